@@ -1,0 +1,100 @@
+"""Two tables of the United States Geological Survey: ground motion and located earthquakes."""
+
+import csv
+from importlib import resources
+
+import numpy as np
+
+from fastnn.datasets.dataset import Dataset, dataset_from_columns
+
+__all__ = ["load_earthquakes", "load_ground_motion"]
+
+
+def load_ground_motion() -> Dataset:
+    """Load 182 peak accelerations that 23 earthquakes in California caused at stations 0.5 to 370 km away.
+
+    Records of one earthquake are not independent: hold out whole earthquakes (column ``event``), not single rows.
+
+    Returns
+    -------
+    Dataset
+        ``data`` (182, 2): moment magnitude, distance in km. ``target`` (182,): peak horizontal acceleration in g.
+        Further columns: ``event`` (int64, 1 to 23) and ``station`` (text; empty for the 16 records without one).
+
+    References
+    ----------
+    W. B. Joyner, D. M. Boore and R. L. Porcella (1981), Peak horizontal acceleration and velocity from strong-motion
+    records, USGS Open-File Report 81-365. Public domain; see ``data/SOURCES.md`` beside this module.
+
+    Examples
+    --------
+    >>> records = load_ground_motion()
+    >>> test = np.isin(records["event"], [9, 19])
+    >>> int(test.sum())
+    60
+    """
+    rows = _read_csv("ground_motion.csv")
+    return dataset_from_columns(
+        columns={
+            "event": np.array([row["event"] for row in rows], dtype=np.int64),
+            "magnitude": np.array([row["magnitude"] for row in rows], dtype=np.float64),
+            "station": np.array([row["station"] for row in rows], dtype=np.str_),
+            "distance_km": np.array([row["distance_km"] for row in rows], dtype=np.float64),
+            "acceleration_g": np.array([row["acceleration_g"] for row in rows], dtype=np.float64),
+        },
+        feature_names=("magnitude", "distance_km"),
+        target_names=("acceleration_g",),
+        units={"magnitude": "moment magnitude", "distance_km": "km", "acceleration_g": "g = 9.80665 m/s^2"},
+        description=(
+            "182 peak horizontal accelerations of 23 California earthquakes. Joyner, Boore and Porcella (1981), "
+            "USGS Open-File Report 81-365. Public domain."
+        ),
+    )
+
+
+def load_earthquakes() -> Dataset:
+    """Load the 596 earthquakes of April to July 2024 between Borneo, the Philippines and New Guinea.
+
+    How deep an earthquake is depends on where it is: the plates dive below the island arcs.
+
+    Returns
+    -------
+    Dataset
+        ``data`` (596, 3): latitude and longitude in degrees, magnitude. ``target`` (596,): depth in km.
+        Further columns: ``time`` (datetime64[ms], UTC) and ``place`` (text).
+
+    References
+    ----------
+    United States Geological Survey, ANSS Comprehensive Earthquake Catalog, doi:10.5066/F7MS3QZH.
+    Public domain; see ``data/SOURCES.md`` beside this module.
+
+    Examples
+    --------
+    >>> events = load_earthquakes()
+    >>> events["place"][events["magnitude"].argmax()]
+    np.str_('106 km WSW of Sangay, Philippines')
+    """
+    rows = _read_csv("earthquakes.csv")
+    return dataset_from_columns(
+        columns={
+            "time": np.array([row["time"] for row in rows], dtype="datetime64[ms]"),
+            "latitude": np.array([row["latitude"] for row in rows], dtype=np.float64),
+            "longitude": np.array([row["longitude"] for row in rows], dtype=np.float64),
+            "depth_km": np.array([row["depth_km"] for row in rows], dtype=np.float64),
+            "magnitude": np.array([row["magnitude"] for row in rows], dtype=np.float64),
+            "place": np.array([row["place"] for row in rows], dtype=np.str_),
+        },
+        feature_names=("latitude", "longitude", "magnitude"),
+        target_names=("depth_km",),
+        units={"time": "UTC", "latitude": "degrees north", "longitude": "degrees east", "depth_km": "km"},
+        description=(
+            "596 earthquakes of magnitude 4 and above, 10 S to 10 N, 110 E to 140 E, April to July 2024. "
+            "USGS, ANSS Comprehensive Earthquake Catalog. Public domain."
+        ),
+    )
+
+
+def _read_csv(name: str) -> list[dict[str, str]]:
+    path = resources.files("fastnn.datasets") / "data" / name
+    with path.open("r", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
