@@ -1,0 +1,273 @@
+"""Losses and their gradients in plain NumPy, with the definitions of Keras 3.
+
+A row's loss is the mean over the output columns (the sum over classes for the categorical cross-entropies); the loss
+is the mean of the row losses, each multiplied by its sample weight before the division by the number of rows.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .arguments import Array, as_floating, complete_options, require_known
+
+PROBABILITY_EPSILON = 1e-7
+"""Probabilities are clipped to [1e-7, 1 - 1e-7] before their logarithm, as in Keras."""
+
+# A kernel's arguments are y (targets), p (predictions, shape (n, c)), scale (a number or (n, 1): what multiplies each
+# row's gradient), gradient (written, shape (n, c), or None; never p itself) and options. It returns row losses (n,).
+
+
+def _mean_squared_error(y: Array, p: Array, scale: Any, gradient: Array | None) -> Array:
+    error = np.subtract(p, y, out=gradient)
+    rows: Array = np.einsum("ij,ij->i", error, error)
+    rows /= p.shape[1]
+    if gradient is not None:
+        gradient *= scale * (2.0 / p.shape[1])
+    return rows
+
+
+def _mean_absolute_error(y: Array, p: Array, scale: Any, gradient: Array | None) -> Array:
+    error = np.subtract(p, y, out=gradient)
+    rows: Array = np.abs(error).mean(axis=1)
+    if gradient is not None:
+        np.sign(gradient, out=gradient)
+        gradient *= scale * (1.0 / p.shape[1])
+    return rows
+
+
+def _huber(y: Array, p: Array, scale: Any, gradient: Array | None, delta: float) -> Array:
+    # delta * (|e| - delta / 2) where |e| > delta, else e^2 / 2; with c = clip(e) both are c * (e - c / 2).
+    error = np.subtract(p, y)
+    clipped = np.clip(error, -delta, delta, out=gradient)
+    error -= 0.5 * clipped
+    error *= clipped
+    if gradient is not None:
+        gradient *= scale * (1.0 / p.shape[1])
+    rows: Array = error.mean(axis=1)
+    return rows
+
+
+def _clip_probabilities(p: Array) -> tuple[Array, Array]:
+    """Clipped probabilities and the mask of those inside, where the clip's derivative is 1."""
+    low = p.dtype.type(PROBABILITY_EPSILON)
+    high = p.dtype.type(1.0 - PROBABILITY_EPSILON)
+    return np.clip(p, low, high), (p >= low) & (p <= high)
+
+
+def _binary_crossentropy(
+    y: Array, p: Array, scale: Any, gradient: Array | None, from_logits: bool, label_smoothing: float
+) -> Array:
+    if label_smoothing:
+        y = y * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    if from_logits:
+        # max(z, 0) - z y + log1p(exp(-|z|)); gradient sigmoid(z) - y, from the same exponential.
+        e = np.exp(-np.abs(p))
+        rows: Array = (np.maximum(p, 0.0) - p * y + np.log1p(e)).mean(axis=1)
+        if gradient is not None:
+            np.divide(np.where(p >= 0.0, p.dtype.type(1.0), e), 1.0 + e, out=gradient)
+            gradient -= y
+            gradient *= scale * (1.0 / p.shape[1])
+        return rows
+    q, inside = _clip_probabilities(p)
+    rows = -(y * np.log(q) + (1.0 - y) * np.log1p(-q)).mean(axis=1)
+    if gradient is not None:
+        np.divide(q - y, q * (1.0 - q), out=gradient)
+        gradient *= inside
+        gradient *= scale * (1.0 / p.shape[1])
+    return rows
+
+
+def _categorical_crossentropy(
+    y: Array, p: Array, scale: Any, gradient: Array | None, from_logits: bool, label_smoothing: float
+) -> Array:
+    if label_smoothing:
+        y = y * (1.0 - label_smoothing) + label_smoothing / p.shape[1]
+    if from_logits:
+        shifted = p - p.max(axis=1, keepdims=True)
+        e = np.exp(shifted, out=gradient)
+        total = e.sum(axis=1, keepdims=True)
+        shifted -= np.log(total)
+        rows: Array = -np.einsum("ij,ij->i", y, shifted)
+        if gradient is not None:
+            # softmax * (sum of the targets) - targets; the sum is 1 for distributions but need not be.
+            gradient *= y.sum(axis=1, keepdims=True) / total
+            gradient -= y
+            gradient *= scale
+        return rows
+    total = p.sum(axis=1, keepdims=True)
+    share = p / total
+    q, inside = _clip_probabilities(share)
+    rows = -np.einsum("ij,ij->i", y, np.log(q))
+    if gradient is not None:
+        np.divide(-y, q, out=gradient)
+        gradient *= inside
+        # share = p / total: dL/dp = (g - sum of g * share) / total.
+        gradient -= np.einsum("ij,ij->i", gradient, share)[:, None]
+        gradient *= scale / total
+    return rows
+
+
+def _sparse_categorical_crossentropy(
+    y: Array, p: Array, scale: Any, gradient: Array | None, from_logits: bool, label_smoothing: float
+) -> Array:
+    n, n_classes = p.shape
+    if label_smoothing or not from_logits:
+        one_hot = np.zeros_like(p)
+        one_hot[np.arange(n), y] = 1.0
+        return _categorical_crossentropy(one_hot, p, scale, gradient, from_logits, label_smoothing)
+    shifted = p - p.max(axis=1, keepdims=True)
+    index = np.arange(0, n * n_classes, n_classes)
+    index += y
+    at_label = shifted.ravel().take(index)
+    e = np.exp(shifted, out=shifted if gradient is None else gradient)
+    total = e.sum(axis=1, keepdims=True)
+    if gradient is not None:
+        gradient /= total
+        gradient.reshape(-1)[index] -= 1.0
+        gradient *= scale
+    rows: Array = np.log(total[:, 0])
+    rows -= at_label
+    return rows
+
+
+class Loss(NamedTuple):
+    """One loss: its kernel, its options' defaults, and whether its targets are class labels."""
+
+    kernel: Callable[..., Array]
+    options: dict[str, Any]
+    takes_labels: bool = False
+
+
+_ENTROPY_OPTIONS = {"from_logits": False, "label_smoothing": 0.0}
+LOSSES: dict[str, Loss] = {
+    "mean_squared_error": Loss(_mean_squared_error, {}),
+    "mean_absolute_error": Loss(_mean_absolute_error, {}),
+    "huber": Loss(_huber, {"delta": 1.0}),
+    "binary_crossentropy": Loss(_binary_crossentropy, _ENTROPY_OPTIONS),
+    "categorical_crossentropy": Loss(_categorical_crossentropy, _ENTROPY_OPTIONS),
+    "sparse_categorical_crossentropy": Loss(_sparse_categorical_crossentropy, _ENTROPY_OPTIONS, takes_labels=True),
+}
+
+
+def find_loss(name: str, options: dict[str, Any]) -> tuple[Loss, dict[str, Any], bool]:
+    """Return the table's row for ``name``, the kernel's options, and whether to sum; ValueError names what is wrong."""
+    require_known("loss", name, LOSSES)
+    entry = LOSSES[name]
+    values = complete_options(f"loss {name!r}", options, {**entry.options, "sum": False})
+    if not 0.0 <= values.get("label_smoothing", 0.0) <= 1.0:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {values['label_smoothing']!r}.")
+    if not 0.0 < values.get("delta", 1.0) < math.inf:
+        raise ValueError(f"delta must be a finite number > 0, got {values['delta']!r}.")
+    as_sum = bool(values.pop("sum"))
+    return entry, values, as_sum
+
+
+def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: Any) -> Array:
+    """Return targets as labels (n,) int64 in 0..c-1, or as values of ``shape`` (n, c); (n,) equals (n, 1)."""
+    y = np.asarray(y_true)
+    n, n_outputs = shape
+    if entry.takes_labels:
+        if y.shape not in ((n,), (n, 1)):
+            raise ValueError(f"y_true must hold one label for each of {n} rows, got shape {y.shape}.")
+        y = y.reshape(n)
+        labels: Array = y.astype(np.int64, copy=False)
+        if y.dtype.kind not in "iu" and not np.array_equal(labels, y):
+            raise ValueError("y_true must hold whole-number labels.")
+        # As unsigned numbers negative labels are huge: one comparison finds both ends.
+        if labels.view(np.uint64).max() >= n_outputs:
+            raise ValueError(f"labels in y_true must be in 0..{n_outputs - 1}, got {labels.min()}..{labels.max()}.")
+        return labels
+    if y.ndim == 1 and n_outputs == 1:
+        y = y.reshape(-1, 1)
+    if y.shape != shape:
+        raise ValueError(f"y_true must have the shape of y_pred, {shape}, got {y.shape}.")
+    values: Array = y.astype(dtype, copy=False)
+    return values
+
+
+def _evaluate(
+    name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None, gradient: bool, options: Any
+) -> tuple[float, Array | None]:
+    entry, values, as_sum = find_loss(name, options)
+    given = as_floating("y_pred", y_pred)
+    if given.ndim not in (1, 2):
+        raise ValueError(f"y_pred must have 1 or 2 dimensions, got shape {given.shape}.")
+    p = given if given.ndim == 2 else given[:, None]
+    n = len(p)
+    if p.size == 0:
+        raise ValueError(f"y_pred is empty: shape {given.shape}.")
+    y = as_targets(entry, y_true, (n, p.shape[1]), p.dtype)
+    divisor = 1 if as_sum else n
+    scale: Any = 1.0 / divisor
+    weight = None
+    if sample_weight is not None:
+        weight = as_floating("sample_weight", sample_weight).astype(p.dtype, copy=False)
+        if weight.shape != (n,):
+            raise ValueError(f"sample_weight must have shape ({n},), got {weight.shape}.")
+        scale = (weight * scale)[:, None]
+    out = np.empty_like(p, order="C") if gradient else None
+    rows = entry.kernel(y, p, scale, out, **values)
+    if weight is not None:
+        rows = rows * weight
+    total = float(rows.sum(dtype=np.float64)) / divisor
+    return total, None if out is None else out.reshape(given.shape)
+
+
+def loss(
+    name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None, **options: Any
+) -> float:
+    """Value of a loss: the mean over rows of each row's loss times its weight.
+
+    Arguments and errors are those of `loss_and_gradient`.
+
+    Examples
+    --------
+    >>> loss("mean_squared_error", [[1.0], [2.0]], [[1.0], [4.0]])
+    2.0
+    """
+    return _evaluate(name, y_true, y_pred, sample_weight, False, options)[0]
+
+
+def loss_and_gradient(
+    name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None, **options: Any
+) -> tuple[float, Array]:
+    """Value of a loss and its gradient with respect to the predictions.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOSSES`.
+    y_true : array_like
+        Targets of the shape of y_pred, or labels 0..c-1 of shape (n,) or (n, 1) for sparse_categorical_crossentropy.
+    y_pred : array_like
+        Predictions (n, c), or (n,) for a single output; float32 stays float32.
+    sample_weight : array_like, optional
+        (n,) factors of the row losses; the division is by the number of rows all the same.
+    **options
+        ``sum`` (False): the sum over rows in place of the mean. ``delta`` (1.0) of huber. ``from_logits`` (False)
+        and ``label_smoothing`` (0.0) of the cross-entropies. Without ``from_logits`` predictions are probabilities,
+        clipped to [1e-7, 1 - 1e-7]; the categorical ones are first divided by their row's sum. The gradient is that
+        of exactly this function: zero where the clip acts.
+
+    Returns
+    -------
+    (float, ndarray)
+        The loss, summed in float64, and the gradient in the shape of y_pred.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, shapes that do not match, labels out of range.
+
+    Examples
+    --------
+    >>> value, gradient = loss_and_gradient("mean_squared_error", [[1.0], [2.0]], [[1.0], [4.0]])
+    >>> value, gradient.tolist()
+    (2.0, [[0.0], [2.0]])
+    """
+    value, gradient = _evaluate(name, y_true, y_pred, sample_weight, True, options)
+    assert gradient is not None
+    return value, gradient
