@@ -1,0 +1,76 @@
+"""Fast dense neural networks on the CPU: Keras's names, a compiled core.
+
+Examples
+--------
+>>> import numpy as np
+>>> import fastnn
+>>> model = fastnn.Sequential([fastnn.layers.Dense(16, activation="relu"), fastnn.layers.Dense(1)], seed=0)
+>>> model.compile(optimizer="adam", loss="mse")
+>>> X = np.linspace(-1.0, 1.0, 100).reshape(-1, 1)
+>>> losses = model.fit(X, np.sin(X), epochs=20, verbose=0).history["loss"]
+>>> losses[-1] < losses[0]
+True
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+try:
+    import fastnn._core as _core
+except ModuleNotFoundError as error:
+    if error.name != "fastnn._core":
+        raise
+    raise ImportError(
+        "fastnn's compiled extension is missing. Build it: with a C compiler installed, run 'pip install .' in the "
+        "checkout, and start Python outside of its src directory"
+    ) from error
+
+from fastnn import activations, callbacks, initializers, layers, losses, models, ops, optimizers, utils
+from fastnn.errors import DivergenceError
+from fastnn.layers import Input
+from fastnn.sequential import Sequential
+from fastnn.threads import default_num_threads, get_num_threads, set_num_threads, show_config, threads
+
+if TYPE_CHECKING:
+    from fastnn import datasets, metrics, plotting, reference
+
+_LAZY = ("datasets", "metrics", "plotting", "reference")
+
+__all__ = [
+    "DivergenceError",
+    "Input",
+    "Sequential",
+    "activations",
+    "callbacks",
+    "datasets",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "plotting",
+    "reference",
+    "set_num_threads",
+    "show_config",
+    "threads",
+    "utils",
+]
+
+_core.set_num_threads(default_num_threads())
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"fastnn.{name}")
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("fastnn")
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, "__version__"})

@@ -1,0 +1,107 @@
+"""Activation functions: by name in a layer, or called on an array.
+
+An entry describes the function; the arithmetic is the compiled core's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastnn import registry
+
+
+@dataclass(frozen=True)
+class ActivationFunction:
+    """An activation function and its options.
+
+    Parameters
+    ----------
+    name : name in the compiled core.
+    parameters : options by name, in the order the core takes them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.activations.relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+
+    name: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def __name__(self) -> str:
+        """The name, as functions have one."""
+        return self.name
+
+    def with_parameters(self, **parameters: float) -> "ActivationFunction":
+        """Return the same function with some options changed.
+
+        Raises
+        ------
+        TypeError
+            The function has no such option.
+        """
+        for option, value in parameters.items():
+            if option not in self.parameters:
+                known = ", ".join(self.parameters) or "none"
+                raise TypeError(f"activation {self.name!r} has no option {option!r}; its options: {known}")
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{option} of activation {self.name!r} must be a number, got {value!r}")
+        changed = {option: float(parameters.get(option, value)) for option, value in self.parameters.items()}
+        return ActivationFunction(self.name, changed)
+
+    def __call__(self, x: Any, **parameters: float) -> Any:
+        """Apply the function to an array; softmax works along the last axis."""
+        from fastnn import ops
+
+        chosen = self.with_parameters(**parameters) if parameters else self
+        return ops.activation(chosen.name, x, **chosen.parameters)
+
+    def get_config(self) -> str | dict[str, Any]:
+        """Return the name, or name and options where an option is not the default."""
+        if self == _functions[self.name]:
+            return self.name
+        return {"class_name": self.name, "config": dict(self.parameters)}
+
+
+_functions: dict[str, ActivationFunction] = {}
+
+
+def _define(name: str, *aliases: str, **parameters: float) -> ActivationFunction:
+    function = ActivationFunction(name, parameters)
+    _functions[name] = function
+    registry.register("activation", name, *aliases)(function)
+    return function
+
+
+linear = _define("linear")
+relu = _define("relu")
+leaky_relu = _define("leaky_relu", negative_slope=0.2)
+elu = _define("elu", alpha=1.0)
+selu = _define("selu")
+gelu = _define("gelu")
+silu = _define("silu", "swish")
+swish = silu
+softplus = _define("softplus")
+tanh = _define("tanh")
+sigmoid = _define("sigmoid")
+softmax = _define("softmax")
+
+
+def get(identifier: Any) -> ActivationFunction:
+    """Return the activation for a name, ``None`` (linear) or an activation.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones and the nearest.
+    """
+    if identifier is None:
+        return linear
+    if isinstance(identifier, dict) and "class_name" in identifier:
+        function: ActivationFunction = registry.find("activation", identifier["class_name"])
+        return function.with_parameters(**identifier.get("config", {}))
+    resolved: ActivationFunction = registry.resolve("activation", identifier, ActivationFunction)
+    return resolved

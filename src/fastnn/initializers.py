@@ -1,0 +1,325 @@
+"""Starting values of weights, with Keras's names, arguments and distributions.
+
+Numbers come from the package's counter-based generator, so equal seeds give equal weights everywhere.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastnn import registry
+
+# Standard deviation of a standard normal cut at two standard deviations: He et al. (2015) variances are of the cut one.
+_TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
+
+
+class Source(Protocol):
+    """Where an initializer takes its random numbers from."""
+
+    def uniform(self, n: int) -> NDArray[np.float64]:
+        """Return n numbers, uniform in [0, 1)."""
+
+    def normal(self, n: int) -> NDArray[np.float64]:
+        """Return n standard normal numbers."""
+
+
+class Initializer:
+    """Base of all initializers: options, and ``draw`` that fills a shape.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.initializers.HeNormal(seed=1)(shape=(3, 2)).shape
+    (3, 2)
+    """
+
+    seed: int | None = None
+    _options: ClassVar[tuple[str, ...]] = ()
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return float64 values of the given shape."""
+        raise NotImplementedError(f"{type(self).__name__} must define draw(shape, source)")
+
+    def __call__(
+        self, shape: int | Sequence[int], dtype: DTypeLike = "float32", source: Source | None = None
+    ) -> NDArray[Any]:
+        """Return an array of starting values.
+
+        Parameters
+        ----------
+        shape : shape of the array; a kernel is (n_in, n_out).
+        dtype : its dtype.
+        source : random numbers of the model; not used by an initializer that has a seed of its own.
+        """
+        if self.seed is not None or source is None:
+            from fastnn.randomness import Stream
+
+            source = Stream(self.seed)
+        whole = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]
+        return self.draw(whole, source).astype(dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {option: getattr(self, option) for option in self._options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build an initializer from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
+        return f"{type(self).__name__}({options})"
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
+    """Fan-in and fan-out of a kernel (n_in, n_out); a vector counts as both."""
+    if len(shape) == 0:
+        return 1.0, 1.0
+    if len(shape) == 1:
+        return float(shape[0]), float(shape[0])
+    return float(shape[-2]), float(shape[-1])
+
+
+def _truncated_normal(n: int, source: Source) -> NDArray[np.float64]:
+    """n standard normal numbers within two standard deviations; those outside are drawn again, in order."""
+    values = source.normal(n)
+    outside = np.flatnonzero(np.abs(values) > 2.0)
+    while outside.size:
+        values[outside] = source.normal(outside.size)
+        outside = outside[np.abs(values[outside]) > 2.0]
+    return values
+
+
+@registry.register("initializer", "zeros", "Zeros")
+class Zeros(Initializer):
+    """All zeros."""
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return zeros."""
+        return np.zeros(shape)
+
+
+@registry.register("initializer", "ones", "Ones")
+class Ones(Initializer):
+    """All ones."""
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return ones."""
+        return np.ones(shape)
+
+
+@registry.register("initializer", "constant", "Constant")
+class Constant(Initializer):
+    """One value everywhere, or an array of the right shape."""
+
+    _options = ("value",)
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return the value in the given shape."""
+        values = np.asarray(self.value, dtype=np.float64)
+        if values.ndim and values.shape != shape:
+            raise ValueError(f"Constant initializer holds shape {values.shape}, the weight has shape {shape}")
+        return np.full(shape, values)
+
+
+@registry.register("initializer", "random_uniform", "RandomUniform", "uniform")
+class RandomUniform(Initializer):
+    """Uniform between ``minval`` and ``maxval``."""
+
+    _options = ("minval", "maxval", "seed")
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        self.minval = minval
+        self.maxval = maxval
+        self.seed = seed
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return uniform numbers."""
+        return (self.minval + (self.maxval - self.minval) * source.uniform(math.prod(shape))).reshape(shape)
+
+
+@registry.register("initializer", "random_normal", "RandomNormal", "normal")
+class RandomNormal(Initializer):
+    """Normal with the given mean and standard deviation."""
+
+    _options = ("mean", "stddev", "seed")
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean = mean
+        self.stddev = stddev
+        self.seed = seed
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return normal numbers."""
+        return (self.mean + self.stddev * source.normal(math.prod(shape))).reshape(shape)
+
+
+@registry.register("initializer", "truncated_normal", "TruncatedNormal")
+class TruncatedNormal(RandomNormal):
+    """Normal, numbers further than two standard deviations from the mean drawn again."""
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return truncated normal numbers."""
+        return (self.mean + self.stddev * _truncated_normal(math.prod(shape), source)).reshape(shape)
+
+
+@registry.register("initializer", "variance_scaling", "VarianceScaling")
+class VarianceScaling(Initializer):
+    """Variance ``scale / n`` with n the fan-in, fan-out or their mean.
+
+    Parameters
+    ----------
+    scale : positive factor.
+    mode : "fan_in", "fan_out" or "fan_avg".
+    distribution : "truncated_normal", "untruncated_normal" or "uniform".
+    seed : seed of its own, or None for the model's.
+    """
+
+    _options = ("scale", "mode", "distribution", "seed")
+
+    def __init__(
+        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
+    ) -> None:
+        if scale <= 0.0:
+            raise ValueError(f"scale must be positive, got {scale!r}")
+        modes = ("fan_in", "fan_out", "fan_avg")
+        if mode not in modes:
+            raise ValueError(registry.unknown_name("mode", mode, modes))
+        distributions = ("truncated_normal", "untruncated_normal", "uniform")
+        distribution = "truncated_normal" if distribution == "normal" else distribution
+        if distribution not in distributions:
+            raise ValueError(registry.unknown_name("distribution", distribution, distributions))
+        self.scale = scale
+        self.mode = mode
+        self.distribution = distribution
+        self.seed = seed
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return numbers of the scaled variance."""
+        fan_in, fan_out = _fans(shape)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}[self.mode]
+        variance = self.scale / max(1.0, n)
+        size = math.prod(shape)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            values = limit * (2.0 * source.uniform(size) - 1.0)
+        elif self.distribution == "truncated_normal":
+            values = math.sqrt(variance) / _TRUNCATED_STANDARD_DEVIATION * _truncated_normal(size, source)
+        else:
+            values = math.sqrt(variance) * source.normal(size)
+        return values.reshape(shape)
+
+
+class _Scaled(VarianceScaling):
+    """A variance scaling whose only argument is the seed."""
+
+    _options = ("seed",)
+    _scaling: ClassVar[tuple[float, str, str]]
+
+    def __init__(self, seed: int | None = None) -> None:
+        scale, mode, distribution = self._scaling
+        super().__init__(scale, mode, distribution, seed)
+
+
+@registry.register("initializer", "glorot_uniform", "GlorotUniform")
+class GlorotUniform(_Scaled):
+    """Uniform with variance 2 / (n_in + n_out) (Glorot and Bengio, 2010)."""
+
+    _scaling = (1.0, "fan_avg", "uniform")
+
+
+@registry.register("initializer", "glorot_normal", "GlorotNormal")
+class GlorotNormal(_Scaled):
+    """Truncated normal with variance 2 / (n_in + n_out) (Glorot and Bengio, 2010)."""
+
+    _scaling = (1.0, "fan_avg", "truncated_normal")
+
+
+@registry.register("initializer", "he_uniform", "HeUniform")
+class HeUniform(_Scaled):
+    """Uniform with variance 2 / n_in (He et al., 2015)."""
+
+    _scaling = (2.0, "fan_in", "uniform")
+
+
+@registry.register("initializer", "he_normal", "HeNormal")
+class HeNormal(_Scaled):
+    """Truncated normal with variance 2 / n_in (He et al., 2015)."""
+
+    _scaling = (2.0, "fan_in", "truncated_normal")
+
+
+@registry.register("initializer", "lecun_uniform", "LecunUniform")
+class LecunUniform(_Scaled):
+    """Uniform with variance 1 / n_in (LeCun et al., 1998)."""
+
+    _scaling = (1.0, "fan_in", "uniform")
+
+
+@registry.register("initializer", "lecun_normal", "LecunNormal")
+class LecunNormal(_Scaled):
+    """Truncated normal with variance 1 / n_in (LeCun et al., 1998)."""
+
+    _scaling = (1.0, "fan_in", "truncated_normal")
+
+
+@registry.register("initializer", "identity", "Identity", "eye")
+class Identity(Initializer):
+    """``gain`` times the identity matrix; needs a kernel (n_in, n_out)."""
+
+    _options = ("gain",)
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return the identity."""
+        if len(shape) != 2:
+            raise ValueError(f"Identity initializer needs a matrix, the weight has shape {shape}")
+        return self.gain * np.eye(*shape)
+
+
+@registry.register("initializer", "orthogonal", "Orthogonal", "OrthogonalInitializer")
+class Orthogonal(Initializer):
+    """``gain`` times a matrix with orthonormal rows or columns (Saxe et al., 2014): QR of normal numbers.
+
+    The factorisation is LAPACK's, so its last bits may depend on the NumPy build.
+    """
+
+    _options = ("gain", "seed")
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain = gain
+        self.seed = seed
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return an orthogonal matrix."""
+        if len(shape) < 2:
+            raise ValueError(f"Orthogonal initializer needs a matrix, the weight has shape {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        normal = source.normal(rows * columns).reshape(max(rows, columns), min(rows, columns))
+        q, r = np.linalg.qr(normal)
+        # The signs of R's diagonal make the factorisation, and so the distribution, unique.
+        q = q * np.sign(np.diagonal(r))
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+def get(identifier: Any) -> Initializer:
+    """Return the initializer for a name, an initializer, a class or an array of starting values.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones and the nearest.
+    """
+    if isinstance(identifier, np.ndarray):
+        return Constant(identifier)
+    resolved: Initializer = registry.resolve("initializer", identifier, Initializer)
+    return resolved

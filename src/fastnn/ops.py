@@ -1,0 +1,222 @@
+"""The compiled kernels one by one, on arrays; ``fastnn.reference`` has the same functions in NumPy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastnn import _core
+from fastnn.registry import unknown_name
+
+Array = NDArray[Any]
+
+ACTIVATION_OPTIONS: dict[str, dict[str, float]] = {"leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.0}}
+"""Options of the activations that have some, in the core's order, with their defaults."""
+LABEL_LOSSES = ("sparse_categorical_crossentropy",)
+"""Losses whose targets are class labels."""
+
+
+def _floating(name: str, value: ArrayLike) -> Array:
+    """``value`` as a C-contiguous float32 or float64 array; other real types become float64."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be real numbers, but its dtype is {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+
+
+def _like(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
+    """``value`` as a C-contiguous array of another argument's dtype."""
+    return _floating(name, value).astype(dtype, copy=False)
+
+
+def _check_activation(name: str, options: dict[str, float]) -> tuple[float, ...]:
+    """Values of an activation's options in the core's order."""
+    if name not in _core.ACTIVATIONS:
+        raise ValueError(unknown_name("activation", name, _core.ACTIVATIONS))
+    defaults = ACTIVATION_OPTIONS.get(name, {})
+    for option in options:
+        if option not in defaults:
+            known = ", ".join(defaults) or "none"
+            raise TypeError(f"activation {name!r} has no option {option!r}; its options: {known}")
+    return tuple(float(options.get(option, default)) for option, default in defaults.items())
+
+
+def _check_layer(x: Array, kernel: Array, bias: Array | None) -> None:
+    """Raise unless x (n, i), kernel (i, o) and bias (o,) fit."""
+    if x.ndim != 2 or kernel.ndim != 2 or x.shape[1] != kernel.shape[0]:
+        raise ValueError(f"x (n, n_in) and kernel (n_in, n_out) do not fit: {x.shape} and {kernel.shape}")
+    if bias is not None and bias.shape != (kernel.shape[1],):
+        raise ValueError(f"bias must have shape ({kernel.shape[1]},), got {bias.shape}")
+
+
+def dense_forward(
+    x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None = None, activation: str = "linear", out: Array | None = None
+) -> Array:
+    """Output of a fully connected layer: ``Y = activation(X @ W + b)``.
+
+    Parameters
+    ----------
+    x : X (n, n_in).
+    kernel : W (n_in, n_out).
+    bias : b (n_out,), or None.
+    activation : name; its options have their defaults.
+    out : (n, n_out) of x's dtype, receives the result.
+
+    Returns
+    -------
+    ndarray
+        Y (n, n_out).
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.ops.dense_forward([[1.0, 2.0]], [[1.0, -1.0], [1.0, -1.0]], [0.5, 0.5], "relu")
+    array([[3.5, 0. ]])
+    """
+    _check_activation(activation, {})
+    x = _floating("x", x)
+    kernel = _like("kernel", kernel, x.dtype)
+    bias = None if bias is None else _like("bias", bias, x.dtype)
+    _check_layer(x, kernel, bias)
+    return _core.dense_forward(x, kernel, bias, activation, out)
+
+
+def dense_backward(
+    grad_out: ArrayLike,
+    x: ArrayLike,
+    kernel: ArrayLike,
+    out: ArrayLike,
+    activation: str = "linear",
+    bias: ArrayLike | None = None,
+) -> tuple[Array, Array, Array]:
+    """Gradients of a fully connected layer, given the gradient with respect to its output.
+
+    With ``dZ = grad_out * activation'``: ``dX = dZ @ W.T``, ``dW = X.T @ dZ``, ``db`` = sum of dZ over the rows.
+
+    Parameters
+    ----------
+    grad_out : (n, n_out).
+    x, kernel, bias : what ``dense_forward`` was given; bias matters to gelu, gelu_tanh and silu only.
+    out : what ``dense_forward`` returned, (n, n_out).
+    activation : name.
+
+    Returns
+    -------
+    grad_x, grad_kernel, grad_bias : ndarray
+        (n, n_in), (n_in, n_out), (n_out,).
+    """
+    _check_activation(activation, {})
+    x = _floating("x", x)
+    kernel = _like("kernel", kernel, x.dtype)
+    bias = None if bias is None else _like("bias", bias, x.dtype)
+    _check_layer(x, kernel, bias)
+    grad_out, out = _like("grad_out", grad_out, x.dtype), _like("out", out, x.dtype)
+    expected = (x.shape[0], kernel.shape[1])
+    for name, array in (("grad_out", grad_out), ("out", out)):
+        if array.shape != expected:
+            raise ValueError(f"{name} must have shape {expected}, got {array.shape}")
+    return _core.dense_backward(grad_out, x, kernel, bias, out, activation)
+
+
+def activation(name: str, x: ArrayLike, out: Array | None = None, **options: float) -> Array:
+    """Apply an activation: elementwise, or along the last axis for softmax and log_softmax.
+
+    Parameters
+    ----------
+    name : name of the activation.
+    x : any shape; float32 stays float32, everything else is computed in float64.
+    out : receives the result: x's shape and dtype.
+    options : ``negative_slope`` of leaky_relu (0.2), ``alpha`` of elu (1.0).
+    """
+    parameters = _check_activation(name, options)
+    x = _floating("x", x)
+    if out is not None and (out.shape != x.shape or out.dtype != x.dtype):
+        raise ValueError(f"out must have shape {x.shape} and dtype {x.dtype}, got {out.shape} and {out.dtype}")
+    return _core.activation(name, x, out, parameters)
+
+
+def activation_gradient(name: str, x: ArrayLike, grad_out: ArrayLike, **options: float) -> Array:
+    """Pull a gradient back through an activation: ``grad_out * f'(x)``, or its product with the row's Jacobian.
+
+    Parameters
+    ----------
+    name : name of the activation.
+    x, grad_out : the activation's input and the gradient with respect to its output, of one shape.
+    options : as for ``activation``.
+    """
+    parameters = _check_activation(name, options)
+    x = _floating("x", x)
+    grad_out = _like("grad_out", grad_out, x.dtype)
+    if grad_out.shape != x.shape:
+        raise ValueError(f"grad_out must have the shape of x, {x.shape}, got {grad_out.shape}")
+    return _core.activation_gradient(name, x, grad_out, parameters)
+
+
+def _loss(
+    name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None, gradient: bool, options: Any
+) -> tuple[float, Array | None]:
+    """Loss and, if asked for, gradient in the shape of ``y_pred``."""
+    if name not in _core.LOSSES:
+        raise ValueError(unknown_name("loss", name, _core.LOSSES))
+    predictions = _floating("y_pred", y_pred)
+    matrix = predictions.reshape(-1, 1) if predictions.ndim == 1 else predictions
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(f"y_pred must have shape (n, n_outputs) with n > 0, got {predictions.shape}")
+    n, n_outputs = matrix.shape
+    if name in LABEL_LOSSES:
+        labels = np.asarray(y_true)
+        if labels.shape not in ((n,), (n, 1)):
+            raise ValueError(f"y_true must hold one label for each of {n} rows, got shape {labels.shape}")
+        targets = labels.reshape(n).astype(np.int64)
+        if not np.array_equal(targets, labels.reshape(n)) or targets.min() < 0 or targets.max() >= n_outputs:
+            raise ValueError(f"labels in y_true must be whole numbers from 0 to {n_outputs - 1}")
+    else:
+        targets = _like("y_true", y_true, matrix.dtype)
+        targets = targets.reshape(n, 1) if targets.shape == (n,) and n_outputs == 1 else targets
+        if targets.shape != matrix.shape:
+            raise ValueError(f"y_true must have the shape of y_pred, {matrix.shape}, got {targets.shape}")
+    weights = None if sample_weight is None else _like("sample_weight", sample_weight, matrix.dtype)
+    if weights is not None and weights.shape != (n,):
+        raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
+    value, grad = _core.loss_and_gradient(name, targets, matrix, weights, gradient, **options)
+    return value, None if grad is None else grad.reshape(predictions.shape)
+
+
+def loss(
+    name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None, **options: Any
+) -> float:
+    """Value of a loss: the mean over rows of each row's loss times its weight.
+
+    Arguments and errors are those of ``loss_and_gradient``.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.ops.loss("mean_squared_error", [[1.0], [2.0]], [[1.0], [4.0]])
+    2.0
+    """
+    return _loss(name, y_true, y_pred, sample_weight, False, options)[0]
+
+
+def loss_and_gradient(
+    name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None, **options: Any
+) -> tuple[float, Array]:
+    """Value of a loss and its gradient with respect to the predictions.
+
+    Parameters
+    ----------
+    name : name of the loss.
+    y_true : targets of the shape of y_pred, or labels 0..n_outputs-1 (n,) for sparse_categorical_crossentropy.
+    y_pred : predictions (n, n_outputs), or (n,) for one output; float32 stays float32.
+    sample_weight : (n,) factors of the row losses; the division is by the number of rows all the same.
+    options : ``sum`` (False): the sum over rows instead of the mean; ``delta`` (1.0) of huber; ``from_logits`` (False)
+        and ``label_smoothing`` (0.0) of the cross-entropies.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, shapes that do not match, labels out of range.
+    """
+    value, gradient = _loss(name, y_true, y_pred, sample_weight, True, options)
+    assert gradient is not None
+    return value, gradient

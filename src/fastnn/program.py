@@ -1,0 +1,145 @@
+"""A list of layers becomes the list of ops that the compiled core runs."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, ParameterSpec
+from fastnn.losses import Loss
+
+
+@dataclass(frozen=True)
+class Program:
+    """Ops of a network, and which of them carries each layer's weights.
+
+    Parameters
+    ----------
+    n_features : number of input columns.
+    ops : ``(kind, options)`` for the core.
+    op_of_layer : per layer its op's number, or None for a layer without one.
+    widths : per layer its number of output columns.
+    specs : per layer its weights.
+    """
+
+    n_features: int
+    ops: list[tuple[str, dict[str, Any]]]
+    op_of_layer: list[int | None]
+    widths: list[int]
+    specs: list[list[ParameterSpec]]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of output columns."""
+        return self.widths[-1] if self.widths else self.n_features
+
+    @property
+    def final_activation(self) -> str | None:
+        """Activation of the last op; None where that op has none (dropout)."""
+        activation: str | None = self.ops[-1][1].get("activation")
+        return activation
+
+    @property
+    def multiplications_per_row(self) -> int:
+        """Products in one forward pass of one row: a measure of its cost."""
+        return sum(math.prod(spec.shape) for specs in self.specs for spec in specs) + sum(self.widths)
+
+
+def check_sequence(layers: Sequence[Layer]) -> None:
+    """Check that the layers can follow each other.
+
+    Raises
+    ------
+    ValueError
+        An input that is not first, sizes that contradict each other, or two layers of one name.
+    """
+    names: dict[str, Layer] = {}
+    n_outputs: int | None = None
+    for position, layer in enumerate(layers):
+        if names.setdefault(layer.name, layer) is not layer:
+            raise ValueError(f"two layers are called {layer.name!r}; layer names must be unique")
+        if position > 0 and isinstance(layer, InputLayer):
+            raise ValueError(f"Input must come first, but layer {position} (counted from 0) is an Input")
+        declared = layer.declared_input
+        if declared is not None:
+            if position > 0 and n_outputs is not None and declared != (n_outputs,):
+                raise ValueError(
+                    f"layer {position} ({layer.name!r}) declares input shape {declared}, but the layer before it, "
+                    f"{layers[position - 1].name!r}, has {n_outputs} outputs"
+                )
+            follower = layers[position + 1] if isinstance(layer, InputLayer) and position + 1 < len(layers) else layer
+            if len(declared) > 1 and not isinstance(follower, Flatten | InputLayer):
+                raise ValueError(
+                    f"layer {follower.name!r} takes rows that are vectors, but the input shape is {declared}: "
+                    "put a Flatten layer first"
+                )
+            n_outputs = math.prod(declared)
+        if n_outputs is not None:
+            n_outputs = layer.n_outputs(n_outputs)
+        elif isinstance(layer, Dense):
+            n_outputs = layer.units
+
+
+def declared_features(layers: Sequence[Layer]) -> int | None:
+    """Number of input columns stated by an ``Input`` or a first layer's ``input_shape``; None if left to the data."""
+    if not layers or layers[0].declared_input is None:
+        return None
+    return math.prod(layers[0].declared_input)
+
+
+def build_program(layers: Sequence[Layer], n_features: int) -> Program:
+    """Compile layers into ops; an activation after a linear dense layer becomes part of that dense op.
+
+    Raises
+    ------
+    ValueError
+        No layer computes anything.
+    """
+    ops: list[tuple[str, dict[str, Any]]] = []
+    op_of_layer: list[int | None] = []
+    widths: list[int] = []
+    specs: list[list[ParameterSpec]] = []
+    n_in = n_features
+    for layer in layers:
+        op = layer.op(n_in)
+        previous = ops[-1] if ops else None
+        if op is None or (op[0] == "activation" and op[1]["activation"] == "linear"):
+            op_of_layer.append(None)
+        elif (
+            isinstance(layer, Activation)
+            and previous is not None
+            and previous[0] == "dense"
+            and previous[1]["activation"] == "linear"
+        ):
+            ops[-1] = ("dense", {**previous[1], **op[1]})
+            op_of_layer.append(len(ops) - 1)
+        else:
+            ops.append(op)
+            op_of_layer.append(len(ops) - 1)
+        specs.append(layer.parameter_specs(n_in))
+        n_in = layer.n_outputs(n_in)
+        widths.append(n_in)
+    if not ops:
+        raise ValueError("the model has no layer that computes anything; add a Dense layer")
+    return Program(n_features, ops, op_of_layer, widths, specs)
+
+
+def loss_options(loss: Loss, program: Program) -> dict[str, float]:
+    """Return the loss's options for the core.
+
+    A cross-entropy after its own activation (softmax, sigmoid) is computed from the values before the activation:
+    mathematically the same, and exact where the probability rounds to 0 or 1.
+    """
+    options = loss.options()
+    final = program.final_activation
+    if final is None or final != loss.skipped_activation:
+        return options
+    if loss.from_logits:
+        warnings.warn(
+            f"{loss.name} has from_logits=True, but the last layer's activation is {final}: the loss is computed from "
+            f"the values before the {final}",
+            stacklevel=3,
+        )
+    options["from_logits"] = True
+    return options

@@ -1,0 +1,69 @@
+"""The progress line: refreshed at most four times a second, plain text where there is no terminal."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+REFRESH_SECONDS = 0.25
+
+
+def format_logs(logs: Mapping[str, float]) -> str:
+    """Return ``"loss: 0.1234 - mae: 0.2345"``."""
+    return " - ".join(f"{name}: {value:.4g}" for name, value in logs.items())
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration with two or three digits and its unit: "3 ms", "1.2 s", "4 min 5 s"."""
+    if seconds < 1.0:
+        return f"{1000.0 * seconds:.0f} ms"
+    if seconds < 60.0:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+class ProgressLine:
+    """One line of text that is rewritten in place on a terminal, or lines of plain text elsewhere.
+
+    Parameters
+    ----------
+    stream : where to write; None is ``sys.stdout`` at the time of construction. Without any stream nothing is written.
+    clock : seconds.
+    """
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        self._clock = clock
+        self._last_shown = clock()
+        self._length = 0
+        self.on_terminal = self._stream is not None and self._stream.isatty()
+
+    def due(self) -> bool:
+        """Whether the last refresh is long enough ago."""
+        return self._clock() - self._last_shown >= REFRESH_SECONDS
+
+    def show(self, text: str) -> None:
+        """Replace the line by ``text``; without a terminal, add a line."""
+        self._last_shown = self._clock()
+        if self._stream is None:
+            return
+        if not self.on_terminal:
+            self._stream.write(text + "\n")
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]
+        self._stream.write("\r" + text.ljust(self._length))
+        self._stream.flush()
+        self._length = len(text)
+
+    def print(self, text: str) -> None:
+        """Show text now and go to the next line."""
+        self.show(text)
+        self.end()
+
+    def end(self) -> None:
+        """Leave the line as it stands and go to the next one."""
+        if self._length and self._stream is not None:
+            self._stream.write("\n")
+            self._stream.flush()
+        self._length = 0

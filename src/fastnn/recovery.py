@@ -1,0 +1,78 @@
+"""Back to the last finite weights after a divergence.
+
+Design: a) a step whose loss is not finite changes nothing, so usually the weights are still finite and nothing is to be
+done; b) else an earlier step made them infinite while its own loss was finite. Training is deterministic, so the
+weights before that step are found by going back to a copy and repeating the steps since; c) copying is rationed to
+1 % of the time.
+"""
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core
+from fastnn.weights import NetworkState, NetworkWeights
+
+_COPY_SHARE = 0.01
+
+
+class Recovery:
+    """Copies of the weights at the start of some epochs, and the way from a copy to the last finite weights.
+
+    Parameters
+    ----------
+    weights : the network's weights.
+    fit : the running fit.
+    """
+
+    def __init__(self, weights: NetworkWeights, fit: _core.Fit) -> None:
+        self._weights = weights
+        self._fit = fit
+        self._copy: NetworkState | None = None
+        self._version = -1
+        self._copied_at = 0.0
+        self._copy_seconds = 0.0
+        self._epochs: list[tuple[int, int, bool, NDArray[np.float64]]] = []
+
+    def begin_epoch(self, seed: int, number: int, shuffle: bool, learning_rates: NDArray[np.float64]) -> None:
+        """Begin an epoch of the fit, after a copy of the weights if one is due."""
+        now = time.monotonic()
+        changed = self._weights.version != self._version
+        if changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds:
+            copy = self._weights.capture()
+            # A copy that is not finite is of no use: keep the older one, which training can repeat from.
+            if changed or copy.finite:
+                self._copy = copy
+                self._version = self._weights.version
+                self._epochs.clear()
+            self._copied_at = time.monotonic()
+            self._copy_seconds = self._copied_at - now
+        self._epochs.append((seed, number, shuffle, learning_rates))
+        self._fit.begin_epoch(seed, number, shuffle, learning_rates)
+
+    def recover(self) -> None:
+        """Bring the network to the last finite weights it had."""
+        if self._copy is None or self._weights.finite():
+            return
+        self._weights.restore(self._copy)
+        # A callback set weights within the epoch: the steps since the copy cannot be repeated.
+        if self._weights.version != self._version:
+            return
+        for epoch in self._epochs:
+            start = self._weights.capture()
+            self._fit.begin_epoch(*epoch)
+            while (status := self._fit.run()) == "more":
+                pass
+            if status == "finished" and self._weights.finite():
+                continue
+            self._weights.restore(start)
+            self._fit.begin_epoch(*epoch)
+            finite_steps = 0
+            while self._fit.run(1) != "nonfinite" and self._weights.finite():
+                finite_steps += 1
+            self._weights.restore(start)
+            self._fit.begin_epoch(*epoch)
+            while self._fit.step < finite_steps:
+                self._fit.run(finite_steps - self._fit.step)
+            return

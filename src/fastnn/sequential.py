@@ -1,0 +1,350 @@
+"""``Sequential``: a stack of layers with Keras's methods, trained by the compiled core."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike, NDArray
+
+from fastnn import losses, optimizers
+from fastnn.callbacks import CallbackList, History, ProgbarLogger
+from fastnn.compiled_metrics import CompiledMetric, compile_metrics
+from fastnn.inputs import Rows, as_count, as_features, as_sample_weight, as_targets, as_verbosity, split_point, weigh_classes
+from fastnn.layers import Flatten, Layer
+from fastnn.program import Program
+from fastnn.progress import ProgressLine, format_logs
+from fastnn.stack import LayerStack
+from fastnn.training import Training, evaluate_rows, fit_options, predict_rows, train_one_batch
+
+Array = NDArray[Any]
+_NO_CALLBACKS = CallbackList(None, None, {})
+
+
+class Sequential(LayerStack):
+    """A stack of layers, each fed by the one before.
+
+    Parameters
+    ----------
+    layers : list of layers; the first may be ``Input((n_features,))``. Without a stated size the data give it.
+    seed : whole number that fixes starting weights, shuffling and dropout; None draws one (see the attribute).
+    dtype : "float32" or "float64", of weights and outputs.
+    name : name in ``summary()``.
+
+    Attributes
+    ----------
+    seed : the seed in use.
+    optimizer, loss, metrics : what ``compile`` was given.
+    history : ``History`` of the last ``fit``.
+    stop_training : a callback sets it to end ``fit`` after the epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> model = fastnn.Sequential([fastnn.layers.Dense(8, activation="relu"), fastnn.layers.Dense(1)], seed=0)
+    >>> model.compile(optimizer="adam", loss="mse")
+    >>> X = np.linspace(-1.0, 1.0, 64).reshape(-1, 1)
+    >>> history = model.fit(X, X**2, epochs=3, verbose=0)
+    >>> len(history.history["loss"]), model.predict(X).shape
+    (3, (64, 1))
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer] | None = None,
+        seed: int | None = None,
+        dtype: DTypeLike = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(layers, seed, dtype, name)
+        self.metrics: list[CompiledMetric] = []
+        self.history: History | None = None
+        self.stop_training = False
+        self.epochs_begun = 0
+
+    # Training
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        *,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Choose how to train.
+
+        Parameters
+        ----------
+        optimizer : name or optimizer.
+        loss : name or loss; None for a model that only predicts.
+        metrics : list of names, functions of (y_true, y_pred) or metric objects, computed on all rows of an epoch.
+        weighted_metrics : the same, with sample weights.
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : Keras's; they change nothing here.
+
+        Raises
+        ------
+        ValueError
+            Unknown name; lists the known ones and the nearest.
+        """
+        new_optimizer = optimizers.get(optimizer)
+        new_loss = None if loss is None else losses.get(loss)
+        new_metrics = compile_metrics(metrics, weighted_metrics)
+        with self._exclusive():
+            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+            if self._network is not None and self._program is not None and new_loss is not None:
+                self._compile_network(self._network, self._program)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether ``compile`` was called."""
+        return self.optimizer is not None
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what ``evaluate`` returns: "loss", then the metrics."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+    def _require_compiled(self, method: str) -> None:
+        if self.optimizer is None:
+            raise RuntimeError(f"call model.compile(optimizer=..., loss=...) before {method}")
+        if self.loss is None:
+            raise RuntimeError(f"{method} needs a loss: call model.compile(optimizer=..., loss=...)")
+
+    def _row_shape(self) -> tuple[int, ...] | None:
+        """Shape of a row before a first ``Flatten``: () for any; None if the model takes vectors only."""
+        if not self.layers or not isinstance(self.layers[0], Flatten):
+            return None
+        return self._all_layers[0].declared_input or ()
+
+    def _check_features(self, x: Any, name: str = "x", n_features: int | None = None) -> tuple[Array, Program]:
+        """Inputs checked, and the program that fits them."""
+        expected = n_features if n_features is not None else self._n_features()
+        X = as_features(x, expected, self.dtype, name, self._row_shape())
+        return X, self._program_for(X.shape[1])
+
+    def _check_rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Rows, Program]:
+        """Inputs, targets and weights checked, and the program that fits them."""
+        X, program = self._check_features(x)
+        loss, n = self.loss, X.shape[0]
+        targets = as_targets(y, loss.targets, loss.name, program.n_outputs, n, self.dtype)
+        return Rows(X, targets, as_sample_weight(sample_weight, n, self.dtype)), program
+
+    def _check_validation(self, data: Any, program: Program) -> Rows:
+        """``validation_data`` checked."""
+        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+        x, y, weight = (f"validation_data[{place}]" for place in range(3))
+        X, _ = self._check_features(data[0], x, program.n_features)
+        loss, n = self.loss, X.shape[0]
+        targets = as_targets(data[1], loss.targets, loss.name, program.n_outputs, n, self.dtype, y, x)
+        return Rows(X, targets, as_sample_weight(data[2] if len(data) == 3 else None, n, self.dtype, weight))
+
+    def _build_for(self, program: Program) -> None:
+        if self._program is not program:
+            self._build(program)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        *,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> History:
+        """Train.
+
+        Parameters
+        ----------
+        x : inputs (n, n_features), finite numbers.
+        y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
+        batch_size : rows in a step, 32 by default; the last step of an epoch takes what is left.
+        epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
+        verbose : 0 silent, 1 or "auto" a progress line, 2 a line for every epoch.
+        callbacks : list of callbacks.
+        validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
+        validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch.
+        shuffle : whether every epoch has a new order of rows.
+        class_weight : dict from class to the factor of its rows' loss; classes left out have 1.
+        sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows.
+        validation_batch_size : rows in a batch of evaluation.
+        validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
+
+        Returns
+        -------
+        History
+            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix "val_".
+
+        Raises
+        ------
+        ValueError
+            Inputs that do not fit; nothing is changed then.
+        RuntimeError
+            Not compiled, or being trained by another thread.
+        DivergenceError
+            The loss became NaN or infinite; the model keeps its last finite weights.
+        """
+        self._require_compiled("fit")
+        options = fit_options(
+            batch_size, epochs, initial_epoch, shuffle, validation_batch_size, validation_freq
+        )
+        verbosity = as_verbosity(verbose)
+        with self._exclusive():
+            rows, program = self._check_rows(x, y, sample_weight)
+            validation = None
+            if validation_data is not None:
+                validation = self._check_validation(validation_data, program)
+            elif validation_split:
+                rows, validation = rows.split(split_point(rows.n, validation_split))
+            if class_weight is not None:
+                rows = weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
+            history = History()
+            always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
+            steps = -(-rows.n // options.batch_size)
+            callback_list = CallbackList(
+                callbacks, self, {"epochs": options.epochs, "steps": steps, "verbose": verbosity}, always
+            )
+            self._build_for(program)
+            callback_list.attach()
+            self.history = history
+            try:
+                Training(self, rows, validation, options, callback_list).run()
+            finally:
+                callback_list.close()
+        return history
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Do one update with all rows given, in order.
+
+        Returns
+        -------
+        float, list or dict
+            Loss of these rows before the update, or [loss, metrics...], or a dict by name.
+        """
+        self._require_compiled("train_on_batch")
+        with self._exclusive():
+            rows, program = self._check_rows(x, y, sample_weight)
+            if class_weight is not None:
+                rows = weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
+            self._build_for(program)
+            return _as_keras_returns(train_one_batch(self, rows), return_dict)
+
+    # Evaluation and prediction
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        *,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Return the loss and the metrics of data, without training.
+
+        Parameters
+        ----------
+        x, y, sample_weight : as in ``fit``.
+        batch_size : rows in a batch; matters to callbacks and to the loss reduction "sum" only.
+        verbose : 0 silent, else one line of results.
+        callbacks : list of callbacks.
+        return_dict : whether to return a dict by name.
+
+        Returns
+        -------
+        float, list or dict
+            Loss; [loss, metrics...] where there are metrics; or a dict by name.
+        """
+        self._require_compiled("evaluate")
+        verbosity = as_verbosity(verbose)
+        batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
+        rows, program = self._check_rows(x, y, sample_weight)
+        callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
+        self._build_for(program)
+        callback_list.attach()
+        results = evaluate_rows(self, rows, batch, callback_list)
+        if verbosity:
+            ProgressLine().print(format_logs(results))
+        return _as_keras_returns(results, return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Return the loss and the metrics of one batch, as ``evaluate`` does."""
+        self._require_compiled("test_on_batch")
+        rows, program = self._check_rows(x, y, sample_weight)
+        self._build_for(program)
+        return _as_keras_returns(evaluate_rows(self, rows, rows.n, _NO_CALLBACKS), return_dict)
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", *, callbacks: Any = None
+    ) -> Array:
+        """Return the outputs (n, n_outputs) of inputs (n, n_features).
+
+        Parameters
+        ----------
+        x : inputs, finite numbers.
+        batch_size : rows in a batch; matters to callbacks only. No output depends on the rows around it.
+        verbose : accepted as in Keras; prediction prints nothing.
+        callbacks : list of callbacks.
+        """
+        as_verbosity(verbose)
+        batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
+        X, program = self._check_features(x)
+        self._build_for(program)
+        if callbacks is None:
+            return predict_rows(self, X, batch, _NO_CALLBACKS)
+        callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
+        callback_list.attach()
+        return predict_rows(self, X, batch, callback_list)
+
+    def predict_on_batch(self, x: Any) -> Array:
+        """Return the outputs of one batch; the same as ``predict``."""
+        return self.predict(x)
+
+    def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:
+        """Return the outputs (n, n_outputs) of inputs (n, n_features): the quickest way for few rows.
+
+        Parameters
+        ----------
+        x : inputs; an array of the model's dtype is not copied.
+        out : (n, n_outputs) in the model's dtype to write into.
+        training : must be False; ``fit`` and ``train_on_batch`` train.
+        """
+        if training:
+            raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
+        try:
+            return self._predict(x, out)
+        except (TypeError, ValueError):
+            pass
+        # The core refused: convert what can be converted, or say clearly what is wrong.
+        X, program = self._check_features(x)
+        self._build_for(program)
+        return self._predict(X, out)
+
+
+def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:
+    """The loss, a list of loss and metrics, or the dict."""
+    if return_dict:
+        return logs
+    return list(logs.values()) if len(logs) > 1 else logs["loss"]

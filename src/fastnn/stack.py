@@ -1,0 +1,304 @@
+"""A stack of layers and the compiled network that holds their weights."""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastnn import _core
+from fastnn.inputs import as_count
+from fastnn.layers import InputLayer, Layer, automatic_name
+from fastnn.program import Program, build_program, check_sequence, declared_features, loss_options
+from fastnn.randomness import Stream, draw_seed
+from fastnn.summary import format_summary
+from fastnn.weights import KeptWeights, LayerWeights, NetworkWeights
+
+Array = NDArray[Any]
+
+
+class LayerStack:
+    """Layers, their network once it is built, and their weights: the base of ``Sequential``.
+
+    Parameters
+    ----------
+    layers, seed, dtype, name : as in ``Sequential``.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer] | None = None,
+        seed: int | None = None,
+        dtype: DTypeLike = "float32",
+        name: str | None = None,
+    ) -> None:
+        try:
+            self.dtype = np.dtype(dtype)
+        except TypeError:
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        if seed is not None:
+            seed = as_count(seed, "seed", 0)
+            if seed >= 1 << 63:
+                raise ValueError(f"seed must be less than 2**63, got {seed}")
+        if isinstance(layers, Layer):
+            raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
+        self.seed: int = draw_seed() if seed is None else seed
+        self.name = name if name is not None else automatic_name("Sequential")
+        self.optimizer: Any = None
+        self.loss: Any = None
+        self._all_layers: list[Layer] = []
+        self._lock = threading.Lock()
+        self._unbuild()
+        for layer in layers or ():
+            self._append(layer)
+        self._build_if_possible()
+
+    # Layers
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without an ``Input``."""
+        return [layer for layer in self._all_layers if not isinstance(layer, InputLayer)]
+
+    def add(self, layer: Layer) -> None:
+        """Put a layer on top.
+
+        Raises
+        ------
+        TypeError
+            Not a layer.
+        ValueError
+            The layer cannot follow the others, or belongs to a model already.
+        """
+        self._append(layer)
+        self._build_if_possible()
+
+    def _append(self, layer: Layer) -> None:
+        if not isinstance(layer, Layer):
+            hint = "; make an object of it: add ()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
+            raise TypeError(f"a Sequential takes layers, got {layer!r}{hint}")
+        owner = layer.owner() if layer.owner is not None else None
+        if owner is not None:
+            raise ValueError(
+                f"layer {layer.name!r} belongs to model {owner.name!r} already and layers are not shared: make a new one "
+                "with type(layer).from_config(layer.get_config())"
+            )
+        with self._exclusive():
+            check_sequence([*self._all_layers, layer])
+            self._keep_weights()
+            self._all_layers.append(layer)
+            layer.owner = weakref.ref(self)
+
+    def pop(self) -> Layer:
+        """Take the top layer off and return it; the others keep their weights."""
+        if not self.layers:
+            raise ValueError("the model has no layer to take off")
+        with self._exclusive():
+            self._keep_weights()
+            layer = self._all_layers.pop()
+            layer.owner = None
+        self._build_if_possible()
+        return layer
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """Return a layer by name or by number."""
+        if index is not None:
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"no layer is called {name!r}; the layers: {', '.join(layer.name for layer in self.layers)}")
+
+    # Building
+
+    @property
+    def built(self) -> bool:
+        """Whether the number of features is known and the weights exist."""
+        return self._network is not None
+
+    @property
+    def network(self) -> _core.Network:
+        """The compiled network."""
+        self._require_built()
+        assert self._network is not None
+        return self._network
+
+    @property
+    def network_weights(self) -> NetworkWeights:
+        """The weights of the compiled network."""
+        self._require_built()
+        assert self._weights is not None
+        return self._weights
+
+    @property
+    def program(self) -> Program:
+        """What the network was compiled from."""
+        self._require_built()
+        assert self._program is not None
+        return self._program
+
+    @property
+    def input_shape(self) -> tuple[None, int]:
+        """Shape of the inputs, (None, n_features)."""
+        return None, self.program.n_features
+
+    @property
+    def output_shape(self) -> tuple[None, int]:
+        """Shape of the outputs, (None, n_outputs)."""
+        return None, self.program.n_outputs
+
+    def build(self, input_shape: Sequence[int | None] | int) -> None:
+        """Make the weights for a number of features.
+
+        Parameters
+        ----------
+        input_shape : (None, n_features) as in Keras, or n_features.
+        """
+        sizes = [input_shape] if isinstance(input_shape, int | np.integer) else list(input_shape)
+        n_features = as_count(sizes[-1], "n_features")
+        program = self._program_for(n_features)
+        if self.built and program.n_features == self.program.n_features:
+            return
+        self._build(program)
+
+    def _program_for(self, n_features: int) -> Program:
+        """Program for data of ``n_features`` columns; the existing one where there is one."""
+        known = self._n_features()
+        if known is not None and known != n_features:
+            raise ValueError(f"the model takes {known} features, got {n_features}")
+        if self._program is not None:
+            return self._program
+        if not self.layers:
+            raise ValueError("the model has no layers; add one first")
+        return build_program(self.layers, n_features)
+
+    def _n_features(self) -> int | None:
+        return self._program.n_features if self._program is not None else declared_features(self._all_layers)
+
+    def _build_if_possible(self) -> None:
+        n_features = declared_features(self._all_layers)
+        if n_features is not None and any(layer.op(1) is not None for layer in self.layers):
+            self._build(build_program(self.layers, n_features))
+
+    def _build(self, program: Program) -> None:
+        """Make the compiled network; layers taken over from an earlier one keep weights of the right shape."""
+        network = _core.Network(program.n_features, program.ops, self.dtype.name)
+        weights = NetworkWeights(network, program)
+        values = []
+        number = 0
+        for layer, op, specs in zip(self.layers, program.op_of_layer, program.specs, strict=True):
+            kept = layer.get_weights()
+            reuse = [value.shape for value in kept] == [spec.shape for spec in specs]
+            for place, spec in enumerate(specs):
+                drawn = kept[place] if reuse else spec.initializer(spec.shape, self.dtype, Stream(self.seed, number))
+                values.append((op, spec.name, drawn))
+                number += 1
+        for op, parameter, value in values:
+            weights.write(op, parameter, value)
+        for layer, op, specs in zip(self.layers, program.op_of_layer, program.specs, strict=True):
+            layer.lend(specs, LayerWeights(weights, op) if op is not None else KeptWeights([], []))
+        if self.loss is not None:
+            self._compile_network(network, program)
+        self._program, self._network, self._weights = program, network, weights
+        self._predict = network.predict
+
+    def _compile_network(self, network: _core.Network, program: Program) -> None:
+        options = loss_options(self.loss, program)
+        network.compile(self.loss.core_name, options, self.optimizer.core_name, self.optimizer.options())
+
+    def _keep_weights(self) -> None:
+        """Copy the weights to the layers and give up the network."""
+        if self.built:
+            for layer, specs in zip(self.layers, self.program.specs, strict=True):
+                layer.lend(specs, KeptWeights(specs, layer.get_weights()))
+        self._unbuild()
+
+    def _unbuild(self) -> None:
+        self._program: Program | None = None
+        self._network: _core.Network | None = None
+        self._weights: NetworkWeights | None = None
+        self._predict: Callable[..., Array] = self._predict_unbuilt
+
+    def _predict_unbuilt(self, X: Array, out: Array | None = None) -> Array:
+        self._require_built()
+        return self._predict(X, out)
+
+    def _require_built(self) -> None:
+        if self._network is None:
+            raise ValueError(
+                "the model is not built: its number of features is not known yet. Begin it with Input((n_features,)), "
+                "call model.build((None, n_features)), or fit it"
+            )
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Hold the model against a second training."""
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(
+                f"model {self.name!r} is already being trained by another thread, or by the fit whose callback this is"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    # Weights
+
+    def get_weights(self) -> list[Array]:
+        """Return copies of all weights: kernel and bias of the first layer, of the second, ..."""
+        self._require_built()
+        return [value for layer in self.layers for value in layer.get_weights()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace all weights: arrays in the order and shapes of ``get_weights()``.
+
+        Raises
+        ------
+        ValueError
+            Wrong number of arrays or wrong shape; nothing is changed then.
+        """
+        specs = [spec for per_layer in self.program.specs for spec in per_layer]
+        if len(weights) != len(specs):
+            raise ValueError(f"the model has {len(specs)} weight arrays, got {len(weights)}")
+        remaining = list(weights)
+        checked = []
+        for layer, per_layer in zip(self.layers, self.program.specs, strict=True):
+            checked.append(layer.check_weights(remaining[: len(per_layer)]))
+            del remaining[: len(per_layer)]
+        for layer, arrays in zip(self.layers, checked, strict=True):
+            layer.set_weights(arrays)
+
+    @property
+    def weights(self) -> list[Array]:
+        """Copies of all weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    def count_params(self) -> int:
+        """Return the number of weights."""
+        self._require_built()
+        return sum(layer.count_params() for layer in self.layers)
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Parameters
+        ----------
+        print_fn : what to call with the table instead of ``print``.
+        """
+        rows = []
+        for place, layer in enumerate(self.layers):
+            shape, n_weights = "?", "?"
+            if self._program is not None:
+                shape, n_weights = f"(None, {self._program.widths[place]})", f"{layer.count_params():,}"
+            rows.append((f"{layer.name} ({type(layer).__name__})", shape, n_weights))
+        total = f"{self.count_params():,}" if self.built else "not built"
+        table = format_summary(self.name, rows, [("Total params", total), ("Trainable params", total)])
+        (print if print_fn is None else print_fn)(table)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"

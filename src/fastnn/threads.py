@@ -1,0 +1,128 @@
+"""How many threads the compiled core uses, and what a bug report needs to know about it."""
+
+import math
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from fastnn import _core
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads for all later calls. No result depends on it.
+
+    Raises
+    ------
+    ValueError
+        ``n`` is not a whole number of at least 1.
+    """
+    _core.set_num_threads(_as_threads(n))
+
+
+def get_num_threads() -> int:
+    """Return the number of threads a call may use."""
+    return _core.get_num_threads()
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Use ``n`` threads within a ``with`` block.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> with fastnn.threads(1):
+    ...     fastnn.get_num_threads()
+    1
+    """
+    before = get_num_threads()
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        _core.set_num_threads(before)
+
+
+def _as_threads(n: object, name: str = "n") -> int:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}")
+    return int(n)
+
+
+def default_num_threads(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> int:
+    """Return the least of: usable cores, the container's CPU quota, FASTNN_NUM_THREADS, OMP_NUM_THREADS.
+
+    Parameters
+    ----------
+    environment : environment variables.
+    root : root of the file system that holds ``proc`` and ``sys``.
+
+    Raises
+    ------
+    ValueError
+        FASTNN_NUM_THREADS is not a whole number of at least 1.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    limits = [len(affinity(0)) if affinity is not None else os.cpu_count() or 1]
+    quota = _cpu_quota(root)
+    if quota is not None:
+        limits.append(max(1, math.ceil(quota)))
+    own = environment.get("FASTNN_NUM_THREADS", "").strip()
+    if own:
+        limits.append(_as_threads(int(own) if own.isdecimal() else own, "FASTNN_NUM_THREADS"))
+    # OpenMP allows a list, one number for each level of nesting; other software may have put anything there.
+    outer = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if outer.isdecimal() and int(outer) >= 1:
+        limits.append(int(outer))
+    return min(limits)
+
+
+def _cpu_quota(root: Path) -> float | None:
+    """CPUs the control group may use, version 2 or 1, the least of all its levels; None if unlimited."""
+    quotas = []
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, files = root / "sys/fs/cgroup", ("cpu.max",)
+        elif "cpu" in controllers.split(","):
+            top, files = root / "sys/fs/cgroup" / controllers, ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            if not top.is_dir():
+                top = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        level = top / path.lstrip("/")
+        # Within a container the group's own directory may be mounted as the top.
+        for directory in {top, level, *(parent for parent in level.parents if top in parent.parents)}:
+            words = [word for name in files for file_line in _lines(directory / name) for word in file_line.split()]
+            if len(words) == 2 and words[0].isdecimal() and int(words[0]) > 0:
+                quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas, default=None)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def show_config() -> None:
+    """Print version, instruction set, threads and compiler: what a bug report needs."""
+    config = _core.config()
+    entries = {
+        "fastnn": metadata.version("fastnn"),
+        "instruction set": f"{config['isa']} (available: {', '.join(config['isas'])})",
+        "threads": get_num_threads(),
+        "compiler": config["compiler"],
+        "OpenMP": config["openmp"],
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "platform": platform.platform(),
+    }
+    width = max(map(len, entries))
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in entries.items()))

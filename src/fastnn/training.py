@@ -1,0 +1,266 @@
+"""The loops behind ``fit``, ``evaluate`` and ``predict``: native calls of at most 50 ms, callbacks between them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core
+from fastnn.callbacks import CallbackList, TerminateOnNaN
+from fastnn.errors import DivergenceError
+from fastnn.inputs import Rows, as_count
+from fastnn.program import loss_options
+from fastnn.recovery import Recovery
+
+if TYPE_CHECKING:
+    from fastnn.sequential import Sequential
+
+Array = NDArray[Any]
+
+SLICE_SECONDS = 0.05
+"""Longest native call of training: Ctrl-C and the progress line wait no longer than this."""
+_PRODUCTS_PER_CALL = 5e8
+"""Products in one native call of prediction, about SLICE_SECONDS on one slow core."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What ``fit`` was asked to do.
+
+    Parameters
+    ----------
+    epochs, initial_epoch : numbers of the end (exclusive) and of the first epoch.
+    batch_size, validation_batch_size : rows in a batch.
+    validation_freq : epochs between validations, or the numbers of the epochs (counted from 1) to validate after.
+    shuffle : whether the rows get a new order every epoch.
+    """
+
+    epochs: int
+    initial_epoch: int
+    batch_size: int
+    validation_batch_size: int
+    validation_freq: int | frozenset[int]
+    shuffle: bool
+
+    def validates(self, epoch: int) -> bool:
+        """Whether an epoch, counted from 0, is followed by a validation."""
+        if isinstance(self.validation_freq, int):
+            return (epoch + 1) % self.validation_freq == 0
+        return epoch + 1 in self.validation_freq
+
+
+def fit_options(
+    batch_size: Any, epochs: Any, initial_epoch: Any, shuffle: Any, validation_batch_size: Any, validation_freq: Any
+) -> FitOptions:
+    """Return checked options of ``fit``; ``batch_size`` None is 32."""
+    batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
+    if not isinstance(shuffle, bool | np.bool_):
+        raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
+    frequency: int | frozenset[int]
+    if isinstance(validation_freq, list | tuple | set | frozenset):
+        frequency = frozenset(as_count(epoch, "each entry of validation_freq") for epoch in validation_freq)
+    else:
+        frequency = as_count(validation_freq, "validation_freq")
+    return FitOptions(
+        epochs=as_count(epochs, "epochs", 0),
+        initial_epoch=as_count(initial_epoch, "initial_epoch", 0),
+        batch_size=batch,
+        validation_batch_size=(
+            batch if validation_batch_size is None else as_count(validation_batch_size, "validation_batch_size")
+        ),
+        validation_freq=frequency,
+        shuffle=bool(shuffle),
+    )
+
+
+class Training:
+    """One call of ``fit``.
+
+    Parameters
+    ----------
+    model : a built and compiled model.
+    rows : training rows.
+    validation : validation rows, or None.
+    options : what to do.
+    callbacks : attached callbacks.
+    """
+
+    def __init__(
+        self, model: "Sequential", rows: Rows, validation: Rows | None, options: FitOptions, callbacks: CallbackList
+    ) -> None:
+        self._model = model
+        self._rows = rows
+        self._validation = validation
+        self._options = options
+        self._callbacks = callbacks
+        self._each_step = callbacks.has("on_train_batch_begin", "on_train_batch_end")
+        self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
+        network = model.network
+        self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
+        self._fit = _core.Fit(network, rows.X, rows.y, rows.sample_weight, options.batch_size, 0, self._predictions)
+        self._recovery = Recovery(model.network_weights, self._fit)
+
+    def run(self) -> None:
+        """Run all epochs."""
+        model, callbacks, options = self._model, self._callbacks, self._options
+        model.stop_training = False
+        logs: dict[str, Any] = {}
+        callbacks.call("on_train_begin", {})
+        for epoch in range(options.initial_epoch, options.epochs):
+            callbacks.call("on_epoch_begin", epoch, {})
+            logs = self._run_epoch(epoch)
+            if self._validation is not None and options.validates(epoch):
+                results = evaluate_rows(model, self._validation, options.validation_batch_size, callbacks)
+                logs.update({f"val_{name}": value for name, value in results.items()})
+            callbacks.call("on_epoch_end", epoch, logs)
+            if model.stop_training:
+                break
+        callbacks.call("on_train_end", logs)
+
+    def _run_epoch(self, epoch: int) -> dict[str, Any]:
+        """Train one epoch; return its loss and metrics."""
+        model, fit = self._model, self._fit
+        rates = model.optimizer.learning_rates(model.network.iterations, fit.n_steps)
+        model.epochs_begun += 1
+        self._recovery.begin_epoch(model.seed, model.epochs_begun, self._options.shuffle, rates)
+        if self._each_step:
+            return self._run_steps(epoch)
+        loggers = self._callbacks.progress_loggers
+        while (status := fit.run(-1, SLICE_SECONDS)) == "more":
+            for logger in loggers:
+                logger.on_progress(fit.step, self._mean_loss())
+        if status == "nonfinite":
+            return self._diverged(epoch)
+        return self._epoch_logs(self._mean_loss())
+
+    def _run_steps(self, epoch: int) -> dict[str, Any]:
+        """Train one epoch with a return to Python after every step."""
+        fit, callbacks = self._fit, self._callbacks
+        if self._predictions is not None:
+            self._predictions.fill(np.nan)
+        for step in range(fit.n_steps):
+            callbacks.call("on_train_batch_begin", step, {})
+            if fit.run(1) == "nonfinite":
+                return self._diverged(epoch)
+            callbacks.call("on_train_batch_end", step, {"loss": self._mean_loss()})
+            for logger in callbacks.progress_loggers:
+                logger.on_progress(step + 1, self._mean_loss())
+            if self._model.stop_training:
+                break
+        return self._epoch_logs(self._mean_loss())
+
+    def _mean_loss(self) -> float:
+        """Mean loss of the epoch's rows so far; NaN before the first step."""
+        rows = min(self._fit.step * self._options.batch_size, self._rows.n)
+        return self._fit.loss_sum / rows if rows else float("nan")
+
+    def _epoch_logs(self, loss: float) -> dict[str, Any]:
+        """Loss and metrics of the rows that were trained on."""
+        logs = {"loss": loss}
+        if self._predictions is not None:
+            done: Any = slice(None)
+            if self._fit.step < self._fit.n_steps:
+                done = ~np.isnan(self._predictions).any(axis=1)
+            weight = self._rows.sample_weight
+            y_true, y_pred = self._rows.y[done], self._predictions[done]
+            for metric in self._model.metrics:
+                logs[metric.name] = metric(y_true, y_pred, None if weight is None else weight[done])
+        return logs
+
+    def _diverged(self, epoch: int) -> dict[str, Any]:
+        """Go back to the last finite weights; raise, unless a ``TerminateOnNaN`` takes care."""
+        step, loss = self._fit.step, self._mean_loss()
+        logs = self._epoch_logs(float("nan")) if step and self._terminators else {"loss": float("nan")}
+        self._recovery.recover()
+        if not self._terminators:
+            raise divergence(epoch + 1, self._options.epochs, step + 1, self._fit.n_steps, loss, self._model)
+        for terminator in self._terminators:
+            terminator.on_divergence(step)
+        return logs
+
+
+def divergence(
+    epoch: int, epochs: int, step: int, steps: int, last_loss: float, model: "Sequential"
+) -> DivergenceError:
+    """Return the error for a loss that is NaN or infinite; epoch and step are counted from 1."""
+    before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch before that step was {last_loss:.6g}"
+    message = (
+        f"the loss became NaN or infinite in epoch {epoch} of {epochs}, step {step} of {steps}{before}. The model keeps "
+        "its last finite weights. Likely cures: scale inputs and targets to about unit size, lower the learning rate "
+        f"(now {model.optimizer.learning_rate:g}), use dtype='float64', or a loss that grows slower (Huber)"
+    )
+    return DivergenceError(message, epoch, step, last_loss)
+
+
+def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:
+    """Do one update with all rows; return loss and metrics of the forward pass before it."""
+    network = model.network
+    predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
+    fit = _core.Fit(network, rows.X, rows.y, rows.sample_weight, rows.n, 0, predictions)
+    model.epochs_begun += 1
+    rates = model.optimizer.learning_rates(network.iterations, 1)
+    fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
+    if fit.run(1) == "nonfinite":
+        raise DivergenceError(
+            "the loss of this batch is NaN or infinite; the update was not made. Likely cures: scale inputs and "
+            f"targets to about unit size, lower the learning rate (now {model.optimizer.learning_rate:g})",
+            1,
+            1,
+        )
+    logs = {"loss": fit.loss_sum / rows.n}
+    if predictions is not None:
+        logs.update({metric.name: metric(rows.y, predictions, rows.sample_weight) for metric in model.metrics})
+    return logs
+
+
+def rows_per_call(model: "Sequential") -> int:
+    """Rows of a native call of prediction or evaluation that takes about ``SLICE_SECONDS``."""
+    return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
+
+
+def evaluate_rows(model: "Sequential", rows: Rows, batch_size: int, callbacks: CallbackList) -> dict[str, Any]:
+    """Return loss and metrics of rows without training."""
+    network, loss = model.network, model.loss
+    options = loss_options(loss, model.program)
+    final = model.program.final_activation
+    logits = final is not None and final == loss.skipped_activation
+    each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
+    # The mean over all rows does not depend on how they are cut; the mean of batch sums does.
+    block = batch_size if each_batch or loss.reduction == "sum" else rows_per_call(model)
+    predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
+    loss_sum = 0.0
+    callbacks.call("on_test_begin", {})
+    for batch, start in enumerate(range(0, rows.n, block)):
+        callbacks.call("on_test_batch_begin", batch, {})
+        part = slice(start, min(start + block, rows.n))
+        weight = None if rows.sample_weight is None else rows.sample_weight[part]
+        outputs = network.predict(rows.X[part], None, 0, logits)
+        value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **options)
+        loss_sum += value * (part.stop - start)
+        if predictions is not None:
+            predictions[part] = _core.activation(str(final), outputs) if logits else outputs
+        callbacks.call("on_test_batch_end", batch, {"loss": loss_sum / part.stop})
+    logs: dict[str, Any] = {"loss": loss_sum / rows.n}
+    if predictions is not None:
+        for metric in model.metrics:
+            logs[metric.name] = metric(rows.y, predictions, rows.sample_weight)
+    callbacks.call("on_test_end", logs)
+    return logs
+
+
+def predict_rows(model: "Sequential", X: Array, batch_size: int, callbacks: CallbackList) -> Array:
+    """Return the outputs (n, n_outputs) of inputs (n, n_features)."""
+    network = model.network
+    each_batch = callbacks.has("on_predict_batch_begin", "on_predict_batch_end")
+    block = batch_size if each_batch else rows_per_call(model)
+    callbacks.call("on_predict_begin", {})
+    n = X.shape[0]
+    out = np.empty((n, network.n_outputs), network.dtype)
+    for batch, start in enumerate(range(0, n, block)):
+        callbacks.call("on_predict_batch_begin", batch, {})
+        stop = min(start + block, n)
+        network.predict(X[start:stop], out[start:stop])
+        callbacks.call("on_predict_batch_end", batch, {"outputs": out[start:stop]})
+    callbacks.call("on_predict_end", {})
+    return out

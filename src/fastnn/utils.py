@@ -1,0 +1,68 @@
+"""Keras's import path of ``to_categorical``, ``normalize`` and ``set_random_seed``."""
+
+import random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.inputs import as_count, as_numbers
+from fastnn.randomness import set_global_seed
+
+__all__ = ["normalize", "set_random_seed", "to_categorical"]
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
+    """Return class labels as one-hot rows.
+
+    Parameters
+    ----------
+    x : whole numbers 0..num_classes-1, (n,) or (n, 1).
+    num_classes : number of columns; by default the largest label and one more.
+
+    Returns
+    -------
+    ndarray
+        (n, num_classes).
+
+    Raises
+    ------
+    ValueError
+        A label that is no whole number or out of range; names the first.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.utils.to_categorical([0, 2, 1])
+    array([[1., 0., 0.],
+           [0., 0., 1.],
+           [0., 1., 0.]])
+    """
+    labels = as_numbers(x, "x")
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if labels.size == 0:
+        raise ValueError("x is empty: at least one label is needed")
+    n_classes = None if num_classes is None else as_count(num_classes, "num_classes")
+    wrong = (labels < 0) | (labels != np.floor(labels)) | (labels >= (np.inf if n_classes is None else n_classes))
+    if wrong.any():
+        limit = "" if n_classes is None else f" to {n_classes - 1}"
+        raise ValueError(f"x has label {labels[wrong][0]}; labels must be whole numbers from 0{limit}")
+    whole = labels.astype(np.int64)
+    return np.eye(int(whole.max()) + 1 if n_classes is None else n_classes)[whole]
+
+
+def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
+    """Return ``x`` divided by its norm of the given order along an axis; rows of zeros stay zeros."""
+    array = np.atleast_1d(as_numbers(x, "x"))
+    norm = np.atleast_1d(np.linalg.norm(array, order, axis))
+    norm[norm == 0] = 1
+    return array / np.expand_dims(norm, axis)
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's and NumPy's generators and every later model or initializer without a seed of its own."""
+    seed = as_count(seed, "seed", 0)
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002
+    set_global_seed(seed)
