@@ -140,7 +140,7 @@ def test_cats_and_dogs():
 
 
 def test_unknown_column_lists_the_known_ones():
-    with pytest.raises(KeyError, match="'depth'.*event, magnitude, station, distance_km, acceleration_g"):
+    with pytest.raises(KeyError, match=r"'depth'.*event, magnitude, station, distance_km, acceleration_g"):
         datasets.load_ground_motion()["depth"]
 
 

@@ -1,14 +1,13 @@
 """Training whole networks in the NumPy reference: gradients, updates, pure Python and, where installed, PyTorch."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from test_reference import LOSS_CASES, assert_gradient, finite_difference, loss_data
 
 from fastnn import reference
+from fastnn.bench.pure_python import PurePythonNetwork
 
 
 def network_data(name, options, n=6, n_features=3, n_outputs=4):
@@ -105,12 +104,6 @@ def test_network_errors():
     ],
 )
 def test_pure_python_agrees(sizes, activation, loss):
-    path = Path(__file__).parents[1] / "benchmarks" / "pure_python.py"
-    if not path.exists():
-        pytest.skip("benchmarks/ is not beside tests/: not a checkout")
-    spec = importlib.util.spec_from_file_location("pure_python", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     generator = np.random.default_rng(7)
     X = generator.normal(size=(10, sizes[0]))
     if loss == "sparse_categorical_crossentropy":
@@ -119,7 +112,7 @@ def test_pure_python_agrees(sizes, activation, loss):
         y = generator.integers(0, 2, size=(10, sizes[-1])).astype(float)
     network = reference.DenseNetwork(sizes, activation, loss, 0.01, dtype="float64")
     start = network.weights
-    lists = module.PurePythonNetwork(sizes, activation, loss, 0.01, [w.tolist() for w in start])
+    lists = PurePythonNetwork(sizes, activation, loss, 0.01, [w.tolist() for w in start])
     for _ in range(20):
         assert lists.step(X.tolist(), y.tolist()) == pytest.approx(network.step(X, y), rel=1e-12)
     for a, b, before in zip(lists.weights, network.weights, start, strict=True):

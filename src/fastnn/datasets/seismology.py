@@ -95,6 +95,5 @@ def load_earthquakes() -> Dataset:
 
 
 def _read_csv(name: str) -> list[dict[str, str]]:
-    path = resources.files("fastnn.datasets") / "data" / name
-    with path.open("r", encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    text = (resources.files("fastnn.datasets") / "data" / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

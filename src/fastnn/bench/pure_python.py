@@ -13,7 +13,7 @@ from operator import mul
 Vector = list[float]
 Matrix = list[Vector]
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+BETA_1, BETA_2 = 0.9, 0.999
 
 
 def dot(a: Sequence[float], b: Sequence[float]) -> float:
@@ -90,7 +90,7 @@ class PurePythonNetwork:
         Of the hidden layers; the last layer is linear.
     loss : {"mean_squared_error", "binary_crossentropy", "sparse_categorical_crossentropy"}
         The cross-entropies take the last layer's values as logits.
-    learning_rate : float
+    learning_rate, epsilon : float
         Adam's.
     weights : sequence, optional
         Starting values ``[W1, b1, W2, b2, ...]``, W (n_in, n_out); default Glorot's uniform distribution.
@@ -103,6 +103,7 @@ class PurePythonNetwork:
         loss: str = "mean_squared_error",
         learning_rate: float = 0.001,
         weights: Sequence[Sequence] | None = None,
+        epsilon: float = 1e-7,
     ) -> None:
         shapes = list(pairwise(sizes))
         if weights is None:
@@ -122,6 +123,7 @@ class PurePythonNetwork:
         self.activations = [ACTIVATIONS[activation]] * (len(shapes) - 1) + [ACTIVATIONS["linear"]]
         self.loss = LOSSES[loss]
         self.learning_rate = learning_rate
+        self.epsilon = epsilon
         self.iterations = 0
 
     @property
@@ -173,9 +175,9 @@ class PurePythonNetwork:
         self.iterations += 1
         t = self.iterations
         alpha = self.learning_rate * math.sqrt(1.0 - BETA_2**t) / (1.0 - BETA_1**t)
-        sqrt = math.sqrt
+        sqrt, epsilon = math.sqrt, self.epsilon
         for layer, layer_g, layer_m, layer_v in zip(self.layers, gradients, self.m, self.v, strict=True):
             for w, g, m, v in zip(layer, layer_g, layer_m, layer_v, strict=True):
                 m[:] = [a + (b - a) * (1.0 - BETA_1) for a, b in zip(m, g, strict=True)]
                 v[:] = [a + (b * b - a) * (1.0 - BETA_2) for a, b in zip(v, g, strict=True)]
-                w[:] = [a - alpha * b / (sqrt(c) + EPSILON) for a, b, c in zip(w, m, v, strict=True)]
+                w[:] = [a - alpha * b / (sqrt(c) + epsilon) for a, b, c in zip(w, m, v, strict=True)]

@@ -1,0 +1,156 @@
+"""The benchmark command: which grids, how long, and where the results go."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import fastnn
+from fastnn import _core
+from fastnn.bench.contest import Schedule, open_competitors
+from fastnn.bench.contestants import CONTESTANTS, installed
+from fastnn.bench.growth import measure_growth
+from fastnn.bench.machine import describe_machine, n_cores, versions
+from fastnn.bench.networks import NETWORKS
+from fastnn.bench.prediction import compare_prediction
+from fastnn.bench.prices import measure_prices
+from fastnn.bench.products import SIZES, compare_products
+from fastnn.bench.report import Grid, Report, markdown_table, progress, table
+from fastnn.bench.threads import measure_threads
+from fastnn.bench.training import QUICK_NETWORKS, compare_training
+
+__all__ = ["GRIDS", "add_arguments", "main", "run"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the command line asks for."""
+
+    full: bool
+    contestants: list[str]
+    networks: list[str]
+    neighbours: int
+
+    @property
+    def schedule(self) -> Schedule:
+        """Short turns, or long ones."""
+        return Schedule.full() if self.full else Schedule.quick()
+
+
+def _training(choice: Choice) -> Grid:
+    networks = choice.networks or (list(NETWORKS) if choice.full else QUICK_NETWORKS)
+    return compare_training(choice.contestants, networks, choice.schedule)
+
+
+def _prediction(choice: Choice) -> Grid:
+    networks = choice.networks or ["submarine", "digits", "mnist128"]
+    if choice.full:
+        networks = choice.networks or [*networks, "mnist512", "wide"]
+    return compare_prediction(choice.contestants, networks, schedule=choice.schedule)
+
+
+def _products(choice: Choice) -> Grid:
+    sizes = SIZES if choice.full else [size for size in SIZES if max(size) <= 512]
+    return compare_products(choice.contestants, sizes, choice.schedule)
+
+
+def _prices(choice: Choice) -> Grid:
+    return measure_prices(schedule=choice.schedule) if choice.full else measure_prices([32, 256])
+
+
+def _threads(choice: Choice) -> Grid:
+    if choice.full:
+        return measure_threads(neighbours=choice.neighbours)
+    return measure_threads([4, 32, 256], [1, 32, 256], neighbours=choice.neighbours)
+
+
+def _growth(choice: Choice) -> Grid:
+    return measure_growth() if choice.full else measure_growth([1_000, 100_000], [64, 256], [1, 4])
+
+
+GRIDS: dict[str, Callable[[Choice], Grid]] = {
+    "training": _training,
+    "prediction": _prediction,
+    "products": _products,
+    "prices": _prices,
+    "threads": _threads,
+    "growth": _growth,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every benchmark command accepts."""
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="a few networks in under a minute (the default)")
+    length.add_argument("--full", action="store_true", help="every network, longer and more rounds")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, every round included")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the figures (needs the extra 'plot')")
+    parser.add_argument("--markdown", action="store_true", help="print the comparisons as Markdown tables as well")
+    parser.add_argument(
+        "--contestants",
+        nargs="+",
+        metavar="NAME",
+        choices=list(CONTESTANTS),
+        help=f"only these of {', '.join(CONTESTANTS)} (default: all that are installed)",
+    )
+    parser.add_argument(
+        "--networks", nargs="+", metavar="NAME", choices=list(NETWORKS), help=f"only these of {', '.join(NETWORKS)}"
+    )
+    parser.add_argument(
+        "--neighbours", type=int, default=0, metavar="N", help="threads grid: beside N busy processes (default 0)"
+    )
+
+
+def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
+    """Run the grids, print and write their results; 1 if a contestant computed something else or failed."""
+    if arguments.plot is not None:
+        from fastnn.bench.picture import require_matplotlib
+
+        require_matplotlib()
+    wanted = arguments.contestants or list(CONTESTANTS)
+    present = [name for name in CONTESTANTS if name in wanted and installed(CONTESTANTS[name])]
+    optional = [name for name in wanted if name not in present and (arguments.contestants or name != "keras")]
+    choice = Choice(arguments.full, present, arguments.networks or [], arguments.neighbours)
+    report = _describe(present, optional)
+    print(report.head(), flush=True)
+    for name in grids:
+        grid = GRIDS[name](choice)
+        report.grids.append(grid)
+        print(f"\n{table(grid)}", flush=True)
+        if arguments.markdown and not grid.columns:
+            print(markdown_table(grid), flush=True)
+        if arguments.json is not None:
+            report.write_json(arguments.json)
+    if arguments.plot is not None:
+        from fastnn.bench.picture import draw
+
+        for grid in report.grids:
+            several = len(report.grids) > 1
+            path = arguments.plot.with_stem(f"{arguments.plot.stem}-{grid.name}") if several else arguments.plot
+            draw(grid, report.machine, path)
+            print(f"picture: {path}")
+    return 1 if any(grid.problems for grid in report.grids) else 0
+
+
+def main(grids: Sequence[str]) -> int:
+    """Entry point of the commands in ``benchmarks/``: these grids, arguments from the command line."""
+    parser = argparse.ArgumentParser(description=f"fastnn benchmark: {', '.join(grids)}")
+    add_arguments(parser)
+    return run(grids, parser.parse_args(sys.argv[1:]))
+
+
+def _describe(contestants: Sequence[str], missing: list[str]) -> Report:
+    progress("limits of the machine")
+    machine = describe_machine()
+    configuration = _core.config()
+    machine.update({key: configuration[key] for key in ("isa", "threads", "compiler")})
+    with open_competitors(["fastnn"], thread_counts=[n_cores()]) as (competitor,):
+        peak = competitor.ask("measure", function="limits.fma_peak", arguments={"seconds": 0.2})
+        arguments = {"n_threads": n_cores(), "seconds": 0.5}
+        copy = competitor.ask("measure", function="limits.memory_bandwidth", arguments=arguments)
+    machine["fma_peak_gflops"] = peak["gflops"]
+    machine["copy_gb_per_second"] = copy["gb_per_second"]
+    distributions = [name for contestant in contestants for name in CONTESTANTS[contestant].distributions]
+    found = {"fastnn": fastnn.__version__, **versions(distributions)}
+    return Report(machine=machine, versions=found, missing=missing, grids=[])

@@ -1,0 +1,239 @@
+"""The parent's side: one process per contestant and thread count, taking turns, compared before they are timed."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from fastnn.bench.contestants import CONTESTANTS, installed
+from fastnn.bench.machine import n_cores
+
+__all__ = ["Competitor", "PeakMeter", "Schedule", "Timing", "WorkerError", "ask_all", "open_competitors", "take_turns"]
+
+E = TypeVar("E", bound="Entrant")
+
+_PAUSE = 0.02  # seconds between turns: threads of the last one that spin while idle have gone to sleep
+
+
+class WorkerError(RuntimeError):
+    """A contestant's process failed; the message ends with what it said."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to measure: ``rounds`` turns of about ``seconds`` for every competitor."""
+
+    rounds: int
+    seconds: float
+
+    @classmethod
+    def quick(cls) -> "Schedule":
+        """A few short turns."""
+        return cls(rounds=5, seconds=0.05)
+
+    @classmethod
+    def full(cls) -> "Schedule":
+        """Turns long enough to average over interruptions, and enough of them for a steady best."""
+        return cls(rounds=9, seconds=0.4)
+
+
+@dataclass
+class Timing:
+    """Microseconds per unit of work (step or call), one number per round."""
+
+    name: str
+    n_threads: int
+    microseconds: list[float] = field(default_factory=list)
+
+    @property
+    def best(self) -> float:
+        """The least of the rounds."""
+        return min(self.microseconds)
+
+    @property
+    def median(self) -> float:
+        """The middle of the rounds."""
+        return statistics.median(self.microseconds)
+
+
+class Entrant(Protocol):
+    """Whoever takes turns: a process, or one of several tasks of a process."""
+
+    name: str
+    n_threads: int
+
+
+class Competitor:
+    """A process that runs one contestant on a given number of threads."""
+
+    def __init__(self, name: str, n_threads: int) -> None:
+        self.name = name
+        self.n_threads = n_threads
+        arguments = [name, str(n_threads)]
+        if CONTESTANTS[name].pinned and n_threads == 1 and hasattr(os, "sched_getaffinity"):
+            arguments.append(str(max(os.sched_getaffinity(0))))
+        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fastnn.bench.worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=_environment(n_threads),
+        )
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Send one request and wait for its answer."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            print(json.dumps({"command": command, **arguments}), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            pass  # the process has ended; what it said is read below
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": self._said()}
+        if "error" in answer:
+            raise WorkerError(f"{self.name} on {self.n_threads} threads: {command} failed:\n{answer['error']}")
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._errors.close()
+
+    def _said(self) -> str:
+        self._process.wait()
+        self._errors.seek(0)
+        return self._errors.read()[-2000:]
+
+
+def _environment(n_threads: int) -> dict[str, str]:
+    environment = dict(os.environ)
+    # Tuning of OpenBLAS that a user's machine would not have.
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        environment.pop(name, None)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FASTNN_NUM_THREADS"):
+        environment[name] = str(n_threads)
+    environment["JAX_PLATFORMS"] = "cpu"
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    if "KERAS_BACKEND" not in environment and installed(CONTESTANTS["jax"]):
+        environment["KERAS_BACKEND"] = "jax"
+    return environment
+
+
+@contextmanager
+def open_competitors(names: Iterable[str], thread_counts: Sequence[int] | None = None) -> Any:
+    """Start the processes of the named contestants, each on 1 and on all cores; end them afterwards."""
+    counts = sorted({1, n_cores()}) if thread_counts is None else thread_counts
+    with ExitStack() as stack:
+        competitors = []
+        for name in names:
+            for n_threads in counts if CONTESTANTS[name].threaded else [1]:
+                competitor = Competitor(name, n_threads)
+                stack.callback(competitor.close)
+                competitors.append(competitor)
+        yield competitors
+
+
+def ask_all(
+    competitors: Sequence[Competitor], requests: Sequence[tuple[str, dict[str, Any]]], problems: list[str]
+) -> dict[Competitor, dict[str, Any]]:
+    """Send the requests to each; return the last answers of those that did not fail, and add failures to problems."""
+    answers = {}
+    for competitor in competitors:
+        try:
+            for command, arguments in requests:
+                answers[competitor] = competitor.ask(command, **arguments)
+        except WorkerError as error:
+            answers.pop(competitor, None)
+            problems.append(str(error))
+    return answers
+
+
+def take_turns(
+    competitors: Sequence[E],
+    turn: Callable[[E, int], tuple[float, float]],
+    schedule: Schedule,
+    between: Callable[[], None] | None = None,
+) -> list[Timing]:
+    """Time the competitors in interleaved rounds.
+
+    Parameters
+    ----------
+    turn : function
+        ``turn(competitor, amount)`` works and returns (seconds, units of work done); the amount is an integer that
+        the first turns choose so that a turn takes about ``schedule.seconds``.
+    between : function, optional
+        Called once per round, for measurements that belong beside the timings.
+
+    Returns
+    -------
+    list of Timing
+        The better thread count of each contestant, by the median of its rounds, in the order of the competitors.
+    """
+    paces = {competitor: _pace(competitor, turn, schedule.seconds) for competitor in competitors}
+    fastest: dict[str, float] = {}
+    for competitor, (_, pace) in paces.items():
+        fastest[competitor.name] = min(pace, fastest.get(competitor.name, pace))
+    # A thread count far behind the other one of the same contestant does not run the rounds.
+    timings = {
+        competitor: Timing(competitor.name, competitor.n_threads)
+        for competitor, (_, pace) in paces.items()
+        if pace <= 1.5 * fastest[competitor.name]
+    }
+    for _ in range(schedule.rounds):
+        for competitor in timings:
+            time.sleep(_PAUSE)
+            seconds, units = turn(competitor, paces[competitor][0])
+            timings[competitor].microseconds.append(1e6 * seconds / units)
+        if between is not None:
+            between()
+    best: dict[str, Timing] = {}
+    for timing in timings.values():
+        if timing.name not in best or timing.median < best[timing.name].median:
+            best[timing.name] = timing
+    return list(best.values())
+
+
+def _pace(competitor: E, turn: Callable[[E, int], tuple[float, float]], seconds: float) -> tuple[int, float]:
+    """Find the amount of work that takes ``seconds``; return it and the seconds per unit. The first turn warms up."""
+    turn(competitor, 1)
+    amount = 1
+    while True:
+        taken, units = turn(competitor, amount)
+        if taken > 0.3 * seconds:
+            return max(1, round(amount * seconds / taken)), taken / units
+        amount = max(2 * amount, min(20 * amount, round(0.5 * amount * seconds / taken)))
+
+
+class PeakMeter:
+    """The multiply-add peak on the threads of the widest fastnn process, measured beside the timings."""
+
+    def __init__(self, competitors: Sequence[Competitor]) -> None:
+        fastnn = [competitor for competitor in competitors if competitor.name == "fastnn"]
+        self._competitor = max(fastnn, key=lambda competitor: competitor.n_threads, default=None)
+        self.peak: float | None = None
+        """GFLOP/s, the best so far; None if nothing can measure it."""
+
+    def measure(self) -> None:
+        """Measure once more."""
+        if self._competitor is not None:
+            answer = self._competitor.ask("measure", function="limits.fma_peak", arguments={"seconds": 0.03})
+            if answer["gflops"] is not None:
+                self.peak = max(answer["gflops"], self.peak or 0.0)

@@ -1,0 +1,5 @@
+"""One module per library: how it trains, predicts and multiplies. Each is imported in its own process only."""
+
+from fastnn.bench.contestants.contestant import CONTESTANTS, Contestant, create, installed
+
+__all__ = ["CONTESTANTS", "Contestant", "create", "installed"]

@@ -1,0 +1,89 @@
+"""What the harness asks of a library, and the list of libraries."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastnn.bench.networks import Network
+
+__all__ = ["CONTESTANTS", "EPSILON", "LEARNING_RATE", "Contestant", "Entrant", "create", "installed"]
+
+Array = NDArray[Any]
+
+LEARNING_RATE = 1e-3
+EPSILON = 1e-8  # so small that it does not matter whether a library adds it before or after bias correction
+
+
+class Contestant:
+    """A library at work in a process of its own. All arrays are float32 and C-contiguous."""
+
+    def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
+        """Build the network with these starting weights, and Adam; keep the data."""
+        raise NotImplementedError
+
+    def train(self, epochs: int) -> list[float]:
+        """Train on the data in its order, in whole batches; return the mean loss of each epoch."""
+        raise NotImplementedError
+
+    def start_prediction(self, network: Network, weights: list[Array]) -> None:
+        """Build the network for prediction; a classifier ends in softmax or sigmoid."""
+        raise NotImplementedError
+
+    def predict(self, x: Array) -> Array:
+        """(n, n_features) -> (n, n_outputs), arrays of NumPy on both sides."""
+        raise NotImplementedError
+
+    def start_product(self, x: Array, kernel: Array) -> None:
+        """Keep the factors (n, i) and (i, o), float32 or float64, and a buffer (n, o)."""
+        raise NotImplementedError
+
+    def multiply(self) -> Array:
+        """Write the product into the buffer and return it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Where a contestant's class lives, what must be installed, and which grids it enters."""
+
+    name: str
+    module: str
+    requires: tuple[str, ...]
+    """Modules."""
+    distributions: tuple[str, ...]
+    """Names of the packages whose versions a report states."""
+    grids: frozenset[str]
+    pinned: bool = False
+    """A run on one thread needs the process pinned to one core: the library has no working switch."""
+    threaded: bool = True
+
+
+CONTESTANTS = {
+    entrant.name: entrant
+    for entrant in (
+        Entrant("fastnn", "fastnn_model", (), (), frozenset({"training", "prediction", "products"})),
+        Entrant("jax", "jax_scan", ("jax",), ("jax", "jaxlib"), frozenset({"training", "prediction"}), pinned=True),
+        Entrant("pytorch", "pytorch", ("torch",), ("torch",), frozenset({"training", "prediction"})),
+        Entrant("onnxruntime", "onnx_runtime", ("onnx", "onnxruntime"), ("onnxruntime",), frozenset({"prediction"})),
+        Entrant("numpy", "numpy_reference", (), ("numpy",), frozenset({"training", "prediction", "products"})),
+        Entrant("scikit-learn", "scikit_learn", ("sklearn",), ("scikit-learn",), frozenset({"training"})),
+        Entrant("keras", "keras_model", ("keras",), ("keras",), frozenset({"training"})),
+        Entrant("python", "python_lists", (), (), frozenset({"training"}), threaded=False),
+    )
+}
+"""The contestants by name, in the order of the tables. fastnn comes first."""
+
+
+def installed(entrant: Entrant) -> bool:
+    """Whether everything that the entrant needs can be imported."""
+    return all(importlib.util.find_spec(name) is not None for name in entrant.requires)
+
+
+def create(name: str, n_threads: int) -> Contestant:
+    """Import the contestant's library and return the contestant."""
+    module = importlib.import_module(f"fastnn.bench.contestants.{CONTESTANTS[name].module}")
+    contestant: Contestant = module.CONTESTANT(n_threads)
+    return contestant

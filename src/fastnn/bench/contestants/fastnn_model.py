@@ -1,0 +1,53 @@
+"""fastnn itself, as its users call it."""
+
+import numpy as np
+
+import fastnn
+from fastnn import layers, losses, ops, optimizers
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.networks import Network
+
+
+class FastnnModel(Contestant):
+    """`Sequential.fit` and `model(x)`; on all threads the choice of fewer for a small network is fastnn's own."""
+
+    def __init__(self, n_threads: int) -> None:
+        fastnn.set_num_threads(n_threads)
+
+    def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
+        self.X, self.y, self.batch_size = X, y, network.batch_size
+        self.model = _model(network, weights)
+        loss = {
+            "mse": losses.MeanSquaredError,
+            "binary_crossentropy": lambda: losses.BinaryCrossentropy(from_logits=True),
+            "sparse_categorical_crossentropy": lambda: losses.SparseCategoricalCrossentropy(from_logits=True),
+        }[network.loss]()
+        self.model.compile(optimizer=optimizers.Adam(learning_rate=LEARNING_RATE, epsilon=EPSILON), loss=loss)
+
+    def train(self, epochs: int) -> list[float]:
+        fit = self.model.fit(self.X, self.y, batch_size=self.batch_size, epochs=epochs, shuffle=False, verbose=0)
+        return [float(value) for value in fit.history["loss"]]
+
+    def start_prediction(self, network: Network, weights: list[Array]) -> None:
+        last = {"binary_crossentropy": "sigmoid", "sparse_categorical_crossentropy": "softmax"}.get(network.loss)
+        self.model = _model(network, weights, last)
+
+    def predict(self, x: Array) -> Array:
+        return self.model(x)
+
+    def start_product(self, x: Array, kernel: Array) -> None:
+        self.factors, self.product = (x, kernel), np.empty((len(x), kernel.shape[1]), x.dtype)
+
+    def multiply(self) -> Array:
+        return ops.dense_forward(*self.factors, out=self.product)
+
+
+def _model(network: Network, weights: list[Array], last: str | None = None) -> fastnn.Sequential:
+    hidden = [layers.Dense(units, activation="relu") for units in network.sizes[1:-1]]
+    output = layers.Dense(network.sizes[-1], activation=last)
+    model = fastnn.Sequential([layers.Input((network.sizes[0],)), *hidden, output])
+    model.set_weights(weights)
+    return model
+
+
+CONTESTANT = FastnnModel

@@ -1,0 +1,87 @@
+"""JAX: the whole training is one compiled call, `lax.scan` over the steps of an epoch in a loop over epochs."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+from jax import lax
+
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.networks import Network
+
+_MAX_EPOCHS = 100_000  # length of the buffer of losses
+
+
+def _forward(weights: list[Any], x: Any) -> Any:
+    for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        x = jax.nn.relu(x @ kernel + bias)
+    return x @ weights[-2] + weights[-1]
+
+
+def _loss(name: str, weights: list[Any], x: Any, y: Any) -> Any:
+    z = _forward(weights, x)
+    if name == "mse":
+        return jnp.mean((z - y) ** 2)
+    if name == "binary_crossentropy":
+        return jnp.mean(jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z))))
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1))
+
+
+@partial(jax.jit, static_argnames="loss", donate_argnames=("weights", "first", "second"))
+def _train(loss: str, weights: Any, first: Any, second: Any, t: Any, X: Any, y: Any, epochs: Any) -> Any:
+    """X (steps, batch, features), y (steps, batch, ...); first and second are Adam's moments, t its steps so far."""
+
+    def step(state: Any, batch: Any) -> Any:
+        weights, first, second, t = state
+        value, gradients = jax.value_and_grad(partial(_loss, loss))(weights, *batch)
+        t = t + 1
+        rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
+        second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
+        weights = [w - rate * m / (jnp.sqrt(v) + EPSILON) for w, m, v in zip(weights, first, second, strict=True)]
+        return (weights, first, second, t), value
+
+    def epoch(i: Any, carry: Any) -> Any:
+        state, losses = carry
+        state, values = lax.scan(step, state, (X, y))
+        return state, losses.at[i].set(values.mean())
+
+    losses = jnp.zeros(_MAX_EPOCHS, dtype=jnp.float32)
+    return lax.fori_loop(0, epochs, epoch, ((weights, first, second, t), losses))
+
+
+class JaxScan(Contestant):
+    """Pinned to one core for one thread; XLA's own thread flags do not limit its products."""
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+
+    def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
+        self.loss = network.loss
+        self.X = jnp.asarray(X.reshape(-1, network.batch_size, *X.shape[1:]))
+        self.y = jnp.asarray(y.reshape(-1, network.batch_size, *y.shape[1:]))
+        values = [jnp.asarray(w) for w in weights]
+        moments = [[jnp.zeros_like(w) for w in weights] for _ in range(2)]
+        self.state = (values, *moments, jnp.float32(0))
+
+    def train(self, epochs: int) -> list[float]:
+        self.state, losses = _train(self.loss, *self.state, self.X, self.y, epochs)
+        return [float(value) for value in np.asarray(losses)[:epochs]]
+
+    def start_prediction(self, network: Network, weights: list[Array]) -> None:
+        values = [jnp.asarray(w) for w in weights]
+        if network.loss == "mse":
+            self.function = jax.jit(lambda x: _forward(values, x))
+        elif network.loss == "binary_crossentropy":
+            self.function = jax.jit(lambda x: jax.nn.sigmoid(_forward(values, x)))
+        else:
+            self.function = jax.jit(lambda x: jax.nn.softmax(_forward(values, x)))
+
+    def predict(self, x: Array) -> Array:
+        return np.asarray(self.function(x))
+
+
+CONTESTANT = JaxScan

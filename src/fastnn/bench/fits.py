@@ -1,0 +1,140 @@
+"""Fits of fastnn alone, run in a process of its own: by options, by thread count, and with their peak memory."""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn
+from fastnn import _core, layers, losses, optimizers
+
+__all__ = ["clear", "fit_memory", "run", "start_model", "start_threads"]
+
+_epochs: dict[str, tuple[Callable[[int], None], int]] = {}
+"""Function that trains so many epochs, and steps per epoch, by key."""
+
+
+def start_model(
+    key: str,
+    widths: list[int],
+    batch_size: int,
+    n_batches: int,
+    activation: str = "relu",
+    loss: str = "mse",
+    dropout: float = 0.0,
+    optimizer: str = "Adam",
+    optimizer_options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Keep a compiled `Sequential` of layers ``widths[1:]`` and random data with ``widths[0]`` columns."""
+    model = _model(widths, activation, dropout)
+    rule = getattr(optimizers, optimizer)(**(optimizer_options or {}))
+    generator = np.random.Generator(np.random.Philox(0))
+    n_rows = n_batches * batch_size
+    X = generator.standard_normal((n_rows, widths[0]), dtype=np.float32)
+    y: NDArray[Any]
+    if loss == "mse":
+        y = generator.standard_normal((n_rows, widths[-1]), dtype=np.float32)
+        model.compile(optimizer=rule, loss=losses.MeanSquaredError())
+    else:
+        y = generator.integers(0, widths[-1], n_rows)
+        model.compile(optimizer=rule, loss=losses.SparseCategoricalCrossentropy(from_logits=True))
+
+    def train(epochs: int) -> None:
+        model.fit(X, y, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
+
+    _epochs[key] = train, n_batches
+    return {}
+
+
+def start_threads(key: str, widths: list[int], batch_size: int, n_batches: int, n_threads: int) -> dict[str, Any]:
+    """Keep a compiled network that trains on exactly ``n_threads`` threads, or on the automatic number if 0."""
+    generator = np.random.Generator(np.random.Philox(0))
+    dense = [{"n_out": units, "use_bias": True, "activation": "relu"} for units in widths[1:]]
+    dense[-1]["activation"] = "linear"
+    network = _core.Network(widths[0], [("dense", options) for options in dense])
+    for op, (n_in, n_out) in enumerate(pairwise(widths)):
+        limit = (6.0 / (n_in + n_out)) ** 0.5
+        network.set_parameter(op, "kernel", generator.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
+    network.compile("mse", {}, "adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7})
+    X = generator.standard_normal((n_batches * batch_size, widths[0]), dtype=np.float32)
+    y = generator.standard_normal((n_batches * batch_size, widths[-1]), dtype=np.float32)
+    fit = _core.Fit(network, X, y, batch_size=batch_size, n_threads=n_threads)
+    learning_rates = np.full(fit.n_steps, 1e-4)
+
+    def train(epochs: int) -> None:
+        for epoch in range(epochs):
+            fit.begin_epoch(0, epoch, False, learning_rates)
+            fit.run(max_seconds=1e9)
+
+    _epochs[key] = train, n_batches
+    return {}
+
+
+def run(key: str, epochs: int) -> dict[str, Any]:
+    """Train what was kept; seconds and steps."""
+    train, n_batches = _epochs[key]
+    start = time.perf_counter()
+    train(epochs)
+    return {"seconds": time.perf_counter() - start, "steps": epochs * n_batches}
+
+
+def clear() -> dict[str, Any]:
+    """Let go of everything that was kept."""
+    _epochs.clear()
+    return {}
+
+
+def fit_memory(widths: list[int], batch_size: int, n_rows: int, dtype: str, strided: bool) -> dict[str, Any]:
+    """Train one epoch; seconds of the second epoch, and bytes by which the fit raised the peak of resident memory."""
+    X = np.empty((n_rows, widths[0] * (2 if strided else 1)), dtype=dtype)
+    y = np.empty((n_rows, widths[-1]), dtype=np.float32)
+    generator = np.random.Generator(np.random.Philox(0))
+    for start in range(0, n_rows, 1000):
+        rows = slice(start, start + 1000)
+        X[rows] = generator.integers(-3, 4, X[rows].shape)
+        y[rows] = generator.standard_normal(y[rows].shape, dtype=np.float32)
+    if strided:
+        X = X[:, ::2]
+    model = _model(widths)
+    rule = optimizers.Adam(learning_rate=1e-4)
+    model.compile(optimizer=rule, loss=losses.MeanSquaredError())
+    before = _reset_peak()
+    model.fit(X, y, batch_size=batch_size, epochs=1, shuffle=True, verbose=0)
+    grown = None if before is None else _status("VmHWM") - before
+    begin = time.perf_counter()
+    model.fit(X, y, batch_size=batch_size, epochs=1, shuffle=True, verbose=0)
+    seconds = time.perf_counter() - begin
+    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
+    # Weights and Adam's two moments, in float32, three times, and 64 MiB.
+    limit = 3 * n_parameters * 4 * (2 + 2) + 64 * 2**20
+    return {"seconds": seconds, "grown_bytes": grown, "limit_bytes": limit, "data_bytes": X.size * X.itemsize}
+
+
+def _model(widths: list[int], activation: str = "relu", dropout: float = 0.0) -> fastnn.Sequential:
+    stack: list[Any] = [layers.Input((widths[0],))]
+    for units in widths[1:-1]:
+        stack.append(layers.Dense(units, activation=activation))
+        if dropout:
+            stack.append(layers.Dropout(dropout))
+    return fastnn.Sequential([*stack, layers.Dense(widths[-1])], seed=0)
+
+
+def _reset_peak() -> int | None:
+    """Set the peak of resident memory to the present value and return it; None where the system cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return _status("VmHWM")
+    except OSError:
+        return None
+
+
+def _status(name: str) -> int:
+    """A value of /proc/self/status, bytes."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return 1024 * int(line.split()[1])
+    raise OSError(f"/proc/self/status has no {name}")

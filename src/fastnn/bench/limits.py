@@ -1,0 +1,32 @@
+"""What bounds every figure: the multiply-add peak of the cores and the bandwidth of the memory."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from fastnn import _core
+
+__all__ = ["fma_peak", "memory_bandwidth"]
+
+
+def fma_peak(seconds: float) -> dict[str, Any]:
+    """Multiply-adds that the threads can do at all, GFLOP/s; none if the core has no such measurement."""
+    measure = getattr(_core, "fma_peak", None)
+    return {"gflops": measure(seconds) if measure is not None else None}
+
+
+def memory_bandwidth(n_threads: int, seconds: float) -> dict[str, Any]:
+    """GB/s of copying between arrays far larger than the caches, bytes read plus bytes written."""
+    size = 1 << 25  # float32: 128 MiB per array
+    source, target = np.ones(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
+    parts = list(zip(np.array_split(source, n_threads), np.array_split(target, n_threads), strict=True))
+    best = 0.0
+    with ThreadPoolExecutor(n_threads) as pool:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            list(pool.map(lambda part: np.copyto(part[1], part[0]), parts))
+            best = max(best, 2 * source.nbytes / (time.perf_counter() - start) / 1e9)
+    return {"gb_per_second": best}
