@@ -1,0 +1,179 @@
+/* The plan of a fit: its buffers, cut out of one arena, and who updates which weights. */
+
+#include <math.h>
+#include <string.h>
+
+#include "fit.h"
+
+/* Elements between panels of `features` features and the ones: an odd number of cache lines, so that a power of two
+ * does not map all panels to the same cache sets. */
+static ptrdiff_t panel_stride(const fnn_kernels *kernels, ptrdiff_t features) {
+    return ((features + 1) | 1) * kernels->panel;
+}
+
+/* The derivative of a dense layer's activation is stored, save where it follows from the output. */
+static int needs_derivative(const fnn_op *op, int activation) {
+    if (op->kind != FNN_OP_DENSE) return op->kind == FNN_OP_DROPOUT || activation < FNN_SOFTMAX;
+    return activation != FNN_LINEAR && activation != FNN_RELU && activation < FNN_SOFTMAX;
+}
+
+/* Cuts all weights into units and deals them to threads in order, by the number of multiply-adds. With fit->units NULL
+ * it only counts them. */
+static int plan_units(fnn_fit *fit, int n_threads) {
+    const fnn_network *network = fit->network;
+    const ptrdiff_t panel = network->kernels->panel;
+    double total = 0, done = 0;
+    int units = 0, thread = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = fit->first_dense; i < fit->trained_ops; i++) {
+            const fnn_op *op = &network->ops[i];
+            if (op->kind != FNN_OP_DENSE) continue;
+            const ptrdiff_t rows = op->n_in + (op->use_bias != 0);
+            for (ptrdiff_t q = 0; q * panel < op->n_out; q++) {
+                const ptrdiff_t outs = op->n_out - q * panel;
+                const double width = (double)(outs <= network->kernels->narrow ? network->kernels->narrow : panel);
+                if (!pass) {
+                    total += (double)rows * width;
+                    continue;
+                }
+                for (ptrdiff_t k = 0; k < rows;) {
+                    /* this thread's part ends at (thread + 1) / n_threads of all, rounded to 12 rows */
+                    const double left = total * (thread + 1) / n_threads - done;
+                    ptrdiff_t count = rows - k;
+                    if (thread + 1 < n_threads && left < (double)count * width) {
+                        const ptrdiff_t cut = (ptrdiff_t)(left / width + 6) / 12 * 12;
+                        if (cut < count) count = cut;
+                    }
+                    if (count > 0) {
+                        if (fit->units) fit->units[units] = (unit){i, q, k, k + count};
+                        units++;
+                        done += (double)count * width;
+                        k += count;
+                    }
+                    while (thread + 1 < n_threads && (count <= 0 || done >= total * (thread + 1) / n_threads)) {
+                        thread++;
+                        if (fit->units) fit->unit_start[thread] = units;
+                        count = 1;
+                    }
+                }
+            }
+        }
+    if (fit->units)
+        for (thread++; thread <= n_threads; thread++) fit->unit_start[thread] = units;
+    return units;
+}
+
+fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel;
+    fnn_fit plan = {.network = network, .data = *data, .n = data->X.rows};
+    if (plan.data.batch_size > plan.n) plan.data.batch_size = plan.n;
+    plan.n_steps = (plan.n + plan.data.batch_size - 1) / plan.data.batch_size;
+    plan.panels = (plan.data.batch_size + panel - 1) / panel;
+    plan.skipped = fnn_skipped_activation(network);
+    plan.trained_ops = network->n_ops;
+    if (plan.skipped >= 0 && network->ops[plan.skipped].kind == FNN_OP_ACTIVATION) plan.trained_ops--;
+    plan.first_dense = 0;
+    while (plan.first_dense < plan.trained_ops && network->ops[plan.first_dense].kind != FNN_OP_DENSE) plan.first_dense++;
+    const double operations = 3.0 * network->operations * (double)plan.data.batch_size;
+    plan.n_threads = fnn_threads_for(operations, plan.panels, data->n_threads);
+    plan.check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
+    plan.n_units = plan_units(&plan, plan.n_threads);
+
+    enum { FIT, BUFFERS, DY0, DY1, T, VALUES, LABELS, SCALE, ORDER, RATES, UNITS, UNIT_START, OPS };
+    enum { MAX_PARTS = OPS + 3 * 256 };
+    if (network->n_ops > 255) return NULL;
+    ptrdiff_t widest = network->n_outputs;
+    for (int i = plan.first_dense; i < plan.trained_ops; i++)
+        if (network->ops[i].n_out > widest) widest = network->ops[i].n_out;
+    plan.dy_stride = panel_stride(kernels, widest);
+    plan.t_stride = network->n_outputs * panel;
+    const ptrdiff_t rows = plan.panels * panel;
+    size_t sizes[MAX_PARTS], total;
+    void *parts[MAX_PARTS];
+    sizes[FIT] = sizeof(fnn_fit);
+    sizes[BUFFERS] = sizeof(op_buffers) * (size_t)(network->n_ops + 1);
+    sizes[DY0] = sizes[DY1] = fnn_size(plan.panels, plan.dy_stride, element);
+    sizes[T] = data->y.data ? fnn_size(plan.panels, plan.t_stride, element) : 0;
+    sizes[VALUES] = sizes[SCALE] = sizes[LABELS] = fnn_size(rows, sizeof(double), 1);
+    sizes[ORDER] = fnn_size(plan.n, sizeof(int64_t), 1);
+    sizes[RATES] = fnn_size(plan.n_steps, sizeof(double), 2);
+    sizes[UNITS] = sizeof(unit) * (size_t)plan.n_units;
+    sizes[UNIT_START] = sizeof(int) * (size_t)(plan.n_threads + 1);
+    int n_parts = OPS;
+    for (int i = 0; i <= plan.trained_ops; i++) {
+        const fnn_op *op = i ? &network->ops[i - 1] : NULL;
+        const ptrdiff_t features = op ? op->n_out : network->n_features;
+        const int activation = op && i - 1 != plan.skipped ? op->activation : FNN_LINEAR;
+        sizes[n_parts++] = fnn_size(plan.panels, panel_stride(kernels, features), element);
+        sizes[n_parts++] = op && needs_derivative(op, activation) ? fnn_size(rows, features, element) : 0;
+        sizes[n_parts++] = op && op->kind == FNN_OP_DENSE ? fnn_size(rows, (features + panel - 1) / panel * panel, element) : 0;
+    }
+    void *arena = fnn_arena_new(parts, sizes, n_parts, &total);
+    if (!arena) return NULL;
+
+    fnn_fit *fit = parts[FIT];
+    *fit = plan;
+    fit->arena_size = total;
+    fit->buffers = parts[BUFFERS];
+    fit->dY[0] = parts[DY0];
+    fit->dY[1] = parts[DY1];
+    fit->T = parts[T];
+    fit->values = parts[VALUES];
+    fit->labels = parts[LABELS];
+    fit->scale = parts[SCALE];
+    fit->order = parts[ORDER];
+    fit->rates = parts[RATES];
+    fit->units = parts[UNITS];
+    fit->unit_start = parts[UNIT_START];
+    plan_units(fit, fit->n_threads);
+    const double one = 1.0;
+    const fnn_matrix ones = {&one, FNN_F64, 0, 0, 0, 1};
+    for (int i = 0; i <= plan.trained_ops; i++) {
+        op_buffers *b = &fit->buffers[i];
+        const ptrdiff_t features = i ? network->ops[i - 1].n_out : network->n_features;
+        b->Y = parts[OPS + 3 * i];
+        b->D = sizes[OPS + 3 * i + 1] ? parts[OPS + 3 * i + 1] : NULL;
+        b->dZt = parts[OPS + 3 * i + 2];
+        b->stride = panel_stride(kernels, features);
+        for (ptrdiff_t p = 0; p < plan.panels; p++)
+            kernels->gather(fnn_at(fit, b->Y, p * b->stride + features * panel), &ones, NULL, 0, panel);
+    }
+    return fit;
+}
+
+void fnn_fit_free(fnn_fit *fit) {
+    if (fit) fnn_arena_free(fit, fit->arena_size);
+}
+
+ptrdiff_t fnn_fit_steps(const fnn_fit *fit) { return fit->n_steps; }
+ptrdiff_t fnn_fit_step(const fnn_fit *fit) { return fit->step; }
+double fnn_fit_loss_sum(const fnn_fit *fit) { return fit->loss_sum; }
+
+/* b^t by repeated squaring: the same bits with every libm, and wherever a fit is cut */
+static double integer_power(double b, uint64_t t) {
+    double power = 1;
+    for (; t; t >>= 1, b *= b)
+        if (t & 1) power *= b;
+    return power;
+}
+
+void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
+    const fnn_update *update = &fit->network->update;
+    fit->seed = seed;
+    fit->epoch = epoch;
+    fit->shuffled = shuffle;
+    fit->step = 0;
+    fit->loss_sum = 0;
+    /* bit 63 keeps the stream of the order apart from all others of the seed */
+    if (shuffle) fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
+    for (ptrdiff_t s = 0; s < fit->n_steps; s++) {
+        double rate = rates[s];
+        if (update->kind == FNN_ADAM) {
+            const uint64_t t = (uint64_t)(fit->network->iterations + s + 1);
+            rate *= sqrt(1 - integer_power(1 - update->beta_2, t)) / (1 - integer_power(1 - update->beta_1, t));
+        }
+        fit->rates[s] = rate;
+        fit->rates[fit->n_steps + s] = rates[s];
+    }
+}

@@ -1,0 +1,129 @@
+/* Prediction: blocks of rows go through all layers while they are in cache. Rows are row-major here: one row is one
+ * vector-matrix product that reads the weights once, and nothing is transposed. */
+
+#include <string.h>
+
+#include "engine.h"
+
+/* Scratch that fits here needs no allocation: small networks, one row at a time. */
+#define STACK_BYTES 32768
+/* Two buffers of a block stay in the second-level cache. */
+#define BLOCK_BYTES ((ptrdiff_t)192 << 10)
+#define BLOCK_ROWS 96
+
+typedef struct {
+    const fnn_network *network;
+    const fnn_matrix *X;
+    char *out, *scratch;
+    int skipped, direct;
+    ptrdiff_t block, ld; /* rows of a block; elements of a row of scratch */
+    ptrdiff_t scratch_bytes;
+    _Atomic ptrdiff_t bad_row;
+} prediction;
+
+static int has_rows_in_place(const fnn_matrix *X, const fnn_kernels *kernels, size_t element) {
+    return X->dtype == kernels->dtype && X->col_stride == (ptrdiff_t)element && X->row_stride % (ptrdiff_t)element == 0;
+}
+
+/* A row of the block that is not finite, or -1. */
+static ptrdiff_t find_bad_row(const fnn_kernels *kernels, const char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t bytes,
+                              ptrdiff_t element) {
+    if (bytes == cols * element && kernels->all_finite(x, rows * cols)) return -1;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        if (!kernels->all_finite(x + i * bytes, cols)) return i;
+    return -1;
+}
+
+static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
+    const fnn_network *network = p->network;
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element, half = p->block * p->ld * element;
+    char *buffers[2] = {scratch, scratch + half};
+    const char *in;
+    ptrdiff_t ld_in = p->X->cols;
+    int turn = 0;
+    if (p->direct) {
+        in = (const char *)p->X->data + first * p->X->row_stride;
+        ld_in = p->X->row_stride / element;
+    } else {
+        kernels->convert(buffers[turn], ld_in, p->X, first, rows);
+        in = buffers[turn];
+        turn = !turn;
+    }
+    const ptrdiff_t bad = find_bad_row(kernels, in, rows, p->X->cols, ld_in * element, element);
+    if (bad >= 0) {
+        atomic_store(&p->bad_row, first + bad);
+        return 0;
+    }
+    for (int i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
+        if (op->kind == FNN_OP_DROPOUT || (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR)) continue;
+        char *out = buffers[turn];
+        ptrdiff_t ld = (op->n_out + kernels->panel - 1) / kernels->panel * kernels->panel;
+        if (op->kind == FNN_OP_DENSE) {
+            /* full weight panels write straight into the caller's array */
+            if (i == network->n_ops - 1 && ld == op->n_out) out = p->out + first * network->n_outputs * element;
+            kernels->dense_rows(out, in, (char *)network->weights + op->weights * element, rows, op->n_in, op->n_out, ld_in,
+                                ld, activation, op->parameters);
+        } else {
+            for (ptrdiff_t r = 0; r < rows; r++)
+                if (activation < FNN_SOFTMAX)
+                    kernels->activate(out + r * ld * element, NULL, in + r * ld_in * element, op->n_out, activation,
+                                      op->parameters);
+                else
+                    memcpy(out + r * ld * element, in + r * ld_in * element, (size_t)(op->n_out * element));
+        }
+        if (activation >= FNN_SOFTMAX) kernels->row_activation(out, rows, op->n_out, ld, activation);
+        in = out;
+        ld_in = ld;
+        turn = !turn;
+    }
+    char *target = p->out + first * network->n_outputs * element;
+    const size_t row_bytes = (size_t)(network->n_outputs * element);
+    if (in != target)
+        for (ptrdiff_t r = 0; r < rows; r++) memcpy(target + (ptrdiff_t)row_bytes * r, in + r * ld_in * element, row_bytes);
+    return 1;
+}
+
+static void predict_blocks(void *context, int thread, int n_threads) {
+    prediction *p = context;
+    const ptrdiff_t blocks = (p->X->rows + p->block - 1) / p->block;
+    ptrdiff_t b0, b1;
+    fnn_share(blocks, thread, n_threads, &b0, &b1);
+    for (ptrdiff_t b = b0; b < b1; b++) {
+        const ptrdiff_t first = b * p->block, rest = p->X->rows - first;
+        if (!predict_block(p, first, rest < p->block ? rest : p->block, p->scratch + thread * p->scratch_bytes)) return;
+    }
+}
+
+fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, int logits, int n_threads,
+                       ptrdiff_t *bad_row) {
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element, n = X->rows;
+    prediction p = {.network = network, .X = X, .out = out, .skipped = logits ? network->n_ops - 1 : -1};
+    atomic_init(&p.bad_row, -1);
+    p.direct = has_rows_in_place(X, kernels, network->element);
+    p.ld = (network->widest + kernels->panel - 1) / kernels->panel * kernels->panel;
+    const int threads = fnn_threads_for(network->operations * (double)n, n, n_threads);
+    p.block = BLOCK_BYTES / (2 * p.ld * element) / 6 * 6;
+    if (p.block > BLOCK_ROWS) p.block = BLOCK_ROWS;
+    if (p.block < 24) p.block = 24;
+    const ptrdiff_t each = (n + threads - 1) / threads;
+    if (p.block > each) p.block = each;
+    /* one spare line behind a narrow row that is read with full vectors */
+    p.scratch_bytes = 2 * p.block * p.ld * element + 64;
+    _Alignas(64) char stack[STACK_BYTES];
+    void *arena = NULL;
+    size_t total = 0;
+    p.scratch = stack;
+    if (p.scratch_bytes * threads > STACK_BYTES) {
+        const size_t size = fnn_size(p.scratch_bytes, threads, 1);
+        arena = fnn_arena_new((void **)&p.scratch, &size, 1, &total);
+        if (!arena) return FNN_NO_MEMORY;
+    }
+    fnn_team_run(predict_blocks, &p, threads, NULL);
+    fnn_arena_free(arena, total);
+    *bad_row = atomic_load(&p.bad_row);
+    return *bad_row >= 0 ? FNN_BAD_INPUT : FNN_OK;
+}

@@ -1,0 +1,126 @@
+/* The counter-based generator Philox4x32-10 (Salmon et al. 2011) and what is drawn from it. */
+
+#include "../fnn.h"
+
+#include <math.h>
+
+void fnn_philox(uint32_t c[4], uint64_t seed, uint64_t stream, uint64_t counter) {
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    c[0] = (uint32_t)counter;
+    c[1] = (uint32_t)(counter >> 32);
+    c[2] = (uint32_t)stream;
+    c[3] = (uint32_t)(stream >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c[0], p1 = (uint64_t)0xCD9E8D57u * c[2];
+        uint32_t c1 = c[1], c3 = c[3];
+        c[0] = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c[1] = (uint32_t)p1;
+        c[2] = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c[3] = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+static double uniform_of(uint32_t high, uint32_t low) {
+    return (double)(((uint64_t)high << 21) ^ (low >> 11)) * 0x1p-53;
+}
+
+void fnn_random_uniform(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream) {
+    uint32_t c[4];
+    for (ptrdiff_t i = 0; i < n; i += 2) {
+        fnn_philox(c, seed, stream, (uint64_t)i / 2);
+        out[i] = uniform_of(c[0], c[1]);
+        if (i + 1 < n) out[i + 1] = uniform_of(c[2], c[3]);
+    }
+}
+
+/* Natural logarithm in plain operations, so that a seed gives the same numbers with every libm: x = 2^e m,
+ * log m = 2 atanh((m - 1) / (m + 1)) by its series; relative error below 1e-15. */
+static double portable_log(double x) {
+    int e;
+    double m = frexp(x, &e);
+    if (m < 0.70710678118654752) {
+        m *= 2;
+        e--;
+    }
+    double s = (m - 1) / (m + 1), u = s * s, sum = 0;
+    for (int k = 21; k >= 1; k -= 2) sum = sum * u + 1.0 / k;
+    return (double)e * 0.69314718055994531 + 2 * s * sum;
+}
+
+/* Quantile of the standard normal distribution: Wichura 1988, algorithm AS 241 (PPND16). */
+static double normal_quantile(double p) {
+    static const double a[] = {3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
+                               1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
+                               3.3430575583588128105e4, 2.5090809287301226727e3};
+    static const double b[] = {1.0,
+                               4.2313330701600911252e1,
+                               6.8718700749205790830e2,
+                               5.3941960214247511077e3,
+                               2.1213794301586595867e4,
+                               3.9307895800092710610e4,
+                               2.8729085735721942674e4,
+                               5.2264952788528545610e3};
+    static const double c[] = {1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
+                               3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
+                               2.27238449892691845833e-2, 7.74545014278341407640e-4};
+    static const double d[] = {1.0,
+                               2.05319162663775882187e0,
+                               1.67638483018380384940e0,
+                               6.89767334985100004550e-1,
+                               1.48103976427480074590e-1,
+                               1.51986665636164571966e-2,
+                               5.47593808499534494600e-4,
+                               1.05075007164441684324e-9};
+    static const double e[] = {6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
+                               2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
+                               2.71155556874348757815e-5, 2.01033439929228813265e-7};
+    static const double f[] = {1.0,
+                               5.99832206555887937690e-1,
+                               1.36929880922735805310e-1,
+                               1.48753612908506148525e-2,
+                               7.86869131145613259100e-4,
+                               1.84631831751005468180e-5,
+                               1.42151175831644588870e-7,
+                               2.04426310338993978564e-15};
+    const double q = p - 0.5;
+    const double *numerator = a, *denominator = b;
+    double r = 0.180625 - q * q, outer = q;
+    if (q < -0.425 || q > 0.425) {
+        r = sqrt(-portable_log(q < 0 ? p : 1 - p));
+        numerator = r <= 5 ? c : e;
+        denominator = r <= 5 ? d : f;
+        r -= r <= 5 ? 1.6 : 5.0;
+        outer = q < 0 ? -1 : 1;
+    }
+    double n = numerator[7], m = denominator[7];
+    for (int i = 6; i >= 0; i--) {
+        n = n * r + numerator[i];
+        m = m * r + denominator[i];
+    }
+    return outer * n / m;
+}
+
+void fnn_random_normal(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream) {
+    fnn_random_uniform(out, n, seed, stream);
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = normal_quantile(out[i] + 0x1p-54);
+}
+
+/* Fisher and Yates; bounded numbers by multiply and shift (Lemire 2019) of 64 bits, whose bias is below n / 2^64. */
+void fnn_shuffle(int64_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch) {
+    for (ptrdiff_t i = 0; i < n; i++) order[i] = i;
+    uint32_t c[4] = {0};
+    uint64_t draws[2] = {0};
+    for (ptrdiff_t i = n - 1, k = 0; i > 0; i--, k++) {
+        if (k % 2 == 0) {
+            fnn_philox(c, seed, epoch, (uint64_t)k / 2);
+            draws[0] = (uint64_t)c[0] << 32 | c[1];
+            draws[1] = (uint64_t)c[2] << 32 | c[3];
+        }
+        ptrdiff_t j = (ptrdiff_t)(((unsigned __int128)draws[k % 2] * (uint64_t)(i + 1)) >> 64);
+        int64_t swap = order[i];
+        order[i] = order[j];
+        order[j] = swap;
+    }
+}

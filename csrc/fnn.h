@@ -1,0 +1,177 @@
+/* The C interface of fastnn: what the engine, the kernels and the binding share.
+ *
+ * Design:
+ * a) Kernels are arithmetic on caller-owned buffers, one thread, no state. They are compiled once per instruction set
+ *    and element type; each build exports one const table (fnn_kernels).
+ * b) Activations, gradients and inputs of a batch live in *panels*: `panel` rows (64 bytes worth) side by side,
+ *    feature-major, [rows / panel][features + 1][panel]; the last feature is constant one, so that a bias is a row of W.
+ * c) Weights, moments and gradients live in *weight panels*: [outputs / panel][inputs + 1][panel], input-major, the
+ *    bias in the last row. A last panel with at most half of its outputs in use is half as wide.
+ * d) Every element of a product is one chain of fused multiply-adds in ascending order of the contraction index
+ *    (batch sums: chunks of FNN_CHUNK rows, added in order), so bits depend on neither threads nor blocking. */
+#ifndef FNN_H
+#define FNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Rows of one chain in a sum over the batch. A constant of the numerical definition. */
+#define FNN_CHUNK 256
+
+typedef enum {
+    FNN_LINEAR,
+    FNN_RELU,
+    FNN_LEAKY_RELU,
+    FNN_TANH,
+    FNN_SIGMOID,
+    FNN_SOFTPLUS,
+    FNN_ELU,
+    FNN_SELU,
+    FNN_GELU,
+    FNN_GELU_TANH,
+    FNN_SILU,
+    FNN_EXPONENTIAL,
+    FNN_SOFTMAX, /* from here on: activations of a whole row */
+    FNN_LOG_SOFTMAX,
+    FNN_ACTIVATIONS
+} fnn_activation;
+
+typedef enum {
+    FNN_MSE,
+    FNN_MAE,
+    FNN_HUBER,
+    FNN_BCE,
+    FNN_CCE,
+    FNN_SPARSE_CCE,
+    FNN_LOSSES
+} fnn_loss_kind;
+
+typedef enum {
+    FNN_STORE, /* no update: the gradient is stored in slot 1 */
+    FNN_SGD,
+    FNN_SGD_MOMENTUM,
+    FNN_SGD_NESTEROV,
+    FNN_ADAM,
+    FNN_RMSPROP,
+    FNN_RMSPROP_CENTERED,
+    FNN_UPDATES
+} fnn_update_kind;
+
+typedef enum { FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64, FNN_DTYPES } fnn_dtype;
+
+typedef struct {
+    int kind;
+    int from_logits;
+    double label_smoothing;
+    double delta; /* Huber's threshold */
+    int sum;      /* over the batch, instead of its mean */
+} fnn_loss;
+
+/* One step's constants of an update rule; already bias-corrected. */
+typedef struct {
+    int kind;
+    double rate;  /* learning rate; Adam: rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) */
+    double decay; /* learning rate * weight decay */
+    double beta_1;  /* SGD, RMSprop: momentum; Adam: 1 - beta_1 */
+    double beta_2;  /* RMSprop: rho; Adam: 1 - beta_2 */
+    double epsilon;
+} fnn_update;
+
+/* A caller's matrix of any real type and strides. */
+typedef struct {
+    const void *data;
+    int dtype;                       /* fnn_dtype */
+    ptrdiff_t row_stride, col_stride; /* bytes */
+    ptrdiff_t rows, cols;
+} fnn_matrix;
+
+/* One dense layer over panels. Pointers are to elements of the table's type. */
+typedef struct {
+    void *Y;        /* (panels, y_stride): post-activation, [n_out][panel] at the start of each panel */
+    void *D;        /* (panels, n_out * panel): derivative of the activation, or NULL */
+    const void *X;  /* (panels, x_stride): [n_in][panel] at the start of each panel */
+    const void *W;  /* weight panels */
+    ptrdiff_t n_in, n_out;
+    ptrdiff_t x_stride, y_stride; /* elements between panels */
+    int activation;               /* elementwise; FNN_SOFTMAX and later are applied by the caller */
+    double parameters[2];
+} fnn_dense;
+
+typedef struct {
+    const char *isa;
+    int dtype;        /* FNN_F32 or FNN_F64 */
+    int panel;        /* rows in a panel, outputs in a weight panel */
+    int narrow;       /* width of a narrow last weight panel */
+
+    /* panels [p0, p1) and weight panels [q0, q1) of a dense layer */
+    void (*dense_forward)(const fnn_dense *layer, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t q0, ptrdiff_t q1);
+    /* dX[k0:k1] of panels [p0, p1) = W dZ. dX: (panels, dx_stride), dZ: (panels, dz_stride), both [features][panel]. */
+    void (*dense_backward_input)(void *dX, const void *dZ, const void *W, ptrdiff_t n_in, ptrdiff_t n_out,
+                                 ptrdiff_t dx_stride, ptrdiff_t dz_stride, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t k0,
+                                 ptrdiff_t k1);
+    /* dZ = dY * f'(Z) in place (dY becomes dZ) on panel p, and its transpose into dZt.
+     * dZt: (weight panels, rows, width). factor: Y for ReLU, the derivative
+     * of other activations, unused for linear. */
+    void (*dense_backward_output)(void *dZ, void *dZt, const void *factor, int activation, ptrdiff_t n_out,
+                                  ptrdiff_t rows, ptrdiff_t p);
+    /* Rows [k0, k1) of weight panel q: gradient over `rows` batch rows, then the update rule. */
+    void (*dense_update)(void *W, void *S1, void *S2, void *S3, const void *X, const void *dZt, ptrdiff_t n_in,
+                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q, ptrdiff_t k0, ptrdiff_t k1,
+                         const fnn_update *update);
+    /* Y[0:n, 0:ldy] = f(X W + b), row-major; Y's columns up to the end of the last weight panel are written.
+     * Row-wise activations are left to `row_activation`. */
+    void (*dense_rows)(void *Y, const void *X, const void *W, ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t ldx,
+                       ptrdiff_t ldy, int activation, const double *parameters);
+    /* Elementwise Y = f(X) and, unless NULL, D = f'(X); Y may be X. */
+    void (*activate)(void *Y, void *D, const void *X, ptrdiff_t n, int activation, const double *parameters);
+    /* softmax, log_softmax: rows (n, ld) in place; panel [n_out][panel] in place and its gradient (dY becomes dZ) */
+    void (*row_activation)(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, int activation);
+    void (*panel_activation)(void *Y, ptrdiff_t n_out, int activation);
+    void (*panel_activation_gradient)(void *dY, const void *Y, ptrdiff_t n_out, int activation);
+    /* One panel of the loss: values[panel] (float64, unscaled by weights) and dY[n_out][panel] = gradient * scale[row].
+     * T: targets [n_out][panel], or labels (float64, [panel]) for FNN_SPARSE_CCE. dY may be NULL. Y becomes the
+     * activated output where the loss takes logits and `activated` is set. */
+    void (*loss)(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
+                 const double *scale, const fnn_loss *loss, int activated);
+    void (*update)(void *W, void *S1, void *S2, void *S3, const void *G, ptrdiff_t n, const fnn_update *update);
+    /* a *= b, elementwise */
+    void (*multiply)(void *a, const void *b, ptrdiff_t n);
+    /* D[n_out][panel] = 0 or 1 / (1 - rate), Y = X * D; keyed by (seed, stream), counter = (step, row, feature) */
+    void (*dropout)(void *Y, void *D, const void *X, ptrdiff_t n_features, double rate, uint64_t seed, uint32_t stream,
+                    uint64_t step, uint32_t first_row);
+    /* Rows order[0:count] (or first + i where order is NULL) of X into one panel; missing rows are zero. */
+    void (*gather)(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count);
+    /* Y (count, cols) row-major, row i at out + index(i) * ld, from one panel */
+    void (*scatter)(void *out, ptrdiff_t ld, const void *panel, ptrdiff_t cols, const int64_t *order, ptrdiff_t first,
+                    ptrdiff_t count);
+    /* rows (count, cols) of X as contiguous elements with leading dimension ld */
+    void (*convert)(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t first, ptrdiff_t count);
+    /* kernel (n_in, n_out) and bias (n_out) row-major <-> weight panels; NULL parts are left alone */
+    void (*pack_weights)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out);
+    void (*unpack_weights)(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out);
+    /* 1 where all n elements are finite */
+    int (*all_finite)(const void *x, ptrdiff_t n);
+    /* Runs `iterations` dependent rounds of independent fused multiply-adds; returns the number of operations. */
+    double (*fma_peak)(int64_t iterations, void *sink);
+} fnn_kernels;
+
+/* elements of the weight panels of one dense layer */
+static inline ptrdiff_t fnn_weight_elements(const fnn_kernels *kernels, ptrdiff_t n_in, ptrdiff_t n_out) {
+    ptrdiff_t full = n_out / kernels->panel, rest = n_out % kernels->panel;
+    ptrdiff_t width = full * kernels->panel;
+    if (rest) width += rest <= kernels->narrow ? kernels->narrow : kernels->panel;
+    return width * (n_in + 1);
+}
+
+/* engine/dispatch.c: the table of an instruction set by name (NULL: not built or not run by this CPU) */
+const fnn_kernels *fnn_find_kernels(const char *isa, int dtype);
+const char *fnn_default_isa(void);
+extern const char *const fnn_isa_names[];
+
+/* engine/random.c */
+void fnn_philox(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t counter);
+void fnn_random_uniform(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream);
+void fnn_random_normal(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream);
+void fnn_shuffle(int64_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch);
+
+#endif

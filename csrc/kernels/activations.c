@@ -1,0 +1,234 @@
+/* Activations, elementwise and of whole rows, with their derivatives.
+ *
+ * Design: value and derivative come from one evaluation in the forward pass; the backward pass multiplies by the stored
+ * derivative. So the derivative is that at the pre-activation, without the cancellation of forms such as 1 - y^2. */
+
+#define SELU_SCALE 1.0507009873554805 /* Klambauer et al. 2017 */
+#define SELU_ALPHA 1.6732632423543772
+
+/* *y = f(x), *d = f'(x) */
+static inline __attribute__((always_inline)) void activation_of(int kind, const double *parameters, dvec x, dvec *y,
+                                                                dvec *d) {
+    const dvec zero = d_set(0.0), one = d_set(1.0);
+    dvec a = d_abs(x), positive, e, q, s, bounded, u;
+    switch (kind) {
+    case FNN_LINEAR:
+        *y = x;
+        *d = one;
+        break;
+    case FNN_RELU:
+        *y = d_max(zero, x);
+        *d = d_select(x > zero, one, zero);
+        break;
+    case FNN_LEAKY_RELU:
+        *d = d_select(x > zero, one, d_set(parameters[0]));
+        *y = x * *d;
+        break;
+    case FNN_TANH: /* m = exp(2|x|) - 1: tanh|x| = m / (m + 2), derivative 4 (m + 1) / (m + 2)^2 */
+        e = d_expm1(d_min(d_set(354.0), a) * d_set(2.0));
+        q = one / (e + d_set(2.0));
+        *y = d_copysign(d_abs(e * q), x);
+        *d = d_set(4.0) * ((e + one) * q) * q;
+        break;
+    case FNN_SIGMOID:
+        e = d_exp(-a);
+        q = one / (e + one);
+        *y = d_select(x < zero, e * q, q);
+        *d = e * q * q;
+        break;
+    case FNN_SOFTPLUS: /* max(x, 0) + log(1 + exp(-|x|)) */
+        e = d_exp(-a);
+        q = one / (e + one);
+        *y = d_max(zero, x) + d_log1p(e);
+        *d = d_select(x < zero, e * q, q);
+        break;
+    case FNN_ELU:
+    case FNN_SELU: {
+        const double alpha = kind == FNN_SELU ? SELU_SCALE * SELU_ALPHA : parameters[0];
+        const double scale = kind == FNN_SELU ? SELU_SCALE : 1.0;
+        e = d_expm1(d_min(zero, x));
+        *y = d_select(x > zero, d_set(scale) * x, d_set(alpha) * e);
+        *d = d_select(x > zero, d_set(scale), d_set(alpha) * d_exp(d_min(zero, x)));
+        break;
+    }
+    case FNN_GELU: /* x Phi(x), derivative Phi(x) + x phi(x); Hendrycks and Gimpel 2016 */
+        bounded = d_max(d_set(-60.0), d_min(d_set(60.0), x));
+        d_normal(bounded, &e, &q);
+        *y = d_max(d_set(-60.0), x) * q;
+        *d = d_fma(bounded, e, q);
+        break;
+    case FNN_GELU_TANH: /* 0.5 x (1 + tanh u) = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3) */
+        bounded = d_max(d_set(-60.0), d_min(d_set(60.0), x));
+        s = bounded * bounded;
+        u = d_set(1.5957691216057308) * bounded * d_fma(s, d_set(0.044715), one);
+        e = d_exp(-d_abs(u));
+        q = one / (e + one);
+        positive = d_select(u < zero, e * q, q);
+        *y = d_max(d_set(-60.0), x) * positive;
+        *d = d_fma(bounded * (e * q * q), d_set(1.5957691216057308) * d_fma(s, d_set(0.134145), one), positive);
+        break;
+    case FNN_SILU: /* x sigmoid(x) */
+        bounded = d_max(d_set(-1000.0), d_min(d_set(1000.0), x));
+        e = d_exp(-d_abs(bounded));
+        q = one / (e + one);
+        s = d_select(x < zero, e * q, q);
+        *y = d_max(d_set(-1000.0), x) * s;
+        *d = d_fma(bounded, e * q * q, s);
+        break;
+    default: /* FNN_EXPONENTIAL */
+        *y = d_exp(x);
+        *d = *y;
+        break;
+    }
+}
+
+static inline __attribute__((always_inline)) void activate_loop(int kind, real *Y, real *D, const real *X, ptrdiff_t n,
+                                                                const double *parameters) {
+    dvec y, d;
+    ptrdiff_t i = 0;
+    if (D)
+        for (; i + DLANES <= n; i += DLANES) {
+            activation_of(kind, parameters, d_load(X + i), &y, &d);
+            d_store(Y + i, y);
+            d_store(D + i, d);
+        }
+    else
+        for (; i + DLANES <= n; i += DLANES) {
+            activation_of(kind, parameters, d_load(X + i), &y, &d);
+            d_store(Y + i, y);
+        }
+    if (i < n) {
+        real x[DLANES] = {0}, ys[DLANES], ds[DLANES];
+        memcpy(x, X + i, (size_t)(n - i) * sizeof(real));
+        activation_of(kind, parameters, d_load(x), &y, &d);
+        d_store(ys, y);
+        d_store(ds, d);
+        memcpy(Y + i, ys, (size_t)(n - i) * sizeof(real));
+        if (D) memcpy(D + i, ds, (size_t)(n - i) * sizeof(real));
+    }
+}
+
+static void activate(void *Y, void *D, const void *X, ptrdiff_t n, int activation, const double *parameters) {
+    switch (activation) {
+#define CASE(kind)                                  \
+    case kind:                                      \
+        activate_loop(kind, Y, D, X, n, parameters); \
+        break;
+        CASE(FNN_LINEAR)
+        CASE(FNN_RELU)
+        CASE(FNN_LEAKY_RELU)
+        CASE(FNN_TANH)
+        CASE(FNN_SIGMOID)
+        CASE(FNN_SOFTPLUS)
+        CASE(FNN_ELU)
+        CASE(FNN_SELU)
+        CASE(FNN_GELU)
+        CASE(FNN_GELU_TANH)
+        CASE(FNN_SILU)
+        CASE(FNN_EXPONENTIAL)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+static void multiply(void *a, const void *b, ptrdiff_t n) {
+    real *x = a;
+    const real *y = b;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(x + i, v_load(x + i) * v_load(y + i));
+    for (; i < n; i++) x[i] *= y[i];
+}
+
+/* Sums over a row are 8 interleaved partial sums in float64 and this tree, whatever the vector width. */
+#define PARTIALS 8
+
+/* One group of DLANES rows of a panel: X[o * PANEL + lane]. */
+static dvec vertical_max(const real *X, ptrdiff_t n_out) {
+    dvec m = d_load(X);
+    for (ptrdiff_t o = 1; o < n_out; o++) m = d_max(m, d_load(X + o * PANEL));
+    return m;
+}
+
+static dvec vertical_tree(const dvec *s) { return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])); }
+
+/* E = exp(X - m), rounded to real when stored; returns the sums. E may be X or NULL. */
+static dvec vertical_exp_sum(real *E, const real *X, dvec m, ptrdiff_t n_out) {
+    dvec s[PARTIALS];
+    for (int i = 0; i < PARTIALS; i++) s[i] = d_set(0.0);
+    for (ptrdiff_t o = 0; o < n_out; o++) {
+        dvec e = d_exp(d_load(X + o * PANEL) - m);
+        s[o % PARTIALS] += e;
+        if (E) d_store(E + o * PANEL, e);
+    }
+    return vertical_tree(s);
+}
+
+static void panel_activation(void *Y, ptrdiff_t n_out, int activation) {
+    for (int lane = 0; lane < PANEL; lane += DLANES) {
+        real *y = (real *)Y + lane;
+        dvec m = vertical_max(y, n_out);
+        if (activation == FNN_SOFTMAX) {
+            dvec inverse = d_set(1.0) / vertical_exp_sum(y, y, m, n_out);
+            for (ptrdiff_t o = 0; o < n_out; o++) d_store(y + o * PANEL, d_load(y + o * PANEL) * inverse);
+        } else {
+            dvec log_sum = m + d_log(vertical_exp_sum(NULL, y, m, n_out));
+            for (ptrdiff_t o = 0; o < n_out; o++) d_store(y + o * PANEL, d_load(y + o * PANEL) - log_sum);
+        }
+    }
+}
+
+/* softmax: dX = Y (dY - sum dY Y); log_softmax: dX = dY - exp(Y) sum dY */
+static void panel_activation_gradient(void *dY, const void *Y, ptrdiff_t n_out, int activation) {
+    for (int lane = 0; lane < PANEL; lane += DLANES) {
+        const real *y = (const real *)Y + lane;
+        real *g = (real *)dY + lane;
+        dvec s = d_set(0.0);
+        for (ptrdiff_t o = 0; o < n_out; o++) {
+            dvec d = d_load(g + o * PANEL);
+            if (activation == FNN_SOFTMAX)
+                s = d_fma(d, d_load(y + o * PANEL), s);
+            else
+                s += d;
+        }
+        for (ptrdiff_t o = 0; o < n_out; o++) {
+            dvec d = d_load(g + o * PANEL), v = d_load(y + o * PANEL);
+            dvec x = v * (d - s);
+            if (activation == FNN_LOG_SOFTMAX) x = d - d_exp(v) * s;
+            d_store(g + o * PANEL, x);
+        }
+    }
+}
+
+static double horizontal_tree(const double *s) {
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+/* The same numbers as panel_activation, for rows. */
+static void row_activation(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, int activation) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real *y = (real *)Y + i * ld;
+        double s[PARTIALS] = {0}, e[DLANES], m = y[0];
+        for (ptrdiff_t o = 1; o < n_out; o++) m = m > y[o] ? m : y[o];
+        for (ptrdiff_t o = 0; o < n_out; o += DLANES) {
+            ptrdiff_t count = n_out - o < DLANES ? n_out - o : DLANES;
+            real x[DLANES] = {0};
+            memcpy(x, y + o, (size_t)count * sizeof(real));
+            dvec v = d_exp(d_load(x) - d_set(m));
+            d_store_double(e, v);
+            for (ptrdiff_t j = 0; j < count; j++) s[(o + j) % PARTIALS] += e[j];
+            if (activation == FNN_SOFTMAX) {
+                d_store(x, v);
+                memcpy(y + o, x, (size_t)count * sizeof(real));
+            }
+        }
+        double sum = horizontal_tree(s);
+        if (activation == FNN_SOFTMAX) {
+            double inverse = 1.0 / sum;
+            for (ptrdiff_t o = 0; o < n_out; o++) y[o] = (real)((double)y[o] * inverse);
+        } else {
+            double log_sum = m + d_log(d_set(sum))[0];
+            for (ptrdiff_t o = 0; o < n_out; o++) y[o] = (real)((double)y[o] - log_sum);
+        }
+    }
+}

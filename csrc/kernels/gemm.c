@@ -1,0 +1,326 @@
+/* Products: one register tile in two access patterns, and the three products of a dense layer built on it.
+ *
+ * Design:
+ * a) A tile keeps MR x NV vectors of C in registers. Each step of the contraction k loads the NV vectors V[k] (64
+ *    contiguous bytes) and broadcasts up to MR elements of A. Sizes are literals: with sizes as parameters of an inlined
+ *    function GCC keeps the accumulators in memory.
+ * b) Pattern F, forward: A is a weight panel, element (j, k) at A[k * width + j]; V is a panel of inputs.
+ *    Pattern G, the rest: element (j, k) at A[j * row + k], k running over segments of `segment` elements
+ *    `segment_stride` apart. Input gradient: A = weights, V = dZ. Weight gradient: A = a panel of inputs, V = dZ
+ *    transposed. Rows (prediction): A = rows of X, V = weights.
+ * c) Each element of C is one chain in ascending k; a chain cut by a cache block continues from the stored C.
+ * d) 12 accumulators of 8 floats + 2 vectors + 1 broadcast = 15 of AVX2's 16 registers. */
+
+typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
+
+#define UNROLL _Pragma("GCC unroll 16")
+
+/* C[m, P * NV] = start + sum_k A[k * width + j] V_p[k]; V_p = V + p * v_stride, C_p = C + p * c_stride */
+#define DEFINE_TILE_F(M, P)                                                                                           \
+    static __attribute__((noinline)) void tile_f_##M##_##P(real *C, const real *A, const real *V, ptrdiff_t width,   \
+                                                           ptrdiff_t k_count, const real *bias, tile_start start,    \
+                                                           int relu, ptrdiff_t v_stride, ptrdiff_t c_stride) {       \
+        vec c[M][P * NV];                                                                                             \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++) c[j][i] =                          \
+            start == FROM_BIAS ? v_set(bias[j]) : v_load(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES);     \
+        for (ptrdiff_t k = 0; k < k_count; k++) {                                                                     \
+            vec v[P * NV];                                                                                            \
+            UNROLL for (int i = 0; i < P * NV; i++) v[i] = v_load(V + (i / NV) * v_stride + (i % NV) * LANES);        \
+            UNROLL for (int j = 0; j < M; j++) {                                                                      \
+                vec a = v_set(A[j]);                                                                                  \
+                UNROLL for (int i = 0; i < P * NV; i++) c[j][i] = v_fma(a, v[i], c[j][i]);                            \
+            }                                                                                                         \
+            A += width;                                                                                               \
+            V += PANEL;                                                                                               \
+        }                                                                                                             \
+        if (relu)                                                                                                     \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++) c[j][i] =                      \
+                v_max(v_set(0), c[j][i]);                                                                             \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++)                                    \
+            v_store(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES, c[j][i]);                                 \
+    }
+
+/* C[j * ldc] = start + sum_k A(j, k) V[k], N vectors wide; FROM_BIAS: every row starts from the vectors at bias */
+#define DEFINE_TILE_G(M, N, NAME)                                                                                     \
+    static __attribute__((noinline)) void tile_g_##M##_##NAME(                                                       \
+        real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t segment, ptrdiff_t segment_stride,            \
+        ptrdiff_t k_count, const real *V, const real *bias, tile_start start, int relu) {                             \
+        vec c[M][N];                                                                                                  \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] =                               \
+            start == FROM_ZERO ? v_set(0) : v_load((start == FROM_C ? C + j * ldc : bias) + i * LANES);               \
+        for (ptrdiff_t k0 = 0; k0 < k_count; k0 += segment) {                                                         \
+            ptrdiff_t length = k_count - k0 < segment ? k_count - k0 : segment;                                       \
+            for (ptrdiff_t k = 0; k < length; k++) {                                                                  \
+                vec v[N];                                                                                             \
+                UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);                                      \
+                UNROLL for (int j = 0; j < M; j++) {                                                                  \
+                    vec a = v_set(A[j * row + k]);                                                                    \
+                    UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]);                             \
+                }                                                                                                     \
+                V += N * LANES;                                                                                       \
+            }                                                                                                         \
+            A += segment_stride;                                                                                      \
+        }                                                                                                             \
+        if (relu)                                                                                                     \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
+    }
+
+#define FOR_EACH_TILE_2(X) X(1) X(2)
+#if MR == 2
+#define FOR_EACH_TILE(X) FOR_EACH_TILE_2(X)
+#elif MR == 6
+#define FOR_EACH_TILE(X) FOR_EACH_TILE_2(X) X(3) X(4) X(5) X(6)
+#else
+#define FOR_EACH_TILE(X) \
+    FOR_EACH_TILE_2(X) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
+#endif
+
+/* Few outputs leave too few chains to hide the latency of an FMA: two panels side by side. */
+#define PAIRED (MR < 3 ? MR : 3)
+#define DEFINE_F1(M) DEFINE_TILE_F(M, 1)
+#define DEFINE_G(M) DEFINE_TILE_G(M, NV, full)
+FOR_EACH_TILE(DEFINE_F1)
+DEFINE_TILE_F(1, 2)
+DEFINE_TILE_F(2, 2)
+#if MR >= 3
+DEFINE_TILE_F(3, 2)
+#endif
+FOR_EACH_TILE(DEFINE_G)
+#if NARROW != PANEL
+#define DEFINE_G_NARROW(M) DEFINE_TILE_G(M, NV_NARROW, narrow)
+FOR_EACH_TILE(DEFINE_G_NARROW)
+#endif
+
+static inline void tile_f(int m, real *C, const real *A, const real *V, ptrdiff_t width, ptrdiff_t k_count,
+                          const real *bias, tile_start start, int relu) {
+    switch (m) {
+#define CASE(M)                                                         \
+    case M:                                                             \
+        tile_f_##M##_1(C, A, V, width, k_count, bias, start, relu, 0, 0); \
+        break;
+        FOR_EACH_TILE(CASE)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+static inline void tile_f_pair(int m, real *C, const real *A, const real *V, ptrdiff_t width, ptrdiff_t k_count,
+                               const real *bias, tile_start start, int relu, ptrdiff_t v_stride, ptrdiff_t c_stride) {
+    switch (m) {
+#define CASE(M)                                                                        \
+    case M:                                                                            \
+        tile_f_##M##_2(C, A, V, width, k_count, bias, start, relu, v_stride, c_stride); \
+        break;
+        CASE(1)
+        CASE(2)
+#if MR >= 3
+        CASE(3)
+#endif
+#undef CASE
+    default:
+        break;
+    }
+}
+
+static inline void tile_g(int m, int narrow, real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t segment,
+                          ptrdiff_t segment_stride, ptrdiff_t k_count, const real *V, const real *bias, tile_start start,
+                          int relu) {
+#if NARROW != PANEL
+    if (narrow) {
+        switch (m) {
+#define CASE(M)                                                                                             \
+    case M:                                                                                                 \
+        tile_g_##M##_narrow(C, ldc, A, row, segment, segment_stride, k_count, V, bias, start, relu); \
+        break;
+            FOR_EACH_TILE(CASE)
+#undef CASE
+        default:
+            break;
+        }
+        return;
+    }
+#else
+    (void)narrow;
+#endif
+    switch (m) {
+#define CASE(M)                                                                                           \
+    case M:                                                                                               \
+        tile_g_##M##_full(C, ldc, A, row, segment, segment_stride, k_count, V, bias, start, relu); \
+        break;
+        FOR_EACH_TILE(CASE)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+/* Near-equal tiles: `count` rows from `first` on; the next tile's height (16 = 6 + 5 + 5). */
+static inline int tile_height(ptrdiff_t rest) {
+    ptrdiff_t tiles = (rest + MR - 1) / MR;
+    return (int)((rest + tiles - 1) / tiles);
+}
+
+/* Weight panel q of a layer with n_out outputs */
+static inline ptrdiff_t panel_width(ptrdiff_t n_out, ptrdiff_t q) {
+    return n_out - q * PANEL <= NARROW ? NARROW : PANEL;
+}
+static inline ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* A block of the contraction: 16 KiB of inputs and 16 KiB of weights. Up to K_WHOLE it is not cut. */
+#define K_BLOCK 256
+#define K_WHOLE 800
+
+static inline ptrdiff_t contraction_block(ptrdiff_t n) {
+    if (n <= K_WHOLE) return n;
+    ptrdiff_t blocks = (n + K_BLOCK - 1) / K_BLOCK;
+    return (n + blocks - 1) / blocks;
+}
+
+static void dense_forward(const fnn_dense *layer, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t q0, ptrdiff_t q1) {
+    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, block = contraction_block(n_in);
+    const int relu = layer->activation == FNN_RELU;
+    const int after = !relu && layer->activation != FNN_LINEAR && layer->activation < FNN_SOFTMAX;
+    for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
+        const ptrdiff_t k_count = min_size(block, n_in - k0);
+        const int last = k0 + k_count == n_in;
+        const tile_start start = k0 ? FROM_C : FROM_BIAS;
+        for (ptrdiff_t q = q0; q < q1; q++) {
+            const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
+            const real *W = (const real *)layer->W + q * PANEL * (n_in + 1);
+            const real *bias = W + n_in * width;
+            for (ptrdiff_t p = p0; p < p1; p++) {
+                real *Y = (real *)layer->Y + p * layer->y_stride + q * PANEL * PANEL;
+                const real *X = (const real *)layer->X + p * layer->x_stride + k0 * PANEL;
+                const int pair = outs <= PAIRED && p + 1 < p1;
+                if (pair)
+                    tile_f_pair((int)outs, Y, W + k0 * width, X, width, k_count, bias, start, relu && last,
+                                layer->x_stride, layer->y_stride);
+                else
+                    for (ptrdiff_t j = 0; j < outs;) {
+                        int m = tile_height(outs - j);
+                        tile_f(m, Y + j * PANEL, W + k0 * width + j, X, width, k_count, bias + j, start, relu && last);
+                        j += m;
+                    }
+                for (ptrdiff_t i = 0; i <= pair; i++)
+                    if (after && last) {
+                        real *y = Y + i * layer->y_stride;
+                        real *D = layer->D ? (real *)layer->D + ((p + i) * n_out + q * PANEL) * PANEL : NULL;
+                        activate(y, D, y, outs * PANEL, layer->activation, layer->parameters);
+                    }
+                p += pair;
+            }
+        }
+    }
+}
+
+static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptrdiff_t n_in, ptrdiff_t n_out,
+                                 ptrdiff_t dx_stride, ptrdiff_t dz_stride, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t k0,
+                                 ptrdiff_t k1) {
+    /* outputs in full weight panels, and in a narrow last one */
+    const ptrdiff_t tail = n_out % PANEL && n_out % PANEL <= NARROW && NARROW < PANEL ? n_out % PANEL : 0;
+    const ptrdiff_t full = n_out - tail, panel_elements = PANEL * (n_in + 1);
+    const ptrdiff_t block = (contraction_block(full) + PANEL - 1) / PANEL * PANEL;
+    const real *W = W_;
+    /* weights of a group of inputs stay in cache over the panels */
+    const ptrdiff_t group = 16 * MR;
+    for (ptrdiff_t o0 = 0; o0 < n_out; o0 += block) {
+        const ptrdiff_t o_count = min_size(block, full - o0);
+        const int last = o0 + o_count >= full;
+        for (ptrdiff_t g = k0; g < k1; g += group)
+            for (ptrdiff_t p = p0; p < p1; p++) {
+                real *dX = (real *)dX_ + p * dx_stride;
+                const real *dZ = (const real *)dZ_ + p * dz_stride;
+                const ptrdiff_t end = min_size(g + group, k1);
+                for (ptrdiff_t k = g; k < end;) {
+                    int m = tile_height(end - k);
+                    tile_start start = o0 ? FROM_C : FROM_ZERO;
+                    if (o_count > 0) {
+                        tile_g(m, 0, dX + k * PANEL, PANEL, W + o0 / PANEL * panel_elements + k * PANEL, PANEL, PANEL,
+                               panel_elements, o_count, dZ + o0 * PANEL, NULL, start, 0);
+                        start = FROM_C;
+                    }
+                    if (tail && last)
+                        tile_g(m, 0, dX + k * PANEL, PANEL, W + full / PANEL * panel_elements + k * NARROW, NARROW, tail,
+                               0, tail, dZ + full * PANEL, NULL, start, 0);
+                    k += m;
+                }
+            }
+        if (last) break;
+    }
+}
+
+/* Rows of weights whose gradient is held before the update rule runs on them. */
+#define UPDATE_ROWS (4 * MR)
+
+static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *X_, const void *dZt_, ptrdiff_t n_in,
+                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q, ptrdiff_t k0, ptrdiff_t k1,
+                         const fnn_update *u) {
+    const ptrdiff_t width = panel_width(n_out, q), offset = q * PANEL * (n_in + 1);
+    const int narrow = width != PANEL;
+    const real *X = X_, *dZt = (const real *)dZt_ + q * PANEL * rows;
+    real G[UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
+    real T[MR * PANEL] __attribute__((aligned(64)));
+    for (ptrdiff_t g = k0; g < k1; g += UPDATE_ROWS) {
+        const ptrdiff_t end = min_size(g + UPDATE_ROWS, k1);
+        for (ptrdiff_t r = 0; r < rows; r += FNN_CHUNK) {
+            const ptrdiff_t count = min_size(FNN_CHUNK, rows - r);
+            const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
+            for (ptrdiff_t k = g; k < end;) {
+                int m = tile_height(end - k);
+                real *sum = G + (k - g) * width;
+                tile_g(m, narrow, r ? T : sum, width, Xr + k * PANEL, PANEL, PANEL, x_stride, count, V, NULL, FROM_ZERO,
+                       0);
+                if (r)
+                    for (ptrdiff_t i = 0; i < m * width; i += LANES) v_store(sum + i, v_load(sum + i) + v_load(T + i));
+                k += m;
+            }
+        }
+        const ptrdiff_t at = offset + g * width;
+        update((real *)W_ + at, S1_ ? (real *)S1_ + at : NULL, S2_ ? (real *)S2_ + at : NULL,
+               S3_ ? (real *)S3_ + at : NULL, G, (end - g) * width, u);
+    }
+}
+
+/* One row: four weight panels side by side hide the latency of an FMA. */
+static void row_of_panels(real *y, const real *x, const real *W, ptrdiff_t n_in, ptrdiff_t panels) {
+    const ptrdiff_t stride = PANEL * (n_in + 1);
+    vec c[4 * NV];
+    for (int p = 0; p < 4; p++)
+        for (int i = 0; i < NV; i++)
+            c[p * NV + i] = p < panels ? v_load(W + p * stride + n_in * PANEL + i * LANES) : v_set(0);
+    for (ptrdiff_t k = 0; k < n_in; k++) {
+        vec a = v_set(x[k]);
+        UNROLL for (int p = 0; p < 4; p++) UNROLL for (int i = 0; i < NV; i++) c[p * NV + i] =
+            v_fma(a, v_load(W + p * stride + k * PANEL + i * LANES), c[p * NV + i]);
+    }
+    UNROLL for (int i = 0; i < 4 * NV; i++) v_store(y + i * LANES, c[i]);
+}
+
+static void dense_rows(void *Y_, const void *X_, const void *W_, ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out,
+                       ptrdiff_t ldx, ptrdiff_t ldy, int activation, const double *parameters) {
+    const int relu = activation == FNN_RELU;
+    const ptrdiff_t panels = (n_out + PANEL - 1) / PANEL;
+    ptrdiff_t q = 0;
+    if (n == 1)
+        for (; (q + 4) * PANEL <= n_out; q += 4)
+            row_of_panels((real *)Y_ + q * PANEL, X_, (const real *)W_ + q * PANEL * (n_in + 1), n_in, 4);
+    const ptrdiff_t direct = q; /* panels before it still need their ReLU */
+    for (; q < panels; q++) {
+        const ptrdiff_t width = panel_width(n_out, q);
+        const real *W = (const real *)W_ + q * PANEL * (n_in + 1);
+        for (ptrdiff_t i = 0; i < n;) {
+            int m = tile_height(n - i);
+            tile_g(m, width != PANEL, (real *)Y_ + i * ldy + q * PANEL, ldy, (const real *)X_ + i * ldx, ldx, n_in, 0,
+                   n_in, W, W + n_in * width, FROM_BIAS, relu);
+            i += m;
+        }
+    }
+    if (relu && direct) activate(Y_, NULL, Y_, direct * PANEL, FNN_RELU, parameters);
+    if (!relu && activation != FNN_LINEAR && activation < FNN_SOFTMAX)
+        for (ptrdiff_t i = 0; i < n; i++) {
+            real *y = (real *)Y_ + i * ldy;
+            activate(y, NULL, y, n_out, activation, parameters);
+        }
+}

@@ -1,0 +1,158 @@
+/* Moving numbers between the caller's arrays, panels and weight panels. */
+
+/* columns [c0, c0 + count) of one row of the caller's matrix as contiguous elements */
+static void read_row(real *out, const fnn_matrix *X, ptrdiff_t row, ptrdiff_t c0, ptrdiff_t count) {
+    const char *p = (const char *)X->data + row * X->row_stride + c0 * X->col_stride;
+    switch (X->dtype) {
+#define CASE(dtype, type)                                                                 \
+    case dtype:                                                                           \
+        for (ptrdiff_t i = 0; i < count; i++, p += X->col_stride) {                       \
+            type value;                                                                   \
+            memcpy(&value, p, sizeof value);                                              \
+            out[i] = (real)value;                                                         \
+        }                                                                                 \
+        break;
+        CASE(FNN_F32, float)
+        CASE(FNN_F64, double)
+        CASE(FNN_I8, int8_t)
+        CASE(FNN_U8, uint8_t)
+        CASE(FNN_I16, int16_t)
+        CASE(FNN_U16, uint16_t)
+        CASE(FNN_I32, int32_t)
+        CASE(FNN_U32, uint32_t)
+        CASE(FNN_I64, int64_t)
+        CASE(FNN_U64, uint64_t)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+static int is_direct(const fnn_matrix *X) {
+    return X->dtype == (sizeof(real) == 4 ? FNN_F32 : FNN_F64) && X->col_stride == (ptrdiff_t)sizeof(real);
+}
+
+/* panel[f * PANEL + i] = rows[i][f] */
+static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t features) {
+    ptrdiff_t f = 0;
+    for (; f + LANES <= features; f += LANES)
+        for (int i = 0; i < PANEL; i += LANES) {
+            vec r[LANES];
+            UNROLL for (int j = 0; j < LANES; j++) r[j] = v_load(rows[i + j] + f);
+            v_transpose(r);
+            UNROLL for (int j = 0; j < LANES; j++) v_store(panel + (f + j) * PANEL + i, r[j]);
+        }
+    for (; f < features; f++)
+        for (int i = 0; i < PANEL; i++) panel[f * PANEL + i] = rows[i][f];
+}
+
+#define CONVERTED 64 /* columns converted at a time */
+
+static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
+    const real *rows[PANEL];
+    ptrdiff_t index[PANEL];
+    for (ptrdiff_t i = 0; i < PANEL; i++) index[i] = i >= count ? -1 : order ? (ptrdiff_t)order[first + i] : first + i;
+    if (is_direct(X) && count == PANEL) {
+        for (int i = 0; i < PANEL; i++) rows[i] = (const real *)(const void *)((const char *)X->data + index[i] * X->row_stride);
+        transpose_rows(panel, rows, X->cols);
+        return;
+    }
+    real block[PANEL * CONVERTED];
+    for (ptrdiff_t c = 0; c < X->cols; c += CONVERTED) {
+        const ptrdiff_t width = min_size(CONVERTED, X->cols - c);
+        for (int i = 0; i < PANEL; i++) {
+            real *row = block + i * CONVERTED;
+            if (index[i] >= 0)
+                read_row(row, X, index[i], c, width);
+            else
+                memset(row, 0, sizeof(real) * CONVERTED);
+            rows[i] = row;
+        }
+        transpose_rows((real *)panel + c * PANEL, rows, width);
+    }
+}
+
+static void scatter(void *out, ptrdiff_t ld, const void *panel, ptrdiff_t cols, const int64_t *order, ptrdiff_t first,
+                    ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        real *row = (real *)out + (order ? (ptrdiff_t)order[first + i] : first + i) * ld;
+        for (ptrdiff_t f = 0; f < cols; f++) row[f] = ((const real *)panel)[f * PANEL + i];
+    }
+}
+
+static void convert(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t first, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) read_row((real *)out + i * ld, X, first + i, 0, X->cols);
+}
+
+/* dY f'(Z) for `outs` features of one panel, rows past `outs` zero, transposed into t[row * width + feature] */
+static void dense_backward_output(void *dZ_, void *dZt_, const void *factor_, int activation, ptrdiff_t n_out,
+                                  ptrdiff_t rows, ptrdiff_t p) {
+    real *dZ = dZ_;
+    const real *factor = factor_;
+    const vec zero = v_set(0);
+    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
+        const ptrdiff_t width = panel_width(n_out, q);
+        real *t = (real *)dZt_ + q * PANEL * rows + p * PANEL * width;
+        for (ptrdiff_t o = q * PANEL; o < q * PANEL + width; o += LANES)
+            for (int i = 0; i < PANEL; i += LANES) {
+                vec r[LANES];
+                UNROLL for (int j = 0; j < LANES; j++) {
+                    const ptrdiff_t at = (o + j) * PANEL + i;
+                    vec g = zero;
+                    if (o + j < n_out) {
+                        g = v_load(dZ + at);
+                        if (activation == FNN_RELU)
+                            g = (vec)((v_load(factor + at) > zero) & (ivec)g);
+                        else if (activation != FNN_LINEAR)
+                            g = g * v_load(factor + at);
+                        v_store(dZ + at, g);
+                    }
+                    r[j] = g;
+                }
+                v_transpose(r);
+                UNROLL for (int j = 0; j < LANES; j++) v_store(t + (i + j) * width + (o - q * PANEL), r[j]);
+            }
+    }
+}
+
+static void pack_weights(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out) {
+    real *w = W;
+    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
+        const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
+        for (ptrdiff_t k = 0; k <= n_in; k++, w += width) {
+            const real *row = k < n_in ? (const real *)kernel : (const real *)bias;
+            if (!row) continue;
+            if (k < n_in) row += k * n_out;
+            memcpy(w, row + q * PANEL, (size_t)outs * sizeof(real));
+            if (outs < width) memset(w + outs, 0, (size_t)(width - outs) * sizeof(real));
+        }
+    }
+}
+
+static void unpack_weights(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out) {
+    const real *w = W;
+    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
+        const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
+        for (ptrdiff_t k = 0; k <= n_in; k++, w += width) {
+            real *row = k < n_in ? (real *)kernel : (real *)bias;
+            if (!row) continue;
+            if (k < n_in) row += k * n_out;
+            memcpy(row + q * PANEL, w, (size_t)outs * sizeof(real));
+        }
+    }
+}
+
+static int all_finite(const void *x_, ptrdiff_t n) {
+    const real *x = x_;
+    vec bad = v_set(0);
+    ptrdiff_t i = 0;
+    real rest = 0;
+    /* x - x is zero for finite numbers, NaN otherwise */
+    for (; i + LANES <= n; i += LANES) {
+        vec a = v_load(x + i);
+        bad = (vec)((ivec)bad | (ivec)(a - a));
+    }
+    for (; i < n; i++) rest += x[i] - x[i];
+    for (int j = 0; j < LANES; j++) rest += bad[j];
+    return rest == 0;
+}

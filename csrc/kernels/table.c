@@ -1,0 +1,62 @@
+/* All kernels of one instruction set and element type, in one translation unit that exports one table. */
+
+#include <stdlib.h>
+
+#include "../fnn.h"
+#include "simd.h"
+/* order matters: each file uses static functions of those above it */
+#include "functions.h"
+#include "activations.c"
+#include "losses.c"
+#include "update.c"
+#include "gemm.c"
+#include "layout.c"
+#include "dropout.c"
+
+static double fma_peak(int64_t iterations, void *sink) {
+    vec c[12];
+    for (int i = 0; i < 12; i++) c[i] = v_set((real)i);
+    const vec a = v_set((real)0.999), b = v_load(sink);
+    for (int64_t k = 0; k < iterations; k++) UNROLL for (int i = 0; i < 12; i++) c[i] = v_fma(c[i], a, b);
+    for (int i = 1; i < 12; i++) c[0] += c[i];
+    v_store(sink, c[0]);
+    return 2.0 * 12.0 * LANES * (double)iterations;
+}
+
+#define JOIN_(a, b, c) a##b##_##c
+#define JOIN(a, b, c) JOIN_(a, b, c)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+#ifdef FNN_DOUBLE
+#define SUFFIX f64
+#else
+#define SUFFIX f32
+#endif
+
+extern const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX);
+const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
+    .isa = TEXT(FNN_ISA_NAME),
+    .dtype = sizeof(real) == 4 ? FNN_F32 : FNN_F64,
+    .panel = PANEL,
+    .narrow = NARROW,
+    .dense_forward = dense_forward,
+    .dense_backward_input = dense_backward_input,
+    .dense_backward_output = dense_backward_output,
+    .dense_update = dense_update,
+    .dense_rows = dense_rows,
+    .activate = activate,
+    .row_activation = row_activation,
+    .panel_activation = panel_activation,
+    .panel_activation_gradient = panel_activation_gradient,
+    .loss = panel_loss,
+    .update = update,
+    .multiply = multiply,
+    .dropout = dropout,
+    .gather = gather,
+    .scatter = scatter,
+    .convert = convert,
+    .pack_weights = pack_weights,
+    .unpack_weights = unpack_weights,
+    .all_finite = all_finite,
+    .fma_peak = fma_peak,
+};
