@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import fastnn
 from fastnn import _core
@@ -13,6 +12,7 @@ from fastnn.bench.contestants import CONTESTANTS, installed
 from fastnn.bench.growth import measure_growth
 from fastnn.bench.machine import describe_machine, n_cores, versions
 from fastnn.bench.networks import NETWORKS
+from fastnn.bench.options import add_arguments
 from fastnn.bench.prediction import compare_prediction
 from fastnn.bench.prices import measure_prices
 from fastnn.bench.products import SIZES, compare_products
@@ -20,7 +20,7 @@ from fastnn.bench.report import Grid, Report, markdown_table, progress, table
 from fastnn.bench.threads import measure_threads
 from fastnn.bench.training import QUICK_NETWORKS, compare_training
 
-__all__ = ["GRIDS", "add_arguments", "main", "run"]
+__all__ = ["main", "run"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _growth(choice: Choice) -> Grid:
     return measure_growth() if choice.full else measure_growth([1_000, 100_000], [64, 256], [1, 4])
 
 
-GRIDS: dict[str, Callable[[Choice], Grid]] = {
+_GRIDS: dict[str, Callable[[Choice], Grid]] = {
     "training": _training,
     "prediction": _prediction,
     "products": _products,
@@ -77,29 +77,6 @@ GRIDS: dict[str, Callable[[Choice], Grid]] = {
     "threads": _threads,
     "growth": _growth,
 }
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what every benchmark command accepts."""
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="a few networks in under a minute (the default)")
-    length.add_argument("--full", action="store_true", help="every network, longer and more rounds")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures, every round included")
-    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the figures (needs the extra 'plot')")
-    parser.add_argument("--markdown", action="store_true", help="print the comparisons as Markdown tables as well")
-    parser.add_argument(
-        "--contestants",
-        nargs="+",
-        metavar="NAME",
-        choices=list(CONTESTANTS),
-        help=f"only these of {', '.join(CONTESTANTS)} (default: all that are installed)",
-    )
-    parser.add_argument(
-        "--networks", nargs="+", metavar="NAME", choices=list(NETWORKS), help=f"only these of {', '.join(NETWORKS)}"
-    )
-    parser.add_argument(
-        "--neighbours", type=int, default=0, metavar="N", help="threads grid: beside N busy processes (default 0)"
-    )
 
 
 def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
@@ -115,7 +92,7 @@ def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
     report = _describe(present, optional)
     print(report.head(), flush=True)
     for name in grids:
-        grid = GRIDS[name](choice)
+        grid = _GRIDS[name](choice)
         report.grids.append(grid)
         print(f"\n{table(grid)}", flush=True)
         if arguments.markdown and not grid.columns:

@@ -35,12 +35,12 @@ class Schedule:
 
     @classmethod
     def quick(cls) -> "Schedule":
-        """A few short turns."""
+        """Return a few short turns."""
         return cls(rounds=5, seconds=0.05)
 
     @classmethod
     def full(cls) -> "Schedule":
-        """Turns long enough to average over interruptions, and enough of them for a steady best."""
+        """Return turns long enough to average over interruptions, and enough of them for a steady best."""
         return cls(rounds=9, seconds=0.4)
 
 
@@ -66,8 +66,13 @@ class Timing:
 class Entrant(Protocol):
     """Whoever takes turns: a process, or one of several tasks of a process."""
 
-    name: str
-    n_threads: int
+    @property
+    def name(self) -> str:
+        """Who it is."""
+
+    @property
+    def n_threads(self) -> int:
+        """On how many threads."""
 
 
 class Competitor:
@@ -79,7 +84,7 @@ class Competitor:
         arguments = [name, str(n_threads)]
         if CONTESTANTS[name].pinned and n_threads == 1 and hasattr(os, "sched_getaffinity"):
             arguments.append(str(max(os.sched_getaffinity(0))))
-        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fastnn.bench.worker", *arguments],
             stdin=subprocess.PIPE,

@@ -133,7 +133,7 @@ def _reset_peak() -> int | None:
 
 
 def _status(name: str) -> int:
-    """A value of /proc/self/status, bytes."""
+    """Return a value of /proc/self/status, bytes."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])

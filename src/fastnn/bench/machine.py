@@ -43,11 +43,10 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
 def _processor_name() -> str:
     information = Path("/proc/cpuinfo")
     if information.exists():
-        fields = dict(
-            (part.strip() for part in line.split(":", 1))
-            for line in information.read_text(encoding="utf-8").splitlines()
-            if ":" in line
-        )
+        fields: dict[str, str] = {}
+        for line in information.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            fields[name.strip()] = value.strip()
         if "model name" in fields:
             model = f"family {fields.get('cpu family', '?')} model {fields.get('model', '?')}"
             return f"{fields['model name']} ({model})"

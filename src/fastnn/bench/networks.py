@@ -41,7 +41,7 @@ class Network:
 
     @property
     def flops_per_step(self) -> int:
-        """Forward, dW and dX products: 6·B·P − 2·B·d0·d1, for no dX is needed at the first layer."""
+        """Forward, dW and dX products: 6·B·P - 2·B·d0·d1, for no dX is needed at the first layer."""
         return self.batch_size * (6 * self.n_parameters - 2 * self.sizes[0] * self.sizes[1])
 
     @property
@@ -68,7 +68,7 @@ NETWORKS = {
 
 @lru_cache(maxsize=1)
 def network_data(network: Network) -> tuple[Array, Array]:
-    """Inputs (n_rows, n_features) float32 and targets: (n_rows, n_outputs) float32, or int64 labels (n_rows,)."""
+    """Return inputs (n_rows, n_features) and targets, float32 (n_rows, n_outputs) or int64 labels (n_rows,)."""
     if network.name == "ground-motion":
         records = load_ground_motion()
         inputs = np.stack([records["magnitude"], np.log10(records["distance_km"])], axis=1)
@@ -91,7 +91,7 @@ def network_data(network: Network) -> tuple[Array, Array]:
 
 
 def network_weights(network: Network) -> list[Array]:
-    """Starting weights ``[W1, b1, W2, b2, ...]``, float32: Glorot uniform (n_in, n_out) and zero (n_out,)."""
+    """Return starting weights ``[W1, b1, W2, b2, ...]``, float32: W Glorot uniform (n_in, n_out), b zero (n_out,)."""
     generator = np.random.Generator(np.random.Philox(network.n_parameters + 1))
     weights: list[Array] = []
     for n_in, n_out in pairwise(network.sizes):

@@ -6,10 +6,12 @@ on a blackboard: forward, loss, backward, update.
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import mul
+from typing import Any
 
+Scalar = Callable[[float], float]
 Vector = list[float]
 Matrix = list[Vector]
 
@@ -18,7 +20,8 @@ BETA_1, BETA_2 = 0.9, 0.999
 
 def dot(a: Sequence[float], b: Sequence[float]) -> float:
     """Sum of products."""
-    return sum(map(mul, a, b))
+    total: float = sum(map(mul, a, b))
+    return total
 
 
 def transpose(matrix: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
@@ -40,7 +43,7 @@ def sigmoid(z: float) -> float:
 
 
 # Each activation with its derivative as a function of its output.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Scalar, Scalar]] = {
     "linear": (lambda z: z, lambda a: 1.0),
     "relu": (relu, lambda a: 1.0 if a > 0.0 else 0.0),
     "tanh": (math.tanh, lambda a: 1.0 - a * a),
@@ -72,7 +75,7 @@ def sparse_categorical_crossentropy(label: int, logits: Vector) -> tuple[float, 
     return math.log(total) + largest - logits[label], gradient
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[[Any, Vector], tuple[float, Vector]]] = {
     "mean_squared_error": mean_squared_error,
     "binary_crossentropy": binary_crossentropy,
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
@@ -102,7 +105,7 @@ class PurePythonNetwork:
         activation: str = "relu",
         loss: str = "mean_squared_error",
         learning_rate: float = 0.001,
-        weights: Sequence[Sequence] | None = None,
+        weights: Sequence[Any] | None = None,
         epsilon: float = 1e-7,
     ) -> None:
         shapes = list(pairwise(sizes))
@@ -127,9 +130,9 @@ class PurePythonNetwork:
         self.iterations = 0
 
     @property
-    def weights(self) -> list:
+    def weights(self) -> list[Any]:
         """The parameters ``[W1, b1, W2, b2, ...]`` as nested lists."""
-        result: list = []
+        result: list[Any] = []
         for layer in self.layers:
             result.append([list(row) for row in transpose([unit[:-1] for unit in layer])])
             result.append([unit[-1] for unit in layer])
@@ -146,7 +149,7 @@ class PurePythonNetwork:
         """Return the outputs of the last layer, one row for each row of X."""
         return [row[:-1] for row in self.forward(X)[-1]]
 
-    def step(self, X: Sequence[Sequence[float]], y: Sequence) -> float:
+    def step(self, X: Sequence[Sequence[float]], y: Sequence[Any]) -> float:
         """Train on one batch and return its loss before the update."""
         n = len(X)
         values = self.forward(X)

@@ -81,7 +81,7 @@ def timing_row(case: str, timing: Timing, timings: Sequence[Timing], flops: int,
 
 
 def table(grid: Grid) -> str:
-    """The grid as text: its own columns, or one line per contestant below each case."""
+    """Return the grid as text: its own columns, or one line per contestant below each case."""
     lines = [grid.title, "", *(_plain_lines(grid) if grid.columns else _timing_lines(grid)), ""]
     lines += [*grid.notes, *(f"PROBLEM: {problem}" for problem in grid.problems)]
     return "\n".join(lines).rstrip() + "\n"

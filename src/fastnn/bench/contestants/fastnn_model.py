@@ -1,5 +1,8 @@
 """fastnn itself, as its users call it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 import fastnn
@@ -8,7 +11,7 @@ from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, C
 from fastnn.bench.networks import Network
 
 
-class FastnnModel(Contestant):
+class _FastnnModel(Contestant):
     """`Sequential.fit` and `model(x)`; on all threads the choice of fewer for a small network is fastnn's own."""
 
     def __init__(self, n_threads: int) -> None:
@@ -17,11 +20,12 @@ class FastnnModel(Contestant):
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
         self.X, self.y, self.batch_size = X, y, network.batch_size
         self.model = _model(network, weights)
-        loss = {
+        classes: dict[str, Callable[[], Any]] = {
             "mse": losses.MeanSquaredError,
             "binary_crossentropy": lambda: losses.BinaryCrossentropy(from_logits=True),
             "sparse_categorical_crossentropy": lambda: losses.SparseCategoricalCrossentropy(from_logits=True),
-        }[network.loss]()
+        }
+        loss = classes[network.loss]()
         self.model.compile(optimizer=optimizers.Adam(learning_rate=LEARNING_RATE, epsilon=EPSILON), loss=loss)
 
     def train(self, epochs: int) -> list[float]:
@@ -50,4 +54,4 @@ def _model(network: Network, weights: list[Array], last: str | None = None) -> f
     return model
 
 
-CONTESTANT = FastnnModel
+CONTESTANT = _FastnnModel

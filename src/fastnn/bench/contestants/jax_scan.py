@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax import lax
 
@@ -53,7 +52,7 @@ def _train(loss: str, weights: Any, first: Any, second: Any, t: Any, X: Any, y: 
     return lax.fori_loop(0, epochs, epoch, ((weights, first, second, t), losses))
 
 
-class JaxScan(Contestant):
+class _JaxScan(Contestant):
     """Pinned to one core for one thread; XLA's own thread flags do not limit its products."""
 
     def __init__(self, n_threads: int) -> None:
@@ -84,4 +83,4 @@ class JaxScan(Contestant):
         return np.asarray(self.function(x))
 
 
-CONTESTANT = JaxScan
+CONTESTANT = _JaxScan

@@ -6,7 +6,7 @@ from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, C
 from fastnn.bench.networks import Network
 
 
-class KerasModel(Contestant):
+class _KerasModel(Contestant):
     """`Sequential.fit` as its users call it, compiled by XLA where the backend can."""
 
     def __init__(self, n_threads: int) -> None:
@@ -31,4 +31,4 @@ class KerasModel(Contestant):
         return [float(value) for value in fit.history["loss"]]
 
 
-CONTESTANT = KerasModel
+CONTESTANT = _KerasModel

@@ -1,7 +1,5 @@
 """NumPy: `fastnn.reference`, the plain twin of the compiled kernels."""
 
-from typing import Any
-
 import numpy as np
 
 from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
@@ -11,7 +9,7 @@ from fastnn.reference import DenseNetwork
 _LOSSES = {"mse": "mean_squared_error"}
 
 
-class NumpyReference(Contestant):
+class _NumpyReference(Contestant):
     """Its thread count is that of the BLAS below NumPy, set in the environment."""
 
     def __init__(self, n_threads: int) -> None:
@@ -43,7 +41,7 @@ class NumpyReference(Contestant):
         self.factors, self.product = (x, kernel), np.empty((len(x), kernel.shape[1]), x.dtype)
 
     def multiply(self) -> Array:
-        return np.matmul(*self.factors, out=self.product)  # type: ignore[no-any-return]
+        return np.matmul(*self.factors, out=self.product)
 
 
-CONTESTANT = NumpyReference
+CONTESTANT = _NumpyReference

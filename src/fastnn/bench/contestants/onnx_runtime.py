@@ -9,7 +9,7 @@ from fastnn.bench.contestants.contestant import Array, Contestant
 from fastnn.bench.networks import Network
 
 
-class OnnxRuntime(Contestant):
+class _OnnxRuntime(Contestant):
     """Sequential execution of nodes; threads work inside a node."""
 
     def __init__(self, n_threads: int) -> None:
@@ -54,4 +54,4 @@ class OnnxRuntime(Contestant):
         return np.asarray(self.session.run(None, {"x": x})[0])
 
 
-CONTESTANT = OnnxRuntime
+CONTESTANT = _OnnxRuntime

@@ -7,7 +7,7 @@ from fastnn.bench.pure_python import PurePythonNetwork
 _LOSSES = {"mse": "mean_squared_error"}
 
 
-class PythonLists(Contestant):
+class _PythonLists(Contestant):
     """One thread; float64, as Python's floats are."""
 
     def __init__(self, n_threads: int) -> None:
@@ -29,4 +29,4 @@ class PythonLists(Contestant):
         return [sum(self.network.step(x, y) for x, y in self.batches) / len(self.batches) for _ in range(epochs)]
 
 
-CONTESTANT = PythonLists
+CONTESTANT = _PythonLists

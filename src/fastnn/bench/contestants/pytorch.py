@@ -20,15 +20,16 @@ def _module(weights: list[Array]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class PyTorch(Contestant):
+class _PyTorch(Contestant):
     """Batches are cut before the clock starts; losses are read once per epoch."""
 
     def __init__(self, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
 
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
-        batches = torch.from_numpy(X).split(network.batch_size), torch.from_numpy(y).split(network.batch_size)
-        self.batches = list(zip(*batches, strict=True))
+        cut: Any = torch.split
+        size = network.batch_size
+        self.batches = list(zip(cut(torch.from_numpy(X), size), cut(torch.from_numpy(y), size), strict=True))
         self.module = _module(weights)
         self.loss: Any = {
             "mse": nn.functional.mse_loss,
@@ -64,4 +65,4 @@ class PyTorch(Contestant):
         return self.module(torch.from_numpy(x)).numpy()  # type: ignore[no-any-return]
 
 
-CONTESTANT = PyTorch
+CONTESTANT = _PyTorch

@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-import sklearn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -13,7 +12,7 @@ from fastnn.bench.networks import Network
 warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is the number of epochs asked for
 
 
-class ScikitLearn(Contestant):
+class _ScikitLearn(Contestant):
     """Its thread count is that of the BLAS below it, set in the environment."""
 
     def __init__(self, n_threads: int) -> None:
@@ -49,4 +48,4 @@ class ScikitLearn(Contestant):
         return [self.factor * float(value) for value in self.model.loss_curve_[-epochs:]]
 
 
-CONTESTANT = ScikitLearn
+CONTESTANT = _ScikitLearn
