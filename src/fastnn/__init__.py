@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
-    import fastnn._core as _core
+    importlib.import_module("fastnn._core")
 except ModuleNotFoundError as error:
     if error.name != "fastnn._core":
         raise
@@ -32,7 +32,7 @@ from fastnn.sequential import Sequential
 from fastnn.threads import default_num_threads, get_num_threads, set_num_threads, show_config, threads
 
 if TYPE_CHECKING:
-    from fastnn import datasets, metrics, plotting, reference
+    from fastnn import datasets, metrics, reference
 
 _LAZY = ("datasets", "metrics", "plotting", "reference")
 
@@ -59,7 +59,7 @@ __all__ = [
     "utils",
 ]
 
-_core.set_num_threads(default_num_threads())
+set_num_threads(default_num_threads())
 
 
 def __getattr__(name: str) -> Any:

@@ -57,7 +57,11 @@ class ActivationFunction:
         from fastnn import ops
 
         chosen = self.with_parameters(**parameters) if parameters else self
-        return ops.activation(chosen.name, x, **chosen.parameters)
+        return ops.activation(chosen.name, x, None, **chosen.parameters)
+
+    def from_config(self, config: Mapping[str, float]) -> "ActivationFunction":
+        """Return the same function with the options of ``get_config()``."""
+        return self.with_parameters(**config)
 
     def get_config(self) -> str | dict[str, Any]:
         """Return the name, or name and options where an option is not the default."""
@@ -100,8 +104,5 @@ def get(identifier: Any) -> ActivationFunction:
     """
     if identifier is None:
         return linear
-    if isinstance(identifier, dict) and "class_name" in identifier:
-        function: ActivationFunction = registry.find("activation", identifier["class_name"])
-        return function.with_parameters(**identifier.get("config", {}))
     resolved: ActivationFunction = registry.resolve("activation", identifier, ActivationFunction)
     return resolved

@@ -185,7 +185,7 @@ class _Monitor(Callback):
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
 
     def _value(self, logs: Logs | None) -> float | None:
-        """The watched number, or None with a warning where the logs do not have it."""
+        """Return the watched number, or None with a warning where the logs do not have it."""
         value = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(

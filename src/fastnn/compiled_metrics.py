@@ -26,7 +26,8 @@ def _mean(values: Array, sample_weight: Array | None) -> float:
 
 def _row_mean(values: Array) -> Array:
     """Mean over the outputs of each row, (n,)."""
-    return values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
+    means: Array = values.reshape(len(values), -1).mean(axis=1, dtype=np.float64)
+    return means
 
 
 def _binary_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
@@ -42,7 +43,7 @@ def _sparse_categorical_accuracy(y_true: Array, y_pred: Array, sample_weight: Ar
 
 
 def _accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
-    """The accuracy that fits the shapes, chosen as Keras chooses it."""
+    """Return the accuracy that fits the shapes, chosen as Keras chooses it."""
     if y_pred.shape[-1] == 1:
         return _binary_accuracy(y_true, y_pred, sample_weight)
     sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
@@ -64,7 +65,7 @@ def _root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array 
 def _one_hot(y_true: Array, y_pred: Array) -> Array:
     """Targets as 0 and 1 of shape (n, n_outputs)."""
     if y_true.ndim < y_pred.ndim and y_pred.shape[1] > 1:
-        return y_true[:, np.newaxis] == np.arange(y_pred.shape[1])
+        return np.equal(y_true[:, np.newaxis], np.arange(y_pred.shape[1]))
     return y_true.reshape(y_pred.shape) > 0.5
 
 
@@ -197,7 +198,7 @@ class CompiledMetric:
 
 
 def _of_function(function: Callable[..., Any]) -> MetricFunction:
-    """A user's function of (y_true, y_pred) as a metric: an array result is averaged over its rows."""
+    """Return a user's function of (y_true, y_pred) as a metric: an array result is averaged over its rows."""
 
     def compute(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
         result = np.asarray(function(y_true, y_pred))
@@ -209,7 +210,7 @@ def _of_function(function: Callable[..., Any]) -> MetricFunction:
 
 
 def _of_object(metric: Any) -> MetricFunction:
-    """An object with ``reset_state``, ``update_state`` and ``result`` as a metric."""
+    """Return an object with ``reset_state``, ``update_state`` and ``result`` as a metric."""
 
     def compute(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
         metric.reset_state()
@@ -230,7 +231,7 @@ def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
     if hasattr(metric, "update_state") and hasattr(metric, "result"):
         return CompiledMetric(metric.name, _of_object(metric), getattr(metric, "direction", None), weighted)
     if callable(metric):
-        name = getattr(metric, "__name__", None) or getattr(metric, "name", type(metric).__name__)
+        name = str(getattr(metric, "__name__", None) or getattr(metric, "name", type(metric).__name__))
         known = _NAMED.get(_ALIASES.get(name.removesuffix("_score"), name.removesuffix("_score")))
         return CompiledMetric(name, _of_function(metric), known[1] if known else None, weighted)
     raise TypeError(f"a metric must be a name or a function of (y_true, y_pred), got {metric!r}")

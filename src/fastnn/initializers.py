@@ -85,7 +85,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def _truncated_normal(n: int, source: Source) -> NDArray[np.float64]:
-    """n standard normal numbers within two standard deviations; those outside are drawn again, in order."""
+    """N standard normal numbers within two standard deviations; those outside are drawn again, in order."""
     values = source.normal(n)
     outside = np.flatnonzero(np.abs(values) > 2.0)
     while outside.size:
@@ -182,7 +182,7 @@ class VarianceScaling(Initializer):
     seed : seed of its own, or None for the model's.
     """
 
-    _options = ("scale", "mode", "distribution", "seed")
+    _options: ClassVar[tuple[str, ...]] = ("scale", "mode", "distribution", "seed")
 
     def __init__(
         self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
@@ -308,7 +308,8 @@ class Orthogonal(Initializer):
         q, r = np.linalg.qr(normal)
         # The signs of R's diagonal make the factorisation, and so the distribution, unique.
         q = q * np.sign(np.diagonal(r))
-        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+        values: NDArray[np.float64] = self.gain * (q if rows >= columns else q.T).reshape(shape)
+        return values
 
 
 def get(identifier: Any) -> Initializer:

@@ -277,7 +277,11 @@ def weigh_classes(rows: Rows, class_weight: Any, kind: str, n_classes: int, dtyp
         raise ValueError("class_weight needs targets with one class per row; use sample_weight instead")
     table = np.ones(n_classes)
     for label, weight in class_weight.items():
-        if not isinstance(label, int | float | np.number) or label != label // 1 or not 0 <= label < n_classes:
+        if (
+            not isinstance(label, int | float | np.integer | np.floating)
+            or label != int(label)
+            or not 0 <= label < n_classes
+        ):
             raise ValueError(f"class_weight has class {label!r}; the classes are 0 to {n_classes - 1}")
         if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not math.isfinite(weight):
             raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
@@ -291,7 +295,7 @@ def split_point(n: int, validation_split: Any) -> int:
     number = isinstance(validation_split, int | float | np.number) and not isinstance(validation_split, bool)
     if not number or not 0.0 <= validation_split < 1.0:
         raise ValueError(f"validation_split must be at least 0 and less than 1, got {validation_split!r}")
-    point = math.floor(n * (1.0 - validation_split))
+    point = math.floor(n * (1.0 - float(validation_split)))
     if validation_split and not 0 < point < n:
         raise ValueError(
             f"validation_split={validation_split} of {n} rows leaves {point} for training and {n - point} for "

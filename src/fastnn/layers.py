@@ -151,8 +151,8 @@ class Layer:
         """
         if self._access is None:
             raise ValueError(
-                f"layer {self.name!r} has no weights yet: give the model an Input, call model.build((None, n_features)), "
-                "or fit it"
+                f"layer {self.name!r} has no weights yet: give the model an Input, call "
+                "model.build((None, n_features)), or fit it"
             )
         return self._access.read(name)
 
@@ -240,7 +240,7 @@ class InputLayer(Layer):
         return {"name": self.name, "shape": self.shape}
 
 
-def Input(shape: Sequence[int] | int, *, name: str | None = None) -> InputLayer:  # noqa: N802
+def Input(shape: Sequence[int] | int, *, name: str | None = None) -> InputLayer:
     """State the shape of one input row: the first entry of a ``Sequential``.
 
     Examples
@@ -457,17 +457,15 @@ class Flatten(Layer):
 
 
 def _find_activation(identifier: Any) -> Any:
-    """Activation for a name, None, an activation or an activation layer."""
+    """Return the activation for a name, None, an activation or an activation layer."""
     if isinstance(identifier, Activation):
         return identifier.activation
-    if isinstance(identifier, dict) and "class_name" in identifier:
-        return registry.find("activation", identifier["class_name"]).with_parameters(**identifier.get("config", {}))
     base = type(registry.find("activation", "linear"))
     return registry.resolve("activation", "linear" if identifier is None else identifier, base)
 
 
 def _find_initializer(identifier: Any) -> Any:
-    """Initializer for a name, class, object, dict or array."""
+    """Return the initializer for a name, class, object, dict or array."""
     if isinstance(identifier, np.ndarray):
         return registry.find("initializer", "constant")(identifier)
     base = registry.find("initializer", "zeros").__mro__[1]

@@ -96,7 +96,7 @@ class MeanAbsoluteError(Loss):
 
 @registry.register("loss", "huber", "Huber", "huber_loss")
 class Huber(Loss):
-    """``e^2 / 2`` where ``|e| <= delta``, else ``delta * |e| - delta^2 / 2``, with ``e = y_true - y_pred`` (Huber, 1964).
+    """``e^2 / 2`` where ``|e| <= delta``, else ``delta |e| - delta^2 / 2``; e = y_true - y_pred (Huber, 1964).
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def check_sequence(layers: Sequence[Layer]) -> None:
 
 
 def declared_features(layers: Sequence[Layer]) -> int | None:
-    """Number of input columns stated by an ``Input`` or a first layer's ``input_shape``; None if left to the data."""
+    """Return the number of input columns that the layers state; None if it is left to the data."""
     if not layers or layers[0].declared_input is None:
         return None
     return math.prod(layers[0].declared_input)

@@ -1,6 +1,6 @@
 """Random numbers and seeds: the core's counter-based generator, keyed by (seed, stream)."""
 
-import secrets
+import os
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ def draw_seed() -> int:
     """Return a seed of 53 bits: the next one after the global seed, or a fresh one from the operating system."""
     global _seeds_drawn
     if _global_seed is None:
-        return secrets.randbits(53)
+        return int.from_bytes(os.urandom(8)) >> 11
     _seeds_drawn += 1
     return int(_core.random_uniform(_global_seed, _FIRST_STREAM - _seeds_drawn, 1)[0] * 2.0**53)
 

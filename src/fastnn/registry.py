@@ -3,7 +3,6 @@
 The descriptions register themselves here, so that none of them has to import another.
 """
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -33,6 +32,8 @@ def register(kind: str, *names: str) -> Callable[[T], T]:
 
 def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
     """Message for a name that is not known: lists the known names and the nearest one."""
+    import difflib
+
     names = sorted(known)
     near = difflib.get_close_matches(str(given).lower(), [name.lower() for name in names], n=1, cutoff=0.5)
     nearest = next((name for name in names if near and name.lower() == near[0]), None)
@@ -51,14 +52,10 @@ def find(kind: str, name: str) -> Any:
     try:
         return _entries[kind][name]
     except KeyError:
-        pass
-    spellings = _entries[kind]
-    near = difflib.get_close_matches(name.lower(), [s.lower() for s in spellings], n=1, cutoff=0.5)
-    listed = set(_listed[kind]) | {s for s in spellings if near and s.lower() == near[0]}
-    raise ValueError(unknown_name(kind, name, listed))
+        raise ValueError(unknown_name(kind, name, _listed[kind])) from None
 
 
-def resolve(kind: str, identifier: Any, base: type) -> Any:
+def resolve(kind: str, identifier: Any, base: type[Any]) -> Any:
     """Turn what a user may write into an object of class ``base``.
 
     Parameters
@@ -85,7 +82,7 @@ def resolve(kind: str, identifier: Any, base: type) -> Any:
     if isinstance(identifier, dict) and "class_name" in identifier:
         found = find(kind, identifier["class_name"])
         options = identifier.get("config", {})
-        return found.from_config(options) if isinstance(found, type) else found
+        return found.from_config(options)
     article = "an" if kind[0] in "aeiou" else "a"
     raise TypeError(
         f"{kind} must be a name ({', '.join(sorted(_listed[kind]))}) or {article} {base.__name__} object, "

@@ -8,7 +8,16 @@ from numpy.typing import DTypeLike, NDArray
 from fastnn import losses, optimizers
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.compiled_metrics import CompiledMetric, compile_metrics
-from fastnn.inputs import Rows, as_count, as_features, as_sample_weight, as_targets, as_verbosity, split_point, weigh_classes
+from fastnn.inputs import (
+    Rows,
+    as_count,
+    as_features,
+    as_sample_weight,
+    as_targets,
+    as_verbosity,
+    split_point,
+    weigh_classes,
+)
 from fastnn.layers import Flatten, Layer
 from fastnn.program import Program
 from fastnn.progress import ProgressLine, format_logs
@@ -121,20 +130,20 @@ class Sequential(LayerStack):
         return self._all_layers[0].declared_input or ()
 
     def _check_features(self, x: Any, name: str = "x", n_features: int | None = None) -> tuple[Array, Program]:
-        """Inputs checked, and the program that fits them."""
+        """Return checked inputs, and the program that fits them."""
         expected = n_features if n_features is not None else self._n_features()
         X = as_features(x, expected, self.dtype, name, self._row_shape())
         return X, self._program_for(X.shape[1])
 
     def _check_rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Rows, Program]:
-        """Inputs, targets and weights checked, and the program that fits them."""
+        """Return checked inputs, targets and weights, and the program that fits them."""
         X, program = self._check_features(x)
         loss, n = self.loss, X.shape[0]
         targets = as_targets(y, loss.targets, loss.name, program.n_outputs, n, self.dtype)
         return Rows(X, targets, as_sample_weight(sample_weight, n, self.dtype)), program
 
     def _check_validation(self, data: Any, program: Program) -> Rows:
-        """``validation_data`` checked."""
+        """Return ``validation_data`` checked."""
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
         x, y, weight = (f"validation_data[{place}]" for place in range(3))
@@ -198,9 +207,7 @@ class Sequential(LayerStack):
             The loss became NaN or infinite; the model keeps its last finite weights.
         """
         self._require_compiled("fit")
-        options = fit_options(
-            batch_size, epochs, initial_epoch, shuffle, validation_batch_size, validation_freq
-        )
+        options = fit_options(batch_size, epochs, initial_epoch, shuffle, validation_batch_size, validation_freq)
         verbosity = as_verbosity(verbose)
         with self._exclusive():
             rows, program = self._check_rows(x, y, sample_weight)
@@ -296,9 +303,7 @@ class Sequential(LayerStack):
         self._build_for(program)
         return _as_keras_returns(evaluate_rows(self, rows, rows.n, _NO_CALLBACKS), return_dict)
 
-    def predict(
-        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", *, callbacks: Any = None
-    ) -> Array:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", *, callbacks: Any = None) -> Array:
         """Return the outputs (n, n_outputs) of inputs (n, n_features).
 
         Parameters
@@ -344,7 +349,7 @@ class Sequential(LayerStack):
 
 
 def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:
-    """The loss, a list of loss and metrics, or the dict."""
+    """Return the loss, a list of loss and metrics, or the dict."""
     if return_dict:
         return logs
     return list(logs.values()) if len(logs) > 1 else logs["loss"]

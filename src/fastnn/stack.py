@@ -53,7 +53,10 @@ class LayerStack:
         self.loss: Any = None
         self._all_layers: list[Layer] = []
         self._lock = threading.Lock()
-        self._unbuild()
+        self._program: Program | None = None
+        self._network: _core.Network | None = None
+        self._weights: NetworkWeights | None = None
+        self._predict: Callable[[Any, Array | None], Array] = self._predict_unbuilt
         for layer in layers or ():
             self._append(layer)
         self._build_if_possible()
@@ -85,8 +88,8 @@ class LayerStack:
         owner = layer.owner() if layer.owner is not None else None
         if owner is not None:
             raise ValueError(
-                f"layer {layer.name!r} belongs to model {owner.name!r} already and layers are not shared: make a new one "
-                "with type(layer).from_config(layer.get_config())"
+                f"layer {layer.name!r} belongs to model {owner.name!r} already and layers are not shared: make a "
+                "new one with type(layer).from_config(layer.get_config())"
             )
         with self._exclusive():
             check_sequence([*self._all_layers, layer])
@@ -189,13 +192,14 @@ class LayerStack:
         """Make the compiled network; layers taken over from an earlier one keep weights of the right shape."""
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
         weights = NetworkWeights(network, program)
-        values = []
+        values: list[tuple[int, str, Array]] = []
         number = 0
         for layer, op, specs in zip(self.layers, program.op_of_layer, program.specs, strict=True):
             kept = layer.get_weights()
             reuse = [value.shape for value in kept] == [spec.shape for spec in specs]
             for place, spec in enumerate(specs):
                 drawn = kept[place] if reuse else spec.initializer(spec.shape, self.dtype, Stream(self.seed, number))
+                assert op is not None
                 values.append((op, spec.name, drawn))
                 number += 1
         for op, parameter, value in values:
@@ -219,10 +223,8 @@ class LayerStack:
         self._unbuild()
 
     def _unbuild(self) -> None:
-        self._program: Program | None = None
-        self._network: _core.Network | None = None
-        self._weights: NetworkWeights | None = None
-        self._predict: Callable[..., Array] = self._predict_unbuilt
+        self._program, self._network, self._weights = None, None, None
+        self._predict = self._predict_unbuilt
 
     def _predict_unbuilt(self, X: Array, out: Array | None = None) -> Array:
         self._require_built()

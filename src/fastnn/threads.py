@@ -2,10 +2,8 @@
 
 import math
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +86,9 @@ def _cpu_quota(root: Path) -> float | None:
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            top, files = root / "sys/fs/cgroup", ("cpu.max",)
+            top, files = root / "sys/fs/cgroup", ["cpu.max"]
         elif "cpu" in controllers.split(","):
-            top, files = root / "sys/fs/cgroup" / controllers, ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            top, files = root / "sys/fs/cgroup" / controllers, ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
             if not top.is_dir():
                 top = root / "sys/fs/cgroup/cpu"
         else:
@@ -113,6 +111,9 @@ def _lines(path: Path) -> list[str]:
 
 def show_config() -> None:
     """Print version, instruction set, threads and compiler: what a bug report needs."""
+    import platform
+    from importlib import metadata
+
     config = _core.config()
     entries = {
         "fastnn": metadata.version("fastnn"),

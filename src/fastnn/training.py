@@ -186,9 +186,9 @@ def divergence(
     """Return the error for a loss that is NaN or infinite; epoch and step are counted from 1."""
     before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch before that step was {last_loss:.6g}"
     message = (
-        f"the loss became NaN or infinite in epoch {epoch} of {epochs}, step {step} of {steps}{before}. The model keeps "
-        "its last finite weights. Likely cures: scale inputs and targets to about unit size, lower the learning rate "
-        f"(now {model.optimizer.learning_rate:g}), use dtype='float64', or a loss that grows slower (Huber)"
+        f"the loss became NaN or infinite in epoch {epoch} of {epochs}, step {step} of {steps}{before}. "
+        "The model keeps its last finite weights. Likely cures: scale inputs and targets to about unit size, lower the "
+        f"learning rate (now {model.optimizer.learning_rate:g}), or use a loss that grows slower (Huber)"
     )
     return DivergenceError(message, epoch, step, last_loss)
 

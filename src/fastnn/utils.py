@@ -57,7 +57,8 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
     array = np.atleast_1d(as_numbers(x, "x"))
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1
-    return array / np.expand_dims(norm, axis)
+    scaled: NDArray[Any] = array / np.expand_dims(norm, axis)
+    return scaled
 
 
 def set_random_seed(seed: int) -> None:

@@ -1,0 +1,182 @@
+"""Training steps equal Keras's: histories and weights that Keras computed from the same start.
+
+`make_keras_trajectories.py` writes what Keras makes of the cases below. Every case is built from a module `k`, which
+is `keras` or `fastnn`: the two read the same here.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fastnn
+import numpy as np
+import pytest
+
+N_ROWS, N_FEATURES, EPOCHS, BATCH_SIZE = 45, 4, 4, 16
+
+
+def _wave(*shape: int, frequency: float) -> np.ndarray:
+    """Numbers between -1 and 1 that are the same everywhere and repeat nowhere."""
+    values = np.sin(frequency * (1.0 + np.arange(np.prod(shape))) ** 1.5)
+    return np.round(values, 4).reshape(shape)
+
+
+X = _wave(N_ROWS, N_FEATURES, frequency=0.7)
+NUMBERS = np.stack([X @ [1.0, -2.0, 0.5, 0.0], X[:, 0] * X[:, 1]], axis=1).round(4)
+LABELS = (np.arange(N_ROWS) * 7 % 3).astype(np.int64)
+ONE_HOT = np.eye(3)[LABELS]
+BINARY = (X[:, 0] + X[:, 1] > 0.0).astype(np.float64)
+SAMPLE_WEIGHT = 1.0 + _wave(N_ROWS, frequency=0.3) / 2.0
+
+
+def starting_weights(shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    """Weights of the given shapes."""
+    return [0.8 * _wave(*shape, frequency=0.9 + place / 10.0) for place, shape in enumerate(shapes)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, how it is trained, and on what."""
+
+    layers: Callable[[Any], list[Any]]
+    optimizer: Callable[[Any], Any]
+    loss: Callable[[Any], Any]
+    y: np.ndarray
+    metrics: list[str] = field(default_factory=list)
+    fit: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    "adam": Case(
+        lambda k: [k.layers.Dense(8, activation="relu"), k.layers.Dense(2)],
+        lambda k: k.optimizers.Adam(0.01),
+        lambda k: "mse",
+        NUMBERS,
+        ["mae", "mse"],
+    ),
+    "adam with decay": Case(
+        lambda k: [k.layers.Dense(8, activation="leaky_relu"), k.layers.Dense(2, use_bias=False)],
+        lambda k: k.optimizers.Adam(0.01, beta_1=0.8, beta_2=0.99, epsilon=1e-3, weight_decay=0.1),
+        lambda k: "mean_squared_error",
+        NUMBERS,
+    ),
+    "sgd": Case(
+        lambda k: [k.layers.Dense(8, activation="tanh"), k.layers.Dense(2)],
+        lambda k: "sgd",
+        lambda k: "mae",
+        NUMBERS,
+        ["mae"],
+        {"validation_split": 0.2, "sample_weight": SAMPLE_WEIGHT},
+    ),
+    "momentum": Case(
+        lambda k: [k.layers.Dense(8, activation="elu"), k.layers.Dense(2)],
+        lambda k: k.optimizers.SGD(0.05, momentum=0.9),
+        lambda k: k.losses.Huber(delta=0.4),
+        NUMBERS,
+    ),
+    "nesterov": Case(
+        lambda k: [k.layers.Dense(8, activation="selu"), k.layers.Dense(2)],
+        lambda k: k.optimizers.SGD(0.02, momentum=0.9, nesterov=True, weight_decay=0.02),
+        lambda k: k.losses.MeanSquaredError(),
+        NUMBERS,
+    ),
+    "sum over the batch": Case(
+        lambda k: [k.layers.Dense(8, activation="softplus"), k.layers.Dense(2)],
+        lambda k: k.optimizers.SGD(0.002),
+        lambda k: k.losses.MeanSquaredError(reduction="sum"),
+        NUMBERS,
+        fit={"validation_split": 0.3},
+    ),
+    "rmsprop": Case(
+        lambda k: [k.layers.Dense(8, activation="silu"), k.layers.Dense(3, activation="softmax")],
+        lambda k: "rmsprop",
+        lambda k: "sparse_categorical_crossentropy",
+        LABELS,
+        ["accuracy"],
+        {"class_weight": {0: 2.0, 1: 0.5}},
+    ),
+    "centered rmsprop": Case(
+        lambda k: [k.layers.Dense(8), k.layers.LeakyReLU(negative_slope=0.1), k.layers.Dense(1)],
+        lambda k: k.optimizers.RMSprop(0.01, rho=0.8, momentum=0.5, epsilon=1e-4, centered=True),
+        lambda k: k.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.05),
+        BINARY,
+        [],
+        {"class_weight": {0: 3.0}},
+    ),
+    "adamw": Case(
+        lambda k: [k.layers.Dense(8, activation="gelu"), k.layers.Dense(3)],
+        lambda k: k.optimizers.AdamW(0.02),
+        lambda k: k.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),
+        ONE_HOT,
+        ["accuracy"],
+    ),
+    "binary": Case(
+        lambda k: [k.layers.Dense(8, activation="relu"), k.layers.Dense(1), k.layers.Activation("sigmoid")],
+        lambda k: k.optimizers.Adam(0.02),
+        lambda k: "binary_crossentropy",
+        BINARY,
+        ["accuracy"],
+        {"validation_data": (X[:10], BINARY[:10], SAMPLE_WEIGHT[:10])},
+    ),
+    "probabilities that do not sum to one": Case(
+        lambda k: [k.layers.Dense(8, activation="relu"), k.layers.Dense(3, activation="sigmoid")],
+        lambda k: k.optimizers.Adam(0.02),
+        lambda k: "categorical_crossentropy",
+        ONE_HOT,
+        ["accuracy"],
+    ),
+    "three layers": Case(
+        lambda k: [
+            k.layers.Dense(6, activation="sigmoid"),
+            k.layers.Dense(5, activation="tanh"),
+            k.layers.Activation("relu"),
+            k.layers.ELU(alpha=0.5),
+            k.layers.Dense(3),
+            k.layers.Softmax(),
+        ],
+        lambda k: k.optimizers.Adam(0.02),
+        lambda k: k.losses.CategoricalCrossentropy(),
+        ONE_HOT,
+        ["categorical_accuracy"],
+    ),
+}
+
+
+def train(k: Any, case: Case, **model_options: Any) -> tuple[dict[str, list[float]], list[np.ndarray], list[float]]:
+    """Return history, final weights, and loss and metrics of all rows."""
+    model = k.Sequential(case.layers(k), **model_options)
+    model.build((None, N_FEATURES))
+    model.set_weights(starting_weights([tuple(weight.shape) for weight in model.get_weights()]))
+    model.compile(optimizer=case.optimizer(k), loss=case.loss(k), metrics=case.metrics)
+    history = model.fit(X, case.y, epochs=EPOCHS, batch_size=BATCH_SIZE, shuffle=False, verbose=0, **case.fit)
+    results = np.atleast_1d(model.evaluate(X, case.y, batch_size=BATCH_SIZE, verbose=0))
+    return history.history, model.get_weights(), [float(value) for value in results]
+
+
+@pytest.fixture(scope="module")
+def trajectories():
+    return json.loads(Path(__file__).with_name("keras_trajectories.json").read_text())["trajectories"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_history_and_weights_equal_keras(name, dtype, trajectories):
+    expected = trajectories[name]
+    history, weights, results = train(fastnn, CASES[name], dtype=dtype)
+    assert history.keys() == expected["history"].keys()
+    for key, values in expected["history"].items():
+        np.testing.assert_allclose(history[key], values, rtol=1e-5, err_msg=key)
+    assert len(weights) == len(expected["weights"])
+    for weight, value in zip(weights, expected["weights"], strict=True):
+        # Keras computes in float32: 12 steps of rounding.
+        np.testing.assert_allclose(weight, value, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(results, expected["evaluate"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_moves_every_weight(name, trajectories):
+    weights = [np.array(weight) for weight in trajectories[name]["weights"]]
+    for start, weight in zip(starting_weights([weight.shape for weight in weights]), weights, strict=True):
+        assert np.abs(weight - start).max() > 1e-3
