@@ -373,6 +373,40 @@ def test_rules_need_their_moments():
         reference.rmsprop(np.ones(1), np.ones(1), np.ones(1), centered=True)
 
 
+# Whole networks.
+
+
+def network_data(name, options, n=6, n_features=3, n_outputs=4):
+    X = np.random.default_rng(5).normal(size=(n, n_features))
+    y, _ = loss_data(name, options, n=n, n_outputs=n_outputs)
+    return X, y
+
+
+@pytest.mark.parametrize(("name", "options"), LOSS_CASES)
+@pytest.mark.parametrize("hidden", ["tanh", "gelu", "softplus"])
+def test_network_gradients(name, options, hidden):
+    needs_probabilities = "from_logits" in reference.LOSSES[name].options
+    output = ("sigmoid" if name == "binary_crossentropy" else "softmax") if needs_probabilities else "linear"
+    network = reference.DenseNetwork(
+        [3, 5, 4], hidden, name, output_activation=output, loss_options=options, dtype="float64", seed=2
+    )
+    X, y = network_data(name, options)
+    weight = np.array([1.0, 0.5, 2.0, 1.0, 0.0, 1.0])
+    value, gradients = network.gradients(X, y, weight)
+    start = network.weights
+    for index, gradient in enumerate(gradients):
+
+        def value_at(w, index=index):
+            network.weights = [*start[:index], w, *start[index + 1 :]]
+            return network.gradients(X, y, weight)[0]
+
+        assert_gradient(gradient, finite_difference(value_at, start[index]))
+    network.weights = start
+    # The loss in training is that of the predictions: logits or not.
+    options = {k: v for k, v in options.items() if k != "from_logits"}
+    assert value == pytest.approx(reference.loss(name, y, network.predict(X), weight, **options), rel=1e-6)
+
+
 # Third parties.
 
 

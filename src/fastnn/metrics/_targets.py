@@ -1,0 +1,253 @@
+"""Class labels as the metrics see them: the kind of target, the labels present, and how often each pair occurs."""
+
+from typing import Any
+
+import numpy as np
+
+from ._counts import label_counts, largest_code, pair_counts
+from ._validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
+
+# A table of all pairs of labels is made if it has at most this many cells, or four for each row.
+_SMALL_TABLE = 4096
+
+
+def as_labels(argument: str, values: Any) -> Array:
+    """Return class labels as an array (n,), or (n, k) with k > 1 for targets with several columns."""
+    array = as_dense(argument, values)
+    if array.dtype.kind == "S" or (array.dtype.kind == "O" and array.size and isinstance(array.flat[0], bytes)):
+        raise TypeError(f"{argument} holds bytes; convert the labels to strings or integers.")
+    if array.dtype.kind == "U" and array is not values and not hasattr(values, "dtype"):
+        # np.asarray turns the numbers of a mixed list into strings.
+        if not all(isinstance(value, str) for value in np.asarray(values, dtype=object).flat):
+            raise ValueError(f"Mix of label input types (string and number) in {argument}.")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.reshape(-1)
+    if hasattr(values, "toarray") and array.ndim != 2:
+        raise TypeError("Sparse input is only supported when targets are of multilabel type")
+    if len(array) == 0:
+        raise ValueError(f"Found empty input array {argument} while a minimum of 1 sample is required.")
+    return array
+
+
+def _whole_numbers(argument: str, array: Array) -> Array | None:
+    """Return a numeric array as integers, or None if it holds fractions."""
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int64)
+    if np.array_equal(whole, array):
+        return whole
+    require_finite(argument, array)
+    return None
+
+
+def _has_more_than_two_values(array: Array) -> bool:
+    if array.dtype.kind in "iubf":
+        low, high = array.min(), array.max()
+        return bool(((array != low) & (array != high)).any())
+    return len(np.unique(array)) > 2
+
+
+def type_of_target(argument: str, array: Array) -> str:
+    """Return what a target from `as_labels` is, in scikit-learn's words.
+
+    "binary", "multiclass", "continuous", "multilabel-indicator", "multiclass-multioutput", "continuous-multioutput" or
+    "unknown".
+    """
+    if array.ndim > 2 or (array.dtype.kind == "O" and not isinstance(array.flat[0], str)):
+        return "unknown"
+    if array.dtype.kind not in "iubfUO":
+        return "unknown"
+    suffix = "-multioutput" if array.ndim == 2 else ""
+    if array.dtype.kind == "f" and _whole_numbers(argument, array) is None:
+        return "continuous" + suffix
+    more = _has_more_than_two_values(array)
+    if array.ndim == 2:
+        return "multiclass-multioutput" if more or array.dtype.kind in "UO" else "multilabel-indicator"
+    return "multiclass" if more else "binary"
+
+
+def encode(argument: str, array: Array) -> tuple[Array, Array]:
+    """Return the sorted labels present in (n,) labels and each row's index among them."""
+    whole = _whole_numbers(argument, array) if array.dtype.kind in "iubf" else None
+    if whole is not None:
+        low = int(whole.min())
+        if int(whole.max()) - low < 4 * len(array) + _SMALL_TABLE:
+            codes = whole.astype(np.int64) - low
+            present = label_counts(codes, 1) > 0
+            labels = np.flatnonzero(present)
+            if len(labels) < len(present):
+                codes = (np.cumsum(present) - 1)[codes]
+            return (labels + low).astype(array.dtype), codes
+    try:
+        labels, codes = np.unique(array, return_inverse=True)
+    except TypeError:
+        raise ValueError(f"Mix of label input types (string and number) in {argument}.") from None
+    return labels, codes.reshape(-1)
+
+
+class LabelPairs:
+    """True and predicted targets of one classification, compared.
+
+    Attributes
+    ----------
+    kind : "binary", "multiclass" or "multilabel-indicator"
+    labels : (k,) sorted labels that occur; column numbers for multilabel targets.
+    n_rows : number of rows.
+    weights : (n,) or None.
+    true, pred : (n, k) boolean indicators of multilabel targets, else None.
+    """
+
+    def __init__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        t = as_labels("y_true", y_true)
+        p = as_labels("y_pred", y_pred)
+        self.n_rows = require_same_length(y_true=t, y_pred=p)
+        self.weights = as_sample_weight(sample_weight, self.n_rows)
+        self.true: Array | None = None
+        self.pred: Array | None = None
+        # (k, k) weight of each pair of labels; None where so many labels occur that only codes are kept.
+        self._table: Array | None = None
+        if t.ndim == 1 and p.ndim == 1 and t.dtype.kind in "iub" and p.dtype.kind in "iub":
+            self._compare_numbers(t, p, t.dtype, p.dtype)
+            return
+        if t.ndim == 1 and p.ndim == 1 and t.dtype.kind in "iubf" and p.dtype.kind in "iubf":
+            whole_t, whole_p = _whole_numbers("y_true", t), _whole_numbers("y_pred", p)
+            if whole_t is not None and whole_p is not None:
+                self._compare_numbers(whole_t, whole_p, t.dtype, p.dtype)
+                return
+        kinds = {"y_true": type_of_target("y_true", t), "y_pred": type_of_target("y_pred", p)}
+        merged = set(kinds.values())
+        if merged == {"binary", "multiclass"}:
+            merged = {"multiclass"}
+        if len(merged) > 1:
+            raise ValueError(
+                f"Classification metrics can't handle a mix of {kinds['y_true']} and {kinds['y_pred']} targets"
+            )
+        kind = merged.pop()
+        if kind not in ("binary", "multiclass", "multilabel-indicator"):
+            raise ValueError(f"{kind} is not supported")
+        if kind == "multilabel-indicator":
+            if t.shape[1] != p.shape[1]:
+                raise ValueError(
+                    "Multi-label binary indicator input with different numbers of labels: "
+                    f"{t.shape[1]} in y_true, {p.shape[1]} in y_pred"
+                )
+            self.kind = kind
+            self.labels = np.arange(t.shape[1])
+            self.true, self.pred = t != 0, p != 0
+            return
+        if (t.dtype.kind in "UO") != (p.dtype.kind in "UO"):
+            raise ValueError("Mix of label input types (string and number): one in y_true, the other in y_pred.")
+        labels, codes = encode("y_true and y_pred", np.concatenate([t, p]))
+        self._compare_codes(labels, codes[: self.n_rows], codes[self.n_rows :])
+
+    def _compare_numbers(self, t: Array, p: Array, true_type: Any, pred_type: Any) -> None:
+        """Compare integer labels; labels of a small range need no sorting."""
+        low = 0
+        n_codes = max(largest_code(t), largest_code(p)) + 1
+        limit = max(4 * self.n_rows, _SMALL_TABLE)
+        if n_codes > limit:
+            low = min(int(t.min()), int(p.min()))
+            n_codes = max(int(t.max()), int(p.max())) - low + 1
+            if n_codes > limit:
+                labels, codes = np.unique(np.concatenate([t, p]), return_inverse=True)
+                self._compare_codes(labels, codes[: self.n_rows], codes[self.n_rows :])
+                return
+            t = t.astype(np.int64) - low
+            p = p.astype(np.int64) - low
+        if n_codes * n_codes > limit:
+            t, p = t.astype(np.intp), p.astype(np.intp)
+            present_t, present_p = label_counts(t, n_codes) > 0, label_counts(p, n_codes) > 0
+            present = present_t | present_p
+            position = np.cumsum(present) - 1
+            self._compare_codes(np.flatnonzero(present), position[t], position[p])
+        else:
+            table = pair_counts(t, p, n_codes)
+            present_t, present_p = np.asarray(table.any(axis=1)), np.asarray(table.any(axis=0))
+            present = present_t | present_p
+            if self.weights is not None:
+                table = pair_counts(t, p, n_codes, self.weights)
+            labels = np.flatnonzero(present)
+            self._table = table if len(labels) == n_codes else table[labels][:, labels]
+            self._set_labels(labels)
+        self._in_true: Array = present_t[present]
+        # y_true's type as long as it knows all labels: 1 and 1.0 are the same label.
+        dtype = true_type if self._in_true.all() else np.result_type(true_type, pred_type)
+        self.labels = (self.labels + low).astype(dtype)
+
+    def _compare_codes(self, labels: Array, true_codes: Array, pred_codes: Array) -> None:
+        self._set_labels(labels)
+        self._true_codes, self._pred_codes = true_codes, pred_codes
+        self._in_true = label_counts(true_codes, len(labels)) > 0
+        if len(labels) ** 2 <= max(4 * self.n_rows, _SMALL_TABLE):
+            self._table = pair_counts(true_codes, pred_codes, len(labels), self.weights)
+
+    def _set_labels(self, labels: Array) -> None:
+        self.labels = labels
+        self.kind = "binary" if len(labels) <= 2 else "multiclass"
+
+    def positions(self, labels: Any) -> list[int]:
+        """Index of each given label among those present; -1 for a label that does not occur."""
+        index = {label: position for position, label in enumerate(self.labels.tolist())}
+        return [index.get(label, -1) for label in np.asarray(labels).tolist()]
+
+    def table(self, labels: Any = None) -> Array:
+        """Rows (or their weight) by true and predicted label, for labels in the given order, of shape (k, k)."""
+        if labels is None:
+            if self._table is None:
+                return pair_counts(self._true_codes, self._pred_codes, len(self.labels), self.weights)
+            return self._table
+        size = len(labels)
+        result = np.zeros((size, size), dtype=np.int64 if self.weights is None else np.float64)
+        # The last of repeated labels receives the counts.
+        target = {position: i for i, position in enumerate(self.positions(labels)) if position >= 0}
+        sources, targets = list(target.keys()), list(target.values())
+        if self._table is not None:
+            result[np.ix_(targets, targets)] = self._table[np.ix_(sources, sources)]
+            return result
+        row = np.full(len(self.labels), -1)
+        row[sources] = targets
+        t, p = row[self._true_codes], row[self._pred_codes]
+        kept = (t >= 0) & (p >= 0)
+        return pair_counts(t[kept], p[kept], size, None if self.weights is None else self.weights[kept])
+
+    def label_sums(self) -> tuple[Array, Array, Array]:
+        """Return true positives, predicted and true rows (or their weights) of every label present, (k,) each."""
+        if self.true is not None and self.pred is not None:
+            both = self.true & self.pred
+            if self.weights is None:
+                return both.sum(axis=0), self.pred.sum(axis=0), self.true.sum(axis=0)
+            return self.weights @ both, self.weights @ self.pred, self.weights @ self.true
+        if self._table is not None:
+            return self._table.diagonal(), self._table.sum(axis=0), self._table.sum(axis=1)
+        k, t, p = len(self.labels), self._true_codes, self._pred_codes
+        hit = t == p
+        hit_weights = None if self.weights is None else self.weights[hit]
+        return (
+            label_counts(t[hit], k, hit_weights),
+            label_counts(p, k, self.weights),
+            label_counts(t, k, self.weights),
+        )
+
+    def labels_in_true(self) -> set[Any]:
+        """Labels that occur in y_true."""
+        return set(self.labels[self._in_true].tolist())
+
+
+def positive_class(pos_label: Any, labels: Array) -> Any:
+    """Return the label of the positive class among the sorted labels of y_true; 1 by default for {0, 1} and {-1, 1}."""
+    if pos_label is not None:
+        return pos_label
+    found = labels.tolist()
+    if labels.dtype.kind in "OUS" or found not in ([0, 1], [-1, 1], [0], [-1], [1]):
+        listing = ", ".join(map(repr, found))
+        raise ValueError(
+            f"y_true takes value in {{{listing}}} and pos_label is not specified: either make y_true take value in "
+            "{0, 1} or {-1, 1} or pass pos_label explicitly."
+        )
+    return 1
+
+
+def labels_1d(argument: str, values: Any) -> Array:
+    """Return labels (n,); ValueError for targets with several columns."""
+    return as_column(argument, as_labels(argument, values))

@@ -1,0 +1,115 @@
+"""Checks of the metrics' arguments and the weighted mean that all of them share."""
+
+import math
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric is not defined for the given data and was set to the value that the message names."""
+
+
+def warn_undefined(message: str) -> None:
+    """Warn at the line of the metric's caller's caller."""
+    warnings.warn(message, UndefinedMetricWarning, stacklevel=4)
+
+
+def require_choice(argument: str, value: Any, accepted: Iterable[Any]) -> None:
+    """Raise ValueError unless ``value`` is one of the accepted strings or None."""
+    choices = tuple(accepted)
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+
+
+def require_same_length(**arrays: Any) -> int:
+    """Return the common number of rows of the arrays that are not None; ValueError names the lengths."""
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    if len(set(lengths.values())) > 1:
+        listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"Found input variables with inconsistent numbers of samples: {listing}.")
+    return next(iter(lengths.values()))
+
+
+def as_dense(argument: str, values: Any) -> Array:
+    """Return an ndarray; sparse matrices become dense, scalars and strings are refused."""
+    if type(values) is np.ndarray:
+        array = values
+    elif hasattr(values, "toarray"):
+        array = values.toarray()
+    else:
+        array = np.asarray(values)
+    if array.ndim == 0:
+        raise ValueError(f"{argument} must be an array, got {values!r}.")
+    return array
+
+
+def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
+    """Return a finite array of real numbers, of ``dtype`` if given."""
+    array = as_dense(argument, values)
+    if array.dtype.kind in "OUS":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{argument} must hold numbers, got {array.ravel()[0]!r}.") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{argument} must hold real numbers, got dtype {array.dtype}.")
+    if array.size == 0:
+        raise ValueError(f"{argument} is empty (shape {array.shape}): a minimum of 1 sample is required.")
+    if array.dtype.kind == "f":
+        require_finite(argument, array)
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def require_finite(argument: str, array: Array) -> None:
+    """Raise ValueError naming the first row that holds NaN or infinity."""
+    # The sum is finite unless an entry is not, or the sum overflows: a cheap first test.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(array.sum(dtype=np.float64)):
+            return
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))[0])
+        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {row}).")
+
+
+def as_column(argument: str, array: Array) -> Array:
+    """Return a one-dimensional view of an array of shape (n,) or (n, 1)."""
+    if array.ndim == 1:
+        return array
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array.reshape(-1)
+    raise ValueError(f"{argument} should be a 1d array, got an array of shape {array.shape} instead.")
+
+
+def as_sample_weight(sample_weight: Any, n_rows: int) -> Array | None:
+    """Return the weights (n,) or None; a number stands for n equal weights."""
+    if sample_weight is None:
+        return None
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n_rows, sample_weight)
+    weight = as_real("sample_weight", sample_weight)
+    if weight.ndim != 1 or len(weight) != n_rows:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"sample_weight has shape {weight.shape}, expected ({n_rows},)."
+        )
+    if not weight.any():
+        raise ValueError("sample_weight must contain at least one non-zero number.")
+    return weight
+
+
+def mean(values: Array, weights: Any = None) -> float:
+    """Mean of values (n,), weighted if weights are given; sums are taken in float64."""
+    if weights is None:
+        return float(values.mean(dtype=np.float64))
+    weights = np.asarray(weights, dtype=np.float64)
+    total = float(weights.sum())
+    if total == 0.0:
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+    return float(np.dot(np.asarray(values, dtype=np.float64), weights)) / total
