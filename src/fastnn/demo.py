@@ -119,14 +119,15 @@ def _draw(result: dict[str, Any], path: Path) -> None:
         (~held_out, "o", "0.75", "records, trained on"),
         (held_out, "^", "black", "records, held out"),
     ):
-        left.scatter(distance[mask], acceleration[mask], 10 + 6 * (magnitude[mask] - 5) ** 2, face, marker, label=label)
+        sizes = 10 + 6 * (magnitude[mask] - 5) ** 2
+        left.scatter(distance[mask], acceleration[mask], s=sizes, c=face, marker=marker, label=label)
     left.set(xscale="log", yscale="log", xlabel="distance (km)", ylabel="peak acceleration (g)")
     left.legend(frameon=False, fontsize=8)
 
     predicted = 10.0 ** predict(magnitude[held_out], distance[held_out])
     limits = [0.8 * min(acceleration[held_out].min(), predicted.min()), 1.25 * max(acceleration.max(), predicted.max())]
     right.plot(limits, limits, color="0.6", linewidth=1)
-    right.scatter(acceleration[held_out], predicted, 24, "#0072B2", "^")
+    right.scatter(acceleration[held_out], predicted, s=24, c="#0072B2", marker="^")
     right.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
     right.set(xlabel="measured (g)", ylabel="predicted (g)")
     right.set_title("earthquakes that the network has never seen", fontsize=9)

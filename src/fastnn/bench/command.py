@@ -89,7 +89,8 @@ def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
     present = [name for name in CONTESTANTS if name in wanted and installed(CONTESTANTS[name])]
     optional = [name for name in wanted if name not in present and (arguments.contestants or name != "keras")]
     choice = Choice(arguments.full, present, arguments.networks or [], arguments.neighbours)
-    report = _describe(present, optional)
+    entering = [name for name in present if CONTESTANTS[name].grids & {*grids} or name == "fastnn"]
+    report = _describe(entering, optional)
     print(report.head(), flush=True)
     for name in grids:
         grid = _GRIDS[name](choice)

@@ -240,5 +240,4 @@ class PeakMeter:
         """Measure once more."""
         if self._competitor is not None:
             answer = self._competitor.ask("measure", function="limits.fma_peak", arguments={"seconds": 0.03})
-            if answer["gflops"] is not None:
-                self.peak = max(answer["gflops"], self.peak or 0.0)
+            self.peak = max(answer["gflops"], self.peak or 0.0)

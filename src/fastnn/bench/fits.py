@@ -59,7 +59,7 @@ def start_threads(key: str, widths: list[int], batch_size: int, n_batches: int, 
     for op, (n_in, n_out) in enumerate(pairwise(widths)):
         limit = (6.0 / (n_in + n_out)) ** 0.5
         network.set_parameter(op, "kernel", generator.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
-    network.compile("mse", {}, "adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7})
+    network.compile("mean_squared_error", {}, "adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7})
     X = generator.standard_normal((n_batches * batch_size, widths[0]), dtype=np.float32)
     y = generator.standard_normal((n_batches * batch_size, widths[-1]), dtype=np.float32)
     fit = _core.Fit(network, X, y, batch_size=batch_size, n_threads=n_threads)
@@ -89,7 +89,7 @@ def clear() -> dict[str, Any]:
 
 
 def fit_memory(widths: list[int], batch_size: int, n_rows: int, dtype: str, strided: bool) -> dict[str, Any]:
-    """Train one epoch; seconds of the second epoch, and bytes by which the fit raised the peak of resident memory."""
+    """Train one epoch; bytes by which it raised the peak of resident memory, and the least seconds of later epochs."""
     X = np.empty((n_rows, widths[0] * (2 if strided else 1)), dtype=dtype)
     y = np.empty((n_rows, widths[-1]), dtype=np.float32)
     generator = np.random.Generator(np.random.Philox(0))
@@ -105,13 +105,15 @@ def fit_memory(widths: list[int], batch_size: int, n_rows: int, dtype: str, stri
     before = _reset_peak()
     model.fit(X, y, batch_size=batch_size, epochs=1, shuffle=True, verbose=0)
     grown = None if before is None else _status("VmHWM") - before
-    begin = time.perf_counter()
-    model.fit(X, y, batch_size=batch_size, epochs=1, shuffle=True, verbose=0)
-    seconds = time.perf_counter() - begin
+    epochs: list[float] = []
+    while not epochs or (sum(epochs) < 0.3 and len(epochs) < 20):
+        begin = time.perf_counter()
+        model.fit(X, y, batch_size=batch_size, epochs=1, shuffle=True, verbose=0)
+        epochs.append(time.perf_counter() - begin)
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
     # Weights and Adam's two moments, in float32, three times, and 64 MiB.
     limit = 3 * n_parameters * 4 * (2 + 2) + 64 * 2**20
-    return {"seconds": seconds, "grown_bytes": grown, "limit_bytes": limit, "data_bytes": X.size * X.itemsize}
+    return {"seconds": min(epochs), "grown_bytes": grown, "limit_bytes": limit, "data_bytes": X.size * X.itemsize}
 
 
 def _model(widths: list[int], activation: str = "relu", dropout: float = 0.0) -> fastnn.Sequential:

@@ -35,14 +35,14 @@ class Network:
         return self.batch_size * self.steps_per_epoch
 
     @property
-    def n_parameters(self) -> int:
-        """Weights and biases."""
-        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
+    def n_weights(self) -> int:
+        """Elements of the kernels, biases not counted."""
+        return sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
 
     @property
     def flops_per_step(self) -> int:
         """Forward, dW and dX products: 6·B·P - 2·B·d0·d1, for no dX is needed at the first layer."""
-        return self.batch_size * (6 * self.n_parameters - 2 * self.sizes[0] * self.sizes[1])
+        return self.batch_size * (6 * self.n_weights - 2 * self.sizes[0] * self.sizes[1])
 
     @property
     def label(self) -> str:
@@ -76,7 +76,7 @@ def network_data(network: Network) -> tuple[Array, Array]:
     if network.name == "submarine":
         voyage = load_submarine(n=network.n_rows)
         return _standardize(voyage.data), _standardize(voyage.target)
-    generator = np.random.Generator(np.random.Philox(network.n_parameters))
+    generator = np.random.Generator(np.random.Philox(network.n_weights))
     n_features, n_outputs = network.sizes[0], network.sizes[-1]
     X = generator.standard_normal((network.n_rows, n_features), dtype=np.float32)
     if network.loss == "mse":
@@ -92,7 +92,7 @@ def network_data(network: Network) -> tuple[Array, Array]:
 
 def network_weights(network: Network) -> list[Array]:
     """Return starting weights ``[W1, b1, W2, b2, ...]``, float32: W Glorot uniform (n_in, n_out), b zero (n_out,)."""
-    generator = np.random.Generator(np.random.Philox(network.n_parameters + 1))
+    generator = np.random.Generator(np.random.Philox(network.n_weights + 1))
     weights: list[Array] = []
     for n_in, n_out in pairwise(network.sizes):
         limit = (6.0 / (n_in + n_out)) ** 0.5

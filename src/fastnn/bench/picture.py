@@ -148,6 +148,9 @@ def _draw_growth(figure: Any, grid: Grid) -> None:
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlabel(kind)
+        ticks = list(dict.fromkeys(row["value"] for row in grid.rows if row["of"] == kind))
+        panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        panel.minorticks_off()
         panel.grid(color="0.9")
         if len(layouts) > 1:
             panel.legend(frameon=False, fontsize=8)

@@ -62,7 +62,7 @@ def _predict_one(
 
     meter = PeakMeter(agreeing)
     timings = take_turns(agreeing, turn, schedule, meter.measure)
-    flops = 2 * n_rows * network.n_parameters
+    flops = 2 * n_rows * network.n_weights
     return [
         {**timing_row(case, timing, timings, flops, meter.peak), "network": network.name, "n_rows": n_rows}
         for timing in timings

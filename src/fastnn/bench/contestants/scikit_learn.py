@@ -9,8 +9,6 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
 from fastnn.bench.networks import Network
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is the number of epochs asked for
-
 
 class _ScikitLearn(Contestant):
     """Its thread count is that of the BLAS below it, set in the environment."""
@@ -44,7 +42,9 @@ class _ScikitLearn(Contestant):
 
     def train(self, epochs: int) -> list[float]:
         self.model.set_params(max_iter=epochs)
-        self.model.fit(self.X, self.y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is the number of epochs asked for
+            self.model.fit(self.X, self.y)
         return [self.factor * float(value) for value in self.model.loss_curve_[-epochs:]]
 
 

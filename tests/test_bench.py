@@ -1,0 +1,229 @@
+"""The benchmark harness: what it trains, that contestants agree, and that it says so when they do not."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from fastnn.bench import contest, contestants, networks, report, training
+from fastnn.bench.products import compare_products
+from fastnn.bench.training import compare_training
+
+
+def test_flops_by_hand():
+    # 5-32-32-3 has 160 + 1024 + 96 weights; each takes 2 operations in forward, dW and dX, the first 160 none in dX.
+    submarine = networks.NETWORKS["submarine"]
+    assert submarine.n_weights == 1280
+    assert submarine.flops_per_step == 32 * (6 * 1280 - 2 * 160) == 235_520
+
+
+@pytest.mark.parametrize("name", [name for name in networks.NETWORKS if name != "wide"])
+def test_every_network_has_data_of_its_shape(name):
+    network = networks.NETWORKS[name]
+    X, y = networks.network_data(network)
+    assert X.shape == (network.n_rows, network.sizes[0])
+    assert X.dtype == np.float32 and X.flags.c_contiguous
+    if network.loss == "sparse_categorical_crossentropy":
+        assert set(y[: network.batch_size]) == set(range(network.sizes[-1]))
+    else:
+        assert y.shape == (network.n_rows, network.sizes[-1]) and y.dtype == np.float32
+    weights = networks.network_weights(network)
+    assert [w.shape for w in weights[::2]] == list(zip(network.sizes[:-1], network.sizes[1:], strict=True))
+    assert not any(bias.any() for bias in weights[1::2])
+    assert np.isfinite(X).all() and np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("name", ["jax", "pytorch", "numpy", "scikit-learn", "python"])
+@pytest.mark.parametrize("network", ["ground-motion", "binary", "digits"])
+def test_contestants_train_as_fastnn_does(name, network):
+    if not contestants.installed(contestants.CONTESTANTS[name]):
+        pytest.skip(f"{name} is not installed")
+    chosen = networks.NETWORKS[network]
+    X, y = (array[: 4 * chosen.batch_size] for array in networks.network_data(chosen))
+    losses = {}
+    for entrant in ("fastnn", name):
+        contestant = contestants.create(entrant, 1)
+        contestant.start_training(chosen, X, y, networks.network_weights(chosen))
+        losses[entrant] = contestant.train(5)
+    assert len(losses[name]) == 5
+    assert losses[name] == pytest.approx(losses["fastnn"], rel=2e-4)
+    assert losses["fastnn"][-1] < losses["fastnn"][0]
+
+
+@pytest.mark.parametrize("name", ["jax", "pytorch", "numpy", "onnxruntime"])
+@pytest.mark.parametrize("network", ["submarine", "binary", "digits"])
+def test_contestants_predict_as_fastnn_does(name, network):
+    if not contestants.installed(contestants.CONTESTANTS[name]):
+        pytest.skip(f"{name} is not installed")
+    chosen = networks.NETWORKS[network]
+    X = networks.network_data(chosen)[0][:33].copy()
+    outputs = {}
+    for entrant in ("fastnn", name):
+        contestant = contestants.create(entrant, 1)
+        contestant.start_prediction(chosen, networks.network_weights(chosen))
+        outputs[entrant] = contestant.predict(X)
+    assert outputs[name].shape == (33, chosen.sizes[-1])
+    np.testing.assert_allclose(outputs[name], outputs["fastnn"], rtol=1e-4, atol=1e-5)
+
+
+class FakeCompetitor:
+    """Answers without a process: ``microseconds`` per step, and losses multiplied by ``factor``."""
+
+    def __init__(self, name, n_threads=1, microseconds=1.0, factor=1.0):
+        self.name, self.n_threads, self.microseconds, self.factor = name, n_threads, microseconds, factor
+        self.calls = 0
+
+    def ask(self, command, **arguments):
+        if command == "train":
+            self.calls += 1
+            steps = 100 * arguments["epochs"]
+            losses = [self.factor / (1 + epoch) for epoch in range(arguments["epochs"])]
+            return {"seconds": 1e-6 * self.microseconds * steps, "steps": steps, "losses": losses}
+        return {"gflops": 100.0} if command == "measure" else {}
+
+
+def turn(competitor, amount):
+    competitor.calls += 1
+    return 1e-6 * competitor.microseconds * amount, amount
+
+
+def test_turns_keep_the_better_thread_count():
+    quick, slow, hopeless = (FakeCompetitor("a", n, us) for n, us in ((1, 2.0), (2, 2.5), (4, 9.0)))
+    other = FakeCompetitor("b", 1, 50.0)
+    timings = contest.take_turns([hopeless, slow, quick, other], turn, contest.Schedule(rounds=3, seconds=1e-3))
+    assert [(timing.name, timing.n_threads) for timing in timings] == [("a", 1), ("b", 1)]
+    assert timings[0].microseconds == pytest.approx([2.0] * 3)
+    assert timings[1].best == pytest.approx(50.0) == timings[1].median
+    # The setting far behind was paced, and ran none of the three rounds that the next one ran.
+    assert slow.calls - hopeless.calls >= 1
+
+
+def test_a_turn_is_as_long_as_the_schedule_says():
+    amounts = []
+
+    def record(competitor, amount):
+        amounts.append(amount)
+        return turn(competitor, amount)
+
+    contest.take_turns([FakeCompetitor("a", 1, 2.0)], record, contest.Schedule(rounds=4, seconds=1e-2))
+    assert amounts[-4:] == [5000] * 4
+
+
+def test_best_and_median():
+    timing = contest.Timing("a", 1, [5.0, 3.0, 10.0])
+    assert (timing.best, timing.median) == (3.0, 5.0)
+
+
+def test_a_contestant_that_computes_something_else_is_not_timed():
+    problems = []
+    competitors = [FakeCompetitor("fastnn"), FakeCompetitor("numpy"), FakeCompetitor("jax", factor=1.001)]
+    network = networks.NETWORKS["ground-motion"]
+    rows = training._train_one(network, competitors, contest.Schedule(rounds=2, seconds=1e-3), problems)
+    assert [row["contestant"] for row in rows] == ["fastnn", "numpy"]
+    assert len(problems) == 1
+    assert "jax on 1 threads computes something else" in problems[0]
+
+
+def test_a_loss_that_is_not_finite_does_not_agree():
+    assert training._difference([1.0, math.nan], [1.0, 1.0]) == math.inf
+
+
+def test_rows_of_a_table():
+    timings = [contest.Timing("fastnn", 1, [2.0, 4.0]), contest.Timing("numpy", 2, [10.0, 12.0])]
+    rows = [report.timing_row("case", timing, timings, flops=100_000, peak=200.0) for timing in timings]
+    assert rows[0]["gflops"] == pytest.approx(50.0)
+    assert rows[0]["percent_of_peak"] == pytest.approx(25.0)
+    assert rows[1]["ratio"] == pytest.approx(5.0)
+    grid = report.Grid("training", "Title", rows, problems=["one"])
+    text = report.table(grid)
+    assert text.startswith("Title\n") and text.endswith("PROBLEM: one\n")
+    assert report.markdown_table(grid).splitlines()[2] == "| case | 2 (25 % of peak) | 10 (5x) |"
+
+
+def test_a_table_with_columns_of_its_own():
+    rows = [{"width": 32, "price": 1.25, "within": True, "grown": None}]
+    columns = {"width": "width", "price": "price", "within": "within", "grown": "grown"}
+    lines = report.table(report.Grid("prices", "Title", rows, columns)).splitlines()
+    assert lines[2].split() == ["width", "price", "within", "grown"]
+    assert lines[3].split() == ["32", "1.25", "yes", "-"]
+
+
+def test_a_worker_reports_its_error_and_goes_on():
+    with contest.open_competitors(["numpy"], thread_counts=[1]) as (competitor,):
+        with pytest.raises(contest.WorkerError, match=r"numpy on 1 threads: start_training failed:[^$]*KeyError: 'no'"):
+            competitor.ask("start_training", network="no")
+        competitor.ask("start_training", network="ground-motion", n_batches=2)
+        answer = competitor.ask("train", epochs=3)
+        assert answer["steps"] == 6
+        assert len(answer["losses"]) == 3
+
+
+def test_a_failed_contestant_is_a_problem_not_an_end():
+    problems = []
+    with contest.open_competitors(["numpy"], thread_counts=[1]) as (competitor,):
+        request = ("start_training", {"network": "no"})
+        assert contest.ask_all([competitor], [request], problems) == {}
+    assert len(problems) == 1 and "KeyError: 'no'" in problems[0]
+
+
+def test_workers_are_not_given_tuning_of_openblas(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.setenv("OPENBLAS_L2_SIZE", "1")
+    environment = contest._environment(3)
+    assert "OPENBLAS_CORETYPE" not in environment and "OPENBLAS_L2_SIZE" not in environment
+    assert environment["OPENBLAS_NUM_THREADS"] == environment["FASTNN_NUM_THREADS"] == "3"
+
+
+def test_training_grid_end_to_end(tmp_path):
+    schedule = contest.Schedule(rounds=2, seconds=5e-3)
+    grid = compare_training(["fastnn", "numpy", "python"], ["ground-motion"], schedule)
+    assert grid.problems == []
+    assert [row["contestant"] for row in grid.rows] == ["fastnn", "numpy", "python"]
+    for row in grid.rows:
+        assert 0 < row["best_us"] <= row["median_us"]
+        assert len(row["rounds_us"]) == 2
+        assert row["threads"] >= 1
+        assert 0 < row["percent_of_peak"] < 110
+    # Compiled code against lists of floats: the factor is hundreds.
+    assert grid.rows[2]["ratio"] > 20
+    whole = report.Report(machine={"processor": "p"}, versions={}, missing=[], grids=[grid])
+    whole.write_json(tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text())["grids"][0]["rows"] == grid.rows
+
+
+def test_products_are_exact_before_they_are_timed():
+    grid = compare_products(["fastnn", "numpy"], [(6, 40, 40)], contest.Schedule(rounds=1, seconds=1e-3))
+    assert grid.problems == []
+    assert [row["case"] for row in grid.rows] == ["(6, 40) @ (40, 40) float32"] * 2 + ["(6, 40) @ (40, 40) float64"] * 2
+
+
+GRIDS = [
+    report.Grid(
+        "training",
+        "Training",
+        [
+            {"case": "a", "contestant": "fastnn", "best_us": 1.0},
+            {"case": "a", "contestant": "python", "best_us": 900.0},
+        ],
+    ),
+    report.Grid("prices", "Prices", [{"width": 32, "variant": "tanh", "price": 1.2}]),
+    report.Grid(
+        "threads",
+        "Threads",
+        [{"width": w, "batch_size": b, "automatic": 1.0, "threads_1": 1.0} for w in (4, 8) for b in (1, 16, 64, 256)],
+        {"automatic": "automatic", "threads_1": "1 thread"},
+    ),
+    report.Grid(
+        "growth", "Growth", [{"of": of, "value": 10, "X": "float32", "seconds": 1.0} for of in ("rows", "width")]
+    ),
+]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=[grid.name for grid in GRIDS])
+def test_pictures(grid, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from fastnn.bench.picture import draw
+
+    draw(grid, {"processor": "p", "cores": 2}, tmp_path / "grid.png")
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,89 @@
+"""The command line and the demonstration."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import cli, demo
+
+
+def test_info(capsys):
+    assert cli.main(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in ("instruction set", "threads", "compiler", "NumPy", fastnn.__version__):
+        assert word in text
+
+
+def test_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "fastnn", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"fastnn {fastnn.__version__}\n"
+
+
+def test_bench_prints_a_table_and_writes_json(capsys, tmp_path):
+    file = tmp_path / "figures.json"
+    only = ["--contestants", "fastnn", "numpy", "--networks", "ground-motion"]
+    assert cli.main(["bench", "--quick", *only, "--json", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert "fastnn kernels: " in text and "multiply-add peak" in text and "memory copy" in text
+    assert "ground-motion 2-32-32-1 b26" in text
+    figures = json.loads(file.read_text())
+    assert set(figures) == {"machine", "versions", "missing", "grids"}
+    assert figures["machine"]["fma_peak_gflops"] > 0
+    assert set(figures["versions"]) == {"fastnn", "numpy"}
+    assert [row["contestant"] for row in figures["grids"][0]["rows"]] == ["fastnn", "numpy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required: COMMAND"),
+        (["bench", "--contestants", "nobody"], "invalid choice: 'nobody'"),
+        (["bench", "--quick", "--full"], "not allowed with argument"),
+        (["bench", "--grid", "speed"], "invalid choice: 'speed'"),
+    ],
+)
+def test_wrong_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_demo_beats_the_linear_fit_on_earthquakes_it_has_not_seen():
+    result = demo.study(seed=0)
+    assert result["held_out"].sum() == 34
+    assert set(np.unique(result["records"]["event"][result["held_out"]])) == {4, 8, 12, 16, 20}
+    scores = result["scores"]
+    assert scores["fastnn network"]["RMSE"] < scores["linear fit"]["RMSE"] < scores["mean"]["RMSE"]
+    assert scores["fastnn network"]["R2"] > 0.7
+    # The mean of other earthquakes explains nothing.
+    assert scores["mean"]["R2"] <= 0
+
+
+def test_demo_saves_a_picture(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    picture = tmp_path / "demo.png"
+    assert cli.main(["demo", "--picture", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    text = capsys.readouterr().out
+    assert "fastnn network" in text and f"picture: {picture}" in text
+
+
+@pytest.mark.parametrize("command", ["demo", "bench"])
+def test_without_matplotlib(command, tmp_path, capsys, monkeypatch):
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    picture = tmp_path / "picture.png"
+    if command == "demo":
+        assert cli.main(["demo", "--picture", str(picture)]) == 0
+        said = capsys.readouterr().out
+        assert "RMSE" in said
+    else:
+        assert cli.main(["bench", "--plot", str(picture)]) == 1
+        said = capsys.readouterr().err
+    assert "pip install '.[plot]'" in said
+    assert not picture.exists()
