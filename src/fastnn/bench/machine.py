@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Installed versions by package; NumPy's with the BLAS below it."""
     found = {name: metadata.version(name) for name in distributions}
     if "numpy" in found:
-        configuration: dict[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
+        configuration = cast(dict[str, Any], np.show_config(mode="dicts"))
         blas = configuration.get("Build Dependencies", {}).get("blas", {})
         found["numpy"] += f" ({blas.get('name', 'unknown BLAS')} {blas.get('version', '')})"
     return found

@@ -1,5 +1,6 @@
 """Pictures of the grids, in colours that colour-blind readers tell apart, and with different markers."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ _MARKERS = [marker for _, marker in _STYLES.values()]
 def require_matplotlib() -> None:
     """Raise ImportError that names the extra if matplotlib is missing."""
     try:
-        import matplotlib  # noqa: F401
+        importlib.import_module("matplotlib")
     except ImportError:
         raise ImportError("--plot needs matplotlib: pip install '.[plot]' from the checkout") from None
 

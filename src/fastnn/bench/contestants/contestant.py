@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -17,32 +17,29 @@ LEARNING_RATE = 1e-3
 EPSILON = 1e-8  # so small that it does not matter whether a library adds it before or after bias correction
 
 
-class Contestant:
-    """A library at work in a process of its own. All arrays are float32 and C-contiguous."""
+class Contestant(Protocol):
+    """A library at work in a process of its own; it has the methods of the grids that it enters.
+
+    All arrays are float32 and C-contiguous.
+    """
 
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
         """Build the network with these starting weights, and Adam; keep the data."""
-        raise NotImplementedError
 
     def train(self, epochs: int) -> list[float]:
         """Train on the data in its order, in whole batches; return the mean loss of each epoch."""
-        raise NotImplementedError
 
     def start_prediction(self, network: Network, weights: list[Array]) -> None:
         """Build the network for prediction; a classifier ends in softmax or sigmoid."""
-        raise NotImplementedError
 
     def predict(self, x: Array) -> Array:
         """(n, n_features) -> (n, n_outputs), arrays of NumPy on both sides."""
-        raise NotImplementedError
 
     def start_product(self, x: Array, kernel: Array) -> None:
         """Keep the factors (n, i) and (i, o), float32 or float64, and a buffer (n, o)."""
-        raise NotImplementedError
 
     def multiply(self) -> Array:
         """Write the product into the buffer and return it."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

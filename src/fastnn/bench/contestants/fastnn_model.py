@@ -7,11 +7,11 @@ import numpy as np
 
 import fastnn
 from fastnn import layers, losses, ops, optimizers
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
 from fastnn.bench.networks import Network
 
 
-class _FastnnModel(Contestant):
+class _FastnnModel:
     """`Sequential.fit` and `model(x)`; on all threads the choice of fewer for a small network is fastnn's own."""
 
     def __init__(self, n_threads: int) -> None:

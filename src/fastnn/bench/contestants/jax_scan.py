@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
 from fastnn.bench.networks import Network
 
 _MAX_EPOCHS = 100_000  # length of the buffer of losses
@@ -52,7 +52,7 @@ def _train(loss: str, weights: Any, first: Any, second: Any, t: Any, X: Any, y: 
     return lax.fori_loop(0, epochs, epoch, ((weights, first, second, t), losses))
 
 
-class _JaxScan(Contestant):
+class _JaxScan:
     """Pinned to one core for one thread; XLA's own thread flags do not limit its products."""
 
     def __init__(self, n_threads: int) -> None:

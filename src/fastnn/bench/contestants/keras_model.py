@@ -2,11 +2,11 @@
 
 import keras
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
 from fastnn.bench.networks import Network
 
 
-class _KerasModel(Contestant):
+class _KerasModel:
     """`Sequential.fit` as its users call it, compiled by XLA where the backend can."""
 
     def __init__(self, n_threads: int) -> None:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
 from fastnn.bench.networks import Network
 from fastnn.reference import DenseNetwork
 
 _LOSSES = {"mse": "mean_squared_error"}
 
 
-class _NumpyReference(Contestant):
+class _NumpyReference:
     """Its thread count is that of the BLAS below NumPy, set in the environment."""
 
     def __init__(self, n_threads: int) -> None:

@@ -5,11 +5,11 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from fastnn.bench.contestants.contestant import Array, Contestant
+from fastnn.bench.contestants.contestant import Array
 from fastnn.bench.networks import Network
 
 
-class _OnnxRuntime(Contestant):
+class _OnnxRuntime:
     """Sequential execution of nodes; threads work inside a node."""
 
     def __init__(self, n_threads: int) -> None:

@@ -1,13 +1,13 @@
 """Pure Python: the training step in lists of floats."""
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
 from fastnn.bench.networks import Network
 from fastnn.bench.pure_python import PurePythonNetwork
 
 _LOSSES = {"mse": "mean_squared_error"}
 
 
-class _PythonLists(Contestant):
+class _PythonLists:
     """One thread; float64, as Python's floats are."""
 
     def __init__(self, n_threads: int) -> None:

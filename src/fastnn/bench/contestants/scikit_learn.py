@@ -6,11 +6,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array, Contestant
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
 from fastnn.bench.networks import Network
 
 
-class _ScikitLearn(Contestant):
+class _ScikitLearn:
     """Its thread count is that of the BLAS below it, set in the environment."""
 
     def __init__(self, n_threads: int) -> None:
