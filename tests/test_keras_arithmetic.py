@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fastnn
 import numpy as np
 import pytest
+
+import fastnn
 
 N_ROWS, N_FEATURES, EPOCHS, BATCH_SIZE = 45, 4, 4, 16
 

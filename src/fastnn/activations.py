@@ -86,12 +86,15 @@ leaky_relu = _define("leaky_relu", negative_slope=0.2)
 elu = _define("elu", alpha=1.0)
 selu = _define("selu")
 gelu = _define("gelu")
+gelu_tanh = _define("gelu_tanh")
 silu = _define("silu", "swish")
 swish = silu
 softplus = _define("softplus")
 tanh = _define("tanh")
 sigmoid = _define("sigmoid")
+exponential = _define("exponential")
 softmax = _define("softmax")
+log_softmax = _define("log_softmax")
 
 
 def get(identifier: Any) -> ActivationFunction:

@@ -93,7 +93,10 @@ def _check_finite(array: Array, name: str, dtype: np.dtype[Any]) -> None:
     if array.dtype.kind != "f":
         return
     matrix = array.reshape(-1, 1) if array.ndim == 1 else array
-    found = _core.first_nonfinite(matrix)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is finite only if all its terms are; one pass without a mask of the array's size.
+        surely_finite = np.isfinite(array.sum())
+    found = None if surely_finite else _core.first_nonfinite(matrix)
     if found is not None:
         row, column = found
         where = f"row {row}" if array.ndim == 1 else f"row {row}, column {column}"

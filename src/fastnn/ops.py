@@ -12,6 +12,14 @@ Array = NDArray[Any]
 
 ACTIVATION_OPTIONS: dict[str, dict[str, float]] = {"leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.0}}
 """Options of the activations that have some, in the core's order, with their defaults."""
+_CROSSENTROPY_OPTIONS = ("from_logits", "label_smoothing")
+LOSS_OPTIONS: dict[str, tuple[str, ...]] = {
+    "huber": ("delta",),
+    "binary_crossentropy": _CROSSENTROPY_OPTIONS,
+    "categorical_crossentropy": _CROSSENTROPY_OPTIONS,
+    "sparse_categorical_crossentropy": _CROSSENTROPY_OPTIONS,
+}
+"""Options of the losses that have some, besides ``sum``, which all have."""
 LABEL_LOSSES = ("sparse_categorical_crossentropy",)
 """Losses whose targets are class labels."""
 
@@ -158,6 +166,10 @@ def _loss(
     """Loss and, if asked for, gradient in the shape of ``y_pred``."""
     if name not in _core.LOSSES:
         raise ValueError(unknown_name("loss", name, _core.LOSSES))
+    accepted = ("sum", *LOSS_OPTIONS.get(name, ()))
+    for option in options:
+        if option not in accepted:
+            raise TypeError(f"loss {name!r} has no option {option!r}; its options: {', '.join(accepted)}")
     predictions = _floating("y_pred", y_pred)
     matrix = predictions.reshape(-1, 1) if predictions.ndim == 1 else predictions
     if matrix.ndim != 2 or matrix.size == 0:

@@ -1,6 +1,6 @@
 """The progress line: refreshed at most four times a second, plain text where there is no terminal."""
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +21,14 @@ def format_seconds(seconds: float) -> str:
     if seconds < 60.0:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _columns(stream: TextIO) -> int:
+    """Width of a terminal; 80 where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 class ProgressLine:
@@ -51,7 +59,7 @@ class ProgressLine:
         if not self.on_terminal:
             self._stream.write(text + "\n")
             return
-        text = text[: shutil.get_terminal_size().columns - 1]
+        text = text[: _columns(self._stream) - 1]
         self._stream.write("\r" + text.ljust(self._length))
         self._stream.flush()
         self._length = len(text)

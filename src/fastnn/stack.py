@@ -81,7 +81,7 @@ class LayerStack:
         self._append(layer)
         self._build_if_possible()
 
-    def _append(self, layer: Layer) -> None:
+    def _append(self, layer: Any) -> None:
         if not isinstance(layer, Layer):
             hint = "; make an object of it: add ()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
             raise TypeError(f"a Sequential takes layers, got {layer!r}{hint}")

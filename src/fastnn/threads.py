@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def _as_threads(n: object, name: str = "n") -> int:
     return int(n)
 
 
-def default_num_threads(environment: Mapping[str, str] = os.environ, root: Path = Path("/")) -> int:
+def default_num_threads(environment: Mapping[str, str] = os.environ, root: str = "/") -> int:
     """Return the least of: usable cores, the container's CPU quota, FASTNN_NUM_THREADS, OMP_NUM_THREADS.
 
     Parameters
@@ -80,31 +79,38 @@ def default_num_threads(environment: Mapping[str, str] = os.environ, root: Path 
     return min(limits)
 
 
-def _cpu_quota(root: Path) -> float | None:
+def _cpu_quota(root: str) -> float | None:
     """CPUs the control group may use, version 2 or 1, the least of all its levels; None if unlimited."""
+    groups = os.path.join(root, "sys/fs/cgroup")
     quotas = []
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in _lines(os.path.join(root, "proc/self/cgroup")):
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            top, files = root / "sys/fs/cgroup", ["cpu.max"]
+            top, files = groups, ["cpu.max"]
         elif "cpu" in controllers.split(","):
-            top, files = root / "sys/fs/cgroup" / controllers, ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-            if not top.is_dir():
-                top = root / "sys/fs/cgroup/cpu"
+            top, files = os.path.join(groups, controllers), ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            if not os.path.isdir(top):
+                top = os.path.join(groups, "cpu")
         else:
             continue
-        level = top / path.lstrip("/")
-        # Within a container the group's own directory may be mounted as the top.
-        for directory in {top, level, *(parent for parent in level.parents if top in parent.parents)}:
-            words = [word for name in files for file_line in _lines(directory / name) for word in file_line.split()]
+        # Within a container the group's own directory may be mounted as the top, which is why the top counts too.
+        level = path.strip("/")
+        while True:
+            words = [
+                word for name in files for found in _lines(os.path.join(top, level, name)) for word in found.split()
+            ]
             if len(words) == 2 and words[0].isdecimal() and int(words[0]) > 0:
                 quotas.append(int(words[0]) / int(words[1]))
+            if not level:
+                break
+            level = os.path.dirname(level)
     return min(quotas, default=None)
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: str) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
     except OSError:
         return []
 

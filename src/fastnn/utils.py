@@ -1,6 +1,5 @@
 """Keras's import path of ``to_categorical``, ``normalize`` and ``set_random_seed``."""
 
-import random
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,9 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
 
 def set_random_seed(seed: int) -> None:
     """Seed Python's and NumPy's generators and every later model or initializer without a seed of its own."""
+    import random
+
     seed = as_count(seed, "seed", 0)
     random.seed(seed)
-    np.random.seed(seed % (1 << 32))  # noqa: NPY002
+    np.random.seed(seed % (1 << 32))
     set_global_seed(seed)

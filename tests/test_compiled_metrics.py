@@ -1,0 +1,127 @@
+"""Metrics of compile: hand-computed values, the same as scikit-learn's, and what users may pass."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers
+from fastnn.compiled_metrics import compile_metrics
+
+RNG = np.random.default_rng(0)
+WEIGHT = RNG.uniform(0.5, 2.0, 200)
+BINARY = (RNG.random((200, 1)) > 0.4).astype(np.float64)
+SCORE = np.round(np.clip(BINARY * 0.3 + RNG.random((200, 1)) * 0.7, 0.0, 1.0), 2)
+LABELS = RNG.integers(0, 4, 200)
+PROBABILITIES = RNG.dirichlet(np.ones(4), 200) * 0.5 + 0.5 * np.eye(4)[np.where(RNG.random(200) < 0.6, LABELS, 0)]
+NUMBERS, GUESSES = RNG.normal(size=(200, 2)), RNG.normal(size=(200, 2))
+
+
+def value(name, y_true, y_pred, weight=None):
+    metric = compile_metrics(None, [name])[0] if weight is not None else compile_metrics([name])[0]
+    return metric(y_true, y_pred, weight)
+
+
+def test_worked_example():
+    # 998 dogs and 2 cats, one of which is called a dog: accuracy 99.9 %, precision 100 %, recall 50 %.
+    cats = np.zeros((1000, 1))
+    cats[:2] = 1.0
+    called = np.zeros((1000, 1))
+    called[0] = 0.9
+    assert value("accuracy", cats, called) == pytest.approx(0.999)
+    assert value("precision", cats, called) == 1.0
+    assert value("recall", cats, called) == 0.5
+    assert value("f1_score", cats, called) == pytest.approx(2 / 3)
+    assert value("iou", cats, called) == 0.5
+    assert value("auc", cats, called) == pytest.approx((998 + 998 / 2) / (2 * 998))
+
+
+def test_accuracy_is_resolved_by_shapes():
+    assert value("accuracy", np.array([[1.0], [0.0]]), np.array([[0.6], [0.7]])) == 0.5
+    assert value("accuracy", np.array([1, 0, 2]), np.eye(3)[[1, 0, 0]]) == pytest.approx(2 / 3)
+    assert value("accuracy", np.eye(3)[[1, 0, 2]], np.eye(3)[[1, 0, 0]]) == pytest.approx(2 / 3)
+    assert value("binary_accuracy", np.array([[1.0, 0.0]]), np.array([[0.9, 0.9]])) == 0.5
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_equal_to_scikit_learn(weight):
+    metrics = pytest.importorskip("sklearn.metrics")
+    called, truth, best = SCORE[:, 0] > 0.5, BINARY[:, 0] > 0.5, PROBABILITIES.argmax(axis=1)
+    for name, expected in {
+        "accuracy": metrics.accuracy_score(truth, called, sample_weight=weight),
+        "precision": metrics.precision_score(truth, called, sample_weight=weight),
+        "recall": metrics.recall_score(truth, called, sample_weight=weight),
+        "f1_score": metrics.f1_score(truth, called, sample_weight=weight),
+        "iou": metrics.jaccard_score(truth, called, sample_weight=weight),
+        "auc": metrics.roc_auc_score(truth, SCORE[:, 0], sample_weight=weight),
+    }.items():
+        assert value(name, BINARY, SCORE, weight) == pytest.approx(expected, rel=1e-12), name
+    for name, expected in {
+        "accuracy": metrics.accuracy_score(LABELS, best, sample_weight=weight),
+        "f1_score": metrics.f1_score(LABELS, best, average="macro", sample_weight=weight),
+        "iou": metrics.jaccard_score(LABELS, best, average="macro", sample_weight=weight),
+        "auc": metrics.roc_auc_score(np.eye(4)[LABELS], PROBABILITIES, average="macro", sample_weight=weight),
+    }.items():
+        assert value(name, LABELS, PROBABILITIES, weight) == pytest.approx(expected, rel=1e-12), name
+        assert value(name, np.eye(4)[LABELS], PROBABILITIES, weight) == pytest.approx(expected, rel=1e-12), name
+    for name, expected in {
+        "mae": metrics.mean_absolute_error(NUMBERS, GUESSES, sample_weight=weight),
+        "mse": metrics.mean_squared_error(NUMBERS, GUESSES, sample_weight=weight),
+    }.items():
+        assert value(name, NUMBERS, GUESSES, weight) == pytest.approx(expected, rel=1e-12), name
+    assert value("rmse", NUMBERS, GUESSES, weight) == pytest.approx(
+        np.sqrt(metrics.mean_squared_error(NUMBERS, GUESSES, sample_weight=weight)), rel=1e-12
+    )
+
+
+def test_one_class_only_has_a_defined_result():
+    ones, scores = np.ones((3, 1)), np.array([[0.1], [0.6], [0.9]])
+    assert value("auc", ones, scores) == 0.0
+    assert value("precision", ones, np.zeros((3, 1))) == 0.0
+    assert value("recall", 0.0 * ones, scores) == 0.0
+
+
+def test_functions_and_objects():
+    def worst(y_true, y_pred):
+        return np.max(np.abs(y_true - y_pred))
+
+    class Count:
+        name = "rows"
+
+        def reset_state(self):
+            self.rows = 0
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.rows += len(y_true)
+
+        def result(self):
+            return self.rows
+
+    X, y = RNG.normal(size=(50, 3)), RNG.normal(size=50)
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse", metrics=[worst, Count(), lambda y_true, y_pred: np.square(y_true - y_pred), "mse"])
+    history = model.fit(X, y, epochs=2, validation_split=0.2, verbose=0).history
+    assert history["rows"] == [40.0, 40.0] and history["val_rows"] == [10.0, 10.0]
+    assert history["<lambda>"] == pytest.approx(history["mse"], rel=1e-6)
+    expected = np.abs(y[40:, None] - model.predict(X[40:])).max()
+    assert history["val_worst"][-1] == pytest.approx(expected, rel=1e-6)
+
+
+def test_weighted_metrics():
+    X, y, weight = RNG.normal(size=(30, 3)), RNG.normal(size=30), RNG.uniform(0.5, 2.0, 30)
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mse"])
+    results = model.evaluate(X, y, sample_weight=weight, verbose=0, return_dict=True)
+    error = y - model.predict(X)[:, 0]
+    assert results["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
+    assert results["mse"] == pytest.approx(np.average(error**2, weights=weight), rel=1e-5)
+    # The loss is divided by the number of rows, not by the sum of the weights.
+    assert results["loss"] == pytest.approx(np.mean(weight * error**2), rel=1e-5)
+
+
+def test_bad_metrics():
+    for wrong in (["mae", "mae"], ["loss_"], "maee"):
+        with pytest.raises(ValueError):
+            compile_metrics(wrong)
+    with pytest.raises(TypeError, match="a metric must be a name or a function"):
+        compile_metrics([3])
+    assert [metric.name for metric in compile_metrics("acc")] == ["acc"]

@@ -1,0 +1,133 @@
+"""A loss that is not finite: the error, and the last finite weights bit for bit."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers
+from fastnn.callbacks import Callback, LambdaCallback, LearningRateScheduler, TerminateOnNaN
+
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+Y = X[:, :1] - X[:, 1:2]
+
+
+def make_model(rate=0.05, momentum=0.9):
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(1)], seed=1)
+    model.compile(fastnn.optimizers.SGD(rate, momentum=momentum), "mse")
+    return model
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_the_error_names_epoch_step_loss_and_cures():
+    model = make_model(1e30)
+    with pytest.raises(fastnn.DivergenceError) as caught:
+        model.fit(X, Y, batch_size=8, epochs=7, verbose=0)
+    error = caught.value
+    assert isinstance(error, ArithmeticError)
+    assert error.epoch == 1 and 2 <= error.step <= 5
+    assert np.isfinite(error.last_loss)
+    for part in (
+        "epoch 1 of 7",
+        f"step {error.step} of 5",
+        f"{error.last_loss:.6g}",
+        "scale inputs",
+        "now 1e+30",
+        "last finite",
+    ):
+        assert part in str(error)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def linear_model():
+    """A model whose gradient with respect to the kernel is 2 (prediction - y) x / rows, starting at 0."""
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(1, kernel_initializer="zeros")], seed=1)
+    model.compile(fastnn.optimizers.SGD(0.01, momentum=0.9), "mse")
+    return model
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+@pytest.mark.parametrize("hooks", [False, True])
+def test_infinite_weights_are_taken_back(step, hooks):
+    x, y = np.array(X), np.array(Y)
+    # The loss of the step, 1e36, is finite; its gradient, 1e18 * 1e25, is not.
+    x[8 * step : 8 * step + 8] = 0.0
+    y[8 * step] = 1e18
+    # The first weight is 0 until then, so that 1e25 times it is 0.
+    x[:, 0] = np.where(np.arange(40) == 8 * step, 1e25, 0.0)
+    hook = LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+    model = linear_model()
+    with pytest.raises(fastnn.DivergenceError) as caught:
+        model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0, callbacks=[hook] if hooks else None)
+    assert caught.value.step == step + 2
+    expected = linear_model()
+    if step:
+        expected.fit(x[: 8 * step], y[: 8 * step], batch_size=8, shuffle=False, verbose=0)
+    assert equal(model.get_weights(), expected.get_weights())
+    assert model.network.iterations == step
+    for slot in range(2):
+        np.testing.assert_array_equal(
+            model.network.get_parameter(0, "kernel", slot), expected.network.get_parameter(0, "kernel", slot)
+        )
+
+
+def test_steps_of_earlier_epochs_are_repeated_exactly():
+    rates = [0.05, 0.04, 0.03, 3e38]
+    schedule = LearningRateScheduler(lambda epoch, rate: rates[epoch])
+    model, expected = make_model(), make_model()
+    with pytest.raises(fastnn.DivergenceError) as caught:
+        model.fit(X, Y, batch_size=8, epochs=6, verbose=0, callbacks=[schedule])
+    assert caught.value.epoch == 4
+    done = model.network.iterations
+    assert 15 <= done <= 20
+
+    def stop(batch, logs):
+        expected.stop_training = expected.network.iterations == done
+
+    expected.fit(X, Y, batch_size=8, epochs=4, verbose=0, callbacks=[schedule, LambdaCallback(on_train_batch_end=stop)])
+    assert equal(model.get_weights(), expected.get_weights())
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_weights_set_by_a_callback_are_not_undone_beyond():
+    class Set(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.set_weights([np.full_like(weight, 0.25) for weight in self.model.get_weights()])
+                self.model.optimizer.learning_rate = 3e38
+
+    model = make_model(momentum=0.0)
+    with pytest.raises(fastnn.DivergenceError):
+        model.fit(X, Y, batch_size=40, epochs=5, verbose=0, callbacks=[Set()])
+    weights = model.get_weights()
+    assert all(np.isfinite(weight).all() for weight in weights)
+    assert model.network.iterations >= 2
+
+
+def test_training_goes_on_after_a_divergence():
+    model = make_model(1e30)
+    with pytest.raises(fastnn.DivergenceError):
+        model.fit(X, Y, verbose=0, batch_size=8)
+    model.set_weights(make_model().get_weights())
+    model.compile("adam", "mse")
+    history = model.fit(X, Y, epochs=20, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+
+
+def test_terminate_on_nan_also_restores_finite_weights(capsys):
+    model = make_model(1e30)
+    model.fit(X, Y, batch_size=8, epochs=3, verbose=0, callbacks=[TerminateOnNaN()])
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert model.stop_training
+
+
+def test_train_on_batch_raises_before_its_update():
+    model = make_model(1e30)
+    with pytest.raises(fastnn.DivergenceError, match="the update was not made"):
+        for _ in range(10):
+            before = model.get_weights(), model.network.iterations
+            model.train_on_batch(X, Y)
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before[0], model.get_weights(), strict=True))
+    assert model.network.iterations == before[1]

@@ -1,0 +1,320 @@
+"""Bad input: one clear error each, and nothing changed."""
+
+import re
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(20, 3))
+NUMBERS = RNG.normal(size=(20, 2))
+LABELS = np.arange(20) % 4
+BINARY = np.arange(20) % 2
+
+
+def make_model(loss="mse", units=2, **options):
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(units)], seed=1, **options)
+    model.compile(optimizer="sgd", loss=loss)
+    return model
+
+
+def changed(array, place, value):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+def holding(value):
+    """Numbers as objects, but for one at row 1, column 2."""
+    array = X[:2].astype(object)
+    array[1, 2] = value
+    return array
+
+
+BAD_X = {
+    "too few features": (X[:, :2], "x has 2 features (columns), but the model takes 3"),
+    "one dimension": (X[0], "x must have shape (n, 3), got (3,); for one row pass x.reshape(1, -1)"),
+    "three dimensions": (X.reshape(2, 10, 3), "x must have shape (n, 3), got (2, 10, 3)"),
+    "no rows": (X[:0], "x is empty: it has shape (0, 3)"),
+    "nan": (changed(X, (7, 1), np.nan), "x has nan at row 7, column 1"),
+    "infinity": (changed(X, (0, 2), -np.inf), "x has -inf at row 0, column 2"),
+    "nan in float16": (changed(X.astype(np.float16), (4, 0), np.nan), "x has nan at row 4, column 0"),
+    "too large for float32": (
+        changed(X, (3, 0), 1e39),
+        "x has 1e+39 at row 3, column 0 (counted from 0), which is too",
+    ),
+    "strings": (X[:2].astype(str), "x must be real numbers, but its dtype is <U"),
+    "objects": (holding("5"), "first entry that is no number: '5' at index [1, 2]"),
+    "none among objects": (holding(None), "first entry that is no number: None at index [1, 2]"),
+    "numbers as objects": (
+        X.astype(object),
+        "x must be real numbers, but its dtype is object; convert it with x.astype",
+    ),
+    "complex": (X.astype(complex), "x must be real numbers, but its dtype is complex128"),
+    "dates": (np.zeros((20, 3), "M8[D]"), "x must be real numbers, but its dtype is datetime64[D]"),
+    "ragged": ([[1.0, 2.0], [3.0]], "x cannot become an array"),
+    "masked": (np.ma.masked_greater(X, 0.5), "x has masked entries"),
+    "generator": ((row for row in X), "x is a generator"),
+    "missing": (None, "x is missing (None)"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_X)
+def test_bad_x_is_refused_and_changes_nothing(name):
+    value, message = BAD_X[name]
+    model = make_model()
+    before = model.get_weights()
+    y = NUMBERS[: len(value)] if isinstance(value, np.ndarray) and value.ndim > 1 else NUMBERS
+    for call in (
+        lambda: model.fit(value, y, verbose=0),
+        lambda: model.evaluate(value, y, verbose=0),
+        lambda: model.predict(value),
+        lambda: model.train_on_batch(value, y),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call()
+    assert model.history is None
+    assert model.network.iterations == 0
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_calling_the_model_says_the_same_as_predict():
+    model = make_model()
+    for name in ("too few features", "nan", "strings", "objects", "one dimension"):
+        value, message = BAD_X[name]
+        with pytest.raises(ValueError, match=re.escape(message)):
+            model(value)
+
+
+def test_sparse_matrix_is_refused():
+    class Sparse:
+        nnz = 3
+
+        def toarray(self):
+            return X
+
+    with pytest.raises(
+        ValueError, match=re.escape("x is a sparse matrix; fastnn takes dense arrays: pass x.toarray()")
+    ):
+        make_model().predict(Sparse())
+
+
+BAD_Y = {
+    "lengths": ("mse", 2, NUMBERS[:19], "x has 20 rows, but y has 19 rows"),
+    "scalar": ("mse", 2, 3.0, "x has 20 rows, but y has one value"),
+    "one column too few": (
+        "mse",
+        2,
+        NUMBERS[:, :1],
+        "y must have shape (20, 2) for a model with 2 outputs, got (20, 1)",
+    ),
+    "nan": ("mse", 2, changed(NUMBERS, (5, 1), np.nan), "y has nan at row 5, column 1"),
+    "too large": ("mse", 2, changed(NUMBERS, (5, 1), -1e39), "too large for float32"),
+    "strings": ("mse", 1, np.array(["cat", "dog"] * 10), "first entry that is no number"),
+    "missing": ("mse", 2, None, "y is missing (None)"),
+    "label too large": (
+        "sparse_categorical_crossentropy",
+        4,
+        changed(LABELS, 6, 4),
+        "y has label 4 at row 6 (counted from 0); sparse_categorical_crossentropy takes whole numbers from 0 to 3",
+    ),
+    "negative label": ("sparse_categorical_crossentropy", 4, changed(LABELS, 2, -1), "y has label -1 at row 2"),
+    "fraction": ("sparse_categorical_crossentropy", 4, LABELS + 0.5, "y has label 0.5 at row 0"),
+    "nan label": ("sparse_categorical_crossentropy", 4, changed(LABELS * 1.0, 9, np.nan), "y has label nan at row 9"),
+    "one-hot rows for labels": (
+        "sparse_categorical_crossentropy",
+        4,
+        np.eye(4)[LABELS],
+        "got (20, 4); for one-hot rows use categorical_crossentropy",
+    ),
+    "labels for one-hot rows": (
+        "categorical_crossentropy",
+        4,
+        LABELS,
+        "got (20,); for class labels use sparse_categorical_crossentropy",
+    ),
+    "probability above 1": ("binary_crossentropy", 1, BINARY + 1, "y has 2 at row 1, column 0"),
+    "minus one for the negative class": ("binary_crossentropy", 1, 2 * BINARY - 1, "y has -1 at row 0, column 0"),
+    "negative one-hot": ("categorical_crossentropy", 4, -np.eye(4)[LABELS], "takes targets between 0 and 1"),
+    "one-hot rows for one output": ("binary_crossentropy", 1, np.eye(2)[BINARY], "one unit per class"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_Y)
+def test_bad_y_is_refused_and_changes_nothing(name):
+    loss, units, y, message = BAD_Y[name]
+    model = fastnn.Sequential([layers.Dense(units)], seed=1)
+    model.compile(optimizer="sgd", loss=loss)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.fit(X, y, verbose=0)
+    assert not model.built
+    assert model.history is None
+
+
+def test_bad_sample_and_class_weights():
+    model = make_model("sparse_categorical_crossentropy", 4)
+    for options, message in (
+        ({"sample_weight": np.ones(19)}, "sample_weight must have shape (20,), one weight per row, got (19,)"),
+        ({"sample_weight": changed(np.ones(20), 3, np.nan)}, "sample_weight has nan at row 3"),
+        ({"class_weight": {4: 1.0}}, "class_weight has class 4; the classes are 0 to 3"),
+        ({"class_weight": {0.5: 1.0}}, "class_weight has class 0.5"),
+        ({"class_weight": {0: "a"}}, "class_weight of class 0 must be a finite number"),
+        ({"class_weight": [1.0, 2.0]}, "class_weight must be a dict"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            model.fit(X, LABELS, verbose=0, **options)
+    with pytest.raises(ValueError, match="one class per row"):
+        make_model().fit(X, NUMBERS, class_weight={0: 1.0}, verbose=0)
+    assert model.network.iterations == 0
+
+
+def test_bad_options_of_fit():
+    model = make_model()
+    for options, message in (
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, got 2.5"),
+        ({"epochs": -1}, "epochs must be a whole number of at least 0, got -1"),
+        ({"epochs": True}, "epochs must be"),
+        ({"validation_split": 1.0}, "validation_split must be at least 0 and less than 1, got 1.0"),
+        ({"validation_split": 0.999}, "leaves 0 for training and 20 for validation"),
+        ({"validation_data": (X,)}, "validation_data must be (x, y) or (x, y, sample_weight)"),
+        (
+            {"validation_data": (X[:, :2], NUMBERS)},
+            "validation_data[0] has 2 features (columns), but the model takes 3",
+        ),
+        ({"validation_data": (X, NUMBERS[:5])}, "validation_data[0] has 20 rows, but validation_data[1] has 5 rows"),
+        ({"validation_data": (X, NUMBERS, [1.0])}, "validation_data[2] must have shape (20,)"),
+        ({"verbose": 3}, "verbose must be 'auto', 0, 1 or 2, got 3"),
+        ({"shuffle": "batch"}, "shuffle must be True or False"),
+        ({"validation_freq": 0}, "validation_freq must be"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            model.fit(X, NUMBERS, **{"verbose": 0, **options})
+    with pytest.raises(TypeError, match="callbacks must be"):
+        model.fit(X, NUMBERS, callbacks=[print], verbose=0)
+    assert model.network.iterations == 0
+
+
+def test_smallest_validation_split_takes_one_row():
+    model = make_model()
+    history = model.fit(X, NUMBERS, validation_split=0.001, verbose=0).history
+    one = model.evaluate(X[19:], NUMBERS[19:], verbose=0)
+    assert history["val_loss"] == [pytest.approx(one, rel=1e-6)]
+
+
+def test_fit_before_compile():
+    model = fastnn.Sequential([layers.Dense(1)])
+    for method in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
+        with pytest.raises(
+            RuntimeError, match=re.escape("call model.compile(optimizer=..., loss=...) before " + method)
+        ):
+            getattr(model, method)(X, NUMBERS)
+    model.compile("adam")
+    with pytest.raises(RuntimeError, match="fit needs a loss"):
+        model.fit(X, NUMBERS)
+
+
+def test_unknown_names_list_the_known_ones_and_the_nearest():
+    for make, message in (
+        (
+            lambda: layers.Dense(1, activation="rleu"),
+            r"unknown activation 'rleu'. Did you mean 'relu'\? Known: elu, .*tanh",
+        ),
+        (lambda: layers.Dense(1, kernel_initializer="he_norml"), r"Did you mean 'he_normal'\?"),
+        (lambda: make_model("mean_square_error"), r"unknown loss .*Did you mean 'mean_squared_error'\? Known: binary_"),
+        (
+            lambda: fastnn.Sequential().compile("addam"),
+            r"unknown optimizer 'addam'. Did you mean 'adam'\? Known: adam,",
+        ),
+        (
+            lambda: fastnn.Sequential().compile("adam", "mse", ["acuracy"]),
+            r"metric 'acuracy'. Did you mean 'accuracy'\?",
+        ),
+        (lambda: fastnn.losses.Huber(reduction="average"), r"unknown reduction 'average'"),
+        (lambda: fastnn.initializers.VarianceScaling(mode="fan_inn"), r"Did you mean 'fan_in'\?"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.ndarray.tolist,
+        np.asfortranarray,
+        lambda a: np.repeat(a, 2, axis=0)[::2],
+        lambda a: a[::-1][::-1],
+        lambda a: a.astype(a.dtype.newbyteorder()),
+        lambda a: a.astype(np.longdouble),
+        lambda a: np.concatenate([a, a], axis=1)[:, :3],
+    ],
+)
+def test_every_memory_layout_gives_the_same_bits(convert):
+    plain = make_model(dtype="float64")
+    plain.fit(X, NUMBERS, verbose=0)
+    other = make_model(dtype="float64")
+    given = convert(X)
+    kept = np.array(given)
+    other.fit(given, NUMBERS, verbose=0)
+    np.testing.assert_array_equal(np.array(given), kept)
+    for a, b in zip(plain.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(plain.predict(X), other.predict(given))
+    np.testing.assert_array_equal(plain.predict(X), np.asarray(other(given)))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float16"])
+def test_other_dtypes_are_read_as_their_values(dtype):
+    values = (np.arange(60).reshape(20, 3) % 2).astype(dtype)
+    model = make_model()
+    np.testing.assert_array_equal(model.predict(values), model.predict(values.astype(np.float64)))
+    model.fit(values, values[:, :2], verbose=0)
+    other = make_model()
+    other.fit(values.astype(np.float32), values[:, :2].astype(np.float32), verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], other.get_weights()[0])
+
+
+def test_columns_and_vectors_of_targets_are_the_same():
+    weights = []
+    for y in (NUMBERS[:, 0], NUMBERS[:, :1], NUMBERS[:, 0].tolist()):
+        model = make_model(units=1)
+        model.fit(X, y, verbose=0, sample_weight=np.ones((20, 1)))
+        weights.append(model.get_weights()[0])
+    np.testing.assert_array_equal(weights[0], weights[1])
+    np.testing.assert_array_equal(weights[0], weights[2])
+    for y in (LABELS, LABELS.reshape(-1, 1), LABELS.astype(float), LABELS.astype(np.uint8)):
+        model = make_model("sparse_categorical_crossentropy", 4)
+        model.fit(X, y, verbose=0)
+        weights.append(model.get_weights()[0])
+    for other in weights[4:]:
+        np.testing.assert_array_equal(weights[3], other)
+
+
+def test_one_feature_may_be_a_vector():
+    model = fastnn.Sequential([fastnn.Input((1,)), layers.Dense(1)])
+    np.testing.assert_array_equal(model.predict(X[:, 0]), model.predict(X[:, :1]))
+
+
+def test_class_weight_equals_sample_weight():
+    weights = {0: 3.0, 2: 0.25}
+    rows = np.array([weights.get(label, 1.0) for label in LABELS.tolist()])
+    given = 1.0 + np.arange(20) / 32.0
+    for loss, y in (("sparse_categorical_crossentropy", LABELS), ("categorical_crossentropy", np.eye(4)[LABELS])):
+        by_class, by_row = make_model(loss, 4), make_model(loss, 4)
+        a = by_class.fit(X, y, class_weight=weights, sample_weight=given, validation_split=0.2, verbose=0).history
+        train = by_row.fit(X[:16], y[:16], sample_weight=(rows * given)[:16], verbose=0).history
+        assert a["loss"] == train["loss"]
+        # Validation rows are weighed by sample_weight alone.
+        expected = by_class.evaluate(X[16:], y[16:], sample_weight=given[16:], verbose=0)
+        assert a["val_loss"] == [expected]
+        np.testing.assert_array_equal(by_class.get_weights()[0], by_row.get_weights()[0])
+
+
+def test_class_weight_of_a_binary_target():
+    by_class, by_row = make_model("binary_crossentropy", 1), make_model("binary_crossentropy", 1)
+    by_class.fit(X, BINARY, class_weight={1: 5.0}, verbose=0)
+    by_row.fit(X, BINARY, sample_weight=1.0 + 4.0 * BINARY, verbose=0)
+    np.testing.assert_array_equal(by_class.get_weights()[0], by_row.get_weights()[0])

@@ -1,0 +1,125 @@
+"""Threads: how many, where the number comes from, and what show_config says."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fastnn
+
+
+def write(root, path, text):
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_set_and_restore():
+    before = fastnn.get_num_threads()
+    with fastnn.threads(3):
+        assert fastnn.get_num_threads() == 3
+        with fastnn.threads(1):
+            assert fastnn.get_num_threads() == 1
+        assert fastnn.get_num_threads() == 3
+    with pytest.raises(ZeroDivisionError), fastnn.threads(5):
+        raise ZeroDivisionError
+    assert fastnn.get_num_threads() == before
+    for wrong in (0, -1, 1.5, "2", True, None):
+        with pytest.raises(ValueError, match="n must be a whole number of at least 1"):
+            fastnn.set_num_threads(wrong)
+    assert fastnn.get_num_threads() == before
+
+
+@pytest.fixture
+def many_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+
+
+def test_environment(many_cores, tmp_path):
+    def default(**environment):
+        return fastnn.default_num_threads(environment, str(tmp_path))
+
+    assert default() == 64
+    assert default(FASTNN_NUM_THREADS="5") == 5
+    assert default(OMP_NUM_THREADS="6") == 6
+    assert default(OMP_NUM_THREADS="7,2") == 7
+    assert default(OMP_NUM_THREADS="4", FASTNN_NUM_THREADS="9") == 4
+    assert default(FASTNN_NUM_THREADS="100") == 64
+    assert default(OMP_NUM_THREADS="many") == 64
+    for wrong in ("0", "-2", "two", "1.5"):
+        with pytest.raises(ValueError, match="FASTNN_NUM_THREADS must be a whole number of at least 1"):
+            default(FASTNN_NUM_THREADS=wrong)
+
+
+def test_quota_of_control_groups_version_2(many_cores, tmp_path):
+    write(tmp_path, "proc/self/cgroup", "0::/a/b\n")
+    for path, text, expected in (
+        ("sys/fs/cgroup/a/b/cpu.max", "max 100000\n", 64),
+        ("sys/fs/cgroup/a/cpu.max", "350000 100000\n", 4),
+        ("sys/fs/cgroup/a/b/cpu.max", "150000 100000\n", 2),
+        ("sys/fs/cgroup/cpu.max", "50000 100000\n", 1),
+    ):
+        write(tmp_path, path, text)
+        assert fastnn.default_num_threads({}, str(tmp_path)) == expected
+
+
+def test_quota_of_control_groups_version_1(many_cores, tmp_path):
+    write(tmp_path, "proc/self/cgroup", "5:memory:/m\n4:cpu,cpuacct:/job\n0::/\n")
+    group = "sys/fs/cgroup/cpu,cpuacct/job/cpu."
+    write(tmp_path, group + "cfs_quota_us", "-1\n")
+    write(tmp_path, group + "cfs_period_us", "100000\n")
+    assert fastnn.default_num_threads({}, str(tmp_path)) == 64
+    write(tmp_path, group + "cfs_quota_us", "250000\n")
+    assert fastnn.default_num_threads({}, str(tmp_path)) == 3
+    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n")
+    write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n")
+    assert fastnn.default_num_threads({}, str(tmp_path)) == 2
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_environment_is_read_at_import():
+    code = "import fastnn; print(fastnn.get_num_threads())"
+    assert run(code, FASTNN_NUM_THREADS="1").stdout == "1\n"
+    wrong = run(code, FASTNN_NUM_THREADS="none")
+    assert "FASTNN_NUM_THREADS must be a whole number" in wrong.stderr.splitlines()[-1]
+    wrong = run(code, FASTNN_ISA="sse9")
+    assert "FASTNN_ISA" in wrong.stderr.splitlines()[-1] and "known: " in wrong.stderr.splitlines()[-1]
+
+
+def test_show_config(capsys):
+    fastnn.show_config()
+    text = capsys.readouterr().out
+    entries = dict(line.split("  ", 1) for line in text.splitlines())
+    assert entries["fastnn"].strip() == fastnn.__version__
+    assert entries["threads"].strip() == str(fastnn.get_num_threads())
+    assert {"instruction set", "compiler", "OpenMP", "Python", "NumPy", "platform"} <= entries.keys()
+
+
+def test_missing_extension_is_told_with_its_cure():
+    last = run("import sys; sys.modules['fastnn._core'] = None; import fastnn").stderr.splitlines()[-1]
+    assert last.startswith("ImportError: fastnn's compiled extension is missing. Build it: ")
+    assert "C compiler" in last and "pip install ." in last
+
+
+def test_import_loads_numpy_and_nothing_optional():
+    code = (
+        "import sys, fastnn; print(sorted({name.split('.')[0] for name in sys.modules} & "
+        "{'sklearn', 'matplotlib', 'torch', 'jax', 'scipy', 'pandas', 'keras', 'onnx'}), "
+        "[name for name in ('fastnn.datasets', 'fastnn.reference', 'fastnn.metrics') if name in sys.modules])"
+    )
+    assert run(code).stdout == "[] []\n"
+
+
+def test_modules_come_when_asked_for():
+    code = "import fastnn; fastnn.reference.loss; fastnn.datasets; fastnn.metrics; print(fastnn.__version__)"
+    result = run(code)
+    assert result.stderr == "" and result.stdout.strip() == fastnn.__version__
+    assert {"reference", "datasets", "metrics", "Sequential"} <= set(dir(fastnn))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = fastnn.nothing
