@@ -36,7 +36,7 @@ class Schedule:
     @classmethod
     def quick(cls) -> "Schedule":
         """Return a few short turns."""
-        return cls(rounds=5, seconds=0.05)
+        return cls(rounds=5, seconds=0.04)
 
     @classmethod
     def full(cls) -> "Schedule":
