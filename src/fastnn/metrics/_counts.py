@@ -63,20 +63,18 @@ def counts_at_thresholds(positive: Array, score: Array, weights: Array | None) -
 
     ``positive`` (n,) is boolean. A row counts as predicted positive if its score is at least the threshold.
     """
-    if weights is None:
-        ordered = np.sort(score)
-        thresholds = ordered[_ends_of_runs(ordered)]
-        at_least = len(score) - np.searchsorted(ordered, thresholds, "left")
-        true_scores = np.sort(score[positive])
-        tps = (len(true_scores) - np.searchsorted(true_scores, thresholds, "left"))[::-1].astype(np.float64)
-        return at_least[::-1] - tps, tps, thresholds[::-1]
-    kept = weights != 0
-    positive, score, weights = positive[kept], score[kept], weights[kept].astype(np.float64)
+    if weights is not None:
+        kept = weights != 0
+        positive, score, weights = positive[kept], score[kept], weights[kept].astype(np.float64)
     # Ties are summed as one, so their order does not matter.
     order = np.argsort(score)[::-1]
-    score, weights = score[order], weights[order]
+    score, positive = score[order], positive[order]
     last = _ends_of_runs(score)
-    positive_weights = np.where(positive[order], weights, 0.0)
+    if weights is None:
+        tps = np.cumsum(positive)[last].astype(np.float64)
+        return last + 1.0 - tps, tps, score[last]
+    weights = weights[order]
+    positive_weights = np.where(positive, weights, 0.0)
     tps = np.cumsum(positive_weights)[last]
     fps = np.cumsum(weights - positive_weights)[last]
     return fps, tps, score[last]

@@ -1,8 +1,10 @@
 """Checks of the metrics' arguments and the weighted mean that all of them share."""
 
 import math
+import sys
 import warnings
 from collections.abc import Iterable
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,19 @@ class UndefinedMetricWarning(UserWarning):
     """A metric is not defined for the given data and was set to the value that the message names."""
 
 
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called into this package."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__ or "fastnn"):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level)
+
+
 def warn_undefined(message: str) -> None:
-    """Warn at the line of the metric's caller's caller."""
-    warnings.warn(message, UndefinedMetricWarning, stacklevel=4)
+    """Warn that a metric is not defined."""
+    warn(message, UndefinedMetricWarning)
 
 
 def require_choice(argument: str, value: Any, accepted: Iterable[Any]) -> None:

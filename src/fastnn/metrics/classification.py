@@ -4,7 +4,6 @@ Names, arguments and results are scikit-learn's.
 """
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ._counts import matches
 from ._targets import LabelPairs
-from ._validation import Array, mean, require_choice, warn_undefined
+from ._validation import Array, mean, require_choice, warn, warn_undefined
 
 
 def accuracy_score(
@@ -98,7 +97,13 @@ def confusion_matrix(
     """
     require_choice("normalize", normalize, ("true", "pred", "all", None))
     pairs = LabelPairs(y_true, y_pred, sample_weight)
-    return _confusion(pairs, labels, normalize)
+    matrix = _confusion(pairs, labels, normalize)
+    if matrix.shape == (1, 1):
+        warn(
+            "A single label was found in 'y_true' and 'y_pred'. For the confusion matrix to have the correct shape, "
+            "use the 'labels' parameter to pass all known labels."
+        )
+    return matrix
 
 
 def _confusion(pairs: LabelPairs, labels: ArrayLike | None, normalize: str | None = None) -> Array:
@@ -118,13 +123,6 @@ def _confusion(pairs: LabelPairs, labels: ArrayLike | None, normalize: str | Non
         total = divisor.get(normalize, matrix.sum)()
         with np.errstate(all="ignore"):
             matrix = np.nan_to_num(matrix / total)
-    if matrix.shape == (1, 1):
-        warnings.warn(
-            "A single label was found in 'y_true' and 'y_pred'. For the confusion matrix to have the correct shape, "
-            "use the 'labels' parameter to pass all known labels.",
-            UserWarning,
-            stacklevel=3,
-        )
     return matrix
 
 
@@ -161,7 +159,7 @@ def balanced_accuracy_score(
     right, _, true = pairs.label_sums()
     occurs = true != 0
     if not occurs.all():
-        warnings.warn("y_pred contains classes not in y_true", UserWarning, stacklevel=2)
+        warn("y_pred contains classes not in y_true")
     recalls = right[occurs] / true[occurs]
     score = mean(recalls)
     if adjusted:

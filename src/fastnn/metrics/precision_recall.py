@@ -4,7 +4,6 @@ Names, arguments and results are scikit-learn's.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._targets import LabelPairs
-from ._validation import Array, mean, require_choice, warn_undefined
+from ._validation import Array, mean, require_choice, warn, warn_undefined
 
 AVERAGES = ("binary", "micro", "macro", "samples", "weighted", None)
 
@@ -54,11 +53,9 @@ def select_labels(pairs: LabelPairs, average: str | None, labels: Any, pos_label
             raise ValueError(f"pos_label={pos_label} is not a valid label. It should be one of {pairs.labels}")
         return [pos_label]
     if pos_label not in (None, 1):
-        warnings.warn(
+        warn(
             f"pos_label (set to {pos_label!r}) is ignored when average != 'binary' (got {average!r}). You may use "
-            "labels=[pos_label] to specify a single positive class.",
-            UserWarning,
-            stacklevel=4,
+            "labels=[pos_label] to specify a single positive class."
         )
     return labels
 
@@ -103,7 +100,7 @@ def divide(
     modifier: str,
     average: str | None,
     zero_division: Any,
-    warn: bool,
+    warns: bool,
 ) -> Array:
     """Quotients with 0 / 0 replaced; warns that the metric is not defined if asked to."""
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
@@ -114,7 +111,7 @@ def divide(
     if zero_division == 1:
         result[:] = 1.0
     np.divide(numerator, denominator, out=result, where=~undefined)
-    if zero_division == "warn" and warn:
+    if zero_division == "warn" and warns:
         over, each = ("label", "sample") if average == "samples" else ("sample", "label")
         place = "due to" if len(result) == 1 else f"in {each}s with"
         warn_undefined(

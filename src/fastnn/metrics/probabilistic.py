@@ -4,14 +4,13 @@ Names, arguments and results are scikit-learn's.
 """
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._targets import as_labels, encode, labels_1d, positive_class, type_of_target
-from ._validation import Array, as_column, as_dense, as_real, as_sample_weight, mean, require_same_length
+from ._validation import Array, as_column, as_dense, as_real, as_sample_weight, mean, require_same_length, warn
 
 
 def as_probabilities(argument: str, values: ArrayLike) -> Array:
@@ -52,12 +51,10 @@ def _class_columns(y_true: ArrayLike, probabilities: Array, labels: Any) -> tupl
             given = labels_1d("labels", labels)
             classes = np.unique(given)
             if not np.array_equal(classes, given):
-                warnings.warn(
+                warn(
                     f"Labels passed were {given.tolist()}. But this function assumes labels are ordered. Pass the "
                     f"ordered labels={classes.tolist()} and ensure that the columns of y_proba correspond to this "
-                    "ordering.",
-                    UserWarning,
-                    stacklevel=3,
+                    "ordering."
                 )
             column = {label: index for index, label in enumerate(classes.tolist())}
             undeclared = [label for label in found.tolist() if label not in column]
@@ -74,10 +71,8 @@ def _class_columns(y_true: ArrayLike, probabilities: Array, labels: Any) -> tupl
                 )
             raise ValueError(f"The labels array needs to contain at least two labels, got {found}.")
     sums = probabilities.sum(axis=1, dtype=np.float64)
-    if not np.allclose(sums, 1.0, rtol=math.sqrt(np.finfo(probabilities.dtype).eps)):
-        warnings.warn(
-            "The y_proba values do not sum to one. Make sure to pass probabilities.", UserWarning, stacklevel=3
-        )
+    if np.abs(sums - 1.0).max() > math.sqrt(np.finfo(probabilities.dtype).eps):
+        warn("The y_proba values do not sum to one. Make sure to pass probabilities.")
     if n_classes != n_columns:
         if labels is None:
             raise ValueError(

@@ -4,7 +4,6 @@ Names, arguments and results are scikit-learn's.
 """
 
 import math
-import warnings
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any
@@ -22,6 +21,7 @@ from ._validation import (
     mean,
     require_choice,
     require_same_length,
+    warn,
     warn_undefined,
 )
 
@@ -142,9 +142,7 @@ def _precision_and_recall(fps: Array, tps: Array) -> tuple[Array, Array]:
     predicted = fps + tps
     precision = np.divide(tps, predicted, out=np.zeros_like(tps), where=predicted != 0)
     if tps[-1] == 0:
-        warnings.warn(
-            "No positive class found in y_true, recall is set to one for all thresholds.", UserWarning, stacklevel=3
-        )
+        warn("No positive class found in y_true, recall is set to one for all thresholds.")
         return precision, np.ones_like(tps)
     return precision, tps / tps[-1]
 

@@ -17,7 +17,7 @@ _AVERAGES = ("raw_values", "uniform_average")
 def _targets(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None, multioutput: Any, accepted: tuple[str, ...]
 ) -> tuple[Array, Array, Array | None, Any]:
-    """Targets and predictions (n, n_outputs) of one floating type, weights (n,), and the weights of the outputs."""
+    """Targets and predictions (n_outputs, n) of one floating type, weights (n,), and the weights of the outputs."""
     y = as_real("y_true", y_true)
     p = as_real("y_pred", y_pred)
     n_rows = require_same_length(y_true=y, y_pred=p)
@@ -43,19 +43,25 @@ def _targets(
                 f"There must be equally many custom weights ({len(multioutput)}) as outputs ({n_outputs})."
             )
     weights = as_sample_weight(sample_weight, n_rows)
-    return y.reshape(n_rows, n_outputs), p.reshape(n_rows, n_outputs), weights, multioutput
+    return y.reshape(n_rows, n_outputs).T, p.reshape(n_rows, n_outputs).T, weights, multioutput
 
 
-def _column_means(values: Array, weights: Array | None) -> Array:
-    """Weighted means (n_outputs,) of (n, n_outputs) in float64."""
-    if values.shape[1] == 1:
-        return np.array([mean(values[:, 0], weights)])
-    if weights is None:
-        return np.asarray(values.mean(axis=0, dtype=np.float64))
-    total = float(weights.sum(dtype=np.float64))
+def _output_means(values: Array, weights: Array | None) -> Array:
+    """Means (n_outputs,) over the rows of (n_outputs, n), weighted if weights are given; sums in float64."""
+    return np.array([mean(output, weights) for output in values])
+
+
+def _sums_of_squares(values: Array, weights: Array | None) -> Array:
+    """Sum the squares of (n_outputs, n), times the weights if given, over the rows, in float64: (n_outputs,)."""
+    wide = values.astype(np.float64, copy=False)
+    return np.array([np.dot(output, output if weights is None else output * weights) for output in wide])
+
+
+def _mean_squares(values: Array, weights: Array | None) -> Array:
+    total = values.shape[1] if weights is None else float(weights.sum(dtype=np.float64))
     if total == 0.0:
         raise ZeroDivisionError("Weights sum to zero, can't be normalized")
-    return np.asarray((weights.astype(np.float64) @ values) / total)
+    return _sums_of_squares(values, weights) / total
 
 
 def _combine(errors: Array, multioutput: Any) -> Any:
@@ -94,7 +100,7 @@ def mean_squared_error(
     0.375
     """
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, _AVERAGES)
-    return _combine(_column_means(np.square(y - p), weights), multioutput)
+    return _combine(_mean_squares(y - p, weights), multioutput)
 
 
 def root_mean_squared_error(
@@ -114,7 +120,7 @@ def root_mean_squared_error(
     3.0
     """
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, _AVERAGES)
-    return _combine(np.sqrt(_column_means(np.square(y - p), weights)), multioutput)
+    return _combine(np.sqrt(_mean_squares(y - p, weights)), multioutput)
 
 
 def mean_absolute_error(
@@ -134,7 +140,7 @@ def mean_absolute_error(
     0.5
     """
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, _AVERAGES)
-    return _combine(_column_means(np.abs(y - p), weights), multioutput)
+    return _combine(_output_means(np.abs(y - p), weights), multioutput)
 
 
 def mean_absolute_percentage_error(
@@ -155,7 +161,7 @@ def mean_absolute_percentage_error(
     """
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, _AVERAGES)
     relative = np.abs(y - p) / np.maximum(np.abs(y), np.finfo(np.float64).eps)
-    return _combine(_column_means(relative, weights), multioutput)
+    return _combine(_output_means(relative, weights), multioutput)
 
 
 def mean_pinball_loss(
@@ -181,7 +187,7 @@ def mean_pinball_loss(
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, _AVERAGES)
     difference = y - p
     losses = np.maximum(alpha * difference, (alpha - 1.0) * difference)
-    return _combine(_column_means(losses, weights), multioutput)
+    return _combine(_output_means(losses, weights), multioutput)
 
 
 def r2_score(
@@ -218,16 +224,13 @@ def r2_score(
     0.9486
     """
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, (*_AVERAGES, "variance_weighted"))
-    if len(y) < 2:
+    if y.shape[1] < 2:
         warn_undefined("R^2 score is not well-defined with less than two samples.")
         return math.nan
-    deviation = y - _column_means(y, weights)
-    if weights is None:
-        residual = np.square(y - p).sum(axis=0, dtype=np.float64)
-        total = np.square(deviation).sum(axis=0, dtype=np.float64)
-    else:
-        factors = weights.astype(np.float64)
-        residual, total = factors @ np.square(y - p), factors @ np.square(deviation)
+    residual = _sums_of_squares(y - p, weights)
+    total = _sums_of_squares(y - _output_means(y, weights)[:, None], weights)
+    # The mean of equal numbers is rounded too: their deviations are zero all the same.
+    total[y.min(axis=1) == y.max(axis=1)] = 0.0
     if force_finite:
         scores = np.where(residual == 0.0, 1.0, 0.0)
         varies = total != 0.0

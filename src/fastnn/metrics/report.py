@@ -3,13 +3,13 @@
 Layout, names and results are scikit-learn's.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._targets import LabelPairs
+from ._validation import warn
 from .precision_recall import (
     average_scores,
     average_weights,
@@ -82,7 +82,7 @@ def classification_report(
             sizes = f"target_names has {len(names)} names for {len(shown)} labels"
             if labels is None:
                 raise ValueError(f"{sizes}. Try specifying the labels parameter.")
-            warnings.warn(f"{sizes}.", UserWarning, stacklevel=2)
+            warn(f"{sizes}.")
 
     multilabel = pairs.kind == "multilabel-indicator"
     covers_all = labels is None or set(shown.tolist()) >= set(pairs.labels.tolist())
