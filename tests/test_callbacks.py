@@ -296,6 +296,20 @@ def test_progress_without_a_terminal_is_plain_text():
     assert lines[-1].endswith(f"loss: {model.history.history['loss'][-1]:.4g}")
 
 
+def test_progress_within_an_epoch_on_a_terminal():
+    stream, clock = Terminal(), Clock()
+
+    def tick(batch, logs):
+        clock.now += 0.1
+
+    callbacks = [LambdaCallback(on_train_batch_end=tick), ProgbarLogger(1, ProgressLine(stream, clock))]
+    make_model().fit(X, Y, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
+    shown = [text.split(" - loss")[0].strip() for text in stream.getvalue().split("\r")[1:]]
+    # Ten steps of 0.1 s: a refresh after 0.3, 0.6 and 0.9 s, and the end.
+    assert shown[:3] == ["Epoch 1/2 - step 3/5", "Epoch 2/2 - step 1/5", "Epoch 2/2 - step 4/5"]
+    assert len(shown) == 4 and shown[3].startswith("Epoch 2/2 - ") and stream.getvalue().endswith("\n")
+
+
 def test_verbosity(capsys):
     model = make_model(metrics=["mae"])
     model.fit(X, Y, epochs=3, verbose=0)

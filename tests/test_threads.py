@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import fastnn
+from fastnn.threads import default_num_threads
 
 
 def write(root, path, text):
@@ -25,8 +26,8 @@ def test_set_and_restore():
     with pytest.raises(ZeroDivisionError), fastnn.threads(5):
         raise ZeroDivisionError
     assert fastnn.get_num_threads() == before
-    for wrong in (0, -1, 1.5, "2", True, None):
-        with pytest.raises(ValueError, match="n must be a whole number of at least 1"):
+    for wrong in (0, -1, 1.5, "2", True, None, 1025):
+        with pytest.raises(ValueError, match="n must be a whole number from 1 to 1024"):
             fastnn.set_num_threads(wrong)
     assert fastnn.get_num_threads() == before
 
@@ -38,7 +39,7 @@ def many_cores(monkeypatch):
 
 def test_environment(many_cores, tmp_path):
     def default(**environment):
-        return fastnn.default_num_threads(environment, str(tmp_path))
+        return default_num_threads(environment, str(tmp_path))
 
     assert default() == 64
     assert default(FASTNN_NUM_THREADS="5") == 5
@@ -48,7 +49,7 @@ def test_environment(many_cores, tmp_path):
     assert default(FASTNN_NUM_THREADS="100") == 64
     assert default(OMP_NUM_THREADS="many") == 64
     for wrong in ("0", "-2", "two", "1.5"):
-        with pytest.raises(ValueError, match="FASTNN_NUM_THREADS must be a whole number of at least 1"):
+        with pytest.raises(ValueError, match="FASTNN_NUM_THREADS must be a whole number from 1 to 1024"):
             default(FASTNN_NUM_THREADS=wrong)
 
 
@@ -61,7 +62,7 @@ def test_quota_of_control_groups_version_2(many_cores, tmp_path):
         ("sys/fs/cgroup/cpu.max", "50000 100000\n", 1),
     ):
         write(tmp_path, path, text)
-        assert fastnn.default_num_threads({}, str(tmp_path)) == expected
+        assert default_num_threads({}, str(tmp_path)) == expected
 
 
 def test_quota_of_control_groups_version_1(many_cores, tmp_path):
@@ -69,12 +70,12 @@ def test_quota_of_control_groups_version_1(many_cores, tmp_path):
     group = "sys/fs/cgroup/cpu,cpuacct/job/cpu."
     write(tmp_path, group + "cfs_quota_us", "-1\n")
     write(tmp_path, group + "cfs_period_us", "100000\n")
-    assert fastnn.default_num_threads({}, str(tmp_path)) == 64
+    assert default_num_threads({}, str(tmp_path)) == 64
     write(tmp_path, group + "cfs_quota_us", "250000\n")
-    assert fastnn.default_num_threads({}, str(tmp_path)) == 3
+    assert default_num_threads({}, str(tmp_path)) == 3
     write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n")
     write(tmp_path, "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n")
-    assert fastnn.default_num_threads({}, str(tmp_path)) == 2
+    assert default_num_threads({}, str(tmp_path)) == 2
 
 
 def run(code, **environment):

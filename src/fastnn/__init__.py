@@ -29,7 +29,8 @@ from fastnn import activations, callbacks, initializers, layers, losses, models,
 from fastnn.errors import DivergenceError
 from fastnn.layers import Input
 from fastnn.sequential import Sequential
-from fastnn.threads import default_num_threads, get_num_threads, set_num_threads, show_config, threads
+from fastnn.threads import default_num_threads as _default_num_threads
+from fastnn.threads import get_num_threads, set_num_threads, show_config, threads
 
 if TYPE_CHECKING:
     from fastnn import datasets, metrics, reference
@@ -59,7 +60,7 @@ __all__ = [
     "utils",
 ]
 
-set_num_threads(default_num_threads())
+set_num_threads(_default_num_threads())
 
 
 def __getattr__(name: str) -> Any:

@@ -424,12 +424,14 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : fraction to drop, 0 <= rate < 1.
+    seed : accepted as in Keras; the masks come from the model's seed.
     """
 
     def __init__(
         self,
         rate: float,
         *,
+        seed: int | None = None,
         name: str | None = None,
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
@@ -437,6 +439,7 @@ class Dropout(Layer):
         self.rate = _number("rate", rate)
         if not 0.0 <= self.rate < 1.0:
             raise ValueError(f"rate must be at least 0 and less than 1, got {rate!r}")
+        self.seed = seed
         super().__init__(name=name, input_shape=input_shape, input_dim=input_dim)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
@@ -445,7 +448,7 @@ class Dropout(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "rate": self.rate}
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 @registry.register("layer", "Flatten")

@@ -47,10 +47,15 @@ class Optimizer:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self._learning_rate = _checked("learning_rate", value, 0.0)
+        self._constant_rates = np.empty(0)
 
     def learning_rates(self, first_step: int, n_steps: int) -> NDArray[np.float64]:
         """Return the learning rates of ``n_steps`` updates, the first of which is number ``first_step``."""
-        return np.full(n_steps, self._learning_rate)
+        rates = self._constant_rates
+        if len(rates) != n_steps:
+            rates = self._constant_rates = np.full(n_steps, self._learning_rate)
+            rates.flags.writeable = False
+        return rates
 
     def options(self) -> dict[str, float]:
         """Return the options the compiled core takes."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from fastnn import _core
 
+MOST_THREADS = 1024
+
 
 def set_num_threads(n: int) -> None:
     """Set the number of threads for all later calls. No result depends on it.
@@ -16,7 +18,7 @@ def set_num_threads(n: int) -> None:
     Raises
     ------
     ValueError
-        ``n`` is not a whole number of at least 1.
+        ``n`` is not a whole number from 1 to 1024.
     """
     _core.set_num_threads(_as_threads(n))
 
@@ -46,8 +48,8 @@ def threads(n: int) -> Iterator[None]:
 
 
 def _as_threads(n: object, name: str = "n") -> int:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_THREADS:
+        raise ValueError(f"{name} must be a whole number from 1 to {MOST_THREADS}, got {n!r}")
     return int(n)
 
 
@@ -62,10 +64,10 @@ def default_num_threads(environment: Mapping[str, str] = os.environ, root: str =
     Raises
     ------
     ValueError
-        FASTNN_NUM_THREADS is not a whole number of at least 1.
+        FASTNN_NUM_THREADS is not a whole number from 1 to 1024.
     """
     affinity = getattr(os, "sched_getaffinity", None)
-    limits = [len(affinity(0)) if affinity is not None else os.cpu_count() or 1]
+    limits = [MOST_THREADS, len(affinity(0)) if affinity is not None else os.cpu_count() or 1]
     quota = _cpu_quota(root)
     if quota is not None:
         limits.append(max(1, math.ceil(quota)))

@@ -96,7 +96,8 @@ class Training:
         self._callbacks = callbacks
         self._each_step = callbacks.has("on_train_batch_begin", "on_train_batch_end")
         self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
-        network = model.network
+        self._network = network = model.network
+        self._n_rows = rows.n
         self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
         self._fit = _core.Fit(network, rows.X, rows.y, rows.sample_weight, options.batch_size, 0, self._predictions)
         self._recovery = Recovery(model.network_weights, self._fit)
@@ -121,7 +122,7 @@ class Training:
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""
         model, fit = self._model, self._fit
-        rates = model.optimizer.learning_rates(model.network.iterations, fit.n_steps)
+        rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
         model.epochs_begun += 1
         self._recovery.begin_epoch(model.seed, model.epochs_begun, self._options.shuffle, rates)
         if self._each_step:
@@ -152,7 +153,7 @@ class Training:
 
     def _mean_loss(self) -> float:
         """Mean loss of the epoch's rows so far; NaN before the first step."""
-        rows = min(self._fit.step * self._options.batch_size, self._rows.n)
+        rows = min(self._fit.step * self._options.batch_size, self._n_rows)
         return self._fit.loss_sum / rows if rows else float("nan")
 
     def _epoch_logs(self, loss: float) -> dict[str, Any]:
@@ -254,13 +255,15 @@ def predict_rows(model: "Sequential", X: Array, batch_size: int, callbacks: Call
     network = model.network
     each_batch = callbacks.has("on_predict_batch_begin", "on_predict_batch_end")
     block = batch_size if each_batch else rows_per_call(model)
-    callbacks.call("on_predict_begin", {})
     n = X.shape[0]
+    if n <= block and not callbacks.callbacks:
+        return network.predict(X)
+    callbacks.call("on_predict_begin", {})
     out = np.empty((n, network.n_outputs), network.dtype)
     for batch, start in enumerate(range(0, n, block)):
         callbacks.call("on_predict_batch_begin", batch, {})
         stop = min(start + block, n)
-        network.predict(X[start:stop], out[start:stop])
+        out[start:stop] = network.predict(X[start:stop])
         callbacks.call("on_predict_batch_end", batch, {"outputs": out[start:stop]})
     callbacks.call("on_predict_end", {})
     return out
