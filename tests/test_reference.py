@@ -110,6 +110,7 @@ def test_activation_hand_values():
         "leaky_relu": [-0.4, 0.0, 1.0],
         "tanh": [math.tanh(-2), 0.0, math.tanh(1)],
         "sigmoid": [1 / (1 + e(2)), 0.5, 1 / (1 + e(-1))],
+        "exponential": np.exp(x),
         "softmax": np.exp(x) / (e(-2) + 1 + e(1)),
         "log_softmax": x - math.log(e(-2) + 1 + e(1)),
         "softplus": [math.log(1 + e(-2)), math.log(2), math.log(1 + e(1))],
@@ -144,7 +145,7 @@ def test_activation_options(name, options):
     assert_gradient(reference.activation_gradient(name, x, np.ones(2), **options), expected)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "exponential"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_activation_is_finite_for_large_inputs(name, dtype):
     x = np.array([[-1e4, -100.0, -1e-30, 0.0, 100.0, 1e4]], dtype)
@@ -420,6 +421,7 @@ def test_activations_against_torch(name):
         "leaky_relu": lambda t: functional.leaky_relu(t, 0.2),
         "tanh": torch.tanh,
         "sigmoid": torch.sigmoid,
+        "exponential": torch.exp,
         "softmax": lambda t: torch.softmax(t, -1),
         "log_softmax": lambda t: torch.log_softmax(t, -1),
         "softplus": lambda t: functional.softplus(t, threshold=1000),

@@ -2,7 +2,7 @@
 
 Every activation is a row of the table at the end: its forward function, its gradient as a function of the input x,
 and, where one exists, its gradient as a function of the output (what a backward pass uses, since the outputs are
-kept). All of them keep float32 and float64 and are stable for every finite input.
+kept). All of them keep float32 and float64 and, but for the exponential, are finite for every finite input.
 """
 
 import math
@@ -88,6 +88,18 @@ def _sigmoid_gradient_from_out(y: Array, grad: Array, dx: Array) -> None:
     slope = 1.0 - y
     slope *= y
     np.multiply(grad, slope, out=dx)
+
+
+def _exponential(x: Array, out: Array) -> None:
+    np.exp(x, out=out)
+
+
+def _exponential_gradient(x: Array, grad: Array, dx: Array) -> None:
+    np.multiply(grad, np.exp(x), out=dx)
+
+
+def _exponential_gradient_from_out(y: Array, grad: Array, dx: Array) -> None:
+    np.multiply(grad, y, out=dx)
 
 
 def _softmax(x: Array, out: Array) -> None:
@@ -234,6 +246,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": Activation(_leaky_relu, _leaky_relu_gradient, _leaky_relu_gradient, {"negative_slope": 0.2}),
     "tanh": Activation(_tanh, _tanh_gradient, _tanh_gradient_from_out, {}),
     "sigmoid": Activation(_sigmoid, _sigmoid_gradient, _sigmoid_gradient_from_out, {}),
+    "exponential": Activation(_exponential, _exponential_gradient, _exponential_gradient_from_out, {}),
     "softmax": Activation(_softmax, _softmax_gradient, _softmax_gradient_from_out, {}),
     "log_softmax": Activation(_log_softmax, _log_softmax_gradient, _log_softmax_gradient_from_out, {}),
     "softplus": Activation(_softplus, _softplus_gradient, _softplus_gradient_from_out, {}),
