@@ -106,6 +106,24 @@ def test_weights_set_by_a_callback_are_not_undone_beyond():
     assert model.network.iterations >= 2
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_infinite_weights_of_the_very_last_step_are_taken_back(quiet):
+    x, y = np.array(X), np.array(Y)
+    x[32:], y[32] = 0.0, 1e18
+    x[:, 0] = np.where(np.arange(40) == 32, 1e25, 0.0)
+    model, expected = linear_model(), linear_model()
+    if quiet:
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0, callbacks=[TerminateOnNaN()])
+    else:
+        with pytest.raises(
+            fastnn.DivergenceError, match="the weights became NaN or infinite in epoch 1 of 1, at its end"
+        ):
+            model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    expected.fit(x[:32], y[:32], batch_size=8, shuffle=False, verbose=0)
+    assert equal(model.get_weights(), expected.get_weights())
+    assert model.network.iterations == 4
+
+
 def test_training_goes_on_after_a_divergence():
     model = make_model(1e30)
     with pytest.raises(fastnn.DivergenceError):

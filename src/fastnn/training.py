@@ -117,6 +117,11 @@ class Training:
             callbacks.call("on_epoch_end", epoch, logs)
             if model.stop_training:
                 break
+        if logs and not model.network_weights.finite():
+            # The last steps had a finite loss and a gradient that was not.
+            self._recovery.recover()
+            if not self._terminators:
+                raise divergence("weights", epoch + 1, options.epochs, self._fit, float(logs["loss"]), model)
         callbacks.call("on_train_end", logs)
 
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
@@ -175,23 +180,34 @@ class Training:
         logs = self._epoch_logs(float("nan")) if step and self._terminators else {"loss": float("nan")}
         self._recovery.recover()
         if not self._terminators:
-            raise divergence(epoch + 1, self._options.epochs, step + 1, self._fit.n_steps, loss, self._model)
+            raise divergence("loss", epoch + 1, self._options.epochs, self._fit, loss, self._model, step + 1)
         for terminator in self._terminators:
             terminator.on_divergence(step)
         return logs
 
 
 def divergence(
-    epoch: int, epochs: int, step: int, steps: int, last_loss: float, model: "Sequential"
+    what: str, epoch: int, epochs: int, fit: _core.Fit, last_loss: float, model: "Sequential", step: int = 0
 ) -> DivergenceError:
-    """Return the error for a loss that is NaN or infinite; epoch and step are counted from 1."""
-    before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch before that step was {last_loss:.6g}"
+    """Return the error for a loss or weights that are NaN or infinite.
+
+    Parameters
+    ----------
+    what : "loss" or "weights".
+    epoch, epochs : number of the epoch, counted from 1, and of the last one.
+    fit : the running fit.
+    last_loss : mean loss of the epoch's steps before.
+    model : the model.
+    step : number of the step, counted from 1; 0 is the end of the epoch.
+    """
+    before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch until then was {last_loss:.6g}"
+    where = f"step {step} of {fit.n_steps}" if step else "at its end"
     message = (
-        f"the loss became NaN or infinite in epoch {epoch} of {epochs}, step {step} of {steps}{before}. "
+        f"the {what} became NaN or infinite in epoch {epoch} of {epochs}, {where}{before}. "
         "The model keeps its last finite weights. Likely cures: scale inputs and targets to about unit size, lower the "
         f"learning rate (now {model.optimizer.learning_rate:g}), or use a loss that grows slower (Huber)"
     )
-    return DivergenceError(message, epoch, step, last_loss)
+    return DivergenceError(message, epoch, step or fit.n_steps, last_loss)
 
 
 def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:

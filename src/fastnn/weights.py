@@ -14,6 +14,13 @@ from fastnn.program import Program
 Array = NDArray[Any]
 
 
+def _finite(array: Array) -> bool:
+    """Whether all numbers are finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is finite only if all its terms are; one pass without a mask of the array's size.
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+
 @dataclass(frozen=True)
 class NetworkState:
     """Copies of all weights and moments, and the number of updates.
@@ -30,7 +37,7 @@ class NetworkState:
     @property
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
-        return all(bool(np.isfinite(slots[0]).all()) for slots in self.arrays)
+        return all(_finite(slots[0]) for slots in self.arrays)
 
 
 class NetworkWeights:
@@ -76,7 +83,7 @@ class NetworkWeights:
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
-        return all(bool(np.isfinite(self.network.get_parameter(op, name)).all()) for op, name in self.parameters)
+        return all(_finite(self.network.get_parameter(op, name)) for op, name in self.parameters)
 
 
 @dataclass(frozen=True)
