@@ -107,19 +107,31 @@ void fnn_random_normal(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream)
     for (ptrdiff_t i = 0; i < n; i++) out[i] = normal_quantile(out[i] + 0x1p-54);
 }
 
+/* Philox2x64-10 (Salmon et al. 2011): one wide multiplication per round where a CPU has it, two numbers per block. */
+static void philox_2x64(uint64_t draws[2], uint64_t seed, uint64_t stream, uint64_t counter) {
+    uint64_t c0 = counter, c1 = stream, key = seed;
+    for (int round = 0; round < 10; round++) {
+        const unsigned __int128 product = (unsigned __int128)0xD2B74407B1CE6E93u * c0;
+        c0 = (uint64_t)(product >> 64) ^ key ^ c1;
+        c1 = (uint64_t)product;
+        key += 0x9E3779B97F4A7C15u;
+    }
+    draws[0] = c0;
+    draws[1] = c1;
+}
+
+/* Numbers are drawn in blocks: blocks do not depend on each other, the exchanges do. */
+#define DRAWS 32
+
 /* Fisher and Yates; bounded numbers by multiply and shift (Lemire 2019) of 64 bits, whose bias is below n / 2^64. */
 void fnn_shuffle(int64_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch) {
+    uint64_t draws[DRAWS];
     for (ptrdiff_t i = 0; i < n; i++) order[i] = i;
-    uint32_t c[4] = {0};
-    uint64_t draws[2] = {0};
     for (ptrdiff_t i = n - 1, k = 0; i > 0; i--, k++) {
-        if (k % 2 == 0) {
-            fnn_philox(c, seed, epoch, (uint64_t)k / 2);
-            draws[0] = (uint64_t)c[0] << 32 | c[1];
-            draws[1] = (uint64_t)c[2] << 32 | c[3];
-        }
-        ptrdiff_t j = (ptrdiff_t)(((unsigned __int128)draws[k % 2] * (uint64_t)(i + 1)) >> 64);
-        int64_t swap = order[i];
+        if (k % DRAWS == 0)
+            for (int d = 0; d < DRAWS; d += 2) philox_2x64(draws + d, seed, epoch, (uint64_t)(k + d) / 2);
+        const ptrdiff_t j = (ptrdiff_t)(((unsigned __int128)draws[k % DRAWS] * (uint64_t)(i + 1)) >> 64);
+        const int64_t swap = order[i];
         order[i] = order[j];
         order[j] = swap;
     }

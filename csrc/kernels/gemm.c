@@ -23,7 +23,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
         vec c[M][P * NV];                                                                                             \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++) c[j][i] =                          \
             start == FROM_BIAS ? v_set(bias[j]) : v_load(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES);     \
-        for (ptrdiff_t k = 0; k < k_count; k++) {                                                                     \
+        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) {                                             \
             vec v[P * NV];                                                                                            \
             UNROLL for (int i = 0; i < P * NV; i++) v[i] = v_load(V + (i / NV) * v_stride + (i % NV) * LANES);        \
             UNROLL for (int j = 0; j < M; j++) {                                                                      \
@@ -40,27 +40,37 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             v_store(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES, c[j][i]);                                 \
     }
 
-/* C[j * ldc] = start + sum_k A(j, k) V[k], N vectors wide; FROM_BIAS: every row starts from the vectors at bias */
+#define TILE_G_STEP(M, N, k)                                                 \
+    {                                                                        \
+        vec v[N];                                                            \
+        UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);     \
+        UNROLL for (int j = 0; j < M; j++) {                                 \
+            vec a = v_set(A[j * row + k]);                                   \
+            UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]); \
+        }                                                                    \
+        V += N * LANES;                                                      \
+    }
+
+/* C[j * ldc] = start + sum_k A(j, k) V[k], N vectors wide; FROM_BIAS: every row starts from the vectors at bias. A next
+ * segment lies in another page, where no hardware prefetcher follows. */
 #define DEFINE_TILE_G(M, N, NAME)                                                                                     \
     static __attribute__((noinline)) void tile_g_##M##_##NAME(                                                       \
         real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t segment, ptrdiff_t segment_stride,            \
         ptrdiff_t k_count, const real *V, const real *bias, tile_start start, int relu) {                             \
         vec c[M][N];                                                                                                  \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] =                               \
-            start == FROM_ZERO ? v_set(0) : v_load((start == FROM_C ? C + j * ldc : bias) + i * LANES);               \
-        for (ptrdiff_t k0 = 0; k0 < k_count; k0 += segment) {                                                         \
-            ptrdiff_t length = k_count - k0 < segment ? k_count - k0 : segment;                                       \
-            for (ptrdiff_t k = 0; k < length; k++) {                                                                  \
-                vec v[N];                                                                                             \
-                UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);                                      \
-                UNROLL for (int j = 0; j < M; j++) {                                                                  \
-                    vec a = v_set(A[j * row + k]);                                                                    \
-                    UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]);                             \
-                }                                                                                                     \
-                V += N * LANES;                                                                                       \
-            }                                                                                                         \
+        if (start == FROM_ZERO)                                                                                       \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                 \
+        else if (start == FROM_C)                                                                                     \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(C + j * ldc + i * LANES); \
+        else                                                                                                          \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(bias + i * LANES); \
+        for (; segment == PANEL && k_count >= PANEL; k_count -= PANEL) {                                              \
+            if (k_count > PANEL)                                                                                      \
+                UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * row);                  \
+            _Pragma("GCC unroll 4") for (int k = 0; k < PANEL; k++) TILE_G_STEP(M, N, k)                              \
             A += segment_stride;                                                                                      \
         }                                                                                                             \
+        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) TILE_G_STEP(M, N, k)                          \
         if (relu)                                                                                                     \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
@@ -169,8 +179,10 @@ static inline ptrdiff_t panel_width(ptrdiff_t n_out, ptrdiff_t q) {
 static inline ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 /* A block of the contraction: 16 KiB of inputs and 16 KiB of weights. Up to K_WHOLE it is not cut. */
+#ifndef K_BLOCK
 #define K_BLOCK 256
 #define K_WHOLE 800
+#endif
 
 static inline ptrdiff_t contraction_block(ptrdiff_t n) {
     if (n <= K_WHOLE) return n;

@@ -84,34 +84,47 @@ static void convert(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t firs
     for (ptrdiff_t i = 0; i < count; i++) read_row((real *)out + i * ld, X, first + i, 0, X->cols);
 }
 
-/* dY f'(Z) for `outs` features of one panel, rows past `outs` zero, transposed into t[row * width + feature] */
+/* One block of LANES outputs: g = dY f'(Z), in place and transposed; outputs from `outs` on are zero. */
+static inline __attribute__((always_inline)) void backward_block(real *dZ, real *t, const real *factor, int activation,
+                                                                 ptrdiff_t outs, ptrdiff_t width) {
+    const vec zero = v_set(0);
+    for (int i = 0; i < PANEL; i += LANES) {
+        vec r[LANES];
+        UNROLL for (int j = 0; j < LANES; j++) {
+            r[j] = zero;
+            if (j >= outs) continue;
+            const ptrdiff_t at = j * PANEL + i;
+            r[j] = v_load(dZ + at);
+            if (activation == FNN_LINEAR) continue;
+            if (activation == FNN_RELU)
+                r[j] = (vec)((v_load(factor + at) > zero) & (ivec)r[j]);
+            else
+                r[j] = r[j] * v_load(factor + at);
+            v_store(dZ + at, r[j]);
+        }
+        v_transpose(r);
+        UNROLL for (int j = 0; j < LANES; j++) v_store(t + (i + j) * width, r[j]);
+    }
+}
+
 static void dense_backward_output(void *dZ_, void *dZt_, const void *factor_, int activation, ptrdiff_t n_out,
                                   ptrdiff_t rows, ptrdiff_t p) {
     real *dZ = dZ_;
     const real *factor = factor_;
-    const vec zero = v_set(0);
     for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
         const ptrdiff_t width = panel_width(n_out, q);
         real *t = (real *)dZt_ + q * PANEL * rows + p * PANEL * width;
-        for (ptrdiff_t o = q * PANEL; o < q * PANEL + width; o += LANES)
-            for (int i = 0; i < PANEL; i += LANES) {
-                vec r[LANES];
-                UNROLL for (int j = 0; j < LANES; j++) {
-                    const ptrdiff_t at = (o + j) * PANEL + i;
-                    vec g = zero;
-                    if (o + j < n_out) {
-                        g = v_load(dZ + at);
-                        if (activation == FNN_RELU)
-                            g = (vec)((v_load(factor + at) > zero) & (ivec)g);
-                        else if (activation != FNN_LINEAR)
-                            g = g * v_load(factor + at);
-                        v_store(dZ + at, g);
-                    }
-                    r[j] = g;
-                }
-                v_transpose(r);
-                UNROLL for (int j = 0; j < LANES; j++) v_store(t + (i + j) * width + (o - q * PANEL), r[j]);
-            }
+        for (ptrdiff_t o = 0; o < width; o += LANES) {
+            const ptrdiff_t outs = n_out - q * PANEL - o, at = (q * PANEL + o) * PANEL;
+            if (outs < LANES)
+                backward_block(dZ + at, t + o, factor + at, activation, outs, width);
+            else if (activation == FNN_LINEAR)
+                backward_block(dZ + at, t + o, factor + at, FNN_LINEAR, LANES, width);
+            else if (activation == FNN_RELU)
+                backward_block(dZ + at, t + o, factor + at, FNN_RELU, LANES, width);
+            else
+                backward_block(dZ + at, t + o, factor + at, FNN_LEAKY_RELU, LANES, width);
+        }
     }
 }
 

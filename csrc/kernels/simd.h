@@ -190,16 +190,30 @@ static inline __attribute__((always_inline)) void v_transpose(vec *r) {
     EXCHANGE(0, 2, LOW_2, HIGH_2)
     EXCHANGE(1, 3, LOW_2, HIGH_2)
 #elif VBYTES == 32 || defined(FNN_DOUBLE)
-#define LOW_1 0, 8, 2, 10, 4, 12, 6, 14
-#define HIGH_1 1, 9, 3, 11, 5, 13, 7, 15
+/* unpack, unpack, exchange halves: 24 shuffles of one instruction each */
+#define LOW_1 0, 8, 1, 9, 4, 12, 5, 13
+#define HIGH_1 2, 10, 3, 11, 6, 14, 7, 15
 #define LOW_2 0, 1, 8, 9, 4, 5, 12, 13
 #define HIGH_2 2, 3, 10, 11, 6, 7, 14, 15
 #define LOW_4 0, 1, 2, 3, 8, 9, 10, 11
 #define HIGH_4 4, 5, 6, 7, 12, 13, 14, 15
-    for (int i = 0; i < 8; i += 2) EXCHANGE(i, i + 1, LOW_1, HIGH_1)
-    for (int i = 0; i < 8; i++)
-        if (!(i & 2)) EXCHANGE(i, i + 2, LOW_2, HIGH_2)
-    for (int i = 0; i < 4; i++) EXCHANGE(i, i + 4, LOW_4, HIGH_4)
+    EXCHANGE(0, 1, LOW_1, HIGH_1)
+    EXCHANGE(2, 3, LOW_1, HIGH_1)
+    EXCHANGE(4, 5, LOW_1, HIGH_1)
+    EXCHANGE(6, 7, LOW_1, HIGH_1)
+    EXCHANGE(0, 2, LOW_2, HIGH_2)
+    EXCHANGE(1, 3, LOW_2, HIGH_2)
+    EXCHANGE(4, 6, LOW_2, HIGH_2)
+    EXCHANGE(5, 7, LOW_2, HIGH_2)
+    const vec swap_1 = r[1], swap_5 = r[5];
+    r[1] = r[2];
+    r[2] = swap_1;
+    r[5] = r[6];
+    r[6] = swap_5;
+    EXCHANGE(0, 4, LOW_4, HIGH_4)
+    EXCHANGE(1, 5, LOW_4, HIGH_4)
+    EXCHANGE(2, 6, LOW_4, HIGH_4)
+    EXCHANGE(3, 7, LOW_4, HIGH_4)
 #else
 #define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
 #define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31

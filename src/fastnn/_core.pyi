@@ -1,0 +1,144 @@
+"""Types of the compiled core. Everything here is arrays, numbers and names; it knows no layer objects."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+ACTIVATIONS: tuple[str, ...]
+"""Activation names an op or a kernel accepts."""
+LOSSES: tuple[str, ...]
+"""Loss names ``Network.compile`` and ``loss_and_gradient`` accept."""
+OPTIMIZERS: tuple[str, ...]
+"""Update rule names ``Network.compile`` accepts."""
+
+class Network:
+    """A compiled network: its weights, in the layout the kernels want, and its update-rule state.
+
+    Parameters
+    ----------
+    n_features : number of input columns.
+    ops : list of ``(kind, options)``:
+        ``("dense", {"n_out": int, "use_bias": bool, "activation": str, "parameters": (float, ...)})``,
+        ``("activation", {"activation": str, "parameters": (float, ...)})``,
+        ``("dropout", {"rate": float})``.
+        "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha); may be left out.
+    dtype : "float32" or "float64".
+
+    All parameters start at zero.
+    """
+
+    def __init__(self, n_features: int, ops: Sequence[tuple[str, dict[str, Any]]], dtype: str = "float32") -> None: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def n_outputs(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def iterations(self) -> int:
+        """Update steps taken; the ``t`` of Adam's bias correction."""
+    @iterations.setter
+    def iterations(self, value: int) -> None: ...
+    def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
+        """A copy of parameter "kernel" (n_in, n_out) or "bias" (n_out,) of op number ``op``.
+
+        ``slot`` 0 is the value; 1, 2, ... are the update rule's moments in the same shape.
+        """
+    def set_parameter(self, op: int, name: str, value: Array, slot: int = 0) -> None: ...
+    def compile(
+        self, loss: str, loss_options: dict[str, float], optimizer: str, optimizer_options: dict[str, float]
+    ) -> None:
+        """Choose the loss and the update rule; resets the moments and ``iterations``.
+
+        loss options: "from_logits" (bool), "label_smoothing", "delta" (Huber), "sum" (bool: reduction "sum" instead
+        of the mean over the batch). With "from_logits" and a final op whose activation is softmax or sigmoid, that
+        activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
+        optimizer options: sgd: momentum, nesterov; adam and adamw: beta_1, beta_2, epsilon; rmsprop: rho, momentum,
+        epsilon, centered; all: weight_decay. The learning rate is given per epoch to ``Fit.begin_epoch``.
+        """
+    @property
+    def n_slots(self) -> int:
+        """Moments per parameter of the chosen update rule."""
+    def predict(self, X: Array, out: Array | None = None, n_threads: int = 0, logits: bool = False) -> Array:
+        """(n, n_features) -> (n, n_outputs). ``logits`` skips a final softmax or sigmoid.
+
+        Raises ValueError naming the first row and column of X that is not finite.
+        """
+
+class Fit:
+    """One fit of a network on one set of arrays. Holds the arrays and all scratch memory; nothing is allocated later.
+
+    Parameters
+    ----------
+    X : (n, n_features), any real dtype, any strides: converted batch by batch, never copied whole.
+    y : (n, n_outputs) C-contiguous in the network's dtype, or int64 labels (n,) for "sparse_categorical_crossentropy".
+    sample_weight : (n,) in the network's dtype, or None.
+    predictions : (n, n_outputs) C-contiguous in the network's dtype, or None: receives the outputs of the training
+        forward pass, by original row, so that training metrics can be computed after the epoch.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None = None,
+        batch_size: int = 32,
+        n_threads: int = 0,
+        predictions: Array | None = None,
+    ) -> None: ...
+    @property
+    def n_steps(self) -> int:
+        """Steps in one epoch: ceil(n / batch_size)."""
+    def begin_epoch(self, seed: int, epoch: int, shuffle: bool, learning_rates: NDArray[np.float64]) -> None:
+        """Set the order of rows and dropout's stream from (seed, epoch). learning_rates: (n_steps,)."""
+    def run(self, max_steps: int = -1, max_seconds: float = 0.05) -> str:
+        """Run steps until the epoch ends ("finished"), a limit is reached ("more"), or the loss is "nonfinite".
+
+        A non-finite loss is seen before its step's update: the weights are those before that step.
+        Releases the GIL. Where the epoch is cut changes no number.
+        """
+    @property
+    def step(self) -> int:
+        """Steps done in this epoch."""
+    @property
+    def loss_sum(self) -> float:
+        """Sum over this epoch's done steps of (batch loss x rows in the batch); float64."""
+    def gradients(self) -> list[tuple[int, str, Array]]:
+        """Gradients ``(op, name, array)`` of the loss of the whole data taken as one batch in order; changes nothing."""
+
+def loss_and_gradient(
+    name: str,
+    y_true: Array,
+    y_pred: Array,
+    sample_weight: Array | None = None,
+    gradient: bool = True,
+    **options: float,
+) -> tuple[float, Array | None]:
+    """Loss (mean over rows, or sum with sum=True) and its gradient with respect to y_pred (n, n_outputs)."""
+
+def activation(name: str, x: Array, out: Array | None = None, parameters: Sequence[float] = ()) -> Array: ...
+def activation_gradient(name: str, x: Array, grad_out: Array, parameters: Sequence[float] = ()) -> Array:
+    """grad_out * f'(x), elementwise; for softmax and log_softmax the row-wise product with the Jacobian."""
+
+def dense_forward(
+    x: Array, kernel: Array, bias: Array | None, activation: str, out: Array | None, n_threads: int = 0
+) -> Array: ...
+def dense_backward(
+    grad_out: Array, x: Array, kernel: Array, bias: Array | None, out: Array, activation: str, n_threads: int = 0
+) -> tuple[Array, Array, Array]: ...
+def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
+    """n numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
+
+def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
+def first_nonfinite(X: Array) -> tuple[int, int] | None:
+    """Row and column of the first NaN or infinity of a 2-D array, or None."""
+
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def config() -> dict[str, Any]:
+    """"isa", "isas" (available), "compiler", "openmp", "threads"."""

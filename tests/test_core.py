@@ -1,0 +1,207 @@
+"""The compiled core against its definition: exact products, equal bits over threads and instruction sets."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastnn import _core
+
+HERE = Path(__file__).parent
+ISAS = _core.config()["isas"]
+
+
+@pytest.fixture(scope="module")
+def computed():
+    """What each instruction set of this machine computes (tests/core_bits.py)."""
+    processes = {
+        isa: subprocess.Popen(
+            [sys.executable, str(HERE / "core_bits.py")],
+            env={**os.environ, "FASTNN_ISA": isa, "PYTHONPATH": str(HERE)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for isa in ISAS
+    }
+    results = {}
+    for isa, process in processes.items():
+        text, _ = process.communicate()
+        assert process.returncode == 0, f"tests/core_bits.py failed on {isa}"
+        results[isa] = json.loads(text)
+    return results
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_integer_products_are_exact(computed, isa):
+    assert computed[isa]["isa"] == isa
+    assert computed[isa]["integer"] == []
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_products_equal_the_definition_bit_for_bit(computed, isa):
+    assert computed[isa]["definition"] == []
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_predict_gives_a_row_the_same_bits_in_any_company(computed, isa):
+    assert computed[isa]["rows"] == []
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_threads_change_no_bit(computed, isa):
+    for recipe, hashes in computed[isa]["hashes"].items():
+        assert len(set(hashes)) == 1, recipe
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_cutting_an_epoch_changes_no_bit(computed, isa):
+    for recipe, digest in computed[isa]["cut"].items():
+        assert digest == computed[isa]["hashes"][f"{recipe} float32"][0], recipe
+
+
+@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa not in ("scalar", "baseline")])
+def test_vector_kernels_equal_the_scalar_ones(computed, isa):
+    assert computed[isa]["hashes"] == computed["scalar"]["hashes"]
+    assert computed[isa]["functions"] == computed["scalar"]["functions"]
+
+
+def test_the_baseline_differs_because_it_rounds_twice(computed):
+    if "baseline" not in ISAS:
+        pytest.skip("this architecture has no baseline without fused multiply-add")
+    assert computed["baseline"]["hashes"] != computed["scalar"]["hashes"]
+
+
+@pytest.mark.parametrize("name", ["sse9", "AVX2", "auto"])
+def test_an_unknown_instruction_set_is_an_error(name):
+    run = subprocess.run(
+        [sys.executable, "-c", "import fastnn"], env={**os.environ, "FASTNN_ISA": name}, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert f"FASTNN_ISA={name!r}" in run.stderr
+    assert "scalar" in run.stderr
+
+
+def test_an_unsupported_instruction_set_is_an_error():
+    foreign = "neon" if "avx2" in ISAS else "avx512"
+    run = subprocess.run(
+        [sys.executable, "-c", "import fastnn"], env={**os.environ, "FASTNN_ISA": foreign}, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert "not supported by this CPU or build" in run.stderr
+
+
+HIDDEN = [name for name in _core.ACTIVATIONS]
+OUTPUTS = [
+    ("linear", "mean_squared_error", {}),
+    ("linear", "mean_absolute_error", {"sum": True}),
+    ("tanh", "huber", {"delta": 0.3}),
+    ("sigmoid", "binary_crossentropy", {"label_smoothing": 0.1}),
+    ("sigmoid", "binary_crossentropy", {"from_logits": True}),
+    ("linear", "binary_crossentropy", {"from_logits": True}),
+    ("softmax", "categorical_crossentropy", {}),
+    ("softmax", "categorical_crossentropy", {"from_logits": True, "label_smoothing": 0.1}),
+    ("linear", "categorical_crossentropy", {"from_logits": True}),
+    ("softmax", "sparse_categorical_crossentropy", {}),
+    ("softmax", "sparse_categorical_crossentropy", {"from_logits": True}),
+]
+
+
+@pytest.mark.parametrize(("output", "loss", "options"), OUTPUTS)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_gradients_agree_with_finite_differences(hidden, output, loss, options):
+    rng = np.random.default_rng(7)
+    n, sizes = 23, [5, 7, 4]
+    ops = [
+        ("dense", {"n_out": sizes[1], "activation": hidden}),
+        ("activation", {"activation": "silu"}),
+        ("dense", {"n_out": sizes[2], "activation": output}),
+    ]
+    network = _core.Network(sizes[0], ops, "float64")
+    network.compile(loss, options, "sgd", {})
+    for op, shape in ((0, (5, 7)), (2, (7, 4))):
+        network.set_parameter(op, "kernel", rng.normal(size=shape) * 0.7)
+        network.set_parameter(op, "bias", rng.normal(size=shape[1]) * 0.3)
+    X = rng.normal(size=(n, sizes[0]))
+    weight = rng.uniform(0.5, 2, n)
+    if loss.startswith("sparse"):
+        y = rng.integers(0, 4, n)
+    elif "categorical" in loss:
+        y = rng.dirichlet(np.ones(4), n)
+    elif loss == "binary_crossentropy":
+        y = rng.integers(0, 2, (n, 4)).astype(float)
+    else:
+        y = rng.normal(size=(n, 4))
+    logits = bool(options.get("from_logits")) and output != "linear"
+
+    def value():
+        return _core.loss_and_gradient(loss, y, network.predict(X, logits=logits), weight, gradient=False, **options)[0]
+
+    gradients = _core.Fit(network, X, y, weight, batch_size=n, n_threads=2).gradients()
+    assert [(op, name) for op, name, _ in gradients] == [(0, "kernel"), (0, "bias"), (2, "kernel"), (2, "bias")]
+    h = 1e-4  # fourth-order differences: truncation h^4, rounding 1e-16 / h
+    for op, name, gradient in gradients:
+        parameter = network.get_parameter(op, name)
+        numeric = np.empty_like(parameter)
+        for index in np.ndindex(parameter.shape):
+            at = {}
+            for step in (-2, -1, 1, 2):
+                moved = parameter.copy()
+                moved[index] += step * h
+                network.set_parameter(op, name, moved)
+                at[step] = value()
+            numeric[index] = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
+        network.set_parameter(op, name, parameter)
+        assert np.abs(gradient).max() > 0
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-9)
+
+
+def test_a_network_in_use_refuses_a_second_trainer():
+    import threading
+
+    network = _core.Network(200, [("dense", {"n_out": 300}), ("dense", {"n_out": 200})], "float32")
+    network.compile("mean_squared_error", {}, "sgd", {})
+    X = np.ones((20000, 200), np.float32)
+    fits = [_core.Fit(network, X, X, None, 64, 1) for _ in range(2)]
+    for fit in fits:
+        fit.begin_epoch(0, 0, False, np.full(fit.n_steps, 1e-6))
+    thread = threading.Thread(target=lambda: fits[0].run(max_seconds=0.5))
+    thread.start()
+    refused = False
+    while thread.is_alive() and not refused:
+        try:
+            fits[1].run(max_steps=1)
+        except RuntimeError as error:
+            refused = "in use by another thread" in str(error)
+    thread.join()
+    assert refused
+
+
+def test_a_forked_child_computes_the_same_bits():
+    if not hasattr(os, "fork"):
+        pytest.skip("this platform has no fork")
+    code = """
+import os, sys, numpy as np
+from fastnn import _core
+_core.set_num_threads(2)
+X = np.random.default_rng(0).normal(size=(4000, 50)).astype(np.float32)
+network = _core.Network(50, [("dense", {"n_out": 200, "activation": "relu"}), ("dense", {"n_out": 3})])
+network.set_parameter(0, "kernel", np.full((50, 200), 0.01)); network.set_parameter(1, "kernel", np.full((200, 3), 0.1))
+network.compile("mean_squared_error", {}, "adam", {})
+fit = _core.Fit(network, X, X[:, :3].copy(), None, 400)
+fit.begin_epoch(0, 0, True, np.full(fit.n_steps, 1e-3))
+fit.run(max_seconds=60)
+before = network.predict(X).tobytes()
+pid = os.fork()
+if pid == 0:
+    same = network.predict(X).tobytes() == before
+    fit.begin_epoch(0, 1, True, np.full(fit.n_steps, 1e-3))
+    fit.run(max_seconds=60)
+    os._exit(0 if same else 1)
+_, status = os.waitpid(pid, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
