@@ -15,7 +15,17 @@ from typing import Any, Protocol, TypeVar
 from fastnn.bench.contestants import CONTESTANTS, installed
 from fastnn.bench.machine import n_cores
 
-__all__ = ["Competitor", "PeakMeter", "Schedule", "Timing", "WorkerError", "ask_all", "open_competitors", "take_turns"]
+__all__ = [
+    "Competitor",
+    "KeptFit",
+    "PeakMeter",
+    "Schedule",
+    "Timing",
+    "WorkerError",
+    "ask_all",
+    "open_competitors",
+    "take_turns",
+]
 
 E = TypeVar("E", bound="Entrant")
 
@@ -126,6 +136,20 @@ class Competitor:
         self._process.wait()
         self._errors.seek(0)
         return self._errors.read()[-2000:]
+
+
+@dataclass(frozen=True)
+class KeptFit:
+    """One of the fits that a fastnn process keeps (`fastnn.bench.fits`), under the key ``name``."""
+
+    name: str
+    n_threads: int
+    competitor: Competitor
+
+    def turn(self, epochs: int) -> tuple[float, float]:
+        """Train; seconds and steps."""
+        answer = self.competitor.ask("measure", function="fits.run", arguments={"key": self.name, "epochs": epochs})
+        return answer["seconds"], answer["steps"]
 
 
 def _environment(n_threads: int) -> dict[str, str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import fastnn
 from fastnn import _core, layers, losses, optimizers
 
-__all__ = ["clear", "fit_memory", "run", "start_model", "start_threads"]
+__all__ = ["clear", "fit_memory", "product_after_fit", "run", "start_model", "start_threads"]
 
 _epochs: dict[str, tuple[Callable[[int], None], int]] = {}
 """Function that trains so many epochs, and steps per epoch, by key."""
@@ -80,6 +80,26 @@ def run(key: str, epochs: int) -> dict[str, Any]:
     start = time.perf_counter()
     train(epochs)
     return {"seconds": time.perf_counter() - start, "steps": epochs * n_batches}
+
+
+def product_after_fit(rounds: int) -> dict[str, Any]:
+    """Microseconds of a NumPy product by itself, and right after a fit: medians of so many of each, in turns."""
+    generator = np.random.Generator(np.random.Philox(0))
+    a, b = generator.standard_normal((2, 512, 512), dtype=np.float32)
+    start_model("product_after_fit", [256, 256, 256, 1], 256, 8)
+    alone, after = [], []
+    for _ in range(rounds):
+        time.sleep(0.02)  # whatever spins has gone to sleep
+        alone.append(_product_seconds(a, b))
+        run("product_after_fit", 1)
+        after.append(_product_seconds(a, b))
+    return {"alone_us": 1e6 * float(np.median(alone)), "after_us": 1e6 * float(np.median(after))}
+
+
+def _product_seconds(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    start = time.perf_counter()
+    a @ b
+    return time.perf_counter() - start
 
 
 def clear() -> dict[str, Any]:

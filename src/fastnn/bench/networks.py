@@ -82,9 +82,10 @@ def network_data(network: Network) -> tuple[Array, Array]:
     if network.loss == "mse":
         teacher = generator.standard_normal((n_features, n_outputs), dtype=np.float32) / np.float32(n_features**0.5)
         return X, np.tanh(X @ teacher)
-    # Classes take turns, so that any few rows hold all of them; each class has its own mean.
+    # Classes take turns, so that any few rows hold all of them. Their means are about 4 standard deviations apart.
     labels = np.arange(network.n_rows) % max(n_outputs, 2)
-    X += generator.standard_normal((max(n_outputs, 2), n_features), dtype=np.float32)[labels]
+    means = generator.standard_normal((max(n_outputs, 2), n_features)) * (3.0 / n_features**0.5)
+    X += means[labels].astype(np.float32)
     if network.loss == "binary_crossentropy":
         return X, labels[:, None].astype(np.float32)
     return X, labels

@@ -1,10 +1,9 @@
 """What each piece costs: activations, losses, dropout and update rules over ReLU, squared error and Adam."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from fastnn.bench.contest import Competitor, Schedule, open_competitors, take_turns
+from fastnn.bench.contest import KeptFit, Schedule, open_competitors, take_turns
 from fastnn.bench.report import Grid, progress
 
 __all__ = ["measure_prices"]
@@ -29,17 +28,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Variant:
-    name: str
-    n_threads: int
-    competitor: Competitor
-
-    def turn(self, epochs: int) -> tuple[float, float]:
-        answer = self.competitor.ask("measure", function="fits.run", arguments={"key": self.name, "epochs": epochs})
-        return answer["seconds"], answer["steps"]
-
-
 def measure_prices(widths: Sequence[int] = WIDTHS, schedule: Schedule | None = None) -> Grid:
     """Time one step of w-w-w-w networks at each width w, in turns, and divide by the first variant's time."""
     rows = []
@@ -53,8 +41,8 @@ def measure_prices(widths: Sequence[int] = WIDTHS, schedule: Schedule | None = N
                 shape = {"widths": [width] * 4, "batch_size": BATCH_SIZE, "n_batches": n_batches}
                 arguments = {"key": name, **shape, **options}
                 competitor.ask("measure", function="fits.start_model", arguments=arguments)
-            variants = [_Variant(name, competitor.n_threads, competitor) for name in VARIANTS]
-            timings = take_turns(variants, _Variant.turn, schedule or Schedule.quick())
+            variants = [KeptFit(name, competitor.n_threads, competitor) for name in VARIANTS]
+            timings = take_turns(variants, KeptFit.turn, schedule or Schedule.quick())
             rows += [
                 {
                     "width": width,

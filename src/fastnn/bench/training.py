@@ -14,7 +14,7 @@ __all__ = ["compare_training"]
 QUICK_NETWORKS = ("ground-motion", "submarine", "digits", "mnist128")
 
 _CHECK_BATCHES, _CHECK_EPOCHS = 4, 5
-_TOLERANCE = 2e-4  # relative, of the loss after 20 steps in float32; agreement is about 1e-5
+_TOLERANCE = 2e-4  # relative, of the loss after 20 steps in float32; agreement is 3e-5 or better
 _PYTHON_FLOPS_PER_SECOND = 2e7
 _PYTHON_LONGEST_STEP = 0.3  # seconds; above, pure Python is left out
 
