@@ -31,27 +31,55 @@ typedef enum {
     FNN_GELU_TANH,
     FNN_SILU,
     FNN_EXPONENTIAL,
+    FNN_RELU6,
+    FNN_RELU_GENERAL,
+    FNN_MISH,
+    FNN_SOFTSIGN,
+    FNN_HARD_SIGMOID,
+    FNN_HARD_SILU,
     FNN_SOFTMAX, /* from here on: activations of a whole row */
     FNN_LOG_SOFTMAX,
     FNN_ACTIVATIONS
 } fnn_activation;
 
 typedef enum {
-    FNN_MSE,
+    FNN_MSE, /* means over the outputs */
     FNN_MAE,
     FNN_HUBER,
+    FNN_MAPE,
+    FNN_MSLE,
+    FNN_LOG_COSH,
+    FNN_POISSON,
+    FNN_HINGE,
+    FNN_SQUARED_HINGE,
+    FNN_QUANTILE,
     FNN_BCE,
-    FNN_CCE,
+    FNN_BINARY_FOCAL,
+    FNN_CCE, /* from here on: of a whole row */
     FNN_SPARSE_CCE,
+    FNN_CATEGORICAL_FOCAL,
+    FNN_KL_DIVERGENCE,
+    FNN_CATEGORICAL_HINGE,
+    FNN_COSINE_SIMILARITY,
+    FNN_GAUSSIAN_NLL, /* outputs: means, then logarithms of variances */
+    FNN_DICE,
+    FNN_CUSTOM, /* the caller computes it */
     FNN_LOSSES
 } fnn_loss_kind;
 
 typedef enum {
-    FNN_STORE, /* no update: the gradient is stored in slot 1 */
+    FNN_STORE,      /* no update: the gradient is stored in slot 1 */
+    FNN_ACCUMULATE, /* or added to it */
     FNN_SGD,
     FNN_SGD_MOMENTUM,
     FNN_SGD_NESTEROV,
     FNN_ADAM,
+    FNN_AMSGRAD,
+    FNN_NADAM,
+    FNN_ADAMAX,
+    FNN_ADAGRAD,
+    FNN_ADADELTA,
+    FNN_LION,
     FNN_RMSPROP,
     FNN_RMSPROP_CENTERED,
     FNN_UPDATES
@@ -63,18 +91,28 @@ typedef struct {
     int kind;
     int from_logits;
     double label_smoothing;
-    double delta; /* Huber's threshold */
-    int sum;      /* over the batch, instead of its mean */
+    double delta;        /* Huber's threshold; the level of a quantile */
+    double alpha, gamma; /* weight and focus of the focal losses */
+    int balanced;        /* binary focal: classes are weighted alpha and 1 - alpha */
+    int full;            /* Gaussian: with the constant log(2 pi) / 2 */
+    int per_row;         /* Dice of each row, instead of the whole batch's */
+    int sum;             /* over the batch, instead of its mean */
+    double totals[2];    /* Dice of a batch: its sums of y t and of y + t */
 } fnn_loss;
 
 /* One step's constants of an update rule; already bias-corrected. */
 typedef struct {
     int kind;
-    double rate;  /* learning rate; Adam: rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) */
-    double decay; /* learning rate * weight decay */
-    double beta_1;  /* SGD, RMSprop: momentum; Adam: 1 - beta_1 */
-    double beta_2;  /* RMSprop: rho; Adam: 1 - beta_2 */
+    int prepare;    /* the gradient g is changed first: l1 sign(w) + 2 l2 w is added, times scale, clipped */
+    double rate;    /* learning rate; Adam: rate * sqrt(1 - beta_2^t) / (1 - beta_1^t); Nadam: factor of the mean */
+    double decay;   /* learning rate * weight decay */
+    double beta_1;  /* SGD, RMSprop: momentum; Lion: beta_1; Adam and its kind: 1 - beta_1 */
+    double beta_2;  /* RMSprop, Adadelta: rho; Adamax, Lion: beta_2; Adam, Nadam: 1 - beta_2 */
     double epsilon;
+    double rate_2;     /* Nadam: factor of the gradient */
+    double correction; /* Nadam: 1 / (1 - beta_2^t) */
+    double l1, l2, scale;
+    double clip; /* bound of the elements; 0: none */
 } fnn_update;
 
 /* A caller's matrix of any real type and strides. */
@@ -94,7 +132,7 @@ typedef struct {
     ptrdiff_t n_in, n_out;
     ptrdiff_t x_stride, y_stride; /* elements between panels */
     int activation;               /* elementwise; FNN_SOFTMAX and later are applied by the caller */
-    double parameters[2];
+    double parameters[3];
 } fnn_dense;
 
 typedef struct {
@@ -133,7 +171,19 @@ typedef struct {
      * activated output where the loss takes logits and `activated` is set. */
     void (*loss)(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
                  const double *scale, const fnn_loss *loss, int activated);
-    void (*update)(void *W, void *S1, void *S2, void *S3, const void *G, ptrdiff_t n, const fnn_update *update);
+    /* sums[0:panel] = sum over outputs of y t per row, sums[panel:2 panel] = of y + t */
+    void (*dice_sums)(double *sums, const void *Y, const void *T, ptrdiff_t n_out);
+    /* Penalty l1 |y| + l2 y^2 on one panel of outputs: its sum per row is added to values (may be NULL), its gradient
+     * times scale[row] to dY (may be NULL). */
+    void (*activity)(double *values, void *dY, const void *Y, ptrdiff_t n_out, double l1, double l2, const double *scale);
+    /* G is overwritten where update->prepare is set */
+    void (*update)(void *W, void *S1, void *S2, void *S3, void *G, ptrdiff_t n, const fnn_update *update);
+    /* sums[0:panel] = sum |w|, sums[panel:2 panel] = sum w^2 of each column of `rows` rows of a weight panel */
+    void (*column_sums)(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width);
+    /* W[row][column] *= factors[column] */
+    void (*scale_columns)(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors);
+    /* A = momentum A + (1 - momentum) W */
+    void (*average)(void *A, const void *W, ptrdiff_t n, double momentum);
     /* a *= b, elementwise */
     void (*multiply)(void *a, const void *b, ptrdiff_t n);
     /* D[n_out][panel] = 0 or 1 / (1 - rate), Y = X * D; keyed by (seed, stream), counter = (step, row, feature) */

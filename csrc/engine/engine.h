@@ -47,15 +47,46 @@ int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads);
 
 typedef enum { FNN_OP_DENSE, FNN_OP_ACTIVATION, FNN_OP_DROPOUT } fnn_op_kind;
 
+/* Applied to weights after every update: w clip(|w|, 0, bound) / (CLIP + |w|); w / (CLIP + |w|); max(w, 0). */
+typedef enum { FNN_NO_CONSTRAINT, FNN_MAX_NORM, FNN_UNIT_NORM, FNN_NON_NEGATIVE } fnn_constraint_kind;
+/* What one norm is taken over: the inputs of each output, the outputs of each input, all weights. */
+typedef enum { FNN_OVER_INPUTS, FNN_OVER_OUTPUTS, FNN_OVER_ALL } fnn_norm_axis;
+
+/* What is special about the training of a kernel or a bias. */
+typedef struct {
+    double l1, l2; /* penalty l1 |w| + l2 w^2 */
+    int no_decay;  /* left out of weight decay */
+    int constraint, axis;
+    double bound;
+} fnn_rules;
+
+enum { FNN_KERNEL, FNN_BIAS };
+
 typedef struct {
     int kind;
     int activation;
     int use_bias;
-    double parameters[2]; /* of the activation */
+    int trainable;
+    double parameters[3]; /* of the activation */
     double rate;          /* of dropout */
     ptrdiff_t n_in, n_out;
-    ptrdiff_t weights; /* offset of the weight panels, in elements */
+    ptrdiff_t weights;               /* offset of the weight panels, in elements */
+    fnn_rules rules[2];              /* of kernel and bias */
+    double activity_l1, activity_l2; /* penalty on the outputs */
 } fnn_op;
+
+typedef struct {
+    fnn_update update;                  /* rate and decay: per unit of learning rate */
+    int n_slots;                        /* moments of the rule */
+    double initial;                     /* starting value of the first moment */
+    double clip_norm, global_clip_norm; /* of each variable's gradient; of all gradients. 0: none */
+    int use_average;                    /* a moving average of the weights is kept in a slot */
+    double average_momentum;
+    int64_t overwrite_every; /* updates after which the weights become their average; 0: never */
+    int64_t accumulate;      /* steps whose gradients are averaged for one update */
+} fnn_optimizer;
+
+#define FNN_SLOTS 5
 
 typedef struct {
     const fnn_kernels *kernels;
@@ -66,18 +97,28 @@ typedef struct {
     ptrdiff_t n_elements; /* of all weight panels */
     double operations;    /* of the products for one row, forward */
     void *weights;
-    void *slots[3]; /* moments of the update rule, laid out as the weights */
+    /* laid out as the weights: moments of the update rule, then the moving average and the sum of gradients where kept */
+    void *slots[FNN_SLOTS];
     int n_slots;
     fnn_loss loss;
-    fnn_update update; /* rate and decay: per unit of learning rate */
-    int64_t iterations;
+    fnn_optimizer optimizer;
+    int64_t iterations; /* steps taken */
     void *arena, *slot_arena;
     size_t arena_size, slot_arena_size;
 } fnn_network;
 
 fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, const fnn_op *ops, int n_ops);
 void fnn_network_free(fnn_network *network);
-fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const fnn_update *update, int n_slots);
+fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const fnn_optimizer *optimizer);
+/* The weights become their moving average. */
+void fnn_network_use_average(fnn_network *network);
+/* Sum of the penalties on all trained weights. */
+double fnn_network_penalty(const fnn_network *network);
+/* Slots of the moving average and of the sum of gradients, or NULL. */
+void *fnn_average_slot(const fnn_network *network);
+void *fnn_sum_slot(const fnn_network *network);
+/* Columns of the targets that the loss takes. */
+ptrdiff_t fnn_target_columns(const fnn_network *network);
 /* The last op, where the loss takes its pre-activations: its activation is skipped in training. Else -1. */
 int fnn_skipped_activation(const fnn_network *network);
 
@@ -107,6 +148,12 @@ ptrdiff_t fnn_fit_step(const fnn_fit *fit);
 double fnn_fit_loss_sum(const fnn_fit *fit);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
+/* A step around a loss that the caller computes: forward writes the outputs of the batch, (rows, n_outputs); backward
+ * takes their gradient and the loss, and updates. */
+void fnn_fit_forward(fnn_fit *fit, void *out);
+void fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss);
+/* Rows of the batch at hand; *order is NULL where they are `first` and those that follow. */
+ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first);
 /* Gradients of the first batch in order, in the layout of the weights; dropout off. */
 void fnn_fit_gradients(fnn_fit *fit, void *gradients);
 

@@ -13,8 +13,19 @@ typedef struct {
 /* The buffers of one op: its output, the derivative of its activation, and dZ transposed. */
 typedef struct {
     void *Y, *D, *dZt;
-    ptrdiff_t stride; /* elements between panels of Y */
+    ptrdiff_t stride;      /* elements between panels of Y */
+    ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
 } op_buffers;
+
+/* Rows of weights that are summed together: a constant of the numerical definition. */
+#define FNN_BLOCK 32
+
+/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, that as given, and Nadam's two more. */
+enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
+
+typedef struct {
+    ptrdiff_t step, first_row, rows, padded; /* padded: rows rounded up to whole panels */
+} batch;
 
 struct fnn_fit {
     fnn_network *network;
@@ -28,9 +39,24 @@ struct fnn_fit {
     ptrdiff_t dy_stride, t_stride;
     double *values, *labels, *scale; /* one per row of the batch */
     int64_t *order;
-    double *rates; /* [0, n_steps) bias-corrected, [n_steps, 2 n_steps) as given */
+    double *rates;
+    int64_t first_iteration; /* steps the network had taken when the epoch began */
     unit *units;
     int *unit_start; /* [threads + 1]: the parts of n_threads threads */
+    int special;     /* some op has rules of its own: kernels and biases are units apart */
+    int followed;    /* something is done to weights after their update */
+    int constrained; /* norms of weights are constrained */
+    int penalized;   /* some op has a penalty on its weights */
+    int norms;       /* norms of gradients are clipped */
+    int active;      /* some op has a penalty on its outputs */
+    int coupled;     /* the loss is one of the whole batch: sums over it come before its gradient */
+    double *penalty_sums, *norm_sums; /* over blocks of weights and of gradients */
+    double *activity;                 /* penalties on outputs, one per row of the batch */
+    double *batch_sums;               /* per panel two sums of each row */
+    void *stored;                     /* gradients, where the rule does not follow at once */
+    const void *custom_gradient;      /* with the caller's own loss */
+    double custom_loss;
+    void *custom_outputs;
     void *gradients; /* where set, phase 2 stores gradients there and updates nothing */
     uint64_t seed, epoch;
     int shuffled;
@@ -41,6 +67,16 @@ struct fnn_fit {
     atomic_int stop;
     size_t arena_size;
 };
+
+/* update.c: phase 2 */
+void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads);
+/* penalties on weights: every thread's share of their sums, then the total */
+void fnn_sum_penalties(fnn_fit *fit, int thread, int n_threads);
+double fnn_penalty(const fnn_fit *fit);
+ptrdiff_t fnn_blocks_of(const fnn_kernels *kernels, const fnn_op *op);
+int fnn_has_rules(const fnn_op *op);
+int fnn_has_penalty(const fnn_op *op);
+int fnn_has_norm_constraint(const fnn_op *op);
 
 static inline void *fnn_at(const fnn_fit *fit, void *base, ptrdiff_t elements) {
     return (char *)base + elements * (ptrdiff_t)fit->network->element;

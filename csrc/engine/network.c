@@ -57,12 +57,13 @@ void fnn_network_free(fnn_network *network) {
     fnn_arena_free(network->arena, network->arena_size);
 }
 
-fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const fnn_update *update, int n_slots) {
-    void *slots[3] = {NULL, NULL, NULL}, *arena = NULL;
+fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const fnn_optimizer *optimizer) {
+    void *slots[FNN_SLOTS] = {NULL}, *arena = NULL;
     size_t total = 0;
+    const int n_slots = optimizer->n_slots + (optimizer->use_average != 0) + (optimizer->accumulate > 1);
     if (n_slots) {
         const size_t bytes = fnn_size(network->n_elements, (ptrdiff_t)network->element, 1);
-        const size_t sizes[3] = {bytes, bytes, bytes};
+        const size_t sizes[FNN_SLOTS] = {bytes, bytes, bytes, bytes, bytes};
         arena = fnn_arena_new(slots, sizes, n_slots, &total);
         if (!arena) return FNN_NO_MEMORY;
     }
@@ -72,14 +73,45 @@ fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const
     memcpy(network->slots, slots, sizeof slots);
     network->n_slots = n_slots;
     network->loss = *loss;
-    network->update = *update;
+    network->optimizer = *optimizer;
     network->iterations = 0;
+    for (ptrdiff_t i = 0; i < network->n_elements && optimizer->n_slots && optimizer->initial != 0; i++) {
+        if (network->element == 4)
+            ((float *)slots[0])[i] = (float)optimizer->initial;
+        else
+            ((double *)slots[0])[i] = optimizer->initial;
+    }
     return FNN_OK;
+}
+
+void *fnn_average_slot(const fnn_network *network) {
+    return network->optimizer.use_average ? network->slots[network->optimizer.n_slots] : NULL;
+}
+
+void *fnn_sum_slot(const fnn_network *network) {
+    return network->optimizer.accumulate > 1 ? network->slots[network->n_slots - 1] : NULL;
+}
+
+void fnn_network_use_average(fnn_network *network) {
+    for (int i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (op->kind != FNN_OP_DENSE || !op->trainable) continue;
+        const size_t at = (size_t)op->weights * network->element;
+        const size_t size = (size_t)fnn_weight_elements(network->kernels, op->n_in, op->n_out) * network->element;
+        memcpy((char *)network->weights + at, (char *)fnn_average_slot(network) + at, size);
+    }
+}
+
+ptrdiff_t fnn_target_columns(const fnn_network *network) {
+    return network->loss.kind == FNN_GAUSSIAN_NLL ? network->n_outputs / 2 : network->n_outputs;
 }
 
 int fnn_skipped_activation(const fnn_network *network) {
     if (!network->loss.from_logits || !network->n_ops) return -1;
     const int last = network->n_ops - 1, activation = network->ops[last].activation;
-    const int expected = network->loss.kind == FNN_BCE ? FNN_SIGMOID : FNN_SOFTMAX;
+    const int binary = network->loss.kind == FNN_BCE || network->loss.kind == FNN_BINARY_FOCAL;
+    const int expected = binary ? FNN_SIGMOID : FNN_SOFTMAX;
+    /* a penalty on the outputs needs them activated */
+    if (network->ops[last].activity_l1 != 0 || network->ops[last].activity_l2 != 0) return -1;
     return network->ops[last].kind != FNN_OP_DROPOUT && activation == expected ? last : -1;
 }

@@ -17,6 +17,8 @@ static int needs_derivative(const fnn_op *op, int activation) {
     return activation != FNN_LINEAR && activation != FNN_RELU && activation < FNN_SOFTMAX;
 }
 
+static int is_trained(const fnn_op *op) { return op->kind == FNN_OP_DENSE && op->trainable; }
+
 /* Cuts all weights into units and deals them to threads in order, by the number of multiply-adds. With fit->units NULL
  * it only counts them. */
 static int plan_units(fnn_fit *fit, int n_threads) {
@@ -24,10 +26,12 @@ static int plan_units(fnn_fit *fit, int n_threads) {
     const ptrdiff_t panel = network->kernels->panel;
     double total = 0, done = 0;
     int units = 0, thread = 0;
+    /* whole blocks of sums, or whole tiles */
+    const ptrdiff_t grain = fit->norms ? FNN_BLOCK : 12;
     for (int pass = 0; pass < 2; pass++)
         for (int i = fit->first_dense; i < fit->trained_ops; i++) {
             const fnn_op *op = &network->ops[i];
-            if (op->kind != FNN_OP_DENSE) continue;
+            if (!is_trained(op)) continue;
             const ptrdiff_t rows = op->n_in + (op->use_bias != 0);
             for (ptrdiff_t q = 0; q * panel < op->n_out; q++) {
                 const ptrdiff_t outs = op->n_out - q * panel;
@@ -37,11 +41,12 @@ static int plan_units(fnn_fit *fit, int n_threads) {
                     continue;
                 }
                 for (ptrdiff_t k = 0; k < rows;) {
-                    /* this thread's part ends at (thread + 1) / n_threads of all, rounded to 12 rows */
+                    /* this thread's part ends at (thread + 1) / n_threads of all, rounded to whole grains */
                     const double left = total * (thread + 1) / n_threads - done;
-                    ptrdiff_t count = rows - k;
+                    const int bias_apart = (fit->special || fit->norms) && k < op->n_in;
+                    ptrdiff_t count = (bias_apart ? op->n_in : rows) - k;
                     if (thread + 1 < n_threads && left < (double)count * width) {
-                        const ptrdiff_t cut = (ptrdiff_t)(left / width + 6) / 12 * 12;
+                        const ptrdiff_t cut = ((ptrdiff_t)(left / width) + grain / 2) / grain * grain;
                         if (cut < count) count = cut;
                     }
                     if (count > 0) {
@@ -74,13 +79,29 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.trained_ops = network->n_ops;
     if (plan.skipped >= 0 && network->ops[plan.skipped].kind == FNN_OP_ACTIVATION) plan.trained_ops--;
     plan.first_dense = 0;
-    while (plan.first_dense < plan.trained_ops && network->ops[plan.first_dense].kind != FNN_OP_DENSE) plan.first_dense++;
+    while (plan.first_dense < plan.trained_ops && !is_trained(&network->ops[plan.first_dense])) plan.first_dense++;
+    const fnn_optimizer *optimizer = &network->optimizer;
+    ptrdiff_t blocks = 0;
+    for (int i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (op->kind == FNN_OP_DENSE) blocks += fnn_blocks_of(kernels, op);
+        plan.special |= fnn_has_rules(op);
+        plan.penalized |= fnn_has_penalty(op);
+        plan.constrained |= fnn_has_norm_constraint(op);
+        plan.active |= op->activity_l1 != 0 || op->activity_l2 != 0;
+    }
+    plan.followed = plan.special || optimizer->use_average;
+    plan.coupled = network->loss.kind == FNN_DICE && !network->loss.per_row;
+    plan.norms = optimizer->clip_norm > 0 || optimizer->global_clip_norm > 0;
     const double operations = 3.0 * network->operations * (double)plan.data.batch_size;
     plan.n_threads = fnn_threads_for(operations, plan.panels, data->n_threads);
     plan.check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
     plan.n_units = plan_units(&plan, plan.n_threads);
 
-    enum { FIT, BUFFERS, DY0, DY1, T, VALUES, LABELS, SCALE, ORDER, RATES, UNITS, UNIT_START, OPS };
+    enum {
+        FIT, BUFFERS, DY0, DY1, T, VALUES, LABELS, SCALE, ORDER, RATES, UNITS, UNIT_START, PENALTIES, NORMS, ACTIVITY,
+        BATCH_SUMS, STORED, OPS
+    };
     enum { MAX_PARTS = OPS + 3 * 256 };
     if (network->n_ops > 255) return NULL;
     ptrdiff_t widest = network->n_outputs;
@@ -97,9 +118,15 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     sizes[T] = data->y.data ? fnn_size(plan.panels, plan.t_stride, element) : 0;
     sizes[VALUES] = sizes[SCALE] = sizes[LABELS] = fnn_size(rows, sizeof(double), 1);
     sizes[ORDER] = fnn_size(plan.n, sizeof(int64_t), 1);
-    sizes[RATES] = fnn_size(plan.n_steps, sizeof(double), 2);
+    sizes[RATES] = fnn_size(plan.n_steps, sizeof(double), FNN_CONSTANTS);
     sizes[UNITS] = sizeof(unit) * (size_t)plan.n_units;
     sizes[UNIT_START] = sizeof(int) * (size_t)(plan.n_threads + 1);
+    sizes[PENALTIES] = plan.penalized ? fnn_size(blocks, sizeof(double), 2) : 0;
+    sizes[NORMS] = plan.norms ? fnn_size(blocks, sizeof(double), 1) : 0;
+    sizes[ACTIVITY] = plan.active ? fnn_size(rows, sizeof(double), 1) : 0;
+    sizes[BATCH_SUMS] = plan.coupled ? fnn_size(rows, sizeof(double), 2) : 0;
+    /* accumulated gradients live with the network, in a slot */
+    sizes[STORED] = plan.norms && !fnn_sum_slot(network) ? fnn_size(network->n_elements + panel, element, 1) : 0;
     int n_parts = OPS;
     for (int i = 0; i <= plan.trained_ops; i++) {
         const fnn_op *op = i ? &network->ops[i - 1] : NULL;
@@ -124,11 +151,17 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     fit->scale = parts[SCALE];
     fit->order = parts[ORDER];
     fit->rates = parts[RATES];
+    fit->penalty_sums = parts[PENALTIES];
+    fit->norm_sums = parts[NORMS];
+    fit->activity = parts[ACTIVITY];
+    fit->batch_sums = parts[BATCH_SUMS];
+    fit->stored = fnn_sum_slot(network) ? fnn_sum_slot(network) : plan.norms ? parts[STORED] : NULL;
     fit->units = parts[UNITS];
     fit->unit_start = parts[UNIT_START];
     plan_units(fit, fit->n_threads);
     const double one = 1.0;
     const fnn_matrix ones = {&one, FNN_F64, 0, 0, 0, 1};
+    blocks = 0;
     for (int i = 0; i <= plan.trained_ops; i++) {
         op_buffers *b = &fit->buffers[i];
         const ptrdiff_t features = i ? network->ops[i - 1].n_out : network->n_features;
@@ -136,6 +169,8 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         b->D = sizes[OPS + 3 * i + 1] ? parts[OPS + 3 * i + 1] : NULL;
         b->dZt = parts[OPS + 3 * i + 2];
         b->stride = panel_stride(kernels, features);
+        b->first_block = blocks;
+        if (i && network->ops[i - 1].kind == FNN_OP_DENSE) blocks += fnn_blocks_of(kernels, &network->ops[i - 1]);
         for (ptrdiff_t p = 0; p < plan.panels; p++)
             kernels->gather(fnn_at(fit, b->Y, p * b->stride + features * panel), &ones, NULL, 0, panel);
     }
@@ -158,8 +193,22 @@ static double integer_power(double b, uint64_t t) {
     return power;
 }
 
+/* Nadam's momentum of update t, beta_1 (1 - 0.96^t / 2), and the product of the momenta up to it */
+typedef struct {
+    uint64_t t;
+    double decay, factor, product;
+} momentum_product;
+
+static void advance(momentum_product *p, double beta_1) {
+    p->t++;
+    p->decay *= 0.96;
+    p->factor = beta_1 * (1.0 - 0.5 * p->decay);
+    p->product *= p->factor;
+}
+
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
-    const fnn_update *update = &fit->network->update;
+    const fnn_optimizer *optimizer = &fit->network->optimizer;
+    const fnn_update *update = &optimizer->update;
     fit->seed = seed;
     fit->epoch = epoch;
     fit->shuffled = shuffle;
@@ -167,13 +216,27 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
     fit->loss_sum = 0;
     /* bit 63 keeps the stream of the order apart from all others of the seed */
     if (shuffle) fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
+    fit->first_iteration = fit->network->iterations;
+    momentum_product product = {.t = 0, .decay = 1, .product = 1};
     for (ptrdiff_t s = 0; s < fit->n_steps; s++) {
-        double rate = rates[s];
-        if (update->kind == FNN_ADAM) {
-            const uint64_t t = (uint64_t)(fit->network->iterations + s + 1);
-            rate *= sqrt(1 - integer_power(1 - update->beta_2, t)) / (1 - integer_power(1 - update->beta_1, t));
+        const uint64_t t = (uint64_t)((fit->first_iteration + s) / optimizer->accumulate + 1);
+        const double beta_1 = 1 - update->beta_1, beta_2 = 1 - update->beta_2;
+        double rate = rates[s], rate_2 = 0, correction = 1;
+        if (update->kind == FNN_ADAM || update->kind == FNN_AMSGRAD) {
+            rate *= sqrt(1 - integer_power(beta_2, t)) / (1 - integer_power(beta_1, t));
+        } else if (update->kind == FNN_ADAMAX) {
+            rate /= 1 - integer_power(beta_1, t);
+        } else if (update->kind == FNN_NADAM) {
+            while (product.t < t) advance(&product, beta_1);
+            momentum_product next = product;
+            advance(&next, beta_1);
+            rate_2 = rates[s] * (1 - product.factor) / (1 - product.product);
+            rate *= next.factor / (1 - next.product);
+            correction = 1 / (1 - integer_power(beta_2, t));
         }
-        fit->rates[s] = rate;
-        fit->rates[fit->n_steps + s] = rates[s];
+        fit->rates[FNN_RATE * fit->n_steps + s] = rate;
+        fit->rates[FNN_RAW * fit->n_steps + s] = rates[s];
+        fit->rates[FNN_RATE_2 * fit->n_steps + s] = rate_2;
+        fit->rates[FNN_CORRECTION * fit->n_steps + s] = correction;
     }
 }

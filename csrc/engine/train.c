@@ -2,12 +2,13 @@
  *
  * Design:
  * a) Phase 1: every thread takes its panels of the batch through gather, forward, loss and backward, without waiting.
- *    Phase 2: every thread takes its part of all weights: gradient over the whole batch, update rule at once, no
- *    gradient in memory. Weights are read in phase 1 and written in phase 2 only: two barriers per step at any depth.
+ *    Phase 2 (update.c): every thread takes its part of all weights: gradient over the whole batch, update rule at
+ *    once, no gradient in memory. Weights are read in phase 1 and written in phase 2 only: two barriers per step at any depth.
  * b) All memory of a fit is one arena; after fnn_fit_new nothing can fail.
  * c) Sums of the loss are float64 in row order. A non-finite loss is seen before its update. */
 
 #define _POSIX_C_SOURCE 200809L
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -15,10 +16,6 @@
 #include "fit.h"
 
 /* ---- phase 1 ---- */
-
-typedef struct {
-    ptrdiff_t step, first_row, rows, padded; /* padded: rows rounded up to whole panels */
-} batch;
 
 static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
     const ptrdiff_t first = step * fit->data.batch_size, rest = fit->n - first, panel = fit->network->kernels->panel;
@@ -37,7 +34,7 @@ static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
         if (op->kind == FNN_OP_DENSE) {
             const fnn_dense layer = {out->Y,      out->D,     in->Y,       fnn_at(fit, network->weights, op->weights),
                                      op->n_in,    op->n_out,  in->stride,  out->stride,
-                                     activation,  {op->parameters[0], op->parameters[1]}};
+                                     activation,  {op->parameters[0], op->parameters[1], op->parameters[2]}};
             kernels->dense_forward(&layer, p0, p1, 0, (op->n_out + kernels->panel - 1) / kernels->panel);
         }
         for (ptrdiff_t p = p0; p < p1; p++) {
@@ -54,7 +51,23 @@ static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
             else if (op->kind == FNN_OP_ACTIVATION)
                 memcpy(Y, X, (size_t)elements * network->element);
             if (activation >= FNN_SOFTMAX) kernels->panel_activation(Y, op->n_out, activation);
+            if (op->activity_l1 != 0 || op->activity_l2 != 0)
+                kernels->activity(fit->activity + p * kernels->panel, NULL, Y, op->n_out, op->activity_l1, op->activity_l2, NULL);
         }
+    }
+}
+
+/* sample weights and labels of one panel */
+static void gather_row_data(fnn_fit *fit, const int64_t *order, ptrdiff_t first, ptrdiff_t count, ptrdiff_t p) {
+    const ptrdiff_t panel = fit->network->kernels->panel;
+    double *scale = fit->scale + p * panel, *labels = fit->labels + p * panel;
+    for (ptrdiff_t i = 0; i < panel; i++) labels[i] = 0.0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
+        if (fit->data.sample_weight)
+            scale[i] *= fit->network->element == 4 ? (double)((const float *)fit->data.sample_weight)[row]
+                                                   : ((const double *)fit->data.sample_weight)[row];
+        if (fit->data.labels) labels[i] = (double)fit->data.labels[row];
     }
 }
 
@@ -66,33 +79,65 @@ static void gather_inputs(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
         const ptrdiff_t count = rest < kernels->panel ? rest : kernels->panel;
         kernels->gather(fnn_at(fit, fit->buffers[0].Y, p * fit->buffers[0].stride), &fit->data.X, order, first, count);
         if (fit->data.y.data) kernels->gather(fnn_at(fit, fit->T, p * fit->t_stride), &fit->data.y, order, first, count);
-        const double scale = fit->network->loss.sum ? 1.0 : 1.0 / (double)b->rows;
-        for (ptrdiff_t i = 0; i < kernels->panel; i++) {
-            const ptrdiff_t at_row = p * kernels->panel + i, row = order && i < count ? (ptrdiff_t)order[first + i] : first + i;
-            double weight = i < count ? 1.0 : 0.0;
-            if (i < count && fit->data.sample_weight)
-                weight = fit->network->element == 4 ? (double)((const float *)fit->data.sample_weight)[row]
-                                                    : ((const double *)fit->data.sample_weight)[row];
-            fit->scale[at_row] = weight * scale;
-            if (fit->data.labels) fit->labels[at_row] = i < count ? (double)fit->data.labels[row] : 0.0;
-        }
+        /* the loss of a whole batch is one number: without weights its sum and its mean are the same */
+        const int summed = fit->network->loss.sum && !(fit->coupled && !fit->data.sample_weight);
+        const double scale = summed ? 1.0 : 1.0 / (double)b->rows;
+        if (fit->active) memset(fit->activity + p * kernels->panel, 0, sizeof(double) * (size_t)kernels->panel);
+        double *scales = fit->scale + p * kernels->panel;
+        /* the same as in the step before, save after a ragged batch */
+        if (b->step == 0 || b->rows != fit->data.batch_size || fit->data.sample_weight)
+            for (ptrdiff_t i = 0; i < kernels->panel; i++) scales[i] = i < count ? scale : 0.0;
+        if (fit->data.sample_weight || fit->data.labels) gather_row_data(fit, order, first, count, p);
     }
+}
+
+#define MOST_LANES 64
+
+static void sum_over_batch(fnn_fit *fit, ptrdiff_t p0, ptrdiff_t p1) {
+    const fnn_kernels *kernels = fit->network->kernels;
+    const op_buffers *out = &fit->buffers[fit->trained_ops];
+    for (ptrdiff_t p = p0; p < p1; p++)
+        kernels->dice_sums(fit->batch_sums + 2 * p * kernels->panel, fnn_at(fit, out->Y, p * out->stride),
+                           fnn_at(fit, fit->T, p * fit->t_stride), fit->network->n_outputs);
+}
+
+/* The loss with its sums over the batch, added in row order; returns the factor of its gradient. */
+static double close_batch_sums(const fnn_fit *fit, const batch *b, fnn_loss *loss) {
+    const ptrdiff_t panel = fit->network->kernels->panel;
+    double factor = 0;
+    loss->totals[0] = loss->totals[1] = 0;
+    for (ptrdiff_t i = 0; i < b->rows; i++) {
+        const double *sums = fit->batch_sums + 2 * (i / panel) * panel + i % panel;
+        loss->totals[0] += sums[0];
+        loss->totals[1] += sums[panel];
+        factor += fit->scale[i];
+    }
+    return factor;
 }
 
 static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     const op_buffers *out = &fit->buffers[fit->trained_ops];
+    const fnn_loss *loss = &network->loss;
+    fnn_loss closed;
+    double factor = 0, factors[MOST_LANES];
+    if (fit->coupled) {
+        closed = *loss;
+        factor = close_batch_sums(fit, b, &closed);
+        loss = &closed;
+    }
     for (ptrdiff_t p = p0; p < p1; p++) {
         const ptrdiff_t first = p * kernels->panel, rest = b->rows - first;
         const ptrdiff_t count = rest < kernels->panel ? rest : kernels->panel;
         void *Y = fnn_at(fit, out->Y, p * out->stride);
         const int activated = fit->skipped >= 0 && fit->data.predictions != NULL;
+        for (ptrdiff_t i = 0; fit->coupled && i < kernels->panel; i++) factors[i] = i < count ? factor : 0.0;
         kernels->loss(fit->values + first, fnn_at(fit, fit->dY[0], p * fit->dy_stride), Y, fnn_at(fit, fit->T, p * fit->t_stride),
-                      fit->labels + first, network->n_outputs, fit->scale + first, &network->loss, activated);
-        double finite = 0;
-        for (ptrdiff_t i = 0; i < count; i++) finite += fit->values[first + i] - fit->values[first + i];
-        if (finite != 0) atomic_store_explicit(&fit->nonfinite, 1, memory_order_relaxed);
+                      fit->labels + first, network->n_outputs, fit->coupled ? factors : fit->scale + first, loss, activated);
+        int bad = 0;
+        for (ptrdiff_t i = 0; i < count; i++) bad |= !(fabs(fit->values[first + i]) <= DBL_MAX);
+        if (bad) atomic_store_explicit(&fit->nonfinite, 1, memory_order_relaxed);
         if (fit->data.predictions && !fit->gradients)
             kernels->scatter((void *)fit->data.predictions, network->n_outputs, Y, network->n_outputs,
                              fit->shuffled ? fit->order : NULL, b->first_row + first, count);
@@ -111,6 +156,12 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
             void *g = fnn_at(fit, dY, p * fit->dy_stride);
             const void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * kernels->panel) : NULL;
             const void *Y = fnn_at(fit, out->Y, p * out->stride);
+            if (op->activity_l1 != 0 || op->activity_l2 != 0) {
+                double share[MOST_LANES];
+                for (ptrdiff_t j = 0; j < kernels->panel; j++)
+                    share[j] = p * kernels->panel + j < b->rows ? 1.0 / (double)b->rows : 0.0;
+                kernels->activity(NULL, g, Y, op->n_out, op->activity_l1, op->activity_l2, share);
+            }
             if (op->kind != FNN_OP_DROPOUT && activation >= FNN_SOFTMAX)
                 kernels->panel_activation_gradient(g, Y, op->n_out, activation);
             if (op->kind == FNN_OP_DENSE)
@@ -129,36 +180,7 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
     }
 }
 
-/* ---- phase 2 ---- */
-
-static void update_units(fnn_fit *fit, const batch *b, int thread, int n_threads) {
-    fnn_network *network = fit->network;
-    const fnn_kernels *kernels = network->kernels;
-    fnn_update update = network->update;
-    if (fit->gradients) {
-        update = (fnn_update){.kind = FNN_STORE};
-    } else {
-        update.decay = update.decay * fit->rates[fit->n_steps + b->step];
-        update.rate = fit->rates[b->step];
-    }
-    ptrdiff_t first, last;
-    if (n_threads == fit->n_threads) {
-        first = fit->unit_start[thread];
-        last = fit->unit_start[thread + 1];
-    } else {
-        fnn_share(fit->n_units, thread, n_threads, &first, &last);
-    }
-    for (ptrdiff_t i = first; i < last; i++) {
-        const unit *u = &fit->units[i];
-        const fnn_op *op = &network->ops[u->op];
-        void *slots[3];
-        for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? fnn_at(fit, network->slots[s], op->weights) : NULL;
-        if (fit->gradients) slots[0] = fnn_at(fit, fit->gradients, op->weights);
-        kernels->dense_update(fnn_at(fit, network->weights, op->weights), slots[0], slots[1], slots[2],
-                              fit->buffers[u->op].Y, fit->buffers[u->op + 1].dZt, op->n_in, op->n_out,
-                              fit->buffers[u->op].stride, b->padded, u->q, u->k0, u->k1, &update);
-    }
-}
+/* ---- steps ---- */
 
 static double now(void) {
     struct timespec t;
@@ -168,7 +190,16 @@ static double now(void) {
 
 static void finish_step(fnn_fit *fit, const batch *b) {
     double sum = 0;
-    for (ptrdiff_t i = 0; i < b->rows; i++) sum += fit->values[i] * fit->scale[i];
+    if (fit->custom_gradient)
+        sum = fit->custom_loss;
+    else
+        for (ptrdiff_t i = 0; i < b->rows; i++) sum += fit->values[i] * fit->scale[i];
+    if (fit->active) {
+        double activity = 0;
+        for (ptrdiff_t i = 0; i < b->rows; i++) activity += fit->activity[i];
+        sum += activity / (double)b->rows;
+    }
+    if (fit->penalized) sum += fnn_penalty(fit);
     fit->loss_sum += sum * (double)b->rows;
     fit->step++;
     fit->network->iterations++;
@@ -181,6 +212,11 @@ static void phase_1(fnn_fit *fit, const batch *b, int thread, int n_threads) {
     fnn_share(b->padded / fit->network->kernels->panel, thread, n_threads, &p0, &p1);
     gather_inputs(fit, b, p0, p1);
     forward(fit, b, p0, p1);
+    if (fit->penalized) fnn_sum_penalties(fit, thread, n_threads);
+    if (fit->coupled) {
+        sum_over_batch(fit, p0, p1);
+        fnn_barrier_wait(&fit->barrier);
+    }
     evaluate_loss(fit, b, p0, p1);
     backward(fit, b, p0, p1);
 }
@@ -193,7 +229,7 @@ static void run_steps(void *context, int thread, int n_threads) {
         phase_1(fit, &b, thread, n_threads);
         fnn_barrier_wait(&fit->barrier);
         if (atomic_load_explicit(&fit->nonfinite, memory_order_relaxed)) return;
-        update_units(fit, &b, thread, n_threads);
+        fnn_update_weights(fit, &b, thread, n_threads);
         if (thread == 0) finish_step(fit, &b);
         fnn_barrier_wait(&fit->barrier);
         if (atomic_load_explicit(&fit->stop, memory_order_relaxed)) return;
@@ -212,12 +248,76 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
 }
 
+/* ---- a step around the caller's own loss ---- */
+
+ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first) {
+    const batch b = batch_of(fit, fit->step);
+    *order = fit->shuffled ? fit->order + b.first_row : NULL;
+    *first = b.first_row;
+    return b.rows;
+}
+
+static void outputs_of_batch(void *context, int thread, int n_threads) {
+    fnn_fit *fit = context;
+    const fnn_network *network = fit->network;
+    const fnn_kernels *kernels = network->kernels;
+    const batch b = batch_of(fit, fit->step);
+    const op_buffers *out = &fit->buffers[fit->trained_ops];
+    ptrdiff_t p0, p1;
+    fnn_share(b.padded / kernels->panel, thread, n_threads, &p0, &p1);
+    gather_inputs(fit, &b, p0, p1);
+    forward(fit, &b, p0, p1);
+    if (fit->penalized) fnn_sum_penalties(fit, thread, n_threads);
+    for (ptrdiff_t p = p0; p < p1; p++) {
+        const ptrdiff_t first = p * kernels->panel, rest = b.rows - first, count = rest < kernels->panel ? rest : kernels->panel;
+        const void *Y = fnn_at(fit, out->Y, p * out->stride);
+        kernels->scatter(fit->custom_outputs, network->n_outputs, Y, network->n_outputs, NULL, first, count);
+        if (fit->data.predictions)
+            kernels->scatter((void *)(uintptr_t)fit->data.predictions, network->n_outputs, Y, network->n_outputs,
+                             fit->shuffled ? fit->order : NULL, b.first_row + first, count);
+    }
+}
+
+void fnn_fit_forward(fnn_fit *fit, void *out) {
+    fit->custom_outputs = out;
+    fnn_team_run(outputs_of_batch, fit, fit->n_threads, NULL);
+}
+
+static void step_from_gradient(void *context, int thread, int n_threads) {
+    fnn_fit *fit = context;
+    const fnn_network *network = fit->network;
+    const fnn_kernels *kernels = network->kernels;
+    const batch b = batch_of(fit, fit->step);
+    const ptrdiff_t element = (ptrdiff_t)network->element;
+    const fnn_matrix gradient = {fit->custom_gradient, kernels->dtype, network->n_outputs * element, element, b.rows, network->n_outputs};
+    ptrdiff_t p0, p1;
+    fnn_share(b.padded / kernels->panel, thread, n_threads, &p0, &p1);
+    for (ptrdiff_t p = p0; p < p1; p++) {
+        const ptrdiff_t first = p * kernels->panel, rest = b.rows - first;
+        kernels->gather(fnn_at(fit, fit->dY[0], p * fit->dy_stride), &gradient, NULL, first, rest < kernels->panel ? rest : kernels->panel);
+    }
+    backward(fit, &b, p0, p1);
+    fnn_barrier_wait(&fit->barrier);
+    fnn_update_weights(fit, &b, thread, n_threads);
+    fnn_barrier_wait(&fit->barrier);
+    if (thread == 0) finish_step(fit, &b);
+}
+
+void fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss) {
+    fit->custom_gradient = gradient;
+    fit->custom_loss = loss;
+    fnn_team_run(step_from_gradient, fit, fit->n_threads, &fit->barrier);
+    fit->custom_gradient = NULL;
+}
+
+/* ---- gradients alone ---- */
+
 static void gradients_of_first_batch(void *context, int thread, int n_threads) {
     fnn_fit *fit = context;
     const batch b = batch_of(fit, 0);
     phase_1(fit, &b, thread, n_threads);
     fnn_barrier_wait(&fit->barrier);
-    update_units(fit, &b, thread, n_threads);
+    fnn_update_weights(fit, &b, thread, n_threads);
 }
 
 void fnn_fit_gradients(fnn_fit *fit, void *gradients) {

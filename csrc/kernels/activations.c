@@ -75,6 +75,44 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
         *y = d_max(d_set(-1000.0), x) * s;
         *d = d_fma(bounded, e * q * q, s);
         break;
+    case FNN_RELU6: /* Krizhevsky 2010 */
+        *y = d_max(zero, d_min(d_set(6.0), x));
+        *d = d_select((x > zero) & (x < d_set(6.0)), one, zero);
+        break;
+    case FNN_RELU_GENERAL: { /* parameters: slope below the threshold, maximum, threshold */
+        const dvec slope = d_set(parameters[0]), highest = d_set(parameters[1]), threshold = d_set(parameters[2]);
+        *y = d_select(x > threshold, d_max(zero, d_min(highest, x)), slope * (x - threshold));
+        *d = d_select(x > threshold, d_select((x > zero) & (x < highest), one, zero), slope);
+        break;
+    }
+    case FNN_MISH: { /* x tanh(softplus(x)), Misra 2020; in e = exp(-|x|), n = exp(x) (exp(x) + 2):
+                      * tanh = n / (n + 2), derivative tanh + x 4 exp(x) (1 + exp(x)) / (n + 2)^2 */
+        bounded = d_max(d_set(-1000.0), d_min(d_set(1000.0), x));
+        e = d_exp(-d_abs(bounded));
+        const dvec square = e * e, twice = e + e;
+        s = d_select(x < zero, square + twice, twice + one);
+        u = d_select(x < zero, square + twice + d_set(2.0), d_fma(square, d_set(2.0), twice + one));
+        q = one / u;
+        positive = s * q;
+        *y = d_max(d_set(-1000.0), x) * positive;
+        *d = d_fma(bounded * d_select(x < zero, e, square), d_set(4.0) * (one + e) * q * q, positive);
+        break;
+    }
+    case FNN_SOFTSIGN:
+        bounded = d_max(d_set(-1e300), d_min(d_set(1e300), x));
+        q = one / (d_abs(bounded) + one);
+        *y = bounded * q;
+        *d = q * q;
+        break;
+    case FNN_HARD_SIGMOID: /* relu6(x + 3) / 6 */
+        *y = d_max(zero, d_min(d_set(6.0), x + d_set(3.0))) * d_set(1.0 / 6.0);
+        *d = d_select(a < d_set(3.0), d_set(1.0 / 6.0), zero);
+        break;
+    case FNN_HARD_SILU: /* x hard_sigmoid(x), Howard et al. 2019 */
+        q = d_max(zero, d_min(d_set(6.0), x + d_set(3.0))) * d_set(1.0 / 6.0);
+        *y = d_max(d_set(-3.0), x) * q;
+        *d = d_fma(d_select(a < d_set(3.0), x, zero), d_set(1.0 / 6.0), q);
+        break;
     default: /* FNN_EXPONENTIAL */
         *y = d_exp(x);
         *d = *y;
@@ -126,6 +164,12 @@ static void activate(void *Y, void *D, const void *X, ptrdiff_t n, int activatio
         CASE(FNN_GELU_TANH)
         CASE(FNN_SILU)
         CASE(FNN_EXPONENTIAL)
+        CASE(FNN_RELU6)
+        CASE(FNN_RELU_GENERAL)
+        CASE(FNN_MISH)
+        CASE(FNN_SOFTSIGN)
+        CASE(FNN_HARD_SIGMOID)
+        CASE(FNN_HARD_SILU)
 #undef CASE
     default:
         break;

@@ -136,6 +136,26 @@ static inline dvec d_log(dvec x) {
     return d_fma(n, d_set(0x1.62e42fee00000p-1), d_fma(n, d_set(0x1.a39ef35793c76p-33), l)) + (x - x);
 }
 
+static inline dvec d_sqrt(dvec a) {
+    for (int i = 0; i < DLANES; i++) a[i] = __builtin_sqrt(a[i]);
+    return a;
+}
+
+/* log(x) for x >= 0: also of 0 and of numbers too small to be normal, which count as the smallest normal one; NaN below 0 */
+static inline dvec d_log_nonnegative(dvec x) {
+    const dvec l = d_log(d_max(d_set(0x1p-1022), x));
+    return d_select(x < d_set(0.0), d_set(__builtin_nan("")), l);
+}
+
+/* x^p of 0 <= x <= 1; 0 where x is too small to be normal, save for p = 0. p is the same for all elements. */
+static inline dvec d_power(dvec x, double p) {
+    if (p == 0.0) return d_set(1.0);
+    if (p == 1.0) return x;
+    if (p == 2.0) return x * x;
+    const dvec y = d_exp(d_set(p) * d_log(d_max(d_set(0x1p-1022), x)));
+    return d_select(x < d_set(0x1p-1022), d_set(0.0), y);
+}
+
 /* exp(-x^2 / 2) and the standard normal distribution function of x, |x| <= 60 */
 static inline void d_normal(dvec x, dvec *density, dvec *distribution) {
     dvec h = x * x;

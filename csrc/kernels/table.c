@@ -7,6 +7,8 @@
 /* order matters: each file uses static functions of those above it */
 #include "functions.h"
 #include "activations.c"
+#include "elementwise_losses.c"
+#include "row_losses.c"
 #include "losses.c"
 #include "update.c"
 #include "gemm.c"
@@ -49,7 +51,12 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .panel_activation = panel_activation,
     .panel_activation_gradient = panel_activation_gradient,
     .loss = panel_loss,
+    .dice_sums = dice_sums,
+    .activity = activity,
     .update = update,
+    .column_sums = column_sums,
+    .scale_columns = scale_columns,
+    .average = average,
     .multiply = multiply,
     .dropout = dropout,
     .gather = gather,

@@ -6,18 +6,44 @@ static inline vec flush_subnormal(vec a) {
     return (vec)((ivec)a & ~(v_abs(a) < smallest));
 }
 
+/* -1, 0 or 1; 0 for NaN */
+static inline vec v_sign(vec a) {
+    const vec one = v_set((real)1), zero = v_set((real)0);
+    return v_select(a > zero, one, v_select(a < zero, -one, zero));
+}
+
+/* g = clip((g + l1 sign(w) + 2 l2 w) scale), NaN kept */
+static void prepare_gradient(real *G, const real *W, ptrdiff_t n, const fnn_update *u) {
+    const vec l1 = v_set((real)u->l1), l2 = v_set((real)(2.0 * u->l2)), scale = v_set((real)u->scale);
+    const vec clip = v_set((real)u->clip);
+    const int penalty = u->l1 != 0 || u->l2 != 0, bounded = u->clip > 0;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        vec g = v_load(G + i);
+        if (penalty) {
+            const vec w = v_load(W + i);
+            g = v_fma(l2, w, g) + l1 * v_sign(w);
+        }
+        g = g * scale;
+        if (bounded) g = v_select(g > clip, clip, v_select(g < -clip, -clip, g));
+        v_store(G + i, g);
+    }
+}
+
 typedef struct {
     vec w, s1, s2, s3;
 } update_state;
 
 static inline __attribute__((always_inline)) void update_vector(int kind, const fnn_update *u, vec g, update_state *s) {
     const vec rate = v_set((real)u->rate), beta_1 = v_set((real)u->beta_1), beta_2 = v_set((real)u->beta_2);
-    const vec epsilon = v_set((real)u->epsilon);
+    const vec epsilon = v_set((real)u->epsilon), one = v_set((real)1);
     /* decoupled weight decay: Loshchilov and Hutter 2019 */
     if (u->decay != 0) s->w = v_fma(s->w, v_set((real)-u->decay), s->w);
     switch (kind) {
     case FNN_STORE:
         s->s1 = g;
+        break;
+    case FNN_ACCUMULATE:
+        s->s1 = s->s1 + g;
         break;
     case FNN_SGD:
         s->w = v_fma(-rate, g, s->w);
@@ -35,8 +61,41 @@ static inline __attribute__((always_inline)) void update_vector(int kind, const 
         s->s2 = flush_subnormal(v_fma(beta_2, v_fma(g, g, -s->s2), s->s2));
         s->w = s->w - rate * s->s1 / (v_sqrt(s->s2) + epsilon);
         break;
+    case FNN_AMSGRAD: /* Reddi et al. 2018: the largest second moment so far */
+        s->s1 = flush_subnormal(v_fma(beta_1, g - s->s1, s->s1));
+        s->s2 = flush_subnormal(v_fma(beta_2, v_fma(g, g, -s->s2), s->s2));
+        s->s3 = v_max(s->s3, s->s2);
+        s->w = s->w - rate * s->s1 / (v_sqrt(s->s3) + epsilon);
+        break;
+    case FNN_NADAM: /* Dozat 2016 */
+        s->s1 = flush_subnormal(v_fma(beta_1, g - s->s1, s->s1));
+        s->s2 = flush_subnormal(v_fma(beta_2, v_fma(g, g, -s->s2), s->s2));
+        s->w = s->w - v_fma(v_set((real)u->rate_2), g, rate * s->s1) /
+                          (v_sqrt(s->s2 * v_set((real)u->correction)) + epsilon);
+        break;
+    case FNN_ADAMAX: /* Kingma and Ba 2015, section 7.1 */
+        s->s1 = flush_subnormal(v_fma(beta_1, g - s->s1, s->s1));
+        s->s2 = flush_subnormal(v_max(beta_2 * s->s2, v_abs(g)));
+        s->w = s->w - rate * s->s1 / (s->s2 + epsilon);
+        break;
+    case FNN_ADAGRAD: /* Duchi et al. 2011 */
+        s->s1 = flush_subnormal(v_fma(g, g, s->s1));
+        s->w = s->w - rate * g / v_sqrt(s->s1 + epsilon);
+        break;
+    case FNN_ADADELTA: { /* Zeiler 2012. s1 mean square of the gradient, s2 of the change */
+        const vec rest = one - beta_2;
+        s->s1 = flush_subnormal(v_fma(rest, g * g, beta_2 * s->s1));
+        const vec change = v_sqrt(s->s2 + epsilon) * g / v_sqrt(s->s1 + epsilon);
+        s->s2 = flush_subnormal(v_fma(rest, change * change, beta_2 * s->s2));
+        s->w = v_fma(-rate, change, s->w);
+        break;
+    }
+    case FNN_LION: /* Chen et al. 2023 */
+        s->w = v_fma(-rate, v_sign(v_fma(beta_1, s->s1, (one - beta_1) * g)), s->w);
+        s->s1 = flush_subnormal(v_fma(beta_2, s->s1, (one - beta_2) * g));
+        break;
     default: { /* RMSprop: Tieleman and Hinton 2012. s1 mean square, s2 momentum, s3 mean */
-        const vec rest = v_set((real)1) - beta_2;
+        const vec rest = one - beta_2;
         s->s1 = flush_subnormal(v_fma(rest, g * g, beta_2 * s->s1));
         vec denominator = s->s1 + epsilon;
         if (kind == FNN_RMSPROP_CENTERED) {
@@ -60,7 +119,7 @@ static inline __attribute__((always_inline)) void update_loop(int kind, int slot
         if (slots > 1) s.s2 = v_load(S2 + i);
         if (slots > 2) s.s3 = v_load(S3 + i);
         update_vector(kind, &u, v_load(G + i), &s);
-        if (kind != FNN_STORE) v_store(W + i, s.w);
+        if (kind != FNN_STORE && kind != FNN_ACCUMULATE) v_store(W + i, s.w);
         if (slots > 0) v_store(S1 + i, s.s1);
         if (slots > 1) v_store(S2 + i, s.s2);
         if (slots > 2) v_store(S3 + i, s.s3);
@@ -68,21 +127,60 @@ static inline __attribute__((always_inline)) void update_loop(int kind, int slot
 }
 
 /* n is a multiple of LANES: weight panels are whole vectors. */
-static void update(void *W, void *S1, void *S2, void *S3, const void *G, ptrdiff_t n, const fnn_update *u) {
+static void update(void *W, void *S1, void *S2, void *S3, void *G, ptrdiff_t n, const fnn_update *u) {
+    if (u->prepare) prepare_gradient(G, W, n, u);
     switch (u->kind) {
 #define CASE(kind, slots)                                  \
     case kind:                                             \
         update_loop(kind, slots, W, S1, S2, S3, G, n, u); \
         break;
         CASE(FNN_STORE, 1)
+        CASE(FNN_ACCUMULATE, 1)
         CASE(FNN_SGD, 0)
         CASE(FNN_SGD_MOMENTUM, 1)
         CASE(FNN_SGD_NESTEROV, 1)
         CASE(FNN_ADAM, 2)
+        CASE(FNN_AMSGRAD, 3)
+        CASE(FNN_NADAM, 2)
+        CASE(FNN_ADAMAX, 2)
+        CASE(FNN_ADAGRAD, 1)
+        CASE(FNN_ADADELTA, 2)
+        CASE(FNN_LION, 1)
         CASE(FNN_RMSPROP, 2)
         CASE(FNN_RMSPROP_CENTERED, 3)
 #undef CASE
     default:
         break;
     }
+}
+
+/* Each column is one chain over the rows: the same bits for every width of a weight panel. */
+static void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
+    for (int j = 0; j < 2 * PANEL; j++) sums[j] = 0.0;
+    for (ptrdiff_t j = 0; j < width; j += DLANES) {
+        const real *w = (const real *)W + j;
+        dvec magnitudes = d_set(0.0), squares = magnitudes;
+        for (ptrdiff_t k = 0; k < rows; k++) {
+            const dvec x = d_load(w + k * width);
+            magnitudes += d_abs(x);
+            squares = d_fma(x, x, squares);
+        }
+        d_store_double(sums + j, magnitudes);
+        d_store_double(sums + PANEL + j, squares);
+    }
+}
+
+static void scale_columns(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors) {
+    for (ptrdiff_t k = 0; k < rows; k++)
+        for (ptrdiff_t j = 0; j < width; j += DLANES) {
+            real *w = (real *)W + k * width + j;
+            d_store(w, d_load(w) * d_load_double(factors + j));
+        }
+}
+
+static void average(void *A_, const void *W_, ptrdiff_t n, double momentum) {
+    real *A = A_;
+    const real *W = W_;
+    const vec kept = v_set((real)momentum), rest = v_set((real)(1.0 - momentum));
+    for (ptrdiff_t i = 0; i < n; i += LANES) v_store(A + i, flush_subnormal(v_fma(kept, v_load(A + i), rest * v_load(W + i))));
 }

@@ -9,23 +9,24 @@ import numpy as np
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport strcmp
+from libc.string cimport memcpy, strcmp
 
 cnp.import_array()
 
 
 cdef extern from "fnn.h" nogil:
     enum: FNN_LINEAR, FNN_LEAKY_RELU, FNN_ELU, FNN_SOFTMAX, FNN_ACTIVATIONS
-    enum: FNN_SPARSE_CCE, FNN_CCE, FNN_BCE
-    enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_RMSPROP, FNN_RMSPROP_CENTERED
+    enum: FNN_SPARSE_CCE, FNN_CCE, FNN_BCE, FNN_GAUSSIAN_NLL, FNN_DICE, FNN_CUSTOM
+    enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_AMSGRAD, FNN_NADAM, FNN_ADAMAX, FNN_ADAGRAD
+    enum: FNN_ADADELTA, FNN_LION, FNN_RMSPROP, FNN_RMSPROP_CENTERED
     enum: FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64
     ctypedef struct fnn_loss:
         int kind, from_logits
-        double label_smoothing, delta
-        int sum
+        double label_smoothing, delta, alpha, gamma
+        int balanced, full, per_row, sum
     ctypedef struct fnn_update:
         int kind
-        double rate, decay, beta_1, beta_2, epsilon
+        double rate, decay, beta_1, beta_2, epsilon, scale, clip
     ctypedef struct fnn_matrix:
         const void *data
         int dtype
@@ -54,25 +55,41 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_team_run(fnn_phase, void *, int, void *)
     void fnn_team_release()
     int fnn_openmp_version()
+    ctypedef struct fnn_rules:
+        double l1, l2
+        int no_decay, constraint, axis
+        double bound
     ctypedef struct fnn_op:
-        int kind, activation, use_bias
-        double parameters[2]
+        int kind, activation, use_bias, trainable
+        double parameters[3]
         double rate
         Py_ssize_t n_in, n_out, weights
+        fnn_rules rules[2]
+        double activity_l1, activity_l2
+    ctypedef struct fnn_optimizer:
+        fnn_update update
+        int n_slots
+        double initial, clip_norm, global_clip_norm
+        int use_average
+        double average_momentum
+        int64_t overwrite_every, accumulate
     ctypedef struct fnn_network:
         const fnn_kernels *kernels
         int n_ops
         fnn_op *ops
         Py_ssize_t n_features, n_outputs, n_elements
         void *weights
-        void *slots[3]
+        void *slots[5]
         int n_slots
         fnn_loss loss
-        fnn_update update
+        fnn_optimizer optimizer
         int64_t iterations
     fnn_network *fnn_network_new(const fnn_kernels *, Py_ssize_t, const fnn_op *, int)
     void fnn_network_free(fnn_network *)
-    fnn_status fnn_network_compile(fnn_network *, const fnn_loss *, const fnn_update *, int)
+    fnn_status fnn_network_compile(fnn_network *, const fnn_loss *, const fnn_optimizer *)
+    void fnn_network_use_average(fnn_network *)
+    double fnn_network_penalty(const fnn_network *)
+    Py_ssize_t fnn_target_columns(const fnn_network *)
     fnn_status fnn_predict(const fnn_network *, const fnn_matrix *, void *, int, int, Py_ssize_t *)
     int fnn_skipped_activation(const fnn_network *)
     ctypedef struct fnn_fit
@@ -91,6 +108,9 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
     void fnn_fit_gradients(fnn_fit *, void *)
+    void fnn_fit_forward(fnn_fit *, void *)
+    void fnn_fit_backward(fnn_fit *, const void *, double)
+    Py_ssize_t fnn_fit_batch(const fnn_fit *, const int64_t **, Py_ssize_t *)
     fnn_status fnn_dense_forward(const fnn_kernels *, void *, const void *, const void *, const void *, Py_ssize_t, Py_ssize_t,
                                  Py_ssize_t, int, const double *, int)
     fnn_status fnn_dense_backward(const fnn_kernels *, void *, void *, void *, const void *, const void *, const void *,
@@ -104,14 +124,20 @@ cdef extern from "engine/engine.h" nogil:
 # In the order of fnn_activation and fnn_loss_kind.
 ACTIVATIONS = (
     "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "elu", "selu", "gelu", "gelu_tanh", "silu", "exponential",
-    "softmax", "log_softmax",
+    "relu6", "general_relu", "mish", "softsign", "hard_sigmoid", "hard_silu", "softmax", "log_softmax",
 )
 LOSSES = (
-    "mean_squared_error", "mean_absolute_error", "huber", "binary_crossentropy", "categorical_crossentropy",
-    "sparse_categorical_crossentropy",
+    "mean_squared_error", "mean_absolute_error", "huber", "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error", "log_cosh", "poisson", "hinge", "squared_hinge", "quantile", "binary_crossentropy",
+    "binary_focal_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
+    "categorical_focal_crossentropy", "kl_divergence", "categorical_hinge", "cosine_similarity", "gaussian_nll", "dice",
+    "custom",
 )
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
-cdef dict DEFAULT_PARAMETERS = {"leaky_relu": (0.2,), "elu": (1.0,)}
+OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "lion", "rmsprop")
+# In the order of fnn_constraint_kind, without none, and of fnn_norm_axis.
+CONSTRAINTS = ("max_norm", "unit_norm", "non_neg")
+cdef tuple AXES = (0, 1, None)
+cdef dict DEFAULT_PARAMETERS = {"leaky_relu": (0.2,), "elu": (1.0,), "general_relu": (0.0, np.inf, 0.0)}
 
 
 cdef int index_of(str what, tuple names, object name) except -1:
@@ -327,6 +353,11 @@ cdef class Network:
             if kind == "dense":
                 native[i].n_out = options["n_out"]
                 native[i].use_bias = options.get("use_bias", True)
+                native[i].trainable = options.get("trainable", True)
+                native[i].activity_l1, native[i].activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)
+                for part, parameter in enumerate(("kernel", "bias")):
+                    read_rules(&native[i].rules[part], options.get(f"{parameter}_regularizer"),
+                               options.get(f"{parameter}_constraint"))
                 if native[i].n_out < 1:
                     raise ValueError(f"n_out must be at least 1, got {options['n_out']}")
         self.kinds = tuple(kind for kind, _ in ops)
@@ -393,10 +424,19 @@ cdef class Network:
 
     def compile(self, str loss, dict loss_options, str optimizer, dict optimizer_options):
         cdef fnn_loss l = loss_of(loss, loss_options)
+        cdef fnn_optimizer rule
         cdef fnn_update u
         cdef int slots
         o = optimizer_options
         index_of("optimizer", OPTIMIZERS, optimizer)
+        if l.kind == FNN_GAUSSIAN_NLL and self.network.n_outputs % 2:
+            raise ValueError(
+                "gaussian_nll needs two outputs per target, its mean and the logarithm of its variance; "
+                f"the network has {self.network.n_outputs}"
+            )
+        rule.initial = 0.0
+        u.scale = 1.0
+        u.clip = o.get("clipvalue") or 0.0
         u.rate = 1.0
         u.decay = o.get("weight_decay") or 0.0
         u.epsilon = o.get("epsilon", 1e-7)
@@ -410,14 +450,65 @@ cdef class Network:
             u.beta_2 = o.get("rho", 0.9)
             u.kind = FNN_RMSPROP_CENTERED if o.get("centered", False) else FNN_RMSPROP
             slots = 3 if u.kind == FNN_RMSPROP_CENTERED else 2
+        elif optimizer == "adagrad":
+            rule.initial = o.get("initial_accumulator_value", 0.1)
+            u.kind = FNN_ADAGRAD
+            slots = 1
+        elif optimizer == "adadelta":
+            u.beta_2 = o.get("rho", 0.95)
+            u.kind = FNN_ADADELTA
+            slots = 2
+        elif optimizer == "lion":
+            u.beta_1 = o.get("beta_1", 0.9)
+            u.beta_2 = o.get("beta_2", 0.99)
+            u.kind = FNN_LION
+            slots = 1
         else:
             u.beta_1 = 1.0 - <double>o.get("beta_1", 0.9)
             u.beta_2 = 1.0 - <double>o.get("beta_2", 0.999)
-            u.kind = FNN_ADAM
+            u.kind = FNN_NADAM if optimizer == "nadam" else FNN_ADAM
             slots = 2
+            if optimizer == "adamax":
+                u.beta_2 = o.get("beta_2", 0.999)
+                u.kind = FNN_ADAMAX
+            elif optimizer != "nadam" and o.get("amsgrad", False):
+                u.kind = FNN_AMSGRAD
+                slots = 3
+        rule.update = u
+        rule.n_slots = slots
+        rule.clip_norm = o.get("clipnorm") or 0.0
+        rule.global_clip_norm = o.get("global_clipnorm") or 0.0
+        rule.use_average = bool(o.get("use_ema", False))
+        rule.average_momentum = o.get("ema_momentum", 0.99)
+        rule.overwrite_every = o.get("ema_overwrite_frequency") or 0
+        rule.accumulate = o.get("gradient_accumulation_steps") or 1
+        excluded = o.get("no_weight_decay") or ()
+        for op, name in excluded:
+            self.panels(op, name, 0)
         if self.users != 0:
             raise RuntimeError("the network is in use by another thread")
-        raise_for(fnn_network_compile(self.network, &l, &u, slots))
+        raise_for(fnn_network_compile(self.network, &l, &rule))
+        for op in range(self.network.n_ops):
+            for part, name in enumerate(("kernel", "bias")):
+                self.network.ops[op].rules[part].no_decay = (op, name) in excluded
+
+    def set_trainable(self, int op, bint trainable):
+        self.panels(op, "kernel", 0)
+        if self.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        self.network.ops[op].trainable = trainable
+
+    @property
+    def penalty(self):
+        return fnn_network_penalty(self.network)
+
+    def use_average(self):
+        if not self.network.optimizer.use_average:
+            raise RuntimeError("the update rule keeps no moving average of the weights")
+        if self.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        if self.network.iterations:
+            fnn_network_use_average(self.network)
 
     def predict(self, X, out=None, int n_threads=0, bint logits=False):
         cdef fnn_matrix m
@@ -463,12 +554,27 @@ cdef class Network:
 cdef int SIGMOID = ACTIVATIONS.index("sigmoid")
 
 
+cdef int read_rules(fnn_rules *rules, object regularizer, object constraint) except -1:
+    rules.l1, rules.l2 = regularizer or (0.0, 0.0)
+    if constraint is not None:
+        name, bound, axis = constraint
+        rules.constraint = 1 + index_of("constraint", CONSTRAINTS, name)
+        rules.bound = bound
+        rules.axis = index_of("axis", AXES, axis)
+    return 0
+
+
 cdef fnn_loss loss_of(object name, dict options) except *:
     cdef fnn_loss loss
     loss.kind = index_of("loss", LOSSES, name)
     loss.from_logits = bool(options.get("from_logits", False))
     loss.label_smoothing = options.get("label_smoothing", 0.0)
-    loss.delta = options.get("delta", 1.0)
+    loss.delta = options.get("q", 0.5) if name == "quantile" else options.get("delta", 1.0)
+    loss.alpha = options.get("alpha", 0.25)
+    loss.gamma = options.get("gamma", 2.0)
+    loss.balanced = bool(options.get("apply_class_balancing", False))
+    loss.full = bool(options.get("full", False))
+    loss.per_row = bool(options.get("per_row", False))
     loss.sum = bool(options.get("sum", False))
     return loss
 
@@ -484,6 +590,7 @@ cdef class Fit:
     cdef fnn_fit *fit
     cdef Network network
     cdef object arrays
+    cdef Py_ssize_t forwarded  # 1 + the step whose forward pass was made
 
     def __cinit__(self, Network network, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
                   predictions=None):
@@ -497,12 +604,15 @@ cdef class Fit:
         shape = (data.X.rows, native.n_outputs)
         data.labels = NULL
         data.y.data = NULL
-        if native.loss.kind == FNN_SPARSE_CCE:
+        if native.loss.kind == FNN_CUSTOM:
+            y = None
+        elif native.loss.kind == FNN_SPARSE_CCE:
             y = contiguous("y", y, np.int64, (data.X.rows,))
             data.labels = labels_of(y, data.X.rows, native.n_outputs)
         else:
-            y = contiguous("y", y, network.dtype, shape)
-            matrix_of(y, &data.y, native.n_outputs)
+            columns = fnn_target_columns(native)
+            y = contiguous("y", y, network.dtype, (data.X.rows, columns))
+            matrix_of(y, &data.y, columns)
         data.sample_weight = data.predictions = NULL
         if sample_weight is not None:
             sample_weight = contiguous("sample_weight", sample_weight, network.dtype, (data.X.rows,))
@@ -547,6 +657,47 @@ cdef class Fit:
         self.network.users = 0
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
 
+    def batch_rows(self):
+        cdef const int64_t *order
+        cdef Py_ssize_t first
+        cdef Py_ssize_t count = fnn_fit_batch(self.fit, &order, &first)
+        if order == NULL:
+            return np.arange(first, first + count)
+        result = np.empty(count, np.int64)
+        memcpy(cnp.PyArray_DATA(result), order, count * sizeof(int64_t))
+        return result
+
+    def forward(self):
+        if self.step >= self.n_steps:
+            raise RuntimeError("the epoch is over: call begin_epoch")
+        if self.network.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        cdef const int64_t *order
+        cdef Py_ssize_t first
+        shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
+        cdef cnp.ndarray out = np.empty(shape, self.network.dtype)
+        cdef void *data = cnp.PyArray_DATA(out)
+        with nogil:
+            fnn_fit_forward(self.fit, data)
+        self.forwarded = self.step + 1
+        return out
+
+    def backward(self, gradient, double loss):
+        if self.forwarded != self.step + 1:
+            raise RuntimeError("backward needs the forward pass of the same step before it")
+        if self.network.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        cdef const int64_t *order
+        cdef Py_ssize_t first
+        shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
+        cdef cnp.ndarray g = contiguous("gradient", gradient, self.network.dtype, shape)
+        cdef const void *data = cnp.PyArray_DATA(g)
+        self.network.users = -1
+        with nogil:
+            fnn_fit_backward(self.fit, data, loss)
+        self.network.users = 0
+        self.forwarded = 0
+
     def gradients(self):
         cdef fnn_network *native = self.network.network
         cdef cnp.ndarray space = np.zeros(native.n_elements, self.network.dtype)
@@ -556,7 +707,7 @@ cdef class Fit:
             fnn_fit_gradients(self.fit, data)
         result = []
         for op in range(native.n_ops):
-            if native.ops[op].kind != FNN_OP_DENSE:
+            if native.ops[op].kind != FNN_OP_DENSE or not native.ops[op].trainable:
                 continue
             panels = <char *>data + native.ops[op].weights * <Py_ssize_t>self.network.dtype.itemsize
             result.append((op, "kernel", self.network.unpack(panels, op, "kernel")))
@@ -581,7 +732,7 @@ cdef const fnn_kernels *kernels_for(object dtype) except NULL:
 
 
 cdef void read_parameters(object parameters, str name, double *out) except *:
-    out[0] = out[1] = 0.0
+    out[0] = out[1] = out[2] = 0.0
     for i, value in enumerate(parameters or DEFAULT_PARAMETERS.get(name, ())):
         out[i] = value
 
@@ -595,7 +746,7 @@ cdef tuple as_real(str name, object x):
 
 
 def activation(name, x, out=None, parameters=()):
-    cdef double p[2]
+    cdef double p[3]
     cdef int kind = index_of("activation", ACTIVATIONS, name)
     read_parameters(parameters, name, p)
     x, dtype = as_real("x", x)
@@ -619,7 +770,7 @@ def activation(name, x, out=None, parameters=()):
 
 
 def activation_gradient(name, x, grad_out, parameters=()):
-    cdef double p[2]
+    cdef double p[3]
     cdef int kind = index_of("activation", ACTIVATIONS, name)
     read_parameters(parameters, name, p)
     x, dtype = as_real("x", x)
@@ -650,9 +801,24 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
     if loss.kind == FNN_SPARSE_CCE:
         y_true = contiguous("y_true", np.reshape(y_true, -1), np.int64, (n,))
         labels = labels_of(y_true, n, n_out)
+    elif loss.kind == FNN_GAUSSIAN_NLL:
+        if n_out % 2:
+            raise ValueError(f"y_pred must have two columns per target, means and logarithms of variances, got {n_out}")
+        padded = np.zeros((n, n_out), dtype)
+        padded[:, : n_out // 2] = contiguous("y_true", y_true, dtype, (n, n_out // 2))
+        y_true = padded
+        truth = cnp.PyArray_DATA(<cnp.ndarray>y_true)
+    elif loss.kind == FNN_CUSTOM:
+        raise ValueError("a loss of the caller's own is computed by the caller")
     else:
         y_true = contiguous("y_true", y_true, dtype, (n, n_out))
         truth = cnp.PyArray_DATA(<cnp.ndarray>y_true)
+    if loss.kind == FNN_DICE and not loss.per_row:
+        # one row that is the whole batch; its weight is what the rows' weights sum to
+        if sample_weight is not None:
+            weight = np.sum(contiguous("sample_weight", sample_weight, dtype, (n,)), dtype=np.float64)
+            sample_weight = np.array([weight if loss.sum else weight / n])
+        n, n_out, loss.per_row = 1, n * n_out, 1
     if sample_weight is not None:
         sample_weight = contiguous("sample_weight", sample_weight, dtype, (n,))
         weights = cnp.PyArray_DATA(<cnp.ndarray>sample_weight)
@@ -677,7 +843,7 @@ cdef tuple dense_arrays(object x, object kernel, object bias):
 
 
 def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
-    cdef double p[2]
+    cdef double p[3]
     cdef int kind = index_of("activation", ACTIVATIONS, activation)
     cdef fnn_status status
     read_parameters((), activation, p)
@@ -702,7 +868,7 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
 
 
 def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0):
-    cdef double p[2]
+    cdef double p[3]
     cdef int kind = index_of("activation", ACTIVATIONS, activation)
     cdef fnn_status status
     read_parameters((), activation, p)
