@@ -26,27 +26,41 @@ except ModuleNotFoundError as error:
     ) from error
 
 from fastnn import activations, callbacks, initializers, layers, losses, models, ops, optimizers, utils
-from fastnn.errors import DivergenceError
+from fastnn.errors import DivergenceError, ModelFormatError
 from fastnn.layers import Input
+from fastnn.saving import load_model
 from fastnn.sequential import Sequential
 from fastnn.threads import default_num_threads as _default_num_threads
 from fastnn.threads import get_num_threads, set_num_threads, show_config, threads
 
 if TYPE_CHECKING:
-    from fastnn import datasets, metrics, reference
+    from fastnn import datasets, metrics, model_selection, plotting, reference
+    from fastnn.diagnosis import TrainingDoctor, diagnose
+    from fastnn.landscape import WeightRecorder, loss_landscape
 
-_LAZY = ("datasets", "metrics", "plotting", "reference")
+_LAZY = ("datasets", "metrics", "model_selection", "plotting", "reference")
+_LAZY_MEMBERS = {
+    "TrainingDoctor": "diagnosis",
+    "WeightRecorder": "landscape",
+    "diagnose": "diagnosis",
+    "loss_landscape": "landscape",
+}
 
 __all__ = [
     "DivergenceError",
     "Input",
+    "ModelFormatError",
     "Sequential",
+    "TrainingDoctor",
+    "WeightRecorder",
     "activations",
     "callbacks",
     "datasets",
+    "diagnose",
     "get_num_threads",
     "initializers",
     "layers",
+    "load_model",
     "losses",
     "metrics",
     "models",
@@ -66,6 +80,8 @@ set_num_threads(_default_num_threads())
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"fastnn.{name}")
+    if name in _LAZY_MEMBERS:
+        return getattr(importlib.import_module(f"fastnn.{_LAZY_MEMBERS[name]}"), name)
     if name == "__version__":
         from importlib import metadata
 
@@ -74,4 +90,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "__version__"})
+    return sorted({*globals(), *_LAZY, *_LAZY_MEMBERS, "__version__"})

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.registry import unknown_name
+from fastnn.saving.description import serialize
 
 Array = NDArray[Any]
 MetricFunction = Callable[[Array, Array, Array | None], float]
@@ -181,17 +182,23 @@ class CompiledMetric:
     compute : function of (y_true, y_pred, sample_weight) that returns a number.
     direction : "max" if more is better, "min" if less is, None if unknown.
     weighted : whether it is given the sample weights.
+    source : what ``compile`` was given.
     """
 
-    def __init__(self, name: str, compute: MetricFunction, direction: str | None, weighted: bool) -> None:
+    def __init__(self, name: str, compute: MetricFunction, direction: str | None, weighted: bool, source: Any) -> None:
         self.name = name
         self.direction = direction
+        self.weighted = weighted
+        self.source = source
         self._compute = compute
-        self._weighted = weighted
+
+    def get_config(self) -> Any:
+        """Return the name, or the description of the metric object or function."""
+        return self.source if isinstance(self.source, str) else serialize(self.source)
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
         """Return the metric of all rows."""
-        return self._compute(y_true, y_pred, sample_weight if self._weighted else None)
+        return self._compute(y_true, y_pred, sample_weight if self.weighted else None)
 
     def __repr__(self) -> str:
         return f"<metric {self.name}>"
@@ -226,14 +233,14 @@ def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
         if name not in _NAMED:
             raise ValueError(unknown_name("metric", metric, {*_NAMED, "acc", "mae", "mse", "rmse"}))
         function, direction = _NAMED[name]
-        return CompiledMetric(metric, function, direction, weighted)
+        return CompiledMetric(metric, function, direction, weighted, metric)
     metric = metric() if isinstance(metric, type) else metric
     if hasattr(metric, "update_state") and hasattr(metric, "result"):
-        return CompiledMetric(metric.name, _of_object(metric), getattr(metric, "direction", None), weighted)
+        return CompiledMetric(metric.name, _of_object(metric), getattr(metric, "direction", None), weighted, metric)
     if callable(metric):
         name = str(getattr(metric, "__name__", None) or getattr(metric, "name", type(metric).__name__))
         known = _NAMED.get(_ALIASES.get(name.removesuffix("_score"), name.removesuffix("_score")))
-        return CompiledMetric(name, _of_function(metric), known[1] if known else None, weighted)
+        return CompiledMetric(name, _of_function(metric), known[1] if known else None, weighted, metric)
     raise TypeError(f"a metric must be a name or a function of (y_true, y_pred), got {metric!r}")
 
 

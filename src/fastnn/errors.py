@@ -23,3 +23,7 @@ class DivergenceError(ArithmeticError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class ModelFormatError(ValueError):
+    """A file is no model file, or is damaged, truncated or made to deceive; nothing was changed."""

@@ -21,14 +21,14 @@ from fastnn.inputs import (
 from fastnn.layers import Flatten, Layer
 from fastnn.program import Program
 from fastnn.progress import ProgressLine, format_logs
-from fastnn.stack import LayerStack
+from fastnn.saving.methods import SavedStack
 from fastnn.training import Training, evaluate_rows, fit_options, predict_rows, train_one_batch
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})
 
 
-class Sequential(LayerStack):
+class Sequential(SavedStack):
     """A stack of layers, each fed by the one before.
 
     Parameters

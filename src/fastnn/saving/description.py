@@ -1,0 +1,156 @@
+"""Models as JSON: architecture, training options, and the way back through the registry.
+
+Everything is described by ``{"class_name": name, "config": get_config()}``, so whatever registers itself and has
+``get_config`` and ``from_config`` can be saved. Functions of the user are saved by name and given back by
+``custom_objects``.
+"""
+
+import importlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import registry
+
+if TYPE_CHECKING:
+    from fastnn.layers import Layer
+    from fastnn.sequential import Sequential
+
+CustomObjects = Mapping[str, Any]
+
+
+class MissingObjectError(ValueError):
+    """A function of the user's own is needed to load a model."""
+
+
+def serialize(described: Any) -> dict[str, Any]:
+    """Return ``{"class_name", "config"}`` of a description, or ``{"function": name}`` of a function."""
+    if hasattr(described, "get_config"):
+        return {"class_name": type(described).__name__, "config": described.get_config()}
+    if not hasattr(described, "__name__"):
+        raise ValueError(f"{described!r} cannot be saved: it has neither get_config() nor a name")
+    return {"function": described.__name__}
+
+
+def deserialize(kind: str, config: Any, custom_objects: CustomObjects | None = None) -> Any:
+    """Return the object of ``serialize``; names of ``custom_objects`` come first.
+
+    Raises
+    ------
+    ValueError
+        A name that is neither registered nor in ``custom_objects``, or a config that is none.
+    """
+    if kind == "metric":
+        importlib.import_module("fastnn.metrics")
+    custom = custom_objects or {}
+    if isinstance(config, str):
+        return custom.get(config, config)
+    if not isinstance(config, dict):
+        raise ValueError(f"the description of the {kind} must be an object, got {type(config).__name__}")
+    if "function" in config:
+        if config["function"] not in custom:
+            raise MissingObjectError(
+                f"the {kind} is a function of your own: pass custom_objects={{{config['function']!r}: the function}}, "
+                "or compile=False and call model.compile"
+            )
+        return custom[config["function"]]
+    name, options = config.get("class_name"), config.get("config", {})
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError(f"the description of the {kind} must have class_name and config")
+    found = custom[name] if name in custom else registry.find(kind, name)
+    return found.from_config(options) if hasattr(found, "from_config") else found(**options)
+
+
+def layer_config(layer: "Layer") -> dict[str, Any]:
+    """Return the description of a layer; ``trainable`` only where it is frozen."""
+    config = serialize(layer)
+    return config if getattr(layer, "trainable", True) else {**config, "trainable": False}
+
+
+def layer_from_config(config: Any, custom_objects: CustomObjects | None = None) -> "Layer":
+    """Return a new layer of ``layer_config``."""
+    from fastnn.layers import Layer
+
+    layer = deserialize("layer", config, custom_objects)
+    if not isinstance(layer, Layer):
+        raise ValueError(f"the description of a layer gives {layer!r}")
+    if config.get("trainable", True) is False:
+        layer.trainable = False
+    return layer
+
+
+def model_config(model: "Sequential") -> dict[str, Any]:
+    """Return the architecture: name, dtype, seed, layers, and the number of features where it is known."""
+    return {
+        "name": model.name,
+        "dtype": model.dtype.name,
+        "seed": model.seed,
+        "layers": [layer_config(layer) for layer in model._all_layers],
+        "build_input_shape": [None, model.program.n_features] if model.built else None,
+    }
+
+
+def compile_config(model: "Sequential") -> dict[str, Any] | None:
+    """Return the arguments of ``compile``; None for a model that is not compiled."""
+    if model.optimizer is None:
+        return None
+    return {
+        "optimizer": serialize(model.optimizer),
+        "loss": None if model.loss is None else serialize(model.loss),
+        "metrics": [metric.get_config() for metric in model.metrics if not metric.weighted],
+        "weighted_metrics": [metric.get_config() for metric in model.metrics if metric.weighted],
+    }
+
+
+def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> dict[str, Any]:
+    """Return the arguments of ``compile`` for the result of ``compile_config``."""
+    loss = config.get("loss")
+    return {
+        "optimizer": deserialize("optimizer", config.get("optimizer"), custom_objects),
+        "loss": None if loss is None else deserialize("loss", loss, custom_objects),
+        **{
+            argument: [deserialize("metric", metric, custom_objects) for metric in config.get(argument) or ()]
+            for argument in ("metrics", "weighted_metrics")
+        },
+    }
+
+
+def custom_objects_of(model: "Sequential") -> dict[str, Any]:
+    """Return the functions and classes that loading a copy of the model in this process needs."""
+    used: list[Any] = [] if model.loss is None else [model.loss]
+    used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
+    return {name: thing for name, thing in map(_named, used) if thing is not None}
+
+
+def _named(described: Any) -> tuple[str, Any]:
+    """Name of a description and its class or function; None instead where the registry has it."""
+    if not hasattr(described, "get_config"):
+        return getattr(described, "__name__", ""), described
+    name = type(described).__name__
+    known = any(registry.knows(kind, name) for kind in ("loss", "metric"))
+    return name, None if known else type(described)
+
+
+def to_json(value: Any, what: str) -> str:
+    """Return compact JSON; arrays become lists.
+
+    Raises
+    ------
+    ValueError
+        Something that JSON cannot hold, or a number that is not finite.
+    """
+    try:
+        return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the {what} cannot be saved: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy array or number, or a description, as JSON can hold it."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if hasattr(value, "get_config"):
+        return serialize(value)
+    raise TypeError(f"{value!r} of type {type(value).__name__} is no data")

@@ -1,0 +1,330 @@
+"""Model files: what is in them, and how a model comes out of one without trusting it.
+
+Design: a) the arrays come first the weights, layer by layer, then as many again for every moment of the update rule;
+b) ``__metadata__`` says the rest in JSON texts; c) a file is read and checked as a whole, and its architecture must ask
+for exactly the arrays that are there, before anything is built or changed.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.errors import ModelFormatError
+from fastnn.layers import ParameterSpec
+from fastnn.program import build_program
+from fastnn.saving.atomic import write_atomically
+from fastnn.saving.description import (
+    CustomObjects,
+    MissingObjectError,
+    compile_arguments,
+    compile_config,
+    layer_from_config,
+    model_config,
+    to_json,
+)
+from fastnn.saving.safetensors import decode, encode, parse_json
+from fastnn.weights import KeptWeights, NetworkState
+
+if TYPE_CHECKING:
+    from fastnn.sequential import Sequential
+
+Array = NDArray[Any]
+Path = str | os.PathLike[str]
+
+SCHEMA = "1"
+"""Version of the contents; raised when an older fastnn could not read them."""
+_LAYERS_LIMIT = 512
+_COUNT_LIMIT = 1 << 62
+
+
+class FileWeights(KeptWeights):
+    """Weights of a layer where they lie in the bytes of a file: read without a copy."""
+
+    def read(self, name: str) -> Array:
+        """Return one weight, read-only."""
+        return self.values[name]
+
+
+# Writing
+
+
+def weight_names(model: "Sequential") -> list[str]:
+    """Return "layer/weight" for all weights of a built model, in order."""
+    specs = zip(model.layers, model.program.specs, strict=True)
+    return [f"{layer.name}/{spec.name}" for layer, per_layer in specs for spec in per_layer]
+
+
+def training_arrays(model: "Sequential") -> dict[str, Array]:
+    """Return the weights by name, then the moments as "moment_1/layer/weight", ..."""
+    if not model.built:
+        return {}
+    slots = model.network_weights.capture().arrays
+    n_moments = model.network.n_slots
+    named = list(zip(weight_names(model), slots, strict=True))
+    arrays = {name: values[0] for name, values in named}
+    for moment in range(1, n_moments + 1):
+        arrays.update({f"moment_{moment}/{name}": values[moment] for name, values in named})
+    if len(arrays) != len(named) * (1 + n_moments):
+        raise ValueError("two weights would have the same name in the file; give the layers other names")
+    return arrays
+
+
+def training_state(model: "Sequential") -> dict[str, Any]:
+    """Return the counters that decide how training goes on: all besides arrays and options."""
+    return {
+        "iterations": model.network.iterations if model.built else 0,
+        "epochs_begun": model.epochs_begun,
+        "seed": model.seed,
+        "n_moments": model.network.n_slots if model.built else 0,
+    }
+
+
+def model_metadata(model: "Sequential", **texts: str) -> dict[str, str]:
+    """Return the metadata of a whole model."""
+    return {
+        **_metadata(model),
+        "model": to_json(model_config(model), "architecture"),
+        "compile": to_json({"arguments": compile_config(model)}, "training options"),
+        "training": to_json(training_state(model), "training state"),
+        **texts,
+    }
+
+
+def _metadata(model: "Sequential") -> dict[str, str]:
+    return {"format": "fastnn", "schema": SCHEMA, "n_weights": str(len(weight_names(model)) if model.built else 0)}
+
+
+def encode_model(model: "Sequential") -> list[Any]:
+    """Return the parts of the file of a model: weights, architecture, training options and state."""
+    return encode(training_arrays(model), model_metadata(model))
+
+
+def save_model(model: "Sequential", filepath: Path, overwrite: bool = True) -> None:
+    """Write a model into one file; a crash leaves the old file or the new.
+
+    Parameters
+    ----------
+    model : any ``Sequential``.
+    filepath : where to write; the usual ending is ".safetensors".
+    overwrite : whether an existing file may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists and ``overwrite`` is False.
+    ValueError
+        Something of the model cannot be written as data.
+    OSError
+        The file cannot be written; an old one is unchanged.
+    """
+    _check_overwrite(filepath, overwrite)
+    write_atomically(filepath, encode_model(model))
+
+
+def save_weights(model: "Sequential", filepath: Path, overwrite: bool = True) -> None:
+    """Write the weights of a built model alone; arguments and errors as in ``save_model``."""
+    names = weight_names(model)
+    _check_overwrite(filepath, overwrite)
+    weights = [value for layer in model.layers for value in layer.get_weights()]
+    write_atomically(filepath, encode(dict(zip(names, weights, strict=True)), _metadata(model)))
+
+
+def _check_overwrite(filepath: Path, overwrite: bool) -> None:
+    if not overwrite and os.path.exists(filepath):
+        raise FileExistsError(f"{os.fspath(filepath)!r} exists; pass overwrite=True to replace it")
+
+
+# Reading
+
+
+@contextmanager
+def explained(source: str) -> Iterator[None]:
+    """Turn whatever a file's contents raise into ``ModelFormatError``."""
+    try:
+        yield
+    except MissingObjectError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelFormatError(f"{source} is no fastnn model file that can be read: {error}") from error
+
+
+def read_file(filepath: Path) -> bytes:
+    """Return the bytes of a file."""
+    with open(filepath, "rb") as file:
+        return file.read()
+
+
+def decode_parts(data: bytes) -> tuple[dict[str, str], dict[str, Array], int]:
+    """Return metadata, arrays and the number of weights of the bytes of a fastnn file."""
+    metadata, arrays = decode(data)
+    if metadata.get("format") != "fastnn":
+        raise ModelFormatError("its format is not 'fastnn'")
+    if metadata.get("schema") != SCHEMA:
+        raise ModelFormatError(f"its schema is {metadata.get('schema', '')[:20]!r}; this fastnn reads {SCHEMA!r}")
+    text = metadata.get("n_weights", "")
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > len(arrays):
+        raise ModelFormatError("the number of weights is missing or wrong")
+    return metadata, arrays, int(text)
+
+
+def load_model(
+    filepath: Path, custom_objects: CustomObjects | None = None, compile: bool = True, safe_mode: bool = True
+) -> "Sequential":
+    """Read a model that ``model.save`` wrote.
+
+    Parameters
+    ----------
+    filepath : the file.
+    custom_objects : dict from name to function, for a model with losses or metrics of your own.
+    compile : whether the model gets its optimizer, loss and metrics back, ready to train on.
+    safe_mode : accepted as in Keras; a file is data only and never runs code.
+
+    Raises
+    ------
+    ModelFormatError
+        The file is damaged, truncated, from elsewhere or made to deceive.
+    ValueError
+        A function is missing in ``custom_objects``.
+    """
+    data = read_file(filepath)
+    with explained(repr(os.fspath(filepath))):
+        return decode_model(data, custom_objects, compile)
+
+
+def decode_model(data: bytes, custom_objects: CustomObjects | None = None, compile: bool = True) -> "Sequential":
+    """Return the model in the bytes of a file."""
+    metadata, arrays, n_weights = decode_parts(data)
+    missing = {"model", "compile", "training"} - metadata.keys()
+    if missing:
+        raise ModelFormatError("it holds weights only; build the model and call model.load_weights")
+    config = parse_json(metadata["model"], "architecture")
+    arguments = parse_json(metadata["compile"], "training options").get("arguments")
+    training = parse_json(metadata["training"], "training state")
+    model = build_model(config, dict(list(arrays.items())[:n_weights]), custom_objects)
+    if compile and arguments is not None:
+        model.compile(**compile_arguments(arguments, custom_objects))
+        restore_training(model, arrays, training)
+    else:
+        _check_counters(training)
+        model.epochs_begun = training["epochs_begun"]
+    return model
+
+
+def build_model(
+    config: Mapping[str, Any], arrays: Mapping[str, Array] | None, custom_objects: CustomObjects | None = None
+) -> "Sequential":
+    """Return the model of an architecture.
+
+    Parameters
+    ----------
+    config : result of ``model_config``.
+    arrays : its weights, exactly those that it needs; None draws new ones.
+    custom_objects : classes by name.
+    """
+    from fastnn.sequential import Sequential
+
+    described, shape = config["layers"], config.get("build_input_shape")
+    name = config.get("name")
+    if not isinstance(described, list) or len(described) > _LAYERS_LIMIT or not isinstance(name, str | None):
+        raise ValueError(f"the architecture must have a name and a list of at most {_LAYERS_LIMIT} layers")
+    layers = [layer_from_config(layer, custom_objects) for layer in described]
+    if arrays is None:
+        model = Sequential(layers, config.get("seed"), config.get("dtype", "float32"), name)
+        if shape is not None:
+            model.build(shape)
+        return model
+    model = Sequential(None, config["seed"], config["dtype"], name)
+    for layer in layers:
+        model._append(layer)
+    if shape is None:
+        if arrays:
+            raise ModelFormatError("it has weights, but its architecture says no number of features")
+        return model
+    if not isinstance(shape, list) or len(shape) != 2 or type(shape[1]) is not int or not 0 < shape[1] < _COUNT_LIMIT:
+        raise ModelFormatError("build_input_shape must be [null, n_features]")
+    program = build_program(model.layers, shape[1])
+    expected = [
+        (f"{layer.name}/{spec.name}", spec)
+        for layer, per_layer in zip(model.layers, program.specs, strict=True)
+        for spec in per_layer
+    ]
+    _check_arrays(expected, arrays, model.dtype)
+    values = iter(arrays.values())
+    for layer, per_layer in zip(model.layers, program.specs, strict=True):
+        layer.lend(per_layer, FileWeights(per_layer, [next(values) for _ in per_layer]))
+    model._build(program)
+    return model
+
+
+def _check_arrays(
+    expected: Sequence[tuple[str, ParameterSpec]], arrays: Mapping[str, Array], dtype: np.dtype[Any]
+) -> None:
+    """Check names, shapes and dtype of all weights."""
+    if [name for name, _ in expected] != list(arrays):
+        raise ModelFormatError("the weights that are there are not those of the architecture")
+    for name, spec in expected:
+        if arrays[name].shape != spec.shape or arrays[name].dtype != dtype:
+            raise ModelFormatError(
+                f"{name!r} is {arrays[name].dtype} of shape {arrays[name].shape}; the architecture has {dtype} of "
+                f"shape {spec.shape}"
+            )
+
+
+def _check_counters(training: Mapping[str, Any]) -> None:
+    for counter in ("iterations", "epochs_begun", "n_moments"):
+        value = training.get(counter)
+        if type(value) is not int or not 0 <= value < _COUNT_LIMIT:
+            raise ModelFormatError(f"{counter} must be a whole number of at least 0")
+
+
+def restore_training(model: "Sequential", arrays: Mapping[str, Array], training: Mapping[str, Any]) -> None:
+    """Give a built and compiled model the weights, moments and counters of a file; check all before changing any."""
+    _check_counters(training)
+    if model.built:
+        names = weight_names(model)
+        n_moments = model.network.n_slots
+        if training["n_moments"] != n_moments:
+            raise ModelFormatError(f"it has {training['n_moments']} moments per weight; the optimizer has {n_moments}")
+        values = list(arrays.values())
+        if len(values) < len(names) * (1 + n_moments):
+            raise ModelFormatError("moments of the update rule are missing")
+        slots = [values[place :: len(names)][: 1 + n_moments] for place in range(len(names))]
+        old = model.network_weights.capture().arrays
+        for name, new, present in zip(names, slots, old, strict=True):
+            if any(array.shape != present[0].shape or array.dtype != present[0].dtype for array in new):
+                raise ModelFormatError(f"the arrays of {name!r} do not have the shape and dtype of the model's")
+        model.network_weights.restore(NetworkState(slots, training["iterations"]))
+        # A running fit sees that its weights were changed from outside.
+        model.network_weights.version += 1
+    model.epochs_begun = training["epochs_begun"]
+
+
+def load_weights(model: "Sequential", filepath: Path) -> None:
+    """Give a built model the weights of a file: of a model or of weights alone, in the order of the layers.
+
+    Raises
+    ------
+    ModelFormatError
+        The file is damaged, truncated or from elsewhere.
+    ValueError
+        The model is not built, or its weights have other shapes; nothing is changed.
+    """
+    shapes = [tuple(spec.shape) for per_layer in model.program.specs for spec in per_layer]
+    data = read_file(filepath)
+    with explained(repr(os.fspath(filepath))):
+        _, arrays, n_weights = decode_parts(data)
+    weights = list(arrays.values())[:n_weights]
+    given = [array.shape for array in weights]
+    if given != shapes:
+        place = next((i for i, (a, b) in enumerate(zip(given, shapes, strict=False)) if a != b), None)
+        what = (
+            f"{len(given)} weight arrays, the model has {len(shapes)}"
+            if place is None
+            else f"{list(arrays)[place]!r} of shape {given[place]} where the model has {shapes[place]}"
+        )
+        raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: it has {what}")
+    model.set_weights(weights)
