@@ -1,0 +1,161 @@
+"""Constraints on weights with Keras's names and arguments, applied after every update.
+
+``axis`` is what one norm is taken over: 0 the inputs of each unit (for a bias, all of it), 1 the units of each input,
+(0, 1) all weights.
+"""
+
+import math
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+
+Array = NDArray[Any]
+
+_SMALL = 1e-7
+
+
+def _axis(value: Any) -> int | tuple[int, int]:
+    """``axis`` as 0, 1 or (0, 1)."""
+    if value in (0, -2) and not isinstance(value, bool):
+        return 0
+    if value in (1, -1) and not isinstance(value, bool):
+        return 1
+    if isinstance(value, list | tuple) and sorted(value) == [0, 1]:
+        return 0, 1
+    raise ValueError(f"axis must be 0, 1 or (0, 1), got {value!r}")
+
+
+class Constraint:
+    """Base of all constraints."""
+
+    core_name: ClassVar[str]
+    """Name of the constraint in the compiled core."""
+
+    def __call__(self, w: Any) -> Array:
+        """Return constrained weights."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
+
+    def rule(self, parameter: str) -> tuple[str, float, int | None]:
+        """Return name, bound and axis for the compiled core; axis None is all weights.
+
+        Parameters
+        ----------
+        parameter : "kernel" or "bias".
+
+        Raises
+        ------
+        ValueError
+            A bias has one axis only.
+        """
+        axis = getattr(self, "axis", 0)
+        if parameter == "bias" and axis != 0:
+            raise ValueError(f"a bias has one axis: bias_constraint needs axis=0, got {self!r}")
+        return self.core_name, float(getattr(self, "max_value", 0.0)), None if isinstance(axis, tuple) else axis
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a constraint from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
+
+
+@registry.register("constraint", "MaxNorm", "max_norm")
+class MaxNorm(Constraint):
+    """Norms of at most ``max_value``: ``w * clip(|w|, 0, max_value) / (1e-7 + |w|)`` (Srivastava et al., 2014).
+
+    Parameters
+    ----------
+    max_value : largest norm, positive.
+    axis : as in the module.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.constraints.MaxNorm(1.0)(np.array([[3.0], [4.0]])).round(3)
+    array([[0.6],
+           [0.8]])
+    """
+
+    core_name = "max_norm"
+
+    def __init__(self, max_value: float = 2, axis: Any = 0) -> None:
+        number = isinstance(max_value, int | float | np.number) and not isinstance(max_value, bool)
+        if not number or not 0.0 < max_value < math.inf:
+            raise ValueError(f"max_value must be a positive number, got {max_value!r}")
+        self.max_value = max_value
+        self.axis = _axis(axis)
+
+    def __call__(self, w: Any) -> Array:
+        """Return constrained weights."""
+        w = np.asarray(w)
+        norms = np.sqrt(np.square(w).sum(axis=self.axis, keepdims=True))
+        constrained: Array = w * (np.clip(norms, 0.0, self.max_value) / (_SMALL + norms))
+        return constrained
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"max_value": self.max_value, "axis": self.axis}
+
+
+@registry.register("constraint", "NonNeg", "non_neg")
+class NonNeg(Constraint):
+    """Weights of at least 0: ``max(w, 0)``."""
+
+    core_name = "non_neg"
+
+    def __call__(self, w: Any) -> Array:
+        """Return constrained weights."""
+        constrained: Array = np.maximum(np.asarray(w), 0)
+        return constrained
+
+
+@registry.register("constraint", "UnitNorm", "unit_norm")
+class UnitNorm(Constraint):
+    """Norms of 1: ``w / (1e-7 + |w|)``.
+
+    Parameters
+    ----------
+    axis : as in the module.
+    """
+
+    core_name = "unit_norm"
+
+    def __init__(self, axis: Any = 0) -> None:
+        self.axis = _axis(axis)
+
+    def __call__(self, w: Any) -> Array:
+        """Return constrained weights."""
+        w = np.asarray(w)
+        constrained: Array = w / (_SMALL + np.sqrt(np.square(w).sum(axis=self.axis, keepdims=True)))
+        return constrained
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"axis": self.axis}
+
+
+max_norm, non_neg, unit_norm = MaxNorm, NonNeg, UnitNorm
+
+
+def get(identifier: Any) -> Constraint | None:
+    """Return the constraint for a name, class, dict or constraint; None for None.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones and the nearest.
+    """
+    if identifier is None:
+        return None
+    resolved: Constraint = registry.resolve("constraint", identifier, Constraint)
+    return resolved

@@ -1,0 +1,35 @@
+"""Optimizers and learning rate schedules with Keras's names, arguments and arithmetic."""
+
+from typing import Any
+
+from fastnn import registry
+from fastnn.optimizers import schedules
+from fastnn.optimizers.optimizer import Optimizer
+from fastnn.optimizers.rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "get",
+    "schedules",
+]
+
+
+def get(identifier: Any) -> Optimizer:
+    """Return the optimizer for a name, class or optimizer.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones and the nearest.
+    """
+    resolved: Optimizer = registry.resolve("optimizer", identifier, Optimizer)
+    return resolved

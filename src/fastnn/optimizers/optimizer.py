@@ -1,0 +1,229 @@
+"""What all update rules share: learning rate or schedule, weight decay, clipping, moving average, accumulation."""
+
+import inspect
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+from fastnn.optimizers.schedules import LearningRateSchedule
+
+
+class CommonOptions(TypedDict, total=False):
+    """Arguments that every optimizer takes by name: those of ``Optimizer``."""
+
+    weight_decay: float | None
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    gradient_accumulation_steps: int | None
+    name: str | None
+
+
+def checked(name: str, value: Any, low: float, below: float = math.inf) -> float:
+    """Return ``value`` as a float, low <= value < below, or raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not low <= value < below:
+        bound = f"at least {low:g}" + (f" and less than {below:g}" if below < math.inf else " and finite")
+        raise ValueError(f"{name} must be a number {bound}, got {value!r}")
+    return float(value)
+
+
+def _optional(name: str, value: Any) -> float | None:
+    """``value`` as a positive float, or None."""
+    if value is None:
+        return None
+    number = checked(name, value, 0.0)
+    if number == 0.0:
+        raise ValueError(f"{name} must be positive, or None for none, got {value!r}")
+    return number
+
+
+def _count(name: str, value: Any, low: int) -> int | None:
+    """``value`` as a whole number of at least ``low``, or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
+        raise ValueError(f"{name} must be a whole number of at least {low}, or None, got {value!r}")
+    return int(value)
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    Parameters
+    ----------
+    learning_rate : step size, a schedule, or any function of the number of updates made before. A number may be
+        assigned between epochs.
+    weight_decay : decoupled decay: every update first multiplies the weights by ``1 - learning_rate * weight_decay``
+        (Loshchilov and Hutter, 2019).
+    clipnorm : largest norm of the gradient of each kernel and each bias.
+    clipvalue : largest magnitude of each element of the gradient.
+    global_clipnorm : largest norm of all gradients together (Pascanu et al., 2013). At most one of the three is set.
+    use_ema : whether to keep a moving average of the weights, which they become at the end of ``fit``
+        (Polyak and Juditsky, 1992).
+    ema_momentum : share of the average that each update keeps.
+    ema_overwrite_frequency : updates after which the weights become their average; None for the end of ``fit`` only.
+    gradient_accumulation_steps : steps whose mean gradient makes one update; at least 2, or None.
+    name : name of the optimizer.
+    """
+
+    core_name: ClassVar[str]
+    """Name of the update rule in the compiled core."""
+    _options: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._steps = 0
+        self._schedule: Any = None
+        self._excluded: re.Pattern[str] | None = None
+        if isinstance(learning_rate, dict):
+            learning_rate = registry.resolve("schedule", learning_rate, LearningRateSchedule)
+        if callable(learning_rate):
+            self._schedule = learning_rate
+            self._check_schedule()
+        else:
+            self._learning_rate = checked("learning_rate", learning_rate, 0.0)
+        self.weight_decay = None if weight_decay is None else checked("weight_decay", weight_decay, 0.0)
+        self.clipnorm = _optional("clipnorm", clipnorm)
+        self.clipvalue = _optional("clipvalue", clipvalue)
+        self.global_clipnorm = _optional("global_clipnorm", global_clipnorm)
+        if sum(bound is not None for bound in (clipnorm, clipvalue, global_clipnorm)) > 1:
+            raise ValueError(
+                "only one of clipnorm, clipvalue and global_clipnorm can be set, got "
+                f"clipnorm={clipnorm}, clipvalue={clipvalue}, global_clipnorm={global_clipnorm}"
+            )
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = checked("ema_momentum", ema_momentum, 0.0)
+        if self.ema_momentum > 1.0:
+            raise ValueError(f"ema_momentum must lie between 0 and 1, got {ema_momentum!r}")
+        self.ema_overwrite_frequency = _count("ema_overwrite_frequency", ema_overwrite_frequency, 1)
+        self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
+        self.name = name if name is not None else self.core_name
+
+    @property
+    def learning_rate(self) -> float:
+        """The step size; an assigned value is used from the next epoch on. Of a schedule: that of the next epoch."""
+        return self._learning_rate if self._schedule is None else float(self._scheduled(self._steps, 1)[0])
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if callable(value):
+            self._schedule = value
+            self._check_schedule()
+        elif self._schedule is not None:
+            raise TypeError(
+                f"the learning rate follows {self._schedule!r} and cannot be assigned: give the optimizer a number as "
+                "learning_rate instead of a schedule"
+            )
+        else:
+            self._learning_rate = checked("learning_rate", value, 0.0)
+
+    def _check_schedule(self) -> None:
+        if not isinstance(self._schedule, LearningRateSchedule):
+            # Keras calls a plain function without arguments.
+            self._takes_step = len(inspect.signature(self._schedule).parameters) > 0
+        self._scheduled(self._steps, 1)
+
+    def _scheduled(self, first_step: int, n_steps: int) -> NDArray[np.float64]:
+        steps = np.arange(first_step, first_step + n_steps)
+        own = isinstance(self._schedule, LearningRateSchedule)
+        if own and type(self._schedule).__call__ is LearningRateSchedule.__call__:
+            rates = np.asarray(self._schedule(steps), np.float64)
+        elif own or self._takes_step:
+            rates = np.array([float(self._schedule(int(step))) for step in steps])
+        else:
+            rates = np.full(n_steps, float(self._schedule()))
+        bad = ~(np.isfinite(rates) & (rates >= 0.0))
+        if bad.any():
+            place = int(np.argmax(bad))
+            raise ValueError(
+                f"the learning rate must be a finite number of at least 0, but {self._schedule!r} gives {rates[place]} "
+                f"at step {first_step + place}"
+            )
+        return rates
+
+    def learning_rates(self, first_step: int, n_steps: int) -> NDArray[np.float64]:
+        """Return the learning rates of ``n_steps`` updates, the first of which is number ``first_step``."""
+        if self._schedule is None:
+            return np.full(n_steps, self._learning_rate)
+        self._steps = first_step + n_steps
+        return self._scheduled(first_step, n_steps)
+
+    def exclude_from_weight_decay(
+        self, var_list: None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Leave some weights out of weight decay; call it before the model is compiled.
+
+        Parameters
+        ----------
+        var_list : must be None: weights are plain arrays here, name them instead.
+        var_names : regular expressions, searched for in "layer name/kernel" and "layer name/bias".
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> optimizer = fastnn.optimizers.AdamW()
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
+        >>> optimizer.decays("dense/bias"), optimizer.decays("dense/kernel")
+        (False, True)
+        """
+        if var_list is not None:
+            raise ValueError("var_list is not supported: weights are plain arrays; name them in var_names")
+        if isinstance(var_names, str):
+            raise TypeError(f"var_names must be a list of strings, got {var_names!r}")
+        names = sorted(set(var_names or ()))
+        self._excluded = re.compile("|".join(names)) if names else None
+
+    def decays(self, path: str) -> bool:
+        """Whether weight decay acts on a weight, named "layer name/kernel" or "layer name/bias"."""
+        return self._excluded is None or self._excluded.search(path) is None
+
+    def options(self) -> dict[str, Any]:
+        """Return the options the compiled core takes."""
+        options: dict[str, Any] = {option: getattr(self, option) for option in self._options}
+        options["weight_decay"] = self.weight_decay or 0.0
+        for option in ("clipnorm", "clipvalue", "global_clipnorm", "gradient_accumulation_steps"):
+            if getattr(self, option) is not None:
+                options[option] = getattr(self, option)
+        if self.use_ema:
+            options["use_ema"], options["ema_momentum"] = True, self.ema_momentum
+            options["ema_overwrite_frequency"] = self.ema_overwrite_frequency
+        return options
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        rate: Any = self._schedule if self._schedule is not None else self._learning_rate
+        if isinstance(rate, LearningRateSchedule):
+            rate = {"class_name": type(rate).__name__, "config": rate.get_config()}
+        config: dict[str, Any] = {option: getattr(self, option) for option in self._options}
+        common = [option for option in CommonOptions.__annotations__ if option != "name"]
+        config.update({option: getattr(self, option) for option in common})
+        return {"learning_rate": rate, **config, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build an optimizer from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
+        return f"{type(self).__name__}({options})"

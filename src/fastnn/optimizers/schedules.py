@@ -1,0 +1,320 @@
+"""Learning rate schedules with Keras's names, arguments and values, computed for many steps at once.
+
+A schedule is a function of the number of updates made before; ``schedule(step)`` takes a number or an array of numbers.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+
+Steps = NDArray[np.float64]
+
+
+def _positive(name: str, value: Any) -> float:
+    """``value`` as a positive, finite number."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not 0.0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return float(value)
+
+
+class LearningRateSchedule:
+    """Base of all schedules; a class of one's own defines ``__call__(step)`` and, to be saved, ``get_config()``."""
+
+    _options: ClassVar[tuple[str, ...]] = ()
+    name: str
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(step)")
+
+    def __call__(self, step: Any) -> Any:
+        """Return the learning rate of a step, or of each step of an array."""
+        rates = self.rates(np.atleast_1d(np.asarray(step, dtype=np.float64)))
+        return float(rates[0]) if np.ndim(step) == 0 else rates.reshape(np.shape(step))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**{option: getattr(self, option) for option in self._options}, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a schedule from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
+
+
+class _Decay(LearningRateSchedule):
+    """What exponential and inverse time decay share."""
+
+    _options = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_rate = decay_rate
+        self.staircase = bool(staircase)
+        self.name = name if name is not None else type(self).__name__
+
+    def _progress(self, steps: Steps) -> Steps:
+        progress = steps / self.decay_steps
+        return np.floor(progress) if self.staircase else progress
+
+
+@registry.register("schedule", "ExponentialDecay")
+class ExponentialDecay(_Decay):
+    """``initial_learning_rate * decay_rate^(step / decay_steps)``.
+
+    Parameters
+    ----------
+    initial_learning_rate, decay_rate : as in the formula.
+    decay_steps : steps in which the rate is multiplied by ``decay_rate``.
+    staircase : whether the exponent is rounded down.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)(20)
+    0.025
+    """
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        return np.asarray(self.initial_learning_rate * np.power(self.decay_rate, self._progress(steps)))
+
+
+@registry.register("schedule", "InverseTimeDecay")
+class InverseTimeDecay(_Decay):
+    """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``; parameters as in ``ExponentialDecay``."""
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        return np.asarray(self.initial_learning_rate / (1.0 + self.decay_rate * self._progress(steps)))
+
+
+@registry.register("schedule", "PiecewiseConstantDecay")
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """``values[i]`` up to and including step ``boundaries[i]``, the last value after all boundaries.
+
+    Parameters
+    ----------
+    boundaries : steps, increasing.
+    values : learning rates, one more than boundaries.
+    """
+
+    _options = ("boundaries", "values")
+
+    def __init__(
+        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
+    ) -> None:
+        if len(boundaries) != len(values) - 1 or len(boundaries) == 0:
+            raise ValueError(
+                f"values must be one more than boundaries, got {len(values)} values and {len(boundaries)} boundaries"
+            )
+        if any(later <= earlier for earlier, later in zip(boundaries[:-1], boundaries[1:], strict=True)):
+            raise ValueError(f"boundaries must increase, got {list(boundaries)!r}")
+        self.boundaries = list(boundaries)
+        self.values = list(values)
+        self.name = name
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        return np.asarray(self.values, np.float64)[np.searchsorted(self.boundaries, steps, side="left")]
+
+
+@registry.register("schedule", "PolynomialDecay")
+class PolynomialDecay(LearningRateSchedule):
+    """``(initial - end) * (1 - step / decay_steps)^power + end``, ``end`` after ``decay_steps``.
+
+    Parameters
+    ----------
+    initial_learning_rate, decay_steps, end_learning_rate, power : as in the formula.
+    cycle : whether ``decay_steps`` grows to its next multiple instead of the rate staying at its end.
+    """
+
+    _options = ("initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str = "PolynomialDecay",
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.end_learning_rate = end_learning_rate
+        self.power = power
+        self.cycle = bool(cycle)
+        self.name = name
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        length: Any = self.decay_steps
+        if self.cycle:
+            length = length * np.maximum(np.ceil(steps / self.decay_steps), 1.0)
+        share = 1.0 - np.minimum(steps, length) / length
+        span = self.initial_learning_rate - self.end_learning_rate
+        return np.asarray(span * np.power(share, self.power) + self.end_learning_rate)
+
+
+@registry.register("schedule", "CosineDecay")
+class CosineDecay(LearningRateSchedule):
+    """Half a cosine from the initial rate to ``alpha`` times it (Loshchilov and Hutter, 2017), after a linear warm-up.
+
+    Parameters
+    ----------
+    initial_learning_rate : first rate.
+    decay_steps : steps of the decay.
+    alpha : last rate, as a fraction of the first of the decay.
+    warmup_target : rate at the end of the warm-up, from which the decay starts; None for no warm-up.
+    warmup_steps : steps of the warm-up.
+    """
+
+    _options = ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        alpha: float = 0.0,
+        name: str = "CosineDecay",
+        warmup_target: float | None = None,
+        warmup_steps: float = 0,
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.alpha = alpha
+        self.name = name
+        self.warmup_target = warmup_target
+        self.warmup_steps = warmup_steps
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        start: Any = self.initial_learning_rate
+        begun = steps
+        if self.warmup_target is not None:
+            start, begun = self.warmup_target, np.maximum(steps - self.warmup_steps, 0.0)
+        cosine = 0.5 * (1.0 + np.cos(math.pi * np.minimum(begun, self.decay_steps) / self.decay_steps))
+        rates = start * ((1.0 - self.alpha) * cosine + self.alpha)
+        if self.warmup_target is not None and self.warmup_steps > 0:
+            rise = (start - self.initial_learning_rate) * (steps / self.warmup_steps) + self.initial_learning_rate
+            rates = np.where(steps < self.warmup_steps, rise, rates)
+        return np.asarray(rates)
+
+
+@registry.register("schedule", "CosineDecayRestarts")
+class CosineDecayRestarts(LearningRateSchedule):
+    """Cosine decays one after another, each ``t_mul`` times as long (Loshchilov and Hutter, 2017).
+
+    Parameters
+    ----------
+    initial_learning_rate : first rate of the first decay.
+    first_decay_steps : steps of the first decay.
+    t_mul : factor of the length from one decay to the next.
+    m_mul : factor of the first rate from one decay to the next.
+    alpha : last rate as a fraction of the initial one.
+    """
+
+    _options = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: float,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+        name: str = "SGDRDecay",
+    ) -> None:
+        self.initial_learning_rate = initial_learning_rate
+        self.first_decay_steps = _positive("first_decay_steps", first_decay_steps)
+        self.t_mul = _positive("t_mul", t_mul)
+        self.m_mul = m_mul
+        self.alpha = alpha
+        self.name = name
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        progress = steps / self.first_decay_steps
+        if self.t_mul == 1.0:
+            restarts = np.floor(progress)
+            progress = progress - restarts
+        else:
+            restarts = np.floor(np.log(1.0 - progress * (1.0 - self.t_mul)) / math.log(self.t_mul))
+            length = np.power(self.t_mul, restarts)
+            progress = (progress - (1.0 - length) / (1.0 - self.t_mul)) / length
+        cosine = 0.5 * np.power(self.m_mul, restarts) * (1.0 + np.cos(math.pi * progress))
+        return np.asarray(self.initial_learning_rate * ((1.0 - self.alpha) * cosine + self.alpha))
+
+
+@registry.register("schedule", "OneCycle")
+class OneCycle(LearningRateSchedule):
+    """One rise to ``max_learning_rate`` and one longer fall far below the start (Smith and Topin, 2018), on cosines.
+
+    Parameters
+    ----------
+    max_learning_rate : largest rate.
+    total_steps : steps of the cycle; later steps keep the last rate.
+    rise : fraction of the steps that rise.
+    start_factor : the first rate is the largest divided by it.
+    end_factor : the last rate is the first divided by it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.optimizers.schedules.OneCycle(1.0, 10, rise=0.5, start_factor=4.0)(np.array([0, 5])).tolist()
+    [0.25, 1.0]
+    """
+
+    _options = ("max_learning_rate", "total_steps", "rise", "start_factor", "end_factor")
+
+    def __init__(
+        self,
+        max_learning_rate: float,
+        total_steps: float,
+        rise: float = 0.3,
+        start_factor: float = 25.0,
+        end_factor: float = 1e4,
+        name: str = "OneCycle",
+    ) -> None:
+        self.max_learning_rate = _positive("max_learning_rate", max_learning_rate)
+        self.total_steps = _positive("total_steps", total_steps)
+        if isinstance(rise, bool) or not isinstance(rise, int | float) or not 0.0 < rise < 1.0:
+            raise ValueError(f"rise must lie between 0 and 1, got {rise!r}")
+        self.rise = rise
+        self.start_factor = _positive("start_factor", start_factor)
+        self.end_factor = _positive("end_factor", end_factor)
+        self.name = name
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        first = self.max_learning_rate / self.start_factor
+        last = first / self.end_factor
+        top = self.rise * self.total_steps
+        up = 0.5 * (1.0 - np.cos(math.pi * np.minimum(steps / top, 1.0)))
+        down = 0.5 * (1.0 + np.cos(math.pi * np.clip((steps - top) / (self.total_steps - top), 0.0, 1.0)))
+        rising = first + (self.max_learning_rate - first) * up
+        return np.asarray(np.where(steps < top, rising, last + (self.max_learning_rate - last) * down))
+
+
+def get(identifier: Any) -> Any:
+    """Return the schedule for a dict ``{"class_name", "config"}``, or a schedule itself."""
+    return registry.resolve("schedule", identifier, LearningRateSchedule)

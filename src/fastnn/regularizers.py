@@ -1,0 +1,106 @@
+"""Penalties on weights and outputs with Keras's names and arguments.
+
+A penalty is added once to the loss of every batch, its gradient to the gradient of the weights; a penalty on a layer's
+outputs is divided by the number of rows of the batch.
+"""
+
+import math
+from typing import Any, Self
+
+import numpy as np
+
+from fastnn import registry
+
+
+def _factor(name: str, value: Any) -> float:
+    """``value`` as a float of at least 0; None is 0."""
+    if value is None:
+        return 0.0
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not 0.0 <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return float(value)
+
+
+@registry.register("regularizer", "L1L2", "l1_l2")
+class L1L2:
+    """``l1 * sum(|w|) + l2 * sum(w^2)`` (elastic net: Zou and Hastie, 2005).
+
+    Parameters
+    ----------
+    l1, l2 : factors, at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.regularizers.L1L2(l1=1.0, l2=0.5)(np.array([1.0, -2.0]))
+    5.5
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
+        self.l1 = _factor("l1", l1)
+        self.l2 = _factor("l2", l2)
+
+    def __call__(self, x: Any) -> float:
+        """Return the penalty of an array."""
+        values = np.asarray(x, dtype=np.float64)
+        return self.l1 * float(np.abs(values).sum()) + self.l2 * float(np.square(values).sum())
+
+    def factors(self) -> tuple[float, float]:
+        """Return (l1, l2) for the compiled core."""
+        return self.l1, self.l2
+
+    def get_config(self) -> dict[str, float]:
+        """Return the constructor's arguments."""
+        return {"l1": self.l1, "l2": self.l2}
+
+    @classmethod
+    def from_config(cls, config: dict[str, float]) -> Self:
+        """Build a regularizer from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
+
+
+@registry.register("regularizer", "L1", "l1")
+class L1(L1L2):
+    """``l1 * sum(|w|)``, the lasso's penalty (Tibshirani, 1996)."""
+
+    def __init__(self, l1: float = 0.01) -> None:
+        super().__init__(l1=0.01 if l1 is None else l1)
+
+    def get_config(self) -> dict[str, float]:
+        """Return the constructor's arguments."""
+        return {"l1": self.l1}
+
+
+@registry.register("regularizer", "L2", "l2")
+class L2(L1L2):
+    """``l2 * sum(w^2)``, ridge regression's penalty (Hoerl and Kennard, 1970)."""
+
+    def __init__(self, l2: float = 0.01) -> None:
+        super().__init__(l2=0.01 if l2 is None else l2)
+
+    def get_config(self) -> dict[str, float]:
+        """Return the constructor's arguments."""
+        return {"l2": self.l2}
+
+
+Regularizer = L1L2
+l1, l2, l1_l2 = L1, L2, L1L2
+
+
+def get(identifier: Any) -> L1L2 | None:
+    """Return the regularizer for a name, class, dict or regularizer; None for None.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones and the nearest.
+    """
+    if identifier is None:
+        return None
+    resolved: L1L2 = registry.resolve("regularizer", identifier, L1L2)
+    return resolved
