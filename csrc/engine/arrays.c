@@ -175,7 +175,7 @@ fnn_status fnn_loss_arrays(const fnn_kernels *kernels, double *value, void *grad
             if (sample_weight && i < count)
                 weight = element == 4 ? (double)((const float *)sample_weight)[first + i]
                                       : ((const double *)sample_weight)[first + i];
-            scale[i] = loss->sum ? weight : weight / (double)n;
+            scale[i] = loss->factor * (loss->sum ? weight : weight / (double)n);
             if (labels) label[i] = i < count ? (double)labels[first + i] : 0.0;
         }
         kernels->loss(values, gradient ? parts[2] : NULL, parts[0], parts[1], label, n_out, scale, loss, 0);

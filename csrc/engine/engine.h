@@ -146,6 +146,10 @@ void fnn_fit_free(fnn_fit *fit);
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit);
 ptrdiff_t fnn_fit_step(const fnn_fit *fit);
 double fnn_fit_loss_sum(const fnn_fit *fit);
+/* the part of it that is penalties on weights */
+double fnn_fit_penalty_sum(const fnn_fit *fit);
+/* Rows to take in this order, (n), instead of the epoch's own; after fnn_fit_begin. */
+void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
 /* A step around a loss that the caller computes: forward writes the outputs of the batch, (rows, n_outputs); backward
@@ -154,8 +158,8 @@ void fnn_fit_forward(fnn_fit *fit, void *out);
 void fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss);
 /* Rows of the batch at hand; *order is NULL where they are `first` and those that follow. */
 ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first);
-/* Gradients of the first batch in order, in the layout of the weights; dropout off. */
-void fnn_fit_gradients(fnn_fit *fit, void *gradients);
+/* Gradients of the first batch in order, in the layout of the weights; dropout off. Returns its loss, *penalty its part. */
+double fnn_fit_gradients(fnn_fit *fit, void *gradients, double *penalty);
 
 /* ---- arrays.c: kernels on the caller's arrays, all contiguous rows of the table's type ---- */
 

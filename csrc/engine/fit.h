@@ -25,6 +25,7 @@ enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
 
 typedef struct {
     ptrdiff_t step, first_row, rows, padded; /* padded: rows rounded up to whole panels */
+    double divisor;                          /* of the mean over the batch */
 } batch;
 
 struct fnn_fit {
@@ -61,7 +62,7 @@ struct fnn_fit {
     uint64_t seed, epoch;
     int shuffled;
     ptrdiff_t step, until; /* steps done in this epoch; where this call ends */
-    double loss_sum, deadline;
+    double loss_sum, penalty_sum, deadline;
     ptrdiff_t check_every;
     atomic_int nonfinite;
     atomic_int stop;
@@ -73,6 +74,9 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
 /* penalties on weights: every thread's share of their sums, then the total */
 void fnn_sum_penalties(fnn_fit *fit, int thread, int n_threads);
 double fnn_penalty(const fnn_fit *fit);
+static inline double fnn_penalty_scale(const fnn_fit *fit, const batch *b) {
+    return fit->network->loss.weighted_mean ? 1.0 / b->divisor : 1.0;
+}
 ptrdiff_t fnn_blocks_of(const fnn_kernels *kernels, const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);

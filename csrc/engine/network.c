@@ -110,7 +110,7 @@ int fnn_skipped_activation(const fnn_network *network) {
     if (!network->loss.from_logits || !network->n_ops) return -1;
     const int last = network->n_ops - 1, activation = network->ops[last].activation;
     const int binary = network->loss.kind == FNN_BCE || network->loss.kind == FNN_BINARY_FOCAL;
-    const int expected = binary ? FNN_SIGMOID : FNN_SOFTMAX;
+    const int expected = binary ? FNN_SIGMOID : network->loss.kind == FNN_POISSON ? FNN_EXPONENTIAL : FNN_SOFTMAX;
     /* a penalty on the outputs needs them activated */
     if (network->ops[last].activity_l1 != 0 || network->ops[last].activity_l2 != 0) return -1;
     return network->ops[last].kind != FNN_OP_DROPOUT && activation == expected ? last : -1;

@@ -184,6 +184,12 @@ void fnn_fit_free(fnn_fit *fit) {
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit) { return fit->n_steps; }
 ptrdiff_t fnn_fit_step(const fnn_fit *fit) { return fit->step; }
 double fnn_fit_loss_sum(const fnn_fit *fit) { return fit->loss_sum; }
+double fnn_fit_penalty_sum(const fnn_fit *fit) { return fit->penalty_sum; }
+
+void fnn_fit_set_order(fnn_fit *fit, const int64_t *order) {
+    memcpy(fit->order, order, sizeof *order * (size_t)fit->n);
+    fit->shuffled = 1;
+}
 
 /* b^t by repeated squaring: the same bits with every libm, and wherever a fit is cut */
 static double integer_power(double b, uint64_t t) {
@@ -213,7 +219,7 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
     fit->epoch = epoch;
     fit->shuffled = shuffle;
     fit->step = 0;
-    fit->loss_sum = 0;
+    fit->loss_sum = fit->penalty_sum = 0;
     /* bit 63 keeps the stream of the order apart from all others of the seed */
     if (shuffle) fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
     fit->first_iteration = fit->network->iterations;

@@ -17,10 +17,21 @@
 
 /* ---- phase 1 ---- */
 
+static double weight_of(const fnn_fit *fit, ptrdiff_t row) {
+    return fit->network->element == 4 ? (double)((const float *)fit->data.sample_weight)[row]
+                                      : ((const double *)fit->data.sample_weight)[row];
+}
+
 static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
     const ptrdiff_t first = step * fit->data.batch_size, rest = fit->n - first, panel = fit->network->kernels->panel;
     const ptrdiff_t rows = rest < fit->data.batch_size ? rest : fit->data.batch_size;
-    return (batch){step, first, rows, (rows + panel - 1) / panel * panel};
+    double divisor = (double)rows;
+    if (fit->network->loss.weighted_mean && fit->data.sample_weight) {
+        divisor = 0;
+        for (ptrdiff_t i = 0; i < rows; i++)
+            divisor += weight_of(fit, fit->shuffled ? (ptrdiff_t)fit->order[first + i] : first + i);
+    }
+    return (batch){step, first, rows, (rows + panel - 1) / panel * panel, divisor};
 }
 
 static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
@@ -64,9 +75,7 @@ static void gather_row_data(fnn_fit *fit, const int64_t *order, ptrdiff_t first,
     for (ptrdiff_t i = 0; i < panel; i++) labels[i] = 0.0;
     for (ptrdiff_t i = 0; i < count; i++) {
         const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
-        if (fit->data.sample_weight)
-            scale[i] *= fit->network->element == 4 ? (double)((const float *)fit->data.sample_weight)[row]
-                                                   : ((const double *)fit->data.sample_weight)[row];
+        if (fit->data.sample_weight) scale[i] *= weight_of(fit, row);
         if (fit->data.labels) labels[i] = (double)fit->data.labels[row];
     }
 }
@@ -81,7 +90,7 @@ static void gather_inputs(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
         if (fit->data.y.data) kernels->gather(fnn_at(fit, fit->T, p * fit->t_stride), &fit->data.y, order, first, count);
         /* the loss of a whole batch is one number: without weights its sum and its mean are the same */
         const int summed = fit->network->loss.sum && !(fit->coupled && !fit->data.sample_weight);
-        const double scale = summed ? 1.0 : 1.0 / (double)b->rows;
+        const double scale = fit->network->loss.factor * (summed ? 1.0 : 1.0 / b->divisor);
         if (fit->active) memset(fit->activity + p * kernels->panel, 0, sizeof(double) * (size_t)kernels->panel);
         double *scales = fit->scale + p * kernels->panel;
         /* the same as in the step before, save after a ragged batch */
@@ -188,7 +197,8 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void finish_step(fnn_fit *fit, const batch *b) {
+/* loss of a batch, *penalty its part */
+static double batch_loss(const fnn_fit *fit, const batch *b, double *penalty) {
     double sum = 0;
     if (fit->custom_gradient)
         sum = fit->custom_loss;
@@ -199,8 +209,14 @@ static void finish_step(fnn_fit *fit, const batch *b) {
         for (ptrdiff_t i = 0; i < b->rows; i++) activity += fit->activity[i];
         sum += activity / (double)b->rows;
     }
-    if (fit->penalized) sum += fnn_penalty(fit);
-    fit->loss_sum += sum * (double)b->rows;
+    *penalty = fit->penalized ? fnn_penalty(fit) * fnn_penalty_scale(fit, b) : 0.0;
+    return sum + *penalty;
+}
+
+static void finish_step(fnn_fit *fit, const batch *b) {
+    double penalty;
+    fit->loss_sum += batch_loss(fit, b, &penalty) * (double)b->rows;
+    fit->penalty_sum += penalty * (double)b->rows;
     fit->step++;
     fit->network->iterations++;
     if (fit->step >= fit->until || (fit->step % fit->check_every == 0 && now() >= fit->deadline))
@@ -320,11 +336,14 @@ static void gradients_of_first_batch(void *context, int thread, int n_threads) {
     fnn_update_weights(fit, &b, thread, n_threads);
 }
 
-void fnn_fit_gradients(fnn_fit *fit, void *gradients) {
+double fnn_fit_gradients(fnn_fit *fit, void *gradients, double *penalty) {
     const int shuffled = fit->shuffled;
     fit->gradients = gradients;
     fit->shuffled = 0;
     fnn_team_run(gradients_of_first_batch, fit, fit->n_threads, &fit->barrier);
     fit->gradients = NULL;
+    const batch b = batch_of(fit, 0);
+    const double loss = batch_loss(fit, &b, penalty);
     fit->shuffled = shuffled;
+    return loss;
 }

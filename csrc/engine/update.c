@@ -134,12 +134,12 @@ static const fnn_rules *rules_of(const fnn_network *network, const unit *u) {
     return &op->rules[u->k0 == op->n_in ? FNN_BIAS : FNN_KERNEL];
 }
 
-/* a rule as it is for one unit */
-static fnn_update unit_rule(const fnn_network *network, const unit *u, const fnn_update *rule) {
+/* a rule as it is for one unit; penalty_scale: of its penalties */
+static fnn_update unit_rule(const fnn_network *network, const unit *u, const fnn_update *rule, double penalty_scale) {
     const fnn_rules *r = rules_of(network, u);
     fnn_update own = *rule;
-    own.l1 = r->l1;
-    own.l2 = r->l2;
+    own.l1 = r->l1 * penalty_scale;
+    own.l2 = r->l2 * penalty_scale;
     if (r->no_decay) own.decay = 0;
     own.prepare = own.l1 != 0 || own.l2 != 0 || own.clip > 0;
     return own;
@@ -172,7 +172,7 @@ static void after_update(fnn_fit *fit, const batch *b, const unit *u) {
 /* the rule on stored gradients; scale: of the gradient */
 static void apply_unit(fnn_fit *fit, const unit *u, const fnn_update *rule, double scale) {
     const fnn_network *network = fit->network;
-    fnn_update own = unit_rule(network, u, rule);
+    fnn_update own = unit_rule(network, u, rule, 1.0);
     own.l1 = own.l2 = 0;
     own.scale = scale;
     own.prepare = 1;
@@ -332,7 +332,7 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
         for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? fnn_at(fit, network->slots[s], op->weights) : NULL;
         if (stored) slots[0] = fnn_at(fit, stored, op->weights);
         fnn_update own;
-        if (fit->special) own = unit_rule(network, u, &update);
+        if (fit->special) own = unit_rule(network, u, &update, fnn_penalty_scale(fit, b));
         kernels->dense_update(fnn_at(fit, network->weights, op->weights), slots[0], slots[1], slots[2],
                               fit->buffers[u->op].Y, fit->buffers[u->op + 1].dZt, op->n_in, op->n_out,
                               fit->buffers[u->op].stride, b->padded, u->q, u->k0, u->k1, fit->special ? &own : &update);

@@ -47,6 +47,13 @@ static inline __attribute__((always_inline)) void elementwise_loss(const fnn_los
         *gradient = d_copysign(d_abs(m / (m + d_set(2.0))), e);
         break;
     case FNN_POISSON:
+        if (loss->from_logits) { /* y: logarithms of the means */
+            p = d_exp(y);
+            *value = p - t * y;
+            *gradient = p - t;
+            *activated = p;
+            break;
+        }
         p = y + d_set(CLIP);
         *value = y - t * d_log_nonnegative(p);
         *gradient = one - t / p;

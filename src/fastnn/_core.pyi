@@ -57,6 +57,8 @@ class Network:
         loss options: "from_logits" (bool), "label_smoothing", "delta" (Huber), "sum" (bool: reduction "sum" instead
         of the mean over the batch). With "from_logits" and a final op whose activation is softmax or sigmoid, that
         activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
+        So is a final exponential with poisson. "factor" multiplies the loss; with "weighted_mean" (bool) the mean over a
+        batch, and the penalties on weights, are divided by the batch's sum of sample weights.
         optimizer options: sgd: momentum, nesterov; adam and adamw: beta_1, beta_2, epsilon; rmsprop: rho, momentum,
         epsilon, centered; all: weight_decay. The learning rate is given per epoch to ``Fit.begin_epoch``.
         """
@@ -94,8 +96,18 @@ class Fit:
     @property
     def n_steps(self) -> int:
         """Steps in one epoch: ceil(n / batch_size)."""
-    def begin_epoch(self, seed: int, epoch: int, shuffle: bool, learning_rates: NDArray[np.float64]) -> None:
-        """Set the order of rows and dropout's stream from (seed, epoch). learning_rates: (n_steps,)."""
+    def begin_epoch(
+        self,
+        seed: int,
+        epoch: int,
+        shuffle: bool,
+        learning_rates: NDArray[np.float64],
+        order: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Set the order of rows and dropout's stream from (seed, epoch). learning_rates: (n_steps,).
+
+        ``order`` (n,) gives the rows in the order they are to be taken in, instead of one drawn from the seed.
+        """
     def run(self, max_steps: int = -1, max_seconds: float = 0.05) -> str:
         """Run steps until the epoch ends ("finished"), a limit is reached ("more"), or the loss is "nonfinite".
 
@@ -108,6 +120,15 @@ class Fit:
     @property
     def loss_sum(self) -> float:
         """Sum over this epoch's done steps of (batch loss x rows in the batch); float64."""
+    @property
+    def penalty_sum(self) -> float:
+        """The part of ``loss_sum`` that is penalties on weights."""
+    def loss_and_gradient(self, parameters: Array, gradient: Array) -> tuple[float, float]:
+        """Set all weights, then return the loss of the first batch in order and the part of it that is penalties.
+
+        ``parameters`` and ``gradient`` (overwritten) are flat, in the network's dtype: the kernels of all dense ops,
+        row-major, then their biases.
+        """
     def gradients(self) -> list[tuple[int, str, Array]]:
         """Gradients ``(op, name, array)`` of the loss of the whole data taken as one batch in order; changes nothing."""
 

@@ -23,7 +23,8 @@ cdef extern from "fnn.h" nogil:
     ctypedef struct fnn_loss:
         int kind, from_logits
         double label_smoothing, delta, alpha, gamma
-        int balanced, full, per_row, sum
+        int balanced, full, per_row, sum, weighted_mean
+        double factor
     ctypedef struct fnn_update:
         int kind
         double rate, decay, beta_1, beta_2, epsilon, scale, clip
@@ -105,9 +106,11 @@ cdef extern from "engine/engine.h" nogil:
     Py_ssize_t fnn_fit_steps(const fnn_fit *)
     Py_ssize_t fnn_fit_step(const fnn_fit *)
     double fnn_fit_loss_sum(const fnn_fit *)
+    double fnn_fit_penalty_sum(const fnn_fit *)
+    void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
-    void fnn_fit_gradients(fnn_fit *, void *)
+    double fnn_fit_gradients(fnn_fit *, void *, double *)
     void fnn_fit_forward(fnn_fit *, void *)
     void fnn_fit_backward(fnn_fit *, const void *, double)
     Py_ssize_t fnn_fit_batch(const fnn_fit *, const int64_t **, Py_ssize_t *)
@@ -576,6 +579,8 @@ cdef fnn_loss loss_of(object name, dict options) except *:
     loss.full = bool(options.get("full", False))
     loss.per_row = bool(options.get("per_row", False))
     loss.sum = bool(options.get("sum", False))
+    loss.weighted_mean = bool(options.get("weighted_mean", False))
+    loss.factor = options.get("factor", 1.0)
     return loss
 
 
@@ -643,9 +648,22 @@ cdef class Fit:
     def loss_sum(self):
         return fnn_fit_loss_sum(self.fit)
 
-    def begin_epoch(self, uint64_t seed, uint64_t epoch, bint shuffle, learning_rates):
+    @property
+    def penalty_sum(self):
+        return fnn_fit_penalty_sum(self.fit)
+
+    def begin_epoch(self, uint64_t seed, uint64_t epoch, bint shuffle, learning_rates, order=None):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
-        fnn_fit_begin(self.fit, seed, epoch, shuffle, <const double *>cnp.PyArray_DATA(rates))
+        cdef cnp.ndarray rows
+        if order is None:
+            fnn_fit_begin(self.fit, seed, epoch, shuffle, <const double *>cnp.PyArray_DATA(rates))
+            return
+        n = self.arrays[0].shape[0]
+        rows = contiguous("order", order, np.int64, (n,))
+        if rows.min() < 0 or rows.max() >= n:
+            raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
+        fnn_fit_begin(self.fit, seed, epoch, False, <const double *>cnp.PyArray_DATA(rates))
+        fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
 
     def run(self, Py_ssize_t max_steps=-1, double max_seconds=0.05):
         cdef fnn_status status
@@ -703,8 +721,9 @@ cdef class Fit:
         cdef cnp.ndarray space = np.zeros(native.n_elements, self.network.dtype)
         cdef void *data = cnp.PyArray_DATA(space)
         cdef char *panels
+        cdef double penalty
         with nogil:
-            fnn_fit_gradients(self.fit, data)
+            fnn_fit_gradients(self.fit, data, &penalty)
         result = []
         for op in range(native.n_ops):
             if native.ops[op].kind != FNN_OP_DENSE or not native.ops[op].trainable:
@@ -714,6 +733,49 @@ cdef class Fit:
             if native.ops[op].use_bias:
                 result.append((op, "bias", self.network.unpack(panels, op, "bias")))
         return result
+
+    def loss_and_gradient(self, parameters, gradient):
+        cdef fnn_network *native = self.network.network
+        cdef Py_ssize_t element = self.network.dtype.itemsize, at = 0, size, n_elements = native.n_elements
+        cdef double loss, penalty
+        cdef char *values
+        cdef char *slopes
+        cdef char *panels
+        cdef int op, part, direction
+        total = sum(native.ops[op].n_in * native.ops[op].n_out + native.ops[op].n_out * native.ops[op].use_bias
+                    for op in range(native.n_ops) if native.ops[op].kind == FNN_OP_DENSE)
+        cdef cnp.ndarray source = contiguous("parameters", parameters, self.network.dtype, (total,))
+        check_output("gradient", gradient, self.network.dtype, (total,))
+        cdef cnp.ndarray target = gradient
+        cdef cnp.ndarray space = np.zeros(n_elements, self.network.dtype)
+        cdef char *stored = <char *>cnp.PyArray_DATA(space)
+        values = <char *>cnp.PyArray_DATA(source)
+        slopes = <char *>cnp.PyArray_DATA(target)
+        if self.network.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        self.network.users = -1
+        with nogil:
+            for direction in range(2):
+                at = 0
+                if direction == 1:
+                    loss = fnn_fit_gradients(self.fit, stored, &penalty)
+                for part in range(2):
+                    for op in range(native.n_ops):
+                        if native.ops[op].kind != FNN_OP_DENSE or (part == 1 and not native.ops[op].use_bias):
+                            continue
+                        size = native.ops[op].n_out * (native.ops[op].n_in if part == 0 else 1)
+                        panels = (<char *>native.weights if direction == 0 else stored) + native.ops[op].weights * element
+                        if direction == 0:
+                            native.kernels.pack_weights(panels, values + at if part == 0 else NULL,
+                                                        values + at if part == 1 else NULL,
+                                                        native.ops[op].n_in, native.ops[op].n_out)
+                        else:
+                            native.kernels.unpack_weights(slopes + at if part == 0 else NULL,
+                                                          slopes + at if part == 1 else NULL, panels,
+                                                          native.ops[op].n_in, native.ops[op].n_out)
+                        at += size * element
+        self.network.users = 0
+        return loss, penalty
 
 
 def release_threads():
