@@ -14,9 +14,10 @@ DESCRIPTIONS = ("activations", "initializers", "layers", "losses", "optimizers")
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
 def test_descriptions_import_neither_the_core_nor_each_other(name):
-    source = Path(fastnn.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    package = Path(fastnn.__file__).parent
+    files = [*package.glob(f"{name}.py"), *package.glob(f"{name}/*.py")]
     imported = set()
-    for node in ast.parse(source).body:
+    for node in [node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fastnn"):
             imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     forbidden = {f"fastnn.{other}" for other in (*DESCRIPTIONS, "_core", "ops", "sequential") if other != name}

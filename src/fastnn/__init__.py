@@ -25,7 +25,19 @@ except ModuleNotFoundError as error:
         "checkout, and start Python outside of its src directory"
     ) from error
 
-from fastnn import activations, callbacks, initializers, layers, losses, models, ops, optimizers, utils
+from fastnn import (
+    activations,
+    callbacks,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    models,
+    ops,
+    optimizers,
+    regularizers,
+    utils,
+)
 from fastnn.errors import DivergenceError, ModelFormatError
 from fastnn.layers import Input
 from fastnn.saving import load_model
@@ -55,6 +67,7 @@ __all__ = [
     "WeightRecorder",
     "activations",
     "callbacks",
+    "constraints",
     "datasets",
     "diagnose",
     "get_num_threads",
@@ -68,6 +81,7 @@ __all__ = [
     "optimizers",
     "plotting",
     "reference",
+    "regularizers",
     "set_num_threads",
     "show_config",
     "threads",

@@ -168,7 +168,7 @@ def as_targets(
     Parameters
     ----------
     value : array-like; (n,) and (n, 1) mean the same.
-    kind : what the loss takes: "numbers", "probabilities", "one_hot" or "labels".
+    kind : what the loss takes: "numbers", "probabilities", "one_hot", "labels", or "any" number of columns.
     loss_name : name of the loss in messages.
     n_outputs : the model's outputs.
     n_rows : rows of the inputs.
@@ -192,6 +192,9 @@ def as_targets(
                 f"{loss_name} takes one class label per row, {name} of shape ({n_rows},); got {array.shape}{hint}"
             )
         return _as_labels(array.reshape(-1), n_outputs, loss_name, name)
+    if kind == "any" and array.ndim <= 2:
+        _check_finite(array, name, dtype)
+        return np.ascontiguousarray(array.reshape(n_rows, -1), dtype=dtype)
     if column and n_outputs == 1:
         array = array.reshape(n_rows, 1)
     if array.shape != (n_rows, n_outputs):

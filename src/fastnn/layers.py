@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+from fastnn import constraints, registry, regularizers
 
 Array = NDArray[Any]
 
@@ -265,6 +265,9 @@ class Dense(Layer):
     activation : name, activation or activation layer; None is linear.
     use_bias : whether to add b.
     kernel_initializer, bias_initializer : names or initializers.
+    kernel_regularizer, bias_regularizer : names or regularizers of W and b.
+    activity_regularizer : name or regularizer of Y, divided by the rows of the batch.
+    kernel_constraint, bias_constraint : names or constraints of W and b, applied after every update.
     name, input_shape, input_dim : as in ``Layer``.
 
     Raises
@@ -280,6 +283,11 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         *,
         name: str | None = None,
         input_shape: Sequence[int] | None = None,
@@ -290,6 +298,13 @@ class Dense(Layer):
         self.use_bias = bool(use_bias)
         self.kernel_initializer = _find_initializer(kernel_initializer)
         self.bias_initializer = _find_initializer(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        if self.bias_constraint is not None:
+            self.bias_constraint.rule("bias")
         super().__init__(name=name, input_shape=input_shape, input_dim=input_dim)
 
     def n_outputs(self, n_in: int) -> int:
@@ -298,7 +313,15 @@ class Dense(Layer):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's dense op."""
-        return "dense", {"n_out": self.units, "use_bias": self.use_bias, **_activation_options(self.activation)}
+        options = {"n_out": self.units, "use_bias": self.use_bias, **_activation_options(self.activation)}
+        for name in ("kernel_regularizer", "bias_regularizer", "activity_regularizer"):
+            if getattr(self, name) is not None:
+                options[name] = getattr(self, name).factors()
+        for parameter in ("kernel", "bias"):
+            constraint = getattr(self, f"{parameter}_constraint")
+            if constraint is not None:
+                options[f"{parameter}_constraint"] = constraint.rule(parameter)
+        return "dense", options
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return the kernel (n_in, units) and the bias (units,)."""
@@ -326,6 +349,7 @@ class Dense(Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": _serialized(self.kernel_initializer),
             "bias_initializer": _serialized(self.bias_initializer),
+            **{name: _serialized_or_none(getattr(self, name)) for name in _RULES},
         }
 
 
@@ -481,6 +505,14 @@ def _activation_options(activation: Any) -> dict[str, Any]:
     if activation.parameters:
         options["parameters"] = tuple(activation.parameters.values())
     return options
+
+
+_RULES = ("kernel_regularizer", "bias_regularizer", "activity_regularizer", "kernel_constraint", "bias_constraint")
+
+
+def _serialized_or_none(described: Any) -> dict[str, Any] | None:
+    """``_serialized``, None for None."""
+    return None if described is None else _serialized(described)
 
 
 def _serialized(described: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A loss describes what to compute; value and gradient are the compiled core's. ``
 loss of a batch is the mean over its rows, or their sum with ``reduction="sum"``.
 """
 
+import math
 from typing import Any, ClassVar, Self
 
 from fastnn import registry
@@ -28,14 +29,25 @@ class Loss:
     skipped_activation: ClassVar[str | None] = None
     """A final activation that this loss can take together with itself, from the values before it."""
     from_logits: bool = False
+    couples_rows: bool = False
+    """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
     _options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
+        if reduction is None or reduction == "none":
+            raise ValueError(
+                f"reduction={reduction!r} gives a loss per row, which cannot be trained on: use 'sum_over_batch_size' "
+                "or 'sum'"
+            )
         reduction = "sum_over_batch_size" if reduction == "mean" else reduction
         if reduction not in REDUCTIONS:
             raise ValueError(registry.unknown_name("reduction", reduction, (*REDUCTIONS, "mean")))
         self.reduction = reduction
         self.name = name if name is not None else self.core_name
+
+    def target_columns(self, n_outputs: int) -> int:
+        """Return the number of columns of the targets of a model with ``n_outputs`` outputs."""
+        return n_outputs
 
     def options(self) -> dict[str, float]:
         """Return the options the compiled core takes."""
@@ -63,6 +75,21 @@ class Loss:
     def __repr__(self) -> str:
         options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
         return f"{type(self).__name__}({options})"
+
+
+def _number(name: str, value: float, low: float, high: float) -> float:
+    """``value`` as a float, low <= value <= high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(f"{name} must be a number {bound}, got {value!r}")
+    return float(value)
+
+
+def _last_axis(axis: int) -> int:
+    """``axis`` after checking that it is that of the outputs."""
+    if axis not in (-1, 1) or isinstance(axis, bool):
+        raise ValueError(f"axis must be -1, the outputs of a row, got {axis!r}")
+    return -1
 
 
 def _smoothing(value: float) -> float:
@@ -192,13 +219,270 @@ class SparseCategoricalCrossentropy(Loss):
         self.from_logits = bool(from_logits)
 
 
+@registry.register(
+    "loss", "mean_absolute_percentage_error", "MeanAbsolutePercentageError", "mape", "MAPE"
+)
+class MeanAbsolutePercentageError(Loss):
+    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``."""
+
+    core_name = "mean_absolute_percentage_error"
+
+
+@registry.register(
+    "loss", "mean_squared_logarithmic_error", "MeanSquaredLogarithmicError", "msle", "MSLE"
+)
+class MeanSquaredLogarithmicError(Loss):
+    """``mean((log(1 + y_true) - log(1 + y_pred))^2)``, both raised to at least 1e-7."""
+
+    core_name = "mean_squared_logarithmic_error"
+
+
+@registry.register("loss", "log_cosh", "LogCosh", "logcosh")
+class LogCosh(Loss):
+    """``mean(log(cosh(y_pred - y_true)))``: about e^2 / 2 for small errors, ``|e| - log(2)`` for large ones."""
+
+    core_name = "log_cosh"
+
+
+@registry.register("loss", "poisson", "Poisson")
+class Poisson(Loss):
+    """``mean(y_pred - y_true log(y_pred + 1e-7))``: y_pred is the expected count, positive."""
+
+    core_name = "poisson"
+
+
+@registry.register("loss", "hinge", "Hinge")
+class Hinge(Loss):
+    """``mean(max(1 - t y_pred, 0))`` with targets t of -1 and 1 (Cortes and Vapnik, 1995); targets 0 count as -1."""
+
+    core_name = "hinge"
+
+
+@registry.register("loss", "squared_hinge", "SquaredHinge")
+class SquaredHinge(Loss):
+    """``mean(max(1 - t y_pred, 0)^2)`` with targets t of -1 and 1; targets 0 count as -1."""
+
+    core_name = "squared_hinge"
+
+
+@registry.register("loss", "quantile", "Quantile", "pinball")
+class Quantile(Loss):
+    """``mean(max(q e, (q - 1) e))``, e = y_true - y_pred: least where y_pred is the q-quantile.
+
+    Koenker and Bassett, "Regression quantiles", 1978.
+
+    Parameters
+    ----------
+    q : level of the quantile, between 0 and 1; 0.5 gives half the absolute error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.losses.Quantile(0.75)(np.array([[1.0], [1.0]]), np.array([[0.0], [2.0]]))
+    0.5
+    """
+
+    core_name = "quantile"
+    _options = ("q",)
+
+    def __init__(
+        self, q: float = 0.5, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
+        super().__init__(reduction, name)
+        self.q = _number("q", q, 0.0, 1.0)
+        if self.q in (0.0, 1.0):
+            raise ValueError(f"q must lie between 0 and 1, got {q!r}")
+
+
+@registry.register("loss", "gaussian_nll", "GaussianNLL")
+class GaussianNLL(Loss):
+    """Negative log-likelihood of a normal distribution whose mean and variance the model predicts.
+
+    ``mean(s + (y_true - m)^2 exp(-s)) / 2``: of 2 c outputs the first c are means m, the others logarithms s of
+    variances; targets have c columns. Nix and Weigend, "Estimating the mean and variance of the target probability
+    distribution", 1994.
+
+    Parameters
+    ----------
+    full : whether to add the constant ``log(2 pi) / 2``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.losses.GaussianNLL()(np.array([[1.0]]), np.array([[3.0, 0.0]]))
+    2.0
+    """
+
+    core_name = "gaussian_nll"
+    _options = ("full",)
+
+    def __init__(
+        self, full: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
+        super().__init__(reduction, name)
+        self.full = bool(full)
+
+    def target_columns(self, n_outputs: int) -> int:
+        """Return half of the outputs."""
+        if n_outputs % 2:
+            raise ValueError(
+                "gaussian_nll needs two outputs per target, its mean and the logarithm of its variance; the model has "
+                f"{n_outputs}"
+            )
+        return n_outputs // 2
+
+
+@registry.register("loss", "binary_focal_crossentropy", "BinaryFocalCrossentropy")
+class BinaryFocalCrossentropy(Loss):
+    """``mean((1 - p_t)^gamma (-log p_t))``, p_t the probability of the target (Lin et al., 2017).
+
+    Parameters
+    ----------
+    apply_class_balancing : whether class 1 is weighted ``alpha`` and class 0 ``1 - alpha``.
+    alpha : as above, between 0 and 1.
+    gamma : 0 gives the cross-entropy; larger values weigh rows less that are right already.
+    from_logits, label_smoothing : as in ``BinaryCrossentropy``.
+    axis : -1.
+    """
+
+    core_name = "binary_focal_crossentropy"
+    targets = "probabilities"
+    skipped_activation = "sigmoid"
+    _options = ("apply_class_balancing", "alpha", "gamma", "from_logits", "label_smoothing")
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        self.apply_class_balancing = bool(apply_class_balancing)
+        self.alpha = _number("alpha", alpha, 0.0, 1.0)
+        self.gamma = _number("gamma", gamma, 0.0, math.inf)
+        self.from_logits = bool(from_logits)
+        self.label_smoothing = _smoothing(label_smoothing)
+        _last_axis(axis)
+
+
+@registry.register("loss", "categorical_focal_crossentropy", "CategoricalFocalCrossentropy")
+class CategoricalFocalCrossentropy(Loss):
+    """``sum(alpha t (1 - p)^gamma (-log p))`` over the classes, targets as one-hot rows (Lin et al., 2017).
+
+    Parameters
+    ----------
+    alpha : factor of the loss.
+    gamma : as in ``BinaryFocalCrossentropy``.
+    from_logits, label_smoothing : as in ``CategoricalCrossentropy``.
+    axis : -1.
+    """
+
+    core_name = "categorical_focal_crossentropy"
+    targets = "one_hot"
+    skipped_activation = "softmax"
+    _options = ("alpha", "gamma", "from_logits", "label_smoothing")
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        self.alpha = _number("alpha", alpha, 0.0, math.inf)
+        self.gamma = _number("gamma", gamma, 0.0, math.inf)
+        self.from_logits = bool(from_logits)
+        self.label_smoothing = _smoothing(label_smoothing)
+        _last_axis(axis)
+
+
+@registry.register("loss", "kl_divergence", "KLDivergence", "kld", "KLD", "kullback_leibler_divergence")
+class KLDivergence(Loss):
+    """``sum(t log(t / p))`` over the classes, both clipped to [1e-7, 1] (Kullback and Leibler, 1951)."""
+
+    core_name = "kl_divergence"
+    targets = "one_hot"
+
+
+@registry.register("loss", "categorical_hinge", "CategoricalHinge")
+class CategoricalHinge(Loss):
+    """``max(max((1 - t) y_pred) - sum(t y_pred) + 1, 0)``, targets t as one-hot rows (Weston and Watkins, 1999)."""
+
+    core_name = "categorical_hinge"
+    targets = "one_hot"
+
+
+@registry.register("loss", "cosine_similarity", "CosineSimilarity")
+class CosineSimilarity(Loss):
+    """Minus the cosine of the angle between y_true and y_pred of a row: -1 for one direction, 1 for the opposite.
+
+    Parameters
+    ----------
+    axis : -1.
+    """
+
+    core_name = "cosine_similarity"
+
+    def __init__(
+        self, axis: int = -1, reduction: str = "sum_over_batch_size", name: str | None = None
+    ) -> None:
+        super().__init__(reduction, name)
+        _last_axis(axis)
+
+
+@registry.register("loss", "dice", "Dice")
+class Dice(Loss):
+    """``1 - 2 sum(y_true y_pred) / (sum(y_true) + sum(y_pred) + 1e-7)`` (Milletari et al., 2016).
+
+    Parameters
+    ----------
+    axis : None for sums over the whole batch, which make its loss one number; -1 for sums over each row.
+    """
+
+    core_name = "dice"
+    targets = "probabilities"
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        axis: int | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        self.axis = None if axis is None else _last_axis(axis)
+        self.couples_rows = axis is None
+
+    def options(self) -> dict[str, float]:
+        """Return the options the compiled core takes."""
+        return {**super().options(), "per_row": self.axis is not None}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
 def get(identifier: Any) -> Loss:
-    """Return the loss for a name, class or loss.
+    """Return the loss for a name, class, loss or function of one's own.
 
     Raises
     ------
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
+    if callable(identifier) and not isinstance(identifier, Loss | type):
+        from fastnn.own_loss import OwnLoss
+
+        return OwnLoss(identifier)
     resolved: Loss = registry.resolve("loss", identifier, Loss)
     return resolved

@@ -111,6 +111,7 @@ def build_program(layers: Sequence[Layer], n_features: int) -> Program:
             and previous is not None
             and previous[0] == "dense"
             and previous[1]["activation"] == "linear"
+            and "activity_regularizer" not in previous[1]
         ):
             ops[-1] = ("dense", {**previous[1], **op[1]})
             op_of_layer.append(len(ops) - 1)
@@ -125,6 +126,13 @@ def build_program(layers: Sequence[Layer], n_features: int) -> Program:
     return Program(n_features, ops, op_of_layer, widths, specs)
 
 
+def skips_final_activation(loss: Loss, program: Program) -> bool:
+    """Whether the loss takes the values before the last op's activation."""
+    final = program.final_activation
+    # A penalty on the outputs needs the activation.
+    return final is not None and final == loss.skipped_activation and "activity_regularizer" not in program.ops[-1][1]
+
+
 def loss_options(loss: Loss, program: Program) -> dict[str, float]:
     """Return the loss's options for the core.
 
@@ -133,7 +141,7 @@ def loss_options(loss: Loss, program: Program) -> dict[str, float]:
     """
     options = loss.options()
     final = program.final_activation
-    if final is None or final != loss.skipped_activation:
+    if not skips_final_activation(loss, program):
         return options
     if loss.from_logits:
         warnings.warn(

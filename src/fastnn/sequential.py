@@ -139,7 +139,7 @@ class Sequential(SavedStack):
         """Return checked inputs, targets and weights, and the program that fits them."""
         X, program = self._check_features(x)
         loss, n = self.loss, X.shape[0]
-        targets = as_targets(y, loss.targets, loss.name, program.n_outputs, n, self.dtype)
+        targets = as_targets(y, loss.targets, loss.name, loss.target_columns(program.n_outputs), n, self.dtype)
         return Rows(X, targets, as_sample_weight(sample_weight, n, self.dtype)), program
 
     def _check_validation(self, data: Any, program: Program) -> Rows:
@@ -149,7 +149,8 @@ class Sequential(SavedStack):
         x, y, weight = (f"validation_data[{place}]" for place in range(3))
         X, _ = self._check_features(data[0], x, program.n_features)
         loss, n = self.loss, X.shape[0]
-        targets = as_targets(data[1], loss.targets, loss.name, program.n_outputs, n, self.dtype, y, x)
+        columns = loss.target_columns(program.n_outputs)
+        targets = as_targets(data[1], loss.targets, loss.name, columns, n, self.dtype, y, x)
         return Rows(X, targets, as_sample_weight(data[2] if len(data) == 3 else None, n, self.dtype, weight))
 
     def _build_for(self, program: Program) -> None:

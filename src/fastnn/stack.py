@@ -213,7 +213,14 @@ class LayerStack:
 
     def _compile_network(self, network: _core.Network, program: Program) -> None:
         options = loss_options(self.loss, program)
-        network.compile(self.loss.core_name, options, self.optimizer.core_name, self.optimizer.options())
+        rule = self.optimizer.options()
+        rule["no_weight_decay"] = [
+            (op, spec.name)
+            for layer, op, specs in zip(self.layers, program.op_of_layer, program.specs, strict=True)
+            for spec in specs
+            if op is not None and not self.optimizer.decays(f"{layer.name}/{spec.name}")
+        ]
+        network.compile(self.loss.core_name, options, self.optimizer.core_name, rule)
 
     def _keep_weights(self) -> None:
         """Copy the weights to the layers and give up the network."""

@@ -10,7 +10,8 @@ from fastnn import _core
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.inputs import Rows, as_count
-from fastnn.program import loss_options
+from fastnn.own_loss import OwnLoss, make_fit
+from fastnn.program import Program, loss_options, skips_final_activation
 from fastnn.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Training:
         self._network = network = model.network
         self._n_rows = rows.n
         self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
-        self._fit = _core.Fit(network, rows.X, rows.y, rows.sample_weight, options.batch_size, 0, self._predictions)
+        self._fit = make_fit(network, model.loss, rows, options.batch_size, self._predictions)
         self._recovery = Recovery(model.network_weights, self._fit)
 
     def run(self) -> None:
@@ -108,13 +109,14 @@ class Training:
         model.stop_training = False
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
-        for epoch in range(options.initial_epoch, options.epochs):
+        for epoch in range(callbacks.resume(options.initial_epoch), options.epochs):
             callbacks.call("on_epoch_begin", epoch, {})
             logs = self._run_epoch(epoch)
             if self._validation is not None and options.validates(epoch):
                 results = evaluate_rows(model, self._validation, options.validation_batch_size, callbacks)
                 logs.update({f"val_{name}": value for name, value in results.items()})
             callbacks.call("on_epoch_end", epoch, logs)
+            callbacks.call("after_epoch", epoch)
             if model.stop_training:
                 break
         if logs and not model.network_weights.finite():
@@ -122,6 +124,8 @@ class Training:
             self._recovery.recover()
             if not self._terminators:
                 raise divergence("weights", epoch + 1, options.epochs, self._fit, float(logs["loss"]), model)
+        elif logs and model.optimizer.use_ema:
+            model.network_weights.use_average()
         callbacks.call("on_train_end", logs)
 
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
@@ -214,7 +218,7 @@ def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:
     """Do one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network
     predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
-    fit = _core.Fit(network, rows.X, rows.y, rows.sample_weight, rows.n, 0, predictions)
+    fit = make_fit(network, model.loss, rows, rows.n, predictions)
     model.epochs_begun += 1
     rates = model.optimizer.learning_rates(network.iterations, 1)
     fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
@@ -236,24 +240,45 @@ def rows_per_call(model: "Sequential") -> int:
     return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
 
 
+def activity_penalty(network: _core.Network, program: Program, X: Array) -> float:
+    """Return the penalties on the outputs of layers for inputs X (rows, n_features), divided by the rows."""
+    penalty = 0.0
+    for number, (kind, options) in enumerate(program.ops):
+        l1, l2 = options.get("activity_regularizer") or (0.0, 0.0)
+        if kind != "dense" or (l1 == 0.0 and l2 == 0.0):
+            continue
+        lower = _core.Network(program.n_features, program.ops[: number + 1], network.dtype.name)
+        for op, (name, op_options) in enumerate(program.ops[: number + 1]):
+            if name == "dense":
+                for parameter in ("kernel", "bias") if op_options["use_bias"] else ("kernel",):
+                    lower.set_parameter(op, parameter, network.get_parameter(op, parameter))
+        outputs = lower.predict(X).astype(np.float64)
+        penalty += (l1 * float(np.abs(outputs).sum()) + l2 * float(np.square(outputs).sum())) / len(X)
+    return penalty
+
+
 def evaluate_rows(model: "Sequential", rows: Rows, batch_size: int, callbacks: CallbackList) -> dict[str, Any]:
     """Return loss and metrics of rows without training."""
     network, loss = model.network, model.loss
     options = loss_options(loss, model.program)
     final = model.program.final_activation
-    logits = final is not None and final == loss.skipped_activation
+    logits = skips_final_activation(loss, model.program)
     each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
     # The mean over all rows does not depend on how they are cut; the mean of batch sums does.
-    block = batch_size if each_batch or loss.reduction == "sum" else rows_per_call(model)
+    block = batch_size if each_batch or loss.reduction == "sum" or loss.couples_rows else rows_per_call(model)
     predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
-    loss_sum = 0.0
+    loss_sum, penalty = 0.0, network.penalty
     callbacks.call("on_test_begin", {})
     for batch, start in enumerate(range(0, rows.n, block)):
         callbacks.call("on_test_batch_begin", batch, {})
         part = slice(start, min(start + block, rows.n))
         weight = None if rows.sample_weight is None else rows.sample_weight[part]
         outputs = network.predict(rows.X[part], None, 0, logits)
-        value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **options)
+        if isinstance(loss, OwnLoss):
+            value = loss(rows.y[part], outputs, weight)
+        else:
+            value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **options)
+        value += penalty + activity_penalty(model.network, model.program, rows.X[part])
         loss_sum += value * (part.stop - start)
         if predictions is not None:
             predictions[part] = _core.activation(str(final), outputs) if logits else outputs

@@ -68,6 +68,11 @@ class NetworkWeights:
         self.network.set_parameter(op, name, np.ascontiguousarray(value, dtype=self.network.dtype))
         self.version += 1
 
+    def use_average(self) -> None:
+        """Replace all weights by their moving average."""
+        self.network.use_average()
+        self.version += 1
+
     def capture(self) -> NetworkState:
         """Return a copy of everything training changes."""
         slots = range(self.network.n_slots + 1)
