@@ -148,7 +148,7 @@ def to_json(value: Any, what: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy array or number, or a description, as JSON can hold it."""
+    """Return a NumPy array or number, or a description, as JSON can hold it."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if hasattr(value, "get_config"):

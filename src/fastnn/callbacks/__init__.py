@@ -1,0 +1,23 @@
+"""Callbacks with Keras's names and hooks: what runs at the start and end of training, epochs and batches."""
+
+from fastnn.callbacks.callback import Callback, CallbackList, History, Logs
+from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
+from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, TerminateOnNaN
+from fastnn.callbacks.loggers import CSVLogger, ProgbarLogger
+from fastnn.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
+
+__all__ = [
+    "BackupAndRestore",
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "Logs",
+    "ModelCheckpoint",
+    "ProgbarLogger",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]

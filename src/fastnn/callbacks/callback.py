@@ -1,0 +1,190 @@
+"""The hooks of a callback, the callbacks of a call, and the record of a fit."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+Logs = dict[str, Any]
+
+
+class Callback:
+    """Base of all callbacks: override the hooks that are needed.
+
+    ``logs`` of a batch hold the mean loss of the epoch so far; ``logs`` of an epoch hold the loss, the metrics and,
+    with validation data, the same with the prefix "val_". A callback that overrides a batch hook makes training
+    return to Python after every step.
+
+    Attributes
+    ----------
+    model : the model that is trained.
+    params : dict with "epochs", "steps" and "verbose".
+    """
+
+    kept_attributes: ClassVar[tuple[str, ...]] = ()
+    """What ``BackupAndRestore`` keeps of a callback: numbers, texts, None, or lists of arrays."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        """Receive the model."""
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Receive "epochs", "steps" and "verbose"."""
+        self.params = params
+
+    def resume(self, callbacks: "Sequence[Callback]") -> int | None:
+        """Return the epoch to go on with, for a callback that brings an interrupted fit back; else None.
+
+        Runs once in every ``fit``, after all ``on_train_begin``.
+
+        Parameters
+        ----------
+        callbacks : all callbacks of the fit.
+        """
+        return None
+
+    def after_epoch(self, epoch: int) -> None:
+        """Run after the ``on_epoch_end`` of all callbacks; the epoch is counted from 0."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Run at the start of ``fit``."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Run at the end of ``fit``."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Run before an epoch, counted from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Run after an epoch; what is added to ``logs`` gets into the history."""
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Run before a training step; another name of ``on_train_batch_begin``."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Run after a training step; another name of ``on_train_batch_end``."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Run before a training step, counted from 0."""
+        self.on_batch_begin(batch, logs=logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Run after a training step."""
+        self.on_batch_end(batch, logs=logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Run before an evaluation, also of validation data."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Run after an evaluation."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Run before a batch of an evaluation."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Run after a batch of an evaluation."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Run before a prediction."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Run after a prediction."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Run before a batch of a prediction."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Run after a batch of a prediction."""
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_") or name == "after_epoch")
+_NOTIFIED_THROUGH = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    """Whether a callback does something at a hook."""
+    names = (hook, _NOTIFIED_THROUGH[hook]) if hook in _NOTIFIED_THROUGH else (hook,)
+    return any(getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name) for name in names)
+
+
+class CallbackList:
+    """The callbacks of one call of fit, evaluate or predict.
+
+    Parameters
+    ----------
+    callbacks : a callback, a list of them, or None.
+    model : the model.
+    params : what callbacks get as ``params``.
+    always : callbacks that are appended.
+
+    Raises
+    ------
+    TypeError
+        An entry is not a ``Callback``.
+    """
+
+    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any], always: tuple[Callback, ...] = ()) -> None:
+        given = [] if callbacks is None else callbacks if isinstance(callbacks, list | tuple) else [callbacks]
+        for callback in given:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"callbacks must be fastnn.callbacks.Callback objects, got {callback!r}")
+        self.callbacks: list[Callback] = [*given, *always]
+        self._model = model
+        self._params = params
+        self._hooks: dict[str, list[Callable[..., None]]] = {
+            hook: [getattr(callback, hook) for callback in self.callbacks if _overrides(callback, hook)]
+            for hook in HOOKS
+        }
+        self.progress_loggers: list[Any] = [callback for callback in self.callbacks if hasattr(callback, "on_progress")]
+
+    def attach(self) -> None:
+        """Give every callback the model and the parameters."""
+        for callback in self.callbacks:
+            callback.set_params(self._params)
+            callback.set_model(self._model)
+
+    def has(self, *hooks: str) -> bool:
+        """Whether any callback does something at one of the hooks."""
+        return any(self._hooks[hook] for hook in hooks)
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Run one hook of every callback."""
+        for run in self._hooks[hook]:
+            run(*arguments)
+
+    def resume(self, first_epoch: int) -> int:
+        """Return the epoch to begin with: a later one where a callback brings an interrupted fit back."""
+        epochs = [callback.resume(self.callbacks) for callback in self.callbacks]
+        return max([first_epoch, *(epoch for epoch in epochs if epoch is not None)])
+
+    def close(self) -> None:
+        """End the progress line, whatever happened."""
+        for logger in self.progress_loggers:
+            logger.close()
+
+
+class History(Callback):
+    """Records the logs of every epoch; ``fit`` returns one.
+
+    Attributes
+    ----------
+    history : dict from name ("loss", "val_loss", metrics) to the list of its values.
+    epoch : list of the epochs' numbers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epoch: list[int] = []
+        self.history: dict[str, list[Any]] = {}
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Start a new record of epochs."""
+        self.epoch = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Append the logs."""
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)

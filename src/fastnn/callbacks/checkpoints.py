@@ -1,0 +1,276 @@
+"""Callbacks that save the model while it is trained, and bring an interrupted fit back."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.callbacks.callback import Callback, Logs
+from fastnn.callbacks.monitors import Monitor
+from fastnn.errors import ModelFormatError
+from fastnn.inputs import as_count
+from fastnn.saving.atomic import write_atomically
+from fastnn.saving.description import to_json
+from fastnn.saving.model_file import (
+    decode_parts,
+    explained,
+    model_metadata,
+    read_file,
+    restore_training,
+    training_arrays,
+)
+from fastnn.saving.safetensors import encode, parse_json
+
+
+def _frequency(save_freq: Any) -> int | None:
+    """Return the steps between two savings; None for the end of every epoch."""
+    return None if save_freq == "epoch" else as_count(save_freq, "save_freq (a number of steps, or 'epoch')")
+
+
+class ModelCheckpoint(Monitor):
+    """Saves the model after every epoch, after a number of steps, or after every improvement.
+
+    Each file is written completely or not at all: a crash leaves the old file or the new.
+
+    Parameters
+    ----------
+    filepath : the file; may hold ``{epoch:02d}`` (counted from 1), ``{batch}`` and names of the logs such as
+        ``{val_loss:.2f}``. Missing folders are made.
+    monitor : name in the logs.
+    verbose : 1 prints a line when it acts.
+    save_best_only : whether to save only when the watched number has become better.
+    save_weights_only : whether to call ``save_weights`` instead of ``save``.
+    mode : "min", "max" or "auto" (from the name).
+    save_freq : "epoch", or the number of training steps between two savings.
+    initial_value_threshold : value to be better than at first.
+    """
+
+    kept_attributes = ("best", "_steps")
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, mode, 0.0)
+        self.filepath = os.fspath(filepath)
+        self.verbose = verbose
+        self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
+        self.save_freq = save_freq
+        self.best = initial_value_threshold
+        self._steps_between = _frequency(save_freq)
+        self._steps = 0
+        self._epoch = 0
+        if self._steps_between is not None:
+            # An attribute, so that saving after epochs costs nothing per step.
+            self.on_train_batch_end = self._after_step  # type: ignore[method-assign]
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Remember the epoch."""
+        self._epoch = epoch
+
+    def _after_step(self, batch: int, logs: Logs | None = None) -> None:
+        self._steps += 1
+        if self._steps == self._steps_between:
+            self._steps = 0
+            self._save(self._epoch, {"batch": batch + 1, **(logs or {})})
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save, if the epoch is what decides."""
+        if self._steps_between is None:
+            self._save(epoch, logs or {})
+
+    def _save(self, epoch: int, logs: Logs) -> None:
+        try:
+            path = self.filepath.format(**{"epoch": epoch + 1, **logs})
+        except KeyError as error:
+            raise KeyError(
+                f"filepath {self.filepath!r} names {error}, which is not there; available: epoch, {', '.join(logs)}"
+            ) from None
+        if self.save_best_only and not self._is_best(epoch, logs):
+            return
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: saving model to {path}")
+        folder = os.path.dirname(path)
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path)
+
+    def _is_best(self, epoch: int, logs: Logs) -> bool:
+        """Whether the watched number is better than ever, or is not there to be compared."""
+        current = self._value(logs)
+        if current is None:
+            return True
+        if np.ndim(current) > 0:
+            warnings.warn(f"{self.monitor!r} is an array and cannot be compared: every model is saved", stacklevel=4)
+            return True
+        better = self._improves(current, self.best)
+        if self.verbose:
+            before = "None" if self.best is None else f"{self.best:.5f}"
+            change = f"improved from {before} to {current:.5f}" if better else f"did not improve from {before}"
+            print(f"\nEpoch {epoch + 1}: {self.monitor} {change}")
+        if better:
+            self.best = current
+        return better
+
+
+class BackupAndRestore(Callback):
+    """Backs the whole state of a fit up after every epoch, and goes on from there if the fit was killed.
+
+    The resumed fit gives the same bits as one that was not interrupted: weights, moments, order of rows, dropout,
+    history, and the state of the fit's ``EarlyStopping``, ``ReduceLROnPlateau`` and ``ModelCheckpoint``. Model, data
+    and arguments of ``fit`` must be the same. The backup is removed when the fit ends.
+
+    Parameters
+    ----------
+    backup_dir : folder for the backup, of this fit alone; made if missing.
+    save_freq : "epoch", or a number of training steps; a backup is made at the end of the epoch in which that many
+        have been done since the last.
+    double_checkpoint : accepted as in Keras; a backup is never half-written, so one is enough.
+    delete_checkpoint : whether to remove the backup when the fit has ended.
+
+    Raises
+    ------
+    ModelFormatError
+        In ``fit``: the backup is damaged, or of another model.
+    """
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        if not os.fspath(backup_dir):
+            raise ValueError("backup_dir is empty")
+        self.backup_dir = os.fspath(backup_dir)
+        self.save_freq = save_freq
+        self.double_checkpoint = double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+        self._steps_between = _frequency(save_freq) or 0
+        self._steps = 0
+        self._callbacks: Sequence[Callback] = ()
+
+    @property
+    def path(self) -> str:
+        """The file of the backup."""
+        return os.path.join(self.backup_dir, "backup.safetensors")
+
+    def resume(self, callbacks: Sequence[Callback]) -> int | None:
+        """Bring back the backup, if there is one, and return the epoch to go on with."""
+        self._callbacks = [callback for callback in callbacks if callback is not self]
+        if not os.path.exists(self.path):
+            return None
+        data = read_file(self.path)
+        with explained(repr(self.path)):
+            metadata, arrays, _ = decode_parts(data)
+            fit = parse_json(metadata.get("fit", ""), "state of the fit")
+            states = fit["callbacks"]
+            training = parse_json(metadata["training"], "training state")
+            if [state["class_name"] for state in states] != [type(callback).__name__ for callback in self._callbacks]:
+                raise ModelFormatError("it was made by a fit with other callbacks")
+            kept = [
+                _read_state(callback, f"callbacks/{place}", state["state"], arrays)
+                for place, (callback, state) in enumerate(zip(self._callbacks, states, strict=True))
+            ]
+            history = {
+                name: _column(arrays[f"history/{number}"]) if values is None else values
+                for number, (name, values) in enumerate(fit["history"].items())
+            }
+            restore_training(self.model, arrays, training)
+        self.model.seed = training["seed"]
+        if fit["learning_rate"] is not None:
+            self.model.optimizer.learning_rate = fit["learning_rate"]
+        for callback, state in zip(self._callbacks, kept, strict=True):
+            for name, value in state.items():
+                setattr(callback, name, value)
+        self.model.history.history = history
+        self.model.history.epoch = list(fit["epochs"])
+        return int(self.params["epochs"] if fit["stopped"] else fit["epoch"])
+
+    def after_epoch(self, epoch: int) -> None:
+        """Write the backup."""
+        self._steps += int(self.params.get("steps", 1))
+        if self._steps < self._steps_between:
+            return
+        self._steps = 0
+        model, history = self.model, self.model.history
+        arrays = training_arrays(model)
+        recorded = {}
+        for number, (name, values) in enumerate(history.history.items()):
+            column = np.asarray(values)
+            if column.dtype.kind in "fiu":
+                arrays[f"history/{number}"] = column
+            recorded[name] = None if column.dtype.kind in "fiu" else values
+        states = [
+            {"class_name": type(callback).__name__, "state": _state_of(callback, f"callbacks/{place}", arrays)}
+            for place, callback in enumerate(self._callbacks)
+        ]
+        rate = model.optimizer.learning_rate
+        fit = {
+            "epoch": epoch + 1,
+            "stopped": bool(model.stop_training),
+            "epochs": history.epoch,
+            "history": recorded,
+            "learning_rate": float(rate) if isinstance(rate, int | float) else None,
+            "callbacks": states,
+        }
+        os.makedirs(self.backup_dir, exist_ok=True)
+        write_atomically(self.path, encode(arrays, model_metadata(model, fit=to_json(fit, "state of the fit"))))
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Remove the backup."""
+        if self.delete_checkpoint and os.path.exists(self.path):
+            os.unlink(self.path)
+            if not os.listdir(self.backup_dir):
+                os.rmdir(self.backup_dir)
+
+
+def _column(values: NDArray[Any]) -> list[Any]:
+    """Return one list of the history: numbers, or arrays where a metric is one."""
+    return values.tolist() if values.ndim == 1 else [row.copy() for row in values]
+
+
+def _state_of(callback: Callback, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return the kept attributes of a callback as data; lists of arrays are put into ``arrays``."""
+    state: dict[str, Any] = {}
+    for name in callback.kept_attributes:
+        value = getattr(callback, name)
+        if isinstance(value, list):
+            arrays.update({f"{prefix}/{name}/{number}": array for number, array in enumerate(value)})
+            state[name] = {"arrays": len(value)}
+        elif isinstance(value, float | np.floating):
+            # As text, which has every bit and holds NaN too.
+            state[name] = {"float": float(value).hex()}
+        else:
+            state[name] = value
+    return state
+
+
+def _read_state(callback: Callback, prefix: str, state: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kept attributes of a callback from the data of ``_state_of``."""
+    if state.keys() != set(callback.kept_attributes):
+        raise ModelFormatError(f"it holds another state of {type(callback).__name__}")
+    values: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, dict) and "arrays" in value:
+            value = [arrays[f"{prefix}/{name}/{number}"].copy() for number in range(value["arrays"])]
+        elif isinstance(value, dict):
+            value = float.fromhex(value["float"])
+        values[name] = value
+    return values

@@ -1,0 +1,86 @@
+"""Callbacks that run a function, and the one that takes care of divergence."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastnn.callbacks.callback import HOOKS, Callback, Logs
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate before every epoch.
+
+    Parameters
+    ----------
+    schedule : function of (epoch, learning_rate) or of (epoch), epochs counted from 0, that returns a float.
+    verbose : 1 prints a line every epoch.
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Set the learning rate."""
+        try:
+            rate = self.schedule(epoch, float(self.model.optimizer.learning_rate))
+        except TypeError:
+            rate = self.schedule(epoch)
+        try:
+            self.model.optimizer.learning_rate = float(rate)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the schedule must return a learning rate, it returned {rate!r}") from error
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(rate)}.")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Log the learning rate."""
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class TerminateOnNaN(Callback):
+    """Ends training quietly, instead of with ``DivergenceError``, when the loss is NaN or infinite."""
+
+    def on_divergence(self, batch: int) -> None:
+        """Say so and stop; ``batch`` is counted from 0."""
+        print(f"Batch {batch}: Invalid loss, terminating training")
+        self.model.stop_training = True
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions.
+
+    Parameters
+    ----------
+    on_epoch_begin, on_epoch_end : functions of (epoch, logs).
+    on_train_begin, on_train_end : functions of (logs).
+    on_train_batch_begin, on_train_batch_end : functions of (batch, logs).
+    hooks : any other hook of ``Callback`` by name.
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[[int, Logs], Any] | None = None,
+        on_epoch_end: Callable[[int, Logs], Any] | None = None,
+        on_train_begin: Callable[[Logs], Any] | None = None,
+        on_train_end: Callable[[Logs], Any] | None = None,
+        on_train_batch_begin: Callable[[int, Logs], Any] | None = None,
+        on_train_batch_end: Callable[[int, Logs], Any] | None = None,
+        **hooks: Callable[..., Any],
+    ) -> None:
+        super().__init__()
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+            **hooks,
+        }
+        for hook, function in given.items():
+            if hook not in HOOKS:
+                raise TypeError(f"LambdaCallback has no hook {hook!r}; the hooks are {', '.join(HOOKS)}")
+            if function is not None:
+                setattr(self, hook, function)

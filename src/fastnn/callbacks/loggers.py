@@ -1,0 +1,123 @@
+"""Callbacks that show or write down the progress of training."""
+
+import csv
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from fastnn.callbacks.callback import Callback, Logs
+from fastnn.progress import ProgressLine, format_logs, format_seconds
+
+
+class ProgbarLogger(Callback):
+    """Shows the progress of training; ``fit`` adds one unless ``verbose=0``.
+
+    Parameters
+    ----------
+    verbose : 1 is one line, rewritten at most four times a second (without a terminal: a line for an epoch, at most
+        four a second, and for the last); 2 is a line for every epoch; None takes what ``fit`` was given.
+    line : where to write.
+    """
+
+    def __init__(self, verbose: int | None = None, line: ProgressLine | None = None) -> None:
+        super().__init__()
+        self._verbose = verbose
+        self._line = line if line is not None else ProgressLine()
+        self._last: tuple[int, Logs] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Start the clock."""
+        self._last = None
+        self._level = self._verbose if self._verbose is not None else int(self.params.get("verbose", 1))
+        self._epochs = self.params.get("epochs", 1)
+        self._steps = self.params.get("steps", 1)
+        self._start = self._epoch_start = time.monotonic()
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Start the epoch's clock."""
+        self._epoch = epoch
+        self._epoch_start = time.monotonic()
+
+    def on_progress(self, step: int, loss: float) -> None:
+        """Show how far the epoch is, if a refresh is due."""
+        if self._level == 1 and self._line.on_terminal and self._line.due():
+            self._line.show(f"Epoch {self._epoch + 1}/{self._epochs} - step {step}/{self._steps} - loss: {loss:.4g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Show the epoch's numbers, if a refresh is due."""
+        if self._level == 2 or (self._level == 1 and self._line.due()):
+            self._line.show(self._describe(epoch, logs or {}))
+            self._last = None
+            if self._level == 2:
+                self._line.end()
+        elif self._level == 1:
+            self._last = (epoch, dict(logs or {}))
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Show the last epoch."""
+        if self._last is not None:
+            self._line.show(self._describe(*self._last))
+
+    def _describe(self, epoch: int, logs: Logs) -> str:
+        now = time.monotonic()
+        taken = format_seconds(now - (self._epoch_start if self._level == 2 else self._start))
+        return f"Epoch {epoch + 1}/{self._epochs} - {taken} - {format_logs(logs)}"
+
+    def close(self) -> None:
+        """End the line."""
+        self._line.end()
+
+
+class CSVLogger(Callback):
+    """Appends the logs of every epoch to a CSV file.
+
+    The columns are "epoch" and the names of the first epoch's logs in alphabetical order; what a later epoch lacks is
+    "NA".
+
+    Parameters
+    ----------
+    filename : the file.
+    separator : text between columns.
+    append : whether to continue an existing file instead of replacing it.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+        super().__init__()
+        if len(separator) != 1:
+            raise ValueError(f"separator must be one character, got {separator!r}")
+        self.filename = os.fspath(filename)
+        self.separator = separator
+        self.append = append
+        self._names: list[str] | None = None
+        self._header_needed = True
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Start the file, or look whether it has a first line."""
+        self._names = None
+        self._header_needed = True
+        if self.append and os.path.exists(self.filename):
+            self._header_needed = os.path.getsize(self.filename) == 0
+        elif not self.append:
+            open(self.filename, "w").close()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Append a line."""
+        logs = logs or {}
+        with open(self.filename, "a", newline="") as file:
+            writer = csv.writer(file, delimiter=self.separator)
+            if self._names is None:
+                self._names = sorted(logs)
+                # Where validation is not done after every epoch, the first logs lack its columns.
+                if not any(name.startswith("val_") for name in self._names):
+                    self._names += [f"val_{name}" for name in self._names]
+                if self._header_needed:
+                    writer.writerow(["epoch", *self._names])
+            writer.writerow([epoch, *(_as_text(logs.get(name, "NA")) for name in self._names)])
+
+
+def _as_text(value: Any) -> Any:
+    """Return an array as "[1.0, 2.0]", anything else as it is."""
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, np.ndarray) and value.ndim else value

@@ -1,0 +1,199 @@
+"""Callbacks that watch a number of the logs for improvement."""
+
+import warnings
+from typing import Any
+
+from fastnn.callbacks.callback import Callback, Logs
+
+
+class Monitor(Callback):
+    """Base of callbacks that watch one number for improvement."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
+        super().__init__()
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
+        self.monitor = monitor
+        self.mode = mode
+        self.min_delta = abs(min_delta)
+        self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
+
+    def _value(self, logs: Logs | None) -> float | None:
+        """Return the watched number, or None with a warning where the logs do not have it."""
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            warnings.warn(
+                f"{type(self).__name__} watches {self.monitor!r}, which is not there; available: "
+                f"{', '.join(logs or {})}",
+                stacklevel=2,
+            )
+        return value
+
+    def _improves(self, value: float, reference: float | None) -> bool:
+        """Whether ``value`` is better than ``reference`` by more than ``min_delta``."""
+        if self._sign is None:
+            self._sign = self._automatic_sign()
+        return reference is None or self._sign * (value - reference) > self.min_delta
+
+    def _automatic_sign(self) -> float:
+        """+1 where more is better, -1 where less is."""
+        name = self.monitor.removeprefix("val_")
+        if name == "loss":
+            return -1.0
+        directions = {metric.name: metric.direction for metric in getattr(self.model, "metrics", [])}
+        if directions.get(name) is None:
+            raise ValueError(
+                f"{type(self).__name__} cannot tell whether {self.monitor!r} should rise or fall; pass mode='max' or "
+                "mode='min'"
+            )
+        return 1.0 if directions[name] == "max" else -1.0
+
+
+class EarlyStopping(Monitor):
+    """Stops training when a number has stopped improving (Prechelt, 1998).
+
+    Parameters
+    ----------
+    monitor : name in the logs.
+    min_delta : smallest change that counts.
+    patience : epochs without improvement after which training stops.
+    verbose : 1 prints a line when it acts.
+    mode : "min", "max" or "auto" (from the name).
+    baseline : value to be better than; waiting only starts anew after an improvement on it.
+    restore_best_weights : whether to end with the weights of the best epoch.
+    start_from_epoch : epochs to let pass first.
+    """
+
+    kept_attributes = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience = patience
+        self.verbose = verbose
+        self.baseline = baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self._reset()
+
+    def _reset(self) -> None:
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.best: float | None = None
+        self.best_weights: list[Any] | None = None
+        self.best_epoch = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget an earlier fit."""
+        self._reset()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Compare, remember, or stop."""
+        current = self._value(logs)
+        if current is None or epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self.best_weights = self.model.get_weights()
+            self.best_epoch = epoch
+        self.wait += 1
+        if self._improves(current, self.best):
+            self.best = current
+            self.best_epoch = epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            if self.baseline is None or self._improves(current, self.baseline):
+                self.wait = 0
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Restore the best weights if asked to."""
+        if self.stopped_epoch > 0 and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.restore_best_weights and self.best_weights is not None:
+            if self.verbose:
+                print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
+            self.model.set_weights(self.best_weights)
+
+
+class ReduceLROnPlateau(Monitor):
+    """Multiplies the learning rate by ``factor`` when a number has stopped improving.
+
+    Parameters
+    ----------
+    monitor : name in the logs.
+    factor : less than 1.
+    patience : epochs without improvement before the learning rate is reduced.
+    verbose : 1 prints a line when it acts.
+    mode : "min", "max" or "auto" (from the name).
+    min_delta : smallest change that counts.
+    cooldown : epochs to let pass after a reduction.
+    min_lr : lower bound of the learning rate.
+    """
+
+    kept_attributes = ("wait", "best", "cooldown_counter")
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        if not factor < 1.0:
+            raise ValueError(f"factor must be less than 1, got {factor!r}")
+        self.factor = factor
+        self.patience = patience
+        self.verbose = verbose
+        self.cooldown = cooldown
+        self.min_lr = min_lr
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best: float | None = None
+        self.wait = 0
+        self.cooldown_counter = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget an earlier fit."""
+        self._reset()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Compare, and reduce the learning rate if nothing has improved for long enough."""
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        current = self._value(logs)
+        if current is None:
+            return
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self._improves(current, self.best):
+            self.best = current
+            self.wait = 0
+        elif self.cooldown_counter <= 0:
+            self.wait += 1
+            old = float(self.model.optimizer.learning_rate)
+            if self.wait >= self.patience and old > self.min_lr:
+                new = max(old * self.factor, self.min_lr)
+                self.model.optimizer.learning_rate = new
+                if self.verbose:
+                    print(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {new}.")
+                self.cooldown_counter = self.cooldown
+                self.wait = 0
