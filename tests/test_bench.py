@@ -74,6 +74,14 @@ class FakeCompetitor:
         self.name, self.n_threads, self.microseconds, self.factor = name, n_threads, microseconds, factor
         self.calls = 0
 
+        self.answers = []
+
+    def send(self, command, **arguments):
+        self.answers.append(self.ask(command, **arguments))
+
+    def receive(self):
+        return self.answers.pop(0)
+
     def ask(self, command, **arguments):
         if command == "train":
             self.calls += 1
@@ -151,7 +159,7 @@ def test_a_table_with_columns_of_its_own():
 
 def test_a_worker_reports_its_error_and_goes_on():
     with contest.open_competitors(["numpy"], thread_counts=[1]) as (competitor,):
-        with pytest.raises(contest.WorkerError, match=r"numpy on 1 threads: start_training failed:[^$]*KeyError: 'no'"):
+        with pytest.raises(contest.WorkerError, match=r"numpy on 1 threads failed:[^$]*KeyError: 'no'"):
             competitor.ask("start_training", network="no")
         competitor.ask("start_training", network="ground-motion", n_batches=2)
         answer = competitor.ask("train", epochs=3)
@@ -162,8 +170,10 @@ def test_a_worker_reports_its_error_and_goes_on():
 def test_a_failed_contestant_is_a_problem_not_an_end():
     problems = []
     with contest.open_competitors(["numpy"], thread_counts=[1]) as (competitor,):
-        request = ("start_training", {"network": "no"})
-        assert contest.ask_all([competitor], [request], problems) == {}
+        requests = [("start_training", {"network": "no"}), ("train", {"epochs": 1})]
+        assert contest.ask_all({competitor: requests}, problems) == {}
+        # Both requests were answered: the next answer is that of the next request.
+        assert competitor.ask("start_training", network="ground-motion") == {}
     assert len(problems) == 1 and "KeyError: 'no'" in problems[0]
 
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -104,26 +104,31 @@ class Competitor:
             env=_environment(n_threads),
         )
 
-    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Send one request and wait for its answer."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+    def send(self, command: str, **arguments: Any) -> None:
+        """Send one request; the process works on it meanwhile."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the process has ended; `receive` reads what it said
             print(json.dumps({"command": command, **arguments}), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # the process has ended; what it said is read below
+
+    def receive(self) -> dict[str, Any]:
+        """Wait for the answer to the oldest request that has none."""
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         answer: dict[str, Any] = json.loads(line) if line else {"error": self._said()}
         if "error" in answer:
-            raise WorkerError(f"{self.name} on {self.n_threads} threads: {command} failed:\n{answer['error']}")
+            raise WorkerError(f"{self.name} on {self.n_threads} threads failed:\n{answer['error']}")
         return answer
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Send one request and wait for its answer."""
+        self.send(command, **arguments)
+        return self.receive()
 
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -181,17 +186,26 @@ def open_competitors(names: Iterable[str], thread_counts: Sequence[int] | None =
 
 
 def ask_all(
-    competitors: Sequence[Competitor], requests: Sequence[tuple[str, dict[str, Any]]], problems: list[str]
+    requests: Mapping[Competitor, Sequence[tuple[str, dict[str, Any]]]], problems: list[str]
 ) -> dict[Competitor, dict[str, Any]]:
-    """Send the requests to each; return the last answers of those that did not fail, and add failures to problems."""
-    answers = {}
-    for competitor in competitors:
-        try:
-            for command, arguments in requests:
-                answers[competitor] = competitor.ask(command, **arguments)
-        except WorkerError as error:
+    """Send each competitor its requests, all at once; return the last answers.
+
+    Who fails is left out and added to the problems. For preparations: the processes disturb each other.
+    """
+    for competitor, queue in requests.items():
+        for command, arguments in queue:
+            competitor.send(command, **arguments)
+    answers: dict[Competitor, dict[str, Any]] = {}
+    for competitor, queue in requests.items():
+        errors = []
+        for _ in queue:
+            try:
+                answers[competitor] = competitor.receive()
+            except WorkerError as error:
+                errors.append(str(error))
+        if errors:
             answers.pop(competitor, None)
-            problems.append(str(error))
+            problems.append(errors[0])
     return answers
 
 

@@ -44,7 +44,7 @@ def _predict_one(
 ) -> list[dict[str, Any]]:
     case = f"{network.name} {'-'.join(map(str, network.sizes))}, {n_rows} row{'s' if n_rows > 1 else ''}"
     start = ("start_prediction", {"network": network.name, "n_rows": n_rows})
-    answers = ask_all(competitors, [start], problems)
+    answers = ask_all({competitor: [start] for competitor in competitors}, problems)
     judge = next((c for c in answers if c.name == "numpy"), next(iter(answers)))
     expected = np.array(answers[judge]["outputs"])
     agreeing = []

@@ -16,7 +16,7 @@ QUICK_NETWORKS = ("ground-motion", "submarine", "digits", "mnist128")
 _CHECK_BATCHES, _CHECK_EPOCHS = 4, 5
 _TOLERANCE = 2e-4  # relative, of the loss after 20 steps in float32; agreement is 3e-5 or better
 _PYTHON_FLOPS_PER_SECOND = 2e7
-_PYTHON_LONGEST_STEP = 0.3  # seconds; above, pure Python is left out
+_PYTHON_LONGEST_STEP = 0.05  # seconds; above, pure Python is left out
 
 
 def compare_training(
@@ -48,10 +48,10 @@ def _train_one(
 ) -> list[dict[str, Any]]:
     python_too_slow = network.flops_per_step / _PYTHON_FLOPS_PER_SECOND > _PYTHON_LONGEST_STEP
     entering = [c for c in competitors if not (c.name == "python" and python_too_slow)]
-    start = ("start_training", {"network": network.name, "n_batches": _CHECK_BATCHES})
-    answers = ask_all(entering, [start, ("train", {"epochs": _CHECK_EPOCHS})], problems)
+    few: dict[str, Any] = {"network": network.name, "n_batches": _CHECK_BATCHES}
+    answers = ask_all({c: [("start_training", few), ("train", {"epochs": _CHECK_EPOCHS})] for c in entering}, problems)
     judge = next((c for c in answers if c.name == "numpy"), next(iter(answers)))
-    agreeing = []
+    preparations: dict[Competitor, list[tuple[str, dict[str, Any]]]] = {}
     for competitor, answer in answers.items():
         difference = _difference(answer["losses"], answers[judge]["losses"])
         if difference > _TOLERANCE:
@@ -60,11 +60,12 @@ def _train_one(
                 f"is not timed: losses of the epochs differ by {difference:.1e} from those of {judge.name}"
             )
         else:
-            agreeing.append(competitor)
             seconds = competitor.ask("train", epochs=1)["seconds"] / _CHECK_BATCHES
             # A slow contestant trains on fewer rows, so that a turn is not longer than the schedule says.
             n_batches = min(network.steps_per_epoch, max(1, round(schedule.seconds / seconds)))
-            competitor.ask("start_training", network=network.name, n_batches=n_batches)
+            load: dict[str, Any] = {"network": network.name, "n_batches": n_batches}
+            preparations[competitor] = [("start_training", load), ("train", {"epochs": 1})]
+    agreeing = list(ask_all(preparations, problems))
 
     meter = PeakMeter(agreeing)
     timings = take_turns(agreeing, _turn, schedule, meter.measure)
