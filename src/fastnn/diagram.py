@@ -1,0 +1,137 @@
+"""A picture of a network: its layers as columns of units, as SVG and as geometry for other drawings."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastnn.stack import LayerStack
+
+__all__ = ["Column", "columns", "network_svg", "table_html"]
+
+MAX_UNITS = 8
+"""Units drawn in a column; a larger layer shows its first and last ones with dots between."""
+_COLUMN_WIDTH, _ROW_HEIGHT, _MARGIN, _HEAD, _RADIUS = 132, 26, 66, 22, 8
+# Okabe and Ito (2008).
+_INPUT_COLOUR, _UNIT_COLOUR, _OUTPUT_COLOUR = "#E69F00", "#56B4E9", "#009E73"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a diagram.
+
+    Parameters
+    ----------
+    title : layer class and activation.
+    caption : name of the layer.
+    size : units in the layer.
+    n_weights : weights of the layer.
+    connected : whether every unit takes all units of the column before, not just its own.
+    colour : of its units.
+    heights : (n,) vertical positions of the units drawn, centred on 0, one apart.
+    dots : whether units are left out in the middle, at height 0.
+    """
+
+    title: str
+    caption: str
+    size: int
+    n_weights: int
+    connected: bool
+    colour: str
+    heights: tuple[float, ...]
+    dots: bool
+
+
+def columns(model: "LayerStack") -> list[Column]:
+    """Return the columns of a built model: the inputs, then every layer."""
+    program = model.program
+    found = [_column("Input", "features", program.n_features, 0, False, _INPUT_COLOUR)]
+    for place, layer in enumerate(model.layers):
+        activation = getattr(getattr(layer, "activation", None), "name", "linear")
+        title = type(layer).__name__ + ("" if activation == "linear" else f", {activation}")
+        colour = _OUTPUT_COLOUR if place == len(model.layers) - 1 else _UNIT_COLOUR
+        connected = any(len(spec.shape) == 2 for spec in program.specs[place])
+        size = program.widths[place]
+        found.append(_column(title, layer.name, size, layer.count_params(), connected, colour))
+    return found
+
+
+def _column(title: str, caption: str, size: int, n_weights: int, connected: bool, colour: str) -> Column:
+    if size <= MAX_UNITS:
+        heights = tuple(place - (size - 1) / 2 for place in range(size))
+    else:
+        half = MAX_UNITS // 2
+        below = tuple(-(half - place) + 0.25 for place in range(half))
+        heights = (*below, *(-height for height in reversed(below)))
+    return Column(title, caption, size, n_weights, connected, colour, heights, size > MAX_UNITS)
+
+
+def network_svg(model: "LayerStack") -> str:
+    """Return an SVG picture of a built model: units, connections, sizes and numbers of weights.
+
+    Raises
+    ------
+    ValueError
+        The model is not built: its number of features is not known.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Sequential([fastnn.Input((5,)), fastnn.layers.Dense(3)], name="small")
+    >>> fastnn.diagram.network_svg(model)[:4]
+    '<svg'
+    """
+    drawn = columns(model)
+    rows = max(max(column.heights) for column in drawn) * 2 + 1
+    width = 2 * _MARGIN + (len(drawn) - 1) * _COLUMN_WIDTH
+    height = int(rows * _ROW_HEIGHT + _HEAD + 56)
+    middle = _HEAD + 6 + rows * _ROW_HEIGHT / 2
+    lines, circles, texts = [], [], []
+    for place, column in enumerate(drawn):
+        x = _MARGIN + place * _COLUMN_WIDTH
+        ys = [middle + h * _ROW_HEIGHT for h in column.heights]
+        if place:
+            before = drawn[place - 1]
+            before_ys = [middle + h * _ROW_HEIGHT for h in before.heights]
+            pairs = (
+                [(a, b) for a in before_ys for b in ys] if column.connected else list(zip(before_ys, ys, strict=True))
+            )
+            lines += [f'<line x1="{x - _COLUMN_WIDTH}" y1="{a:.1f}" x2="{x}" y2="{b:.1f}"/>' for a, b in pairs]
+        circles += [
+            f'<circle cx="{x}" cy="{y:.1f}" r="{_RADIUS}" fill="{column.colour}" stroke="#333" stroke-width="0.8"/>'
+            for y in ys
+        ]
+        if column.dots:
+            circles += [f'<circle cx="{x}" cy="{middle + 4.5 * d:.1f}" r="1.4" fill="#333"/>' for d in (-1, 0, 1)]
+        texts.append(_text(x, 14, column.title, "bold"))
+        size = f"{column.size:,} unit{'s' if column.size != 1 else ''}" if place else f"{column.size:,} features"
+        texts.append(_text(x, height - 26, size))
+        if column.n_weights:
+            texts.append(_text(x, height - 10, f"{column.n_weights:,} weights"))
+    label = f"{model.name}: {model.count_params():,} weights"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'style="max-width:100%;height:auto;background:#fff" role="img" aria-label="{escape(label)}" '
+        'font-family="sans-serif" font-size="11">'
+        f'<g stroke="#999" stroke-width="0.5">{"".join(lines)}</g>{"".join(circles)}{"".join(texts)}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="middle" font-weight="{weight}" fill="#222">{escape(text)}</text>'
+
+
+def table_html(model: "LayerStack") -> str:
+    """Return a table of layers, output shapes and numbers of weights as HTML; "?" where the model is not built."""
+    rows = []
+    for place, layer in enumerate(model.layers):
+        shape, n_weights = "?", "?"
+        if model.built:
+            shape, n_weights = f"(None, {model.program.widths[place]})", f"{layer.count_params():,}"
+        cells = (f"{layer.name} ({type(layer).__name__})", shape, n_weights)
+        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    total = f"{model.count_params():,} weights" if model.built else "not built: the number of features is not known yet"
+    return (
+        f"<table><caption>{escape(model.name)}: {total}</caption><thead><tr><th>layer</th><th>output shape</th>"
+        f"<th>weights</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )

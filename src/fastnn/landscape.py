@@ -1,0 +1,328 @@
+"""The loss as a function of one or two directions in the space of weights (Li et al., 2018)."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core, registry
+from fastnn.callbacks import Callback, Logs
+from fastnn.inputs import Rows, as_count, as_verbosity
+from fastnn.program import loss_options
+from fastnn.progress import ProgressLine
+from fastnn.threads import get_num_threads
+
+if TYPE_CHECKING:
+    from fastnn.sequential import Sequential
+
+__all__ = ["LossLandscape", "WeightRecorder", "loss_landscape"]
+
+Array = NDArray[Any]
+
+DIRECTIONS = ("filter", "random", "trajectory")
+_QUIET_SECONDS = 0.5
+"""A landscape that takes no longer shows no progress line."""
+
+
+class WeightRecorder(Callback):
+    """Keeps the weights at the start of training and after every epoch: the path through the landscape.
+
+    Parameters
+    ----------
+    every : epochs between records.
+
+    Attributes
+    ----------
+    weights : per record the list of arrays of ``model.get_weights()``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+    >>> model.compile(optimizer="sgd", loss="mse")
+    >>> recorder = fastnn.WeightRecorder()
+    >>> history = model.fit(np.ones((4, 2)), np.ones(4), epochs=3, verbose=0, callbacks=[recorder])
+    >>> len(recorder.weights)
+    4
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        super().__init__()
+        self.every = as_count(every, "every")
+        self.weights: list[list[Array]] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Keep the starting weights; a second ``fit`` continues the path."""
+        if not self.weights:
+            self.weights.append(self.model.get_weights())
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Keep the weights after an epoch."""
+        if (epoch + 1) % self.every == 0:
+            self.weights.append(self.model.get_weights())
+
+
+@dataclass(frozen=True, eq=False)
+class LossLandscape:
+    """Losses on a line or in a plane through a model's weights.
+
+    Parameters
+    ----------
+    directions : "filter", "random" or "trajectory".
+    alpha : (n,) steps along the first direction.
+    beta : (n,) steps along the second direction; None in one dimension.
+    loss : (n,) or (n_beta, n_alpha); ``loss[j, i]`` is the loss at ``w + alpha[i] * d1 + beta[j] * d2``.
+    centre_loss : loss at the model's own weights, alpha = beta = 0.
+    path : (n_records, dimensions) coordinates of the recorded weights; None without a trajectory.
+    explained_variance : fraction of the path's variance along each direction; None without a trajectory.
+    seconds : time of the evaluation.
+    """
+
+    directions: str
+    alpha: NDArray[np.float64]
+    beta: NDArray[np.float64] | None
+    loss: NDArray[np.float64]
+    centre_loss: float
+    path: NDArray[np.float64] | None
+    explained_variance: NDArray[np.float64] | None
+    seconds: float
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw it: the curve in one dimension, contours and surface in two.
+
+        Parameters
+        ----------
+        ax : axes to draw into: contours in flat axes, the surface in axes with ``projection="3d"``. None makes a
+            figure of both.
+
+        Returns
+        -------
+        Axes, or an array of the two axes where both are made.
+        """
+        from fastnn import plotting
+
+        return plotting.loss_landscape(self, ax=ax)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(str(size) for size in self.loss.shape)
+        return (
+            f"<LossLandscape {shape} points, directions {self.directions!r}, loss {np.nanmin(self.loss):.4g} to "
+            f"{np.nanmax(self.loss):.4g}, at the model {self.centre_loss:.4g}>"
+        )
+
+
+def loss_landscape(
+    model: "Sequential",
+    x: Any,
+    y: Any,
+    span: float = 1.0,
+    n: int = 51,
+    directions: str = "filter",
+    seed: int = 0,
+    *,
+    dimensions: int = 2,
+    trajectory: WeightRecorder | Sequence[Sequence[Array]] | None = None,
+    sample_weight: Any = None,
+    verbose: Any = "auto",
+) -> LossLandscape:
+    r"""Evaluate the loss around a model's weights, :math:`L(w + \alpha d_1 + \beta d_2)`.
+
+    With "filter", each direction is normal random and then scaled, for every unit, to the norm of that unit's incoming
+    weights: :math:`d_{ij} \leftarrow d_{ij} \lVert w_j \rVert / \lVert d_j \rVert`, so that networks of different
+    scales can be compared. Biases and the weights of normalisation layers stay as they are. With "random", the
+    directions are not scaled by unit but have the norm of the whole kernel. With "trajectory", the directions are the
+    first two principal axes of the recorded weights less the model's, and the path is drawn in the plane; alpha and
+    beta are distances in weight space then.
+
+    The penalties of regularizers are no part of the loss here. The model is not changed.
+
+    Parameters
+    ----------
+    model : compiled model with weights.
+    x, y, sample_weight : data (n_rows, n_features) and targets, as in ``fit``.
+    span : half-width of the line or plane: alpha and beta run from -span to span; with "trajectory" in units of the
+        path's extent, around the path's centre.
+    n : points along each direction, at least 2; an odd number has the model itself in the middle.
+    directions : "filter", "random" or "trajectory".
+    seed : key of the random directions.
+    dimensions : 1 for a line, 2 for a plane.
+    trajectory : ``WeightRecorder`` of the training, or a list of ``get_weights()``; needed for "trajectory".
+    verbose : 0 silent; 1 or "auto" a progress line where it takes more than half a second.
+
+    Raises
+    ------
+    ValueError
+        Unknown ``directions``, a trajectory that is missing or does not move, or data that do not fit the model.
+
+    References
+    ----------
+    H. Li, Z. Xu, G. Taylor, C. Studer and T. Goldstein (2018), Visualizing the loss landscape of neural nets,
+    Advances in Neural Information Processing Systems 31.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> model = fastnn.Sequential([fastnn.layers.Dense(8, activation="tanh"), fastnn.layers.Dense(1)], seed=0)
+    >>> model.compile(optimizer="adam", loss="mse")
+    >>> X = np.linspace(-1.0, 1.0, 64).reshape(-1, 1)
+    >>> history = model.fit(X, X**2, epochs=5, verbose=0)
+    >>> fastnn.loss_landscape(model, X, X**2, n=11).loss.shape
+    (11, 11)
+    """
+    if directions not in DIRECTIONS:
+        raise ValueError(registry.unknown_name("directions", directions, DIRECTIONS))
+    if dimensions not in (1, 2):
+        raise ValueError(f"dimensions must be 1 or 2, got {dimensions!r}")
+    if isinstance(span, bool) or not isinstance(span, int | float | np.number) or not 0.0 < span < np.inf:
+        raise ValueError(f"span must be a positive number, got {span!r}")
+    n, seed = as_count(n, "n", 2), as_count(seed, "seed", 0)
+    verbosity = as_verbosity(verbose)
+    model._require_compiled("loss_landscape")
+    centre = _flatten(model.get_weights())
+    rows, _ = model._check_rows(x, y, sample_weight)
+    path, explained = None, None
+    half_width = np.full(dimensions, float(span))
+    middle = np.zeros(dimensions)
+    if directions == "trajectory":
+        vectors, path, explained = _principal_directions(model, centre, trajectory, dimensions)
+        extent = np.ptp(path, axis=0)
+        middle = path.min(axis=0) + extent / 2
+        half_width = span * np.maximum(extent, 1e-3 * extent.max())
+    else:
+        shapes = [value.shape for value in model.get_weights()]
+        generator = np.random.Generator(np.random.Philox(seed))
+        vectors = np.stack([_random_direction(centre, shapes, directions, generator) for _ in range(dimensions)])
+    axes = [np.linspace(m - h, m + h, n) for m, h in zip(middle, half_width, strict=True)]
+    if directions != "trajectory" and n % 2:
+        for steps in axes:
+            steps[n // 2] = 0.0
+    steps = np.stack([grid.ravel() for grid in np.meshgrid(*axes)], axis=1)
+    start = time.perf_counter()
+    losses = _Evaluation(model, rows, centre, vectors).run(np.vstack([np.zeros(dimensions), steps]), verbosity)
+    return LossLandscape(
+        directions=directions,
+        alpha=axes[0],
+        beta=axes[1] if dimensions == 2 else None,
+        loss=losses[1:].reshape((n,) * dimensions),
+        centre_loss=float(losses[0]),
+        path=path,
+        explained_variance=explained,
+        seconds=time.perf_counter() - start,
+    )
+
+
+class _Evaluation:
+    """Losses of a network at many weights: every thread has a network of its own and takes the next rows of steps."""
+
+    def __init__(self, model: "Sequential", rows: Rows, centre: NDArray[np.float64], vectors: Array) -> None:
+        self._program, self._loss = model.program, model.loss
+        self._options = loss_options(model.loss, model.program)
+        self._skip = model.program.final_activation is not None and (
+            model.program.final_activation == model.loss.skipped_activation
+        )
+        self._rows = Rows(np.ascontiguousarray(rows.X, dtype=model.dtype), rows.y, rows.sample_weight)
+        self._dtype = model.dtype
+        self._centre, self._vectors = centre, vectors
+        self._weights: list[tuple[int, str, slice, tuple[int, ...], bool]] = []
+        first = 0
+        for op, specs in zip(self._program.op_of_layer, self._program.specs, strict=True):
+            for spec in specs:
+                assert op is not None
+                part = slice(first, first + int(np.prod(spec.shape)))
+                self._weights.append((op, spec.name, part, spec.shape, bool(vectors[:, part].any())))
+                first = part.stop
+
+    def run(self, steps: Array, verbosity: int) -> NDArray[np.float64]:
+        """Return the loss at each of ``steps`` (n_points, dimensions)."""
+        losses = np.empty(len(steps))
+        threads = min(get_num_threads(), len(steps))
+        blocks = np.array_split(np.arange(len(steps)), min(len(steps), 8 * threads))
+        networks = [self._network() for _ in range(threads)]
+        line, start, done = ProgressLine(), time.perf_counter(), 0
+        with ThreadPoolExecutor(threads) as pool:
+
+            def evaluate(block: Array) -> int:
+                network = networks.pop()
+                try:
+                    losses[block] = [self._loss_at(network, step) for step in steps[block]]
+                finally:
+                    networks.append(network)
+                return len(block)
+
+            for count in pool.map(evaluate, blocks):
+                done += count
+                if verbosity and line.due() and time.perf_counter() - start > _QUIET_SECONDS:
+                    line.show(f"loss landscape: {done:,} of {len(steps):,} points")
+        line.end()
+        return losses
+
+    def _network(self) -> _core.Network:
+        network = _core.Network(self._program.n_features, self._program.ops, self._dtype.name)
+        for op, name, part, shape, _ in self._weights:
+            network.set_parameter(op, name, self._centre[part].reshape(shape))
+        return network
+
+    def _loss_at(self, network: _core.Network, step: Array) -> float:
+        point = (self._centre + step @ self._vectors).astype(self._dtype)
+        for op, name, part, shape, moves in self._weights:
+            if moves:
+                network.set_parameter(op, name, point[part].reshape(shape))
+        outputs = network.predict(self._rows.X, None, 1, self._skip)
+        value, _ = _core.loss_and_gradient(
+            self._loss.core_name, self._rows.y, outputs, self._rows.sample_weight, False, **self._options
+        )
+        return value
+
+
+def _flatten(weights: Sequence[Array]) -> NDArray[np.float64]:
+    return np.concatenate([np.asarray(value, dtype=np.float64).ravel() for value in weights])
+
+
+def _random_direction(
+    centre: NDArray[np.float64], shapes: Sequence[tuple[int, ...]], kind: str, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return a direction (n_weights,): kernels scaled to the weights' norms, biases and normalisation weights 0."""
+    parts, first = [], 0
+    for shape in shapes:
+        last = first + int(np.prod(shape))
+        direction = np.zeros(shape)
+        if len(shape) == 2:
+            kernel = centre[first:last].reshape(shape)
+            direction = generator.standard_normal(shape)
+            # A unit's filter is a column of the kernel (n_in, units).
+            axis = 0 if kind == "filter" else None
+            direction *= np.linalg.norm(kernel, axis=axis) / np.linalg.norm(direction, axis=axis)
+        parts.append(direction.ravel())
+        first = last
+    return np.concatenate(parts)
+
+
+def _principal_directions(
+    model: "Sequential", centre: NDArray[np.float64], trajectory: Any, dimensions: int
+) -> tuple[Array, Array, Array]:
+    """Return orthonormal directions (dimensions, n_weights), the path's coordinates, and its explained variance.
+
+    The axes are those of the differences to the model's weights, not to their mean (Li et al., 2018, section 7.2).
+    """
+    if trajectory is None:
+        raise ValueError(
+            "directions='trajectory' needs the weights that training visited: fit with "
+            "callbacks=[recorder := fastnn.WeightRecorder()] and pass trajectory=recorder"
+        )
+    records = trajectory.weights if isinstance(trajectory, WeightRecorder) else list(trajectory)
+    expected = [value.shape for value in model.get_weights()]
+    for number, record in enumerate(records):
+        if [np.shape(value) for value in record] != expected:
+            raise ValueError(f"record {number} of trajectory does not have the shapes of model.get_weights()")
+    if len(records) <= dimensions:
+        raise ValueError(f"trajectory must hold more than {dimensions} records, got {len(records)}")
+    differences = np.stack([_flatten(record) for record in records]) - centre
+    _, singular, axes = np.linalg.svd(differences, full_matrices=False)
+    if not singular[0] > 0.0:
+        raise ValueError("all records of trajectory equal the model's weights: there is no path to draw")
+    vectors = axes[:dimensions]
+    return vectors, differences @ vectors.T, singular[:dimensions] ** 2 / np.sum(singular**2)

@@ -1,0 +1,29 @@
+"""Pictures of training, predictions and networks, in colours that colour-blind readers tell apart.
+
+Every function takes ``ax=``, axes to draw into, and returns the axes. They need matplotlib: ``pip install '.[plot]'``.
+"""
+
+from fastnn.plotting.classification import (
+    calibration_curve,
+    confusion_matrix,
+    decision_regions,
+    precision_recall_curve,
+    roc_curve,
+)
+from fastnn.plotting.networks import network, speed_table
+from fastnn.plotting.regression import predicted_against_true, residuals
+from fastnn.plotting.training import history, loss_landscape
+
+__all__ = [
+    "calibration_curve",
+    "confusion_matrix",
+    "decision_regions",
+    "history",
+    "loss_landscape",
+    "network",
+    "precision_recall_curve",
+    "predicted_against_true",
+    "residuals",
+    "roc_curve",
+    "speed_table",
+]

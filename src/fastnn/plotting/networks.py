@@ -1,0 +1,91 @@
+"""Pictures of networks: their diagram, and their speed."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import diagram
+from fastnn.plotting.canvas import new_axes
+
+if TYPE_CHECKING:
+    from fastnn.stack import LayerStack
+
+__all__ = ["network", "speed_table"]
+
+
+def network(model: "LayerStack", ax: Any = None) -> Any:
+    """Draw a built model: units, connections, sizes and numbers of weights.
+
+    Parameters
+    ----------
+    model : a built model.
+    ax : axes to draw into.
+    """
+    drawn = diagram.columns(model)
+    ax = new_axes(ax, (1.9 * len(drawn), 3.6))
+    for place, column in enumerate(drawn):
+        if place:
+            before = drawn[place - 1].heights
+            pairs = zip(before, column.heights, strict=True) if not column.connected else None
+            for a, b in pairs or [(a, b) for a in before for b in column.heights]:
+                ax.plot([place - 1, place], [a, b], color="0.6", linewidth=0.4, zorder=1)
+        xs = np.full(len(column.heights), place)
+        ax.scatter(xs, column.heights, s=110, color=column.colour, edgecolor="0.2", linewidth=0.8, zorder=2)
+        if column.dots:
+            ax.scatter(np.full(3, place), [-0.18, 0.0, 0.18], s=3, color="0.2", zorder=2)
+        unit = "features" if place == 0 else "unit" if column.size == 1 else "units"
+        weights = f"\n{column.n_weights:,} weights" if column.n_weights else ""
+        bottom = max(max(other.heights) for other in drawn)
+        ax.text(place, -bottom - 0.8, column.title, ha="center", va="bottom", fontsize=9, fontweight="bold")
+        ax.text(place, bottom + 0.8, f"{column.size:,} {unit}{weights}", ha="center", va="top", fontsize=9)
+    ax.set_xlim(-0.5, len(drawn) - 0.5)
+    ax.set_ylim(bottom + 2.2, -bottom - 1.5)
+    ax.set_axis_off()
+    ax.set_title(f"{model.name}: {model.count_params():,} weights", fontsize=10)
+    return ax
+
+
+def speed_table(times: Mapping[str, Mapping[str, float]], ax: Any = None) -> Any:
+    """Draw a table of times, coloured by how many times longer than the quickest of the row.
+
+    Parameters
+    ----------
+    times : per case the seconds of each contestant; one that is missing stays empty.
+    ax : axes to draw into.
+
+    Raises
+    ------
+    ValueError
+        No times, or one that is not positive.
+    """
+    from matplotlib.colors import LogNorm
+
+    cases = list(times)
+    names = list(dict.fromkeys(name for row in times.values() for name in row))
+    table = np.array([[times[case].get(name, np.nan) for name in names] for case in cases], dtype=np.float64)
+    if table.size == 0 or not np.all((table > 0.0) | np.isnan(table)):
+        raise ValueError("times must hold positive seconds for at least one case and contestant")
+    ratio = table / np.nanmin(table, axis=1, keepdims=True)
+    ax = new_axes(ax, (1.8 + 1.15 * len(names), 1.2 + 0.42 * len(cases)))
+    top = max(10.0, float(np.nanmax(ratio)))
+    image = ax.imshow(np.ma.masked_invalid(ratio), cmap="viridis_r", norm=LogNorm(1.0, top), aspect="auto")
+    ax.figure.colorbar(image, ax=ax, label="times the quickest of the row")
+    for (row, place), value in np.ndenumerate(table):
+        if np.isfinite(value):
+            dark = np.log(ratio[row, place]) > 0.5 * np.log(top)
+            text = f"{_time(value)}\n{ratio[row, place]:.3g}×"
+            ax.text(place, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(cases)), cases)
+    ax.tick_params(length=0)
+    ax.xaxis.tick_top()
+    return ax
+
+
+def _time(seconds: float) -> str:
+    """Three digits and a unit."""
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"

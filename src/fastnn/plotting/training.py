@@ -1,0 +1,145 @@
+"""Pictures of training: the history, and the loss landscape."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.plotting.canvas import COLOURS, new_axes, pyplot, tidy
+
+if TYPE_CHECKING:
+    from fastnn.landscape import LossLandscape
+
+__all__ = ["history", "loss_landscape"]
+
+
+def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) -> Any:
+    """Draw losses and metrics against the epoch: solid in training, dashed in validation.
+
+    Parameters
+    ----------
+    history : what ``fit`` returned, or a dict from name to a list of values.
+    names : which to draw; by default "loss". Their validation values are drawn with them.
+    ax : axes to draw into.
+
+    Raises
+    ------
+    ValueError
+        A name that the history does not have.
+    """
+    values: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    chosen = ["loss"] if names is None else [names] if isinstance(names, str) else list(names)
+    missing = [name for name in chosen if name not in values]
+    if missing:
+        raise ValueError(f"the history has no {missing[0]!r}; it has {', '.join(values)}")
+    ax = new_axes(ax)
+    positive = True
+    for name, colour in zip(chosen, COLOURS, strict=False):
+        for key, style in ((name, "-"), (f"val_{name}", "--")):
+            if key in values:
+                epochs = np.arange(1, len(values[key]) + 1)
+                marker = "o" if len(epochs) <= 12 else ""
+                ax.plot(epochs, values[key], style, marker=marker, color=colour, label=key)
+                positive = positive and bool(np.all(np.asarray(values[key]) > 0.0))
+    everything = np.concatenate([np.asarray(values[name], dtype=np.float64) for name in chosen])
+    if positive and everything.max() > 20.0 * everything.min():
+        ax.set_yscale("log")
+    ax.set(xlabel="epoch", ylabel=chosen[0] if len(chosen) == 1 else "value")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False)
+    tidy(ax)
+    return ax
+
+
+def loss_landscape(landscape: "LossLandscape", ax: Any = None) -> Any:
+    """Draw what ``fastnn.loss_landscape`` returned.
+
+    Parameters
+    ----------
+    landscape : the result.
+    ax : flat axes for contours or the curve, or axes with ``projection="3d"`` for the surface. None makes a figure of
+        contours and surface, or of the curve.
+
+    Returns
+    -------
+    The axes; an array of two for contours and surface.
+    """
+    if landscape.beta is None:
+        return _curve(landscape, new_axes(ax))
+    if ax is not None:
+        return (_surface if getattr(ax, "name", "") == "3d" else _contours)(landscape, ax)
+    figure = pyplot().figure(figsize=(10.5, 4.4), layout="constrained")
+    axes = np.array([figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2, projection="3d")])
+    _contours(landscape, axes[0])
+    _surface(landscape, axes[1])
+    return axes
+
+
+def _labels(landscape: "LossLandscape") -> list[str]:
+    if landscape.explained_variance is not None:
+        return [
+            f"principal axis {place + 1} ({share:.0%} of the path's variance)"
+            for place, share in enumerate(landscape.explained_variance)
+        ]
+    unit = "filter norms" if landscape.directions == "filter" else "kernel norms"
+    return [f"step along direction {place} ({unit})" for place in (1, 2)]
+
+
+def _curve(landscape: "LossLandscape", ax: Any) -> Any:
+    ax.plot(landscape.alpha, landscape.loss, color=COLOURS[0])
+    ax.plot([0.0], [landscape.centre_loss], "*", color=COLOURS[1], markersize=12, label="the model")
+    if _steep(landscape):
+        ax.set_yscale("log")
+    ax.set(xlabel=_labels(landscape)[0], ylabel="loss")
+    ax.legend(frameon=False)
+    tidy(ax)
+    return ax
+
+
+def _steep(landscape: "LossLandscape") -> bool:
+    """Whether the losses are positive and cover more than a factor of ten."""
+    finite = landscape.loss[np.isfinite(landscape.loss)]
+    return bool(finite.size and finite.min() > 0.0 and finite.max() > 10.0 * finite.min())
+
+
+def _contours(landscape: "LossLandscape", ax: Any) -> Any:
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    loss = np.ma.masked_invalid(landscape.loss)
+    low, high = loss.min(), loss.max()
+    steep = _steep(landscape)
+    levels = np.geomspace(low, high, 24) if steep else np.linspace(low, high, 24)
+    if not high > low:
+        levels = np.array([low - 0.5, low + 0.5])
+    filled = ax.contourf(
+        landscape.alpha, landscape.beta, loss, levels=levels, cmap="viridis", norm=LogNorm(low, high) if steep else None
+    )
+    ax.contour(landscape.alpha, landscape.beta, loss, levels=levels[::3], colors="white", linewidths=0.5, alpha=0.7)
+    bar = ax.figure.colorbar(filled, ax=ax, label="loss")
+    if steep:
+        from matplotlib.ticker import LogLocator
+
+        bar.locator = LogLocator(subs=(1.0, 2.0, 5.0))
+        bar.formatter = LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(np.inf, np.inf))
+        bar.update_ticks()
+    if landscape.path is not None:
+        path = landscape.path
+        ax.plot(path[:, 0], path[:, 1], "o-", color=COLOURS[1], markersize=3, linewidth=1.2, label="path of training")
+        ax.plot(path[0, 0], path[0, 1], "s", color="white", markeredgecolor="black", label="start")
+    ax.plot(0.0, 0.0, "*", color=COLOURS[4], markeredgecolor="black", markersize=13, label="the model")
+    ax.set(xlabel=_labels(landscape)[0], ylabel=_labels(landscape)[1])
+    if landscape.path is not None:
+        ax.legend(fontsize=8, loc="best")
+    return ax
+
+
+def _surface(landscape: "LossLandscape", ax: Any) -> Any:
+    steep = _steep(landscape)
+    finite = np.where(np.isfinite(landscape.loss), landscape.loss, np.nan)
+    heights = np.log10(finite) if steep else finite
+    x, y = np.meshgrid(landscape.alpha, landscape.beta)
+    ax.plot_surface(x, y, heights, cmap="viridis", rcount=80, ccount=80, linewidth=0, antialiased=True)
+    ax.set(xlabel="direction 1", ylabel="direction 2", zlabel="log10 of the loss" if steep else "loss")
+    ax.view_init(elev=38, azim=-55)
+    return ax

@@ -1,0 +1,188 @@
+"""Pictures: what is drawn, where, with which labels; nothing is compared pixel by pixel."""
+
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers, metrics
+
+matplotlib = pytest.importorskip("matplotlib", reason="the pictures need matplotlib")
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt  # noqa: E402
+
+from fastnn import diagram, plotting  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def binary():
+    generator = np.random.default_rng(0)
+    y = (generator.random(400) < 0.3).astype(int)
+    return y, np.clip(0.3 * y + 0.5 * generator.random(400), 0.0, 1.0)
+
+
+def network():
+    return fastnn.Sequential(
+        [fastnn.Input((5,)), layers.Dense(32, activation="relu"), layers.Dropout(0.1), layers.Dense(3)],
+        seed=0,
+        name="net",
+    )
+
+
+def test_every_function_draws_into_the_given_axes_and_returns_them():
+    y, p = binary()
+    line = {"loss": [3.0, 2.0], "val_loss": [3.5, 2.5]}
+    calls = {
+        "calibration_curve": lambda ax: plotting.calibration_curve(y, p, ax=ax),
+        "confusion_matrix": lambda ax: plotting.confusion_matrix(y, p > 0.5, ax=ax),
+        "decision_regions": lambda ax: plotting.decision_regions(
+            lambda X: X[:, 0] > 0, np.c_[p, p**2], y, feature_names=("a (m)", "b (s)"), n=5, ax=ax
+        ),
+        "history": lambda ax: plotting.history(line, ax=ax),
+        "loss_landscape": lambda ax: plotting.loss_landscape(landscape(), ax=ax),
+        "network": lambda ax: plotting.network(network(), ax=ax),
+        "precision_recall_curve": lambda ax: plotting.precision_recall_curve(y, p, ax=ax),
+        "predicted_against_true": lambda ax: plotting.predicted_against_true(y, p, unit="m", ax=ax),
+        "residuals": lambda ax: plotting.residuals(y, p, unit="m", ax=ax),
+        "roc_curve": lambda ax: plotting.roc_curve(y, p, ax=ax),
+        "speed_table": lambda ax: plotting.speed_table({"a": {"x": 1e-6, "y": 2.0}}, ax=ax),
+    }
+    assert sorted(calls) == sorted(plotting.__all__)
+    for name, call in calls.items():
+        _, ax = plt.subplots()
+        before = len(plt.get_fignums())
+        assert call(ax) is ax, name
+        assert len(plt.get_fignums()) == before, name
+        assert ax.has_data(), name
+        if name not in ("network", "speed_table"):
+            assert ax.get_xlabel() and ax.get_ylabel(), name
+        assert call(None) is not ax, name
+        plt.close("all")
+
+
+def landscape(dimensions=2):
+    model = fastnn.Sequential([fastnn.Input((2,)), layers.Dense(4, activation="tanh"), layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse")
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    return fastnn.loss_landscape(model, X, X[:, :1], n=7, dimensions=dimensions)
+
+
+def test_history_draws_training_solid_and_validation_dashed():
+    ax = plotting.history({"loss": [3.0, 2.0, 1.0], "val_loss": [4.0, 3.0, 2.0], "mae": [1, 1, 1]})
+    solid, dashed = ax.lines
+    assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+    assert solid.get_color() == dashed.get_color()
+    np.testing.assert_array_equal(solid.get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(dashed.get_ydata(), [4, 3, 2])
+    with pytest.raises(ValueError, match="no 'auc'; it has loss, val_loss, mae"):
+        plotting.history({"loss": [1.0], "val_loss": [1.0], "mae": [1.0]}, ["auc"])
+
+
+def test_confusion_matrix_shows_the_counts():
+    y_true, y_pred = fastnn.datasets.cats_and_dogs()
+    ax = plotting.confusion_matrix(y_true, y_pred, class_names=["dog", "cat"])
+    assert [text.get_text() for text in ax.texts] == ["998", "0", "1", "1"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["dog", "cat"]
+    with pytest.raises(ValueError, match="class_names has 1 names, but there are 2"):
+        plotting.confusion_matrix(y_true, y_pred, class_names=["dog"])
+
+
+def test_curves_are_those_of_the_metrics():
+    y, p = binary()
+    false_rate, true_rate, _ = metrics.roc_curve(y, p)
+    ax = plotting.roc_curve(y, p, label="net")
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), np.c_[false_rate, true_rate])
+    assert ax.lines[1].get_label() == f"net (AUC {metrics.roc_auc_score(y, p):.3f})"
+    plotting.roc_curve(y, 1 - p, ax=ax)
+    assert len(ax.lines) == 3 and ax.lines[2].get_color() != ax.lines[1].get_color()
+
+    ax = plotting.precision_recall_curve(y, p)
+    assert f"AP {metrics.average_precision_score(y, p):.3f}" in ax.lines[1].get_label()
+    ax = plotting.calibration_curve(y, p, n_bins=5)
+    observed, predicted = metrics.calibration_curve(y, p, n_bins=5)
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), np.c_[predicted, observed])
+
+
+def test_decision_regions_take_classes_probabilities_and_scores():
+    X = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    y = np.array([0, 1, 1, 0])
+    right = {
+        "classes": lambda g: (g[:, 0] > 0).astype(int),
+        "probabilities": lambda g: np.where(g[:, :1] > 0, 0.9, 0.1),
+        "scores": lambda g: np.c_[-g[:, 0], g[:, 0]],
+    }
+    drawn = [plotting.decision_regions(f, X, y, n=10).collections[0].get_array().ravel() for f in right.values()]
+    for regions in drawn:
+        np.testing.assert_array_equal(regions.reshape(10, 10), np.tile(np.repeat([0.0, 1.0], 5), (10, 1)))
+    with pytest.raises(ValueError, match=r"X must have two features, got shape \(4, 3\)"):
+        plotting.decision_regions(right["classes"], np.ones((4, 3)), y)
+
+
+def test_residuals_are_true_less_predicted():
+    ax = plotting.residuals([3.0, 5.0], [1.0, 6.0], name="depth", unit="km")
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), [[1.0, 2.0], [6.0, -1.0]])
+    assert ax.get_ylabel() == "true less predicted depth (km)"
+    with pytest.raises(ValueError, match="y_true has 2 rows, y_pred 3"):
+        plotting.residuals([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="y_pred must be finite, but entry 1 is not"):
+        plotting.predicted_against_true([1, 2], [1, np.nan])
+
+
+def test_landscape_gives_contours_and_surface():
+    contours, surface = landscape().plot()
+    assert (contours.name, surface.name) == ("rectilinear", "3d")
+    assert landscape(1).plot().get_ylabel() == "loss"
+    ax = plt.figure().add_subplot(projection="3d")
+    assert landscape().plot(ax=ax) is ax
+
+
+def test_speed_table_compares_with_the_quickest_of_the_row():
+    ax = plotting.speed_table({"step": {"a": 2e-6, "b": 1e-3}, "fit": {"b": 3.0}})
+    assert [text.get_text() for text in ax.texts] == ["2 µs\n1×", "1 ms\n500×", "3 s\n1×"]
+    with pytest.raises(ValueError, match="positive seconds"):
+        plotting.speed_table({"step": {"a": 0.0}})
+
+
+def test_diagram_is_valid_svg_with_shapes_and_weights():
+    root = ElementTree.fromstring(diagram.network_svg(network()))
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [element.text for element in root.iter(f"{space}text")]
+    assert texts == [
+        "Input", "5 features", "Dense, relu", "32 units", "192 weights", "Dropout", "32 units", "Dense", "3 units",
+        "99 weights",
+    ]  # fmt: skip
+    units = [c for c in root.iter(f"{space}circle") if float(c.get("r")) > 2]
+    assert len(units) == 5 + 8 + 8 + 3
+    # 5 x 8 into the first layer, 8 straight through the dropout, 8 x 3 into the last
+    assert len(list(root.iter(f"{space}line"))) == 40 + 8 + 24
+    width, height = float(root.get("width")), float(root.get("height"))
+    for circle in units:
+        assert 0 < float(circle.get("cx")) < width and 0 < float(circle.get("cy")) < height
+
+
+def test_notebooks_show_a_model():
+    model = network()
+    assert model._repr_html_().startswith("<svg") and "<td>(None, 32)</td><td>192</td>" in model._repr_html_()
+    unbuilt = fastnn.Sequential([layers.Dense(2)], name="<net>")
+    assert unbuilt._repr_svg_() is None
+    assert "&lt;net&gt;: not built" in unbuilt._repr_html_()
+
+
+def test_fastnn_imports_no_matplotlib_and_the_extra_is_named():
+    code = (
+        "import sys, fastnn; assert 'matplotlib' not in sys.modules; sys.modules['matplotlib'] = None\n"
+        "import fastnn.plotting\n"
+        "try: fastnn.plotting.history({'loss': [1.0]})\n"
+        "except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install '.[plot]'" in done.stdout
