@@ -145,6 +145,138 @@ CASES = {
 }
 
 
+def _small(k: Any, **dense: Any) -> list[Any]:
+    return [k.layers.Dense(6, activation="tanh", **dense), k.layers.Dense(2, **dense)]
+
+
+def _classes(k: Any, activation: str | None = "softmax") -> list[Any]:
+    return [k.layers.Dense(6, activation="tanh"), k.layers.Dense(3, activation=activation)]
+
+
+COUNTS = np.abs(NUMBERS) * 3.0
+SIGNS = np.where(NUMBERS > 0.0, 1.0, -1.0)
+MANY = (NUMBERS > 0.0).astype(np.float64)
+
+# The pieces one by one: a loss, an update rule, an activation or an option each.
+PIECES = {
+    **{
+        name: Case(lambda k: _small(k), lambda k: k.optimizers.SGD(0.01, momentum=0.5), lambda k, name=name: name, y)
+        for name, y in (
+            ("mean_absolute_percentage_error", NUMBERS + 3.0),
+            ("log_cosh", NUMBERS),
+            ("hinge", MANY),
+            ("squared_hinge", SIGNS),
+            ("cosine_similarity", NUMBERS),
+        )
+    },
+    **{
+        name: Case(
+            lambda k: [*_small(k), k.layers.Activation("softplus")],
+            lambda k: k.optimizers.SGD(0.05),
+            lambda k, name=name: name,
+            COUNTS,
+            fit={"sample_weight": SAMPLE_WEIGHT},
+        )
+        for name in ("mean_squared_logarithmic_error", "poisson")
+    },
+    **{
+        name: Case(lambda k: _classes(k), lambda k: k.optimizers.SGD(0.1), lambda k, name=name: name, ONE_HOT)
+        for name in ("kl_divergence", "categorical_hinge", "categorical_focal_crossentropy")
+    },
+    "binary focal": Case(
+        lambda k: [*_small(k), k.layers.Activation("sigmoid")],
+        lambda k: k.optimizers.SGD(0.1),
+        lambda k: k.losses.BinaryFocalCrossentropy(apply_class_balancing=True, gamma=1.5, label_smoothing=0.1),
+        MANY,
+    ),
+    "binary focal from logits": Case(
+        lambda k: _small(k),
+        lambda k: k.optimizers.SGD(0.1),
+        lambda k: k.losses.BinaryFocalCrossentropy(from_logits=True),
+        MANY,
+        fit={"sample_weight": SAMPLE_WEIGHT},
+    ),
+    "categorical focal from logits": Case(
+        lambda k: _classes(k, None),
+        lambda k: k.optimizers.SGD(0.1),
+        lambda k: k.losses.CategoricalFocalCrossentropy(alpha=0.5, gamma=3.0, from_logits=True, label_smoothing=0.2),
+        ONE_HOT,
+    ),
+    "dice of a batch": Case(
+        lambda k: [*_small(k), k.layers.Activation("sigmoid")],
+        lambda k: k.optimizers.SGD(0.3),
+        lambda k: k.losses.Dice(),
+        MANY,
+    ),
+    "dice of rows": Case(
+        lambda k: [*_small(k), k.layers.Activation("sigmoid")],
+        lambda k: k.optimizers.SGD(0.3),
+        lambda k: k.losses.Dice(axis=-1),
+        MANY,
+        fit={"sample_weight": SAMPLE_WEIGHT},
+    ),
+    **{
+        name: Case(lambda k: _small(k), make, lambda k: "mse", NUMBERS)
+        for name, make in (
+            ("nadam", lambda k: k.optimizers.Nadam(0.02)),
+            ("adamax", lambda k: k.optimizers.Adamax(0.02)),
+            ("adagrad", lambda k: k.optimizers.Adagrad(0.05, weight_decay=0.01)),
+            ("adadelta", lambda k: k.optimizers.Adadelta(5.0)),
+            ("lion", lambda k: k.optimizers.Lion(0.01)),
+            ("amsgrad", lambda k: k.optimizers.Adam(0.02, beta_2=0.9, amsgrad=True)),
+            ("clipvalue", lambda k: k.optimizers.SGD(0.1, clipvalue=0.05)),
+            ("clipnorm", lambda k: k.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.2)),
+            ("global_clipnorm", lambda k: k.optimizers.Adam(0.02, global_clipnorm=0.2)),
+            ("average", lambda k: k.optimizers.Adam(0.05, use_ema=True, ema_momentum=0.9)),
+            (
+                "average that overwrites",
+                lambda k: k.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.7, ema_overwrite_frequency=4),
+            ),
+            ("accumulation", lambda k: k.optimizers.Adam(0.02, clipnorm=0.3, gradient_accumulation_steps=2)),
+            ("schedule", lambda k: k.optimizers.SGD(k.optimizers.schedules.PolynomialDecay(0.2, 10, 0.01, 2.0))),
+        )
+    },
+    "penalties": Case(
+        lambda k: _small(
+            k,
+            kernel_regularizer=k.regularizers.L1L2(0.01, 0.02),
+            bias_regularizer="l2",
+            activity_regularizer=k.regularizers.L1(0.03),
+        ),
+        lambda k: k.optimizers.Adam(0.02),
+        lambda k: "mse",
+        NUMBERS,
+        fit={"validation_split": 0.2},
+    ),
+    "norms of weights": Case(
+        lambda k: [
+            k.layers.Dense(6, "tanh", kernel_constraint=k.constraints.MaxNorm(0.9), bias_constraint="non_neg"),
+            k.layers.Dense(5, "elu", kernel_constraint=k.constraints.UnitNorm(axis=1)),
+            k.layers.Dense(2, kernel_constraint="non_neg", bias_constraint=k.constraints.MaxNorm(0.5)),
+        ],
+        lambda k: k.optimizers.SGD(0.05, momentum=0.9),
+        lambda k: "mse",
+        NUMBERS,
+    ),
+    "activations": Case(
+        lambda k: [
+            k.layers.Dense(6, "mish"),
+            k.layers.Dense(6, "softsign"),
+            k.layers.Dense(6, "hard_sigmoid"),
+            k.layers.Dense(6, "hard_silu"),
+            k.layers.Dense(6, "relu6"),
+            k.layers.Dense(6),
+            k.layers.ReLU(max_value=1.5, negative_slope=0.2, threshold=0.1),
+            k.layers.Dense(2),
+        ],
+        lambda k: k.optimizers.Adam(0.02),
+        lambda k: "mse",
+        NUMBERS,
+    ),
+}
+CASES.update(PIECES)
+
+
 def train(k: Any, case: Case, **model_options: Any) -> tuple[dict[str, list[float]], list[np.ndarray], list[float]]:
     """Return history, final weights, and loss and metrics of all rows."""
     model = k.Sequential(case.layers(k), **model_options)

@@ -3,6 +3,7 @@
 An entry describes the function; the arithmetic is the compiled core's.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +51,7 @@ class ActivationFunction:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{option} of activation {self.name!r} must be a number, got {value!r}")
         changed = {option: float(parameters.get(option, value)) for option, value in self.parameters.items()}
-        return ActivationFunction(self.name, changed)
+        return type(self)(self.name, changed)
 
     def __call__(self, x: Any, **parameters: float) -> Any:
         """Apply the function to an array; softmax works along the last axis."""
@@ -70,18 +71,63 @@ class ActivationFunction:
         return {"class_name": self.name, "config": dict(self.parameters)}
 
 
+@dataclass(frozen=True)
+class GeneralReLU(ActivationFunction):
+    """``min(x, max_value)`` above ``threshold``, at least 0; ``negative_slope * (x - threshold)`` up to it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.activations.relu(np.array([-1.0, 0.5, 2.0]), max_value=1.0)
+    array([0. , 0.5, 1. ])
+    """
+
+    @property
+    def __name__(self) -> str:
+        """The name, as functions have one."""
+        return "relu"
+
+    def with_parameters(self, **parameters: Any) -> ActivationFunction:
+        """Return the function with some options changed; ``max_value=None`` is no maximum."""
+        if parameters.get("max_value", 0.0) is None:
+            parameters["max_value"] = math.inf
+        if parameters.get("max_value", 0.0) < 0.0:
+            raise ValueError(f"max_value must be at least 0, got {parameters['max_value']!r}")
+        return super().with_parameters(**parameters)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return name and options."""
+        options: dict[str, Any] = dict(self.parameters)
+        options["max_value"] = None if options["max_value"] == math.inf else options["max_value"]
+        return {"class_name": "relu", "config": options}
+
+
+@dataclass(frozen=True)
+class ReLU(ActivationFunction):
+    """``max(x, 0)``; with options a ``GeneralReLU``."""
+
+    def with_parameters(self, **parameters: Any) -> ActivationFunction:
+        """Return the function with options: ``negative_slope`` (0), ``max_value`` (None) and ``threshold`` (0)."""
+        return GeneralReLU("general_relu", dict(_GENERAL)).with_parameters(**parameters) if parameters else self
+
+
+_GENERAL = {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0}
 _functions: dict[str, ActivationFunction] = {}
 
 
-def _define(name: str, *aliases: str, **parameters: float) -> ActivationFunction:
-    function = ActivationFunction(name, parameters)
+def _define(
+    name: str, *aliases: str, kind: type[ActivationFunction] = ActivationFunction, **parameters: float
+) -> ActivationFunction:
+    function = kind(name, parameters)
     _functions[name] = function
     registry.register("activation", name, *aliases)(function)
     return function
 
 
 linear = _define("linear")
-relu = _define("relu")
+relu = _define("relu", kind=ReLU)
+relu6 = _define("relu6")
 leaky_relu = _define("leaky_relu", negative_slope=0.2)
 elu = _define("elu", alpha=1.0)
 selu = _define("selu")
@@ -89,9 +135,14 @@ gelu = _define("gelu")
 gelu_tanh = _define("gelu_tanh")
 silu = _define("silu", "swish")
 swish = silu
+mish = _define("mish")
 softplus = _define("softplus")
+softsign = _define("softsign")
 tanh = _define("tanh")
 sigmoid = _define("sigmoid")
+hard_sigmoid = _define("hard_sigmoid")
+hard_silu = _define("hard_silu", "hard_swish")
+hard_swish = hard_silu
 exponential = _define("exponential")
 softmax = _define("softmax")
 log_softmax = _define("log_softmax")

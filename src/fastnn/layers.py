@@ -398,15 +398,31 @@ class _NamedActivation(Activation):
 
 @registry.register("layer", "ReLU")
 class ReLU(_NamedActivation):
-    """Rectified linear unit: ``max(x, 0)``, or ``negative_slope * x`` below 0."""
+    """Rectified linear unit: ``min(x, max_value)`` above ``threshold``, else ``negative_slope * (x - threshold)``."""
 
     _function = "leaky_relu"
 
-    def __init__(self, *, negative_slope: float = 0.0, **layer_options: Any) -> None:
-        if negative_slope == 0.0:
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **layer_options: Any,
+    ) -> None:
+        given = {"negative_slope": negative_slope, "threshold": threshold}
+        self.options: dict[str, Any] = {option: _nonnegative(option, value) for option, value in given.items()}
+        self.options["max_value"] = None if max_value is None else _nonnegative("max_value", max_value)
+        if max_value is not None or threshold != 0.0:
+            relu = registry.find("activation", "relu").with_parameters(**self.options)
+            Activation.__init__(self, relu, **layer_options)
+        elif negative_slope == 0.0:
             Activation.__init__(self, "relu", **layer_options)
         else:
             super().__init__({"negative_slope": negative_slope}, **layer_options)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**Layer.get_config(self), **self.options}
 
 
 @registry.register("layer", "LeakyReLU")
@@ -511,7 +527,7 @@ _RULES = ("kernel_regularizer", "bias_regularizer", "activity_regularizer", "ker
 
 
 def _serialized_or_none(described: Any) -> dict[str, Any] | None:
-    """``_serialized``, None for None."""
+    """Return ``_serialized(described)``, None for None."""
     return None if described is None else _serialized(described)
 
 

@@ -219,18 +219,14 @@ class SparseCategoricalCrossentropy(Loss):
         self.from_logits = bool(from_logits)
 
 
-@registry.register(
-    "loss", "mean_absolute_percentage_error", "MeanAbsolutePercentageError", "mape", "MAPE"
-)
+@registry.register("loss", "mean_absolute_percentage_error", "MeanAbsolutePercentageError", "mape", "MAPE")
 class MeanAbsolutePercentageError(Loss):
     """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``."""
 
     core_name = "mean_absolute_percentage_error"
 
 
-@registry.register(
-    "loss", "mean_squared_logarithmic_error", "MeanSquaredLogarithmicError", "msle", "MSLE"
-)
+@registry.register("loss", "mean_squared_logarithmic_error", "MeanSquaredLogarithmicError", "msle", "MSLE")
 class MeanSquaredLogarithmicError(Loss):
     """``mean((log(1 + y_true) - log(1 + y_pred))^2)``, both raised to at least 1e-7."""
 
@@ -286,9 +282,7 @@ class Quantile(Loss):
     core_name = "quantile"
     _options = ("q",)
 
-    def __init__(
-        self, q: float = 0.5, reduction: str = "sum_over_batch_size", name: str | None = None
-    ) -> None:
+    def __init__(self, q: float = 0.5, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
         super().__init__(reduction, name)
         self.q = _number("q", q, 0.0, 1.0)
         if self.q in (0.0, 1.0):
@@ -318,9 +312,7 @@ class GaussianNLL(Loss):
     core_name = "gaussian_nll"
     _options = ("full",)
 
-    def __init__(
-        self, full: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None
-    ) -> None:
+    def __init__(self, full: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
         super().__init__(reduction, name)
         self.full = bool(full)
 
@@ -434,9 +426,7 @@ class CosineSimilarity(Loss):
 
     core_name = "cosine_similarity"
 
-    def __init__(
-        self, axis: int = -1, reduction: str = "sum_over_batch_size", name: str | None = None
-    ) -> None:
+    def __init__(self, axis: int = -1, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
         super().__init__(reduction, name)
         _last_axis(axis)
 

@@ -1,5 +1,6 @@
 """The compiled kernels one by one, on arrays; ``fastnn.reference`` has the same functions in NumPy."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ from fastnn.registry import unknown_name
 
 Array = NDArray[Any]
 
-ACTIVATION_OPTIONS: dict[str, dict[str, float]] = {"leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.0}}
+ACTIVATION_OPTIONS: dict[str, dict[str, float]] = {
+    "leaky_relu": {"negative_slope": 0.2},
+    "elu": {"alpha": 1.0},
+    "general_relu": {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0},
+}
 """Options of the activations that have some, in the core's order, with their defaults."""
 _CROSSENTROPY_OPTIONS = ("from_logits", "label_smoothing")
 LOSS_OPTIONS: dict[str, tuple[str, ...]] = {
@@ -114,7 +119,8 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, **options: flo
     name : name of the activation.
     x : any shape; float32 stays float32, everything else is computed in float64.
     out : receives the result: x's shape and dtype.
-    options : ``negative_slope`` of leaky_relu (0.2), ``alpha`` of elu (1.0).
+    options : ``negative_slope`` of leaky_relu (0.2), ``alpha`` of elu (1.0), ``negative_slope`` (0), ``max_value``
+        (infinity) and ``threshold`` (0) of general_relu.
     """
     parameters = _check_activation(name, options)
     x = _floating("x", x)
@@ -164,9 +170,11 @@ def _loss(
             raise ValueError(f"labels in y_true must be whole numbers from 0 to {n_outputs - 1}")
     else:
         targets = _like("y_true", y_true, matrix.dtype)
-        targets = targets.reshape(n, 1) if targets.shape == (n,) and n_outputs == 1 else targets
-        if targets.shape != matrix.shape:
-            raise ValueError(f"y_true must have the shape of y_pred, {matrix.shape}, got {targets.shape}")
+        columns = n_outputs // 2 if name == "gaussian_nll" else n_outputs
+        targets = targets.reshape(n, 1) if targets.shape == (n,) and columns == 1 else targets
+        if targets.shape != (n, columns):
+            wanted = f"the shape of y_pred, {matrix.shape}" if columns == n_outputs else f"shape {(n, columns)}"
+            raise ValueError(f"y_true must have {wanted}, got {targets.shape}")
     weights = None if sample_weight is None else _like("sample_weight", sample_weight, matrix.dtype)
     if weights is not None and weights.shape != (n,):
         raise ValueError(f"sample_weight must have shape ({n},), got {weights.shape}")
@@ -202,7 +210,9 @@ def loss_and_gradient(
     y_pred : predictions (n, n_outputs), or (n,) for one output; float32 stays float32.
     sample_weight : (n,) factors of the row losses; the division is by the number of rows all the same.
     options : ``sum`` (False): the sum over rows instead of the mean; ``delta`` (1.0) of huber; ``from_logits`` (False)
-        and ``label_smoothing`` (0.0) of the cross-entropies.
+        and ``label_smoothing`` (0.0) of the cross-entropies; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal ones,
+        ``apply_class_balancing`` (False) of the binary one; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll,
+        whose targets have half as many columns as y_pred; ``per_row`` (False) of dice.
 
     Raises
     ------

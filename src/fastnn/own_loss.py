@@ -1,4 +1,4 @@
-"""Training with a loss written in Python: forward and backward passes stay native, the loss of a batch is called between."""
+"""Training with a loss written in Python: called between the native forward and backward pass of each batch."""
 
 import time
 from collections.abc import Callable

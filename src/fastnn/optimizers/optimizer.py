@@ -168,9 +168,7 @@ class Optimizer:
         self._steps = first_step + n_steps
         return self._scheduled(first_step, n_steps)
 
-    def exclude_from_weight_decay(
-        self, var_list: None = None, var_names: Iterable[str] | None = None
-    ) -> None:
+    def exclude_from_weight_decay(self, var_list: None = None, var_names: Iterable[str] | None = None) -> None:
         """Leave some weights out of weight decay; call it before the model is compiled.
 
         Parameters

@@ -3,6 +3,7 @@
 A schedule is a function of the number of updates made before; ``schedule(step)`` takes a number or an array of numbers.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -118,14 +119,12 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     _options = ("boundaries", "values")
 
-    def __init__(
-        self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant"
-    ) -> None:
+    def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant") -> None:
         if len(boundaries) != len(values) - 1 or len(boundaries) == 0:
             raise ValueError(
                 f"values must be one more than boundaries, got {len(values)} values and {len(boundaries)} boundaries"
             )
-        if any(later <= earlier for earlier, later in zip(boundaries[:-1], boundaries[1:], strict=True)):
+        if any(later <= earlier for earlier, later in itertools.pairwise(boundaries)):
             raise ValueError(f"boundaries must increase, got {list(boundaries)!r}")
         self.boundaries = list(boundaries)
         self.values = list(values)

@@ -9,7 +9,30 @@ from .dense import dense_backward, dense_forward
 from .error_function import erf, erfc, normal_cdf
 from .losses import LOSSES, loss, loss_and_gradient
 from .network import DenseNetwork
-from .updates import OPTIMIZERS, adam, adamw, rmsprop, sgd, weight_decay
+from .training_rules import (
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_value,
+    max_norm,
+    moving_average,
+    non_neg,
+    penalty_and_gradient,
+    unit_norm,
+)
+from .updates import (
+    OPTIMIZERS,
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    amsgrad,
+    lion,
+    nadam,
+    rmsprop,
+    sgd,
+    weight_decay,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -18,16 +41,30 @@ __all__ = [
     "DenseNetwork",
     "activation",
     "activation_gradient",
+    "adadelta",
+    "adagrad",
     "adam",
+    "adamax",
     "adamw",
+    "amsgrad",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
     "dense_backward",
     "dense_forward",
     "erf",
     "erfc",
+    "lion",
     "loss",
     "loss_and_gradient",
+    "max_norm",
+    "moving_average",
+    "nadam",
+    "non_neg",
     "normal_cdf",
+    "penalty_and_gradient",
     "rmsprop",
     "sgd",
+    "unit_norm",
     "weight_decay",
 ]

@@ -227,6 +227,61 @@ def _silu_gradient(x: Array, grad: Array, dx: Array) -> None:
     np.multiply(grad, _sigmoid_of(bounded) * (1.0 + bounded * _sigmoid_of(-bounded)), out=dx)
 
 
+def _relu6(x: Array, out: Array) -> None:
+    np.clip(x, 0.0, 6.0, out=out)
+
+
+def _relu6_gradient(x: Array, grad: Array, dx: Array) -> None:
+    np.multiply(grad, (x > 0.0) & (x < 6.0), out=dx)
+
+
+def _general_relu(x: Array, out: Array, negative_slope: float, max_value: float, threshold: float) -> None:
+    np.copyto(out, np.where(x > threshold, np.clip(x, 0.0, max_value), negative_slope * (x - threshold)))
+
+
+def _general_relu_gradient(
+    x: Array, grad: Array, dx: Array, negative_slope: float, max_value: float, threshold: float
+) -> None:
+    inside = (x > 0.0) & (x < max_value)
+    np.multiply(grad, np.where(x > threshold, inside, negative_slope).astype(x.dtype), out=dx)
+
+
+def _mish(x: Array, out: Array) -> None:
+    tail = np.log1p(np.exp(-np.abs(x)))
+    np.multiply(np.maximum(x, -1000.0), np.tanh(np.maximum(x, 0.0) + tail), out=out)
+
+
+def _mish_gradient(x: Array, grad: Array, dx: Array) -> None:
+    bounded = np.clip(x, -1000.0, 1000.0)
+    t = np.tanh(np.maximum(bounded, 0.0) + np.log1p(np.exp(-np.abs(bounded))))
+    np.multiply(grad, t + bounded * (1.0 - t * t) * _sigmoid_of(bounded), out=dx)
+
+
+def _softsign(x: Array, out: Array) -> None:
+    np.divide(x, 1.0 + np.abs(x), out=out)
+
+
+def _softsign_gradient(x: Array, grad: Array, dx: Array) -> None:
+    np.multiply(grad, 1.0 / np.square(1.0 + np.abs(x)), out=dx)
+
+
+def _hard_sigmoid(x: Array, out: Array) -> None:
+    np.multiply(np.clip(x + 3.0, 0.0, 6.0), 1.0 / 6.0, out=out)
+
+
+def _hard_sigmoid_gradient(x: Array, grad: Array, dx: Array) -> None:
+    np.multiply(grad, np.where(np.abs(x) < 3.0, x.dtype.type(1.0 / 6.0), x.dtype.type(0.0)), out=dx)
+
+
+def _hard_silu(x: Array, out: Array) -> None:
+    np.multiply(np.maximum(x, -3.0), np.clip(x + 3.0, 0.0, 6.0) * (1.0 / 6.0), out=out)
+
+
+def _hard_silu_gradient(x: Array, grad: Array, dx: Array) -> None:
+    slope = np.clip(x + 3.0, 0.0, 6.0) + np.where(np.abs(x) < 3.0, x, x.dtype.type(0.0))
+    np.multiply(grad, slope * (1.0 / 6.0), out=dx)
+
+
 class Activation(NamedTuple):
     """One activation: ``forward(x, out, *options)``, ``gradient(x, grad, dx, *options)`` and its options' defaults.
 
@@ -255,6 +310,17 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": Activation(_gelu, _gelu_gradient, None, {}),
     "gelu_tanh": Activation(_gelu_tanh, _gelu_tanh_gradient, None, {}),
     "silu": Activation(_silu, _silu_gradient, None, {}),
+    "relu6": Activation(_relu6, _relu6_gradient, None, {}),
+    "general_relu": Activation(
+        _general_relu,
+        _general_relu_gradient,
+        None,
+        {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0},
+    ),
+    "mish": Activation(_mish, _mish_gradient, None, {}),
+    "softsign": Activation(_softsign, _softsign_gradient, None, {}),
+    "hard_sigmoid": Activation(_hard_sigmoid, _hard_sigmoid_gradient, None, {}),
+    "hard_silu": Activation(_hard_silu, _hard_silu_gradient, None, {}),
 }
 
 
@@ -264,7 +330,7 @@ def find_activation(name: str, options: dict[str, Any]) -> tuple[Activation, tup
     entry = ACTIVATIONS[name]
     values = complete_options(f"activation {name!r}", options, entry.options)
     for option, value in values.items():
-        if not 0.0 <= value < math.inf:
+        if not 0.0 <= value < math.inf and not (option == "max_value" and value == math.inf):
             raise ValueError(f"{option} of activation {name!r} must be a finite number >= 0, got {value!r}.")
     return entry, tuple(float(value) for value in values.values())
 
@@ -281,7 +347,8 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, **options: flo
     out : ndarray, optional
         Receives the result: same shape and type as x; may be x itself.
     **options : float
-        ``negative_slope`` of leaky_relu (0.2), ``alpha`` of elu (1.0).
+        ``negative_slope`` of leaky_relu (0.2), ``alpha`` of elu (1.0), ``negative_slope`` (0), ``max_value``
+        (infinity) and ``threshold`` (0) of general_relu.
 
     Returns
     -------

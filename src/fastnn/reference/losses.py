@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import more_losses
 from .arguments import Array, as_floating, complete_options, require_known
 
 PROBABILITY_EPSILON = 1e-7
@@ -134,11 +135,12 @@ def _sparse_categorical_crossentropy(
 
 
 class Loss(NamedTuple):
-    """One loss: its kernel, its options' defaults, and whether its targets are class labels."""
+    """One loss: its kernel, its options' defaults, what its targets are, and whether it is one number per batch."""
 
     kernel: Callable[..., Array]
     options: dict[str, Any]
     takes_labels: bool = False
+    half_targets: bool = False
 
 
 _ENTROPY_OPTIONS = {"from_logits": False, "label_smoothing": 0.0}
@@ -149,6 +151,25 @@ LOSSES: dict[str, Loss] = {
     "binary_crossentropy": Loss(_binary_crossentropy, _ENTROPY_OPTIONS),
     "categorical_crossentropy": Loss(_categorical_crossentropy, _ENTROPY_OPTIONS),
     "sparse_categorical_crossentropy": Loss(_sparse_categorical_crossentropy, _ENTROPY_OPTIONS, takes_labels=True),
+    "mean_absolute_percentage_error": Loss(more_losses.mean_absolute_percentage_error, {}),
+    "mean_squared_logarithmic_error": Loss(more_losses.mean_squared_logarithmic_error, {}),
+    "log_cosh": Loss(more_losses.log_cosh, {}),
+    "poisson": Loss(more_losses.poisson, {}),
+    "hinge": Loss(more_losses.hinge, {}),
+    "squared_hinge": Loss(more_losses.squared_hinge, {}),
+    "quantile": Loss(more_losses.quantile, {"q": 0.5}),
+    "gaussian_nll": Loss(more_losses.gaussian_nll, {"full": False}, half_targets=True),
+    "kl_divergence": Loss(more_losses.kl_divergence, {}),
+    "categorical_hinge": Loss(more_losses.categorical_hinge, {}),
+    "cosine_similarity": Loss(more_losses.cosine_similarity, {}),
+    "dice": Loss(more_losses.dice, {"per_row": False}),
+    "binary_focal_crossentropy": Loss(
+        more_losses.binary_focal_crossentropy,
+        {"apply_class_balancing": False, "alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS},
+    ),
+    "categorical_focal_crossentropy": Loss(
+        more_losses.categorical_focal_crossentropy, {"alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS}
+    ),
 }
 
 
@@ -180,10 +201,12 @@ def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: An
         if labels.view(np.uint64).max() >= n_outputs:
             raise ValueError(f"labels in y_true must be in 0..{n_outputs - 1}, got {labels.min()}..{labels.max()}.")
         return labels
-    if y.ndim == 1 and n_outputs == 1:
+    columns = n_outputs // 2 if entry.half_targets else n_outputs
+    if y.ndim == 1 and columns == 1:
         y = y.reshape(-1, 1)
-    if y.shape != shape:
-        raise ValueError(f"y_true must have the shape of y_pred, {shape}, got {y.shape}.")
+    if y.shape != (n, columns):
+        wanted = f"shape {(n, columns)}" if entry.half_targets else f"the shape of y_pred, {shape}"
+        raise ValueError(f"y_true must have {wanted}, got {y.shape}.")
     values: Array = y.astype(dtype, copy=False)
     return values
 
@@ -249,7 +272,9 @@ def loss_and_gradient(
     **options
         ``sum`` (False): the sum over rows in place of the mean. ``delta`` (1.0) of huber. ``from_logits`` (False)
         and ``label_smoothing`` (0.0) of the cross-entropies. Without ``from_logits`` predictions are probabilities,
-        clipped to [1e-7, 1 - 1e-7]; the categorical ones are first divided by their row's sum. The gradient is that
+        clipped to [1e-7, 1 - 1e-7]; the categorical ones are first divided by their row's sum. ``gamma`` (2.0) and
+        ``alpha`` (0.25) of the focal ones, ``apply_class_balancing`` (False) of the binary one; ``q`` (0.5) of
+        quantile; ``full`` (False) of gaussian_nll; ``per_row`` (False) of dice. The gradient is that
         of exactly this function: zero where the clip acts.
 
     Returns

@@ -147,6 +147,97 @@ def rmsprop(
     w -= momentum_buffer
 
 
+def amsgrad(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    v_max: Array,
+    step: int,
+    learning_rate: float = 0.001,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+) -> None:
+    """Adam that divides by the largest v so far (Reddi, Kale and Kumar, 2018)."""
+    m += (g - m) * (1.0 - beta_1)
+    v += (g * g - v) * (1.0 - beta_2)
+    np.maximum(v_max, v, out=v_max)
+    alpha = learning_rate * math.sqrt(1.0 - beta_2**step) / (1.0 - beta_1**step)
+    w -= alpha * m / (np.sqrt(v_max) + epsilon)
+
+
+def nadam(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    step: int,
+    learning_rate: float = 0.001,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+) -> None:
+    """Adam with Nesterov's momentum (Dozat, "Incorporating Nesterov momentum into Adam", 2016).
+
+    ``u_t = beta_1 (1 - 0.96^t / 2)``; P_t is the product of u_1 ... u_t.
+    """
+    u = [beta_1 * (1.0 - 0.5 * 0.96**t) for t in range(1, step + 2)]
+    product = math.prod(u[:-1])
+    m += (g - m) * (1.0 - beta_1)
+    v += (g * g - v) * (1.0 - beta_2)
+    m_hat = u[-1] * m / (1.0 - product * u[-1]) + (1.0 - u[-2]) * g / (1.0 - product)
+    w -= learning_rate * m_hat / (np.sqrt(v / (1.0 - beta_2**step)) + epsilon)
+
+
+def adamax(
+    w: Array,
+    g: Array,
+    m: Array,
+    u: Array,
+    step: int,
+    learning_rate: float = 0.001,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+) -> None:
+    """Adam with the infinity norm (Kingma and Ba, 2015, section 7.1): ``u = max(beta_2 u, |g|)``."""
+    m += (g - m) * (1.0 - beta_1)
+    np.maximum(beta_2 * u, np.abs(g), out=u)
+    w -= learning_rate * m / ((1.0 - beta_1**step) * (u + epsilon))
+
+
+def adagrad(w: Array, g: Array, accumulator: Array, learning_rate: float = 0.001, epsilon: float = 1e-7) -> None:
+    """Adagrad: ``a += g^2; w -= learning_rate * g / sqrt(a + epsilon)`` (Duchi, Hazan and Singer, 2011)."""
+    accumulator += g * g
+    w -= learning_rate * g / np.sqrt(accumulator + epsilon)
+
+
+def adadelta(
+    w: Array,
+    g: Array,
+    squares: Array,
+    changes: Array,
+    learning_rate: float = 0.001,
+    rho: float = 0.95,
+    epsilon: float = 1e-7,
+) -> None:
+    """Adadelta, steps in the unit of the weights (Zeiler, 2012); the moments are means of ``g^2`` and of ``d^2``."""
+    squares *= rho
+    squares += (1.0 - rho) * g * g
+    change = np.sqrt(changes + epsilon) * g / np.sqrt(squares + epsilon)
+    changes *= rho
+    changes += (1.0 - rho) * change * change
+    w -= learning_rate * change
+
+
+def lion(w: Array, g: Array, m: Array, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.99) -> None:
+    """``w -= learning_rate * sign(beta_1 m + (1 - beta_1) g)`` (Chen et al., 2023)."""
+    w -= learning_rate * np.sign(beta_1 * m + (1.0 - beta_1) * g)
+    m *= beta_2
+    m += (1.0 - beta_2) * g
+
+
 # A rule for the trainer: rule(w, g, slots, step, learning_rate, options).
 
 
@@ -155,7 +246,34 @@ def _sgd_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: 
 
 
 def _adam_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
-    adam(w, g, slots[0], slots[1], step, learning_rate, o["beta_1"], o["beta_2"], o["epsilon"])
+    if o["amsgrad"]:
+        amsgrad(w, g, slots[0], slots[1], slots[2], step, learning_rate, o["beta_1"], o["beta_2"], o["epsilon"])
+    else:
+        adam(w, g, slots[0], slots[1], step, learning_rate, o["beta_1"], o["beta_2"], o["epsilon"])
+
+
+def _nadam_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
+    nadam(w, g, slots[0], slots[1], step, learning_rate, o["beta_1"], o["beta_2"], o["epsilon"])
+
+
+def _adamax_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
+    adamax(w, g, slots[0], slots[1], step, learning_rate, o["beta_1"], o["beta_2"], o["epsilon"])
+
+
+def _adagrad_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
+    if step == 1:
+        slots[0] += o["initial_accumulator_value"]
+    adagrad(w, g, slots[0], learning_rate, o["epsilon"])
+
+
+def _adadelta_rule(
+    w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]
+) -> None:
+    adadelta(w, g, slots[0], slots[1], learning_rate, o["rho"], o["epsilon"])
+
+
+def _lion_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
+    lion(w, g, slots[0], learning_rate, o["beta_1"], o["beta_2"])
 
 
 def _rmsprop_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
@@ -175,8 +293,13 @@ class UpdateRule(NamedTuple):
 _ADAM_OPTIONS = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZERS: dict[str, UpdateRule] = {
     "sgd": UpdateRule(_sgd_rule, 1, {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}),
-    "adam": UpdateRule(_adam_rule, 2, {**_ADAM_OPTIONS, "weight_decay": 0.0}),
-    "adamw": UpdateRule(_adam_rule, 2, {**_ADAM_OPTIONS, "weight_decay": 0.004}),
+    "adam": UpdateRule(_adam_rule, 3, {**_ADAM_OPTIONS, "amsgrad": False, "weight_decay": 0.0}),
+    "adamw": UpdateRule(_adam_rule, 3, {**_ADAM_OPTIONS, "amsgrad": False, "weight_decay": 0.004}),
+    "nadam": UpdateRule(_nadam_rule, 2, {**_ADAM_OPTIONS, "weight_decay": 0.0}),
+    "adamax": UpdateRule(_adamax_rule, 2, {**_ADAM_OPTIONS, "weight_decay": 0.0}),
+    "adagrad": UpdateRule(_adagrad_rule, 1, {"initial_accumulator_value": 0.1, "epsilon": 1e-7, "weight_decay": 0.0}),
+    "adadelta": UpdateRule(_adadelta_rule, 2, {"rho": 0.95, "epsilon": 1e-7, "weight_decay": 0.0}),
+    "lion": UpdateRule(_lion_rule, 1, {"beta_1": 0.9, "beta_2": 0.99, "weight_decay": 0.0}),
     "rmsprop": UpdateRule(
         _rmsprop_rule, 3, {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False, "weight_decay": 0.0}
     ),
