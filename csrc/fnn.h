@@ -188,9 +188,42 @@ typedef struct {
     void (*average)(void *A, const void *W, ptrdiff_t n, double momentum);
     /* a *= b, elementwise */
     void (*multiply)(void *a, const void *b, ptrdiff_t n);
-    /* D[n_out][panel] = 0 or 1 / (1 - rate), Y = X * D; keyed by (seed, stream), counter = (step, row, feature) */
-    void (*dropout)(void *Y, void *D, const void *X, ptrdiff_t n_features, double rate, uint64_t seed, uint32_t stream,
-                    uint64_t step, uint32_t first_row);
+    /* D[n_out][panel] = 0 or 1 / (1 - rate), Y = X * D; keyed by (seed, stream), counter = (step, row, feature).
+     * alpha: dropped elements take the lowest value of SELU, and all are moved and scaled to keep mean and variance. */
+    void (*dropout)(void *Y, void *D, const void *X, ptrdiff_t n_features, double rate, int alpha, uint64_t seed,
+                    uint32_t stream, uint64_t step, uint32_t first_row);
+    void (*gaussian_noise)(void *Y, const void *X, ptrdiff_t n_features, double deviation, uint64_t seed, uint32_t stream,
+                           uint64_t step, uint32_t first_row);
+    /* normalization.c. W: weight panels of one input, scale and offset. Strides: elements between panels. */
+    void (*feature_moments)(double *mean, double *variance, double *inverse, const void *X, ptrdiff_t stride, ptrdiff_t rows,
+                            ptrdiff_t n, double epsilon);
+    void (*known_moments)(double *mean, double *inverse, const void *moving_mean, const void *moving_variance, ptrdiff_t n,
+                          double epsilon);
+    void (*move_statistics)(void *moving, const double *values, ptrdiff_t n, double momentum);
+    void (*feature_sums)(double *sums, double *products, const void *dY, ptrdiff_t dy_stride, const void *X,
+                         ptrdiff_t x_stride, const double *mean, const double *inverse, ptrdiff_t rows, ptrdiff_t n);
+    void (*store_sums)(void *G, const double *scale, const double *offset, ptrdiff_t count, ptrdiff_t width);
+    void (*normalize_panels)(void *Y, ptrdiff_t y_stride, const void *X, ptrdiff_t x_stride, const void *W,
+                             const double *mean, const double *inverse, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1);
+    void (*normalize_gradient)(void *dY, ptrdiff_t dy_stride, const void *X, ptrdiff_t x_stride, const void *W,
+                               const double *mean, const double *inverse, const double *sums, const double *products,
+                               ptrdiff_t rows, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1);
+    void (*layer_norm)(void *Y, void *N, double *inverse, double *offset, const void *X, const void *W, ptrdiff_t n,
+                       double epsilon, int rms);
+    void (*layer_norm_gradient)(void *dY, const void *N, const double *inverse, const double *offset, const void *W,
+                                ptrdiff_t n, int rms, ptrdiff_t count);
+    void (*prelu)(void *Y, const void *X, const void *W, ptrdiff_t n);
+    void (*prelu_gradient)(void *dY, void *S, const void *X, const void *W, ptrdiff_t n);
+    void (*standardize)(void *Y, void *D, const void *X, const void *mean, const void *variance, ptrdiff_t n, int invert,
+                        int missing, int indicator);
+    void (*add)(void *Y, const void *A, const void *B, ptrdiff_t n);
+    void (*normalize_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, const void *moving_mean,
+                           const void *moving_variance, ptrdiff_t rows, ptrdiff_t n, double epsilon);
+    void (*layer_norm_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n,
+                            double epsilon, int rms);
+    void (*prelu_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n);
+    void (*standardize_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *mean, const void *variance,
+                             ptrdiff_t rows, ptrdiff_t n, int invert, int missing, int indicator);
     /* Rows order[0:count] (or first + i where order is NULL) of X into one panel; missing rows are zero. */
     void (*gather)(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count);
     /* Y (count, cols) row-major, row i at out + index(i) * ld, from one panel */
@@ -203,6 +236,7 @@ typedef struct {
     void (*unpack_weights)(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out);
     /* 1 where all n elements are finite */
     int (*all_finite)(const void *x, ptrdiff_t n);
+    int (*no_infinity)(const void *x, ptrdiff_t n);
     /* Runs `iterations` dependent rounds of independent fused multiply-adds; returns the number of operations. */
     double (*fma_peak)(int64_t iterations, void *sink);
 } fnn_kernels;

@@ -45,7 +45,17 @@ int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads);
 
 /* ---- network.c ---- */
 
-typedef enum { FNN_OP_DENSE, FNN_OP_ACTIVATION, FNN_OP_DROPOUT } fnn_op_kind;
+typedef enum {
+    FNN_OP_DENSE,
+    FNN_OP_ACTIVATION,
+    FNN_OP_DROPOUT,
+    FNN_OP_NOISE, /* from here on: layers.c */
+    FNN_OP_BATCH_NORM,
+    FNN_OP_LAYER_NORM,
+    FNN_OP_PRELU,
+    FNN_OP_STANDARDIZE, /* with learned means and variances */
+    FNN_OP_ADD          /* the input of an earlier op to the input */
+} fnn_op_kind;
 
 /* Applied to weights after every update: w clip(|w|, 0, bound) / (CLIP + |w|); w / (CLIP + |w|); max(w, 0). */
 typedef enum { FNN_NO_CONSTRAINT, FNN_MAX_NORM, FNN_UNIT_NORM, FNN_NON_NEGATIVE } fnn_constraint_kind;
@@ -60,17 +70,25 @@ typedef struct {
     double bound;
 } fnn_rules;
 
+/* A kernel or what stands in its place: gamma, alpha; a bias: beta. */
 enum { FNN_KERNEL, FNN_BIAS };
 
 typedef struct {
     int kind;
     int activation;
-    int use_bias;
+    int use_kernel, use_bias; /* the parts that are trained */
     int trainable;
-    double parameters[3]; /* of the activation */
-    double rate;          /* of dropout */
+    int alpha;                      /* dropout: alpha dropout */
+    int rms;                        /* layer norm: scaled, not centred */
+    int invert, missing, indicator; /* standardize */
+    int source, slot;               /* add: the op whose input it adds; where that is kept in prediction */
+    double parameters[3];           /* of the activation */
+    double rate;                    /* of dropout; noise: its standard deviation */
+    double momentum, epsilon;       /* of normalizations */
     ptrdiff_t n_in, n_out;
     ptrdiff_t weights;               /* offset of the weight panels, in elements */
+    ptrdiff_t rows;                  /* of the weight panels above the bias: n_in of a dense op, 1, or 0 without weights */
+    ptrdiff_t state;                 /* offset of means, variances and their count, in elements */
     fnn_rules rules[2];              /* of kernel and bias */
     double activity_l1, activity_l2; /* penalty on the outputs */
 } fnn_op;
@@ -91,7 +109,7 @@ typedef struct {
 typedef struct {
     const fnn_kernels *kernels;
     size_t element; /* bytes */
-    int n_ops;
+    int n_ops, n_branches; /* branches: inputs of earlier ops kept at one time */
     fnn_op *ops;
     ptrdiff_t n_features, n_outputs, widest;
     ptrdiff_t n_elements; /* of all weight panels */
@@ -106,6 +124,12 @@ typedef struct {
     void *arena, *slot_arena;
     size_t arena_size, slot_arena_size;
 } fnn_network;
+
+static inline int fnn_is_trained(const fnn_op *op) { return op->rows && op->trainable && (op->use_kernel || op->use_bias); }
+/* NaN in the inputs stands for missing values */
+static inline int fnn_takes_missing(const fnn_network *network) {
+    return network->n_ops && network->ops[0].kind == FNN_OP_STANDARDIZE && network->ops[0].missing;
+}
 
 fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, const fnn_op *ops, int n_ops);
 void fnn_network_free(fnn_network *network);
@@ -127,6 +151,9 @@ int fnn_skipped_activation(const fnn_network *network);
 /* out (rows, n_outputs) contiguous. On FNN_BAD_INPUT *bad_row is a row of X that is not finite and out is undefined. */
 fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, int logits, int n_threads,
                        ptrdiff_t *bad_row);
+
+/* The first row that fnn_predict would refuse, or -1. */
+ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X);
 
 /* ---- train.c ---- */
 
@@ -158,8 +185,9 @@ void fnn_fit_forward(fnn_fit *fit, void *out);
 void fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss);
 /* Rows of the batch at hand; *order is NULL where they are `first` and those that follow. */
 ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first);
-/* Gradients of the first batch in order, in the layout of the weights; dropout off. Returns its loss, *penalty its part. */
-double fnn_fit_gradients(fnn_fit *fit, void *gradients, double *penalty);
+/* Gradients of the first batch in order, in the layout of the weights; layers act as in training, or in prediction.
+ * Returns its loss, *penalty its part. */
+double fnn_fit_gradients(fnn_fit *fit, void *gradients, int training, double *penalty);
 
 /* ---- arrays.c: kernels on the caller's arrays, all contiguous rows of the table's type ---- */
 

@@ -10,9 +10,11 @@ typedef struct {
     ptrdiff_t q, k0, k1;
 } unit;
 
-/* The buffers of one op: its output, the derivative of its activation, and dZ transposed. */
+/* The buffers of one op: its output, the derivative of its activation, and dZ transposed; of a layer of layers.c also
+ * what phase 2 sums over the batch, or what a branch adds to a gradient, and its statistics. */
 typedef struct {
-    void *Y, *D, *dZt;
+    void *Y, *D, *dZt, *saved;
+    double *statistics;
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
 } op_buffers;
@@ -50,6 +52,8 @@ struct fnn_fit {
     int penalized;   /* some op has a penalty on its weights */
     int norms;       /* norms of gradients are clipped */
     int active;      /* some op has a penalty on its outputs */
+    int inference;   /* layers act as in prediction */
+    int moving;      /* some op has moving statistics */
     int coupled;     /* the loss is one of the whole batch: sums over it come before its gradient */
     double *penalty_sums, *norm_sums; /* over blocks of weights and of gradients */
     double *activity;                 /* penalties on outputs, one per row of the batch */
@@ -68,6 +72,17 @@ struct fnn_fit {
     atomic_int stop;
     size_t arena_size;
 };
+
+/* layers.c: ops from FNN_OP_NOISE on. All threads call them together. */
+ptrdiff_t fnn_layer_statistics(const fnn_fit *fit, const fnn_op *op);
+int fnn_layer_saves(const fnn_op *op);
+void fnn_layer_forward(fnn_fit *fit, int i, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads);
+void fnn_layer_backward(fnn_fit *fit, int i, const batch *b, void *dY, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads);
+/* dY, the gradient of the input of op i, gains what branches from there carry */
+void fnn_join_branches(fnn_fit *fit, int i, void *dY, ptrdiff_t p0, ptrdiff_t p1);
+/* gradient of one unit: two rows of a weight panel */
+void fnn_layer_gradient(const fnn_fit *fit, const batch *b, const unit *u, void *G);
+void fnn_move_statistics(fnn_fit *fit, int thread, int n_threads);
 
 /* update.c: phase 2 */
 void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads);

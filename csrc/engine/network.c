@@ -4,15 +4,49 @@
 
 #include "engine.h"
 
+/* Sizes of an op behind `n_in` features and its places from *elements on; 0 where they overflow. */
+static int place_op(const fnn_kernels *kernels, fnn_op *op, ptrdiff_t n_in, ptrdiff_t *elements) {
+    op->n_in = n_in;
+    op->rows = 0;
+    ptrdiff_t more = 0;
+    if (op->kind == FNN_OP_DENSE) {
+        op->use_kernel = 1;
+        op->rows = n_in;
+    } else {
+        op->n_out = n_in;
+        if (op->kind == FNN_OP_STANDARDIZE && op->indicator && __builtin_mul_overflow(n_in, 2, &op->n_out)) return 0;
+        if (op->kind == FNN_OP_BATCH_NORM || op->kind == FNN_OP_LAYER_NORM || op->kind == FNN_OP_PRELU) op->rows = 1;
+    }
+    /* everything the layouts multiply stays far from overflow below this bound on one layer's weights */
+    if (fnn_size(op->n_out + kernels->panel, n_in + 1, op->kind == FNN_OP_DENSE ? 64 : 1) == SIZE_MAX) return 0;
+    if (fnn_size(op->n_out + kernels->panel, 64, 64) == SIZE_MAX) return 0;
+    op->weights = *elements;
+    if (op->rows && __builtin_add_overflow(*elements, fnn_weight_elements(kernels, op->rows, op->n_out), elements)) return 0;
+    op->state = *elements;
+    if (op->kind == FNN_OP_BATCH_NORM || op->kind == FNN_OP_STANDARDIZE)
+        more = (2 * n_in + 1 + kernels->panel - 1) / kernels->panel * kernels->panel;
+    return !__builtin_add_overflow(*elements, more, elements);
+}
+
+/* Branches are nested: one is kept behind those around it. */
+static void place_branches(fnn_network *network) {
+    for (int j = 0; j < network->n_ops; j++) {
+        fnn_op *op = &network->ops[j];
+        if (op->kind != FNN_OP_ADD) continue;
+        op->slot = 0;
+        for (int k = j + 1; k < network->n_ops; k++)
+            op->slot += network->ops[k].kind == FNN_OP_ADD && network->ops[k].source <= op->source;
+        if (op->slot >= network->n_branches) network->n_branches = op->slot + 1;
+    }
+}
+
 fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, const fnn_op *ops, int n_ops) {
     const size_t element = kernels->dtype == FNN_F32 ? 4 : 8;
-    /* everything the layouts multiply stays far from overflow below this bound on one layer's weights */
     ptrdiff_t elements = 0, width = n_features;
     for (int i = 0; i < n_ops; i++) {
-        if (ops[i].kind != FNN_OP_DENSE) continue;
-        if (fnn_size(ops[i].n_out + kernels->panel, width + 1, 64) == SIZE_MAX) return NULL;
-        if (__builtin_add_overflow(elements, fnn_weight_elements(kernels, width, ops[i].n_out), &elements)) return NULL;
-        width = ops[i].n_out;
+        fnn_op op = ops[i];
+        if (!place_op(kernels, &op, width, &elements)) return NULL;
+        width = op.n_out;
     }
     /* one spare line: a narrow panel may be read with full vectors */
     const size_t sizes[3] = {sizeof(fnn_network), sizeof(fnn_op) * (size_t)n_ops,
@@ -35,19 +69,14 @@ fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, c
     for (int i = 0; i < n_ops; i++) {
         fnn_op *op = &network->ops[i];
         *op = ops[i];
-        op->n_in = width;
-        if (op->kind == FNN_OP_DENSE) {
-            op->weights = at;
-            at += fnn_weight_elements(kernels, width, op->n_out);
-            network->operations += 2.0 * (double)width * (double)op->n_out;
-            width = op->n_out;
-        } else {
-            op->n_out = width;
-        }
+        place_op(kernels, op, width, &at);
+        if (op->kind == FNN_OP_DENSE) network->operations += 2.0 * (double)width * (double)op->n_out;
+        width = op->n_out;
         if (width > network->widest) network->widest = width;
     }
     network->n_elements = at;
     network->n_outputs = width;
+    place_branches(network);
     return network;
 }
 
@@ -95,10 +124,14 @@ void *fnn_sum_slot(const fnn_network *network) {
 void fnn_network_use_average(fnn_network *network) {
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
-        if (op->kind != FNN_OP_DENSE || !op->trainable) continue;
-        const size_t at = (size_t)op->weights * network->element;
-        const size_t size = (size_t)fnn_weight_elements(network->kernels, op->n_in, op->n_out) * network->element;
-        memcpy((char *)network->weights + at, (char *)fnn_average_slot(network) + at, size);
+        if (!fnn_is_trained(op)) continue;
+        const ptrdiff_t panel = network->kernels->panel, first = op->use_kernel ? 0 : op->rows;
+        for (ptrdiff_t q = 0; q * panel < op->n_out; q++) {
+            const ptrdiff_t width = op->n_out - q * panel <= network->kernels->narrow ? network->kernels->narrow : panel;
+            const ptrdiff_t rows = op->rows + (op->use_bias != 0) - first;
+            const size_t at = (size_t)(op->weights + q * panel * (op->rows + 1) + first * width) * network->element;
+            memcpy((char *)network->weights + at, (char *)fnn_average_slot(network) + at, (size_t)(rows * width) * network->element);
+        }
     }
 }
 

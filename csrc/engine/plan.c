@@ -13,11 +13,10 @@ static ptrdiff_t panel_stride(const fnn_kernels *kernels, ptrdiff_t features) {
 
 /* The derivative of a dense layer's activation is stored, save where it follows from the output. */
 static int needs_derivative(const fnn_op *op, int activation) {
-    if (op->kind != FNN_OP_DENSE) return op->kind == FNN_OP_DROPOUT || activation < FNN_SOFTMAX;
+    if (op->kind == FNN_OP_ACTIVATION) return activation < FNN_SOFTMAX;
+    if (op->kind != FNN_OP_DENSE) return op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_LAYER_NORM || op->kind == FNN_OP_STANDARDIZE;
     return activation != FNN_LINEAR && activation != FNN_RELU && activation < FNN_SOFTMAX;
 }
-
-static int is_trained(const fnn_op *op) { return op->kind == FNN_OP_DENSE && op->trainable; }
 
 /* Cuts all weights into units and deals them to threads in order, by the number of multiply-adds. With fit->units NULL
  * it only counts them. */
@@ -31,20 +30,20 @@ static int plan_units(fnn_fit *fit, int n_threads) {
     for (int pass = 0; pass < 2; pass++)
         for (int i = fit->first_dense; i < fit->trained_ops; i++) {
             const fnn_op *op = &network->ops[i];
-            if (!is_trained(op)) continue;
-            const ptrdiff_t rows = op->n_in + (op->use_bias != 0);
+            if (!fnn_is_trained(op)) continue;
+            const ptrdiff_t start = op->use_kernel ? 0 : op->rows, rows = op->rows + (op->use_bias != 0);
             for (ptrdiff_t q = 0; q * panel < op->n_out; q++) {
                 const ptrdiff_t outs = op->n_out - q * panel;
                 const double width = (double)(outs <= network->kernels->narrow ? network->kernels->narrow : panel);
                 if (!pass) {
-                    total += (double)rows * width;
+                    total += (double)(rows - start) * width;
                     continue;
                 }
-                for (ptrdiff_t k = 0; k < rows;) {
+                for (ptrdiff_t k = start; k < rows;) {
                     /* this thread's part ends at (thread + 1) / n_threads of all, rounded to whole grains */
                     const double left = total * (thread + 1) / n_threads - done;
-                    const int bias_apart = (fit->special || fit->norms) && k < op->n_in;
-                    ptrdiff_t count = (bias_apart ? op->n_in : rows) - k;
+                    const int bias_apart = (fit->special || fit->norms) && k < op->rows;
+                    ptrdiff_t count = (bias_apart ? op->rows : rows) - k;
                     if (thread + 1 < n_threads && left < (double)count * width) {
                         const ptrdiff_t cut = ((ptrdiff_t)(left / width) + grain / 2) / grain * grain;
                         if (cut < count) count = cut;
@@ -79,15 +78,16 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.trained_ops = network->n_ops;
     if (plan.skipped >= 0 && network->ops[plan.skipped].kind == FNN_OP_ACTIVATION) plan.trained_ops--;
     plan.first_dense = 0;
-    while (plan.first_dense < plan.trained_ops && !is_trained(&network->ops[plan.first_dense])) plan.first_dense++;
+    while (plan.first_dense < plan.trained_ops && !fnn_is_trained(&network->ops[plan.first_dense])) plan.first_dense++;
     const fnn_optimizer *optimizer = &network->optimizer;
     ptrdiff_t blocks = 0;
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
-        if (op->kind == FNN_OP_DENSE) blocks += fnn_blocks_of(kernels, op);
+        if (op->rows) blocks += fnn_blocks_of(kernels, op);
         plan.special |= fnn_has_rules(op);
         plan.penalized |= fnn_has_penalty(op);
         plan.constrained |= fnn_has_norm_constraint(op);
+        plan.moving |= op->kind == FNN_OP_BATCH_NORM;
         plan.active |= op->activity_l1 != 0 || op->activity_l2 != 0;
     }
     plan.followed = plan.special || optimizer->use_average;
@@ -102,7 +102,8 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         FIT, BUFFERS, DY0, DY1, T, VALUES, LABELS, SCALE, ORDER, RATES, UNITS, UNIT_START, PENALTIES, NORMS, ACTIVITY,
         BATCH_SUMS, STORED, OPS
     };
-    enum { MAX_PARTS = OPS + 3 * 256 };
+    enum { PER_OP = 5,
+        MAX_PARTS = OPS + PER_OP * 256 };
     if (network->n_ops > 255) return NULL;
     ptrdiff_t widest = network->n_outputs;
     for (int i = plan.first_dense; i < plan.trained_ops; i++)
@@ -135,6 +136,8 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         sizes[n_parts++] = fnn_size(plan.panels, panel_stride(kernels, features), element);
         sizes[n_parts++] = op && needs_derivative(op, activation) ? fnn_size(rows, features, element) : 0;
         sizes[n_parts++] = op && op->kind == FNN_OP_DENSE ? fnn_size(rows, (features + panel - 1) / panel * panel, element) : 0;
+        sizes[n_parts++] = op && fnn_layer_saves(op) ? fnn_size(rows, features, element) : 0;
+        sizes[n_parts++] = op ? fnn_size(fnn_layer_statistics(&plan, op), sizeof(double), 1) : 0;
     }
     void *arena = fnn_arena_new(parts, sizes, n_parts, &total);
     if (!arena) return NULL;
@@ -165,12 +168,14 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     for (int i = 0; i <= plan.trained_ops; i++) {
         op_buffers *b = &fit->buffers[i];
         const ptrdiff_t features = i ? network->ops[i - 1].n_out : network->n_features;
-        b->Y = parts[OPS + 3 * i];
-        b->D = sizes[OPS + 3 * i + 1] ? parts[OPS + 3 * i + 1] : NULL;
-        b->dZt = parts[OPS + 3 * i + 2];
+        b->Y = parts[OPS + PER_OP * i];
+        b->D = sizes[OPS + PER_OP * i + 1] ? parts[OPS + PER_OP * i + 1] : NULL;
+        b->dZt = parts[OPS + PER_OP * i + 2];
+        b->saved = parts[OPS + PER_OP * i + 3];
+        b->statistics = parts[OPS + PER_OP * i + 4];
         b->stride = panel_stride(kernels, features);
         b->first_block = blocks;
-        if (i && network->ops[i - 1].kind == FNN_OP_DENSE) blocks += fnn_blocks_of(kernels, &network->ops[i - 1]);
+        if (i && network->ops[i - 1].rows) blocks += fnn_blocks_of(kernels, &network->ops[i - 1]);
         for (ptrdiff_t p = 0; p < plan.panels; p++)
             kernels->gather(fnn_at(fit, b->Y, p * b->stride + features * panel), &ones, NULL, 0, panel);
     }

@@ -25,13 +25,61 @@ static int has_rows_in_place(const fnn_matrix *X, const fnn_kernels *kernels, si
     return X->dtype == kernels->dtype && X->col_stride == (ptrdiff_t)element && X->row_stride % (ptrdiff_t)element == 0;
 }
 
-/* A row of the block that is not finite, or -1. */
-static ptrdiff_t find_bad_row(const fnn_kernels *kernels, const char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t bytes,
-                              ptrdiff_t element) {
-    if (bytes == cols * element && kernels->all_finite(x, rows * cols)) return -1;
+/* A row of the block with an element that is not finite (or infinite, where NaN stands for missing values), or -1. */
+static ptrdiff_t find_bad_row(const fnn_network *network, const char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t bytes) {
+    const fnn_kernels *kernels = network->kernels;
+    int (*allowed)(const void *, ptrdiff_t) = fnn_takes_missing(network) ? kernels->no_infinity : kernels->all_finite;
+    if (bytes == cols * (ptrdiff_t)network->element && allowed(x, rows * cols)) return -1;
     for (ptrdiff_t i = 0; i < rows; i++)
-        if (!kernels->all_finite(x + i * bytes, cols)) return i;
+        if (!allowed(x + i * bytes, cols)) return i;
     return -1;
+}
+
+#define CHECKED_BYTES 8192
+
+ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X) {
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element;
+    if (X->dtype >= FNN_I8) return -1;
+    if (has_rows_in_place(X, kernels, network->element)) return find_bad_row(network, X->data, X->rows, X->cols, X->row_stride);
+    _Alignas(64) char block[CHECKED_BYTES];
+    const ptrdiff_t most = CHECKED_BYTES / element, cols = X->cols < most ? X->cols : most, rows = most / cols;
+    for (ptrdiff_t r = 0; r < X->rows; r += rows)
+        for (ptrdiff_t c = 0; c < X->cols; c += cols) {
+            fnn_matrix part = *X;
+            part.data = (const char *)X->data + c * X->col_stride;
+            part.cols = X->cols - c < cols ? X->cols - c : cols;
+            const ptrdiff_t count = X->rows - r < rows ? X->rows - r : rows;
+            kernels->convert(block, part.cols, &part, r, count);
+            const ptrdiff_t bad = find_bad_row(network, block, count, part.cols, part.cols * element);
+            if (bad >= 0) return r + bad;
+        }
+    return -1;
+}
+
+static void layer_rows(const fnn_network *network, const fnn_op *op, char *out, ptrdiff_t ld, const char *in, ptrdiff_t ld_in,
+                       ptrdiff_t rows, const char *kept, ptrdiff_t ld_kept) {
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element, n = op->n_in;
+    const char *weights = network->weights, *W = weights + op->weights * element;
+    const char *mean = weights + op->state * element, *variance = mean + n * element;
+    switch (op->kind) {
+    case FNN_OP_BATCH_NORM:
+        kernels->normalize_rows(out, ld, in, ld_in, W, mean, variance, rows, n, op->epsilon);
+        break;
+    case FNN_OP_LAYER_NORM:
+        kernels->layer_norm_rows(out, ld, in, ld_in, W, rows, n, op->epsilon, op->rms);
+        break;
+    case FNN_OP_PRELU:
+        kernels->prelu_rows(out, ld, in, ld_in, W, rows, n);
+        break;
+    case FNN_OP_STANDARDIZE:
+        kernels->standardize_rows(out, ld, in, ld_in, mean, variance, rows, n, op->invert, op->missing, op->indicator);
+        break;
+    default:
+        for (ptrdiff_t r = 0; r < rows; r++)
+            kernels->add(out + r * ld * element, in + r * ld_in * element, kept + r * ld_kept * element, n);
+    }
 }
 
 static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
@@ -50,7 +98,7 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
         in = buffers[turn];
         turn = !turn;
     }
-    const ptrdiff_t bad = find_bad_row(kernels, in, rows, p->X->cols, ld_in * element, element);
+    const ptrdiff_t bad = find_bad_row(network, in, rows, p->X->cols, ld_in * element);
     if (bad >= 0) {
         atomic_store(&p->bad_row, first + bad);
         return 0;
@@ -58,7 +106,15 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
         const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
-        if (op->kind == FNN_OP_DROPOUT || (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR)) continue;
+        for (int j = i; network->n_branches && j < network->n_ops; j++) {
+            const fnn_op *add = &network->ops[j];
+            if (add->kind != FNN_OP_ADD || add->source != i) continue;
+            char *kept = scratch + (2 + add->slot) * half;
+            for (ptrdiff_t r = 0; r < rows; r++)
+                memcpy(kept + r * p->ld * element, in + r * ld_in * element, (size_t)(op->n_in * element));
+        }
+        if (op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_NOISE) continue;
+        if (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR) continue;
         char *out = buffers[turn];
         ptrdiff_t ld = (op->n_out + kernels->panel - 1) / kernels->panel * kernels->panel;
         if (op->kind == FNN_OP_DENSE) {
@@ -66,6 +122,8 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
             if (i == network->n_ops - 1 && ld == op->n_out) out = p->out + first * network->n_outputs * element;
             kernels->dense_rows(out, in, (char *)network->weights + op->weights * element, rows, op->n_in, op->n_out, ld_in,
                                 ld, activation, op->parameters);
+        } else if (op->kind > FNN_OP_NOISE) {
+            layer_rows(network, op, out, ld, in, ld_in, rows, scratch + (2 + op->slot) * half, p->ld);
         } else {
             for (ptrdiff_t r = 0; r < rows; r++)
                 if (activation < FNN_SOFTMAX)
@@ -112,7 +170,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     const ptrdiff_t each = (n + threads - 1) / threads;
     if (p.block > each) p.block = each;
     /* one spare line behind a narrow row that is read with full vectors */
-    p.scratch_bytes = 2 * p.block * p.ld * element + 64;
+    p.scratch_bytes = (2 + network->n_branches) * p.block * p.ld * element + 64;
     _Alignas(64) char stack[STACK_BYTES];
     void *arena = NULL;
     size_t total = 0;

@@ -34,10 +34,9 @@ static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
     return (batch){step, first, rows, (rows + panel - 1) / panel * panel, divisor};
 }
 
-static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
+static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
-    const int training = !fit->gradients;
     for (int i = 0; i < fit->trained_ops; i++) {
         const fnn_op *op = &network->ops[i];
         const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
@@ -48,12 +47,13 @@ static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
                                      activation,  {op->parameters[0], op->parameters[1], op->parameters[2]}};
             kernels->dense_forward(&layer, p0, p1, 0, (op->n_out + kernels->panel - 1) / kernels->panel);
         }
+        if (op->kind >= FNN_OP_NOISE) fnn_layer_forward(fit, i, b, p0, p1, thread, n_threads);
         for (ptrdiff_t p = p0; p < p1; p++) {
             void *Y = fnn_at(fit, out->Y, p * out->stride), *X = fnn_at(fit, in->Y, p * in->stride);
             void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * kernels->panel) : NULL;
             const ptrdiff_t elements = op->n_out * kernels->panel;
-            if (op->kind == FNN_OP_DROPOUT && training && op->rate > 0)
-                kernels->dropout(Y, D, X, op->n_out, op->rate, fit->seed ^ (fit->epoch * 0x9E3779B97F4A7C15u),
+            if (op->kind == FNN_OP_DROPOUT && !fit->inference && op->rate > 0)
+                kernels->dropout(Y, D, X, op->n_out, op->rate, op->alpha, fit->seed ^ (fit->epoch * 0x9E3779B97F4A7C15u),
                                  (uint32_t)i + 1, (uint64_t)b->step, (uint32_t)(p * kernels->panel));
             else if (op->kind == FNN_OP_DROPOUT)
                 kernels->activate(Y, D, X, elements, FNN_LINEAR, op->parameters);
@@ -153,7 +153,7 @@ static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
     }
 }
 
-static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
+static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     void *dY = fit->dY[0], *dX = fit->dY[1];
@@ -176,7 +176,7 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
             if (op->kind == FNN_OP_DENSE)
                 kernels->dense_backward_output(g, out->dZt, D ? D : Y, activation < FNN_SOFTMAX ? activation : FNN_LINEAR,
                                                op->n_out, b->padded, p);
-            else if (D)
+            else if (D && op->kind < FNN_OP_NOISE)
                 kernels->multiply(g, D, op->n_out * kernels->panel);
         }
         if (op->kind == FNN_OP_DENSE && i > fit->first_dense) {
@@ -186,6 +186,8 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
             dY = dX;
             dX = swap;
         }
+        if (op->kind >= FNN_OP_NOISE) fnn_layer_backward(fit, i, b, dY, p0, p1, thread, n_threads);
+        if (network->n_branches && i > fit->first_dense) fnn_join_branches(fit, i, dY, p0, p1);
     }
 }
 
@@ -227,14 +229,14 @@ static void phase_1(fnn_fit *fit, const batch *b, int thread, int n_threads) {
     ptrdiff_t p0, p1;
     fnn_share(b->padded / fit->network->kernels->panel, thread, n_threads, &p0, &p1);
     gather_inputs(fit, b, p0, p1);
-    forward(fit, b, p0, p1);
+    forward(fit, b, p0, p1, thread, n_threads);
     if (fit->penalized) fnn_sum_penalties(fit, thread, n_threads);
     if (fit->coupled) {
         sum_over_batch(fit, p0, p1);
         fnn_barrier_wait(&fit->barrier);
     }
     evaluate_loss(fit, b, p0, p1);
-    backward(fit, b, p0, p1);
+    backward(fit, b, p0, p1, thread, n_threads);
 }
 
 /* `stop` is written between the two barriers of a step and read after the second: all threads see the same. */
@@ -282,7 +284,7 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
     ptrdiff_t p0, p1;
     fnn_share(b.padded / kernels->panel, thread, n_threads, &p0, &p1);
     gather_inputs(fit, &b, p0, p1);
-    forward(fit, &b, p0, p1);
+    forward(fit, &b, p0, p1, thread, n_threads);
     if (fit->penalized) fnn_sum_penalties(fit, thread, n_threads);
     for (ptrdiff_t p = p0; p < p1; p++) {
         const ptrdiff_t first = p * kernels->panel, rest = b.rows - first, count = rest < kernels->panel ? rest : kernels->panel;
@@ -296,7 +298,7 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
 
 void fnn_fit_forward(fnn_fit *fit, void *out) {
     fit->custom_outputs = out;
-    fnn_team_run(outputs_of_batch, fit, fit->n_threads, NULL);
+    fnn_team_run(outputs_of_batch, fit, fit->n_threads, &fit->barrier);
 }
 
 static void step_from_gradient(void *context, int thread, int n_threads) {
@@ -312,7 +314,7 @@ static void step_from_gradient(void *context, int thread, int n_threads) {
         const ptrdiff_t first = p * kernels->panel, rest = b.rows - first;
         kernels->gather(fnn_at(fit, fit->dY[0], p * fit->dy_stride), &gradient, NULL, first, rest < kernels->panel ? rest : kernels->panel);
     }
-    backward(fit, &b, p0, p1);
+    backward(fit, &b, p0, p1, thread, n_threads);
     fnn_barrier_wait(&fit->barrier);
     fnn_update_weights(fit, &b, thread, n_threads);
     fnn_barrier_wait(&fit->barrier);
@@ -336,12 +338,14 @@ static void gradients_of_first_batch(void *context, int thread, int n_threads) {
     fnn_update_weights(fit, &b, thread, n_threads);
 }
 
-double fnn_fit_gradients(fnn_fit *fit, void *gradients, double *penalty) {
+double fnn_fit_gradients(fnn_fit *fit, void *gradients, int training, double *penalty) {
     const int shuffled = fit->shuffled;
     fit->gradients = gradients;
+    fit->inference = !training;
     fit->shuffled = 0;
     fnn_team_run(gradients_of_first_batch, fit, fit->n_threads, &fit->barrier);
     fit->gradients = NULL;
+    fit->inference = 0;
     const batch b = batch_of(fit, 0);
     const double loss = batch_loss(fit, &b, penalty);
     fit->shuffled = shuffled;

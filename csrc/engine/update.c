@@ -18,7 +18,7 @@
 
 /* ---- sums over weights ---- */
 
-static ptrdiff_t kernel_blocks(const fnn_op *op) { return (op->n_in + FNN_BLOCK - 1) / FNN_BLOCK; }
+static ptrdiff_t kernel_blocks(const fnn_op *op) { return (op->rows + FNN_BLOCK - 1) / FNN_BLOCK; }
 static ptrdiff_t panels_of(const fnn_kernels *kernels, const fnn_op *op) {
     return (op->n_out + kernels->panel - 1) / kernels->panel;
 }
@@ -32,7 +32,7 @@ static void *rows_at(const fnn_network *network, const void *base, const fnn_op 
                      ptrdiff_t *width) {
     const fnn_kernels *kernels = network->kernels;
     *width = op->n_out - q * kernels->panel <= kernels->narrow ? kernels->narrow : kernels->panel;
-    const ptrdiff_t at = op->weights + q * kernels->panel * (op->n_in + 1) + k * *width;
+    const ptrdiff_t at = op->weights + q * kernels->panel * (op->rows + 1) + k * *width;
     return (char *)(uintptr_t)base + at * (ptrdiff_t)network->element;
 }
 
@@ -58,7 +58,7 @@ static void sum_rows(const fnn_network *network, const void *base, const fnn_op 
 /* block i of an op: its kernel's blocks of weight panel 0, its bias there, then panel 1 */
 static void sum_block(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t i, double sums[2]) {
     const ptrdiff_t blocks = kernel_blocks(op), q = i / (blocks + 1), j = i % (blocks + 1);
-    const ptrdiff_t k = j == blocks ? op->n_in : j * FNN_BLOCK, rest = op->n_in - k;
+    const ptrdiff_t k = j == blocks ? op->rows : j * FNN_BLOCK, rest = op->rows - k;
     sum_rows(network, base, op, q, k, j == blocks ? 1 : rest < FNN_BLOCK ? rest : FNN_BLOCK, sums);
 }
 
@@ -66,7 +66,7 @@ static void sum_block(const fnn_network *network, const void *base, const fnn_op
 
 static int is_penalized(const fnn_op *op) {
     const fnn_rules *r = op->rules;
-    if (op->kind != FNN_OP_DENSE || !op->trainable) return 0;
+    if (!fnn_is_trained(op)) return 0;
     return r[FNN_KERNEL].l1 != 0 || r[FNN_KERNEL].l2 != 0 || r[FNN_BIAS].l1 != 0 || r[FNN_BIAS].l2 != 0;
 }
 
@@ -131,7 +131,7 @@ static fnn_update rule_of(const fnn_fit *fit, ptrdiff_t step) {
 
 static const fnn_rules *rules_of(const fnn_network *network, const unit *u) {
     const fnn_op *op = &network->ops[u->op];
-    return &op->rules[u->k0 == op->n_in ? FNN_BIAS : FNN_KERNEL];
+    return &op->rules[u->k0 == op->rows ? FNN_BIAS : FNN_KERNEL];
 }
 
 /* a rule as it is for one unit; penalty_scale: of its penalties */
@@ -191,7 +191,7 @@ static void sum_unit_squares(fnn_fit *fit, const unit *u) {
     const ptrdiff_t blocks = kernel_blocks(op), first = u->q * (blocks + 1);
     double sums[2], *out = fit->norm_sums + fit->buffers[u->op + 1].first_block;
     ptrdiff_t i0 = u->k0 / FNN_BLOCK, i1 = (u->k1 + FNN_BLOCK - 1) / FNN_BLOCK;
-    if (u->k0 == op->n_in) i0 = blocks, i1 = blocks + 1;
+    if (u->k0 == op->rows) i0 = blocks, i1 = blocks + 1;
     for (ptrdiff_t i = i0; i < i1; i++) {
         sum_block(fit->network, fit->stored, op, first + i, sums);
         out[first + i] = sums[1];
@@ -216,7 +216,7 @@ static double clip_factor(double squares, double mean, double bound) {
 
 static int is_trained(const fnn_fit *fit, int o) {
     const fnn_op *op = &fit->network->ops[o];
-    return op->kind == FNN_OP_DENSE && op->trainable && o >= fit->first_dense && o < fit->trained_ops;
+    return fnn_is_trained(op) && o >= fit->first_dense && o < fit->trained_ops;
 }
 
 /* ---- constraints ---- */
@@ -251,9 +251,9 @@ static void constrain_columns(const fnn_network *network, const fnn_op *op, cons
     double columns[2 * MOST_LANES], factors[MOST_LANES];
     ptrdiff_t width;
     void *w = rows_at(network, network->weights, op, q, 0, &width);
-    network->kernels->column_sums(columns, w, op->n_in, width);
+    network->kernels->column_sums(columns, w, op->rows, width);
     for (int j = 0; j < panel; j++) factors[j] = j < op->n_out - q * panel ? norm_factor(r, columns[panel + j]) : 1.0;
-    network->kernels->scale_columns(w, op->n_in, width, factors);
+    network->kernels->scale_columns(w, op->rows, width, factors);
 }
 
 static int has_norm_constraint(const fnn_rules *r) {
@@ -271,13 +271,13 @@ static void constrain(fnn_fit *fit, int thread, int n_threads) {
             fnn_share(panels_of(network->kernels, op), thread, n_threads, &first, &last);
             for (ptrdiff_t q = first; q < last; q++) constrain_columns(network, op, kernel, q);
         } else if (has_norm_constraint(kernel) && kernel->axis == FNN_OVER_OUTPUTS) {
-            fnn_share(op->n_in, thread, n_threads, &first, &last);
+            fnn_share(op->rows, thread, n_threads, &first, &last);
             for (ptrdiff_t k = first; k < last; k++) constrain_rows(network, op, kernel, k, 1);
         } else if (has_norm_constraint(kernel) && o % n_threads == thread) {
-            constrain_rows(network, op, kernel, 0, op->n_in);
+            constrain_rows(network, op, kernel, 0, op->rows);
         }
         if (op->use_bias && has_norm_constraint(bias) && o % n_threads == thread)
-            constrain_rows(network, op, bias, op->n_in, 1);
+            constrain_rows(network, op, bias, op->rows, 1);
     }
 }
 
@@ -304,9 +304,22 @@ static void apply_units(fnn_fit *fit, const batch *b, ptrdiff_t first, ptrdiff_t
             for (int part = 0; part < 2; part++)
                 factors[part] = clip_factor(gradient_squares(fit, u->op, part), mean, optimizer->clip_norm);
         at = u->op;
-        apply_unit(fit, u, &rule, mean * factors[u->k0 == fit->network->ops[u->op].n_in ? FNN_BIAS : FNN_KERNEL]);
+        apply_unit(fit, u, &rule, mean * factors[u->k0 == fit->network->ops[u->op].rows ? FNN_BIAS : FNN_KERNEL]);
         after_update(fit, b, u);
     }
+}
+
+/* a unit of two rows: its gradient, then the rule */
+static void update_layer(fnn_fit *fit, const batch *b, const unit *u, void *stored, const fnn_update *rule) {
+    const fnn_network *network = fit->network;
+    _Alignas(64) char G[2 * MOST_LANES * sizeof(double)];
+    void *slots[3];
+    ptrdiff_t n;
+    for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? unit_at(network, network->slots[s], u, &n) : NULL;
+    void *W = unit_at(network, network->weights, u, &n);
+    if (stored) slots[0] = unit_at(network, stored, u, &n);
+    fnn_layer_gradient(fit, b, u, G);
+    network->kernels->update(W, slots[0], slots[1], slots[2], fnn_at(fit, G, u->k0 * n / (u->k1 - u->k0)), n, rule);
 }
 
 void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads) {
@@ -318,6 +331,7 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
     fnn_update update = rule_of(fit, b->step);
     void *stored = fit->gradients ? fit->gradients : fit->stored;
     if (stored) update = (fnn_update){.kind = unfused && accumulate > 1 ? FNN_ACCUMULATE : FNN_STORE, .scale = 1.0};
+    if (fit->moving && !fit->gradients) fnn_move_statistics(fit, thread, n_threads);
     ptrdiff_t first, last;
     if (n_threads == fit->n_threads) {
         first = fit->unit_start[thread];
@@ -333,7 +347,10 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
         if (stored) slots[0] = fnn_at(fit, stored, op->weights);
         fnn_update own;
         if (fit->special) own = unit_rule(network, u, &update, fnn_penalty_scale(fit, b));
-        kernels->dense_update(fnn_at(fit, network->weights, op->weights), slots[0], slots[1], slots[2],
+        if (op->kind != FNN_OP_DENSE)
+            update_layer(fit, b, u, stored, fit->special ? &own : &update);
+        else
+            kernels->dense_update(fnn_at(fit, network->weights, op->weights), slots[0], slots[1], slots[2],
                               fit->buffers[u->op].Y, fit->buffers[u->op + 1].dZt, op->n_in, op->n_out,
                               fit->buffers[u->op].stride, b->padded, u->q, u->k0, u->k1, fit->special ? &own : &update);
         if (unfused && due && fit->norms) sum_unit_squares(fit, u);
@@ -351,14 +368,14 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
 }
 
 int fnn_has_rules(const fnn_op *op) {
-    if (op->kind != FNN_OP_DENSE || !op->trainable) return 0;
+    if (!fnn_is_trained(op)) return 0;
     for (int part = 0; part < 2; part++)
         if (op->rules[part].no_decay || op->rules[part].constraint) return 1;
     return is_penalized(op);
 }
 
 int fnn_has_norm_constraint(const fnn_op *op) {
-    if (op->kind != FNN_OP_DENSE || !op->trainable) return 0;
+    if (!fnn_is_trained(op)) return 0;
     return has_norm_constraint(&op->rules[FNN_KERNEL]) || (op->use_bias && has_norm_constraint(&op->rules[FNN_BIAS]));
 }
 

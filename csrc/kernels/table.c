@@ -14,6 +14,7 @@
 #include "gemm.c"
 #include "layout.c"
 #include "dropout.c"
+#include "normalization.c"
 
 static double fma_peak(int64_t iterations, void *sink) {
     vec c[12];
@@ -59,11 +60,30 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .average = average,
     .multiply = multiply,
     .dropout = dropout,
+    .gaussian_noise = gaussian_noise,
+    .feature_moments = feature_moments,
+    .known_moments = known_moments,
+    .move_statistics = move_statistics,
+    .feature_sums = feature_sums,
+    .store_sums = store_sums,
+    .normalize_panels = normalize_panels,
+    .normalize_gradient = normalize_gradient,
+    .layer_norm = layer_norm,
+    .layer_norm_gradient = layer_norm_gradient,
+    .prelu = prelu,
+    .prelu_gradient = prelu_gradient,
+    .standardize = standardize,
+    .add = add,
+    .normalize_rows = normalize_rows,
+    .layer_norm_rows = layer_norm_rows,
+    .prelu_rows = prelu_rows,
+    .standardize_rows = standardize_rows,
     .gather = gather,
     .scatter = scatter,
     .convert = convert,
     .pack_weights = pack_weights,
     .unpack_weights = unpack_weights,
     .all_finite = all_finite,
+    .no_infinity = no_infinity,
     .fma_peak = fma_peak,
 };

@@ -24,11 +24,19 @@ class Network:
     ops : list of ``(kind, options)``:
         ``("dense", {"n_out": int, "use_bias": bool, "activation": str, "parameters": (float, ...)})``,
         ``("activation", {"activation": str, "parameters": (float, ...)})``,
-        ``("dropout", {"rate": float})``.
+        ``("dropout", {"rate": float, "alpha": bool})`` (alpha: alpha dropout),
+        ``("gaussian_noise", {"rate": float})`` (rate: the standard deviation),
+        ``("batch_normalization", {"momentum", "epsilon", "scale", "center"})``: gamma, beta, moving_mean, moving_variance,
+        ``("layer_normalization", {"epsilon", "scale", "center", "rms_scaling"})``: gamma, beta,
+        ``("prelu", {})``: alpha, one per feature,
+        ``("normalization", {"invert": bool, "missing": None | "mean" | "indicator"})``: mean, variance, count; as the
+        first op with "missing" it lets X hold NaN; with "indicator" it has twice as many outputs,
+        ``("add", {"source": int})``: adds the input of op ``source`` to its own.
+        Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint".
         "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha); may be left out.
     dtype : "float32" or "float64".
 
-    All parameters start at zero.
+    All parameters start at zero, save gammas and variances, which start at one.
     """
 
     def __init__(self, n_features: int, ops: Sequence[tuple[str, dict[str, Any]]], dtype: str = "float32") -> None: ...
@@ -44,7 +52,7 @@ class Network:
     @iterations.setter
     def iterations(self, value: int) -> None: ...
     def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
-        """A copy of parameter "kernel" (n_in, n_out) or "bias" (n_out,) of op number ``op``.
+        """A copy of parameter "kernel" (n_in, n_out), "bias" (n_out,), "gamma" (n_out,), ... of op number ``op``.
 
         ``slot`` 0 is the value; 1, 2, ... are the update rule's moments in the same shape.
         """
@@ -68,7 +76,8 @@ class Network:
     def predict(self, X: Array, out: Array | None = None, n_threads: int = 0, logits: bool = False) -> Array:
         """(n, n_features) -> (n, n_outputs). ``logits`` skips a final softmax or sigmoid.
 
-        Raises ValueError naming the first row and column of X that is not finite.
+        Raises ValueError naming the first row and column of X that is not finite or too large for the dtype; ``out`` is
+        not written then.
         """
 
 class Fit:
@@ -129,8 +138,11 @@ class Fit:
         ``parameters`` and ``gradient`` (overwritten) are flat, in the network's dtype: the kernels of all dense ops,
         row-major, then their biases.
         """
-    def gradients(self) -> list[tuple[int, str, Array]]:
-        """Gradients ``(op, name, array)`` of the loss of the whole data taken as one batch in order; changes nothing."""
+    def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
+        """Gradients ``(op, name, array)`` of the loss of the whole data taken as one batch in order; changes nothing.
+
+        With ``training``, dropout and noise act and batch normalization takes the statistics of the batch.
+        """
 
 def loss_and_gradient(
     name: str,

@@ -51,7 +51,7 @@ cdef extern from "fnn.h" nogil:
 cdef extern from "engine/engine.h" nogil:
     ctypedef enum fnn_status:
         FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT
-    enum: FNN_OP_DENSE, FNN_OP_ACTIVATION, FNN_OP_DROPOUT
+    enum: FNN_OP_DENSE, FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_STANDARDIZE
     ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
     void fnn_team_run(fnn_phase, void *, int, void *)
     void fnn_team_release()
@@ -61,10 +61,10 @@ cdef extern from "engine/engine.h" nogil:
         int no_decay, constraint, axis
         double bound
     ctypedef struct fnn_op:
-        int kind, activation, use_bias, trainable
+        int kind, activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator, source
         double parameters[3]
-        double rate
-        Py_ssize_t n_in, n_out, weights
+        double rate, momentum, epsilon
+        Py_ssize_t n_in, n_out, weights, rows, state
         fnn_rules rules[2]
         double activity_l1, activity_l2
     ctypedef struct fnn_optimizer:
@@ -92,6 +92,8 @@ cdef extern from "engine/engine.h" nogil:
     double fnn_network_penalty(const fnn_network *)
     Py_ssize_t fnn_target_columns(const fnn_network *)
     fnn_status fnn_predict(const fnn_network *, const fnn_matrix *, void *, int, int, Py_ssize_t *)
+    Py_ssize_t fnn_bad_row(const fnn_network *, const fnn_matrix *)
+    int fnn_takes_missing(const fnn_network *)
     int fnn_skipped_activation(const fnn_network *)
     ctypedef struct fnn_fit
     ctypedef struct fnn_fit_data:
@@ -110,7 +112,7 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
-    double fnn_fit_gradients(fnn_fit *, void *, double *)
+    double fnn_fit_gradients(fnn_fit *, void *, int, double *)
     void fnn_fit_forward(fnn_fit *, void *)
     void fnn_fit_backward(fnn_fit *, const void *, double)
     Py_ssize_t fnn_fit_batch(const fnn_fit *, const int64_t **, Py_ssize_t *)
@@ -124,6 +126,20 @@ cdef extern from "engine/engine.h" nogil:
                                        const double *)
 
 
+# In the order of fnn_op_kind.
+OPS = (
+    "dense", "activation", "dropout", "gaussian_noise", "batch_normalization", "layer_normalization", "prelu", "normalization",
+    "add",
+)
+# What an op trains, a kernel or what stands in its place and a bias; and what it keeps beside that.
+cdef dict PARAMETERS = {
+    "dense": ("kernel", "bias"),
+    "batch_normalization": ("gamma", "beta"),
+    "layer_normalization": ("gamma", "beta"),
+    "prelu": ("alpha",),
+    "normalization": (),
+}
+cdef dict STATES = {"batch_normalization": ("moving_mean", "moving_variance"), "normalization": ("mean", "variance", "count")}
 # In the order of fnn_activation and fnn_loss_kind.
 ACTIVATIONS = (
     "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "elu", "selu", "gelu", "gelu_tanh", "silu", "exponential",
@@ -345,9 +361,9 @@ cdef class Network:
         space = np.zeros((count + 1) * sizeof(fnn_op), dtype=np.uint8)
         native = <fnn_op *>cnp.PyArray_DATA(space)
         for i, (kind, options) in enumerate(ops):
-            native[i].kind = index_of("op", ("dense", "activation", "dropout"), kind)
-            if kind == "dropout":
-                native[i].rate = options["rate"]
+            native[i].kind = index_of("op", OPS, kind)
+            if kind not in ("dense", "activation"):
+                read_op(&native[i], kind, options, i)
                 continue
             name = options.get("activation", "linear")
             native[i].activation = index_of("activation", ACTIVATIONS, name)
@@ -367,6 +383,14 @@ cdef class Network:
         self.network = fnn_network_new(kernels, n_features, native, <int>count)
         if self.network == NULL:
             raise MemoryError("not enough memory for the weights of this network")
+        for i in range(count):
+            op = self.network.ops[i]
+            if op.kind in (FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_STANDARDIZE):
+                for name in ("gamma", "moving_variance", "variance"):
+                    if name in PARAMETERS[self.kinds[i]] + STATES.get(self.kinds[i], ()):
+                        self.set_parameter(i, name, np.ones(op.n_in))
+            if self.kinds[i] == "add" and self.network.ops[op.source].n_in != op.n_in:
+                raise ValueError(f"op {i} adds {self.network.ops[op.source].n_in} features to {op.n_in}")
 
     def __dealloc__(self):
         fnn_network_free(self.network)
@@ -392,25 +416,36 @@ cdef class Network:
         self.network.iterations = value
 
     cdef char *panels(self, int op, str name, int slot) except NULL:
-        if not 0 <= op < self.network.n_ops or self.network.ops[op].kind != FNN_OP_DENSE:
+        if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
             raise IndexError(f"op {op} has no parameters")
-        if name not in ("kernel", "bias"):
-            raise ValueError(f"unknown parameter {name!r}; known: kernel, bias")
+        known = PARAMETERS[self.kinds[op]] + STATES.get(self.kinds[op], ())
+        if name not in known:
+            raise ValueError(f"unknown parameter {name!r}; known: {', '.join(known)}")
         if not 0 <= slot <= self.network.n_slots:
             raise IndexError(f"slot must be from 0 to {self.network.n_slots}, got {slot}")
         base = <char *>(self.network.weights if slot == 0 else self.network.slots[slot - 1])
+        states = STATES.get(self.kinds[op], ())
+        if name in states:
+            at = self.network.ops[op].state + <Py_ssize_t>states.index(name) * self.network.ops[op].n_in
+            return base + <Py_ssize_t>at * <Py_ssize_t>self.dtype.itemsize
         return base + self.network.ops[op].weights * <Py_ssize_t>self.dtype.itemsize
 
     cdef tuple shape_of(self, int op, str name):
-        if name == "bias":
-            return (self.network.ops[op].n_out,)
-        return (self.network.ops[op].n_in, self.network.ops[op].n_out)
+        if name == "count":
+            return ()
+        if name == "kernel":
+            return (self.network.ops[op].n_in, self.network.ops[op].n_out)
+        return (self.network.ops[op].n_in if name in STATES.get(self.kinds[op], ()) else self.network.ops[op].n_out,)
 
     cdef cnp.ndarray unpack(self, char *panels, int op, str name):
         cdef cnp.ndarray out = np.empty(self.shape_of(op, name), self.dtype)
+        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
+        if part < 0:
+            memcpy(cnp.PyArray_DATA(out), panels, cnp.PyArray_NBYTES(out))
+            return out
         self.network.kernels.unpack_weights(
-            cnp.PyArray_DATA(out) if name == "kernel" else NULL, cnp.PyArray_DATA(out) if name == "bias" else NULL,
-            panels, self.network.ops[op].n_in, self.network.ops[op].n_out)
+            cnp.PyArray_DATA(out) if part == 0 else NULL, cnp.PyArray_DATA(out) if part == 1 else NULL,
+            panels, self.network.ops[op].rows, self.network.ops[op].n_out)
         return out
 
     def get_parameter(self, int op, str name, int slot=0):
@@ -419,11 +454,15 @@ cdef class Network:
     def set_parameter(self, int op, str name, value, int slot=0):
         cdef char *panels = self.panels(op, name, slot)
         cdef cnp.ndarray a = contiguous(name, value, self.dtype, self.shape_of(op, name))
+        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
         if self.users != 0:
             raise RuntimeError("the network is in use by another thread")
+        if part < 0:
+            memcpy(panels, cnp.PyArray_DATA(a), cnp.PyArray_NBYTES(a))
+            return
         self.network.kernels.pack_weights(
-            panels, cnp.PyArray_DATA(a) if name == "kernel" else NULL, cnp.PyArray_DATA(a) if name == "bias" else NULL,
-            self.network.ops[op].n_in, self.network.ops[op].n_out)
+            panels, cnp.PyArray_DATA(a) if part == 0 else NULL, cnp.PyArray_DATA(a) if part == 1 else NULL,
+            self.network.ops[op].rows, self.network.ops[op].n_out)
 
     def compile(self, str loss, dict loss_options, str optimizer, dict optimizer_options):
         cdef fnn_loss l = loss_of(loss, loss_options)
@@ -492,11 +531,12 @@ cdef class Network:
             raise RuntimeError("the network is in use by another thread")
         raise_for(fnn_network_compile(self.network, &l, &rule))
         for op in range(self.network.n_ops):
-            for part, name in enumerate(("kernel", "bias")):
+            for part, name in enumerate(PARAMETERS.get(self.kinds[op], ())):
                 self.network.ops[op].rules[part].no_decay = (op, name) in excluded
 
     def set_trainable(self, int op, bint trainable):
-        self.panels(op, "kernel", 0)
+        if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
+            raise IndexError(f"op {op} has no parameters")
         if self.users != 0:
             raise RuntimeError("the network is in use by another thread")
         self.network.ops[op].trainable = trainable
@@ -527,7 +567,8 @@ cdef class Network:
             result = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT32 if self.network.kernels.dtype == FNN_F32 else cnp.NPY_FLOAT64, 0)
         else:
             check_output("out", out, self.dtype, (m.rows, self.network.n_outputs))
-            self.raise_for_nonfinite(X)
+            if fnn_bad_row(self.network, &m) >= 0:
+                self.raise_for_nonfinite(X)
             result = out
         if m.rows == 0:
             return result
@@ -547,14 +588,45 @@ cdef class Network:
         return result
 
     def raise_for_nonfinite(self, X):
-        where = first_nonfinite(X)
-        if where is not None:
-            raise ValueError(
-                f"X has a value that is not finite in row {where[0]}, column {where[1]}: {np.asarray(X)[where]}"
-            )
+        X = np.asarray(X)
+        # extended precision is read as float64
+        values = X if X.dtype.itemsize <= 8 else X.astype(np.float64)
+        limit = np.finfo(self.dtype).max
+        for start in range(0, len(X), 65536):
+            block = values[start : start + 65536]
+            bad = ~(np.abs(block) <= limit)
+            if fnn_takes_missing(self.network):
+                bad &= ~np.isnan(block)
+            if not bad.any():
+                continue
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            value = X[start + row, column]
+            what = f"too large for {self.dtype}" if np.isfinite(value) else "not finite"
+            raise ValueError(f"X has a value that is {what} in row {start + row}, column {column}: {value}")
+        raise AssertionError("the core refused an input that is in order")
 
 
 cdef int SIGMOID = ACTIVATIONS.index("sigmoid")
+
+
+cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -1:
+    op.trainable = options.get("trainable", True)
+    op.use_kernel = kind == "prelu" or (kind in PARAMETERS and options.get("scale", True))
+    op.use_bias = kind in PARAMETERS and len(PARAMETERS[kind]) > 1 and options.get("center", True)
+    op.rate = options.get("rate", 0.0)
+    op.alpha = options.get("alpha", False)
+    op.momentum = options.get("momentum", 0.99)
+    op.epsilon = options.get("epsilon", 1e-3)
+    op.rms = options.get("rms_scaling", False)
+    op.invert = options.get("invert", False)
+    op.missing = options.get("missing") is not None
+    op.indicator = options.get("missing") == "indicator"
+    op.source = options.get("source", 0)
+    if kind == "add" and not 0 <= op.source < number:
+        raise ValueError(f"source of op {number} must be an earlier op, got {op.source}")
+    for part, parameter in enumerate(PARAMETERS.get(kind, ())):
+        read_rules(&op.rules[part], options.get(f"{parameter}_regularizer"), options.get(f"{parameter}_constraint"))
+    return 0
 
 
 cdef int read_rules(fnn_rules *rules, object regularizer, object constraint) except -1:
@@ -716,22 +788,22 @@ cdef class Fit:
         self.network.users = 0
         self.forwarded = 0
 
-    def gradients(self):
+    def gradients(self, bint training=False):
         cdef fnn_network *native = self.network.network
         cdef cnp.ndarray space = np.zeros(native.n_elements, self.network.dtype)
         cdef void *data = cnp.PyArray_DATA(space)
         cdef char *panels
         cdef double penalty
         with nogil:
-            fnn_fit_gradients(self.fit, data, &penalty)
+            fnn_fit_gradients(self.fit, data, training, &penalty)
         result = []
         for op in range(native.n_ops):
-            if native.ops[op].kind != FNN_OP_DENSE or not native.ops[op].trainable:
+            if native.ops[op].rows == 0 or not native.ops[op].trainable:
                 continue
             panels = <char *>data + native.ops[op].weights * <Py_ssize_t>self.network.dtype.itemsize
-            result.append((op, "kernel", self.network.unpack(panels, op, "kernel")))
-            if native.ops[op].use_bias:
-                result.append((op, "bias", self.network.unpack(panels, op, "bias")))
+            for part, name in enumerate(PARAMETERS[self.network.kinds[op]]):
+                if native.ops[op].use_kernel if part == 0 else native.ops[op].use_bias:
+                    result.append((op, name, self.network.unpack(panels, op, name)))
         return result
 
     def loss_and_gradient(self, parameters, gradient):
@@ -742,8 +814,8 @@ cdef class Fit:
         cdef char *slopes
         cdef char *panels
         cdef int op, part, direction
-        total = sum(native.ops[op].n_in * native.ops[op].n_out + native.ops[op].n_out * native.ops[op].use_bias
-                    for op in range(native.n_ops) if native.ops[op].kind == FNN_OP_DENSE)
+        total = sum((native.ops[op].rows * native.ops[op].use_kernel + native.ops[op].use_bias) * native.ops[op].n_out
+                    for op in range(native.n_ops) if native.ops[op].rows)
         cdef cnp.ndarray source = contiguous("parameters", parameters, self.network.dtype, (total,))
         check_output("gradient", gradient, self.network.dtype, (total,))
         cdef cnp.ndarray target = gradient
@@ -758,21 +830,23 @@ cdef class Fit:
             for direction in range(2):
                 at = 0
                 if direction == 1:
-                    loss = fnn_fit_gradients(self.fit, stored, &penalty)
+                    loss = fnn_fit_gradients(self.fit, stored, False, &penalty)
                 for part in range(2):
                     for op in range(native.n_ops):
-                        if native.ops[op].kind != FNN_OP_DENSE or (part == 1 and not native.ops[op].use_bias):
+                        if native.ops[op].rows == 0:
                             continue
-                        size = native.ops[op].n_out * (native.ops[op].n_in if part == 0 else 1)
+                        if not (native.ops[op].use_kernel if part == 0 else native.ops[op].use_bias):
+                            continue
+                        size = native.ops[op].n_out * (native.ops[op].rows if part == 0 else 1)
                         panels = (<char *>native.weights if direction == 0 else stored) + native.ops[op].weights * element
                         if direction == 0:
                             native.kernels.pack_weights(panels, values + at if part == 0 else NULL,
                                                         values + at if part == 1 else NULL,
-                                                        native.ops[op].n_in, native.ops[op].n_out)
+                                                        native.ops[op].rows, native.ops[op].n_out)
                         else:
                             native.kernels.unpack_weights(slopes + at if part == 0 else NULL,
                                                           slopes + at if part == 1 else NULL, panels,
-                                                          native.ops[op].n_in, native.ops[op].n_out)
+                                                          native.ops[op].rows, native.ops[op].n_out)
                         at += size * element
         self.network.users = 0
         return loss, penalty

@@ -1,0 +1,385 @@
+/* Layers that act on each feature or each row: batch and layer normalization, PReLU, learned scaling of inputs.
+ *
+ * Design:
+ * a) Sums over the batch: one float64 chain per lane of a panel, panels in order, then a fixed tree over the lanes. So
+ *    they depend on neither threads, which divide the features, nor the width of vectors. Padded rows are left out.
+ * b) Sums over a row: 8 interleaved partial sums in float64 and a fixed tree, vertical over the rows of a panel.
+ * c) Scale (gamma, alpha) and offset (beta) are the two rows of weight panels with one input. */
+
+/* vectors of doubles in a panel */
+#define DV (PANEL / DLANES)
+
+static inline const real *scale_at(const real *W, ptrdiff_t f) {
+    return W + (size_t)f / PANEL * 2 * PANEL + (size_t)f % PANEL;
+}
+static inline real offset_at(const real *W, ptrdiff_t n, ptrdiff_t f) { return scale_at(W, f)[panel_width(n, f / PANEL)]; }
+
+static double lane_tree(const dvec *s) {
+    double lanes[PANEL];
+    for (int i = 0; i < DV; i++) d_store_double(lanes + i * DLANES, s[i]);
+    for (int half = PANEL / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    return lanes[0];
+}
+
+/* all bits of the first `count` lanes of a panel */
+static void lane_mask(lvec mask[DV], ptrdiff_t count) {
+    int64_t lanes[PANEL];
+    for (int j = 0; j < PANEL; j++) lanes[j] = j < count ? -1 : 0;
+    memcpy(mask, lanes, sizeof lanes);
+}
+
+/* ---- over the batch ---- */
+
+/* mean, variance and 1 / sqrt(variance + epsilon) of n features */
+static void feature_moments(double *mean, double *variance, double *inverse, const void *X, ptrdiff_t stride, ptrdiff_t rows,
+                            ptrdiff_t n, double epsilon) {
+    const ptrdiff_t full = rows / PANEL, rest = rows % PANEL;
+    const double share = 1.0 / (double)rows;
+    lvec mask[DV];
+    lane_mask(mask, rest);
+    for (ptrdiff_t f = 0; f < n; f++) {
+        const real *x = (const real *)X + f * PANEL;
+        dvec s[DV], v[DV];
+        UNROLL for (int i = 0; i < DV; i++) s[i] = v[i] = d_set(0.0);
+        for (ptrdiff_t p = 0; p < full; p++)
+            UNROLL for (int i = 0; i < DV; i++) s[i] += d_load(x + p * stride + i * DLANES);
+        if (rest)
+            UNROLL for (int i = 0; i < DV; i++) s[i] += (dvec)((lvec)d_load(x + full * stride + i * DLANES) & mask[i]);
+        mean[f] = lane_tree(s) * share;
+        const dvec m = d_set(mean[f]);
+        for (ptrdiff_t p = 0; p < full; p++)
+            UNROLL for (int i = 0; i < DV; i++) {
+                const dvec d = d_load(x + p * stride + i * DLANES) - m;
+                v[i] = d_fma(d, d, v[i]);
+            }
+        if (rest)
+            UNROLL for (int i = 0; i < DV; i++) {
+                const dvec d = (dvec)((lvec)(d_load(x + full * stride + i * DLANES) - m) & mask[i]);
+                v[i] = d_fma(d, d, v[i]);
+            }
+        variance[f] = lane_tree(v) * share;
+        inverse[f] = 1.0 / __builtin_sqrt(variance[f] + epsilon);
+    }
+}
+
+/* the same from moving statistics */
+static void known_moments(double *mean, double *inverse, const void *moving_mean, const void *moving_variance, ptrdiff_t n,
+                          double epsilon) {
+    for (ptrdiff_t f = 0; f < n; f++) {
+        mean[f] = (double)((const real *)moving_mean)[f];
+        inverse[f] = 1.0 / __builtin_sqrt((double)((const real *)moving_variance)[f] + epsilon);
+    }
+}
+
+static void move_statistics(void *moving, const double *values, ptrdiff_t n, double momentum) {
+    real *m = moving;
+    for (ptrdiff_t f = 0; f < n; f++) m[f] = (real)((double)m[f] * momentum + values[f] * (1.0 - momentum));
+}
+
+/* sums = sum dY, products = sum dY (X - mean) inverse of n features; without mean: sum dY X; X NULL: sums alone */
+static void feature_sums(double *sums, double *products, const void *dY, ptrdiff_t dy_stride, const void *X,
+                         ptrdiff_t x_stride, const double *mean, const double *inverse, ptrdiff_t rows, ptrdiff_t n) {
+    const ptrdiff_t panels = (rows + PANEL - 1) / PANEL, rest = rows % PANEL;
+    lvec mask[DV];
+    lane_mask(mask, rest ? rest : PANEL);
+    for (ptrdiff_t f = 0; f < n; f++) {
+        const real *g = (const real *)dY + f * PANEL, *x = X ? (const real *)X + f * PANEL : NULL;
+        const dvec m = d_set(mean ? mean[f] : 0.0);
+        dvec s[DV], v[DV];
+        UNROLL for (int i = 0; i < DV; i++) s[i] = v[i] = d_set(0.0);
+        for (ptrdiff_t p = 0; p < panels; p++)
+            UNROLL for (int i = 0; i < DV; i++) {
+                const dvec d = d_load(g + p * dy_stride + i * DLANES);
+                s[i] += d;
+                if (!x) continue;
+                dvec c = d_load(x + p * x_stride + i * DLANES) - m;
+                if (p == panels - 1) c = (dvec)((lvec)c & mask[i]);
+                v[i] = d_fma(d, c, v[i]);
+            }
+        sums[f] = lane_tree(s);
+        if (x) products[f] = lane_tree(v) * (mean ? inverse[f] : 1.0);
+    }
+}
+
+/* rows of a weight panel of `width` from sums of `count` features; a NULL part is zero */
+static void store_sums(void *G, const double *scale, const double *offset, ptrdiff_t count, ptrdiff_t width) {
+    real *g = G;
+    for (ptrdiff_t j = 0; j < width; j++) {
+        g[j] = j < count && scale ? (real)scale[j] : 0;
+        g[width + j] = j < count && offset ? (real)offset[j] : 0;
+    }
+}
+
+/* Y = (X - mean) inverse gamma + beta */
+static void normalize_panels(void *Y, ptrdiff_t y_stride, const void *X, ptrdiff_t x_stride, const void *W,
+                             const double *mean, const double *inverse, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1) {
+    for (ptrdiff_t f = 0; f < n; f++) {
+        const vec a = v_set((real)((double)*scale_at(W, f) * inverse[f])), m = v_set((real)mean[f]);
+        const vec b = v_set(offset_at(W, n, f));
+        for (ptrdiff_t p = p0; p < p1; p++) {
+            const real *x = (const real *)X + p * x_stride + f * PANEL;
+            real *y = (real *)Y + p * y_stride + f * PANEL;
+            UNROLL for (int i = 0; i < NV; i++) v_store(y + i * LANES, v_fma(v_load(x + i * LANES) - m, a, b));
+        }
+    }
+}
+
+/* dY becomes dX. sums NULL: the statistics are constants; else they are those of the batch and
+ * dX = gamma inverse (dY - sums / rows - (X - mean) inverse products / rows) (Ioffe and Szegedy 2015). */
+static void normalize_gradient(void *dY, ptrdiff_t dy_stride, const void *X, ptrdiff_t x_stride, const void *W,
+                               const double *mean, const double *inverse, const double *sums, const double *products,
+                               ptrdiff_t rows, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1) {
+    const double share = 1.0 / (double)rows;
+    for (ptrdiff_t f = 0; f < n; f++) {
+        const double scale = (double)*scale_at(W, f) * inverse[f];
+        const vec a = v_set((real)scale), m = v_set((real)mean[f]);
+        const vec b = v_set(sums ? (real)(-scale * sums[f] * share) : 0);
+        const vec c = v_set(sums ? (real)(-scale * inverse[f] * products[f] * share) : 0);
+        for (ptrdiff_t p = p0; p < p1; p++) {
+            const real *x = (const real *)X + p * x_stride + f * PANEL;
+            real *g = (real *)dY + p * dy_stride + f * PANEL;
+            if (sums)
+                UNROLL for (int i = 0; i < NV; i++)
+                    v_store(g + i * LANES, v_fma(a, v_load(g + i * LANES), v_fma(c, v_load(x + i * LANES) - m, b)));
+            else
+                UNROLL for (int i = 0; i < NV; i++) v_store(g + i * LANES, a * v_load(g + i * LANES));
+            for (ptrdiff_t i = rows - p * PANEL; i < PANEL; i++) g[i] = 0;
+        }
+    }
+}
+
+/* ---- over a row ---- */
+
+/* sum of X, or of (X - m)^2 where `squared` */
+static inline __attribute__((always_inline)) dvec vertical_sum(const real *X, ptrdiff_t n, int squared, dvec m) {
+    dvec s[PARTIALS];
+    UNROLL for (int j = 0; j < PARTIALS; j++) s[j] = d_set(0.0);
+#define VERTICAL_STEP(j)                                   \
+    {                                                      \
+        const dvec x = d_load(X + (o + j) * PANEL) - m;    \
+        s[j] = squared ? d_fma(x, x, s[j]) : (dvec)(s[j] + x); \
+    }
+    ptrdiff_t o = 0;
+    for (; o + PARTIALS <= n; o += PARTIALS) UNROLL for (int j = 0; j < PARTIALS; j++) VERTICAL_STEP(j)
+    for (int j = 0; o + j < n; j++) VERTICAL_STEP(j)
+    return vertical_tree(s);
+}
+
+/* One panel. N: the normalized inputs, for the gradient, or NULL. inverse, offset: [panel], 1 / sqrt(variance + epsilon)
+ * and what N is off a mean of zero. rms: the inputs are scaled, not centred. Ba et al. 2016. */
+static void layer_norm(void *Y_, void *N_, double *inverse, double *offset, const void *X_, const void *W, ptrdiff_t n,
+                       double epsilon, int rms) {
+    for (int lane = 0; lane < PANEL; lane += DLANES) {
+        const real *X = (const real *)X_ + lane;
+        real *Y = (real *)Y_ + lane, *N = N_ ? (real *)N_ + lane : NULL;
+        const dvec share = d_set(1.0 / (double)n);
+        const dvec mean = vertical_sum(X, n, 0, d_set(0.0)) * share;
+        const dvec variance = vertical_sum(X, n, 1, mean) * share;
+        const dvec inv = d_set(1.0) / d_sqrt(variance + d_set(epsilon));
+        const dvec centre = rms ? d_set(0.0) : mean;
+        d_store_double(inverse + lane, inv);
+        d_store_double(offset + lane, (mean - centre) * inv);
+        for (ptrdiff_t o = 0; o < n; o++) {
+            const dvec x = (d_load(X + o * PANEL) - centre) * inv;
+            if (N) d_store(N + o * PANEL, x);
+            d_store(Y + o * PANEL, d_fma(x, d_set((double)*scale_at(W, o)), d_set((double)offset_at(W, n, o))));
+        }
+    }
+}
+
+/* dY of one panel becomes dX; rows from `count` on are zero. Z = dY gamma:
+ * dX = inverse (Z - mean Z - (N - offset) mean Z N); rms: without the first mean */
+static void layer_norm_gradient(void *dY, const void *N_, const double *inverse, const double *offset, const void *W,
+                                ptrdiff_t n, int rms, ptrdiff_t count) {
+    for (int lane = 0; lane < PANEL; lane += DLANES) {
+        real *g = (real *)dY + lane;
+        const real *N = (const real *)N_ + lane;
+        dvec s[PARTIALS], v[PARTIALS];
+        UNROLL for (int j = 0; j < PARTIALS; j++) s[j] = v[j] = d_set(0.0);
+#define GRADIENT_STEP(j)                                                                    \
+    {                                                                                       \
+        const dvec z = d_load(g + (o + j) * PANEL) * d_set((double)*scale_at(W, o + j));    \
+        s[j] += z;                                                                          \
+        v[j] = d_fma(z, d_load(N + (o + j) * PANEL), v[j]);                                 \
+    }
+        ptrdiff_t o = 0;
+        for (; o + PARTIALS <= n; o += PARTIALS) UNROLL for (int j = 0; j < PARTIALS; j++) GRADIENT_STEP(j)
+        for (int j = 0; o + j < n; j++) GRADIENT_STEP(j)
+        const dvec share = d_set(1.0 / (double)n), inv = d_load_double(inverse + lane), off = d_load_double(offset + lane);
+        const dvec m = rms ? d_set(0.0) : (dvec)(vertical_tree(s) * share), w = vertical_tree(v) * share;
+        for (o = 0; o < n; o++) {
+            const dvec z = d_load(g + o * PANEL) * d_set((double)*scale_at(W, o));
+            d_store(g + o * PANEL, inv * d_fma(off - d_load(N + o * PANEL), w, z - m));
+        }
+    }
+    for (ptrdiff_t o = 0; count < PANEL && o < n; o++)
+        for (ptrdiff_t i = count; i < PANEL; i++) ((real *)dY)[o * PANEL + i] = 0;
+}
+
+/* ---- one element ---- */
+
+/* x where x > 0, else alpha x, one alpha per feature (He et al. 2015) */
+static void prelu(void *Y, const void *X, const void *W, ptrdiff_t n) {
+    const vec zero = v_set(0);
+    for (ptrdiff_t f = 0; f < n; f++) {
+        const vec alpha = v_set(*scale_at(W, f));
+        UNROLL for (int i = 0; i < NV; i++) {
+            const ptrdiff_t at = f * PANEL + i * LANES;
+            const vec x = v_load((const real *)X + at);
+            v_store((real *)Y + at, v_select(x > zero, x, alpha * x));
+        }
+    }
+}
+
+/* dY becomes dX, S = dY min(X, 0): what the gradient of alpha sums */
+static void prelu_gradient(void *dY, void *S, const void *X, const void *W, ptrdiff_t n) {
+    const vec zero = v_set(0);
+    for (ptrdiff_t f = 0; f < n; f++) {
+        const vec alpha = v_set(*scale_at(W, f));
+        UNROLL for (int i = 0; i < NV; i++) {
+            const ptrdiff_t at = f * PANEL + i * LANES;
+            const vec x = v_load((const real *)X + at), g = v_load((real *)dY + at);
+            v_store((real *)S + at, v_select(x > zero, zero, g * x));
+            v_store((real *)dY + at, v_select(x > zero, g, alpha * g));
+        }
+    }
+}
+
+static void add(void *Y, const void *A, const void *B, ptrdiff_t n) {
+    real *y = Y;
+    const real *a = A, *b = B;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_store(y + i, v_load(a + i) + v_load(b + i));
+    for (; i < n; i++) y[i] = a[i] + b[i];
+}
+
+#define SMALLEST_DEVIATION 1e-7 /* Keras's epsilon */
+
+/* y = (x - centre) scale + shift of learned means and variances, or its inverse */
+static inline void learned_scaling(real *centre, real *scale, real *shift, real mean, real variance, int invert) {
+    const double deviation = __builtin_sqrt((double)variance);
+    const double bounded = deviation > SMALLEST_DEVIATION ? deviation : SMALLEST_DEVIATION;
+    *centre = invert ? 0 : mean;
+    *scale = (real)(invert ? bounded : 1.0 / bounded);
+    *shift = invert ? mean : 0;
+}
+
+/* One panel: D (or NULL) is the derivative. missing: a NaN becomes the mean; indicator: n more features say where. */
+static void standardize(void *Y, void *D, const void *X, const void *mean, const void *variance, ptrdiff_t n, int invert,
+                        int missing, int indicator) {
+    for (ptrdiff_t f = 0; f < n; f++) {
+        real constants[3];
+        learned_scaling(constants, constants + 1, constants + 2, ((const real *)mean)[f], ((const real *)variance)[f], invert);
+        const vec centre = v_set(constants[0]), scale = v_set(constants[1]), shift = v_set(constants[2]);
+        UNROLL for (int i = 0; i < NV; i++) {
+            const ptrdiff_t at = f * PANEL + i * LANES;
+            const vec x = v_load((const real *)X + at);
+            const ivec absent = missing ? (ivec)~(x == x) : (ivec){0};
+            v_store((real *)Y + at, v_select(absent, shift, v_fma(x - centre, scale, shift)));
+            if (D) v_store((real *)D + at, v_select(absent, v_set(0), scale));
+            if (indicator) v_store((real *)Y + n * PANEL + at, v_select(absent, v_set(1), v_set(0)));
+        }
+    }
+}
+
+/* ---- rows, for prediction: Y's rows may be written up to whole panels, X's are not read beyond n ---- */
+
+/* `count` elements as whole panels */
+static inline const real *row_block(real block[PANEL], const real *x, ptrdiff_t count) {
+    if (count >= PANEL) return x;
+    memset(block, 0, sizeof(real) * PANEL);
+    memcpy(block, x, (size_t)count * sizeof(real));
+    return block;
+}
+
+static void normalize_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, const void *moving_mean,
+                           const void *moving_variance, ptrdiff_t rows, ptrdiff_t n, double epsilon) {
+    for (ptrdiff_t f = 0; f < n; f += PANEL) {
+        const ptrdiff_t count = min_size(PANEL, n - f);
+        real a[PANEL] = {0}, m[PANEL] = {0}, b[PANEL] = {0}, block[PANEL];
+        for (ptrdiff_t j = 0; j < count; j++) {
+            double mean, inverse;
+            known_moments(&mean, &inverse, (const real *)moving_mean + f + j, (const real *)moving_variance + f + j, 1, epsilon);
+            a[j] = (real)((double)*scale_at(W, f + j) * inverse);
+            m[j] = (real)mean;
+            b[j] = offset_at(W, n, f + j);
+        }
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const real *x = row_block(block, (const real *)X + r * ldx + f, count);
+            real *y = (real *)Y + r * ldy + f;
+            UNROLL for (int i = 0; i < NV; i++)
+                v_store(y + i * LANES, v_fma(v_load(x + i * LANES) - v_load(m + i * LANES), v_load(a + i * LANES), v_load(b + i * LANES)));
+        }
+    }
+}
+
+static void standardize_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *mean, const void *variance,
+                             ptrdiff_t rows, ptrdiff_t n, int invert, int missing, int indicator) {
+    for (ptrdiff_t f = 0; f < n; f++) {
+        real centre, scale, shift;
+        learned_scaling(&centre, &scale, &shift, ((const real *)mean)[f], ((const real *)variance)[f], invert);
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const real x = ((const real *)X)[r * ldx + f];
+            const int absent = missing && !(x == x);
+            real *y = (real *)Y + r * ldy + f;
+            *y = absent ? shift : v_fma(v_set(x - centre), v_set(scale), v_set(shift))[0];
+            if (indicator) y[n] = absent ? 1 : 0;
+        }
+    }
+}
+
+static double horizontal_sum(const real *x, ptrdiff_t n, int squared, double m) {
+    dvec s[PARTIALS / DLANES];
+    double sums[PARTIALS];
+    const dvec mean = d_set(m);
+    UNROLL for (int i = 0; i < PARTIALS / DLANES; i++) s[i] = d_set(0.0);
+    ptrdiff_t o = 0;
+    for (; o + PARTIALS <= n; o += PARTIALS)
+        UNROLL for (int i = 0; i < PARTIALS / DLANES; i++) {
+            const dvec d = d_load(x + o + i * DLANES) - mean;
+            s[i] = squared ? d_fma(d, d, s[i]) : (dvec)(s[i] + d);
+        }
+    for (int i = 0; i < PARTIALS / DLANES; i++) d_store_double(sums + i * DLANES, s[i]);
+    for (int j = 0; o + j < n; j++) {
+        const dvec d = d_set((double)x[o + j]) - mean;
+        sums[j] = (squared ? d_fma(d, d, d_set(sums[j])) : (dvec)(d_set(sums[j]) + d))[0];
+    }
+    return horizontal_tree(sums);
+}
+
+/* The same numbers as layer_norm, for rows. */
+static void layer_norm_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n,
+                            double epsilon, int rms) {
+    const double share = 1.0 / (double)n;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real *x = (const real *)X + r * ldx;
+        real *y = (real *)Y + r * ldy;
+        const double mean = horizontal_sum(x, n, 0, 0.0) * share;
+        const double variance = horizontal_sum(x, n, 1, mean) * share;
+        const dvec inv = d_set(1.0 / __builtin_sqrt(variance + epsilon)), centre = d_set(rms ? 0.0 : mean);
+        for (ptrdiff_t f = 0; f < n; f += PANEL) {
+            real block[PANEL];
+            const real *in = row_block(block, x + f, n - f), *w = scale_at(W, f);
+            const ptrdiff_t width = panel_width(n, f / PANEL);
+            for (ptrdiff_t i = 0; i < width; i += DLANES)
+                d_store(y + f + i, d_fma((d_load(in + i) - centre) * inv, d_load(w + i), d_load(w + width + i)));
+        }
+    }
+}
+
+static void prelu_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n) {
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t f = 0; f < n; f++) {
+            const real x = ((const real *)X)[r * ldx + f];
+            ((real *)Y)[r * ldy + f] = x > 0 ? x : *scale_at(W, f) * x;
+        }
+}
+
+/* 1 where no element is infinite */
+static int no_infinity(const void *X, ptrdiff_t n) {
+    const real *x = X, limit = (real)(sizeof(real) == 4 ? __FLT_MAX__ : __DBL_MAX__);
+    int infinite = 0;
+    for (ptrdiff_t i = 0; i < n; i++) infinite |= x[i] > limit || x[i] < -limit;
+    return !infinite;
+}
