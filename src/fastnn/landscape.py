@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fastnn import _core, registry
 from fastnn.callbacks import Callback, Logs
 from fastnn.inputs import Rows, as_count, as_verbosity
-from fastnn.program import loss_options
+from fastnn.own_loss import OwnLoss
+from fastnn.program import loss_options, skips_final_activation
 from fastnn.progress import ProgressLine
 from fastnn.threads import get_num_threads
 
@@ -221,9 +222,7 @@ class _Evaluation:
     def __init__(self, model: "Sequential", rows: Rows, centre: NDArray[np.float64], vectors: Array) -> None:
         self._program, self._loss = model.program, model.loss
         self._options = loss_options(model.loss, model.program)
-        self._skip = model.program.final_activation is not None and (
-            model.program.final_activation == model.loss.skipped_activation
-        )
+        self._skip = skips_final_activation(model.loss, model.program)
         self._rows = Rows(np.ascontiguousarray(rows.X, dtype=model.dtype), rows.y, rows.sample_weight)
         self._dtype = model.dtype
         self._centre, self._vectors = centre, vectors
@@ -272,6 +271,8 @@ class _Evaluation:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
         outputs = network.predict(self._rows.X, None, 1, self._skip)
+        if isinstance(self._loss, OwnLoss):
+            return self._loss(self._rows.y, outputs, self._rows.sample_weight)
         value, _ = _core.loss_and_gradient(
             self._loss.core_name, self._rows.y, outputs, self._rows.sample_weight, False, **self._options
         )

@@ -130,16 +130,22 @@ def _contours(landscape: "LossLandscape", ax: Any) -> Any:
     ax.plot(0.0, 0.0, "*", color=COLOURS[4], markeredgecolor="black", markersize=13, label="the model")
     ax.set(xlabel=_labels(landscape)[0], ylabel=_labels(landscape)[1])
     if landscape.path is not None:
-        ax.legend(fontsize=8, loc="best")
+        ax.legend(fontsize=8, loc="upper right")
     return ax
 
 
 def _surface(landscape: "LossLandscape", ax: Any) -> Any:
+    from matplotlib.ticker import MaxNLocator
+
     steep = _steep(landscape)
     finite = np.where(np.isfinite(landscape.loss), landscape.loss, np.nan)
     heights = np.log10(finite) if steep else finite
+    assert landscape.beta is not None
     x, y = np.meshgrid(landscape.alpha, landscape.beta)
     ax.plot_surface(x, y, heights, cmap="viridis", rcount=80, ccount=80, linewidth=0, antialiased=True)
     ax.set(xlabel="direction 1", ylabel="direction 2", zlabel="log10 of the loss" if steep else "loss")
+    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    ax.set_box_aspect(None, zoom=0.82)
     ax.view_init(elev=38, azim=-55)
     return ax

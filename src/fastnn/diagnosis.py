@@ -1,0 +1,416 @@
+"""The training doctor: what is wrong with data, model and training, how bad it is, and what to do about it."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import _core
+from fastnn.callbacks import Callback, Logs
+from fastnn.inputs import Rows
+
+if TYPE_CHECKING:
+    from fastnn.sequential import Sequential
+
+__all__ = ["Diagnosis", "Finding", "TrainingDoctor", "diagnose"]
+
+Array = NDArray[Any]
+
+SEVERITIES = ("serious", "warning", "note")
+MAX_ROWS = 10_000
+"""Rows that units and gradients are measured on: the first ones."""
+_LARGE, _SMALL = 10.0, 0.01
+"""Sizes of inputs and targets outside of which gradient descent with default rates is slow or diverges."""
+_BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0), "softsign": (-1.0, 1.0)}
+_DYING = ("relu", "relu6", "general_relu")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Parameters
+    ----------
+    what : its name, such as "dead units".
+    where : the input, layer or data it was found in.
+    severity : "serious", "warning" or "note".
+    measure : how bad, in words with the figure.
+    advice : what to do.
+    """
+
+    what: str
+    where: str
+    severity: str
+    measure: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.what} in {self.where}: {self.measure}. {self.advice}"
+
+
+class Diagnosis(list[Finding]):
+    """Findings, the most serious first; prints as a report."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+    def __repr__(self) -> str:
+        if not self:
+            return "The doctor found nothing."
+        return "\n".join(f"{number}. {finding}" for number, finding in enumerate(self, 1))
+
+
+def diagnose(
+    model: "Sequential", x: Any, y: Any, validation_data: Any = None, *, learning_rate: float | None = None
+) -> Diagnosis:
+    r"""Examine data and a compiled model; nothing is changed.
+
+    Looked for: inputs and targets that are not scaled, constant columns, rare classes, a validation set that is too
+    small or shares rows with the training set, units that are dead (output 0 for every row) or saturated, gradients
+    that vanish or explode from layer to layer, steps that are large or small against the weights
+    (:math:`\eta \lVert g \rVert / \lVert w \rVert`, about 0.001 where training goes well), and a linear model or the
+    mean that does as well on the validation data.
+
+    Parameters
+    ----------
+    model : compiled model; trained or not.
+    x, y : training data, as in ``fit``.
+    validation_data : (x, y) to compare with simple models and to look for shared rows; None leaves both out.
+    learning_rate : of the step to judge; the optimizer's current one by default. Optimizers that scale the gradient
+        themselves, such as Adam, are judged by their rate alone.
+
+    Returns
+    -------
+    Diagnosis
+        List of ``Finding``, the most serious first.
+
+    References
+    ----------
+    A. Karpathy (2019), A recipe for training neural networks (ratio of update to weight);
+    X. Glorot and Y. Bengio (2010), Understanding the difficulty of training deep feedforward neural networks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+    >>> model.compile(optimizer="sgd", loss="mse")
+    >>> X = np.random.default_rng(0).normal(size=(200, 2)) * [1.0, 5000.0]
+    >>> [finding.where for finding in fastnn.diagnose(model, X, X[:, 0]) if finding.what == "unscaled inputs"]
+    ['column 1']
+    """
+    model._require_compiled("diagnose")
+    rows, program = model._check_rows(x, y, None)
+    model._build_for(program)
+    part = Rows(rows.X[:MAX_ROWS], rows.y[:MAX_ROWS], None)
+    findings = [*_examine_inputs(rows), *_examine_targets(model, rows)]
+    findings += [*_examine_units(model, part.X), *_examine_gradients(model, part, learning_rate)]
+    if validation_data is not None:
+        validation = model._check_validation(validation_data, program)
+        findings += _examine_validation(model, rows, validation)
+    return Diagnosis(findings)
+
+
+def _examine_inputs(rows: Rows) -> list[Finding]:
+    findings = []
+    X = rows.X
+    mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+    # Rounding leaves a constant column with a deviation of about its size times the float's precision.
+    constant = scale <= 1e-6 * np.abs(mean)
+    advice = "Standardize: subtract the training mean and divide by the training standard deviation"
+    for column in np.flatnonzero(constant):
+        findings.append(
+            Finding("constant column", f"column {column}", "warning", f"every row has {mean[column]:.4g}",
+                    "Leave it out: it carries no information and blows up when it is standardized")
+        )  # fmt: skip
+    for column in np.flatnonzero(~constant):
+        size = float(np.hypot(mean[column], scale[column]))
+        if size > _LARGE or scale[column] < _SMALL:
+            severity = "serious" if size > 100 * _LARGE else "warning"
+            measure = f"mean {mean[column]:.4g}, standard deviation {scale[column]:.4g}"
+            findings.append(Finding("unscaled inputs", f"column {column}", severity, measure, advice))
+    return findings
+
+
+def _examine_targets(model: "Sequential", rows: Rows) -> list[Finding]:
+    counts = _class_counts(model, rows.y)
+    if counts is None:
+        y = rows.y.astype(np.float64)
+        scale = y.std(axis=0)
+        size = np.hypot(y.mean(axis=0), scale)
+        return [
+            Finding("unscaled targets", f"target {column}", "warning",
+                    f"mean {y[:, column].mean():.4g}, standard deviation {scale[column]:.4g}",
+                    "Standardize the targets in training and undo it in prediction")
+            for column in np.flatnonzero((size > _LARGE) | (scale < _SMALL))
+        ]  # fmt: skip
+    shares = counts / counts.sum()
+    rarest = int(shares.argmin())
+    if shares[rarest] * len(counts) >= 0.2:
+        return []
+    return [
+        Finding("class imbalance", f"class {rarest}", "serious" if shares[rarest] < 0.02 else "warning",
+                f"{counts[rarest]:,.0f} of {counts.sum():,.0f} rows ({shares[rarest]:.2%}): always predicting class "
+                f"{int(shares.argmax())} has an accuracy of {shares.max():.2%}",
+                "Judge by precision and recall, not accuracy; pass class_weight to fit or gather more of that class")
+    ]  # fmt: skip
+
+
+def _class_counts(model: "Sequential", y: Array) -> NDArray[np.float64] | None:
+    """Rows of each class; None where the targets are no classes."""
+    if model.loss.targets == "labels":
+        return np.bincount(y.ravel(), minlength=model.program.n_outputs).astype(np.float64)
+    if model.loss.targets == "one_hot":
+        return np.asarray(y.sum(axis=0, dtype=np.float64))
+    if model.loss.targets == "probabilities" and y.shape[1] == 1 and np.isin(y, (0, 1)).all():
+        ones = float(y.sum())
+        return np.array([len(y) - ones, ones])
+    return None
+
+
+def _examine_units(model: "Sequential", X: Array) -> list[Finding]:
+    """Look at the outputs of every layer but the last."""
+    findings = []
+    program, network = model.program, model.network
+    for place, layer in enumerate(model.layers[:-1]):
+        op = program.op_of_layer[place]
+        if op is None or op == len(program.ops) - 1:
+            continue
+        activation = program.ops[op][1].get("activation", "linear")
+        if activation not in _DYING and activation not in _BOUNDED:
+            continue
+        outputs = _lower_part(network, program, op + 1).predict(X)
+        if activation in _DYING:
+            dead = int(np.sum(~outputs.any(axis=0)))
+            if dead:
+                share = dead / outputs.shape[1]
+                findings.append(
+                    Finding("dead units", f"layer {layer.name!r}", "serious" if share > 0.5 else "warning",
+                            f"{dead} of {outputs.shape[1]} units give 0 for all {len(X):,} rows and learn no more",
+                            "Lower the learning rate, scale the inputs, or use leaky_relu or elu")
+                )  # fmt: skip
+            continue
+        low, high = _BOUNDED[activation]
+        margin = 0.01 * (high - low)
+        saturated = float(np.mean((outputs < low + margin) | (outputs > high - margin)))
+        if saturated > 0.5:
+            findings.append(
+                Finding("saturated units", f"layer {layer.name!r}", "serious" if saturated > 0.9 else "warning",
+                        f"{saturated:.0%} of its outputs are within 1 % of the limits of {activation}, where the "
+                        "gradient is nearly 0",
+                        "Scale the inputs, start with smaller weights, or use relu")
+            )  # fmt: skip
+    return findings
+
+
+def _lower_part(network: _core.Network, program: Any, n_ops: int) -> _core.Network:
+    """Copy of the first ``n_ops`` ops of a network."""
+    part = _core.Network(program.n_features, program.ops[:n_ops], network.dtype.name)
+    for op, specs in zip(program.op_of_layer, program.specs, strict=True):
+        for spec in specs:
+            if op is not None and op < n_ops:
+                part.set_parameter(op, spec.name, network.get_parameter(op, spec.name))
+    return part
+
+
+def _examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | None) -> list[Finding]:
+    """Gradient against weight of every kernel, on all rows as one batch."""
+    if model.loss.core_name == "custom":
+        return []
+    gradients = {
+        (op, name): gradient
+        for op, name, gradient in _core.Fit(model.network, rows.X, rows.y, None, min(rows.n, 1024)).gradients()
+    }
+    rate = float(model.optimizer.learning_rate) if learning_rate is None else learning_rate
+    plain = model.optimizer.core_name == "sgd"
+    names, sizes, findings = [], [], []
+    for place, layer in enumerate(model.layers):
+        op = model.program.op_of_layer[place]
+        if op is None or (op, "kernel") not in gradients:
+            continue
+        kernel, gradient = model.network.get_parameter(op, "kernel"), gradients[op, "kernel"]
+        weight_size = float(np.sqrt(np.mean(np.square(kernel, dtype=np.float64))))
+        gradient_size = float(np.sqrt(np.mean(np.square(gradient, dtype=np.float64))))
+        names.append(layer.name)
+        sizes.append(gradient_size)
+        if weight_size == 0.0:
+            continue
+        ratio = rate * (gradient_size if plain else 1.0) / weight_size
+        if ratio > 0.1:
+            findings.append(
+                Finding("large steps", f"layer {layer.name!r}", "serious" if ratio > 1.0 else "warning",
+                        f"a step changes the weights by a factor of {ratio:.2g} of their size (good: about 0.001)",
+                        f"Lower the learning rate (now {rate:.3g}) or scale the inputs and targets")
+            )  # fmt: skip
+        elif ratio < 1e-6:
+            findings.append(
+                Finding("small steps", f"layer {layer.name!r}", "note",
+                        f"a step changes the weights by a factor of {ratio:.2g} of their size (good: about 0.001)",
+                        f"Raise the learning rate (now {rate:.3g}), unless training has converged")
+            )  # fmt: skip
+    if len(sizes) > 1 and max(sizes) > 0.0:
+        ratio = sizes[0] / sizes[-1] if sizes[-1] > 0.0 else np.inf
+        where = f"layer {names[0]!r}"
+        against = f"its gradient is {ratio:.2g} times that of {names[-1]!r}"
+        if ratio < 1e-3:
+            findings.append(
+                Finding("vanishing gradients", where, "serious" if ratio < 1e-5 else "warning", against,
+                        "Use relu in place of sigmoid or tanh, He or Glorot initialization, fewer layers, or Residual")
+            )  # fmt: skip
+        elif ratio > 1e3:
+            findings.append(
+                Finding("exploding gradients", where, "serious" if ratio > 1e5 else "warning", against,
+                        "Start with smaller weights (Glorot, He), clip gradients (clipnorm=1.0), lower the rate")
+            )  # fmt: skip
+    return findings
+
+
+def _examine_validation(model: "Sequential", rows: Rows, validation: Rows) -> list[Finding]:
+    findings = []
+    counts = _class_counts(model, validation.y)
+    smallest = validation.n if counts is None else int(counts.min())
+    if validation.n < 50 or smallest < 10:
+        measure = f"{validation.n} rows" + ("" if counts is None else f", {smallest} of the rarest class")
+        findings.append(
+            Finding("validation set too small", "validation data", "warning",
+                    f"{measure}: differences between models of less than about {1.0 / np.sqrt(max(smallest, 1)):.0%} "
+                    "are chance",
+                    "Hold out more rows, or use cross-validation")
+        )  # fmt: skip
+    known = {row.tobytes() for row in np.ascontiguousarray(rows.X, dtype=np.float64) + 0.0}
+    shared = sum(row.tobytes() in known for row in np.ascontiguousarray(validation.X, dtype=np.float64) + 0.0)
+    if shared:
+        findings.append(
+            Finding("shared rows", "validation data", "serious",
+                    f"the inputs of {shared:,} of {validation.n:,} rows are also in the training data",
+                    "Remove duplicates before the split, and split by group, time or place")
+        )  # fmt: skip
+    return findings + _compare_with_simple_models(model, rows, validation)
+
+
+def _compare_with_simple_models(model: "Sequential", rows: Rows, validation: Rows) -> list[Finding]:
+    """Judge the mean and a least-squares fit of the training data on the validation data."""
+    target, truth = _as_matrix(model, rows.y), _as_matrix(model, validation.y)
+    predicted = np.asarray(model.network.predict(validation.X), dtype=np.float64)
+    if predicted.shape != truth.shape:
+        return []
+    with_ones = np.column_stack([rows.X, np.ones(rows.n)]).astype(np.float64)
+    coefficients = np.linalg.lstsq(with_ones, target, rcond=None)[0]
+    simple = {
+        "the mean": np.broadcast_to(target.mean(axis=0), truth.shape),
+        "a linear model": np.column_stack([validation.X, np.ones(validation.n)]).astype(np.float64) @ coefficients,
+    }
+    if model.loss.targets == "numbers":
+        kind = "mean squared error"
+        if not np.any(truth.std(axis=0)):
+            return []
+        # Targets of different units weigh alike.
+        scale = np.where(truth.std(axis=0) > 0.0, truth.std(axis=0), 1.0)
+
+        def error(values: Array) -> float:
+            return float(np.mean(np.square((values - truth) / scale)))
+    else:
+        kind = "fraction of wrong classes"
+
+        def error(values: Array) -> float:
+            return float(np.mean(_classes(values) != _classes(truth)))
+
+        if model.program.final_activation not in ("softmax", "sigmoid") and predicted.shape[1] == 1:
+            predicted = predicted + 0.5  # logits: class 1 above 0
+    network_error = error(predicted)
+    for name, values in simple.items():
+        if error(values) <= network_error:
+            return [
+                Finding("no better than a simple model", "validation data", "serious",
+                        f"{name} has a {kind} of {error(values):.4g}, the network {network_error:.4g}",
+                        "Train longer, tune it, find better inputs, or use the simple model")
+            ]  # fmt: skip
+    return []
+
+
+def _as_matrix(model: "Sequential", y: Array) -> NDArray[np.float64]:
+    """Targets as (n, n_outputs); labels become one-hot rows."""
+    if model.loss.targets == "labels":
+        return np.eye(model.program.n_outputs)[y.ravel()]
+    return np.asarray(y, dtype=np.float64)
+
+
+def _classes(values: Array) -> Array:
+    """Class of each row of scores (n, n_outputs)."""
+    return values.argmax(axis=1) if values.shape[1] > 1 else values[:, 0] > 0.5
+
+
+class TrainingDoctor(Callback):
+    """Examines data and model at the end of training, and warns while the loss stands still or validation gets worse.
+
+    Parameters
+    ----------
+    x, y : training data, as given to ``fit``.
+    validation_data : (x, y), as given to ``fit``.
+    print_report : whether to print the findings at the end.
+
+    Attributes
+    ----------
+    findings : ``Diagnosis`` of the last ``fit``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+    >>> model.compile(optimizer="adam", loss="mse")
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> doctor = fastnn.TrainingDoctor(X, X[:, 0], print_report=False)
+    >>> history = model.fit(X, X[:, 0], epochs=2, verbose=0, callbacks=[doctor])
+    >>> [finding.what for finding in doctor.findings]
+    []
+    """
+
+    def __init__(self, x: Any, y: Any, validation_data: Any = None, *, print_report: bool = True) -> None:
+        super().__init__()
+        self.data = (x, y)
+        self.validation_data = validation_data
+        self.print_report = print_report
+        self.findings = Diagnosis([])
+        self._losses: list[float] = []
+        self._validation_losses: list[float] = []
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget an earlier training."""
+        self._losses, self._validation_losses = [], []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Keep the losses."""
+        logs = logs or {}
+        self._losses.append(logs.get("loss", np.nan))
+        if "val_loss" in logs:
+            self._validation_losses.append(logs["val_loss"])
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Examine everything."""
+        if not np.isfinite(self._losses[-1:]).all():
+            warnings.warn("the loss is not finite: the doctor looks at the last finite weights", stacklevel=2)
+        found = diagnose(self.model, *self.data, validation_data=self.validation_data)
+        self.findings = Diagnosis([*found, *self._examine_course()])
+        if self.print_report:
+            print(self.findings)
+
+    def _examine_course(self) -> list[Finding]:
+        findings = []
+        losses, validation = self._losses, self._validation_losses
+        if len(losses) >= 5 and losses[-1] > 0.99 * losses[0]:
+            findings.append(
+                Finding("loss stands still", "training", "serious",
+                        f"{losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last",
+                        "Raise the learning rate, scale the inputs, and check that inputs and targets belong together")
+            )  # fmt: skip
+        if len(validation) >= 5 and validation[-1] > 1.1 * min(validation):
+            best = int(np.argmin(validation))
+            findings.append(
+                Finding("overfitting", "training", "warning",
+                        f"the validation loss was {validation[best]:.4g} after epoch {best + 1}, "
+                        f"{validation[-1]:.4g} at the end",
+                        "Use EarlyStopping(restore_best_weights=True), Dropout, or a smaller network")
+            )  # fmt: skip
+        return findings
