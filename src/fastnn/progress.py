@@ -4,14 +4,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 REFRESH_SECONDS = 0.25
 
 
-def format_logs(logs: Mapping[str, float]) -> str:
+def format_logs(logs: Mapping[str, Any]) -> str:
     """Return ``"loss: 0.1234 - mae: 0.2345"``."""
-    return " - ".join(f"{name}: {value:.4g}" for name, value in logs.items())
+    return " - ".join(f"{name}: {_format_number(value)}" for name, value in logs.items())
+
+
+def _format_number(value: Any) -> str:
+    """Return a number with four digits, or a list of them for an array."""
+    return f"[{' '.join(map(_format_number, value))}]" if hasattr(value, "__len__") else f"{value:.4g}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -3,6 +3,8 @@
 import warnings
 from typing import Any
 
+import numpy as np
+
 from fastnn.callbacks.callback import Callback, Logs
 
 
@@ -31,6 +33,11 @@ class Monitor(Callback):
 
     def _improves(self, value: float, reference: float | None) -> bool:
         """Whether ``value`` is better than ``reference`` by more than ``min_delta``."""
+        if np.ndim(value) > 0:
+            raise ValueError(
+                f"{type(self).__name__} watches {self.monitor!r}, which is an array (one number per class); watch a "
+                "number, for instance metrics.F1Score(average='macro')"
+            )
         if self._sign is None:
             self._sign = self._automatic_sign()
         return reference is None or self._sign * (value - reference) > self.min_delta

@@ -1,0 +1,154 @@
+"""Accuracies: fractions of rows that are right."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+from fastnn.metrics.keras.metric import RowMean, same_rank
+
+Array = NDArray[Any]
+
+
+@registry.register("metric", "Accuracy")
+class Accuracy(RowMean):
+    """Fraction of entries of ``y_pred`` that are equal to ``y_true``.
+
+    In ``compile`` the name "accuracy" is not this class but the accuracy that fits the shapes, as in Keras.
+    """
+
+    direction = "max"
+
+    def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    def rows(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 for equal entries."""
+        return np.equal(y_true, y_pred)
+
+
+@registry.register("metric", "binary_accuracy", "BinaryAccuracy")
+class BinaryAccuracy(RowMean):
+    """Fraction of entries on the right side of ``threshold``."""
+
+    direction = "max"
+
+    def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
+        super().__init__(name, dtype)
+        self.threshold = threshold
+
+    def rows(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 for right entries."""
+        return np.equal(y_true, y_pred > self.threshold)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "threshold": self.threshold}
+
+
+@registry.register("metric", "categorical_accuracy", "CategoricalAccuracy")
+class CategoricalAccuracy(RowMean):
+    """Fraction of rows whose largest output is that of the one-hot target."""
+
+    direction = "max"
+
+    def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    def rows(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 for right rows."""
+        return np.equal(np.argmax(y_true, axis=-1), np.argmax(y_pred, axis=-1))
+
+
+@registry.register("metric", "sparse_categorical_accuracy", "SparseCategoricalAccuracy")
+class SparseCategoricalAccuracy(RowMean):
+    """Fraction of rows whose largest output is that of the class label."""
+
+    direction = "max"
+
+    def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+
+    def rows(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 for right rows."""
+        return np.equal(np.reshape(y_true, len(y_pred)), np.argmax(y_pred, axis=-1))
+
+
+def _among_largest(labels: Array, y_pred: Array, k: int) -> Array:
+    """Whether at most k - 1 outputs of a row are larger than that of its label."""
+    mine = np.take_along_axis(y_pred, labels.astype(np.int64)[:, np.newaxis], axis=1)
+    return np.sum(y_pred > mine, axis=1) < k
+
+
+class _TopK(RowMean):
+    """Base of the accuracies among the k largest outputs."""
+
+    direction = "max"
+
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+        self.k = k
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "k": self.k}
+
+
+@registry.register("metric", "top_k_categorical_accuracy", "TopKCategoricalAccuracy")
+class TopKCategoricalAccuracy(_TopK):
+    """Fraction of rows whose one-hot target is among the k largest outputs."""
+
+    def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
+        super().__init__(k, name, dtype)
+
+    def rows(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 for right rows."""
+        return _among_largest(np.argmax(y_true, axis=-1), y_pred, self.k)
+
+
+@registry.register("metric", "sparse_top_k_categorical_accuracy", "SparseTopKCategoricalAccuracy")
+class SparseTopKCategoricalAccuracy(_TopK):
+    """Fraction of rows whose class label is among the k largest outputs.
+
+    Parameters
+    ----------
+    k : how many outputs count.
+    name, dtype : as in ``Metric``.
+    from_sorted_ids : whether ``y_pred`` holds class labels, the best first, instead of outputs.
+    """
+
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: Any = None,
+        from_sorted_ids: bool = False,
+    ) -> None:
+        super().__init__(k, name, dtype)
+        self.from_sorted_ids = from_sorted_ids
+
+    def rows(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 for right rows."""
+        labels = np.reshape(y_true, len(y_pred))
+        if self.from_sorted_ids:
+            return np.any(labels[:, np.newaxis] == y_pred[:, : self.k], axis=1)
+        return _among_largest(labels, y_pred, self.k)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "from_sorted_ids": self.from_sorted_ids}
+
+
+class FittingAccuracy(RowMean):
+    """The accuracy that fits the shapes, chosen as Keras chooses for the names "accuracy" and "acc"."""
+
+    direction = "max"
+
+    def rows(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 for right rows."""
+        y_true, y_pred = same_rank(y_true, y_pred)
+        if y_pred.shape[-1] == 1:
+            return BinaryAccuracy().rows(y_true, y_pred)
+        sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
+        return (SparseCategoricalAccuracy if sparse else CategoricalAccuracy)().rows(y_true, y_pred)

@@ -1,0 +1,106 @@
+"""F scores per class: weighted harmonic means of precision and recall."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+from fastnn.metrics.keras.metric import EPSILON, Metric, same_rank
+
+Array = NDArray[Any]
+
+_AVERAGES = ("micro", "macro", "weighted")
+
+
+@registry.register("metric", "fbeta_score", "FBetaScore", "f_beta_score")
+class FBetaScore(Metric):
+    """``(1 + beta^2) precision recall / (beta^2 precision + recall)`` of every class.
+
+    Parameters
+    ----------
+    average : None for one score per class, "macro" (their mean), "weighted" (by the classes' frequencies) or "micro"
+        (of the counts over all classes).
+    beta : weight of recall; positive.
+    threshold : an output above counts as positive; None counts the largest output of each row.
+    name, dtype : as in ``Metric``.
+    """
+
+    direction = "max"
+
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(dtype, name)
+        if average is not None and average not in _AVERAGES:
+            raise ValueError(registry.unknown_name("average", average, _AVERAGES))
+        if not beta > 0.0:
+            raise ValueError(f"beta must be positive, got {beta!r}")
+        if threshold is not None and not 0.0 < threshold <= 1.0:
+            raise ValueError(f"threshold must be greater than 0 and at most 1, got {threshold!r}")
+        self.average = average
+        self.beta = float(beta)
+        self.threshold = threshold
+        self._counts: Array = np.zeros((3, 1))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take rows into account; labels (n,) beside several outputs count as one-hot rows."""
+        y_true, y_pred = same_rank(y_true, y_pred)
+        if y_true.ndim == 1 and y_pred.ndim == 2:
+            y_true = y_true[:, np.newaxis] == np.arange(y_pred.shape[1])
+        if y_true.ndim != 2 or y_true.shape != y_pred.shape:
+            raise ValueError(
+                f"{type(self).__name__} takes arrays of one shape (n, n_classes), got {y_true.shape} and {y_pred.shape}"
+            )
+        if self.threshold is None:
+            called = (y_pred >= np.max(y_pred, axis=-1, keepdims=True)) & (np.abs(y_pred) > 1e-9)
+        else:
+            called = y_pred > self.threshold
+        truth = y_true.astype(np.float64)
+        weight = np.ones(len(truth)) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
+        self._counts = self._counts + np.stack([weight @ (called * truth), weight @ called, weight @ truth])
+
+    def result(self) -> Any:
+        """Return the score, or the scores of the classes."""
+        both, called, actual = self._counts
+        if self.average == "micro":
+            both, called, actual = both.sum(), called.sum(), actual.sum()
+        precision, recall = both / (called + EPSILON), both / (actual + EPSILON)
+        scores = precision * recall / (self.beta**2 * precision + recall + EPSILON) * (1.0 + self.beta**2)
+        if self.average == "weighted":
+            return float(np.sum(scores * (actual / (actual.sum() + EPSILON))))
+        return scores if self.average is None else float(np.mean(scores))
+
+    def reset_state(self) -> None:
+        """Forget all rows."""
+        super().reset_state()
+        self._counts = np.zeros((3, 1))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "average": self.average, "beta": self.beta, "threshold": self.threshold}
+
+
+@registry.register("metric", "f1_score", "F1Score", "f1")
+class F1Score(FBetaScore):
+    """``2 precision recall / (precision + recall)`` of every class; arguments as in ``FBetaScore``."""
+
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = "f1_score",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(average, 1.0, threshold, name, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        del config["beta"]
+        return config

@@ -1,0 +1,173 @@
+"""Intersection over union of the rows of a class and those called so (Jaccard, 1912)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+from fastnn.metrics.keras.metric import EPSILON, Metric
+
+Array = NDArray[Any]
+
+
+@registry.register("metric", "io_u", "IoU")
+class IoU(Metric):
+    """Mean over some classes of ``true positives / (true positives + false positives + false negatives)``.
+
+    Parameters
+    ----------
+    num_classes : number of classes.
+    target_class_ids : the classes to average over; those that do not occur are left out.
+    name, dtype : as in ``Metric``; sums of weights are kept with their fractions, which Keras cuts off unless
+        ``dtype`` is a float type.
+    ignore_class : label whose rows do not count.
+    sparse_y_true, sparse_y_pred : whether these hold class labels, instead of one column per class.
+    axis : accepted as in Keras; the classes are the columns.
+    """
+
+    direction = "max"
+
+    def __init__(
+        self,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(dtype, name)
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
+        if not all(0 <= label < num_classes for label in target_class_ids):
+            raise ValueError(f"target_class_ids must be from 0 to {num_classes - 1}, got {target_class_ids!r}")
+        self.num_classes = num_classes
+        self.target_class_ids = list(target_class_ids)
+        self.ignore_class = ignore_class
+        self.sparse_y_true = sparse_y_true
+        self.sparse_y_pred = sparse_y_pred
+        self.axis = axis
+        self._confusion: Array = np.zeros((num_classes, num_classes))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take rows into account; labels out of range do not count."""
+        truth = np.asarray(y_true) if self.sparse_y_true else np.argmax(y_true, axis=self.axis)
+        called = np.asarray(y_pred) if self.sparse_y_pred else np.argmax(y_pred, axis=self.axis)
+        truth, called = truth.reshape(-1).astype(np.int64), called.reshape(-1).astype(np.int64)
+        if truth.shape != called.shape:
+            raise ValueError(f"targets and outputs must be equally many, got {truth.size} and {called.size}")
+        weight = np.ones(1) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
+        weight = np.broadcast_to(weight, truth.shape)
+        counts = (truth >= 0) & (truth < self.num_classes) & (called >= 0) & (called < self.num_classes)
+        if self.ignore_class is not None:
+            counts &= truth != self.ignore_class
+        np.add.at(self._confusion, (truth[counts], called[counts]), weight[counts])
+
+    def result(self) -> float:
+        """Return the mean; 0 where none of the classes occurs."""
+        both = np.diagonal(self._confusion)[self.target_class_ids]
+        either = (self._confusion.sum(axis=0) + self._confusion.sum(axis=1))[self.target_class_ids] - both
+        occurs = either > 1e-9
+        return float(np.sum(both[occurs] / (either[occurs] + EPSILON)) / (occurs.sum() + EPSILON))
+
+    def reset_state(self) -> None:
+        """Forget all rows."""
+        super().reset_state()
+        self._confusion = np.zeros((self.num_classes, self.num_classes))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        names = self._argument_names
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    _argument_names: tuple[str, ...] = (
+        "num_classes",
+        "target_class_ids",
+        "ignore_class",
+        "sparse_y_true",
+        "sparse_y_pred",
+        "axis",
+    )
+
+
+@registry.register("metric", "binary_io_u", "BinaryIoU")
+class BinaryIoU(IoU):
+    """``IoU`` of the classes 0 and 1; an output of at least ``threshold`` is class 1."""
+
+    _argument_names = ("target_class_ids", "threshold")
+
+    def __init__(
+        self,
+        target_class_ids: Sequence[int] = (0, 1),
+        threshold: float = 0.5,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(2, target_class_ids, name, dtype)
+        self.threshold = threshold
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take rows into account."""
+        super().update_state(y_true, np.asarray(y_pred, np.float32) >= self.threshold, sample_weight)
+
+
+@registry.register("metric", "mean_io_u", "MeanIoU")
+class MeanIoU(IoU):
+    """``IoU`` averaged over all classes."""
+
+    _argument_names = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
+
+    def __init__(
+        self,
+        num_classes: int,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(
+            num_classes, range(num_classes), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis
+        )
+
+
+@registry.register("metric", "one_hot_io_u", "OneHotIoU")
+class OneHotIoU(IoU):
+    """``IoU`` of one-hot targets and one output column per class."""
+
+    _argument_names = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_pred", "axis")
+
+    def __init__(
+        self,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(num_classes, target_class_ids, name, dtype, ignore_class, False, sparse_y_pred, axis)
+
+
+@registry.register("metric", "one_hot_mean_io_u", "OneHotMeanIoU")
+class OneHotMeanIoU(MeanIoU):
+    """``MeanIoU`` of one-hot targets and one output column per class."""
+
+    _argument_names = ("num_classes", "ignore_class", "sparse_y_pred", "axis")
+
+    def __init__(
+        self,
+        num_classes: int,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(num_classes, name, dtype, ignore_class, False, sparse_y_pred, axis)
