@@ -48,10 +48,13 @@ from fastnn.threads import get_num_threads, set_num_threads, show_config, thread
 if TYPE_CHECKING:
     from fastnn import datasets, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
+    from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.landscape import WeightRecorder, loss_landscape
 
 _LAZY = ("datasets", "metrics", "model_selection", "plotting", "reference")
 _LAZY_MEMBERS = {
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
     "TrainingDoctor": "diagnosis",
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",

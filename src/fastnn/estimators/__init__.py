@@ -1,0 +1,16 @@
+"""scikit-learn's multi-layer perceptrons over the compiled core: the same names, arguments, arithmetic and results."""
+
+try:
+    import scipy
+    import sklearn
+except ImportError as error:
+    raise ImportError(
+        "fastnn.MLPClassifier and fastnn.MLPRegressor need scikit-learn and SciPy: pip install '.[sklearn]'"
+    ) from error
+
+from fastnn.estimators.classifier import MLPClassifier
+from fastnn.estimators.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+del scipy, sklearn

@@ -1,0 +1,298 @@
+"""The classifier."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+
+from fastnn import losses
+from fastnn.estimators.fitting import CONSTRAINTS, BaseMLP
+from fastnn.estimators.inspection import InspectionMixin
+
+Array = NDArray[Any]
+
+
+class MLPClassifier(InspectionMixin, ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` over the compiled core.
+
+    Minimises the mean log loss plus ``alpha / 2 sum(w^2)`` over the kernels, divided by the rows of a batch. Outputs
+    are softmax for more than two classes, logistic for two classes and for several labels per row.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
+shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
+beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
+        As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's, and a list with
+        one for every hidden layer.
+    loss : "log_loss", or one of fastnn's losses for one-hot targets, by name or as an object.
+    class_weight : weights of the classes, a dict or "balanced" (n / (n_classes count)).
+    dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.
+    optimizer : one of fastnn's optimizers, by name or as an object, in place of ``solver``; its learning rate may be
+        a schedule. None uses ``solver``.
+    callbacks : fastnn's callbacks.
+    kernel_initializer, bias_initializer : fastnn's initializers; None draws as scikit-learn does.
+    standardize : whether columns are brought to zero mean and unit variance first. Networks train badly on columns of
+        different scales, so it should be on unless the inputs are scaled already.
+    missing : what NaN means in X: "error", or it is filled with the column's "mean" or "median"; "indicator" fills
+        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``.
+    n_threads : threads; None is fastnn's setting, and one in worker processes and threads. No result depends on it.
+    dtype : "float32" or "float64" to compute in; None is that of X.
+    progress : whether a progress line is shown.
+
+    Attributes
+    ----------
+    classes_, loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, t_, coefs_, intercepts_, \
+n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_ :
+        As in scikit-learn.
+    validation_loss_curve_ : loss of the validation rows after every epoch, without the penalty on weights.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from fastnn import MLPClassifier
+    >>> X, y = make_classification(n_samples=100, random_state=1)
+    >>> MLPClassifier(random_state=1, max_iter=300).fit(X, y).predict(X[:5])
+    array([0, 1, 1, 1, 0])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions({"log_loss"}), str, losses.Loss],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: Any = "log_loss",
+        class_weight: Any = None,
+        dropout: float | Sequence[float] = 0.0,
+        optimizer: Any = None,
+        callbacks: Any = None,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = None,
+        standardize: bool = False,
+        missing: str = "error",
+        n_threads: int | None = None,
+        dtype: Any = None,
+        progress: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.class_weight = class_weight
+        self.dropout = dropout
+        self.optimizer = optimizer
+        self.callbacks = callbacks
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.standardize = standardize
+        self.missing = missing
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.progress = progress
+
+    # Targets
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        X, y = self._check_X(X, y, reset, multi_output=True, dtype=(np.float64, np.float32))
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            classes = unique_labels(y)
+            if self.warm_start:
+                if set(classes) != set(self.classes_):
+                    raise ValueError(
+                        "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                        f"Previously got {self.classes_}, `y` has {classes}"
+                    )
+            elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                )
+        return X, self._label_binarizer.transform(y).astype(bool)
+
+    def _validation_targets(self, y: Any) -> Array:
+        return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+
+    def _out_activation(self) -> str:
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        if self.out_activation_ == "softmax" and self.loss == "log_loss":
+            return np.asarray(y.argmax(axis=1), dtype=np.int64)
+        return np.ascontiguousarray(y, dtype)
+
+    def _loss(self) -> tuple[str, dict[str, Any], float]:
+        if self.loss == "log_loss":
+            if self.out_activation_ == "softmax":
+                return "sparse_categorical_crossentropy", {"from_logits": True}, 1.0
+            # the core's is a mean over the outputs, scikit-learn's a sum
+            return "binary_crossentropy", {"from_logits": True, "factor": float(self.n_outputs_)}, 1.0
+        loss = losses.get(self.loss)
+        if loss.core_name in ("sparse_categorical_crossentropy", "gaussian_nll"):
+            raise ValueError(f"loss {loss.name!r} does not take one-hot targets; use 'log_loss'")
+        options = loss.options()
+        if options.pop("from_logits", False):
+            raise ValueError("loss takes probabilities here: give it without from_logits=True")
+        # the outputs are softmax or logistic, which such a loss takes together with itself
+        if loss.skipped_activation == {"softmax": "softmax", "logistic": "sigmoid"}[self.out_activation_]:
+            options["from_logits"] = True
+        return loss.core_name, options, 1.0
+
+    def _weights(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' cannot be used in partial_fit, which does not see all rows: compute the "
+                "weights with sklearn.utils.class_weight.compute_class_weight and give them as a dict"
+            )
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            raise ValueError("class_weight is for one class per row; y has several labels per row")
+        codes = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
+        weights: Array = compute_sample_weight(self.class_weight, self.classes_[codes])
+        return weights if sample_weight is None else weights * sample_weight
+
+    def _stratify(self, y: Array) -> Array | None:
+        return y if self.n_outputs_ == 1 else None
+
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
+        if self.out_activation_ == "softmax":
+            right = outputs.argmax(axis=1) == y.argmax(axis=1)
+        else:
+            right = ((outputs > 0.5) == y).all(axis=1)
+        return float(np.average(right, weights=sample_weight))
+
+    # What users call
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : (n, n_features) array, sparse matrix, or pandas, polars or pyarrow frame. String and categorical columns of
+            a frame are encoded one-hot.
+        y : (n,) classes, or (n, n_labels) of 0 and 1.
+        sample_weight : (n,), or None.
+        validation_data : (X, y) or (X, y, sample_weight) to score after every epoch; with ``early_stopping`` it takes
+            the place of the rows that would be held out.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs" and self.optimizer is None:
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
+        return True
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, validation_data: Any = None
+    ) -> Self:
+        """Train one epoch on the given rows; the update rule goes on where it was.
+
+        Parameters
+        ----------
+        X, y, sample_weight, validation_data : as in ``fit``. With ``early_stopping=True`` validation data must be given;
+            the network keeps the weights of the best validation score.
+        classes : all classes; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+        return self._fit(X, y, sample_weight, validation_data, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Return the classes (n,), or labels (n, n_labels), of X (n, n_features)."""
+        outputs = self._quick_outputs(X)
+        if outputs is None:
+            outputs = self._outputs(X)
+        if self.out_activation_ == "softmax":
+            return np.asarray(self.classes_.take(outputs.argmax(axis=1)))
+        if outputs.shape[1] == 1 and len(self.classes_) == 2:
+            return np.asarray(self.classes_.take((outputs[:, 0] > 0.5).astype(np.intp)))
+        return np.asarray(self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probabilities (n, n_classes) of X (n, n_features)."""
+        outputs = self._outputs(X)
+        return np.column_stack([1 - outputs[:, 0], outputs[:, 0]]) if outputs.shape[1] == 1 else outputs
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithms of ``predict_proba(X)``."""
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.missing != "error"
+        return tags
+
+

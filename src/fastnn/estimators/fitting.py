@@ -1,0 +1,633 @@
+"""What the classifier and the regressor share: parameters, fitting by epochs or by L-BFGS, weights in and out.
+
+Design: a) the order of random draws is scikit-learn's, so that an equal ``random_state`` gives equal starting weights,
+validation rows and orders of rows; b) ``_net`` holds the compiled network; ``coefs_`` and ``intercepts_`` are lent from
+it, and what a user writes into them counts; c) options that scikit-learn does not have are off by default.
+"""
+
+import copy
+import warnings
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state, check_X_y
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnn import _core, initializers, optimizers
+from fastnn.callbacks import ProgbarLogger
+from fastnn.estimators.frames import FrameEncoder, is_frame
+from fastnn.estimators.lbfgs import minimize
+from fastnn.estimators.network import (
+    SKLEARN_ACTIVATIONS,
+    Architecture,
+    FittedNetwork,
+    Objective,
+    native_activation,
+    threads_to_use,
+)
+from fastnn.estimators.preprocessing import InputPreparation
+from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter
+from fastnn.randomness import Stream
+
+Array = NDArray[Any]
+
+_SLICE_SECONDS = 0.05
+_SPARSE_ROWS = 4096
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"}), str, "array-like", callable],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "optimizer": [None, str, optimizers.Optimizer],
+    "callbacks": "no_validation",  # type: ignore[dict-item]
+    "kernel_initializer": "no_validation",  # type: ignore[dict-item]
+    "bias_initializer": "no_validation",  # type: ignore[dict-item]
+    "standardize": ["boolean"],
+    "missing": [StrOptions({"error", "mean", "median", "indicator"})],
+    "n_threads": [None, Interval(Integral, 1, 1024, closed="both")],
+    "dtype": "no_validation",  # type: ignore[dict-item]
+    "progress": ["boolean"],
+}
+"""Accepted values, checked by scikit-learn when a fit begins."""
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of ``MLPClassifier`` and ``MLPRegressor``."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+
+    # What a subclass defines
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        """Return checked X, and y as columns: (n,) or (n, n_outputs)."""
+        raise NotImplementedError
+
+    def _out_activation(self) -> str:
+        """Return scikit-learn's name of the last layer's activation, or the core's."""
+        raise NotImplementedError
+
+    def _n_columns(self) -> int:
+        """Return the number of outputs of the last layer."""
+        return int(self.n_outputs_)
+
+    def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        """Return targets (n, n_outputs) as the core takes them."""
+        raise NotImplementedError
+
+    def _loss(self) -> tuple[str, dict[str, Any], float]:
+        """Return name and options of the core's loss, and the factor of the reported loss."""
+        raise NotImplementedError
+
+    def _loss_offset(self, y: Array, sample_weight: Array | None, order: Array | None, batch_size: int) -> float:
+        """Return what the reported loss of an epoch has beside the core's, a function of the targets alone."""
+        return 0.0
+
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
+        """Return the validation score of outputs (n, n_outputs)."""
+        raise NotImplementedError
+
+    def _weights(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
+        """Return sample weights with those of the classes."""
+        return sample_weight
+
+    def _stratify(self, y: Array) -> Array | None:
+        """Return what a validation split is stratified by."""
+        return None
+
+    def _validation_targets(self, y: Any) -> Array:
+        """Return targets of validation data as ``_validate_input`` does for training."""
+        raise NotImplementedError
+
+    # Weights
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """Kernels of all layers, (n_in, n_out) each."""
+        return self._fitted_network("coefs_").lend()[0]
+
+    @coefs_.setter
+    def coefs_(self, value: list[Array]) -> None:
+        network = self._fitted_network("coefs_")
+        intercepts = network.lend()[1]
+        network.write(value, intercepts)
+        network._lent = (list(value), intercepts)
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """Biases of all layers, (n_out,) each."""
+        return self._fitted_network("intercepts_").lend()[1]
+
+    @intercepts_.setter
+    def intercepts_(self, value: list[Array]) -> None:
+        network = self._fitted_network("intercepts_")
+        coefs = network.lend()[0]
+        network.write(coefs, value)
+        network._lent = (coefs, list(value))
+
+    def _fitted_network(self, name: str) -> FittedNetwork:
+        network: FittedNetwork | None = self.__dict__.get("_net")
+        if network is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        network = state.pop("_net", None)
+        if network is not None:
+            state["_network_state"] = network.state()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        network = state.pop("_network_state", None)
+        super().__setstate__(state)
+        if network is not None:
+            self._net = FittedNetwork.from_state(network)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_net" in self.__dict__
+
+    # Inputs
+
+    def _check_X(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
+        """Return X, or X and y, checked as scikit-learn does; frames with columns that are not numbers are encoded."""
+        checks.setdefault("accept_sparse", ["csr", "csc"])
+        if self.missing != "error":
+            checks["ensure_all_finite"] = "allow-nan"
+        encoder: FrameEncoder | None = self.__dict__.get("_encoder")
+        if reset:
+            encoder = FrameEncoder.for_frame(X) if is_frame(X) else None
+            if encoder is None:
+                self.__dict__.pop("_encoder", None)
+        if encoder is None:
+            if is_frame(X):
+                X = FrameEncoder.as_numbers(X)
+            return validate_data(self, X, y, reset=reset, **checks)
+        encoded = encoder.transform(X, type(self).__name__)
+        if reset:
+            self._encoder = encoder
+            self.feature_names_in_ = np.asarray(encoder.names, dtype=object)
+            self.n_features_in_ = len(encoder.names)
+        if isinstance(y, str):
+            return check_array(encoded, estimator=self, **checks)
+        return check_X_y(encoded, y, estimator=self, **checks)
+
+    def _prepared(self, X: Any) -> Array:
+        """Return checked X as a dense array with missing values filled and columns standardised."""
+        dense: Array = X.toarray() if scipy.sparse.issparse(X) else X
+        preparation: InputPreparation | None = self.__dict__.get("_preparation")
+        return dense if preparation is None else preparation.transform(dense)
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the outputs (n, n_outputs) of X as the user gave it."""
+        check_is_fitted(self)
+        X = self._check_X(X)
+        threads = threads_to_use(self.n_threads)
+        if scipy.sparse.issparse(X):
+            X = X.tocsr()
+            blocks = [X[start : start + _SPARSE_ROWS] for start in range(0, X.shape[0], _SPARSE_ROWS)]
+            outputs = np.concatenate([self._net.predict(self._prepared(block), threads) for block in blocks])
+        else:
+            outputs = self._net.predict(self._prepared(X), threads)
+        # float64 or integer columns times float32 weights are float64, as in NumPy
+        wide = np.result_type(X.dtype, outputs.dtype)
+        return outputs if self.dtype is not None or wide == outputs.dtype else outputs.astype(wide)
+
+    # Fitting
+
+    def _hidden_sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
+
+    def _per_layer(self, name: str, value: Any, n_hidden: int) -> list[Any]:
+        """Return one value for every hidden layer."""
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            return [value] * n_hidden
+        values = list(value)
+        if len(values) != n_hidden:
+            raise ValueError(f"{name} must be one value or {n_hidden}, one per hidden layer; got {len(values)}")
+        return values
+
+    def _network_dtype(self, X: Any) -> np.dtype[Any]:
+        if self.dtype is not None:
+            try:
+                dtype = np.dtype(self.dtype)
+            except TypeError:
+                dtype = np.dtype(object)
+            if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+                raise ValueError(f"dtype must be None, 'float32' or 'float64', got {self.dtype!r}")
+            return dtype
+        return np.dtype(np.float64) if X.dtype == np.float64 else np.dtype(np.float32)
+
+    def _initialize(self, n_features: int, hidden: list[int], dtype: np.dtype[Any]) -> None:
+        """Make the network with starting weights; reset what earlier fits left."""
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.n_layers_ = len(hidden) + 2
+        out_activation = self._out_activation()
+        self.out_activation_ = out_activation
+        activations = [native_activation(a) for a in self._per_layer("activation", self.activation, len(hidden))]
+        dropout = [float(rate) for rate in self._per_layer("dropout", self.dropout, len(hidden))]
+        if not all(0.0 <= rate < 1.0 for rate in dropout):
+            raise ValueError(f"dropout must be at least 0 and less than 1, got {self.dropout!r}")
+        architecture = Architecture(
+            n_features,
+            [*map(int, hidden), self._n_columns()],
+            [*activations, (SKLEARN_ACTIVATIONS.get(out_activation, out_activation), ())],
+            dropout,
+        )
+        coefs, intercepts = self._starting_weights(architecture, dtype)
+        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts)
+        self.__dict__.pop("_optimizer", None)
+        if self.solver in ("sgd", "adam") or self.optimizer is not None:
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            if self.early_stopping:
+                self._best_weights = self._net.read()
+                self.validation_scores_: list[float] | None = []
+                self.best_validation_score_: float | None = -np.inf
+                self.best_loss_: float | None = None
+            else:
+                self.best_loss_ = np.inf
+                self.validation_scores_ = None
+                self.best_validation_score_ = None
+
+    def _starting_weights(self, architecture: Architecture, dtype: np.dtype[Any]) -> tuple[list[Array], list[Array]]:
+        """Draw kernels and biases as scikit-learn does: uniform within Glorot and Bengio's (2010) bounds."""
+        factor = 2.0 if isinstance(self.activation, str) and self.activation == "logistic" else 6.0
+        coefs, intercepts = [], []
+        for shape in architecture.shapes():
+            bound = np.sqrt(factor / sum(shape))
+            coefs.append(self._random_state.uniform(-bound, bound, shape).astype(dtype, copy=False))
+            intercepts.append(self._random_state.uniform(-bound, bound, shape[1]).astype(dtype, copy=False))
+        for arrays, given in ((coefs, self.kernel_initializer), (intercepts, self.bias_initializer)):
+            if given is not None:
+                initializer = initializers.get(given)
+                stream_seed = int(self._random_state.randint(np.iinfo(np.int32).max))
+                for i, array in enumerate(arrays):
+                    arrays[i] = initializer(array.shape, dtype, Stream(stream_seed, i))
+        return coefs, intercepts
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
+        hidden = self._hidden_sizes()
+        first_pass = "_net" not in self.__dict__ or (not self.warm_start and not incremental)
+        raw = X
+        X, y = self._validate_input(X, y, incremental, reset=first_pass)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        sample_weight = self._weights(y, sample_weight, incremental)
+        if y.ndim == 1:
+            y = y.reshape((-1, 1))
+        if not first_pass and y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} outputs as in the first fit, got {y.shape[1]}")
+        self.n_outputs_ = y.shape[1]
+        self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            self._preparation = InputPreparation.for_inputs(X, self.standardize, self.missing)
+        dtype = self._network_dtype(X)
+        X = self._prepared(X)
+        by_lbfgs = self.solver == "lbfgs" and self.optimizer is None
+        if first_pass:
+            self._initialize(X.shape[1], hidden, np.dtype(np.float64) if by_lbfgs else dtype)
+        if by_lbfgs:
+            self._fit_lbfgs(X, y, sample_weight, raw)
+        else:
+            self._fit_stochastic(X, y, sample_weight, validation_data, incremental, raw)
+        coefs, intercepts = self._net.read()
+        if not all(np.isfinite(array).all() for array in (*coefs, *intercepts)):
+            raise ValueError(_NOT_FINITE)
+        return self
+
+    def _objective(self, rule: Any) -> Objective:
+        loss, options, report = self._loss()
+        options = {**options, "weighted_mean": True}
+        return Objective(loss, options, rule.core_name, rule.options(), float(self.alpha), report)
+
+    def _fit_lbfgs(self, X: Array, y: Array, sample_weight: Array | None, raw: Any) -> None:
+        if self._net.dtype != np.float64:
+            coefs, intercepts = self._net.read()
+            self._net = FittedNetwork(self._net.architecture, "float64", coefs, intercepts)
+        network = self._net
+        targets = self._targets(y, network.dtype)
+        weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
+        reporter = TaskReporter(self, self.max_iter, raw, y, lambda: {})
+        options = {name: getattr(self, name) for name in ("max_iter", "max_fun", "tol", "verbose")}
+        loss, self.n_iter_ = minimize(
+            network, self._objective(optimizers.SGD()), (X, targets, weights), options, threads_to_use(self.n_threads),
+            None,
+        )  # fmt: skip
+        self.loss_ = loss + self._loss_offset(y, weights, None, X.shape[0])
+        reporter.close()
+
+    def _update_rule(self, incremental: bool) -> Any:
+        """Return the optimizer of this fit; the one before goes on in ``partial_fit``."""
+        if incremental and "_optimizer" in self.__dict__:
+            return self._optimizer
+        if self.optimizer is not None:
+            self._optimizer = copy.deepcopy(optimizers.get(self.optimizer))
+        elif self.solver == "sgd":
+            self._optimizer = optimizers.SGD(self.learning_rate_init, self.momentum, bool(self.nesterovs_momentum))
+        else:
+            self._optimizer = optimizers.Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
+        return self._optimizer
+
+    def _split(
+        self, X: Array, y: Array, sample_weight: Array | None
+    ) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array, Array | None]]:
+        """Return rows to train on and rows to validate with."""
+        train, held_out = train_test_split(
+            np.arange(X.shape[0]),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratify(y),
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        parts = [(X[rows], y[rows], None if sample_weight is None else sample_weight[rows]) for rows in (train, held_out)]
+        return parts[0], parts[1]
+
+    def _given_validation(self, validation_data: Any) -> tuple[Array, Array, Array | None]:
+        """Return the checked rows of ``validation_data``."""
+        if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                "validation_data must be (X, y) or (X, y, sample_weight), "
+                f"got {type(validation_data).__name__}"
+            )
+        X = self._prepared(self._check_X(validation_data[0]))
+        y = self._validation_targets(validation_data[1])
+        if len(y) != X.shape[0]:
+            raise ValueError(f"validation_data has {X.shape[0]} rows of X and {len(y)} of y")
+        weights = _check_sample_weight(validation_data[2], X) if len(validation_data) == 3 else None
+        return X, y.reshape(len(y), -1), weights
+
+    def _fit_stochastic(
+        self, X: Array, y: Array, sample_weight: Array | None, validation_data: Any, incremental: bool, raw: Any
+    ) -> None:
+        rule = self._update_rule(incremental)
+        if self.early_stopping and incremental and validation_data is None:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        validation = None
+        raw_y = y
+        if validation_data is not None:
+            validation = self._given_validation(validation_data)
+        elif self.early_stopping:
+            (X, y, sample_weight), validation = self._split(X, y, sample_weight)
+        n_samples = X.shape[0]
+        if self.batch_size == "auto":
+            batch_size = min(200, n_samples)
+        else:
+            if self.batch_size > n_samples:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                )
+            batch_size = int(np.clip(self.batch_size, 1, n_samples))
+        network = self._net
+        objective = self._objective(rule)
+        if incremental:
+            network.continue_with(objective)
+        else:
+            network.compile(objective)
+        weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, network.dtype)
+        fit = _core.Fit(
+            network.core, X, self._targets(y, network.dtype), weights, batch_size, threads_to_use(self.n_threads)
+        )
+        max_iter = 1 if incremental else self.max_iter
+        always = (ProgbarLogger(1),) if self.progress else ()
+        model = CallbackModel(network, rule)
+        epochs = EpochReporter(self.callbacks, model, max_iter, fit.n_steps, always)
+        tasks = TaskReporter(self, max_iter, raw, raw_y, self._attributes)
+        run = _Epochs(self, fit, rule, objective, epochs, tasks, validation, (y, weights, batch_size))
+        try:
+            run.run(max_iter, incremental)
+        finally:
+            epochs.close()
+        tasks.close()
+        if self.early_stopping:
+            network.write(*self._best_weights)
+        if objective.rule_options.get("use_ema"):
+            network.core.use_average()
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return the attributes that a copy of this estimator needs to predict as it does now."""
+        return {"_net": FittedNetwork.from_state(self._net.state())}
+
+
+_NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+class _Epochs:
+    """The epochs of one fit.
+
+    Parameters
+    ----------
+    estimator : what is fitted; its attributes are kept up to date.
+    fit : the core's fit.
+    rule, objective : update rule and loss.
+    epochs, tasks : callbacks.
+    validation : X, y and weights to validate with after every epoch, or None.
+    data : targets, weights and batch size.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        fit: _core.Fit,
+        rule: Any,
+        objective: Objective,
+        epochs: EpochReporter,
+        tasks: TaskReporter,
+        validation: tuple[Array, Array, Array | None] | None,
+        data: tuple[Array, Array | None, int],
+    ) -> None:
+        self._estimator = estimator
+        self._fit = fit
+        self._rule = rule
+        self._objective = objective
+        self._epochs = epochs
+        self._tasks = tasks
+        self._validation = validation
+        self._data = data
+        self._n_samples = data[0].shape[0]
+        dropout = any(estimator._net.architecture.dropout)
+        self._seed = int(estimator._random_state.randint(np.iinfo(np.int32).max)) if dropout else 0
+
+    def run(self, max_iter: int, incremental: bool) -> None:
+        """Run at most ``max_iter`` epochs."""
+        e = self._estimator
+        order = np.arange(self._n_samples)
+        fixed_offset = None if e.shuffle and self._data[1] is not None else self._offset(None)
+        self._epochs.call("on_train_begin", {})
+        logs: dict[str, Any] = {}
+        try:
+            e.n_iter_ = 0
+            for it in range(max_iter):
+                self._tasks.begin()
+                self._epochs.call("on_epoch_begin", it, {})
+                if e.shuffle:
+                    # scikit-learn's shuffle: an order of the order before
+                    indices = np.arange(self._n_samples)
+                    e._random_state.shuffle(indices)
+                    order = order[indices]
+                total, penalty = self._epoch(order if e.shuffle else None)
+                e.n_iter_ += 1
+                e.loss_ = self._objective.reported(total, penalty) + (
+                    self._offset(order) if fixed_offset is None else fixed_offset
+                )
+                e.t_ += self._n_samples
+                e.loss_curve_.append(e.loss_)
+                if e.verbose:
+                    print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+                logs = {"loss": e.loss_}
+                self._validate(logs)
+                self._count_no_improvement()
+                if e.solver == "sgd" and e.optimizer is None and e.learning_rate == "invscaling":
+                    self._rule.learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
+                self._epochs.call("on_epoch_end", it, logs)
+                stopped = self._tasks.end() or self._epochs.stop
+                if np.isnan(total):
+                    warnings.warn(
+                        f"The loss became NaN or infinite in iteration {e.n_iter_}. The weights of the best validation "
+                        "score are kept.",
+                        ConvergenceWarning,
+                        stacklevel=6,
+                    )
+                    break
+                if stopped or (e._no_improvement_count > e.n_iter_no_change and self._stop()) or incremental:
+                    break
+                if e.n_iter_ == e.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization "
+                        "hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=6,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=6)
+        self._epochs.call("on_train_end", logs)
+
+    def _offset(self, order: Array | None) -> float:
+        y, weights, batch_size = self._data
+        offset: float = self._estimator._loss_offset(y, weights, order, batch_size)
+        return offset
+
+    def _epoch(self, order: Array | None) -> tuple[float, float]:
+        """Train one epoch; return the mean of its batch losses and the part of it that is penalties."""
+        fit, core = self._fit, self._estimator._net.core
+        rates = self._rule.learning_rates(core.iterations, fit.n_steps)
+        fit.begin_epoch(self._seed, core.iterations, False, rates, order)
+        if self._epochs.each_step:
+            for step in range(fit.n_steps):
+                self._epochs.call("on_train_batch_begin", step, {})
+                if fit.run(1) == "nonfinite":
+                    return self._diverged()
+                self._epochs.call("on_train_batch_end", step, {"loss": fit.loss_sum / self._n_samples})
+        while (status := fit.run(-1, _SLICE_SECONDS)) == "more":
+            self._epochs.progress(fit.step, fit.loss_sum / self._n_samples)
+        if status == "nonfinite":
+            return self._diverged()
+        return fit.loss_sum / self._n_samples, fit.penalty_sum / self._n_samples
+
+    def _diverged(self) -> tuple[float, float]:
+        """Return NaN where there are earlier weights to go back to.
+
+        Raises
+        ------
+        ValueError
+            There are none; scikit-learn's message.
+        """
+        if not self._estimator.early_stopping:
+            raise ValueError(_NOT_FINITE)
+        return np.nan, np.nan
+
+    def _validate(self, logs: dict[str, Any]) -> None:
+        """Record score and loss of the validation rows."""
+        if self._validation is None:
+            return
+        e = self._estimator
+        X, y, weights = self._validation
+        outputs = e._net.predict(X, threads_to_use(e.n_threads))
+        finite = np.isfinite(e.loss_) and np.isfinite(outputs).all()
+        score = float(e._score_outputs(outputs, y, weights)) if finite else np.nan
+        targets = e._targets(y, e._net.dtype)
+        options = {k: v for k, v in self._objective.loss_options.items() if k not in ("from_logits", "weighted_mean")}
+        weight = None if weights is None else np.asarray(weights / np.mean(weights), e._net.dtype)
+        loss = _core.loss_and_gradient(self._objective.loss, targets, outputs, weight, False, **options)[0]
+        loss = loss * self._objective.report + e._loss_offset(y, weights, None, len(y))
+        if e.n_iter_ == 1 and (not hasattr(e, "validation_loss_curve_") or len(e.loss_curve_) == 1):
+            e.validation_loss_curve_ = []
+        if e.validation_scores_ is None:
+            e.validation_scores_, e.best_validation_score_ = [], -np.inf
+        e.validation_scores_.append(score)
+        e.validation_loss_curve_.append(loss)
+        logs.update(val_loss=loss, val_score=score)
+        if e.verbose:
+            print(f"Validation score: {score:f}")
+
+    def _count_no_improvement(self) -> None:
+        """Count epochs without a better validation score, or else training loss; keep the best weights."""
+        e = self._estimator
+        if self._validation is not None:
+            score = e.validation_scores_[-1]
+            better = score > e.best_validation_score_
+            worse = score < e.best_validation_score_ + e.tol
+            if better:
+                e.best_validation_score_ = score
+        if e.early_stopping:
+            e._no_improvement_count = e._no_improvement_count + 1 if worse else 0
+            if better:
+                e._best_weights = e._net.read()
+            return
+        e._no_improvement_count = e._no_improvement_count + 1 if e.loss_ > e.best_loss_ - e.tol else 0
+        e.best_loss_ = min(e.best_loss_, e.loss_)
+
+    def _stop(self) -> bool:
+        """Whether to stop after too many epochs without improvement, or else lower the learning rate."""
+        e = self._estimator
+        what = "Validation score" if e.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
+        if e.solver != "sgd" or e.optimizer is not None or e.learning_rate != "adaptive":
+            message, stop = f"{message} Stopping.", True
+        elif self._rule.learning_rate <= 1e-6:
+            message, stop = f"{message} Learning rate too small. Stopping.", True
+        else:
+            self._rule.learning_rate /= 5.0
+            message, stop = f"{message} Setting learning rate to {self._rule.learning_rate:f}", False
+            e._no_improvement_count = 0
+        if e.verbose:
+            print(message)
+        return stop

@@ -1,0 +1,161 @@
+"""pandas, polars and pyarrow frames as inputs: columns of strings, categories and booleans become numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_FRAME_PACKAGES = ("pandas", "polars", "pyarrow")
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a pandas or polars frame or a pyarrow table."""
+    return type(X).__module__.split(".")[0] in _FRAME_PACKAGES and hasattr(X, "columns")
+
+
+def _narwhals() -> Any:
+    try:
+        import narwhals.stable.v1 as narwhals
+    except ImportError as error:
+        raise ImportError(
+            "frames with columns that are not numbers, and polars and pyarrow frames, need narwhals: "
+            "pip install '.[frames]'"
+        ) from error
+    return narwhals
+
+
+def _plain_numbers(X: Any) -> bool:
+    """Whether a pandas frame holds nothing but numbers and booleans."""
+    return type(X).__module__.split(".")[0] == "pandas" and all(
+        getattr(dtype, "kind", "O") in "biuf" for dtype in X.dtypes
+    )
+
+
+def _kind(series: Any) -> str:
+    """Return "number" or "category" for a narwhals column.
+
+    Raises
+    ------
+    ValueError
+        A column of dates or nested values.
+    """
+    dtype = series.dtype
+    if dtype.is_numeric() or str(dtype) == "Boolean":
+        return "number"
+    if str(dtype).split("(")[0] in ("String", "Categorical", "Enum", "Object"):
+        return "category"
+    raise ValueError(
+        f"column {series.name!r} holds {dtype}; columns must hold numbers, booleans, strings or categories: "
+        "turn dates into numbers first"
+    )
+
+
+def _numbers(series: Any) -> Array:
+    """Return a column of numbers as float64, missing entries as NaN."""
+    narwhals = _narwhals()
+    return np.asarray(series.cast(narwhals.Float64).to_numpy(), dtype=np.float64)
+
+
+def _values(series: Any) -> list[Any]:
+    """Return the entries of a column of categories; None where missing."""
+    return [None if value is None or value != value else value for value in series.to_list()]
+
+
+@dataclass
+class FrameEncoder:
+    """Turns the columns of a frame into numbers: numbers as they are, categories one-hot.
+
+    Parameters
+    ----------
+    names : columns in the order of the first frame.
+    categories : per column of categories its values, sorted; a missing entry is a row of zeros, as is a value that
+        the first frame did not have.
+    """
+
+    names: list[str]
+    categories: Mapping[str, list[Any]]
+
+    @classmethod
+    def for_frame(cls, X: Any) -> "FrameEncoder | None":
+        """Learn the columns of X; None where all of them are numbers."""
+        if _plain_numbers(X):
+            return None
+        frame = _narwhals().from_native(X, eager_only=True)
+        categories = {}
+        for name in frame.columns:
+            if _kind(frame[name]) == "category":
+                categories[name] = sorted({v for v in _values(frame[name]) if v is not None}, key=lambda v: (str(type(v)), v))
+        return cls([str(name) for name in frame.columns], categories) if categories else None
+
+    @staticmethod
+    def as_numbers(X: Any) -> Any:
+        """Return a frame of numbers as scikit-learn takes it."""
+        if type(X).__module__.split(".")[0] == "pandas":
+            return X
+        frame = _narwhals().from_native(X, eager_only=True)
+        bad = [name for name in frame.columns if _kind(frame[name]) != "number"]
+        if bad:
+            raise ValueError(f"column {bad[0]!r} held numbers in fit and holds {frame[bad[0]].dtype} now")
+        try:
+            import pandas
+        except ImportError:
+            pass
+        else:
+            return pandas.DataFrame({name: _numbers(frame[name]) for name in frame.columns})
+        return np.column_stack([_numbers(frame[name]) for name in frame.columns])
+
+    def feature_names_out(self) -> list[str]:
+        """Return a name for every column of numbers: "size", "colour=red", ..."""
+        return [
+            out
+            for name in self.names
+            for out in ([f"{name}={value}" for value in self.categories[name]] if name in self.categories else [name])
+        ]
+
+    def transform(self, X: Any, estimator: str) -> Array:
+        """Return the columns of a frame as float64 numbers (n, n_columns).
+
+        Raises
+        ------
+        ValueError
+            Not a frame, a column that is missing, added, in another place, or of another kind than in ``fit``.
+        """
+        if not is_frame(X):
+            raise ValueError(
+                f"{estimator} was fitted on a frame with the columns {self.names}; X must be a frame with the same "
+                f"columns, got {type(X).__name__}"
+            )
+        frame = _narwhals().from_native(X, eager_only=True)
+        names = [str(name) for name in frame.columns]
+        if names != self.names:
+            gone = [name for name in self.names if name not in names]
+            added = [name for name in names if name not in self.names]
+            what = "; ".join(
+                part
+                for part in (
+                    f"missing: {gone}" if gone else "",
+                    f"not seen in fit: {added}" if added else "",
+                    "the order differs" if not gone and not added else "",
+                )
+                if part
+            )
+            raise ValueError(f"the columns of X must be those of fit, in the same order; {what}")
+        columns = []
+        for name in self.names:
+            series = frame[name]
+            kind, known = _kind(series), self.categories.get(name)
+            if known is not None and kind != "category":
+                raise ValueError(f"column {name!r} held categories in fit and holds {series.dtype} now")
+            if known is None and kind != "number":
+                raise ValueError(f"column {name!r} held numbers in fit and holds {series.dtype} now")
+            if known is None:
+                columns.append(_numbers(series)[:, None])
+                continue
+            place = {value: i for i, value in enumerate(known)}
+            codes = np.array([place.get(value, -1) for value in _values(series)], dtype=np.intp)
+            columns.append((codes[:, None] == np.arange(len(known))).astype(np.float64))
+        return np.hstack(columns)

@@ -1,0 +1,132 @@
+"""Callbacks of a fit: scikit-learn's own protocol where it is installed (1.9 and later), and fastnn's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.callbacks import CallbackList
+
+Array = NDArray[Any]
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in for scikit-learn's class of this name, which begins with version 1.9."""
+
+
+class TaskReporter:
+    """Reports the iterations of one fit to scikit-learn's callbacks.
+
+    Parameters
+    ----------
+    estimator : the estimator that is fitted.
+    max_iter : most iterations.
+    X, y : the training data.
+    attributes : returns the fitted attributes that a copy of the estimator needs to predict.
+    """
+
+    def __init__(self, estimator: Any, max_iter: int, X: Any, y: Any, attributes: Callable[[], dict[str, Any]]) -> None:
+        self._estimator = estimator
+        self._data = {"X": X, "y": y}
+        self._attributes = attributes
+        self._root: Any = None
+        self._task: Any = None
+        if getattr(estimator, "_skl_callbacks", None) and hasattr(estimator, "_init_callback_context"):
+            self._root = estimator._init_callback_context(max_subtasks=max_iter)
+            self._root.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    def begin(self) -> None:
+        """Report the start of an iteration."""
+        if self._root is not None:
+            self._task = self._root.subcontext(task_name="iteration")
+            self._task.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+
+    def end(self) -> bool:
+        """Report the end of an iteration; return whether a callback wants to stop."""
+        if self._task is None:
+            return False
+        task, self._task = self._task, None
+        stop: bool = task.call_on_fit_task_end(
+            estimator=self._estimator, reconstruction_attributes=self._attributes, **self._data
+        )
+        return stop
+
+    def close(self) -> None:
+        """Report the end of the fit."""
+        if self._root is not None:
+            self.end()
+            self._root.call_on_fit_task_end(
+                estimator=self._estimator, reconstruction_attributes=self._attributes, **self._data
+            )
+
+
+class CallbackModel:
+    """What fastnn's callbacks see as their model.
+
+    Parameters
+    ----------
+    network : the network that is trained.
+    optimizer : the update rule; a learning rate assigned to it counts from the next epoch on.
+
+    Attributes
+    ----------
+    stop_training : set to True to stop after the epoch.
+    """
+
+    def __init__(self, network: Any, optimizer: Any) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.stop_training = False
+
+    def get_weights(self) -> list[Array]:
+        """Return copies of kernel and bias of the first layer, of the second, ..."""
+        return [array for pair in zip(*self.network.read(), strict=True) for array in pair]
+
+    def set_weights(self, weights: list[Array]) -> None:
+        """Replace all weights."""
+        self.network.write(weights[::2], weights[1::2])
+
+    def count_params(self) -> int:
+        """Return the number of weights."""
+        return sum(int(np.size(array)) for array in self.get_weights())
+
+
+class EpochReporter:
+    """Runs fastnn's callbacks over one fit.
+
+    Parameters
+    ----------
+    callbacks : a callback, a list of them, or None.
+    model : the model the callbacks see.
+    epochs, steps : most epochs, and steps in each.
+    always : callbacks that are appended.
+    """
+
+    def __init__(self, callbacks: Any, model: CallbackModel, epochs: int, steps: int, always: tuple[Any, ...]) -> None:
+        self._model = model
+        self._list = CallbackList(callbacks, model, {"epochs": epochs, "steps": steps, "verbose": 1}, always)
+        self.each_step = self._list.has("on_train_batch_begin", "on_train_batch_end")
+        if self._list.callbacks:
+            self._list.attach()
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Run one hook of every callback."""
+        self._list.call(hook, *arguments)
+
+    def progress(self, step: int, loss: float) -> None:
+        """Refresh the progress line within an epoch."""
+        for logger in self._list.progress_loggers:
+            logger.on_progress(step, loss)
+
+    @property
+    def stop(self) -> bool:
+        """Whether a callback wants to stop."""
+        return bool(self._model.stop_training)
+
+    def close(self) -> None:
+        """End the progress line."""
+        self._list.close()

@@ -1,0 +1,310 @@
+"""The regressor."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, xlogy
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from fastnn import losses
+from fastnn.estimators.fitting import CONSTRAINTS, BaseMLP
+from fastnn.estimators.inspection import InspectionMixin
+from fastnn.estimators.preprocessing import center_and_scale
+
+Array = NDArray[Any]
+
+
+class MLPRegressor(InspectionMixin, RegressorMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron regressor: scikit-learn's ``MLPRegressor`` over the compiled core.
+
+    Minimises half the squared error (or half the Poisson deviance, with exponential outputs) plus
+    ``alpha / 2 sum(w^2)`` over the kernels, divided by the rows of a batch.
+
+    Parameters
+    ----------
+    loss : "squared_error", "poisson", or one of fastnn's losses by name or as an object. "gaussian_nll" learns a
+        mean and a variance for every row, "quantile" (an object ``losses.Quantile(q)``) a quantile.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
+shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
+beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
+        As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's, and a list with
+        one for every hidden layer.
+    dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.
+    optimizer : one of fastnn's optimizers, by name or as an object, in place of ``solver``; its learning rate may be
+        a schedule. None uses ``solver``.
+    callbacks : fastnn's callbacks.
+    kernel_initializer, bias_initializer : fastnn's initializers; None draws as scikit-learn does.
+    standardize : whether columns and targets are brought to zero mean and unit variance first; predictions are in the
+        units of y. Networks train badly on other scales, so it should be on unless the data are scaled already.
+        Targets of "poisson" are left as they are.
+    missing : what NaN means in X: "error", or it is filled with the column's "mean" or "median"; "indicator" fills
+        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``.
+    n_threads : threads; None is fastnn's setting, and one in worker processes and threads. No result depends on it.
+    dtype : "float32" or "float64" to compute in; None is that of X.
+    progress : whether a progress line is shown.
+
+    Attributes
+    ----------
+    loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, t_, coefs_, intercepts_, \
+n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_ :
+        As in scikit-learn.
+    validation_loss_curve_ : loss of the validation rows after every epoch, without the penalty on weights.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_regression
+    >>> from fastnn import MLPRegressor
+    >>> X, y = make_regression(n_samples=200, n_features=20, random_state=1)
+    >>> MLPRegressor(random_state=1, max_iter=2000, tol=0.1).fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions({"squared_error", "poisson"}), str, losses.Loss],
+    }
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float | Sequence[float] = 0.0,
+        optimizer: Any = None,
+        callbacks: Any = None,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = None,
+        standardize: bool = False,
+        missing: str = "error",
+        n_threads: int | None = None,
+        dtype: Any = None,
+        progress: bool = False,
+    ) -> None:
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.dropout = dropout
+        self.optimizer = optimizer
+        self.callbacks = callbacks
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.standardize = standardize
+        self.missing = missing
+        self.n_threads = n_threads
+        self.dtype = dtype
+        self.progress = progress
+
+    # Targets
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        X, y = self._check_X(X, y, reset, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32))
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if self.loss == "poisson" and np.any(y < 0):
+            raise ValueError("loss='poisson' needs y >= 0, got a negative value")
+        if reset:
+            self._target_scaling = None
+            if self.standardize and self.loss != "poisson":
+                self._target_scaling = center_and_scale(y.reshape(len(y), -1))
+        return X, self._scaled(y)
+
+    def _scaled(self, y: Array) -> Array:
+        """Return targets in the units the network is trained in."""
+        if self._target_scaling is None:
+            return y
+        center, scale = self._target_scaling
+        return (y.reshape(len(y), -1) - center) / scale
+
+    def _validation_targets(self, y: Any) -> Array:
+        return self._scaled(check_array(y, ensure_2d=False, dtype="numeric"))
+
+    def _core_loss(self) -> str:
+        """Return the core's name of the loss."""
+        if self.loss in ("squared_error", "poisson"):
+            return str(self.loss)
+        return losses.get(self.loss).core_name
+
+    def _out_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _n_columns(self) -> int:
+        return int(self.n_outputs_) * (2 if self._core_loss() == "gaussian_nll" else 1)
+
+    def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        return np.ascontiguousarray(y, dtype)
+
+    def _loss(self) -> tuple[str, dict[str, Any], float]:
+        n = float(self.n_outputs_)
+        if self.loss == "squared_error":
+            # the gradient is that of half the sum over the outputs, the reported loss half their mean
+            return "mean_squared_error", {"factor": 0.5 * n}, 1.0 / n
+        if self.loss == "poisson":
+            return "poisson", {"from_logits": True, "factor": n}, 1.0
+        loss = losses.get(self.loss)
+        return loss.core_name, loss.options(), 1.0
+
+    def _loss_offset(self, y: Array, sample_weight: Array | None, order: Array | None, batch_size: int) -> float:
+        if self.loss != "poisson":
+            return 0.0
+        constant = (xlogy(y, y) - y).sum(axis=1)
+        if sample_weight is None:
+            return float(constant.mean())
+        weights = np.asarray(sample_weight, np.float64)
+        if order is not None:
+            constant, weights = constant[order], weights[order]
+        starts = np.arange(0, len(y), batch_size)
+        rows = np.diff([*starts, len(y)])
+        means = np.add.reduceat(constant * weights, starts) / np.add.reduceat(weights, starts)
+        return float(rows @ means / len(y))
+
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
+        predicted = outputs[:, : self.n_outputs_]
+        weights = np.ones(len(y)) if sample_weight is None else sample_weight
+        residual = weights @ np.square(y - predicted)
+        total = weights @ np.square(y - np.average(y, axis=0, weights=weights))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
+        return float(scores.mean())
+
+    # What users call
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : (n, n_features) array, sparse matrix, or pandas, polars or pyarrow frame. String and categorical columns of
+            a frame are encoded one-hot.
+        y : (n,) or (n, n_outputs) numbers.
+        sample_weight : (n,), or None.
+        validation_data : (X, y) or (X, y, sample_weight) to score after every epoch; with ``early_stopping`` it takes
+            the place of the rows that would be held out.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs" and self.optimizer is None:
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
+        return True
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
+        """Train one epoch on the given rows; the update rule goes on where it was.
+
+        Parameters
+        ----------
+        X, y, sample_weight, validation_data : as in ``fit``. With ``early_stopping=True`` validation data must be given;
+            the network keeps the weights of the best validation score.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=True)
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Return the predictions of X (n, n_features), (n,) or (n, n_outputs).
+
+        Parameters
+        ----------
+        X : inputs.
+        return_std : whether to return (prediction, standard deviation); with ``loss="gaussian_nll"`` only.
+        """
+        outputs = self._quick_outputs(X)
+        if outputs is None:
+            outputs = self._outputs(X)
+        n = self.n_outputs_
+        deviation = None
+        if outputs.shape[1] == 2 * n:
+            outputs, deviation = outputs[:, :n], np.exp(0.5 * outputs[:, n:])
+        elif return_std:
+            raise ValueError(f"return_std needs loss='gaussian_nll', which learns a variance; loss is {self.loss!r}")
+        if self._target_scaling is not None:
+            center, scale = self._target_scaling
+            dtype = outputs.dtype
+            outputs = (outputs * scale + center).astype(dtype)
+            deviation = None if deviation is None else (deviation * scale).astype(dtype)
+        if n == 1:
+            outputs = outputs.ravel()
+            deviation = None if deviation is None else deviation.ravel()
+        return (outputs, deviation) if return_std else outputs
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
+        """Return the ends of central intervals that hold ``coverage`` of the targets, if these are normal given X.
+
+        Needs ``loss="gaussian_nll"`` (Nix and Weigend, 1994).
+
+        Parameters
+        ----------
+        X : inputs (n, n_features).
+        coverage : between 0 and 1.
+
+        Returns
+        -------
+        lower, upper : as ``predict(X)``.
+        """
+        if not 0.0 < coverage < 1.0:
+            raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}")
+        mean, deviation = self.predict(X, return_std=True)
+        half = float(ndtri(0.5 + 0.5 * coverage)) * deviation
+        return mean - half, mean + half
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.missing != "error"
+        return tags
