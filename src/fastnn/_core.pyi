@@ -14,6 +14,8 @@ LOSSES: tuple[str, ...]
 """Loss names ``Network.compile`` and ``loss_and_gradient`` accept."""
 OPTIMIZERS: tuple[str, ...]
 """Update rule names ``Network.compile`` accepts."""
+CONSTRAINTS: tuple[str, ...]
+"""Constraint names a dense op accepts."""
 
 class Network:
     """A compiled network: its weights, in the layout the kernels want, and its update-rule state.
@@ -33,7 +35,11 @@ class Network:
         first op with "missing" it lets X hold NaN; with "indicator" it has twice as many outputs,
         ``("add", {"source": int})``: adds the input of op ``source`` to its own.
         Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint".
-        "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha); may be left out.
+        "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha; general_relu:
+        negative_slope, max_value, threshold); may be left out. A dense op takes more: "trainable" (bool),
+        "kernel_regularizer", "bias_regularizer" and "activity_regularizer": (l1, l2); "kernel_constraint" and
+        "bias_constraint": (name, bound, axis), axis 0 for a norm over the inputs of each output, 1 for the outputs of
+        each input, None for all.
     dtype : "float32" or "float64".
 
     All parameters start at zero, save gammas and variances, which start at one.
@@ -67,12 +73,24 @@ class Network:
         activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
         So is a final exponential with poisson. "factor" multiplies the loss; with "weighted_mean" (bool) the mean over a
         batch, and the penalties on weights, are divided by the batch's sum of sample weights.
-        optimizer options: sgd: momentum, nesterov; adam and adamw: beta_1, beta_2, epsilon; rmsprop: rho, momentum,
-        epsilon, centered; all: weight_decay. The learning rate is given per epoch to ``Fit.begin_epoch``.
+        The focal losses take "gamma" and "alpha", the binary one "apply_class_balancing"; quantile "q"; gaussian_nll
+        "full"; dice "per_row". "custom" is a loss of the caller's own: ``Fit.forward`` and ``Fit.backward``.
+        optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax: beta_1,
+        beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1, beta_2;
+        rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter) left out
+        of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
+        gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
         """
     @property
     def n_slots(self) -> int:
-        """Moments per parameter of the chosen update rule."""
+        """Arrays kept per parameter: the rule's moments, then the moving average and the sum of gradients, if any."""
+    @property
+    def penalty(self) -> float:
+        """Sum of the penalties on all trainable parameters."""
+    def set_trainable(self, op: int, trainable: bool) -> None:
+        """Freeze or free the parameters of a dense op, for the fits made from now on."""
+    def use_average(self) -> None:
+        """Replace the trainable parameters by their moving average; nothing before the first update."""
     def predict(self, X: Array, out: Array | None = None, n_threads: int = 0, logits: bool = False) -> Array:
         """(n, n_features) -> (n, n_outputs). ``logits`` skips a final softmax or sigmoid.
 
@@ -138,6 +156,12 @@ class Fit:
         ``parameters`` and ``gradient`` (overwritten) are flat, in the network's dtype: the kernels of all dense ops,
         row-major, then their biases.
         """
+    def batch_rows(self) -> NDArray[np.int64]:
+        """Rows of the batch at hand, in its order."""
+    def forward(self) -> Array:
+        """Outputs (rows of the batch, n_outputs) of the training forward pass, for a loss of the caller's own."""
+    def backward(self, gradient: Array, loss: float) -> None:
+        """Finish the step that ``forward`` began, with the gradient of the loss with respect to its outputs."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
         """Gradients ``(op, name, array)`` of the loss of the whole data taken as one batch in order; changes nothing.
 

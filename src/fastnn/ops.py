@@ -23,6 +23,11 @@ LOSS_OPTIONS: dict[str, tuple[str, ...]] = {
     "binary_crossentropy": _CROSSENTROPY_OPTIONS,
     "categorical_crossentropy": _CROSSENTROPY_OPTIONS,
     "sparse_categorical_crossentropy": _CROSSENTROPY_OPTIONS,
+    "binary_focal_crossentropy": ("apply_class_balancing", "alpha", "gamma", *_CROSSENTROPY_OPTIONS),
+    "categorical_focal_crossentropy": ("alpha", "gamma", *_CROSSENTROPY_OPTIONS),
+    "quantile": ("q",),
+    "gaussian_nll": ("full",),
+    "dice": ("per_row",),
 }
 """Options of the losses that have some, besides ``sum``, which all have."""
 LABEL_LOSSES = ("sparse_categorical_crossentropy",)
