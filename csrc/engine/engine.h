@@ -27,6 +27,8 @@ typedef struct {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_int generation;
     _Alignas(64) int members;
+    int64_t started;         /* of the call, on the monotonic clock */
+    _Atomic int64_t waited;  /* nanoseconds beyond the spins, of all members */
 } fnn_barrier;
 
 typedef void (*fnn_phase)(void *context, int thread, int n_threads);
@@ -35,7 +37,10 @@ typedef void (*fnn_phase)(void *context, int thread, int n_threads);
  * In a forked child and inside another parallel region n is 1. */
 void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
 void fnn_barrier_wait(fnn_barrier *barrier);
-/* Threads that sleep in the OpenMP runtime after a long call are let go. */
+/* 1 where the team waits for processors that others use: the call should end, the next ones run on one thread. */
+int fnn_barrier_is_crowded(fnn_barrier *barrier);
+int64_t fnn_clock_ns(void); /* monotonic */
+/* Threads that spin or sleep in the OpenMP runtime after a long call are let go. */
 void fnn_team_release(void);
 int fnn_openmp_version(void);
 /* The part [*first, *last) of `count` items that belongs to one thread. */

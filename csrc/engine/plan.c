@@ -183,7 +183,9 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
 }
 
 void fnn_fit_free(fnn_fit *fit) {
-    if (fit) fnn_arena_free(fit, fit->arena_size);
+    if (!fit) return;
+    if (fit->n_threads > 1) fnn_team_release();
+    fnn_arena_free(fit, fit->arena_size);
 }
 
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit) { return fit->n_steps; }

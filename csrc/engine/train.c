@@ -7,11 +7,9 @@
  * b) All memory of a fit is one arena; after fnn_fit_new nothing can fail.
  * c) Sums of the loss are float64 in row order. A non-finite loss is seen before its update. */
 
-#define _POSIX_C_SOURCE 200809L
 #include <float.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "fit.h"
 
@@ -193,11 +191,7 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
 
 /* ---- steps ---- */
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+static double now(void) { return 1e-9 * (double)fnn_clock_ns(); }
 
 /* loss of a batch, *penalty its part */
 static double batch_loss(const fnn_fit *fit, const batch *b, double *penalty) {
@@ -221,7 +215,8 @@ static void finish_step(fnn_fit *fit, const batch *b) {
     fit->penalty_sum += penalty * (double)b->rows;
     fit->step++;
     fit->network->iterations++;
-    if (fit->step >= fit->until || (fit->step % fit->check_every == 0 && now() >= fit->deadline))
+    if (fit->step >= fit->until || (fit->step % fit->check_every == 0 && now() >= fit->deadline) ||
+        fnn_barrier_is_crowded(&fit->barrier))
         atomic_store_explicit(&fit->stop, 1, memory_order_relaxed);
 }
 
