@@ -1,0 +1,270 @@
+"""Saving: round trips, the safetensors layout, order of system calls, faults of the disk, kills."""
+
+import copy
+import errno
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers, models
+from fastnn.saving import atomic
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(90, 4))
+Y = np.column_stack([X.sum(axis=1), X[:, 0] * X[:, 1]])
+
+
+def make(optimizer="adam", dtype="float32", seed=5):
+    model = fastnn.Sequential(
+        [
+            fastnn.Input((4,)),
+            layers.Dense(7, activation="relu", kernel_initializer="he_normal"),
+            layers.Dropout(0.2),
+            layers.Dense(5, use_bias=False),
+            layers.LeakyReLU(0.1),
+            layers.Dense(2),
+        ],
+        seed=seed,
+        dtype=dtype,
+    )
+    model.compile(optimizer, fastnn.losses.Huber(0.7), metrics=["mae", fastnn.metrics.R2Score(name="r2")])
+    return model
+
+
+def same(a, b):
+    pairs = zip(a.get_weights(), b.get_weights(), strict=True)
+    return all(np.array_equal(p, q) and p.dtype == q.dtype for p, q in pairs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "sgd",
+        fastnn.optimizers.SGD(0.02, momentum=0.9, nesterov=True),
+        "adam",
+        fastnn.optimizers.RMSprop(0.002, momentum=0.3, centered=True),
+        fastnn.optimizers.AdamW(0.003, weight_decay=0.1),
+    ],
+    ids=lambda optimizer: getattr(optimizer, "name", optimizer),
+)
+def test_a_loaded_model_goes_on_with_the_same_bits(tmp_path, optimizer, dtype):
+    model = make(copy.deepcopy(optimizer), dtype)
+    model.fit(X, Y, epochs=3, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    loaded = fastnn.load_model(tmp_path / "m.safetensors")
+    assert np.array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.optimizer.get_config() == model.optimizer.get_config()
+    assert loaded.loss.get_config() == model.loss.get_config()
+    assert loaded.get_config() == model.get_config()
+    assert loaded.metrics_names == model.metrics_names
+    history = [m.fit(X, Y, epochs=3, verbose=0, validation_data=(X, Y)).history for m in (model, loaded)]
+    assert history[0] == history[1]
+    assert same(model, loaded)
+
+
+def test_pickle_and_deepcopy_go_on_with_the_same_bits():
+    model = make()
+    model.fit(X, Y, epochs=2, verbose=0)
+    copies = [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+    model.fit(X, Y, epochs=2, verbose=0)
+    for other in copies:
+        other.fit(X, Y, epochs=2, verbose=0)
+        assert same(model, other)
+
+
+def test_models_that_are_not_compiled_or_not_built(tmp_path):
+    path = tmp_path / "m.safetensors"
+    plain = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2)], seed=1)
+    plain.save(path)
+    loaded = fastnn.load_model(path)
+    assert same(plain, loaded) and not loaded.compiled
+    open_model = fastnn.Sequential([layers.Dense(2), layers.Dense(1)], seed=1)
+    open_model.compile("sgd", "mse")
+    open_model.save(path)
+    loaded = fastnn.load_model(path)
+    assert not loaded.built
+    for model in (open_model, loaded):
+        model.fit(X, Y[:, 0], epochs=1, verbose=0)
+    assert same(open_model, loaded)
+    model = make()
+    model.save(path)
+    loaded = fastnn.load_model(path, compile=False)
+    assert same(model, loaded) and not loaded.compiled
+
+
+def halved_square(y_true, y_pred):
+    return float(np.mean((y_pred - y_true) ** 2) / 2), (y_pred - y_true) / y_pred.size
+
+
+def worst(y_true, y_pred):
+    return np.max(np.abs(y_true - y_pred))
+
+
+def test_functions_of_the_user_are_saved_by_name(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(2)], seed=1)
+    model.compile("sgd", "mse", metrics=[worst])
+    model.save(path)
+    with pytest.raises(ValueError, match="custom_objects"):
+        fastnn.load_model(path)
+    assert same(model, fastnn.load_model(path, compile=False))
+    loaded = fastnn.load_model(path, custom_objects={"worst": worst})
+    assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
+    assert pickle.loads(pickle.dumps(model)).evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
+
+
+def test_other_programs_can_read_the_weights(tmp_path):
+    numpy_reader = pytest.importorskip("safetensors.numpy")
+    model = make()
+    model.fit(X, Y, epochs=1, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    arrays = numpy_reader.load_file(tmp_path / "m.safetensors")
+    assert np.array_equal(arrays[f"{model.layers[0].name}/kernel"], model.layers[0].kernel)
+    assert sum(not name.startswith("moment_") for name in arrays) == len(model.get_weights())
+    with numpy_reader_open(tmp_path / "m.safetensors") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "fastnn" and metadata["schema"] == "1"
+    assert json.loads(metadata["model"])["layers"][1]["class_name"] == "Dense"
+
+
+def numpy_reader_open(path):
+    import safetensors
+
+    return safetensors.safe_open(path, framework="np")
+
+
+def test_weights_alone(tmp_path):
+    path = tmp_path / "m.weights.safetensors"
+    model, other = make(seed=1), make(seed=2)
+    model.fit(X, Y, epochs=1, verbose=0)
+    model.save_weights(path)
+    assert not same(model, other)
+    other.load_weights(path)
+    assert same(model, other)
+    model.save(tmp_path / "whole.safetensors")
+    make_again = make(seed=3)
+    make_again.load_weights(tmp_path / "whole.safetensors")
+    assert same(model, make_again)
+    with pytest.raises(fastnn.ModelFormatError, match="weights only"):
+        fastnn.load_model(path)
+    narrow = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(7), layers.Dense(2)], seed=0)
+    before = narrow.get_weights()
+    with pytest.raises(ValueError, match="does not fit the model"):
+        narrow.load_weights(path)
+    assert all(np.array_equal(a, b) for a, b in zip(before, narrow.get_weights(), strict=True))
+    with pytest.raises(FileExistsError):
+        model.save(path, overwrite=False)
+    with pytest.raises(FileNotFoundError, match="folder"):
+        model.save(tmp_path / "nowhere" / "m.safetensors")
+    with pytest.raises(IsADirectoryError):
+        model.save(tmp_path)
+
+
+def test_descriptions_and_clones():
+    model = make()
+    again = fastnn.Sequential.from_config(json.loads(json.dumps(model.get_config())))
+    assert again.get_config() == model.get_config() and same(again, make(seed=model.seed))
+    assert models.model_from_json(model.to_json()).get_config() == model.get_config()
+    clone = models.clone_model(model)
+    assert not clone.compiled and not same(clone, model)
+    assert [type(layer) for layer in clone.layers] == [type(layer) for layer in model.layers]
+    with pytest.raises(ValueError):
+        models.model_from_json("{}")
+    clone.compile_from_config(model.get_compile_config())
+    assert clone.metrics_names == model.metrics_names
+    wide = models.clone_model(
+        model, clone_function=lambda layer: type(layer).from_config({**layer.get_config(), "name": layer.name + "_new"})
+    )
+    assert wide.layers[0].name.endswith("_new")
+
+
+def test_order_of_system_calls(tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    calls = []
+    real = {name: getattr(os, name) for name in ("fsync", "replace")}
+    for name in real:
+
+        def record(*arguments, _name=name):
+            if _name == "fsync":
+                kind = "folder" if os.path.isdir(f"/proc/self/fd/{arguments[0]}") else "file"
+                calls.append(f"fsync {kind}")
+                if kind == "file":
+                    assert os.fstat(arguments[0]).st_size > 1000, "all is written before it is made durable"
+            else:
+                assert os.path.dirname(arguments[0]) == os.path.dirname(arguments[1])
+                calls.append(_name)
+            return real[_name](*arguments)
+
+        monkeypatch.setattr(os, name, record)
+    make().save(path)
+    assert calls == ["fsync file", "replace", "fsync folder"]
+
+
+class FullDisk:
+    """Stands in for tempfile.mkstemp: the file is /dev/full."""
+
+    @staticmethod
+    def mkstemp(prefix, suffix, dir):
+        descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=dir)
+        os.close(descriptor)
+        return os.open("/dev/full", os.O_WRONLY), name
+
+
+@pytest.mark.parametrize("fault", ["write", "fsync", "replace", "chmod"])
+def test_faults_leave_the_old_file(tmp_path, monkeypatch, fault):
+    path = tmp_path / "m.safetensors"
+    old = make(seed=1)
+    old.save(path)
+    content = path.read_bytes()
+    new = make(seed=2)
+
+    def fail(*arguments, **options):
+        raise OSError(errno.EIO, "input/output error")
+
+    with monkeypatch.context() as patch:
+        if fault == "write":
+            patch.setattr(atomic, "tempfile", FullDisk)
+        else:
+            patch.setattr(os, fault, fail)
+        with pytest.raises(OSError) as caught:
+            new.save(path)
+        assert caught.value.errno == (errno.ENOSPC if fault == "write" else errno.EIO)
+    assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == ["m.safetensors"]
+    new.save(path)
+    assert same(fastnn.load_model(path), new)
+
+
+def test_links_and_permissions_are_kept(tmp_path):
+    path, link = tmp_path / "m.safetensors", tmp_path / "link.safetensors"
+    model = make()
+    model.save(path)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+    path.chmod(0o640)
+    link.symlink_to(path)
+    model.save(link)
+    assert link.is_symlink() and path.stat().st_mode & 0o777 == 0o640
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_kills_while_saving(tmp_path):
+    script = Path(__file__).parent / "kill_while_saving.py"
+    command = [sys.executable, str(script), str(tmp_path), "300", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    counts = json.loads(run.stdout)
+    assert counts["lost"] == counts["torn"] == 0
+    assert counts["changed"] > 100 and counts["interrupted"] > 20, "the kills must hit savings"
