@@ -105,6 +105,11 @@ def test_activations_are_functions_of_arrays():
     assert activations.get({"class_name": "elu", "config": {"alpha": 3.0}}).parameters == {"alpha": 3.0}
     with pytest.raises(TypeError, match="'relu' has no option 'alpha'"):
         activations.relu(x, alpha=1.0)
+    options = {"negative_slope": 0.5, "max_value": 1.0, "threshold": 0.25}
+    np.testing.assert_allclose(activations.relu(x, **options), [[-1.125, -0.375, -0.125, 1.0]])
+    general = activations.get({"class_name": "relu", "config": options})
+    assert general.get_config() == {"class_name": "relu", "config": options}
+    assert activations.relu.with_parameters(max_value=None).get_config()["config"]["max_value"] is None
 
 
 def test_every_activation_of_the_core_has_a_name_here_and_trains():
@@ -112,7 +117,10 @@ def test_every_activation_of_the_core_has_a_name_here_and_trains():
 
     x = np.random.default_rng(0).normal(size=(30, 3))
     for name in _core.ACTIVATIONS:
-        assert activations.get(name).name == name
+        if name == "general_relu":  # relu with options
+            name = activations.relu.with_parameters(negative_slope=0.1, max_value=3.0)
+        else:
+            assert activations.get(name).name == name
         model = fastnn.Sequential([layers.Dense(4, activation=name), layers.Dense(1)], seed=0)
         model.compile("adam", "mse")
         history = model.fit(x, x[:, :1], epochs=30, verbose=0).history["loss"]
@@ -195,7 +203,15 @@ def test_defaults_are_those_of_keras():
         "beta_1": 0.9,
         "beta_2": 0.999,
         "epsilon": 1e-7,
+        "amsgrad": False,
         "weight_decay": None,
+        "clipnorm": None,
+        "clipvalue": None,
+        "global_clipnorm": None,
+        "use_ema": False,
+        "ema_momentum": 0.99,
+        "ema_overwrite_frequency": None,
+        "gradient_accumulation_steps": None,
         "name": "adam",
     }
     assert (optimizers.SGD().learning_rate, optimizers.SGD().momentum) == (0.01, 0.0)

@@ -119,6 +119,12 @@ def test_activation_hand_values():
         "gelu": [-2 * 0.022750131948179207, 0.0, 0.8413447460685429],
         "gelu_tanh": [0.5 * t * (1 + math.tanh(math.sqrt(2 / math.pi) * (t + 0.044715 * t**3))) for t in (-2, 0, 1)],
         "silu": [-2 / (1 + e(2)), 0.0, 1 / (1 + e(-1))],
+        "relu6": [0.0, 0.0, 1.0],
+        "general_relu": [0.0, 0.0, 1.0],
+        "mish": [t * math.tanh(math.log(1 + e(t))) for t in (-2, 0, 1)],
+        "softsign": [-2 / 3, 0.0, 0.5],
+        "hard_sigmoid": [1 / 6, 0.5, 2 / 3],
+        "hard_silu": [-1 / 3, 0.0, 2 / 3],
     }
     assert sorted(expected) == ACTIVATIONS
     for name, values in expected.items():
@@ -430,6 +436,12 @@ def test_activations_against_torch(name):
         "gelu": functional.gelu,
         "gelu_tanh": lambda t: functional.gelu(t, approximate="tanh"),
         "silu": functional.silu,
+        "relu6": functional.relu6,
+        "general_relu": torch.relu,
+        "mish": functional.mish,
+        "softsign": functional.softsign,
+        "hard_sigmoid": lambda t: functional.relu6(t + 3.0) / 6.0,  # hardsigmoid rounds 1 / 6 to float32
+        "hard_silu": functional.hardswish,
     }
     generator = np.random.default_rng(8)
     x = generator.normal(size=(20, 6)) * 3

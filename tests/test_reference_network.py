@@ -58,7 +58,7 @@ def test_network_errors():
     with pytest.raises(ValueError, match="weights must have the shapes"):
         network.weights = [np.ones((2, 3))]
     with pytest.raises(ValueError, match="unknown optimizer"):
-        reference.DenseNetwork([2, 1], optimizer="adamax")
+        reference.DenseNetwork([2, 1], optimizer="ftrl")
     with pytest.raises(TypeError, match="no option 'rho'"):
         reference.DenseNetwork([2, 1], optimizer_options={"rho": 0.5})
     with pytest.raises(ValueError, match="sizes"):

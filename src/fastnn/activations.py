@@ -47,9 +47,9 @@ class ActivationFunction:
         for option, value in parameters.items():
             if option not in self.parameters:
                 known = ", ".join(self.parameters) or "none"
-                raise TypeError(f"activation {self.name!r} has no option {option!r}; its options: {known}")
+                raise TypeError(f"activation {self.__name__!r} has no option {option!r}; its options: {known}")
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{option} of activation {self.name!r} must be a number, got {value!r}")
+                raise TypeError(f"{option} of activation {self.__name__!r} must be a number, got {value!r}")
         changed = {option: float(parameters.get(option, value)) for option, value in self.parameters.items()}
         return type(self)(self.name, changed)
 
