@@ -173,15 +173,11 @@ def _class_counts(model: "Sequential", y: Array) -> NDArray[np.float64] | None:
 def _examine_units(model: "Sequential", X: Array) -> list[Finding]:
     """Look at the outputs of every layer but the last."""
     findings = []
-    program, network = model.program, model.network
     for place, layer in enumerate(model.layers[:-1]):
-        op = program.op_of_layer[place]
-        if op is None or op == len(program.ops) - 1:
-            continue
-        activation = program.ops[op][1].get("activation", "linear")
+        activation = getattr(getattr(layer, "activation", None), "name", "linear")
         if activation not in _DYING and activation not in _BOUNDED:
             continue
-        outputs = _lower_part(network, program, op + 1).predict(X)
+        outputs = _lower_part(model, place + 1).predict(X)
         if activation in _DYING:
             dead = int(np.sum(~outputs.any(axis=0)))
             if dead:
@@ -205,13 +201,13 @@ def _examine_units(model: "Sequential", X: Array) -> list[Finding]:
     return findings
 
 
-def _lower_part(network: _core.Network, program: Any, n_ops: int) -> _core.Network:
-    """Copy of the first ``n_ops`` ops of a network."""
-    part = _core.Network(program.n_features, program.ops[:n_ops], network.dtype.name)
-    for op, specs in zip(program.op_of_layer, program.specs, strict=True):
-        for spec in specs:
-            if op is not None and op < n_ops:
-                part.set_parameter(op, spec.name, network.get_parameter(op, spec.name))
+def _lower_part(model: "Sequential", n_layers: int) -> "Sequential":
+    """Copy of the first layers of a model, with their weights."""
+    layers = model.layers[:n_layers]
+    copies = [type(layer).from_config(layer.get_config()) for layer in layers]
+    part = type(model)(copies, seed=0, dtype=model.dtype)
+    part.build((None, model.program.n_features))
+    part.set_weights([weight for layer in layers for weight in layer.get_weights()])
     return part
 
 
@@ -219,34 +215,29 @@ def _examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | N
     """Gradient against weight of every kernel, on all rows as one batch."""
     if model.loss.core_name == "custom":
         return []
-    gradients = {
-        (op, name): gradient
-        for op, name, gradient in _core.Fit(model.network, rows.X, rows.y, None, min(rows.n, 1024)).gradients()
-    }
+    fit = _core.Fit(model.network, rows.X, rows.y, None, min(rows.n, 1024))
+    gradients = [gradient for _, name, gradient in fit.gradients() if name == "kernel"]
+    kernels = [(layer.name, weight) for layer in model.layers for weight in layer.get_weights() if weight.ndim == 2]
     rate = float(model.optimizer.learning_rate) if learning_rate is None else learning_rate
     plain = model.optimizer.core_name == "sgd"
     names, sizes, findings = [], [], []
-    for place, layer in enumerate(model.layers):
-        op = model.program.op_of_layer[place]
-        if op is None or (op, "kernel") not in gradients:
-            continue
-        kernel, gradient = model.network.get_parameter(op, "kernel"), gradients[op, "kernel"]
+    for (layer_name, kernel), gradient in zip(kernels, gradients, strict=True):
         weight_size = float(np.sqrt(np.mean(np.square(kernel, dtype=np.float64))))
         gradient_size = float(np.sqrt(np.mean(np.square(gradient, dtype=np.float64))))
-        names.append(layer.name)
+        names.append(layer_name)
         sizes.append(gradient_size)
         if weight_size == 0.0:
             continue
         ratio = rate * (gradient_size if plain else 1.0) / weight_size
         if ratio > 0.1:
             findings.append(
-                Finding("large steps", f"layer {layer.name!r}", "serious" if ratio > 1.0 else "warning",
+                Finding("large steps", f"layer {layer_name!r}", "serious" if ratio > 1.0 else "warning",
                         f"a step changes the weights by a factor of {ratio:.2g} of their size (good: about 0.001)",
                         f"Lower the learning rate (now {rate:.3g}) or scale the inputs and targets")
             )  # fmt: skip
         elif ratio < 1e-6:
             findings.append(
-                Finding("small steps", f"layer {layer.name!r}", "note",
+                Finding("small steps", f"layer {layer_name!r}", "note",
                         f"a step changes the weights by a factor of {ratio:.2g} of their size (good: about 0.001)",
                         f"Raise the learning rate (now {rate:.3g}), unless training has converged")
             )  # fmt: skip

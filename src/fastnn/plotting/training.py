@@ -97,9 +97,9 @@ def _curve(landscape: "LossLandscape", ax: Any) -> Any:
 
 
 def _steep(landscape: "LossLandscape") -> bool:
-    """Whether the losses are positive and cover more than a factor of ten."""
+    """Whether the losses are positive and cover more than a factor of three."""
     finite = landscape.loss[np.isfinite(landscape.loss)]
-    return bool(finite.size and finite.min() > 0.0 and finite.max() > 10.0 * finite.min())
+    return bool(finite.size and finite.min() > 0.0 and finite.max() > 3.0 * finite.min())
 
 
 def _contours(landscape: "LossLandscape", ax: Any) -> Any:
