@@ -75,10 +75,10 @@ class Network:
         batch, and the penalties on weights, are divided by the batch's sum of sample weights.
         The focal losses take "gamma" and "alpha", the binary one "apply_class_balancing"; quantile "q"; gaussian_nll
         "full"; dice "per_row". "custom" is a loss of the caller's own: ``Fit.forward`` and ``Fit.backward``.
-        optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax: beta_1,
-        beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1, beta_2;
-        rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter) left out
-        of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
+        optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
+        beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
+        beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)
+        left out of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
         gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
         """
     @property
@@ -159,7 +159,7 @@ class Fit:
     def batch_rows(self) -> NDArray[np.int64]:
         """Rows of the batch at hand, in its order."""
     def forward(self) -> Array:
-        """Outputs (rows of the batch, n_outputs) of the training forward pass, for a loss of the caller's own."""
+        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a loss of the caller's own."""
     def backward(self, gradient: Array, loss: float) -> None:
         """Finish the step that ``forward`` began, with the gradient of the loss with respect to its outputs."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
