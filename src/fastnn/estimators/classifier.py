@@ -13,8 +13,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from fastnn import losses
-from fastnn.estimators.fitting import CONSTRAINTS, BaseMLP
+from fastnn.estimators.fitting import BaseMLP
 from fastnn.estimators.inspection import InspectionMixin
+from fastnn.estimators.parameters import CONSTRAINTS
 
 Array = NDArray[Any]
 
@@ -242,7 +243,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs" and self.optimizer is None:
-            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
         return True
 
     @available_if(lambda estimator: estimator._check_solver())
@@ -254,8 +257,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
         Parameters
         ----------
-        X, y, sample_weight, validation_data : as in ``fit``. With ``early_stopping=True`` validation data must be given;
-            the network keeps the weights of the best validation score.
+        X, y, sample_weight, validation_data : as in ``fit``. With ``early_stopping=True`` validation data must be
+            given; the network keeps the weights of the best validation score.
         classes : all classes; needed in the first call.
 
         Returns
@@ -294,5 +297,3 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.missing != "error"
         return tags
-
-

@@ -7,21 +7,19 @@ it, and what a user writes into them counts; c) options that scikit-learn does n
 
 import copy
 import warnings
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, check_X_y
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn import _core, initializers, optimizers
 from fastnn.callbacks import ProgbarLogger
+from fastnn.estimators.epochs import NOT_FINITE, Epochs
 from fastnn.estimators.frames import FrameEncoder, is_frame
 from fastnn.estimators.lbfgs import minimize
 from fastnn.estimators.network import (
@@ -32,51 +30,14 @@ from fastnn.estimators.network import (
     native_activation,
     threads_to_use,
 )
+from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import InputPreparation
 from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter
 from fastnn.randomness import Stream
 
 Array = NDArray[Any]
 
-_SLICE_SECONDS = 0.05
 _SPARSE_ROWS = 4096
-
-CONSTRAINTS: dict[str, list[Any]] = {
-    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"}), str, "array-like", callable],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
-    "alpha": [Interval(Real, 0, None, closed="left")],
-    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-    "power_t": [Interval(Real, 0, None, closed="left")],
-    "max_iter": [Interval(Integral, 1, None, closed="left")],
-    "shuffle": ["boolean"],
-    "random_state": ["random_state"],
-    "tol": [Interval(Real, 0, None, closed="left")],
-    "verbose": ["verbose"],
-    "warm_start": ["boolean"],
-    "momentum": [Interval(Real, 0, 1, closed="both")],
-    "nesterovs_momentum": ["boolean"],
-    "early_stopping": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-    "beta_1": [Interval(Real, 0, 1, closed="left")],
-    "beta_2": [Interval(Real, 0, 1, closed="left")],
-    "epsilon": [Interval(Real, 0, None, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-    "max_fun": [Interval(Integral, 1, None, closed="left")],
-    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-    "optimizer": [None, str, optimizers.Optimizer],
-    "callbacks": "no_validation",  # type: ignore[dict-item]
-    "kernel_initializer": "no_validation",  # type: ignore[dict-item]
-    "bias_initializer": "no_validation",  # type: ignore[dict-item]
-    "standardize": ["boolean"],
-    "missing": [StrOptions({"error", "mean", "median", "indicator"})],
-    "n_threads": [None, Interval(Integral, 1, 1024, closed="both")],
-    "dtype": "no_validation",  # type: ignore[dict-item]
-    "progress": ["boolean"],
-}
-"""Accepted values, checked by scikit-learn when a fit begins."""
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -302,7 +263,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
         hidden = self._hidden_sizes()
         first_pass = "_net" not in self.__dict__ or (not self.warm_start and not incremental)
-        raw = X
+        raw = (X, y)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
@@ -326,7 +287,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._fit_stochastic(X, y, sample_weight, validation_data, incremental, raw)
         coefs, intercepts = self._net.read()
         if not all(np.isfinite(array).all() for array in (*coefs, *intercepts)):
-            raise ValueError(_NOT_FINITE)
+            raise ValueError(NOT_FINITE)
         return self
 
     def _objective(self, rule: Any) -> Objective:
@@ -334,21 +295,35 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         options = {**options, "weighted_mean": True}
         return Objective(loss, options, rule.core_name, rule.options(), float(self.alpha), report)
 
-    def _fit_lbfgs(self, X: Array, y: Array, sample_weight: Array | None, raw: Any) -> None:
+    def _fit_lbfgs(self, X: Array, y: Array, sample_weight: Array | None, raw: tuple[Any, Any]) -> None:
         if self._net.dtype != np.float64:
             coefs, intercepts = self._net.read()
             self._net = FittedNetwork(self._net.architecture, "float64", coefs, intercepts)
         network = self._net
         targets = self._targets(y, network.dtype)
         weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, np.float64)
-        reporter = TaskReporter(self, self.max_iter, raw, y, lambda: {})
+        last: list[Array] = []
+        tasks = TaskReporter(self, self.max_iter, *raw, lambda: self._attributes(last))
+
+        def on_iteration(flat: Array) -> None:
+            last[:] = [flat]
+            if tasks.end():
+                raise StopIteration
+            tasks.begin()
+
+        tasks.begin()
         options = {name: getattr(self, name) for name in ("max_iter", "max_fun", "tol", "verbose")}
         loss, self.n_iter_ = minimize(
-            network, self._objective(optimizers.SGD()), (X, targets, weights), options, threads_to_use(self.n_threads),
-            None,
-        )  # fmt: skip
+            network,
+            self._objective(optimizers.SGD()),
+            (X, targets, weights),
+            options,
+            threads_to_use(self.n_threads),
+            on_iteration if tasks.active else None,
+        )
         self.loss_ = loss + self._loss_offset(y, weights, None, X.shape[0])
-        reporter.close()
+        last.clear()
+        tasks.close()
 
     def _update_rule(self, incremental: bool) -> Any:
         """Return the optimizer of this fit; the one before goes on in ``partial_fit``."""
@@ -376,15 +351,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        parts = [(X[rows], y[rows], None if sample_weight is None else sample_weight[rows]) for rows in (train, held_out)]
+        parts = [
+            (X[rows], y[rows], None if sample_weight is None else sample_weight[rows]) for rows in (train, held_out)
+        ]
         return parts[0], parts[1]
 
     def _given_validation(self, validation_data: Any) -> tuple[Array, Array, Array | None]:
         """Return the checked rows of ``validation_data``."""
         if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
             raise ValueError(
-                "validation_data must be (X, y) or (X, y, sample_weight), "
-                f"got {type(validation_data).__name__}"
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
             )
         X = self._prepared(self._check_X(validation_data[0]))
         y = self._validation_targets(validation_data[1])
@@ -394,13 +370,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return X, y.reshape(len(y), -1), weights
 
     def _fit_stochastic(
-        self, X: Array, y: Array, sample_weight: Array | None, validation_data: Any, incremental: bool, raw: Any
+        self,
+        X: Array,
+        y: Array,
+        sample_weight: Array | None,
+        validation_data: Any,
+        incremental: bool,
+        raw: tuple[Any, Any],
     ) -> None:
         rule = self._update_rule(incremental)
         if self.early_stopping and incremental and validation_data is None:
             raise ValueError("partial_fit does not support early_stopping=True")
         validation = None
-        raw_y = y
         if validation_data is not None:
             validation = self._given_validation(validation_data)
         elif self.early_stopping:
@@ -428,8 +409,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         always = (ProgbarLogger(1),) if self.progress else ()
         model = CallbackModel(network, rule)
         epochs = EpochReporter(self.callbacks, model, max_iter, fit.n_steps, always)
-        tasks = TaskReporter(self, max_iter, raw, raw_y, self._attributes)
-        run = _Epochs(self, fit, rule, objective, epochs, tasks, validation, (y, weights, batch_size))
+        tasks = TaskReporter(self, max_iter, *raw, self._attributes)
+        run = Epochs(self, fit, rule, objective, epochs, tasks, validation, (y, weights, batch_size))
         try:
             run.run(max_iter, incremental)
         finally:
@@ -440,194 +421,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if objective.rule_options.get("use_ema"):
             network.core.use_average()
 
-    def _attributes(self) -> dict[str, Any]:
-        """Return the attributes that a copy of this estimator needs to predict as it does now."""
-        return {"_net": FittedNetwork.from_state(self._net.state())}
-
-
-_NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-)
-
-
-class _Epochs:
-    """The epochs of one fit.
-
-    Parameters
-    ----------
-    estimator : what is fitted; its attributes are kept up to date.
-    fit : the core's fit.
-    rule, objective : update rule and loss.
-    epochs, tasks : callbacks.
-    validation : X, y and weights to validate with after every epoch, or None.
-    data : targets, weights and batch size.
-    """
-
-    def __init__(
-        self,
-        estimator: Any,
-        fit: _core.Fit,
-        rule: Any,
-        objective: Objective,
-        epochs: EpochReporter,
-        tasks: TaskReporter,
-        validation: tuple[Array, Array, Array | None] | None,
-        data: tuple[Array, Array | None, int],
-    ) -> None:
-        self._estimator = estimator
-        self._fit = fit
-        self._rule = rule
-        self._objective = objective
-        self._epochs = epochs
-        self._tasks = tasks
-        self._validation = validation
-        self._data = data
-        self._n_samples = data[0].shape[0]
-        dropout = any(estimator._net.architecture.dropout)
-        self._seed = int(estimator._random_state.randint(np.iinfo(np.int32).max)) if dropout else 0
-
-    def run(self, max_iter: int, incremental: bool) -> None:
-        """Run at most ``max_iter`` epochs."""
-        e = self._estimator
-        order = np.arange(self._n_samples)
-        fixed_offset = None if e.shuffle and self._data[1] is not None else self._offset(None)
-        self._epochs.call("on_train_begin", {})
-        logs: dict[str, Any] = {}
-        try:
-            e.n_iter_ = 0
-            for it in range(max_iter):
-                self._tasks.begin()
-                self._epochs.call("on_epoch_begin", it, {})
-                if e.shuffle:
-                    # scikit-learn's shuffle: an order of the order before
-                    indices = np.arange(self._n_samples)
-                    e._random_state.shuffle(indices)
-                    order = order[indices]
-                total, penalty = self._epoch(order if e.shuffle else None)
-                e.n_iter_ += 1
-                e.loss_ = self._objective.reported(total, penalty) + (
-                    self._offset(order) if fixed_offset is None else fixed_offset
-                )
-                e.t_ += self._n_samples
-                e.loss_curve_.append(e.loss_)
-                if e.verbose:
-                    print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
-                logs = {"loss": e.loss_}
-                self._validate(logs)
-                self._count_no_improvement()
-                if e.solver == "sgd" and e.optimizer is None and e.learning_rate == "invscaling":
-                    self._rule.learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
-                self._epochs.call("on_epoch_end", it, logs)
-                stopped = self._tasks.end() or self._epochs.stop
-                if np.isnan(total):
-                    warnings.warn(
-                        f"The loss became NaN or infinite in iteration {e.n_iter_}. The weights of the best validation "
-                        "score are kept.",
-                        ConvergenceWarning,
-                        stacklevel=6,
-                    )
-                    break
-                if stopped or (e._no_improvement_count > e.n_iter_no_change and self._stop()) or incremental:
-                    break
-                if e.n_iter_ == e.max_iter:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization "
-                        "hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=6,
-                    )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=6)
-        self._epochs.call("on_train_end", logs)
-
-    def _offset(self, order: Array | None) -> float:
-        y, weights, batch_size = self._data
-        offset: float = self._estimator._loss_offset(y, weights, order, batch_size)
-        return offset
-
-    def _epoch(self, order: Array | None) -> tuple[float, float]:
-        """Train one epoch; return the mean of its batch losses and the part of it that is penalties."""
-        fit, core = self._fit, self._estimator._net.core
-        rates = self._rule.learning_rates(core.iterations, fit.n_steps)
-        fit.begin_epoch(self._seed, core.iterations, False, rates, order)
-        if self._epochs.each_step:
-            for step in range(fit.n_steps):
-                self._epochs.call("on_train_batch_begin", step, {})
-                if fit.run(1) == "nonfinite":
-                    return self._diverged()
-                self._epochs.call("on_train_batch_end", step, {"loss": fit.loss_sum / self._n_samples})
-        while (status := fit.run(-1, _SLICE_SECONDS)) == "more":
-            self._epochs.progress(fit.step, fit.loss_sum / self._n_samples)
-        if status == "nonfinite":
-            return self._diverged()
-        return fit.loss_sum / self._n_samples, fit.penalty_sum / self._n_samples
-
-    def _diverged(self) -> tuple[float, float]:
-        """Return NaN where there are earlier weights to go back to.
-
-        Raises
-        ------
-        ValueError
-            There are none; scikit-learn's message.
-        """
-        if not self._estimator.early_stopping:
-            raise ValueError(_NOT_FINITE)
-        return np.nan, np.nan
-
-    def _validate(self, logs: dict[str, Any]) -> None:
-        """Record score and loss of the validation rows."""
-        if self._validation is None:
-            return
-        e = self._estimator
-        X, y, weights = self._validation
-        outputs = e._net.predict(X, threads_to_use(e.n_threads))
-        finite = np.isfinite(e.loss_) and np.isfinite(outputs).all()
-        score = float(e._score_outputs(outputs, y, weights)) if finite else np.nan
-        targets = e._targets(y, e._net.dtype)
-        options = {k: v for k, v in self._objective.loss_options.items() if k not in ("from_logits", "weighted_mean")}
-        weight = None if weights is None else np.asarray(weights / np.mean(weights), e._net.dtype)
-        loss = _core.loss_and_gradient(self._objective.loss, targets, outputs, weight, False, **options)[0]
-        loss = loss * self._objective.report + e._loss_offset(y, weights, None, len(y))
-        if e.n_iter_ == 1 and (not hasattr(e, "validation_loss_curve_") or len(e.loss_curve_) == 1):
-            e.validation_loss_curve_ = []
-        if e.validation_scores_ is None:
-            e.validation_scores_, e.best_validation_score_ = [], -np.inf
-        e.validation_scores_.append(score)
-        e.validation_loss_curve_.append(loss)
-        logs.update(val_loss=loss, val_score=score)
-        if e.verbose:
-            print(f"Validation score: {score:f}")
-
-    def _count_no_improvement(self) -> None:
-        """Count epochs without a better validation score, or else training loss; keep the best weights."""
-        e = self._estimator
-        if self._validation is not None:
-            score = e.validation_scores_[-1]
-            better = score > e.best_validation_score_
-            worse = score < e.best_validation_score_ + e.tol
-            if better:
-                e.best_validation_score_ = score
-        if e.early_stopping:
-            e._no_improvement_count = e._no_improvement_count + 1 if worse else 0
-            if better:
-                e._best_weights = e._net.read()
-            return
-        e._no_improvement_count = e._no_improvement_count + 1 if e.loss_ > e.best_loss_ - e.tol else 0
-        e.best_loss_ = min(e.best_loss_, e.loss_)
-
-    def _stop(self) -> bool:
-        """Whether to stop after too many epochs without improvement, or else lower the learning rate."""
-        e = self._estimator
-        what = "Validation score" if e.early_stopping else "Training loss"
-        message = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
-        if e.solver != "sgd" or e.optimizer is not None or e.learning_rate != "adaptive":
-            message, stop = f"{message} Stopping.", True
-        elif self._rule.learning_rate <= 1e-6:
-            message, stop = f"{message} Learning rate too small. Stopping.", True
-        else:
-            self._rule.learning_rate /= 5.0
-            message, stop = f"{message} Setting learning rate to {self._rule.learning_rate:f}", False
-            e._no_improvement_count = 0
-        if e.verbose:
-            print(message)
-        return stop
+    def _attributes(self, flat: list[Array] | None = None) -> dict[str, Any]:
+        """Return the attributes that a copy of this estimator needs to predict as now, or with flat parameters."""
+        network = FittedNetwork.from_state(self._net.state())
+        if flat:
+            arrays, at = [], 0
+            for array in (part for parts in network.read() for part in parts):
+                arrays.append(flat[0][at : at + array.size].reshape(array.shape))
+                at += array.size
+            network.write(arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :])
+        return {"_net": network}

@@ -88,7 +88,9 @@ class FrameEncoder:
         categories = {}
         for name in frame.columns:
             if _kind(frame[name]) == "category":
-                categories[name] = sorted({v for v in _values(frame[name]) if v is not None}, key=lambda v: (str(type(v)), v))
+                categories[name] = sorted(
+                    {v for v in _values(frame[name]) if v is not None}, key=lambda v: (str(type(v)), v)
+                )
         return cls([str(name) for name in frame.columns], categories) if categories else None
 
     @staticmethod

@@ -14,7 +14,13 @@ from fastnn.activations import ActivationFunction
 
 Array = NDArray[Any]
 
-SKLEARN_ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "exp": "exponential", "tanh": "tanh", "relu": "relu"}
+SKLEARN_ACTIVATIONS = {
+    "identity": "linear",
+    "logistic": "sigmoid",
+    "exp": "exponential",
+    "tanh": "tanh",
+    "relu": "relu",
+}
 """scikit-learn's names of activations and the core's."""
 
 

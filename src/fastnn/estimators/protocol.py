@@ -39,6 +39,11 @@ class TaskReporter:
             self._root = estimator._init_callback_context(max_subtasks=max_iter)
             self._root.call_on_fit_task_begin(estimator=estimator, **self._data)
 
+    @property
+    def active(self) -> bool:
+        """Whether there are callbacks."""
+        return self._root is not None
+
     def begin(self) -> None:
         """Report the start of an iteration."""
         if self._root is not None:

@@ -12,8 +12,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastnn import losses
-from fastnn.estimators.fitting import CONSTRAINTS, BaseMLP
+from fastnn.estimators.fitting import BaseMLP
 from fastnn.estimators.inspection import InspectionMixin
+from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import center_and_scale
 
 Array = NDArray[Any]
@@ -237,7 +238,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs" and self.optimizer is None:
-            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
         return True
 
     @available_if(lambda estimator: estimator._check_solver())
@@ -247,8 +250,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
         Parameters
         ----------
-        X, y, sample_weight, validation_data : as in ``fit``. With ``early_stopping=True`` validation data must be given;
-            the network keeps the weights of the best validation score.
+        X, y, sample_weight, validation_data : as in ``fit``. With ``early_stopping=True`` validation data must be
+            given; the network keeps the weights of the best validation score.
 
         Returns
         -------
