@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strcmp
 
 cnp.import_array()
+cdef object np_ndarray = np.ndarray
 
 
 cdef extern from "fnn.h" nogil:
@@ -300,7 +301,7 @@ cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
 
 
 cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
-    cdef cnp.ndarray result = np.ascontiguousarray(a, dtype=dtype)
+    cdef cnp.ndarray result = np.asarray(a, dtype=dtype, order="C")
     if np.shape(result) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(result)}")
     return result
@@ -389,6 +390,9 @@ cdef class Network:
                 for name in ("gamma", "moving_variance", "variance"):
                     if name in PARAMETERS[self.kinds[i]] + STATES.get(self.kinds[i], ()):
                         self.set_parameter(i, name, np.ones(op.n_in))
+                for name in ("mean", "variance"):
+                    if name in ops[i][1]:
+                        self.set_parameter(i, name, ops[i][1][name])
             if self.kinds[i] == "add" and self.network.ops[op.source].n_in != op.n_in:
                 raise ValueError(f"op {i} adds {self.network.ops[op.source].n_in} features to {op.n_in}")
 
@@ -966,7 +970,41 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
     return value, result
 
 
+cdef bint is_plain(object a, int dimensions, int dtype) noexcept:
+    """A C-contiguous array of this type in native order."""
+    return (
+        type(a) is np_ndarray
+        and cnp.PyArray_NDIM(<cnp.ndarray>a) == dimensions
+        and cnp.PyArray_TYPE(<cnp.ndarray>a) == dtype
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>a)
+    )
+
+
+cdef bint are_dense_arrays(object x, object kernel, object bias) noexcept:
+    """The usual case, told without Python calls."""
+    cdef int dtype
+    if type(x) is not np_ndarray:
+        return False
+    dtype = cnp.PyArray_TYPE(<cnp.ndarray>x)
+    return (
+        (dtype == cnp.NPY_FLOAT32 or dtype == cnp.NPY_FLOAT64)
+        and is_plain(x, 2, dtype)
+        and is_plain(kernel, 2, dtype)
+        and cnp.PyArray_DIM(<cnp.ndarray>kernel, 0) == cnp.PyArray_DIM(<cnp.ndarray>x, 1)
+        and cnp.PyArray_SIZE(<cnp.ndarray>kernel) > 0
+        and (
+            bias is None
+            or (
+                is_plain(bias, 1, dtype)
+                and cnp.PyArray_DIM(<cnp.ndarray>bias, 0) == cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
+            )
+        )
+    )
+
+
 cdef tuple dense_arrays(object x, object kernel, object bias):
+    if are_dense_arrays(x, kernel, bias):
+        return x, kernel, bias, (<cnp.ndarray>x).dtype
     x, dtype = as_real("x", x)
     if x.ndim != 2:
         raise ValueError(f"x must have shape (rows, n_in), got {x.shape}")
@@ -984,14 +1022,18 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
     cdef fnn_status status
     read_parameters((), activation, p)
     x, kernel, bias, dtype = dense_arrays(x, kernel, bias)
-    cdef Py_ssize_t n = x.shape[0], n_in = x.shape[1], n_out = kernel.shape[1]
+    cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), n_in = cnp.PyArray_DIM(<cnp.ndarray>x, 1)
+    cdef Py_ssize_t n_out = cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
+    cdef cnp.npy_intp shape[2]
     if out is None:
-        out = np.empty((n, n_out), dtype)
+        shape[0] = n
+        shape[1] = n_out
+        out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
     else:
         check_output("out", out, dtype, (n, n_out))
     if n == 0:
         return out
-    cdef const fnn_kernels *kernels = kernels_for(dtype)
+    cdef const fnn_kernels *kernels = KERNELS_F32 if cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32 else KERNELS_F64
     cdef void *o = cnp.PyArray_DATA(<cnp.ndarray>out)
     cdef void *a = cnp.PyArray_DATA(<cnp.ndarray>x)
     cdef void *w = cnp.PyArray_DATA(<cnp.ndarray>kernel)

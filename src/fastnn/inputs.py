@@ -88,10 +88,12 @@ def _not_numbers(array: Array, name: str) -> str:
     return message
 
 
-def _check_finite(array: Array, name: str, dtype: np.dtype[Any]) -> None:
-    """Raise for the first NaN, infinity or number that the network's dtype cannot hold."""
+def _check_finite(array: Array, name: str, dtype: np.dtype[Any], allow_missing: bool = False) -> None:
+    """Raise for the first NaN, infinity or number that the network's dtype cannot hold; NaN may be allowed."""
     if array.dtype.kind != "f":
         return
+    if allow_missing and np.isnan(array).any():
+        array = np.where(np.isnan(array), array.dtype.type(0), array)
     matrix = array.reshape(-1, 1) if array.ndim == 1 else array
     with np.errstate(over="ignore", invalid="ignore"):
         # A sum is finite only if all its terms are; one pass without a mask of the array's size.
@@ -115,7 +117,12 @@ def _check_finite(array: Array, name: str, dtype: np.dtype[Any]) -> None:
 
 
 def as_features(
-    value: Any, n_features: int | None, dtype: np.dtype[Any], name: str = "x", row_shape: tuple[int, ...] | None = None
+    value: Any,
+    n_features: int | None,
+    dtype: np.dtype[Any],
+    name: str = "x",
+    row_shape: tuple[int, ...] | None = None,
+    allow_missing: bool = False,
 ) -> Array:
     """Return inputs as (n, n_features), finite, of any real dtype; no copy where none is needed.
 
@@ -126,6 +133,7 @@ def as_features(
     dtype : the network's dtype.
     name : name in messages.
     row_shape : shape of one row for a model that flattens its input, such as (28, 28); () accepts any shape.
+    allow_missing : whether NaN is accepted, as a missing value.
 
     Raises
     ------
@@ -149,7 +157,7 @@ def as_features(
         raise ValueError(f"{name} has {array.shape[1]} features (columns), but the model takes {n_features}")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns: shape {array.shape}")
-    _check_finite(array, name, dtype)
+    _check_finite(array, name, dtype, allow_missing)
     return array
 
 

@@ -228,11 +228,10 @@ class _Evaluation:
         self._centre, self._vectors = centre, vectors
         self._weights: list[tuple[int, str, slice, tuple[int, ...], bool]] = []
         first = 0
-        for op, specs in zip(self._program.op_of_layer, self._program.specs, strict=True):
-            for spec in specs:
-                assert op is not None
+        for places, specs in zip(self._program.places, self._program.specs, strict=True):
+            for (op, parameter), spec in zip(places, specs, strict=True):
                 part = slice(first, first + int(np.prod(spec.shape)))
-                self._weights.append((op, spec.name, part, spec.shape, bool(vectors[:, part].any())))
+                self._weights.append((op, parameter, part, spec.shape, bool(vectors[:, part].any())))
                 first = part.stop
 
     def run(self, steps: Array, verbosity: int) -> NDArray[np.float64]:

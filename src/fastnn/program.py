@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, ParameterSpec
+from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, ParameterSpec, Residual
 from fastnn.losses import Loss
 
 
@@ -18,16 +18,16 @@ class Program:
     ----------
     n_features : number of input columns.
     ops : ``(kind, options)`` for the core.
-    op_of_layer : per layer its op's number, or None for a layer without one.
     widths : per layer its number of output columns.
     specs : per layer its weights.
+    places : per layer and weight the op's number and the weight's name in the core.
     """
 
     n_features: int
     ops: list[tuple[str, dict[str, Any]]]
-    op_of_layer: list[int | None]
     widths: list[int]
     specs: list[list[ParameterSpec]]
+    places: list[list[tuple[int, str]]]
 
     @property
     def n_outputs(self) -> int:
@@ -96,34 +96,56 @@ def build_program(layers: Sequence[Layer], n_features: int) -> Program:
     ValueError
         No layer computes anything.
     """
-    ops: list[tuple[str, dict[str, Any]]] = []
-    op_of_layer: list[int | None] = []
+    compiler = _Compiler()
     widths: list[int] = []
     specs: list[list[ParameterSpec]] = []
+    places: list[list[tuple[int, str]]] = []
     n_in = n_features
     for layer in layers:
-        op = layer.op(n_in)
-        previous = ops[-1] if ops else None
-        if op is None or (op[0] == "activation" and op[1]["activation"] == "linear"):
-            op_of_layer.append(None)
-        elif (
-            isinstance(layer, Activation)
-            and previous is not None
-            and previous[0] == "dense"
-            and previous[1]["activation"] == "linear"
-            and "activity_regularizer" not in previous[1]
-        ):
-            ops[-1] = ("dense", {**previous[1], **op[1]})
-            op_of_layer.append(len(ops) - 1)
-        else:
-            ops.append(op)
-            op_of_layer.append(len(ops) - 1)
+        n_out = layer.n_outputs(n_in)
         specs.append(layer.parameter_specs(n_in))
-        n_in = layer.n_outputs(n_in)
-        widths.append(n_in)
-    if not ops:
+        places.append(compiler.add(layer, n_in))
+        widths.append(n_in := n_out)
+    if not compiler.ops:
         raise ValueError("the model has no layer that computes anything; add a Dense layer")
-    return Program(n_features, ops, op_of_layer, widths, specs)
+    return Program(n_features, compiler.ops, widths, specs, places)
+
+
+class _Compiler:
+    """Ops so far; those before ``closed`` take no activation any more."""
+
+    def __init__(self) -> None:
+        self.ops: list[tuple[str, dict[str, Any]]] = []
+        self.closed = 0
+
+    def add(self, layer: Layer, n_in: int) -> list[tuple[int, str]]:
+        """Add a layer's ops; return op and name of each of its weights."""
+        if isinstance(layer, Residual):
+            return self._add_block(layer, n_in)
+        op = layer.op(n_in)
+        if op is None or (op[0] == "activation" and op[1]["activation"] == "linear"):
+            return []
+        if isinstance(layer, Activation) and self._takes_activation():
+            self.ops[-1] = ("dense", {**self.ops[-1][1], **op[1]})
+        else:
+            self.ops.append(op)
+        return [(len(self.ops) - 1, spec.name) for spec in layer.parameter_specs(n_in)]
+
+    def _takes_activation(self) -> bool:
+        if len(self.ops) <= self.closed:
+            return False
+        kind, options = self.ops[-1]
+        return kind == "dense" and options["activation"] == "linear" and "activity_regularizer" not in options
+
+    def _add_block(self, block: Residual, n_in: int) -> list[tuple[int, str]]:
+        self.closed = source = len(self.ops)
+        places = []
+        for layer in block.layers:
+            places += self.add(layer, n_in)
+            n_in = layer.n_outputs(n_in)
+        self.ops.append(("add", {"source": source}))
+        self.closed = len(self.ops)
+        return places
 
 
 def skips_final_activation(loss: Loss, program: Program) -> bool:

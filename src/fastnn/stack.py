@@ -195,18 +195,18 @@ class LayerStack:
         weights = NetworkWeights(network, program)
         values: list[tuple[int, str, Array]] = []
         number = 0
-        for layer, op, specs in zip(self.layers, program.op_of_layer, program.specs, strict=True):
+        for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True):
             kept = layer.get_weights()
             reuse = [value.shape for value in kept] == [spec.shape for spec in specs]
-            for place, spec in enumerate(specs):
-                drawn = kept[place] if reuse else spec.initializer(spec.shape, self.dtype, Stream(self.seed, number))
-                assert op is not None
-                values.append((op, spec.name, drawn))
+            for i, ((op, parameter), spec) in enumerate(zip(places, specs, strict=True)):
+                drawn = kept[i] if reuse else spec.initializer(spec.shape, self.dtype, Stream(self.seed, number))
+                values.append((op, parameter, drawn))
                 number += 1
         for op, parameter, value in values:
             weights.write(op, parameter, value)
-        for layer, op, specs in zip(self.layers, program.op_of_layer, program.specs, strict=True):
-            layer.lend(specs, LayerWeights(weights, op) if op is not None else KeptWeights([], []))
+        for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True):
+            by_name = {spec.name: place for spec, place in zip(specs, places, strict=True)}
+            layer.lend(specs, LayerWeights(weights, by_name))
         if self.loss is not None:
             self._compile_network(network, program)
         self._program, self._network, self._weights = program, network, weights
@@ -216,10 +216,10 @@ class LayerStack:
         options = loss_options(self.loss, program)
         rule = self.optimizer.options()
         rule["no_weight_decay"] = [
-            (op, spec.name)
-            for layer, op, specs in zip(self.layers, program.op_of_layer, program.specs, strict=True)
-            for spec in specs
-            if op is not None and not self.optimizer.decays(f"{layer.name}/{spec.name}")
+            place
+            for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True)
+            for place, spec in zip(places, specs, strict=True)
+            if spec.trainable and not self.optimizer.decays(f"{layer.name}/{spec.name}")
         ]
         network.compile(self.loss.core_name, options, self.optimizer.core_name, rule)
 

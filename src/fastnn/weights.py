@@ -51,12 +51,7 @@ class NetworkWeights:
 
     def __init__(self, network: _core.Network, program: Program) -> None:
         self.network = network
-        self.parameters = [
-            (op, spec.name)
-            for op, specs in zip(program.op_of_layer, program.specs, strict=True)
-            for spec in specs
-            if op is not None
-        ]
+        self.parameters = [place for places in program.places for place in places]
         self.version = 0
 
     def read(self, op: int, name: str) -> Array:
@@ -65,7 +60,7 @@ class NetworkWeights:
 
     def write(self, op: int, name: str, value: Array) -> None:
         """Replace one weight."""
-        self.network.set_parameter(op, name, np.ascontiguousarray(value, dtype=self.network.dtype))
+        self.network.set_parameter(op, name, np.asarray(value, dtype=self.network.dtype, order="C"))
         self.version += 1
 
     def use_average(self) -> None:
@@ -93,18 +88,23 @@ class NetworkWeights:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """What a built model lends one layer: the weights of one op."""
+    """What a built model lends one layer: its weights, each with its op and its name there."""
 
     weights: NetworkWeights
-    op: int
+    places: dict[str, tuple[int, str]]
 
     def read(self, name: str) -> Array:
         """Return a copy of one weight."""
-        return self.weights.read(self.op, name)
+        return self.weights.read(*self.places[name])
 
     def write(self, name: str, value: Array) -> None:
         """Replace one weight."""
-        self.weights.write(self.op, name, value)
+        self.weights.write(*self.places[name], value)
+
+    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
+        """Freeze or release the weights of these names."""
+        for op in {self.places[name][0] for name in names}:
+            self.weights.network.set_trainable(op, trainable)
 
 
 class KeptWeights:
@@ -126,3 +126,6 @@ class KeptWeights:
     def write(self, name: str, value: Array) -> None:
         """Replace one weight."""
         self.values[name] = value.astype(self.values[name].dtype)
+
+    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
+        """Do nothing: the layer itself remembers."""

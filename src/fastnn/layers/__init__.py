@@ -1,0 +1,35 @@
+"""Layers: small descriptions with Keras's names and arguments.
+
+A layer holds options, never weights. A built model lends its layers access to their part of its weights.
+"""
+
+from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from fastnn.layers.dense import Dense
+from fastnn.layers.layer import Input, InputLayer, Layer, ParameterSpec, WeightAccess, automatic_name
+from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization
+from fastnn.layers.random import AlphaDropout, Dropout, GaussianNoise
+from fastnn.layers.structure import Flatten, Residual
+
+__all__ = [
+    "ELU",
+    "Activation",
+    "AlphaDropout",
+    "BatchNormalization",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GaussianNoise",
+    "Input",
+    "InputLayer",
+    "Layer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "Normalization",
+    "PReLU",
+    "ParameterSpec",
+    "ReLU",
+    "Residual",
+    "Softmax",
+    "WeightAccess",
+    "automatic_name",
+]

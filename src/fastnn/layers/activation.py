@@ -1,0 +1,169 @@
+"""Activations as layers."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from fastnn import registry
+from fastnn.layers.arguments import (
+    activation_options,
+    find_initializer,
+    nonnegative,
+    rule_config,
+    rule_options,
+    serialized,
+    set_rules,
+)
+from fastnn.layers.layer import Layer, ParameterSpec
+
+
+def find_activation(identifier: Any) -> Any:
+    """Return the activation for a name, None, an activation or an activation layer."""
+    if isinstance(identifier, Activation):
+        return identifier.activation
+    base = type(registry.find("activation", "linear"))
+    return registry.resolve("activation", "linear" if identifier is None else identifier, base)
+
+
+@registry.register("layer", "Activation")
+class Activation(Layer):
+    """An activation function as a layer: ``Y = f(X)``, Y of X's shape.
+
+    Parameters
+    ----------
+    activation : name or activation.
+    """
+
+    def __init__(
+        self,
+        activation: Any,
+        *,
+        name: str | None = None,
+        input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
+    ) -> None:
+        self.activation = find_activation(activation)
+        super().__init__(name=name, input_shape=input_shape, input_dim=input_dim)
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
+        """Return the core's activation op."""
+        return "activation", activation_options(self.activation)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "activation": self.activation.get_config()}
+
+
+class _NamedActivation(Activation):
+    """An activation layer whose function is fixed and whose options are its arguments."""
+
+    _function: ClassVar[str]
+
+    def __init__(self, parameters: dict[str, float], **layer_options: Any) -> None:
+        checked = {option: nonnegative(option, value) for option, value in parameters.items()}
+        super().__init__(registry.find("activation", self._function).with_parameters(**checked), **layer_options)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**Layer.get_config(self), **self.activation.parameters}
+
+
+@registry.register("layer", "ReLU")
+class ReLU(_NamedActivation):
+    """Rectified linear unit: ``min(x, max_value)`` above ``threshold``, else ``negative_slope * (x - threshold)``."""
+
+    _function = "leaky_relu"
+
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **layer_options: Any,
+    ) -> None:
+        given = {"negative_slope": negative_slope, "threshold": threshold}
+        self.options: dict[str, Any] = {option: nonnegative(option, value) for option, value in given.items()}
+        self.options["max_value"] = None if max_value is None else nonnegative("max_value", max_value)
+        if max_value is not None or threshold != 0.0:
+            relu = registry.find("activation", "relu").with_parameters(**self.options)
+            Activation.__init__(self, relu, **layer_options)
+        elif negative_slope == 0.0:
+            Activation.__init__(self, "relu", **layer_options)
+        else:
+            super().__init__({"negative_slope": negative_slope}, **layer_options)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**Layer.get_config(self), **self.options}
+
+
+@registry.register("layer", "LeakyReLU")
+class LeakyReLU(_NamedActivation):
+    """Leaky rectified linear unit: x above 0, ``negative_slope * x`` below."""
+
+    _function = "leaky_relu"
+
+    def __init__(self, negative_slope: float = 0.3, **layer_options: Any) -> None:
+        super().__init__({"negative_slope": negative_slope}, **layer_options)
+
+
+@registry.register("layer", "ELU")
+class ELU(_NamedActivation):
+    """Exponential linear unit: x above 0, ``alpha * (exp(x) - 1)`` below (Clevert et al., 2016)."""
+
+    _function = "elu"
+
+    def __init__(self, alpha: float = 1.0, **layer_options: Any) -> None:
+        super().__init__({"alpha": alpha}, **layer_options)
+
+
+@registry.register("layer", "Softmax")
+class Softmax(_NamedActivation):
+    """Softmax over the columns of each row."""
+
+    _function = "softmax"
+
+    def __init__(self, **layer_options: Any) -> None:
+        super().__init__({}, **layer_options)
+
+
+@registry.register("layer", "PReLU")
+class PReLU(Layer):
+    """Rectified linear unit with a learned slope: x above 0, ``alpha * x`` below, one alpha per feature.
+
+    He et al. (2015).
+
+    Parameters
+    ----------
+    alpha_initializer, alpha_regularizer, alpha_constraint : names or descriptions for alpha (n_in,).
+    shared_axes : must be None: rows of a dense network have one axis.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: None = None,
+        **layer_options: Any,
+    ) -> None:
+        if shared_axes is not None:
+            raise ValueError(f"shared_axes must be None, rows of a dense network have one axis; got {shared_axes!r}")
+        self.alpha_initializer = find_initializer(alpha_initializer)
+        set_rules(self, "alpha", alpha_regularizer, alpha_constraint)
+        super().__init__(**layer_options)
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
+        """Return the core's op."""
+        return "prelu", {**rule_options(self, "alpha"), **self.freezing()}
+
+    def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
+        """Return alpha (n_in,)."""
+        return [ParameterSpec("alpha", (n_in,), self.alpha_initializer)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "alpha_initializer": serialized(self.alpha_initializer),
+            **rule_config(self, "alpha"),
+        }

@@ -1,0 +1,116 @@
+"""The fully connected layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastnn import registry, regularizers
+from fastnn.layers.activation import find_activation
+from fastnn.layers.arguments import (
+    activation_options,
+    find_initializer,
+    positive_integer,
+    rule_config,
+    rule_options,
+    serialized,
+    serialized_or_none,
+    set_rules,
+)
+from fastnn.layers.layer import Layer, ParameterSpec
+
+Array = NDArray[Any]
+
+
+@registry.register("layer", "Dense")
+class Dense(Layer):
+    """Fully connected layer: ``Y = activation(X @ W + b)``.
+
+    Shapes: X (n, n_in), W (n_in, units), b (units,), Y (n, units).
+
+    Parameters
+    ----------
+    units : number of outputs.
+    activation : name, activation or activation layer; None is linear.
+    use_bias : whether to add b.
+    kernel_initializer, bias_initializer : names or initializers.
+    kernel_regularizer, bias_regularizer : names or regularizers of W and b.
+    activity_regularizer : name or regularizer of Y, divided by the rows of the batch.
+    kernel_constraint, bias_constraint : names or constraints of W and b, applied after every update.
+    name, input_shape, input_dim : as in ``Layer``.
+
+    Raises
+    ------
+    ValueError
+        ``units`` is not a positive integer, or a name is unknown.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        *,
+        name: str | None = None,
+        input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
+    ) -> None:
+        self.units = positive_integer("units", units)
+        self.activation = find_activation(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = find_initializer(kernel_initializer)
+        self.bias_initializer = find_initializer(bias_initializer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        set_rules(self, "kernel", kernel_regularizer, kernel_constraint)
+        set_rules(self, "bias", bias_regularizer, bias_constraint)
+        super().__init__(name=name, input_shape=input_shape, input_dim=input_dim)
+
+    def n_outputs(self, n_in: int) -> int:
+        """Return ``units``."""
+        return self.units
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
+        """Return the core's dense op."""
+        options = {"n_out": self.units, "use_bias": self.use_bias, **activation_options(self.activation)}
+        options.update(self.freezing())
+        if self.activity_regularizer is not None:
+            options["activity_regularizer"] = self.activity_regularizer.factors()
+        options.update(rule_options(self, "kernel", "bias"))
+        return "dense", options
+
+    def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
+        """Return the kernel (n_in, units) and the bias (units,)."""
+        specs = [ParameterSpec("kernel", (n_in, self.units), self.kernel_initializer)]
+        if self.use_bias:
+            specs.append(ParameterSpec("bias", (self.units,), self.bias_initializer))
+        return specs
+
+    @property
+    def kernel(self) -> Array:
+        """Copy of the kernel, (n_in, units)."""
+        return self.read_weight("kernel")
+
+    @property
+    def bias(self) -> Array | None:
+        """Copy of the bias, (units,); None without one."""
+        return self.read_weight("bias") if self.use_bias else None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": self.activation.get_config(),
+            "use_bias": self.use_bias,
+            "kernel_initializer": serialized(self.kernel_initializer),
+            "bias_initializer": serialized(self.bias_initializer),
+            "activity_regularizer": serialized_or_none(self.activity_regularizer),
+            **rule_config(self, "kernel", "bias"),
+        }

@@ -1,0 +1,242 @@
+"""The base of all layers, and the input."""
+
+import itertools
+import math
+import re
+import weakref
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+from fastnn.layers.arguments import positive_integer, row_shape
+
+Array = NDArray[Any]
+
+_name_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+
+
+def automatic_name(class_name: str) -> str:
+    """Return Keras's automatic name of the next object of a class: "dense", "dense_1", ..."""
+    snake = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", class_name)
+    snake = re.sub("([a-z])([A-Z])", r"\1_\2", snake).lower()
+    number = next(_name_counters[snake])
+    return snake if number == 0 else f"{snake}_{number}"
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One array of weights of a layer.
+
+    Parameters
+    ----------
+    name : name in the compiled core.
+    shape : shape of the array.
+    initializer : initializer object that fills it.
+    trainable : whether training changes it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    initializer: Any
+    trainable: bool = True
+
+
+class WeightAccess(Protocol):
+    """A built model's loan to a layer: reads and writes the layer's weights by name."""
+
+    def read(self, name: str) -> Array:
+        """Return a copy."""
+
+    def write(self, name: str, value: Array) -> None:
+        """Replace the values."""
+
+    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
+        """Freeze or release the weights of these names."""
+
+
+class Layer:
+    """Base of all layers.
+
+    Parameters
+    ----------
+    name : name in ``summary()``; by default the class's name and a number.
+    input_shape : shape of one row, for a first layer.
+    input_dim : number of features, for a first layer; the same as ``input_shape=(input_dim,)``.
+    """
+
+    def __init__(
+        self, *, name: str | None = None, input_shape: Sequence[int] | None = None, input_dim: int | None = None
+    ) -> None:
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        if input_shape is not None and input_dim is not None:
+            raise ValueError("give input_shape or input_dim, not both")
+        self.declared_input: tuple[int, ...] | None = None
+        if input_dim is not None:
+            self.declared_input = (positive_integer("input_dim", input_dim),)
+        elif input_shape is not None:
+            self.declared_input = row_shape("input_shape", input_shape)
+        self.name = name if name is not None else automatic_name(type(self).__name__)
+        self._specs: list[ParameterSpec] = []
+        self._access: WeightAccess | None = None
+        self._trainable = True
+        self.owner: weakref.ref[Any] | None = None
+
+    # What a model asks of a layer.
+
+    def n_outputs(self, n_in: int) -> int:
+        """Return the number of output columns for ``n_in`` input columns."""
+        return n_in
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
+        """Return the core's op ``(kind, options)``, or None for a layer that changes nothing."""
+        raise NotImplementedError(f"{type(self).__name__} must define op(n_in)")
+
+    def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
+        """Return the layer's weights in Keras's order."""
+        return []
+
+    def freezing(self) -> dict[str, Any]:
+        """Return the option of a core op that says whether the layer is frozen."""
+        return {} if self._trainable else {"trainable": False}
+
+    def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
+        """Give the layer access to its weights in a built model, or take it away."""
+        self._specs = specs
+        self._access = access
+
+    # What a user asks of a layer.
+
+    @property
+    def built(self) -> bool:
+        """Whether the layer belongs to a built model."""
+        return self._access is not None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; may be set at any time."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"trainable must be True or False, got {value!r}")
+        if self._access is not None and self._specs:
+            self._access.set_trainable([spec.name for spec in self._specs], bool(value))
+        self._trainable = bool(value)
+
+    def read_weight(self, name: str) -> Array:
+        """Return a copy of one weight by name.
+
+        Raises
+        ------
+        ValueError
+            The model is not built yet.
+        """
+        if self._access is None:
+            raise ValueError(
+                f"layer {self.name!r} has no weights yet: give the model an Input, call "
+                "model.build((None, n_features)), or fit it"
+            )
+        return self._access.read(name)
+
+    def get_weights(self) -> list[Array]:
+        """Return copies of the weights, kernel first; an empty list before the model is built."""
+        return [self.read_weight(spec.name) for spec in self._specs]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace the weights: arrays in the order and shapes of ``get_weights()``.
+
+        Raises
+        ------
+        ValueError
+            Wrong number of arrays or wrong shape, or the model is not built yet; nothing is changed then.
+        """
+        for spec, value in zip(self._specs, self.check_weights(weights), strict=True):
+            assert self._access is not None
+            self._access.write(spec.name, value)
+
+    def check_weights(self, weights: Sequence[Any]) -> list[Array]:
+        """Return ``weights`` as arrays, or raise what ``set_weights`` raises."""
+        if self._access is None:
+            raise ValueError(f"layer {self.name!r} has no weights yet, so they cannot be set: build the model first")
+        if len(weights) != len(self._specs):
+            raise ValueError(f"layer {self.name!r} has {len(self._specs)} weight arrays, got {len(weights)}")
+        arrays = [np.asarray(value) for value in weights]
+        for spec, array in zip(self._specs, arrays, strict=True):
+            if array.shape != spec.shape:
+                raise ValueError(f"{spec.name} of layer {self.name!r} has shape {spec.shape}, got {array.shape}")
+            if array.dtype.kind not in "fiub":
+                raise ValueError(f"{spec.name} of layer {self.name!r} must be numbers, got dtype {array.dtype}")
+        return arrays
+
+    @property
+    def weights(self) -> list[Array]:
+        """Copies of the weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    def count_params(self) -> int:
+        """Return the number of weights.
+
+        Raises
+        ------
+        ValueError
+            The model is not built yet.
+        """
+        if self._access is None:
+            raise ValueError(f"layer {self.name!r} is not built yet, so its number of weights is not known")
+        return sum(math.prod(spec.shape) for spec in self._specs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        config: dict[str, Any] = {"name": self.name}
+        if self.declared_input is not None:
+            config["input_shape"] = self.declared_input
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build a layer from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+@registry.register("layer", "InputLayer")
+class InputLayer(Layer):
+    """States the shape of one input row; made by ``Input``."""
+
+    def __init__(self, shape: Sequence[int] | int, *, name: str | None = None) -> None:
+        super().__init__(name=name, input_shape=row_shape("shape", shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        assert self.declared_input is not None
+        return self.declared_input
+
+    def op(self, n_in: int) -> None:
+        """Return None: an input changes nothing."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"name": self.name, "shape": self.shape}
+
+
+def Input(shape: Sequence[int] | int, *, name: str | None = None) -> InputLayer:
+    """State the shape of one input row: the first entry of a ``Sequential``.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> model = fastnn.Sequential([fastnn.Input((5,)), fastnn.layers.Dense(1)])
+    >>> model.count_params()
+    6
+    """
+    return InputLayer(shape, name=name)

@@ -1,0 +1,346 @@
+"""Layers that bring features or rows to a common scale."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import registry
+from fastnn.layers.arguments import (
+    find_initializer,
+    last_axis,
+    nonnegative,
+    number,
+    rule_config,
+    rule_options,
+    serialized,
+    set_rules,
+)
+from fastnn.layers.layer import Layer, ParameterSpec
+
+Array = NDArray[Any]
+
+
+class _ScaledAndCentred(Layer):
+    """A layer with a learned scale gamma and a learned offset beta, one per feature."""
+
+    def _set_parameters(
+        self,
+        center: bool,
+        scale: bool,
+        beta: tuple[Any, Any, Any],
+        gamma: tuple[Any, Any, Any],
+    ) -> None:
+        """Take initializer, regularizer and constraint of beta and gamma."""
+        self.center, self.scale = bool(center), bool(scale)
+        self.beta_initializer, self.gamma_initializer = find_initializer(beta[0]), find_initializer(gamma[0])
+        set_rules(self, "beta", *beta[1:])
+        set_rules(self, "gamma", *gamma[1:])
+
+    def _trained(self) -> list[str]:
+        return ["gamma"] * self.scale + ["beta"] * self.center
+
+    def _op_options(self) -> dict[str, Any]:
+        rules = rule_options(self, *self._trained())
+        return {"scale": self.scale, "center": self.center, **rules, **self.freezing()}
+
+    def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
+        """Return gamma (n_in,) and beta (n_in,)."""
+        return [ParameterSpec(name, (n_in,), getattr(self, f"{name}_initializer")) for name in self._trained()]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": serialized(self.beta_initializer),
+            "gamma_initializer": serialized(self.gamma_initializer),
+            **rule_config(self, "beta", "gamma"),
+        }
+
+    @property
+    def gamma(self) -> Array | None:
+        """Copy of the scale (n_in,); None without one."""
+        return self.read_weight("gamma") if self.scale else None
+
+    @property
+    def beta(self) -> Array | None:
+        """Copy of the offset (n_in,); None without one."""
+        return self.read_weight("beta") if self.center else None
+
+
+@registry.register("layer", "BatchNormalization")
+class BatchNormalization(_ScaledAndCentred):
+    """Brings every feature to mean beta and deviation gamma over the batch (Ioffe and Szegedy, 2015).
+
+    ``Y = (X - mean) / sqrt(variance + epsilon) * gamma + beta``. In training mean and variance (divided by n) are those
+    of the batch, and the moving ones follow as ``moving * momentum + batch * (1 - momentum)``: Keras's momentum is one
+    minus the literature's. Prediction, evaluation and a frozen layer (``trainable = False``) take the moving ones.
+
+    Parameters
+    ----------
+    axis : -1, the features.
+    momentum : weight of the moving statistics in their update.
+    epsilon : added to the variance.
+    center, scale : whether there are beta and gamma.
+    beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer : names or initializers.
+    beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint : names or descriptions.
+    synchronized : accepted as in Keras; there is one device.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        synchronized: bool = False,
+        **layer_options: Any,
+    ) -> None:
+        last_axis(axis)
+        self.momentum, self.epsilon = number("momentum", momentum), nonnegative("epsilon", epsilon)
+        if not 0.0 <= self.momentum <= 1.0:
+            raise ValueError(f"momentum must lie between 0 and 1, got {momentum!r}")
+        beta = (beta_initializer, beta_regularizer, beta_constraint)
+        self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
+        self.moving_mean_initializer = find_initializer(moving_mean_initializer)
+        self.moving_variance_initializer = find_initializer(moving_variance_initializer)
+        super().__init__(**layer_options)
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
+        """Return the core's op."""
+        return "batch_normalization", {"momentum": self.momentum, "epsilon": self.epsilon, **self._op_options()}
+
+    def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
+        """Return gamma, beta, the moving mean and the moving variance, each (n_in,)."""
+        return [
+            *super().parameter_specs(n_in),
+            ParameterSpec("moving_mean", (n_in,), self.moving_mean_initializer, trainable=False),
+            ParameterSpec("moving_variance", (n_in,), self.moving_variance_initializer, trainable=False),
+        ]
+
+    @property
+    def moving_mean(self) -> Array:
+        """Copy of the moving mean (n_in,)."""
+        return self.read_weight("moving_mean")
+
+    @property
+    def moving_variance(self) -> Array:
+        """Copy of the moving variance (n_in,)."""
+        return self.read_weight("moving_variance")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "moving_mean_initializer": serialized(self.moving_mean_initializer),
+            "moving_variance_initializer": serialized(self.moving_variance_initializer),
+        }
+
+
+@registry.register("layer", "LayerNormalization")
+class LayerNormalization(_ScaledAndCentred):
+    """Brings every row to mean 0 and variance 1, then scales and moves its features (Ba, Kiros and Hinton, 2016).
+
+    ``Y = (X - mean) / sqrt(variance + epsilon) * gamma + beta``, mean and variance (divided by the number of features)
+    of each row.
+
+    Parameters
+    ----------
+    axis : -1, the features.
+    epsilon : added to the variance.
+    center, scale : whether there are beta and gamma.
+    rms_scaling : ``Y = X / sqrt(variance + epsilon) * gamma`` without beta, as Keras does it: with the variance, where
+        Zhang and Sennrich (2019) take the mean square.
+    beta_initializer, gamma_initializer : names or initializers.
+    beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint : names or descriptions.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        rms_scaling: bool = False,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **layer_options: Any,
+    ) -> None:
+        last_axis(axis)
+        self.epsilon = nonnegative("epsilon", epsilon)
+        self.rms_scaling = bool(rms_scaling)
+        beta = (beta_initializer, beta_regularizer, beta_constraint)
+        self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
+        super().__init__(**layer_options)
+
+    def _trained(self) -> list[str]:
+        return ["gamma"] if self.rms_scaling else super()._trained()
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
+        """Return the core's op."""
+        options = {"epsilon": self.epsilon, **self._op_options()}
+        if self.rms_scaling:
+            options.update(rms_scaling=True, scale=True, center=False)
+        return "layer_normalization", options
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon, "rms_scaling": self.rms_scaling}
+
+
+@registry.register("layer", "Normalization")
+class Normalization(Layer):
+    """Brings inputs to mean 0 and variance 1 by statistics learned once.
+
+    ``Y = (X - mean) / max(sqrt(variance), 1e-7)``, each feature with its own.
+    ``adapt(X)`` learns mean and variance of each feature; ``mean`` and ``variance`` give them instead.
+
+    Parameters
+    ----------
+    axis : -1, the features.
+    mean, variance : known statistics, numbers or (n_in,); both or neither.
+    invert : ``Y = mean + X * max(sqrt(variance), 1e-7)`` instead.
+    missing : None: all values must be finite. "mean": NaN stands for a missing value and becomes the feature's mean, 0
+        after the scaling. "indicator": so it does, and n_in more features say with 1 where a value was missing (Little
+        and Rubin, 2002); Y has 2 n_in columns. Inputs may hold NaN where this is the model's first layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> layer = fastnn.layers.Normalization(missing="indicator")
+    >>> layer.adapt([[1.0, 5.0], [3.0, np.nan]])
+    >>> model = fastnn.Sequential([fastnn.Input((2,)), layer])
+    >>> model.predict(np.array([[3.0, np.nan]]))
+    array([[1., 0., 0., 1.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        missing: str | None = None,
+        **layer_options: Any,
+    ) -> None:
+        last_axis(axis)
+        if (mean is None) != (variance is None):
+            raise ValueError("give both mean and variance, or neither and call adapt(X)")
+        if missing not in (None, "mean", "indicator"):
+            raise ValueError(f"missing must be None, 'mean' or 'indicator', got {missing!r}")
+        self.known = None if mean is None else (_statistics("mean", mean), _statistics("variance", variance))
+        if self.known is not None and (self.known[1] < 0.0).any():
+            raise ValueError(f"variance must not be negative, got {variance!r}")
+        self.invert = bool(invert)
+        self.missing = missing
+        self._learned: tuple[Array, Array, int] | None = None
+        super().__init__(**layer_options)
+
+    def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
+        """Learn mean and variance (divided by n) of each feature of ``data`` (n, n_in), in float64.
+
+        With ``missing``, NaN is left out; a feature without any value gets mean 0 and variance 1.
+
+        Parameters
+        ----------
+        data : array-like (n, n_in); (n,) is one feature.
+        batch_size, steps : accepted as in Keras; the data is taken at once.
+        """
+        # imported late: inputs needs the compiled core, layers do not
+        from fastnn.inputs import as_features
+
+        if self.known is not None:
+            raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")
+        n_in = self._specs[0].shape[0] if self._specs else None
+        X = as_features(
+            np.reshape(data, (-1, 1)) if np.ndim(data) == 1 else data,
+            n_in,
+            np.dtype(np.float64),
+            "data",
+            allow_missing=self.missing is not None,
+        ).astype(np.float64)
+        present = ~np.isnan(X)
+        count = np.maximum(present.sum(axis=0), 1)
+        mean = np.where(present, X, 0.0).sum(axis=0) / count
+        variance = (np.where(present, X - mean, 0.0) ** 2).sum(axis=0) / count
+        variance[~present.any(axis=0)] = 1.0
+        self._learned = (mean, variance, len(X))
+        if self._access is not None and self._specs:
+            self.set_weights([mean, variance, np.array(len(X))])
+
+    def n_outputs(self, n_in: int) -> int:
+        """Return ``n_in``, twice as many with indicators."""
+        return 2 * n_in if self.missing == "indicator" else n_in
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
+        """Return the core's op."""
+        options: dict[str, Any] = {"invert": self.invert, "missing": self.missing}
+        if self.known is not None:
+            for name, value in zip(("mean", "variance"), self.known, strict=True):
+                if value.size not in (1, n_in):
+                    raise ValueError(f"{name} of layer {self.name!r} has {value.size} values for {n_in} features")
+                options[name] = tuple(np.broadcast_to(value, (n_in,)).tolist())
+        return "normalization", options
+
+    def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
+        """Return mean (n_in,), variance (n_in,) and the number of rows learned from, (); none where they were given."""
+        if self.known is not None:
+            return []
+        values: tuple[Any, Any, Any] = ("zeros", "ones", "zeros")
+        if self._learned is not None:
+            if self._learned[0].shape != (n_in,):
+                raise ValueError(
+                    f"layer {self.name!r} was adapted to {self._learned[0].size} features, but its input has {n_in}"
+                )
+            values = (*self._learned[:2], np.array(self._learned[2], np.float64))
+        shapes: tuple[tuple[int, ...], ...] = ((n_in,), (n_in,), ())
+        return [
+            ParameterSpec(name, shape, find_initializer(value), trainable=False)
+            for name, shape, value in zip(("mean", "variance", "count"), shapes, values, strict=True)
+        ]
+
+    @property
+    def mean(self) -> Array:
+        """Copy of the means (n_in,)."""
+        return self.known[0].copy() if self.known is not None else self.read_weight("mean")
+
+    @property
+    def variance(self) -> Array:
+        """Copy of the variances (n_in,)."""
+        return self.known[1].copy() if self.known is not None else self.read_weight("variance")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        mean, variance = (None, None) if self.known is None else (self.known[0].tolist(), self.known[1].tolist())
+        return {
+            **super().get_config(),
+            "mean": mean,
+            "variance": variance,
+            "invert": self.invert,
+            "missing": self.missing,
+        }
+
+
+def _statistics(name: str, value: Any) -> Array:
+    """Return given statistics as a vector."""
+    values: float | Sequence[Any] = np.ravel(np.asarray(value, dtype=np.float64)).tolist()
+    return np.array([number(f"each value of {name}", each) for each in values])

@@ -1,0 +1,136 @@
+"""Layers about the shape of a network: vectors of inputs, and blocks that add their input to their output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastnn import registry
+from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, WeightAccess
+
+Array = NDArray[Any]
+
+
+@registry.register("layer", "Flatten")
+class Flatten(Layer):
+    """Turns each row into a vector; as a first layer it accepts inputs of any shape, such as (n, 28, 28)."""
+
+    def op(self, n_in: int) -> None:
+        """Return None: rows of a dense network are vectors already."""
+
+
+@dataclass(frozen=True)
+class _PartialAccess:
+    """Access to the weights of one layer of a block."""
+
+    access: WeightAccess
+    prefix: str
+
+    def read(self, name: str) -> Array:
+        """Return a copy."""
+        return self.access.read(self.prefix + name)
+
+    def write(self, name: str, value: Array) -> None:
+        """Replace the values."""
+        self.access.write(self.prefix + name, value)
+
+    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
+        """Freeze or release the weights of these names."""
+        self.access.set_trainable([self.prefix + name for name in names], trainable)
+
+
+@registry.register("layer", "Residual")
+class Residual(Layer):
+    """A block of layers whose input is added to its output: ``Y = X + block(X)`` (He et al., 2016).
+
+    The block must have as many outputs as inputs. Its weights are those of its layers, in order.
+
+    Parameters
+    ----------
+    layers : list of layers.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from fastnn import layers
+    >>> block = layers.Residual([layers.Dense(8, activation="relu"), layers.Dense(3)])
+    >>> model = fastnn.Sequential([fastnn.Input((3,)), block])
+    >>> model.count_params()
+    59
+    """
+
+    def __init__(self, layers: Sequence[Any], **layer_options: Any) -> None:
+        if isinstance(layers, Layer):
+            raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
+        # descriptions come from get_config()
+        found = [registry.resolve("layer", layer, Layer) if isinstance(layer, dict) else layer for layer in layers]
+        for layer in found:
+            if not isinstance(layer, Layer) or isinstance(layer, InputLayer):
+                raise TypeError(f"Residual takes layers, without Input, got {layer!r}")
+            if layer.declared_input is not None:
+                raise ValueError(f"layer {layer.name!r} states an input shape; in Residual the block's input has none")
+            if layer.owner is not None and layer.owner() is not None:
+                raise ValueError(f"layer {layer.name!r} belongs to a model already and layers are not shared")
+        names = [layer.name for layer in found]
+        if len(set(names)) < len(names):
+            raise ValueError(f"layer names in Residual must be unique, got {', '.join(names)}")
+        if all(layer.op(1) is None for layer in found if not isinstance(layer, Residual)) and not any(
+            isinstance(layer, Residual) for layer in found
+        ):
+            raise ValueError("Residual needs a layer that computes something, such as Dense")
+        self.layers: list[Layer] = found
+        super().__init__(**layer_options)
+
+    def n_outputs(self, n_in: int) -> int:
+        """Return ``n_in``.
+
+        Raises
+        ------
+        ValueError
+            The block has another number of outputs.
+        """
+        n_out = n_in
+        for layer in self.layers:
+            n_out = layer.n_outputs(n_out)
+        if n_out != n_in:
+            raise ValueError(
+                f"Residual layer {self.name!r} adds its input to its output, so both must have the same size: "
+                f"it has {n_in} inputs and {n_out} outputs"
+            )
+        return n_in
+
+    def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
+        """Return the core's op that ends the block; ``source`` is known when the program is made."""
+        return "add", {}
+
+    def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
+        """Return the weights of the block's layers, named "layer.weight"."""
+        specs = []
+        for layer in self.layers:
+            specs += [replace(spec, name=f"{layer.name}.{spec.name}") for spec in layer.parameter_specs(n_in)]
+            n_in = layer.n_outputs(n_in)
+        return specs
+
+    def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
+        """Give the layer and those of its block access to their weights, or take it away."""
+        super().lend(specs, access)
+        for layer in self.layers:
+            prefix = f"{layer.name}."
+            own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
+            layer.lend(own, None if access is None else _PartialAccess(access, prefix))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights of any layer of the block."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; the layers as their descriptions."""
+        described = [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in self.layers]
+        return {**super().get_config(), "layers": described}
