@@ -10,7 +10,7 @@ class Callback:
     """Base of all callbacks: override the hooks that are needed.
 
     ``logs`` of a batch hold the mean loss of the epoch so far; ``logs`` of an epoch hold the loss, the metrics and,
-    with validation data, the same with the prefix "val_". A callback that overrides a batch hook makes training
+    with validation data, the same with the prefix ``val_``. A callback that overrides a batch hook makes training
     return to Python after every step.
 
     Attributes
