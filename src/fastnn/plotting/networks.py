@@ -74,7 +74,9 @@ def speed_table(times: Mapping[str, Mapping[str, float]], ax: Any = None) -> Any
     for (row, place), value in np.ndenumerate(table):
         if np.isfinite(value):
             dark = np.log(ratio[row, place]) > 0.5 * np.log(top)
-            text = f"{_time(value)}\n{ratio[row, place]:.3g}×"
+            times_quickest = ratio[row, place]
+            factor = f"{times_quickest:,.0f}" if times_quickest >= 100.0 else f"{times_quickest:.3g}"
+            text = f"{_time(value)}\n{factor}×"
             ax.text(place, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     ax.set_xticks(range(len(names)), names)
     ax.set_yticks(range(len(cases)), cases)

@@ -1,0 +1,48 @@
+"""Writes api.md, the list of everything public, for autosummary to document."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+TOP = {
+    "Models": ("Sequential", "Input", "load_model", "DivergenceError", "ModelFormatError"),
+    "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
+    "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),
+}
+MODULES = (
+    "layers", "activations", "losses", "optimizers", "initializers", "callbacks", "metrics", "ops", "plotting",
+    "landscape", "diagnosis", "model_selection", "diagram", "datasets",
+)  # fmt: skip
+
+
+def public_names(module_name: str) -> list[str]:
+    """Classes and functions that a module of fastnn offers."""
+    module = importlib.import_module(module_name)
+    names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
+    members = {name: getattr(module, name) for name in names}
+    return [
+        name
+        for name, member in members.items()
+        if (inspect.isclass(member) or inspect.isfunction(member)) and member.__module__.startswith("fastnn")
+    ]
+
+
+def write(path: Path) -> None:
+    """Write the page."""
+    lines = [
+        "# API reference",
+        "",
+        "Names, arguments and defaults are Keras's, and scikit-learn's in `fastnn.metrics`.",
+        "",
+    ]
+    sections = [(title, "fastnn", names) for title, names in TOP.items()]
+    sections += [(f"fastnn.{name}", f"fastnn.{name}", public_names(f"fastnn.{name}")) for name in MODULES]
+    for title, module_name, names in sections:
+        lines += [f"## {title}", ""]
+        if title == module_name:
+            lines += [(importlib.import_module(module_name).__doc__ or "").strip().split("\n\n")[0], ""]
+        lines += ["```{eval-rst}", f".. currentmodule:: {module_name}", "", ".. autosummary::", "   :toctree: _api", ""]
+        lines += [*(f"   {name}" for name in names), "```", ""]
+    text = "\n".join(lines)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")

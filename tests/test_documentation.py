@@ -1,0 +1,39 @@
+"""Every block of Python in the documentation runs, solutions of exercises included."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+SECONDS = 60
+
+for needed in ("matplotlib", "sklearn"):
+    pytest.importorskip(needed, reason=f"the tutorials need {needed}")
+
+spec = importlib.util.spec_from_file_location("run_documentation", DOCS / "run.py")
+assert spec is not None and spec.loader is not None
+documentation = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(documentation)
+
+
+@pytest.mark.parametrize("page", documentation.pages(), ids=lambda page: page.stem)
+def test_page_runs_in_time(page):
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "run.py"), str(page)], capture_output=True, text=True, timeout=3 * SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    seconds = float(done.stderr.rsplit(":", 1)[1].split()[0])
+    assert seconds < SECONDS, f"{page.name} takes {seconds} s"
+
+
+def test_tutorials_are_complete():
+    tutorials = sorted((DOCS / "tutorials").glob("[0-9]_*.md"))
+    assert [page.name[0] for page in tutorials] == list("123456789")
+    listed = (DOCS / "tutorials" / "index.md").read_text(encoding="utf-8")
+    for page in tutorials:
+        text = page.read_text(encoding="utf-8")
+        assert "## Exercise" in text and text.count("<summary>Solution</summary>") >= 1, page.name
+        assert page.stem in listed
