@@ -95,6 +95,26 @@ def test_trajectory_spans_the_path():
     np.testing.assert_array_less(np.linalg.norm(result.path[0]), np.linalg.norm(start - end) * (1 + 1e-12))
 
 
+def test_normalisation_layers_stay():
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(80, 3))
+    model = fastnn.Sequential(
+        [fastnn.Input((3,)), layers.Dense(4), layers.BatchNormalization(), layers.Dense(1)], seed=0, dtype="float64"
+    )
+    model.compile("adam", "mse")
+    recorder = fastnn.WeightRecorder()
+    model.fit(X, X[:, 0], epochs=4, verbose=0, callbacks=[recorder])
+    weights = model.get_weights()
+    shapes = [weight.shape for weight in weights]
+    centre = np.concatenate([weight.ravel() for weight in weights])
+    direction = _random_direction(centre, shapes, "filter", np.random.Generator(np.random.Philox(0)))
+    parts = np.split(direction, np.cumsum([weight.size for weight in weights])[:-1])
+    assert [bool(part.any()) for part in parts] == [len(shape) == 2 for shape in shapes]
+    # far along the path the moving variance would be negative
+    result = fastnn.loss_landscape(model, X, X[:, 0], span=20.0, n=7, directions="trajectory", trajectory=recorder)
+    assert np.isfinite(result.loss).all()
+
+
 def test_recorder_keeps_every_second_epoch():
     model, X, y = regression()
     recorder = fastnn.WeightRecorder(every=2)

@@ -50,8 +50,8 @@ def columns(model: "LayerStack") -> list[Column]:
         activation = getattr(getattr(layer, "activation", None), "name", "linear")
         title = type(layer).__name__ + ("" if activation == "linear" else f", {activation}")
         colour = _OUTPUT_COLOUR if place == len(model.layers) - 1 else _UNIT_COLOUR
-        connected = any(len(spec.shape) == 2 for spec in program.specs[place])
         size = program.widths[place]
+        connected = any(len(spec.shape) == 2 for spec in program.specs[place]) or size != found[-1].size
         found.append(_column(title, layer.name, size, layer.count_params(), connected, colour))
     return found
 

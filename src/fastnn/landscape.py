@@ -136,8 +136,8 @@ def loss_landscape(
     weights: :math:`d_{ij} \leftarrow d_{ij} \lVert w_j \rVert / \lVert d_j \rVert`, so that networks of different
     scales can be compared. Biases and the weights of normalisation layers stay as they are. With "random", the
     directions are not scaled by unit but have the norm of the whole kernel. With "trajectory", the directions are the
-    first two principal axes of the recorded weights less the model's, and the path is drawn in the plane; alpha and
-    beta are distances in weight space then.
+    first two principal axes of the recorded weights less the model's, without moving means and variances, and the path
+    is drawn in the plane; alpha and beta are distances in weight space then.
 
     The penalties of regularizers are no part of the loss here. The model is not changed.
 
@@ -321,6 +321,9 @@ def _principal_directions(
     if len(records) <= dimensions:
         raise ValueError(f"trajectory must hold more than {dimensions} records, got {len(records)}")
     differences = np.stack([_flatten(record) for record in records]) - centre
+    # Moving means and variances follow the data, and a variance must not become negative.
+    specs = [spec for per_layer in model.program.specs for spec in per_layer]
+    differences[:, ~np.concatenate([np.full(int(np.prod(spec.shape)), spec.trainable) for spec in specs])] = 0.0
     _, singular, axes = np.linalg.svd(differences, full_matrices=False)
     if not singular[0] > 0.0:
         raise ValueError("all records of trajectory equal the model's weights: there is no path to draw")

@@ -171,7 +171,7 @@ def decision_regions(
         own = classes == k
         ax.scatter(*points[own].T, s=18, color=colours[k], marker=MARKERS[k % 7], edgecolor="white", lw=0.4, label=name)
     ax.set(xlabel=feature_names[0], ylabel=feature_names[1])
-    ax.legend(frameon=True, fontsize=8)
+    ax.legend(frameon=True, fontsize=8, loc="upper right")
     return ax
 
 
