@@ -46,12 +46,12 @@ from fastnn.threads import default_num_threads as _default_num_threads
 from fastnn.threads import get_num_threads, set_num_threads, show_config, threads
 
 if TYPE_CHECKING:
-    from fastnn import datasets, metrics, model_selection, plotting, reference
+    from fastnn import backend, datasets, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.landscape import WeightRecorder, loss_landscape
 
-_LAZY = ("datasets", "metrics", "model_selection", "plotting", "reference")
+_LAZY = ("backend", "datasets", "metrics", "model_selection", "plotting", "reference")
 _LAZY_MEMBERS = {
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
@@ -69,6 +69,7 @@ __all__ = [
     "TrainingDoctor",
     "WeightRecorder",
     "activations",
+    "backend",
     "callbacks",
     "constraints",
     "datasets",

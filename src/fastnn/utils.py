@@ -1,4 +1,4 @@
-"""Keras's import path of ``to_categorical``, ``normalize`` and ``set_random_seed``."""
+"""Keras's import path of ``to_categorical``, ``normalize``, ``set_random_seed`` and ``clear_session``."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fastnn.inputs import as_count, as_numbers
 from fastnn.randomness import set_global_seed
 
-__all__ = ["normalize", "set_random_seed", "to_categorical"]
+__all__ = ["clear_session", "normalize", "set_random_seed", "to_categorical"]
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
@@ -68,3 +68,15 @@ def set_random_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % (1 << 32))
     set_global_seed(seed)
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Begin automatic names anew: the next dense layer is called "dense" again.
+
+    Parameters
+    ----------
+    free_memory : accepted as in Keras; models give their memory back when they are no longer used.
+    """
+    from fastnn.layers.layer import forget_automatic_names
+
+    forget_automatic_names()
