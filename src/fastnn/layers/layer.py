@@ -28,6 +28,11 @@ def automatic_name(class_name: str) -> str:
     return snake if number == 0 else f"{snake}_{number}"
 
 
+def forget_automatic_names() -> None:
+    """Begin the numbers of automatic names anew."""
+    _name_counters.clear()
+
+
 @dataclass(frozen=True)
 class ParameterSpec:
     """One array of weights of a layer.
