@@ -139,7 +139,7 @@ def _append(parts: list[Any], part: Any) -> None:
 
 def _is_cheaper(first: Array, second: Array) -> bool:
     """Whether one product costs no more than two: a narrow layer between wide ones is kept."""
-    return first.shape[0] * second.shape[1] <= first.size + second.size
+    return bool(first.shape[0] * second.shape[1] <= first.size + second.size)
 
 
 def _layers(parts: Sequence[Any], weights: list[Any], n_in: int) -> list[Layer]:

@@ -1,6 +1,5 @@
 """Layers that bring features or rows to a common scale."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -289,6 +288,9 @@ class Normalization(Layer):
 
     def n_outputs(self, n_in: int) -> int:
         """Return ``n_in``, twice as many with indicators."""
+        for name, value in zip(("mean", "variance"), self.known or (), strict=False):
+            if value.size not in (1, n_in):
+                raise ValueError(f"{name} of layer {self.name!r} has {value.size} values for {n_in} features")
         return 2 * n_in if self.missing == "indicator" else n_in
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
@@ -296,9 +298,7 @@ class Normalization(Layer):
         options: dict[str, Any] = {"invert": self.invert, "missing": self.missing}
         if self.known is not None:
             for name, value in zip(("mean", "variance"), self.known, strict=True):
-                if value.size not in (1, n_in):
-                    raise ValueError(f"{name} of layer {self.name!r} has {value.size} values for {n_in} features")
-                options[name] = tuple(np.broadcast_to(value, (n_in,)).tolist())
+                options[name] = tuple((np.repeat(value, n_in) if value.size == 1 else value).tolist())
         return "normalization", options
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
@@ -342,5 +342,5 @@ class Normalization(Layer):
 
 def _statistics(name: str, value: Any) -> Array:
     """Return given statistics as a vector."""
-    values: float | Sequence[Any] = np.ravel(np.asarray(value, dtype=np.float64)).tolist()
+    values = np.ravel(np.asarray(value, dtype=np.float64))
     return np.array([number(f"each value of {name}", each) for each in values])

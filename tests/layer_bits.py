@@ -1,0 +1,148 @@
+"""Prints, as JSON, hashes of networks with every kind of layer; test_structural_layers.py runs it."""
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+
+from fastnn import _core
+
+
+def dense(n_out, activation="linear"):
+    """A dense op."""
+    return "dense", {"n_out": n_out, "activation": activation}
+
+
+NETWORKS = {
+    "batch normalization": [
+        dense(37, "tanh"),
+        ("batch_normalization", {}),
+        dense(18),
+        ("batch_normalization", {"scale": False}),
+        dense(4),
+    ],
+    "batch normalization first": [("batch_normalization", {"momentum": 0.5}), dense(40, "silu"), dense(4)],
+    "frozen batch normalization": [dense(7, "tanh"), ("batch_normalization", {"trainable": False}), dense(4)],
+    "layer normalization": [
+        dense(37, "tanh"),
+        ("layer_normalization", {}),
+        dense(20, "silu"),
+        ("layer_normalization", {"rms_scaling": True, "center": False}),
+        dense(4),
+    ],
+    "prelu": [dense(33), ("prelu", {}), dense(4)],
+    "branches": [
+        dense(19, "tanh"),
+        dense(19, "tanh"),
+        dense(19),
+        ("add", {"source": 1}),
+        ("activation", {"activation": "tanh"}),
+        dense(19, "tanh"),
+        ("batch_normalization", {}),
+        ("add", {"source": 5}),
+        ("add", {"source": 4}),
+        dense(4),
+    ],
+    "noise": [
+        ("gaussian_noise", {"rate": 0.1}),
+        dense(37, "tanh"),
+        ("gaussian_noise", {"rate": 0.3}),
+        dense(18, "selu"),
+        ("dropout", {"rate": 0.3, "alpha": True}),
+        ("dropout", {"rate": 0.2}),
+        dense(4),
+    ],
+    "missing values": [
+        ("normalization", {"missing": "indicator"}),
+        dense(17, "tanh"),
+        ("normalization", {"invert": True}),
+        dense(4),
+    ],
+}
+PARAMETERS = {
+    "dense": ("kernel", "bias"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "layer_normalization": ("gamma", "beta"),
+    "prelu": ("alpha",),
+    "normalization": ("mean", "variance"),
+}
+
+
+def parameters(ops):
+    """(op, name) of all parameters of a network that are in use."""
+    return [
+        (op, name)
+        for op, (kind, options) in enumerate(ops)
+        for name in PARAMETERS.get(kind, ())
+        if options.get({"gamma": "scale", "beta": "center"}.get(name), True)
+    ]
+
+
+def network(name, dtype):
+    """A network of 5 inputs with random parameters."""
+    ops = NETWORKS[name]
+    rng = np.random.default_rng(1)
+    result = _core.Network(5, ops, dtype)
+    result.compile("mean_squared_error", {}, "adam", {})
+    for op, parameter in parameters(ops):
+        value = rng.normal(size=result.get_parameter(op, parameter).shape) * 0.6
+        result.set_parameter(op, parameter, value**2 + 0.3 if parameter.endswith("variance") else value)
+    return result
+
+
+def data(name, n, dtype="float64"):
+    """Inputs and targets; some values are missing where the network takes that."""
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(n, 5)), rng.normal(size=(n, 4)).astype(dtype)
+    if name == "missing values":
+        X[rng.random(X.shape) < 0.2] = np.nan
+    return X, y
+
+
+def digest(*arrays):
+    """SHA-256 of the arrays' bytes."""
+    h = hashlib.sha256()
+    for a in arrays:
+        h.update(np.ascontiguousarray(a).tobytes())
+    return h.hexdigest()
+
+
+def train(name, dtype, n_threads, max_steps=-1):
+    """Hash of weights, moments, predictions and losses after three epochs with ragged last batches."""
+    trained = network(name, dtype)
+    X, y = data(name, 477, dtype)
+    fit = _core.Fit(trained, X, y, None, 100, n_threads)
+    losses = []
+    for epoch in range(3):
+        fit.begin_epoch(3, epoch, True, np.full(fit.n_steps, 1e-2))
+        while fit.run(max_steps) == "more":
+            pass
+        losses.append(fit.loss_sum)
+    assert np.isfinite(losses).all()
+    values = [trained.get_parameter(op, p, slot) for op, p in parameters(NETWORKS[name]) for slot in range(3)]
+    return digest(*values, trained.predict(X, n_threads=n_threads), np.array(losses))
+
+
+def row_mismatches():
+    """Networks whose predictions depend on the rows around."""
+    bad = []
+    for name in NETWORKS:
+        for dtype in ("float32", "float64"):
+            net = network(name, dtype)
+            X = data(name, 300)[0].astype(dtype)
+            whole = net.predict(X)
+            for count in (1, 2, 5, 17, 97):
+                for first in range(0, 300 - count, 41):
+                    if net.predict(X[first : first + count]).tobytes() != whole[first : first + count].tobytes():
+                        bad.append((name, dtype, first, count))
+    return bad
+
+
+if __name__ == "__main__":
+    hashes = {
+        f"{name} {dtype}": [train(name, dtype, threads) for threads in (1, 2, 3, 4, 8)] + [train(name, dtype, 2, 3)]
+        for name in NETWORKS
+        for dtype in ("float32", "float64")
+    }
+    json.dump({"hashes": hashes, "rows": row_mismatches()}, sys.stdout)
