@@ -116,8 +116,8 @@ class SpatialBlockSplit:
         sizes = (2,) if self.geographic else (1, 2, 3)
         if points.ndim != 2 or points.shape[1] not in sizes or not np.isfinite(points).all():
             raise ValueError(
-                f"{name} must be finite coordinates (n, {' or '.join(map(str, sizes))}), got shape {points.shape}; pass "
-                "the coordinates as groups= where X has other columns"
+                f"{name} must be finite coordinates (n, {' or '.join(map(str, sizes))}), got shape {points.shape}; "
+                "pass the coordinates as groups= where X has other columns"
             )
         if self.geographic and np.abs(points[:, 0]).max(initial=0.0) > 90.0:
             raise ValueError(f"{name} must be latitude, longitude in degrees, but a latitude is beyond 90")
