@@ -1,0 +1,25 @@
+"""fastnn's MLPClassifier and MLPRegressor against scikit-learn's, in one run; README.md says how to read figures."""
+
+import argparse
+
+from fastnn.bench.estimators import CASES, compare_estimators
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="case", help=f"some of: {', '.join(CASES)}")
+    parser.add_argument("--rounds", type=int, default=3, help="turns for every contestant (best counts)")
+    parser.add_argument(
+        "--threads", type=int, nargs="*", default=[], help="numbers of threads (default: one; all cores)"
+    )
+    parser.add_argument("--json", help="where to write machine, versions and figures")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.cases) - set(CASES))
+    if unknown:
+        parser.error(f"unknown case {unknown[0]!r}; known: {', '.join(CASES)}")
+    print(compare_estimators(arguments.cases or list(CASES), arguments.rounds, arguments.threads, arguments.json))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
