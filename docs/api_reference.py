@@ -13,13 +13,15 @@ MODULES = (
     "layers", "activations", "losses", "optimizers", "initializers", "callbacks", "metrics", "ops", "plotting",
     "landscape", "diagnosis", "model_selection", "diagram", "datasets",
 )  # fmt: skip
+INTERNAL = {"automatic_name", "ParameterSpec", "WeightAccess"}
+"""What modules without ``__all__`` hold for other modules of the package."""
 
 
 def public_names(module_name: str) -> list[str]:
     """Classes and functions that a module of fastnn offers."""
     module = importlib.import_module(module_name)
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
-    members = {name: getattr(module, name) for name in names}
+    members = {name: getattr(module, name) for name in names if name not in INTERNAL}
     return [
         name
         for name, member in members.items()
