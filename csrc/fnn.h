@@ -162,6 +162,9 @@ typedef struct {
      * Row-wise activations are left to `row_activation`. */
     void (*dense_rows)(void *Y, const void *X, const void *W, ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t ldx,
                        ptrdiff_t ldy, int activation, const double *parameters);
+    /* The same for the outputs of full panels, from an unpacked kernel (n_in, n_out) and bias (or NULL); ldx n_in, ldy n_out. */
+    void (*dense_rows_unpacked)(void *Y, const void *X, const void *kernel, const void *bias, ptrdiff_t n, ptrdiff_t n_in,
+                                ptrdiff_t n_out, int activation, const double *parameters);
     /* Elementwise Y = f(X) and, unless NULL, D = f'(X); Y may be X. */
     void (*activate)(void *Y, void *D, const void *X, ptrdiff_t n, int activation, const double *parameters);
     /* softmax, log_softmax: rows (n, ld) in place; panel [n_out][panel] in place and its gradient (dY becomes dZ) */
@@ -233,6 +236,9 @@ typedef struct {
     void (*convert)(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t first, ptrdiff_t count);
     /* kernel (n_in, n_out) and bias (n_out) row-major <-> weight panels; NULL parts are left alone */
     void (*pack_weights)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out);
+    /* outputs [first, first + count) of them as the weight panels of a layer of `count` outputs; a missing bias is zero */
+    void (*pack_columns)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
+                         ptrdiff_t count);
     void (*unpack_weights)(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out);
     /* 1 where all n elements are finite */
     int (*all_finite)(const void *x, ptrdiff_t n);

@@ -22,7 +22,7 @@ size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more) {
     return total > PTRDIFF_MAX ? SIZE_MAX : total;
 }
 
-void *fnn_arena_new(void **out, const size_t *sizes, int parts, size_t *total) {
+void *fnn_scratch_new(void **out, const size_t *sizes, int parts, size_t *total) {
     size_t bytes = LINE;
     for (int i = 0; i < parts; i++) {
         if (sizes[i] > PTRDIFF_MAX - 2 * LINE || bytes > PTRDIFF_MAX - sizes[i] - 2 * LINE) return NULL;
@@ -39,13 +39,18 @@ void *fnn_arena_new(void **out, const size_t *sizes, int parts, size_t *total) {
         block = aligned_alloc(LINE, bytes);
     }
     if (!block) return NULL;
-    memset(block, 0, bytes);
     *total = bytes;
     char *at = block;
     for (int i = 0; i < parts; i++) {
         out[i] = at;
         at += (sizes[i] + LINE - 1) / LINE * LINE;
     }
+    return block;
+}
+
+void *fnn_arena_new(void **out, const size_t *sizes, int parts, size_t *total) {
+    void *block = fnn_scratch_new(out, sizes, parts, total);
+    if (block) memset(block, 0, *total);
     return block;
 }
 

@@ -15,43 +15,60 @@ typedef struct {
     const fnn_kernels *kernels;
     char *out, *W, *scratch;
     const char *x;
-    ptrdiff_t n, n_in, n_out, element;
+    ptrdiff_t n, n_in, n_out, ld_out, rows, element; /* rows: of a block of scratch */
     int activation;
     const double *parameters;
 } dense_call;
 
 static void forward_rows(void *context, int thread, int n_threads) {
     const dense_call *c = context;
-    const ptrdiff_t ld = round_up(c->n_out, c->kernels->panel), blocks = (c->n + ROWS_AT_A_TIME - 1) / ROWS_AT_A_TIME;
+    const ptrdiff_t ld = round_up(c->n_out, c->kernels->panel), blocks = (c->n + c->rows - 1) / c->rows;
+    const size_t bytes = (size_t)(c->n_out * c->element);
     ptrdiff_t b0, b1;
     fnn_share(blocks, thread, n_threads, &b0, &b1);
-    char *scratch = c->scratch + thread * ROWS_AT_A_TIME * ld * c->element;
+    char *scratch = c->scratch + thread * c->rows * ld * c->element;
     for (ptrdiff_t b = b0; b < b1; b++) {
-        const ptrdiff_t first = b * ROWS_AT_A_TIME, rest = c->n - first;
-        const ptrdiff_t rows = rest < ROWS_AT_A_TIME ? rest : ROWS_AT_A_TIME;
-        char *target = c->out + first * c->n_out * c->element, *Y = ld == c->n_out ? target : scratch;
+        const ptrdiff_t first = b * c->rows, rest = c->n - first, rows = rest < c->rows ? rest : c->rows;
+        char *target = c->out + first * c->ld_out * c->element, *Y = ld == c->ld_out ? target : scratch;
         c->kernels->dense_rows(Y, c->x + first * c->n_in * c->element, c->W, rows, c->n_in, c->n_out, c->n_in, ld,
                                c->activation, c->parameters);
         if (c->activation >= FNN_SOFTMAX) c->kernels->row_activation(Y, rows, c->n_out, ld, c->activation);
         if (Y != target)
-            for (ptrdiff_t r = 0; r < rows; r++)
-                memcpy(target + r * c->n_out * c->element, Y + r * ld * c->element, (size_t)(c->n_out * c->element));
+            for (ptrdiff_t r = 0; r < rows; r++) memcpy(target + r * c->ld_out * c->element, Y + r * ld * c->element, bytes);
     }
 }
+
+/* Packing a kernel costs about as much as its product with this many rows; one of this size stays in cache unpacked. */
+#define UNPACKED_ROWS 24
+#define UNPACKED_ELEMENTS (128 * 128)
+/* Small products need no allocation. */
+#define STACK_BYTES 16384
 
 fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *x, const void *kernel, const void *bias,
                              ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out, int activation, const double *parameters,
                              int n_threads) {
-    const ptrdiff_t element = elements_of(kernels), ld = round_up(n_out, kernels->panel);
-    const int threads = fnn_threads_for(2.0 * (double)n * (double)n_in * (double)n_out, (n + ROWS_AT_A_TIME - 1) / ROWS_AT_A_TIME, n_threads);
-    const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, n_out) + kernels->panel, element, 1),
-                             ld == n_out ? 0 : fnn_size(threads * ROWS_AT_A_TIME, ld, element)};
-    void *parts[2];
-    size_t total;
-    void *arena = fnn_arena_new(parts, sizes, 2, &total);
-    if (!arena) return FNN_NO_MEMORY;
-    kernels->pack_weights(parts[0], kernel, bias, n_in, n_out);
-    dense_call call = {kernels, out, parts[0], parts[1], x, n, n_in, n_out, element, activation, parameters};
+    const ptrdiff_t element = elements_of(kernels);
+    ptrdiff_t direct = 0; /* outputs that are done without packing */
+    if ((n <= UNPACKED_ROWS || n_in * n_out <= UNPACKED_ELEMENTS) && n <= 128 && activation < FNN_SOFTMAX) {
+        kernels->dense_rows_unpacked(out, x, kernel, bias, n, n_in, n_out, activation, parameters);
+        direct = n_out / kernels->panel * kernels->panel;
+        if (direct == n_out) return FNN_OK;
+    }
+    const ptrdiff_t rest = n_out - direct, ld = round_up(rest, kernels->panel);
+    const int threads = direct ? 1 : fnn_threads_for(2.0 * (double)n * (double)n_in * (double)n_out, (n + ROWS_AT_A_TIME - 1) / ROWS_AT_A_TIME, n_threads);
+    const ptrdiff_t rows = n < ROWS_AT_A_TIME ? n : ROWS_AT_A_TIME;
+    const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, rest), element, 1),
+                             ld == n_out ? 0 : fnn_size(threads * rows, ld, element)};
+    _Alignas(64) char stack[STACK_BYTES];
+    void *parts[2] = {stack, stack + sizes[0]}, *arena = NULL;
+    size_t total = 0;
+    if (sizes[0] >= STACK_BYTES || sizes[1] > STACK_BYTES - sizes[0]) {
+        arena = fnn_scratch_new(parts, sizes, 2, &total);
+        if (!arena) return FNN_NO_MEMORY;
+    }
+    kernels->pack_columns(parts[0], kernel, bias, n_in, n_out, direct, rest);
+    dense_call call = {kernels, (char *)out + direct * element, parts[0], parts[1], x, n, n_in, rest, n_out, rows, element,
+                       activation, parameters};
     fnn_team_run(forward_rows, &call, threads, NULL);
     fnn_arena_free(arena, total);
     return FNN_OK;

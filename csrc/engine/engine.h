@@ -16,6 +16,8 @@ typedef enum { FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT } f
 /* `parts` sizes in bytes, each aligned to a cache line; pointers to them in `out`. NULL: too large or no memory.
  * Memory is zero. */
 void *fnn_arena_new(void **out, const size_t *sizes, int parts, size_t *total);
+/* The same with memory as it comes, for the scratch of one call. */
+void *fnn_scratch_new(void **out, const size_t *sizes, int parts, size_t *total);
 void fnn_arena_free(void *arena, size_t total);
 /* count * size * more, SIZE_MAX on overflow */
 size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more);
@@ -183,6 +185,8 @@ double fnn_fit_penalty_sum(const fnn_fit *fit);
 /* Rows to take in this order, (n), instead of the epoch's own; after fnn_fit_begin. */
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
+/* Other learning rates for the rest of the epoch; one per step of the epoch. */
+void fnn_fit_set_rates(fnn_fit *fit, const double *rates);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
 /* A step around a loss that the caller computes: forward writes the outputs of the batch, (rows, n_outputs); backward
  * takes their gradient and the loss, and updates. */

@@ -177,7 +177,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     p.scratch = stack;
     if (p.scratch_bytes * threads > STACK_BYTES) {
         const size_t size = fnn_size(p.scratch_bytes, threads, 1);
-        arena = fnn_arena_new((void **)&p.scratch, &size, 1, &total);
+        arena = fnn_scratch_new((void **)&p.scratch, &size, 1, &total);
         if (!arena) return FNN_NO_MEMORY;
     }
     fnn_team_run(predict_blocks, &p, threads, NULL);

@@ -40,7 +40,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             v_store(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES, c[j][i]);                                 \
     }
 
-#define TILE_G_STEP(M, N, k)                                                 \
+#define TILE_G_STEP(M, N, k, V_ROW)                                          \
     {                                                                        \
         vec v[N];                                                            \
         UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);     \
@@ -48,7 +48,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             vec a = v_set(A[j * row + k]);                                   \
             UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]); \
         }                                                                    \
-        V += N * LANES;                                                      \
+        V += V_ROW;                                                          \
     }
 
 /* C[j * ldc] = start + sum_k A(j, k) V[k], N vectors wide; FROM_BIAS: every row starts from the vectors at bias. A next
@@ -67,13 +67,27 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
         for (; segment == PANEL && k_count >= PANEL; k_count -= PANEL) {                                              \
             if (k_count > PANEL)                                                                                      \
                 UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * row);                  \
-            _Pragma("GCC unroll 4") for (int k = 0; k < PANEL; k++) TILE_G_STEP(M, N, k)                              \
+            _Pragma("GCC unroll 4") for (int k = 0; k < PANEL; k++) TILE_G_STEP(M, N, k, N * LANES)                              \
             A += segment_stride;                                                                                      \
         }                                                                                                             \
-        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) TILE_G_STEP(M, N, k)                          \
+        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) TILE_G_STEP(M, N, k, N * LANES)                          \
         if (relu)                                                                                                     \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
+    }
+
+/* As pattern G over rows, but V is a matrix of the caller's with v_row elements between its rows. */
+#define DEFINE_TILE_S(M)                                                                                              \
+    static __attribute__((noinline)) void tile_s_##M(real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row,           \
+                                                     ptrdiff_t k_count, const real *V, ptrdiff_t v_row,               \
+                                                     const real *bias, int relu) {                                    \
+        vec c[M][NV];                                                                                                 \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) c[j][i] =                              \
+            bias ? v_load(bias + i * LANES) : v_set(0);                                                               \
+        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) TILE_G_STEP(M, NV, k, v_row)                  \
+        if (relu)                                                                                                     \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
     }
 
 #define FOR_EACH_TILE_2(X) X(1) X(2)
@@ -97,6 +111,7 @@ DEFINE_TILE_F(2, 2)
 DEFINE_TILE_F(3, 2)
 #endif
 FOR_EACH_TILE(DEFINE_G)
+FOR_EACH_TILE(DEFINE_TILE_S)
 #if NARROW != PANEL
 #define DEFINE_G_NARROW(M) DEFINE_TILE_G(M, NV_NARROW, narrow)
 FOR_EACH_TILE(DEFINE_G_NARROW)
@@ -158,6 +173,20 @@ static inline void tile_g(int m, int narrow, real *C, ptrdiff_t ldc, const real 
 #define CASE(M)                                                                                           \
     case M:                                                                                               \
         tile_g_##M##_full(C, ldc, A, row, segment, segment_stride, k_count, V, bias, start, relu); \
+        break;
+        FOR_EACH_TILE(CASE)
+#undef CASE
+    default:
+        break;
+    }
+}
+
+static inline void tile_s(int m, real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t k_count, const real *V,
+                          ptrdiff_t v_row, const real *bias, int relu) {
+    switch (m) {
+#define CASE(M)                                                      \
+    case M:                                                          \
+        tile_s_##M(C, ldc, A, row, k_count, V, v_row, bias, relu); \
         break;
         FOR_EACH_TILE(CASE)
 #undef CASE
@@ -301,44 +330,82 @@ static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *
     }
 }
 
-/* One row: four weight panels side by side hide the latency of an FMA. */
-static void row_of_panels(real *y, const real *x, const real *W, ptrdiff_t n_in, ptrdiff_t panels) {
-    const ptrdiff_t stride = PANEL * (n_in + 1);
-    vec c[4 * NV];
-    for (int p = 0; p < 4; p++)
-        for (int i = 0; i < NV; i++)
-            c[p * NV + i] = p < panels ? v_load(W + p * stride + n_in * PANEL + i * LANES) : v_set(0);
-    for (ptrdiff_t k = 0; k < n_in; k++) {
-        vec a = v_set(x[k]);
-        UNROLL for (int p = 0; p < 4; p++) UNROLL for (int i = 0; i < NV; i++) c[p * NV + i] =
-            v_fma(a, v_load(W + p * stride + k * PANEL + i * LANES), c[p * NV + i]);
+/* One row, P weight panels side by side: one alone leaves too few chains to hide the latency of an FMA. */
+#define DEFINE_ROW(P)                                                                                                 \
+    static __attribute__((noinline)) void row_of_##P(real *y, const real *x, const real *W, ptrdiff_t n_in, int relu) { \
+        const ptrdiff_t stride = PANEL * (n_in + 1);                                                                  \
+        vec c[P * NV];                                                                                                \
+        UNROLL for (int i = 0; i < P * NV; i++) c[i] = v_load(W + i / NV * stride + n_in * PANEL + i % NV * LANES);   \
+        for (ptrdiff_t k = 0; k < n_in; k++) {                                                                        \
+            vec a = v_set(x[k]);                                                                                      \
+            UNROLL for (int i = 0; i < P * NV; i++) c[i] =                                                            \
+                v_fma(a, v_load(W + i / NV * stride + k * PANEL + i % NV * LANES), c[i]);                             \
+        }                                                                                                             \
+        UNROLL for (int i = 0; i < P * NV; i++) v_store(y + i * LANES, relu ? v_max(v_set(0), c[i]) : c[i]);          \
     }
-    UNROLL for (int i = 0; i < 4 * NV; i++) v_store(y + i * LANES, c[i]);
+DEFINE_ROW(2)
+DEFINE_ROW(3)
+DEFINE_ROW(4)
+
+/* Full weight panels of one row in near-equal groups; returns how many panels are done. */
+static ptrdiff_t one_row(real *y, const real *x, const real *W, ptrdiff_t n_in, ptrdiff_t panels, int relu) {
+    ptrdiff_t q = 0;
+    while (panels - q >= 2) {
+        const ptrdiff_t rest = panels - q, groups = (rest + 3) / 4, size = (rest + groups - 1) / groups;
+        const real *w = W + q * PANEL * (n_in + 1);
+        if (size == 4)
+            row_of_4(y + q * PANEL, x, w, n_in, relu);
+        else if (size == 3)
+            row_of_3(y + q * PANEL, x, w, n_in, relu);
+        else
+            row_of_2(y + q * PANEL, x, w, n_in, relu);
+        q += size;
+    }
+    return q;
 }
 
 static void dense_rows(void *Y_, const void *X_, const void *W_, ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out,
                        ptrdiff_t ldx, ptrdiff_t ldy, int activation, const double *parameters) {
     const int relu = activation == FNN_RELU;
     const ptrdiff_t panels = (n_out + PANEL - 1) / PANEL;
-    ptrdiff_t q = 0;
-    if (n == 1)
-        for (; (q + 4) * PANEL <= n_out; q += 4)
-            row_of_panels((real *)Y_ + q * PANEL, X_, (const real *)W_ + q * PANEL * (n_in + 1), n_in, 4);
-    const ptrdiff_t direct = q; /* panels before it still need their ReLU */
-    for (; q < panels; q++) {
-        const ptrdiff_t width = panel_width(n_out, q);
-        const real *W = (const real *)W_ + q * PANEL * (n_in + 1);
-        for (ptrdiff_t i = 0; i < n;) {
-            int m = tile_height(n - i);
-            tile_g(m, width != PANEL, (real *)Y_ + i * ldy + q * PANEL, ldy, (const real *)X_ + i * ldx, ldx, n_in, 0,
-                   n_in, W, W + n_in * width, FROM_BIAS, relu);
-            i += m;
+    const ptrdiff_t direct = n == 1 ? one_row(Y_, X_, W_, n_in, n_out / PANEL, relu) : 0, block = contraction_block(n_in);
+    for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
+        const ptrdiff_t k_count = min_size(block, n_in - k0);
+        const int last = k0 + k_count == n_in;
+        for (ptrdiff_t q = direct; q < panels; q++) {
+            const ptrdiff_t width = panel_width(n_out, q);
+            const real *W = (const real *)W_ + q * PANEL * (n_in + 1), *X = (const real *)X_ + k0;
+            real *Y = (real *)Y_ + q * PANEL;
+            for (ptrdiff_t i = 0; i < n;) {
+                int m = tile_height(n - i);
+                tile_g(m, width != PANEL, Y + i * ldy, ldy, X + i * ldx, ldx, k_count, 0, k_count, W + k0 * width,
+                       W + n_in * width, k0 ? FROM_C : FROM_BIAS, relu && last);
+                i += m;
+            }
         }
     }
-    if (relu && direct) activate(Y_, NULL, Y_, direct * PANEL, FNN_RELU, parameters);
     if (!relu && activation != FNN_LINEAR && activation < FNN_SOFTMAX)
         for (ptrdiff_t i = 0; i < n; i++) {
             real *y = (real *)Y_ + i * ldy;
             activate(y, NULL, y, n_out, activation, parameters);
+        }
+}
+
+/* Full panels of outputs straight from the caller's kernel (n_in, n_out): packing it pays from some rows on only. */
+static void dense_rows_unpacked(void *Y_, const void *X_, const void *kernel, const void *bias_, ptrdiff_t n,
+                                ptrdiff_t n_in, ptrdiff_t n_out, int activation, const double *parameters) {
+    const real *bias = bias_;
+    const ptrdiff_t done = n_out / PANEL * PANEL;
+    for (ptrdiff_t o = 0; o < done; o += PANEL)
+        for (ptrdiff_t i = 0; i < n;) {
+            int m = tile_height(n - i);
+            tile_s(m, (real *)Y_ + i * n_out + o, n_out, (const real *)X_ + i * n_in, n_in, n_in, (const real *)kernel + o,
+                   n_out, bias ? bias + o : NULL, activation == FNN_RELU);
+            i += m;
+        }
+    if (activation != FNN_RELU && activation != FNN_LINEAR && activation < FNN_SOFTMAX)
+        for (ptrdiff_t i = 0; i < n; i++) {
+            real *y = (real *)Y_ + i * n_out;
+            activate(y, NULL, y, done, activation, parameters);
         }
 }

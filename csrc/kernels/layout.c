@@ -128,6 +128,24 @@ static void dense_backward_output(void *dZ_, void *dZt_, const void *factor_, in
     }
 }
 
+/* Outputs [first, first + count) of a kernel (n_in, n_out) and bias, as the weight panels of a layer of `count` outputs;
+ * a missing bias is zero. */
+static void pack_columns(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
+                         ptrdiff_t count) {
+    real *w = W;
+    for (ptrdiff_t q = 0; q * PANEL < count; q++) {
+        const ptrdiff_t width = panel_width(count, q), outs = min_size(width, count - q * PANEL), at = first + q * PANEL;
+        const size_t bytes = (size_t)outs * sizeof(real), pad = (size_t)(width - outs) * sizeof(real);
+        for (ptrdiff_t k = 0; k < n_in; k++, w += width) {
+            memcpy(w, (const real *)kernel + k * n_out + at, bytes);
+            memset(w + outs, 0, pad);
+        }
+        memset(w, 0, bytes + pad);
+        if (bias) memcpy(w, (const real *)bias + at, bytes);
+        w += width;
+    }
+}
+
 static void pack_weights(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out) {
     real *w = W;
     for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {

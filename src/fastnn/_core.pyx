@@ -112,6 +112,7 @@ cdef extern from "engine/engine.h" nogil:
     double fnn_fit_penalty_sum(const fnn_fit *)
     void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
+    void fnn_fit_set_rates(fnn_fit *fit, const double *rates)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
     double fnn_fit_gradients(fnn_fit *, void *, int, double *)
     void fnn_fit_forward(fnn_fit *, void *)
@@ -740,6 +741,10 @@ cdef class Fit:
             raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
         fnn_fit_begin(self.fit, seed, epoch, False, <const double *>cnp.PyArray_DATA(rates))
         fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
+
+    def set_learning_rates(self, learning_rates):
+        cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
+        fnn_fit_set_rates(self.fit, <const double *>cnp.PyArray_DATA(rates))
 
     def run(self, Py_ssize_t max_steps=-1, double max_seconds=0.05):
         cdef fnn_status status
