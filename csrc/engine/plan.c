@@ -219,17 +219,9 @@ static void advance(momentum_product *p, double beta_1) {
     p->product *= p->factor;
 }
 
-void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
+void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
     const fnn_optimizer *optimizer = &fit->network->optimizer;
     const fnn_update *update = &optimizer->update;
-    fit->seed = seed;
-    fit->epoch = epoch;
-    fit->shuffled = shuffle;
-    fit->step = 0;
-    fit->loss_sum = fit->penalty_sum = 0;
-    /* bit 63 keeps the stream of the order apart from all others of the seed */
-    if (shuffle) fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
-    fit->first_iteration = fit->network->iterations;
     momentum_product product = {.t = 0, .decay = 1, .product = 1};
     for (ptrdiff_t s = 0; s < fit->n_steps; s++) {
         const uint64_t t = (uint64_t)((fit->first_iteration + s) / optimizer->accumulate + 1);
@@ -252,4 +244,16 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
         fit->rates[FNN_RATE_2 * fit->n_steps + s] = rate_2;
         fit->rates[FNN_CORRECTION * fit->n_steps + s] = correction;
     }
+}
+
+void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
+    fit->seed = seed;
+    fit->epoch = epoch;
+    fit->shuffled = shuffle;
+    fit->step = 0;
+    fit->loss_sum = fit->penalty_sum = 0;
+    /* bit 63 keeps the stream of the order apart from all others of the seed */
+    if (shuffle) fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
+    fit->first_iteration = fit->network->iterations;
+    fnn_fit_set_rates(fit, rates);
 }

@@ -135,6 +135,8 @@ class Fit:
 
         ``order`` (n,) gives the rows in the order they are to be taken in, instead of one drawn from the seed.
         """
+    def set_learning_rates(self, learning_rates: NDArray[np.float64]) -> None:
+        """Replace the learning rates of the running epoch, (n_steps,); steps that are done stay done."""
     def run(self, max_steps: int = -1, max_seconds: float = 0.05) -> str:
         """Run steps until the epoch ends ("finished"), a limit is reached ("more"), or the loss is "nonfinite".
 

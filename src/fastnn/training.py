@@ -135,7 +135,7 @@ class Training:
         model.epochs_begun += 1
         self._recovery.begin_epoch(model.seed, model.epochs_begun, self._options.shuffle, rates)
         if self._each_step:
-            return self._run_steps(epoch)
+            return self._run_steps(epoch, rates)
         loggers = self._callbacks.progress_loggers
         while (status := fit.run(-1, SLICE_SECONDS)) == "more":
             for logger in loggers:
@@ -144,13 +144,19 @@ class Training:
             return self._diverged(epoch)
         return self._epoch_logs(self._mean_loss())
 
-    def _run_steps(self, epoch: int) -> dict[str, Any]:
-        """Train one epoch with a return to Python after every step."""
-        fit, callbacks = self._fit, self._callbacks
+    def _run_steps(self, epoch: int, rates: Array) -> dict[str, Any]:
+        """Train one epoch with a return to Python after every step; callbacks may change the learning rate."""
+        fit, callbacks, optimizer = self._fit, self._callbacks, self._model.optimizer
+        first, rate = self._network.iterations, optimizer.learning_rate
         if self._predictions is not None:
             self._predictions.fill(np.nan)
         for step in range(fit.n_steps):
             callbacks.call("on_train_batch_begin", step, {})
+            if optimizer.learning_rate != rate:
+                # In place, so that a recovery repeats the epoch with the same rates.
+                rates[step:] = optimizer.learning_rates(first, fit.n_steps)[step:]
+                fit.set_learning_rates(rates)
+                rate = optimizer.learning_rate
             if fit.run(1) == "nonfinite":
                 return self._diverged(epoch)
             callbacks.call("on_train_batch_end", step, {"loss": self._mean_loss()})

@@ -98,7 +98,8 @@ def compile_config(model: "Sequential") -> dict[str, Any] | None:
         return None
     return {
         "optimizer": serialize(model.optimizer),
-        "loss": None if model.loss is None else serialize(model.loss),
+        # A loss in Python is the function that compile was given.
+        "loss": None if model.loss is None else serialize(getattr(model.loss, "function", model.loss)),
         "metrics": [metric.get_config() for metric in model.metrics if not metric.weighted],
         "weighted_metrics": [metric.get_config() for metric in model.metrics if metric.weighted],
     }
@@ -119,7 +120,7 @@ def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects |
 
 def custom_objects_of(model: "Sequential") -> dict[str, Any]:
     """Return the functions and classes that loading a copy of the model in this process needs."""
-    used: list[Any] = [] if model.loss is None else [model.loss]
+    used: list[Any] = [] if model.loss is None else [getattr(model.loss, "function", model.loss)]
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
     return {name: thing for name, thing in map(_named, used) if thing is not None}
 

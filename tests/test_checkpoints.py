@@ -1,0 +1,171 @@
+"""Checkpoints, resumed fits, the CSV log, and learning rates that a batch callback changes."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import callbacks, layers
+
+RNG = np.random.default_rng(1)
+X = RNG.normal(size=(150, 3))
+Y = X.sum(axis=1) + 0.2 * RNG.normal(size=150)
+
+
+def make(seed=None, optimizer="adam"):
+    model = fastnn.Sequential(
+        [fastnn.Input((3,)), layers.Dense(8, activation="relu"), layers.Dropout(0.1), layers.Dense(1)], seed=seed
+    )
+    model.compile(optimizer, "mse", metrics=["mae"])
+    return model
+
+
+def same(a, b):
+    return all(np.array_equal(p, q) for p, q in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Kill(callbacks.Callback):
+    def __init__(self, epoch=None):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise Killed
+
+
+def watchers(folder, kill=None):
+    return [
+        callbacks.EarlyStopping("val_loss", patience=4, restore_best_weights=True),
+        callbacks.ReduceLROnPlateau(patience=1, factor=0.5, min_delta=0.05),
+        callbacks.BackupAndRestore(folder),
+        Kill(kill),
+    ]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 7])
+def test_a_killed_and_resumed_fit_gives_the_same_bits(tmp_path, cut):
+    whole = make(seed=11)
+    expected = whole.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "a"))
+    killed = make(seed=11)
+    with pytest.raises(Killed):
+        killed.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "b", cut))
+    assert os.path.exists(tmp_path / "b") == (cut > 0)
+    resumed = make(seed=None if cut else 11)
+    history = resumed.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "b"))
+    assert history.history == expected.history and history.epoch == expected.epoch
+    assert same(whole, resumed)
+    assert resumed.optimizer.learning_rate == whole.optimizer.learning_rate
+    assert not (tmp_path / "b").exists()
+    for model in (whole, resumed):
+        model.fit(X, Y, epochs=1, verbose=0)
+    assert same(whole, resumed)
+
+
+def test_a_backup_of_another_fit_is_refused(tmp_path):
+    with pytest.raises(Killed):
+        make().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill(1)])
+    narrow = fastnn.Sequential([layers.Dense(1)], seed=0)
+    narrow.compile("adam", "mse")
+    with pytest.raises(fastnn.ModelFormatError):
+        narrow.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill()])
+    model = make(seed=2)
+    before = model.get_weights()
+    path = tmp_path / "backup.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(fastnn.ModelFormatError):
+        model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill()])
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_model_checkpoint_names_and_best(tmp_path):
+    model = make(seed=3)
+    every = callbacks.ModelCheckpoint(tmp_path / "new" / "{epoch:02d}-{val_loss:.2f}.safetensors")
+    best = callbacks.ModelCheckpoint(tmp_path / "best.safetensors", save_best_only=True, monitor="val_mae", mode="min")
+    never = callbacks.ModelCheckpoint(tmp_path / "never", save_best_only=True, initial_value_threshold=0.0)
+    weights = callbacks.ModelCheckpoint(tmp_path / "w-{batch}.weights.h5", save_weights_only=True, save_freq=4)
+    history = model.fit(
+        X, Y, epochs=3, batch_size=50, validation_split=0.2, verbose=0, callbacks=[every, best, never, weights]
+    ).history
+    names = [f"{epoch + 1:02d}-{loss:.2f}.safetensors" for epoch, loss in enumerate(history["val_loss"])]
+    assert sorted(os.listdir(tmp_path / "new")) == sorted(names)
+    assert not (tmp_path / "never").exists()
+    # Three steps an epoch: the fourth and the eighth are the first and the second of their epochs.
+    assert sorted(name for name in os.listdir(tmp_path) if name.startswith("w-")) == [
+        "w-1.weights.h5",
+        "w-2.weights.h5",
+    ]
+    loaded = fastnn.load_model(tmp_path / "best.safetensors")
+    split = X[120:], Y[120:]
+    assert loaded.evaluate(*split, verbose=0, return_dict=True)["mae"] == pytest.approx(min(history["val_mae"]))
+    with pytest.raises(KeyError, match="val_f1"):
+        model.fit(X, Y, epochs=1, verbose=0, callbacks=[callbacks.ModelCheckpoint(str(tmp_path / "{val_f1}"))])
+    with pytest.raises(ValueError, match="save_freq"):
+        callbacks.ModelCheckpoint("a", save_freq="step")
+
+
+def test_csv_log(tmp_path):
+    path = tmp_path / "log.csv"
+    model = make(seed=4)
+    history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[callbacks.CSVLogger(path)]).history
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[callbacks.CSVLogger(path, append=True)])
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "0"]
+    assert [float(row["loss"]) for row in rows[:2]] == history["loss"]
+    assert rows[0]["val_loss"] == "NA"
+
+
+def test_a_batch_callback_changes_the_next_step():
+    rates = [0.1, 0.05, 0.01]
+
+    class Change(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.optimizer.learning_rate = rates[batch]
+
+    model, by_hand = make(seed=6, optimizer="sgd"), make(seed=6, optimizer="sgd")
+    for each in (model, by_hand):
+        each.pop(), each.pop()
+        each.add(layers.Dense(1))
+        each.compile("sgd", "mse")
+    by_hand.set_weights(model.get_weights())
+    model.fit(X, Y, epochs=1, batch_size=50, shuffle=False, verbose=0, callbacks=[Change()])
+    for batch, rate in enumerate(rates):
+        by_hand.optimizer.learning_rate = rate
+        rows = slice(50 * batch, 50 * batch + 50)
+        by_hand.train_on_batch(X[rows], Y[rows])
+    assert same(model, by_hand)
+
+
+def test_frozen_layers_are_saved_frozen(tmp_path):
+    model = make(seed=7)
+    model.layers[0].trainable = False
+    model.save(tmp_path / "m")
+    loaded = fastnn.load_model(tmp_path / "m")
+    assert [layer.trainable for layer in loaded.layers] == [False, True, True]
+    kernel = loaded.layers[0].kernel
+    loaded.fit(X, Y, epochs=1, verbose=0)
+    assert np.array_equal(kernel, loaded.layers[0].kernel)
+
+
+def halved_square(y_true, y_pred):
+    return float(np.mean((y_pred - y_true) ** 2) / 2), (y_pred - y_true) / y_pred.size
+
+
+def test_a_loss_in_python_is_saved_by_name(tmp_path):
+    model = make(seed=8)
+    model.compile("adam", halved_square)
+    model.fit(X, Y, epochs=1, verbose=0)
+    model.save(tmp_path / "m")
+    with pytest.raises(ValueError, match="custom_objects"):
+        fastnn.load_model(tmp_path / "m")
+    loaded = fastnn.load_model(tmp_path / "m", custom_objects={"halved_square": halved_square})
+    for each in (model, loaded):
+        each.fit(X, Y, epochs=1, verbose=0)
+    assert same(model, loaded)
