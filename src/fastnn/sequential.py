@@ -9,6 +9,7 @@ from fastnn import losses, optimizers
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.compiled_metrics import CompiledMetric, compile_metrics
 from fastnn.folding import folded
+from fastnn.gradients import input_gradients, weight_gradients
 from fastnn.inputs import (
     Rows,
     as_count,
@@ -329,6 +330,27 @@ class Sequential(SavedStack):
         callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
         callback_list.attach()
         return predict_rows(self, X, batch, callback_list)
+
+    def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
+        """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.
+
+        All rows are one batch and dropout is off; what training does not change has zeros.
+        """
+        self._require_compiled("gradients")
+        rows, program = self._check_rows(x, y, sample_weight)
+        self._build_for(program)
+        return weight_gradients(self, rows)
+
+    def input_gradients(self, x: Any) -> Array:
+        """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
+
+        Parameters
+        ----------
+        x : inputs (n, n_features), finite numbers.
+        """
+        X, program = self._check_features(x)
+        self._build_for(program)
+        return input_gradients(self, X)
 
     def predict_on_batch(self, x: Any) -> Array:
         """Return the outputs of one batch; the same as ``predict``."""
