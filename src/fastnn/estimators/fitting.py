@@ -44,6 +44,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+    n_outputs_: int
+    _optimizer: Any
 
     # What a subclass defines
 
@@ -203,7 +205,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _network_dtype(self, X: Any) -> np.dtype[Any]:
         if self.dtype is not None:
             try:
-                dtype = np.dtype(self.dtype)
+                dtype: np.dtype[Any] = np.dtype(self.dtype)
             except TypeError:
                 dtype = np.dtype(object)
             if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):

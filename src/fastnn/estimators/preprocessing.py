@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 def center_and_scale(values: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation of every column; 1 in place of a deviation of 0."""
-    center = np.mean(values, axis=0, dtype=np.float64)
+    center = np.asarray(np.mean(values, axis=0, dtype=np.float64))
     scale = np.std(values, axis=0, dtype=np.float64)
     # below rounding of the mean a column is constant
     constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(center)
@@ -57,7 +57,7 @@ class InputPreparation:
         """Return X (n, n_features) filled and standardised, in its own dtype if that is a float's."""
         dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
         gaps = np.isnan(X) if self.fill is not None and X.dtype.kind == "f" else None
-        if gaps is not None:
+        if gaps is not None and self.fill is not None:
             X = np.where(gaps, self.fill, X)
         if self.center is not None:
             X = (X - self.center) / self.scale

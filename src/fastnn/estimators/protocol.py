@@ -10,6 +10,8 @@ from fastnn.callbacks import CallbackList
 
 Array = NDArray[Any]
 
+__all__ = ["CallbackModel", "CallbackSupportMixin", "EpochReporter", "TaskReporter"]
+
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:
