@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import shutil
 from pathlib import Path
 
 TOP = {
@@ -47,4 +48,6 @@ def write(path: Path) -> None:
         lines += [*(f"   {name}" for name in names), "```", ""]
     text = "\n".join(lines)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
+        # Pages of names that are gone would be part of no table of contents.
+        shutil.rmtree(path.parent / "_api", ignore_errors=True)
         path.write_text(text, encoding="utf-8")
