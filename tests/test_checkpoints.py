@@ -149,6 +149,10 @@ def test_frozen_layers_are_saved_frozen(tmp_path):
     model.save(tmp_path / "m")
     loaded = fastnn.load_model(tmp_path / "m")
     assert [layer.trainable for layer in loaded.layers] == [False, True, True]
+    assert [len(loaded.trainable_weights), len(loaded.non_trainable_weights)] == [2, 2]
+    lines = []
+    loaded.summary(print_fn=lines.append)
+    assert "Trainable params: 9" in lines[0] and "Non-trainable params: 32" in lines[0]
     kernel = loaded.layers[0].kernel
     loaded.fit(X, Y, epochs=1, verbose=0)
     assert np.array_equal(kernel, loaded.layers[0].kernel)

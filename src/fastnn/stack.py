@@ -288,6 +288,24 @@ class LayerStack:
         """Copies of all weights; the same as ``get_weights()``."""
         return self.get_weights()
 
+    @property
+    def trainable_weights(self) -> list[Array]:
+        """Copies of the weights that training changes."""
+        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if trained]
+
+    @property
+    def non_trainable_weights(self) -> list[Array]:
+        """Copies of the weights that training leaves: of frozen layers, moving and learned statistics."""
+        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
+
+    def _trained(self) -> list[bool]:
+        """Whether training changes each weight."""
+        return [
+            spec.trainable and layer.trainable
+            for layer, specs in zip(self.layers, self.program.specs, strict=True)
+            for spec in specs
+        ]
+
     def count_params(self) -> int:
         """Return the number of weights."""
         self._require_built()
@@ -306,8 +324,13 @@ class LayerStack:
             if self._program is not None:
                 shape, n_weights = f"(None, {self._program.widths[place]})", f"{layer.count_params():,}"
             rows.append((f"{layer.name} ({type(layer).__name__})", shape, n_weights))
-        total = f"{self.count_params():,}" if self.built else "not built"
-        table = format_summary(self.name, rows, [("Total params", total), ("Trainable params", total)])
+        totals = [("Total params", "not built"), ("Trainable params", "not built")]
+        if self.built:
+            trained = sum(array.size for array in self.trainable_weights)
+            total = self.count_params()
+            counts = {"Total": total, "Trainable": trained, "Non-trainable": total - trained}
+            totals = [(f"{kind} params", f"{count:,}") for kind, count in counts.items()]
+        table = format_summary(self.name, rows, totals)
         (print if print_fn is None else print_fn)(table)
 
     def __repr__(self) -> str:

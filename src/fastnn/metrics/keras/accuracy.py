@@ -23,7 +23,7 @@ class Accuracy(RowMean):
     def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for equal entries."""
         return np.equal(y_true, y_pred)
 
@@ -38,7 +38,7 @@ class BinaryAccuracy(RowMean):
         super().__init__(name, dtype)
         self.threshold = threshold
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right entries."""
         return np.equal(y_true, y_pred > self.threshold)
 
@@ -56,7 +56,7 @@ class CategoricalAccuracy(RowMean):
     def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
         return np.equal(np.argmax(y_true, axis=-1), np.argmax(y_pred, axis=-1))
 
@@ -70,12 +70,12 @@ class SparseCategoricalAccuracy(RowMean):
     def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
         return np.equal(np.reshape(y_true, len(y_pred)), np.argmax(y_pred, axis=-1))
 
 
-def _among_largest(labels: Array, y_pred: Array, k: int) -> Array:
+def _among_largest(labels: Array, y_pred: Array, k: int) -> Any:
     """Whether at most k - 1 outputs of a row are larger than that of its label."""
     mine = np.take_along_axis(y_pred, labels.astype(np.int64)[:, np.newaxis], axis=1)
     return np.sum(y_pred > mine, axis=1) < k
@@ -102,7 +102,7 @@ class TopKCategoricalAccuracy(_TopK):
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(k, name, dtype)
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
         return _among_largest(np.argmax(y_true, axis=-1), y_pred, self.k)
 
@@ -128,7 +128,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
         super().__init__(k, name, dtype)
         self.from_sorted_ids = from_sorted_ids
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
         labels = np.reshape(y_true, len(y_pred))
         if self.from_sorted_ids:
@@ -145,7 +145,7 @@ class FittingAccuracy(RowMean):
 
     direction = "max"
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
         y_true, y_pred = same_rank(y_true, y_pred)
         if y_pred.shape[-1] == 1:

@@ -20,12 +20,12 @@ class _Error(RowMean):
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(self.default_name if name is None else name, dtype)
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the mean of each row in float64."""
         values: Array = np.mean(self.entries(np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)), axis=-1)
         return values
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return the value of every entry."""
         raise NotImplementedError(f"{type(self).__name__} must define entries(y_true, y_pred)")
 
@@ -36,7 +36,7 @@ class MeanSquaredError(_Error):
 
     default_name = "mean_squared_error"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return squares."""
         return np.square(y_true - y_pred)
 
@@ -58,7 +58,7 @@ class MeanAbsoluteError(_Error):
 
     default_name = "mean_absolute_error"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return absolute values."""
         return np.abs(y_true - y_pred)
 
@@ -69,7 +69,7 @@ class MeanAbsolutePercentageError(_Error):
 
     default_name = "mean_absolute_percentage_error"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return percentages."""
         return 100.0 * np.abs(y_true - y_pred) / np.maximum(np.abs(y_true), EPSILON)
 
@@ -80,7 +80,7 @@ class MeanSquaredLogarithmicError(_Error):
 
     default_name = "mean_squared_logarithmic_error"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return squares."""
         return np.square(np.log1p(np.maximum(y_true, EPSILON)) - np.log1p(np.maximum(y_pred, EPSILON)))
 
@@ -91,7 +91,7 @@ class LogCoshError(_Error):
 
     default_name = "logcosh"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return log(cosh(e)) in a form that does not overflow."""
         size = np.abs(y_pred - y_true)
         return size + np.log1p(np.exp(-2.0 * size)) - np.log(2.0)
@@ -108,7 +108,7 @@ class CosineSimilarity(_Error):
         super().__init__(name, dtype)
         self.axis = axis
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the cosines; 0 for a row of zeros."""
         unit = [
             array / np.maximum(np.linalg.norm(array, axis=self.axis, keepdims=True), EPSILON)
@@ -122,7 +122,7 @@ class CosineSimilarity(_Error):
         return {**super().get_config(), "axis": self.axis}
 
 
-def _signs(y_true: Array) -> Array:
+def _signs(y_true: Array) -> Any:
     """Return targets 0 and 1 as -1 and 1; others as they are."""
     return 2.0 * y_true - 1.0 if np.isin(y_true, (0, 1)).all() else y_true
 
@@ -133,7 +133,7 @@ class Hinge(_Error):
 
     default_name = "hinge"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return hinge values."""
         return np.maximum(1.0 - _signs(y_true) * y_pred, 0.0)
 
@@ -144,7 +144,7 @@ class SquaredHinge(Hinge):
 
     default_name = "squared_hinge"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return squares."""
         return np.square(super().entries(y_true, y_pred))
 
@@ -155,7 +155,7 @@ class CategoricalHinge(_Error):
 
     default_name = "categorical_hinge"
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return hinge values."""
         wrong, right = np.max((1.0 - y_true) * y_pred, axis=-1), np.sum(y_true * y_pred, axis=-1)
         return np.maximum(wrong - right + 1.0, 0.0)
@@ -167,7 +167,7 @@ class KLDivergence(_Error):
 
     default_name = "kl_divergence"
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the sums."""
         truth, guess = (np.clip(np.asarray(array, np.float64), EPSILON, 1.0) for array in (y_true, y_pred))
         sums: Array = np.sum(truth * np.log(truth / guess), axis=-1)
@@ -180,7 +180,7 @@ class Poisson(_Error):
 
     default_name = "poisson"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return Poisson terms."""
         return y_pred - y_true * np.log(y_pred + EPSILON)
 
@@ -214,7 +214,7 @@ class BinaryCrossentropy(_Crossentropy):
 
     default_name = "binary_crossentropy"
 
-    def entries(self, y_true: Array, y_pred: Array) -> Array:
+    def entries(self, y_true: Array, y_pred: Array) -> Any:
         """Return cross-entropies."""
         truth = y_true * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         if self.from_logits:
@@ -223,7 +223,7 @@ class BinaryCrossentropy(_Crossentropy):
         return -(truth * np.log(p) + (1.0 - truth) * np.log1p(-p))
 
 
-def _log_probabilities(y_pred: Array, from_logits: bool) -> Array:
+def _log_probabilities(y_pred: Array, from_logits: bool) -> Any:
     """Logarithms of the classes' probabilities, (n, n_classes)."""
     y_pred = np.asarray(y_pred, np.float64)
     if from_logits:
@@ -251,7 +251,7 @@ class CategoricalCrossentropy(_Crossentropy):
         if axis not in (-1, 1):
             raise ValueError(f"axis must be -1, the columns, got {axis!r}")
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return cross-entropies."""
         truth = y_true * (1.0 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
         sums: Array = -np.sum(truth * _log_probabilities(y_pred, self.from_logits), axis=-1)
@@ -286,7 +286,7 @@ class SparseCategoricalCrossentropy(_Error):
         self.from_logits = from_logits
         self.ignore_class = ignore_class
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return cross-entropies."""
         labels = np.reshape(y_true, len(y_pred)).astype(np.int64)
         ignored = np.zeros(len(labels), bool) if self.ignore_class is None else labels == self.ignore_class
@@ -304,7 +304,7 @@ class FittingCrossentropy(_Error):
 
     default_name = "crossentropy"
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return cross-entropies."""
         if y_pred.shape[-1] == 1:
             return BinaryCrossentropy().rows(y_true, y_pred)

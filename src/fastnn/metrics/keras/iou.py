@@ -98,7 +98,7 @@ class IoU(Metric):
 class BinaryIoU(IoU):
     """``IoU`` of the classes 0 and 1; an output of at least ``threshold`` is class 1."""
 
-    _argument_names = ("target_class_ids", "threshold")
+    _argument_names: tuple[str, ...] = ("target_class_ids", "threshold")
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class BinaryIoU(IoU):
 class MeanIoU(IoU):
     """``IoU`` averaged over all classes."""
 
-    _argument_names = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
+    _argument_names: tuple[str, ...] = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class MeanIoU(IoU):
 class OneHotIoU(IoU):
     """``IoU`` of one-hot targets and one output column per class."""
 
-    _argument_names = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_pred", "axis")
+    _argument_names: tuple[str, ...] = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_pred", "axis")
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class OneHotIoU(IoU):
 class OneHotMeanIoU(MeanIoU):
     """``MeanIoU`` of one-hot targets and one output column per class."""
 
-    _argument_names = ("num_classes", "ignore_class", "sparse_y_pred", "axis")
+    _argument_names: tuple[str, ...] = ("num_classes", "ignore_class", "sparse_y_pred", "axis")
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class Variable:
         """Add to the numbers."""
         self._value += value
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self._value, dtype) if copy or dtype is not None else self._value
 
     def __float__(self) -> float:
@@ -86,7 +86,11 @@ class Metric:
         self._variables: list[Variable] = []
 
     def add_variable(
-        self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: DTypeLike = None, name: str | None = None
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = "zeros",
+        dtype: DTypeLike | None = None,
+        name: str | None = None,
     ) -> Variable:
         """Return a new array of zeros that ``reset_state`` sets back."""
         if initializer not in (None, "zeros", "Zeros") and type(initializer).__name__ != "Zeros":
@@ -96,7 +100,11 @@ class Metric:
         return variable
 
     def add_weight(
-        self, shape: Sequence[int] = (), initializer: Any = "zeros", dtype: DTypeLike = None, name: str | None = None
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = "zeros",
+        dtype: DTypeLike | None = None,
+        name: str | None = None,
     ) -> Variable:
         """Return a new array of zeros; another name of ``add_variable``."""
         return self.add_variable(shape, initializer, dtype, name)
@@ -258,7 +266,7 @@ class RowMean(Mean):
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
-    def rows(self, y_true: Array, y_pred: Array) -> Array:
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the values, (n,) or with further dimensions that are averaged."""
         raise NotImplementedError(f"{type(self).__name__} must define rows(y_true, y_pred)")
 
