@@ -121,7 +121,10 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> float:
-        """The step size; an assigned value is used from the next epoch on. Of a schedule: that of the next epoch."""
+        """The step size, of a schedule that of the next epoch.
+
+        An assigned value is used from the next epoch on, or from the next step where a batch hook assigns it.
+        """
         return self._learning_rate if self._schedule is None else float(self._scheduled(self._steps, 1)[0])
 
     @learning_rate.setter
