@@ -26,11 +26,12 @@ def start_model(
     activation: str = "relu",
     loss: str = "mse",
     dropout: float = 0.0,
+    normalization: str | None = None,
     optimizer: str = "Adam",
     optimizer_options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Keep a compiled `Sequential` of layers ``widths[1:]`` and random data with ``widths[0]`` columns."""
-    model = _model(widths, activation, dropout)
+    model = _model(widths, activation, dropout, normalization)
     rule = getattr(optimizers, optimizer)(**(optimizer_options or {}))
     generator = np.random.Generator(np.random.Philox(0))
     n_rows = n_batches * batch_size
@@ -136,10 +137,15 @@ def fit_memory(widths: list[int], batch_size: int, n_rows: int, dtype: str, stri
     return {"seconds": min(epochs), "grown_bytes": grown, "limit_bytes": limit, "data_bytes": X.size * X.itemsize}
 
 
-def _model(widths: list[int], activation: str = "relu", dropout: float = 0.0) -> fastnn.Sequential:
+def _model(
+    widths: list[int], activation: str = "relu", dropout: float = 0.0, normalization: str | None = None
+) -> fastnn.Sequential:
     stack: list[Any] = [layers.Input((widths[0],))]
     for units in widths[1:-1]:
-        stack.append(layers.Dense(units, activation=activation))
+        if normalization is None:
+            stack.append(layers.Dense(units, activation=activation))
+        else:
+            stack += [layers.Dense(units), getattr(layers, normalization)(), layers.Activation(activation)]
         if dropout:
             stack.append(layers.Dropout(dropout))
     return fastnn.Sequential([*stack, layers.Dense(widths[-1])], seed=0)

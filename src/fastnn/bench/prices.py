@@ -1,4 +1,4 @@
-"""What each piece costs: activations, losses, dropout and update rules over ReLU, squared error and Adam."""
+"""What each piece costs over ReLU, squared error and Adam: activations, losses, dropout, normalizations, update rules."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +20,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "softplus": {"activation": "softplus"},
     "softmax cross-entropy": {"loss": "sparse_categorical_crossentropy"},
     "dropout 0.2": {"dropout": 0.2},
+    "batch normalization": {"normalization": "BatchNormalization"},
+    "layer normalization": {"normalization": "LayerNormalization"},
     "adamw": {"optimizer": "AdamW"},
     "rmsprop": {"optimizer": "RMSprop"},
     "sgd": {"optimizer": "SGD"},
