@@ -122,6 +122,13 @@ static double close_batch_sums(const fnn_fit *fit, const batch *b, fnn_loss *los
     return factor;
 }
 
+/* Padded rows must not reach the sums over the batch: their gradient is zero, even where their output makes it NaN. */
+static void clear_padding(const fnn_fit *fit, void *dY, ptrdiff_t count) {
+    const ptrdiff_t panel = fit->network->kernels->panel;
+    for (ptrdiff_t o = 0; o < fit->network->n_outputs; o++)
+        memset(fnn_at(fit, dY, o * panel + count), 0, (size_t)(panel - count) * fit->network->element);
+}
+
 static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
@@ -142,6 +149,7 @@ static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
         for (ptrdiff_t i = 0; fit->coupled && i < kernels->panel; i++) factors[i] = i < count ? factor : 0.0;
         kernels->loss(fit->values + first, fnn_at(fit, fit->dY[0], p * fit->dy_stride), Y, fnn_at(fit, fit->T, p * fit->t_stride),
                       fit->labels + first, network->n_outputs, fit->coupled ? factors : fit->scale + first, loss, activated);
+        if (count < kernels->panel) clear_padding(fit, fnn_at(fit, fit->dY[0], p * fit->dy_stride), count);
         int bad = 0;
         for (ptrdiff_t i = 0; i < count; i++) bad |= !(fabs(fit->values[first + i]) <= DBL_MAX);
         if (bad) atomic_store_explicit(&fit->nonfinite, 1, memory_order_relaxed);
