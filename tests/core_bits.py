@@ -13,9 +13,36 @@ from fastnn import _core
 RECIPES = {
     # name: sizes, batch, loss, output activation, hidden activation, optimizer, options, dropout
     "submarine": ([5, 32, 32, 3], 32, "mean_squared_error", "linear", "relu", "adam", {}, 0.0),
-    "binary": ([7, 13, 1], 10, "binary_crossentropy", "sigmoid", "tanh", "sgd", {"momentum": 0.9, "nesterov": True}, 0.2),
-    "classes": ([64, 60, 10], 50, "sparse_categorical_crossentropy", "softmax", "gelu", "rmsprop", {"centered": True}, 0.1),
-    "deep": ([9, 24, 24, 24, 24, 4], 100, "categorical_crossentropy", "softmax", "silu", "adamw", {"weight_decay": 0.01}, 0.0),
+    "binary": (
+        [7, 13, 1],
+        10,
+        "binary_crossentropy",
+        "sigmoid",
+        "tanh",
+        "sgd",
+        {"momentum": 0.9, "nesterov": True},
+        0.2,
+    ),
+    "classes": (
+        [64, 60, 10],
+        50,
+        "sparse_categorical_crossentropy",
+        "softmax",
+        "gelu",
+        "rmsprop",
+        {"centered": True},
+        0.1,
+    ),
+    "deep": (
+        [9, 24, 24, 24, 24, 4],
+        100,
+        "categorical_crossentropy",
+        "softmax",
+        "silu",
+        "adamw",
+        {"weight_decay": 0.01},
+        0.0,
+    ),
     "chunks": ([40, 24, 5], 270, "huber", "linear", "elu", "sgd", {"momentum": 0.5}, 0.0),
     "few": ([20, 17, 2], 3, "mean_absolute_error", "softplus", "selu", "sgd", {}, 0.3),
 }
@@ -32,7 +59,9 @@ def integer_mismatches():
             x, w, b, g = X[:m, :k], W[:k, :n], bias[:n], G[:m, :n]
             y = _core.dense_forward(x, w, b, "linear", None)
             gx, gw, gb = _core.dense_backward(g, x, w, b, y, "linear")
-            exact = (y == x @ w + b).all() and (gx == g @ w.T).all() and (gw == x.T @ g).all() and (gb == g.sum(0)).all()
+            exact = (
+                (y == x @ w + b).all() and (gx == g @ w.T).all() and (gw == x.T @ g).all() and (gb == g.sum(0)).all()
+            )
             if not exact:
                 bad.append((np.dtype(dtype).name, m, n, k))
     return bad
@@ -44,7 +73,17 @@ def definition_mismatches():
     fused = _core.config()["isa"] != "baseline"
     multiply_add = definition.fused_multiply_add if fused else definition.twice_rounded_multiply_add
     bad = []
-    for m, n, k in [(1, 1, 1), (1, 70, 33), (5, 3, 7), (16, 16, 16), (17, 9, 31), (33, 100, 10), (600, 5, 3), (7, 20, 1100), (5, 900, 3)]:
+    for m, n, k in [
+        (1, 1, 1),
+        (1, 70, 33),
+        (5, 3, 7),
+        (16, 16, 16),
+        (17, 9, 31),
+        (33, 100, 10),
+        (600, 5, 3),
+        (7, 20, 1100),
+        (5, 900, 3),
+    ]:
         x, w, g = (rng.normal(size=shape).astype(np.float32) for shape in ((m, k), (k, n), (m, n)))
         b = rng.normal(size=n).astype(np.float32)
         y = _core.dense_forward(x, w, b, "linear", None)

@@ -11,8 +11,8 @@ CHUNK = 256  # rows of one chain in a sum over the batch
 def fused_multiply_add(a, b, c):
     """``a * b + c`` rounded once, float32 arrays.
 
-    The product is exact in float64. The sum's rounding error is known exactly (Knuth's two-sum); rounding the sum to odd
-    in float64 makes the second rounding, to float32, the only one that counts (Boldo and Melquiond 2008).
+    The product is exact in float64. The sum's rounding error is known exactly (Knuth's two-sum); rounding the sum to
+    odd in float64 makes the second rounding, to float32, the only one that counts (Boldo and Melquiond 2008).
     """
     product = a.astype(np.float64) * b.astype(np.float64)
     c = c.astype(np.float64)

@@ -88,7 +88,10 @@ def test_an_unknown_instruction_set_is_an_error(name):
 def test_an_unsupported_instruction_set_is_an_error():
     foreign = "neon" if "avx2" in ISAS else "avx512"
     run = subprocess.run(
-        [sys.executable, "-c", "import fastnn"], env={**os.environ, "FASTNN_ISA": foreign}, capture_output=True, text=True
+        [sys.executable, "-c", "import fastnn"],
+        env={**os.environ, "FASTNN_ISA": foreign},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode != 0
     assert "not supported by this CPU or build" in run.stderr

@@ -186,7 +186,7 @@ def test_hostile_headers_cost_no_memory(tmp_path):
         b'{"a":-Infinity}',
         b'{"a":"\\ud800"}',
         b'{"\\ud800":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
-        b'\xef\xbb\xbf{}',
+        b"\xef\xbb\xbf{}",
         b" {}",
         b"{}\n",
         b"{} x",

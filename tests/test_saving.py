@@ -15,7 +15,6 @@ import pytest
 
 import fastnn
 from fastnn import layers, models
-from fastnn.saving import atomic
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(90, 4))
@@ -209,14 +208,14 @@ def test_order_of_system_calls(tmp_path, monkeypatch):
     assert calls == ["fsync file", "replace", "fsync folder"]
 
 
-class FullDisk:
-    """Stands in for tempfile.mkstemp: the file is /dev/full."""
+make_temporary_file = tempfile.mkstemp
 
-    @staticmethod
-    def mkstemp(prefix, suffix, dir):
-        descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=dir)
-        os.close(descriptor)
-        return os.open("/dev/full", os.O_WRONLY), name
+
+def make_file_on_full_disk(prefix, suffix, dir):
+    """Stands in for tempfile.mkstemp: the file is /dev/full."""
+    descriptor, name = make_temporary_file(prefix=prefix, suffix=suffix, dir=dir)
+    os.close(descriptor)
+    return os.open("/dev/full", os.O_WRONLY), name
 
 
 @pytest.mark.parametrize("fault", ["write", "fsync", "replace", "chmod"])
@@ -232,7 +231,7 @@ def test_faults_leave_the_old_file(tmp_path, monkeypatch, fault):
 
     with monkeypatch.context() as patch:
         if fault == "write":
-            patch.setattr(atomic, "tempfile", FullDisk)
+            patch.setattr(tempfile, "mkstemp", make_file_on_full_disk)
         else:
             patch.setattr(os, fault, fail)
         with pytest.raises(OSError) as caught:

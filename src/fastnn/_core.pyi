@@ -28,7 +28,8 @@ class Network:
         ``("activation", {"activation": str, "parameters": (float, ...)})``,
         ``("dropout", {"rate": float, "alpha": bool})`` (alpha: alpha dropout),
         ``("gaussian_noise", {"rate": float})`` (rate: the standard deviation),
-        ``("batch_normalization", {"momentum", "epsilon", "scale", "center"})``: gamma, beta, moving_mean, moving_variance,
+        ``("batch_normalization", {"momentum", "epsilon", "scale", "center"})``: gamma, beta, moving_mean,
+        moving_variance,
         ``("layer_normalization", {"epsilon", "scale", "center", "rms_scaling"})``: gamma, beta,
         ``("prelu", {})``: alpha, one per feature,
         ``("normalization", {"invert": bool, "missing": None | "mean" | "indicator"})``: mean, variance, count; as the
@@ -58,7 +59,7 @@ class Network:
     @iterations.setter
     def iterations(self, value: int) -> None: ...
     def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
-        """A copy of parameter "kernel" (n_in, n_out), "bias" (n_out,), "gamma" (n_out,), ... of op number ``op``.
+        """Return a copy of parameter "kernel" (n_in, n_out), "bias" or "gamma" (n_out,), ... of op number ``op``.
 
         ``slot`` 0 is the value; 1, 2, ... are the update rule's moments in the same shape.
         """
@@ -71,8 +72,8 @@ class Network:
         loss options: "from_logits" (bool), "label_smoothing", "delta" (Huber), "sum" (bool: reduction "sum" instead
         of the mean over the batch). With "from_logits" and a final op whose activation is softmax or sigmoid, that
         activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
-        So is a final exponential with poisson. "factor" multiplies the loss; with "weighted_mean" (bool) the mean over a
-        batch, and the penalties on weights, are divided by the batch's sum of sample weights.
+        So is a final exponential with poisson. "factor" multiplies the loss; with "weighted_mean" (bool) the mean
+        over a batch, and the penalties on weights, are divided by the batch's sum of sample weights.
         The focal losses take "gamma" and "alpha", the binary one "apply_class_balancing"; quantile "q"; gaussian_nll
         "full"; dice "per_row". "custom" is a loss of the caller's own: ``Fit.forward`` and ``Fit.backward``.
         optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
@@ -161,7 +162,7 @@ class Fit:
     def batch_rows(self) -> NDArray[np.int64]:
         """Rows of the batch at hand, in its order."""
     def forward(self) -> Array:
-        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a loss of the caller's own."""
+        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a caller's own loss."""
     def backward(self, gradient: Array, loss: float) -> None:
         """Finish the step that ``forward`` began, with the gradient of the loss with respect to its outputs."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
@@ -191,7 +192,7 @@ def dense_backward(
     grad_out: Array, x: Array, kernel: Array, bias: Array | None, out: Array, activation: str, n_threads: int = 0
 ) -> tuple[Array, Array, Array]: ...
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
-    """n numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
+    """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
 
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
 def first_nonfinite(X: Array) -> tuple[int, int] | None:
@@ -200,4 +201,10 @@ def first_nonfinite(X: Array) -> tuple[int, int] | None:
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def config() -> dict[str, Any]:
-    """"isa", "isas" (available), "compiler", "openmp", "threads"."""
+    """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""
+
+def fma_peak(n_threads: int = 0, seconds: float = 0.2) -> float:
+    """Measure the multiply-add peak of the chosen float32 kernels: GFLOP/s over ``n_threads`` threads."""
+
+def release_threads() -> None:
+    """Let go of the threads that wait in the OpenMP runtime after a call."""

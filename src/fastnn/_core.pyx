@@ -3,7 +3,6 @@
 
 import os
 import platform
-from difflib import get_close_matches
 
 import numpy as np
 
@@ -165,6 +164,8 @@ cdef int index_of(str what, tuple names, object name) except -1:
     try:
         return names.index(name)
     except ValueError:
+        from difflib import get_close_matches
+
         close = get_close_matches(str(name), names, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown {what} {name!r}; known: {', '.join(names)}{hint}") from None

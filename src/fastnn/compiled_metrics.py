@@ -136,6 +136,15 @@ class FittingF1(_ChosenByShape):
         return metrics.F1Score(threshold=0.5 if y_pred.shape[1] == 1 else None)
 
 
+def _usual_names() -> list[str]:
+    """Names to list in a message: those that need no arguments, in the spelling of scripts."""
+    unusual = ("io_u", "mean_metric_wrapper", "_at_", "mean_iou")
+    listed = [
+        name for name in registry.listed("metric") if name.islower() and not any(part in name for part in unusual)
+    ]
+    return ["accuracy", "crossentropy", "iou", *listed]
+
+
 def _named(name: str) -> Any:
     """Return the metric object for a name.
 
@@ -153,6 +162,8 @@ def _named(name: str) -> Any:
         return keras.accuracy.FittingAccuracy(name)
     if name in ("crossentropy", "ce"):
         return keras.errors.FittingCrossentropy(name)
+    if not registry.knows("metric", name):
+        raise ValueError(registry.unknown_name("metric", name, _usual_names()))
     found = registry.find("metric", name)
     try:
         return found()

@@ -41,6 +41,11 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
     return f"unknown {what} {given!r}.{hint} Known: {', '.join(names)}"
 
 
+def listed(kind: str) -> list[str]:
+    """First names of all that is registered."""
+    return list(_listed.get(kind, []))
+
+
 def knows(kind: str, name: str) -> bool:
     """Whether something is registered under ``name``."""
     return name in _entries.get(kind, {})

@@ -8,7 +8,6 @@ from numpy.typing import DTypeLike, NDArray
 from fastnn import losses, optimizers
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.compiled_metrics import CompiledMetric, compile_metrics
-from fastnn.folding import folded
 from fastnn.gradients import input_gradients, weight_gradients
 from fastnn.inputs import (
     Rows,
@@ -373,6 +372,8 @@ class Sequential(SavedStack):
         [(4, 2)]
         """
         self._require_built()
+        from fastnn.folding import folded
+
         return folded(self)
 
     def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastnn import _core
-from fastnn.diagram import network_svg, table_html
 from fastnn.inputs import as_count
 from fastnn.layers import InputLayer, Layer, automatic_name
 from fastnn.program import Program, build_program, check_sequence, declared_features, loss_options
@@ -338,8 +337,12 @@ class LayerStack:
 
     def _repr_svg_(self) -> str | None:
         """Return the diagram; None before the model is built."""
+        from fastnn.diagram import network_svg
+
         return network_svg(self) if self.built and self.layers else None
 
     def _repr_html_(self) -> str:
         """Return the diagram and a table of shapes and numbers of weights, for notebooks."""
+        from fastnn.diagram import table_html
+
         return (self._repr_svg_() or "") + table_html(self)

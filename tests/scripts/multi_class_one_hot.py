@@ -57,6 +57,7 @@ again = load_model(path)
 np.testing.assert_allclose(again.predict(X_test, verbose=0), model.predict(X_test, verbose=0))
 assert model.get_layer("hidden").get_weights()[0].shape == (4, 16)
 classes = np.argmax(model.predict(X_test, verbose=0), axis=1)
-assert np.mean(classes == np.argmax(y_test, axis=1)) == accuracy or abs(
-    np.mean(classes == np.argmax(y_test, axis=1)) - accuracy
-) < 1e-6
+assert (
+    np.mean(classes == np.argmax(y_test, axis=1)) == accuracy
+    or abs(np.mean(classes == np.argmax(y_test, axis=1)) - accuracy) < 1e-6
+)

@@ -1,4 +1,4 @@
-"""What each piece costs over ReLU, squared error and Adam: activations, losses, dropout, normalizations, update rules."""
+"""What each piece costs over ReLU, squared error and Adam: activations, losses, dropout, normalizations, rules."""
 
 from collections.abc import Sequence
 from typing import Any

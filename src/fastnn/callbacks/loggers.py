@@ -1,6 +1,5 @@
 """Callbacks that show or write down the progress of training."""
 
-import csv
 import os
 import time
 from typing import Any
@@ -105,6 +104,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append a line."""
+        import csv
+
         logs = logs or {}
         with open(self.filename, "a", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)

@@ -42,7 +42,6 @@ def row_shape(name: str, shape: Any) -> tuple[int, ...]:
     return tuple(positive_integer(f"each size of {name}", size) for size in sizes)
 
 
-
 def fraction(name: str, value: Any) -> float:
     """Return ``value`` as a float of at least 0 and less than 1."""
     checked = number(name, value)
@@ -57,7 +56,6 @@ def find_initializer(identifier: Any) -> Any:
         return registry.find("initializer", "constant")(identifier)
     base = registry.find("initializer", "zeros").__mro__[1]
     return registry.resolve("initializer", identifier, base)
-
 
 
 def activation_options(activation: Any) -> dict[str, Any]:

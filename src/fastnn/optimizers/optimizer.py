@@ -13,10 +13,9 @@ from fastnn import registry
 from fastnn.optimizers.schedules import LearningRateSchedule
 
 
-class CommonOptions(TypedDict, total=False):
-    """Arguments that every optimizer takes by name: those of ``Optimizer``."""
+class OptionsBesideDecay(TypedDict, total=False):
+    """Arguments that every optimizer takes by name, save ``weight_decay``."""
 
-    weight_decay: float | None
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -25,6 +24,12 @@ class CommonOptions(TypedDict, total=False):
     ema_overwrite_frequency: int | None
     gradient_accumulation_steps: int | None
     name: str | None
+
+
+class CommonOptions(OptionsBesideDecay, total=False):
+    """Arguments that every optimizer takes by name: those of ``Optimizer``."""
+
+    weight_decay: float | None
 
 
 def checked(name: str, value: Any, low: float, below: float = math.inf) -> float:

@@ -3,10 +3,10 @@
 An optimizer holds options; moments and the number of updates belong to the model's compiled network.
 """
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from fastnn import registry
-from fastnn.optimizers.optimizer import CommonOptions, Optimizer, checked
+from fastnn.optimizers.optimizer import CommonOptions, Optimizer, OptionsBesideDecay, checked
 
 
 @registry.register("optimizer", "sgd", "SGD")
@@ -30,9 +30,10 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,
-        **common: Unpack[CommonOptions],
+        **common: Unpack[OptionsBesideDecay],
     ) -> None:
-        super().__init__(learning_rate, weight_decay=weight_decay, **{"name": "SGD", **common})
+        common.setdefault("name", "SGD")
+        super().__init__(learning_rate, weight_decay=weight_decay, **common)
         self.momentum = checked("momentum", momentum, 0.0)
         if self.momentum > 1.0:
             raise ValueError(f"momentum must lie between 0 and 1, got {momentum!r}")
@@ -42,7 +43,7 @@ class SGD(Optimizer):
 class _Moments(Optimizer):
     """Rules with a first and a second moment of the gradient."""
 
-    _options = ("beta_1", "beta_2", "epsilon")
+    _options: ClassVar[tuple[str, ...]] = ("beta_1", "beta_2", "epsilon")
 
     def __init__(
         self,
@@ -104,9 +105,9 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **common: Unpack[CommonOptions],
+        **common: Unpack[OptionsBesideDecay],
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **{"weight_decay": weight_decay, **common})
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **common)
 
 
 @registry.register("optimizer", "nadam", "Nadam")
@@ -243,7 +244,7 @@ class RMSprop(Optimizer):
         epsilon: float = 1e-7,
         centered: bool = False,
         weight_decay: float | None = None,
-        **common: Unpack[CommonOptions],
+        **common: Unpack[OptionsBesideDecay],
     ) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay, **common)
         self.rho = checked("rho", rho, 0.0, 1.0)

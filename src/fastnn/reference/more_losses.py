@@ -113,7 +113,8 @@ def cosine_similarity(y: Array, p: Array, scale: Any, gradient: Array | None) ->
     if gradient is not None:
         bent = np.where(norm_p > SMALL, u * cosine, 0.0)
         np.multiply((bent - v) / norm_p, scale, out=gradient)
-    return -cosine[:, 0]
+    loss: Array = -cosine[:, 0]
+    return loss
 
 
 def dice(y: Array, p: Array, scale: Any, gradient: Array | None, per_row: bool) -> Array:

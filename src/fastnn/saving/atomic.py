@@ -6,7 +6,6 @@ the folder (Pillai et al., 2014).
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,6 +33,8 @@ def write_atomically(path: str | os.PathLike[str], parts: Iterable[Any]) -> None
     if os.path.islink(path):
         path = os.path.realpath(path)
         folder, name = os.path.split(path)
+    import tempfile
+
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=".tmp", dir=folder)
     try:
         with open(descriptor, "wb") as file:

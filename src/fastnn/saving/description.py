@@ -6,7 +6,6 @@ Everything is described by ``{"class_name": name, "config": get_config()}``, so 
 """
 
 import importlib
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +141,8 @@ def to_json(value: Any, what: str) -> str:
     ValueError
         Something that JSON cannot hold, or a number that is not finite.
     """
+    import json
+
     try:
         return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:

@@ -5,8 +5,6 @@ whatever is not exactly as the layout says is refused with ``ModelFormatError``.
 https://github.com/huggingface/safetensors, "Format".
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -67,6 +65,8 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
     """
     if len(text) > HEADER_LIMIT or text.count(",") > _MARKS_LIMIT or text.count("{") + text.count("[") > _MARKS_LIMIT:
         raise ModelFormatError(f"the {what} is too large")
+    import json
+
     try:
         value = json.loads(
             text, object_pairs_hook=_without_doubles, parse_constant=_refuse_constant, parse_float=_finite_float
@@ -95,6 +95,9 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
     ValueError
         The header would be larger than 1 MiB.
     """
+    import hashlib
+    import json
+
     digest = hashlib.sha256()
     header: dict[str, Any] = {}
     buffers: list[Any] = []
@@ -153,6 +156,8 @@ def decode(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
         arrays[name] = np.frombuffer(body[begin:end], dtype).reshape(shape)
     if expected != len(body):
         raise ModelFormatError(f"{len(body) - expected} bytes at the end belong to no array")
+    import hashlib
+
     if metadata.get("sha256") != hashlib.sha256(body).hexdigest():
         raise ModelFormatError("the checksum of the contents is wrong or missing: the file is damaged or not fastnn's")
     return metadata, arrays

@@ -283,9 +283,7 @@ class _BestUnder(Metric):
     direction = "max"
     _bound_name: str
 
-    def __init__(
-        self, bound: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any
-    ) -> None:
+    def __init__(self, bound: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any) -> None:
         super().__init__(dtype, name)
         if not 0.0 <= bound <= 1.0:
             raise ValueError(f"{self._bound_name} must lie between 0 and 1, got {bound!r}")
