@@ -12,6 +12,8 @@ ACTIVATIONS: tuple[str, ...]
 """Activation names an op or a kernel accepts."""
 LOSSES: tuple[str, ...]
 """Loss names ``Network.compile`` and ``loss_and_gradient`` accept."""
+OPS: tuple[str, ...]
+"""Kinds of ops a ``Network`` is made of."""
 OPTIMIZERS: tuple[str, ...]
 """Update rule names ``Network.compile`` accepts."""
 CONSTRAINTS: tuple[str, ...]

@@ -593,7 +593,7 @@ cdef class Network:
             self.raise_for_nonfinite(X)
         return result
 
-    def raise_for_nonfinite(self, X):
+    cdef object raise_for_nonfinite(self, X):
         X = np.asarray(X)
         # extended precision is read as float64
         values = X if X.dtype.itemsize <= 8 else X.astype(np.float64)
