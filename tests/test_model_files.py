@@ -278,3 +278,24 @@ def test_load_weights_changes_nothing_on_error(data, tmp_path):
             assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
         else:
             model.set_weights(before)
+
+
+def test_weights_left_out_of_decay_stay_so_in_a_file(tmp_path):
+    optimizer = fastnn.optimizers.AdamW(weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma"])
+    model = fastnn.Sequential([fastnn.layers.Dense(2)], seed=0)
+    model.compile(optimizer, "mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    kept = fastnn.load_model(tmp_path / "m.safetensors").optimizer
+    assert [kept.decays(f"dense/{name}") for name in ("kernel", "bias", "gamma")] == [True, False, False]
+
+
+def test_frozen_layers_of_a_block_stay_frozen_in_a_file(tmp_path):
+    block = layers.Residual([layers.Dense(3, activation="relu"), layers.Dense(3)])
+    block.layers[0].trainable = False
+    model = fastnn.Sequential([fastnn.Input((3,)), block, layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "m.safetensors")
+    kept = fastnn.load_model(tmp_path / "m.safetensors").layers[0]
+    assert [layer.trainable for layer in kept.layers] == [False, True]

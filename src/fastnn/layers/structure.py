@@ -40,6 +40,14 @@ class _PartialAccess:
         self.access.set_trainable([self.prefix + name for name in names], trainable)
 
 
+def _described(description: dict[str, Any]) -> Layer:
+    """Return a new layer of its description in ``Residual.get_config``."""
+    layer: Layer = registry.resolve("layer", description, Layer)
+    if description.get("trainable") is False:
+        layer.trainable = False
+    return layer
+
+
 @registry.register("layer", "Residual")
 class Residual(Layer):
     """A block of layers whose input is added to its output: ``Y = X + block(X)`` (He et al., 2016).
@@ -64,7 +72,7 @@ class Residual(Layer):
         if isinstance(layers, Layer):
             raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
         # descriptions come from get_config()
-        found = [registry.resolve("layer", layer, Layer) if isinstance(layer, dict) else layer for layer in layers]
+        found = [_described(layer) if isinstance(layer, dict) else layer for layer in layers]
         for layer in found:
             if not isinstance(layer, Layer) or isinstance(layer, InputLayer):
                 raise TypeError(f"Residual takes layers, without Input, got {layer!r}")
@@ -132,5 +140,8 @@ class Residual(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments; the layers as their descriptions."""
-        described = [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in self.layers]
+        described: list[dict[str, Any]] = []
+        for layer in self.layers:
+            frozen = {} if layer.trainable or isinstance(layer, Residual) else {"trainable": False}
+            described.append({"class_name": type(layer).__name__, "config": layer.get_config(), **frozen})
         return {**super().get_config(), "layers": described}

@@ -216,19 +216,26 @@ class Optimizer:
         return options
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments and, where weights are left out of weight decay, their patterns."""
         rate: Any = self._schedule if self._schedule is not None else self._learning_rate
         if isinstance(rate, LearningRateSchedule):
             rate = {"class_name": type(rate).__name__, "config": rate.get_config()}
         config: dict[str, Any] = {option: getattr(self, option) for option in self._options}
         common = [option for option in CommonOptions.__annotations__ if option != "name"]
         config.update({option: getattr(self, option) for option in common})
+        if self._excluded is not None:
+            config["excluded_from_weight_decay"] = self._excluded.pattern.split("|")
         return {"learning_rate": rate, **config, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Build an optimizer from ``get_config()``."""
-        return cls(**config)
+        config = dict(config)
+        excluded = config.pop("excluded_from_weight_decay", None)
+        optimizer = cls(**config)
+        if excluded:
+            optimizer.exclude_from_weight_decay(var_names=excluded)
+        return optimizer
 
     def __repr__(self) -> str:
         options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
