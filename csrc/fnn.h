@@ -261,7 +261,6 @@ const char *fnn_default_isa(void);
 extern const char *const fnn_isa_names[];
 
 /* engine/random.c */
-void fnn_philox(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t counter);
 void fnn_random_uniform(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream);
 void fnn_random_normal(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream);
 void fnn_shuffle(int64_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch);

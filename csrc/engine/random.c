@@ -1,10 +1,11 @@
-/* The counter-based generator Philox4x32-10 (Salmon et al. 2011) and what is drawn from it. */
+/* Counter-based generators of the family Philox (Salmon et al. 2011) and what is drawn from them. */
 
 #include "../fnn.h"
 
 #include <math.h>
 
-void fnn_philox(uint32_t c[4], uint64_t seed, uint64_t stream, uint64_t counter) {
+/* Philox4x32-10 */
+static void philox_4x32(uint32_t c[4], uint64_t seed, uint64_t stream, uint64_t counter) {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     c[0] = (uint32_t)counter;
     c[1] = (uint32_t)(counter >> 32);
@@ -29,7 +30,7 @@ static double uniform_of(uint32_t high, uint32_t low) {
 void fnn_random_uniform(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream) {
     uint32_t c[4];
     for (ptrdiff_t i = 0; i < n; i += 2) {
-        fnn_philox(c, seed, stream, (uint64_t)i / 2);
+        philox_4x32(c, seed, stream, (uint64_t)i / 2);
         out[i] = uniform_of(c[0], c[1]);
         if (i + 1 < n) out[i + 1] = uniform_of(c[2], c[3]);
     }
