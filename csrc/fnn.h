@@ -154,10 +154,10 @@ typedef struct {
      * of other activations, unused for linear. */
     void (*dense_backward_output)(void *dZ, void *dZt, const void *factor, int activation, ptrdiff_t n_out,
                                   ptrdiff_t rows, ptrdiff_t p);
-    /* Rows [k0, k1) of weight panel q: gradient over `rows` batch rows, then the update rule. */
+    /* Rows [k0, k1) of weight panels [q0, q1): gradient over `rows` batch rows, then the update rule. */
     void (*dense_update)(void *W, void *S1, void *S2, void *S3, const void *X, const void *dZt, ptrdiff_t n_in,
-                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q, ptrdiff_t k0, ptrdiff_t k1,
-                         const fnn_update *update);
+                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q0, ptrdiff_t q1, ptrdiff_t k0,
+                         ptrdiff_t k1, const fnn_update *update);
     /* Y[0:n, 0:ldy] = f(X W + b), row-major; Y's columns up to the end of the last weight panel are written.
      * Row-wise activations are left to `row_activation`. */
     void (*dense_rows)(void *Y, const void *X, const void *W, ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t ldx,

@@ -121,7 +121,7 @@ static void backward_arrays(void *context, int thread, int n_threads) {
     const fnn_update store = {.kind = FNN_STORE};
     for (ptrdiff_t q = q0; q < q1; q++)
         kernels->dense_update(c->gradient, c->gradient, NULL, NULL, c->layer.X, c->dZt, c->n_in, c->n_out,
-                              c->layer.x_stride, c->panels * panel, q, 0, c->n_in + 1, &store);
+                              c->layer.x_stride, c->panels * panel, q, q + 1, 0, c->n_in + 1, &store);
 }
 
 fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *grad_kernel, void *grad_bias,

@@ -166,6 +166,9 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X);
 
 typedef struct fnn_fit fnn_fit;
 
+/* What a thread does in a step. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: for the other threads. */
+typedef enum { FNN_GATHER, FNN_FORWARD, FNN_LOSS, FNN_BACKWARD, FNN_UPDATE, FNN_WAIT, FNN_PHASES } fnn_fit_phase;
+
 typedef struct {
     fnn_matrix X;
     fnn_matrix y;          /* targets, rows in the network's type; data NULL for labels */
@@ -187,6 +190,10 @@ void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
 /* Other learning rates for the rest of the epoch; one per step of the epoch. */
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates);
+/* From now on the phases of fnn_fit_run are timed, from zero. */
+void fnn_fit_time_phases(fnn_fit *fit);
+/* Nanoseconds that the threads spent in a phase, all together. */
+int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
 /* A step around a loss that the caller computes: forward writes the outputs of the batch, (rows, n_outputs); backward
  * takes their gradient and the loss, and updates. */

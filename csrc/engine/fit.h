@@ -30,6 +30,12 @@ typedef struct {
     double divisor;                          /* of the mean over the batch */
 } batch;
 
+/* Time of one thread, in nanoseconds by phase; since: the end of its last one. */
+typedef struct {
+    _Alignas(64) int64_t spent[FNN_PHASES];
+    int64_t since;
+} phase_times;
+
 struct fnn_fit {
     fnn_network *network;
     fnn_fit_data data;
@@ -70,6 +76,8 @@ struct fnn_fit {
     ptrdiff_t check_every;
     atomic_int nonfinite;
     atomic_int stop;
+    int timed;           /* phases are timed */
+    phase_times *phases; /* per thread */
     size_t arena_size;
 };
 
@@ -96,6 +104,15 @@ ptrdiff_t fnn_blocks_of(const fnn_kernels *kernels, const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);
 int fnn_has_norm_constraint(const fnn_op *op);
+
+/* The phase that a thread was in is over. */
+static inline void fnn_mark(fnn_fit *fit, int thread, fnn_fit_phase phase) {
+    if (!fit->timed) return;
+    phase_times *times = &fit->phases[thread];
+    const int64_t now = fnn_clock_ns();
+    times->spent[phase] += now - times->since;
+    times->since = now;
+}
 
 static inline void *fnn_at(const fnn_fit *fit, void *base, ptrdiff_t elements) {
     return (char *)base + elements * (ptrdiff_t)fit->network->element;

@@ -99,7 +99,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.n_units = plan_units(&plan, plan.n_threads);
 
     enum {
-        FIT, BUFFERS, DY0, DY1, T, VALUES, LABELS, SCALE, ORDER, RATES, UNITS, UNIT_START, PENALTIES, NORMS, ACTIVITY,
+        FIT, PHASES, BUFFERS, DY0, DY1, T, VALUES, LABELS, SCALE, ORDER, RATES, UNITS, UNIT_START, PENALTIES, NORMS, ACTIVITY,
         BATCH_SUMS, STORED, OPS
     };
     enum { PER_OP = 5,
@@ -114,6 +114,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     size_t sizes[MAX_PARTS], total;
     void *parts[MAX_PARTS];
     sizes[FIT] = sizeof(fnn_fit);
+    sizes[PHASES] = sizeof(phase_times) * (size_t)plan.n_threads;
     sizes[BUFFERS] = sizeof(op_buffers) * (size_t)(network->n_ops + 1);
     sizes[DY0] = sizes[DY1] = fnn_size(plan.panels, plan.dy_stride, element);
     sizes[T] = data->y.data ? fnn_size(plan.panels, plan.t_stride, element) : 0;
@@ -145,6 +146,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     fnn_fit *fit = parts[FIT];
     *fit = plan;
     fit->arena_size = total;
+    fit->phases = parts[PHASES];
     fit->buffers = parts[BUFFERS];
     fit->dY[0] = parts[DY0];
     fit->dY[1] = parts[DY1];

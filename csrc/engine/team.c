@@ -27,9 +27,11 @@
 /* A team is crowded when it has waited beyond the spins for this long, and for this part of the time. */
 #define CROWDED_AFTER_NS 8000000
 #define CROWDED_PART 0.6
-#define ALONE_NS 500000000
+/* How long calls then run on one thread; twice as long each time that it was not long enough. */
+#define ALONE_NS 32000000
+#define ALONE_NS_MAX 512000000
 
-static _Atomic int64_t alone_until; /* monotonic clock */
+static _Atomic int64_t alone_until, alone_for; /* monotonic clock; nanoseconds */
 static atomic_int forked;
 static pthread_once_t fork_hook = PTHREAD_ONCE_INIT;
 static void note_fork(void) { atomic_store(&forked, 1); }
@@ -80,7 +82,11 @@ static int processors(void) {
 static int leave_team(int64_t waited, int64_t started, int members) {
     const int64_t now = fnn_clock_ns();
     if ((double)waited < CROWDED_PART * (double)(now - started) || members > processors()) return 0;
-    atomic_store(&alone_until, now + ALONE_NS);
+    int64_t alone = 2 * atomic_load(&alone_for);
+    if (now - atomic_load(&alone_until) > alone) alone = ALONE_NS;
+    if (alone > ALONE_NS_MAX) alone = ALONE_NS_MAX;
+    atomic_store(&alone_for, alone);
+    atomic_store(&alone_until, now + alone);
     return 1;
 }
 

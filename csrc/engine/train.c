@@ -232,29 +232,48 @@ static void phase_1(fnn_fit *fit, const batch *b, int thread, int n_threads) {
     ptrdiff_t p0, p1;
     fnn_share(b->padded / fit->network->kernels->panel, thread, n_threads, &p0, &p1);
     gather_inputs(fit, b, p0, p1);
+    fnn_mark(fit, thread, FNN_GATHER);
     forward(fit, b, p0, p1, thread, n_threads);
     if (fit->penalized) fnn_sum_penalties(fit, thread, n_threads);
+    fnn_mark(fit, thread, FNN_FORWARD);
     if (fit->coupled) {
         sum_over_batch(fit, p0, p1);
         fnn_barrier_wait(&fit->barrier);
     }
     evaluate_loss(fit, b, p0, p1);
+    fnn_mark(fit, thread, FNN_LOSS);
     backward(fit, b, p0, p1, thread, n_threads);
+    fnn_mark(fit, thread, FNN_BACKWARD);
 }
 
 /* `stop` is written between the two barriers of a step and read after the second: all threads see the same. */
 static void run_steps(void *context, int thread, int n_threads) {
     fnn_fit *fit = context;
+    if (fit->timed) fit->phases[thread].since = fnn_clock_ns();
     for (ptrdiff_t step = fit->step;; step++) {
         const batch b = batch_of(fit, step);
         phase_1(fit, &b, thread, n_threads);
         fnn_barrier_wait(&fit->barrier);
+        fnn_mark(fit, thread, FNN_WAIT);
         if (atomic_load_explicit(&fit->nonfinite, memory_order_relaxed)) return;
         fnn_update_weights(fit, &b, thread, n_threads);
         if (thread == 0) finish_step(fit, &b);
+        fnn_mark(fit, thread, FNN_UPDATE);
         fnn_barrier_wait(&fit->barrier);
+        fnn_mark(fit, thread, FNN_WAIT);
         if (atomic_load_explicit(&fit->stop, memory_order_relaxed)) return;
     }
+}
+
+void fnn_fit_time_phases(fnn_fit *fit) {
+    fit->timed = 1;
+    memset(fit->phases, 0, sizeof(phase_times) * (size_t)fit->n_threads);
+}
+
+int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase) {
+    int64_t total = 0;
+    for (int t = 0; t < fit->n_threads; t++) total += fit->phases[t].spent[phase];
+    return total;
 }
 
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {

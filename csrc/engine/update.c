@@ -322,6 +322,20 @@ static void update_layer(fnn_fit *fit, const batch *b, const unit *u, void *stor
     network->kernels->update(W, slots[0], slots[1], slots[2], fnn_at(fit, G, u->k0 * n / (u->k1 - u->k0)), n, rule);
 }
 
+/* Bytes of dZ that stay in the second-level cache while the inputs pass by. */
+#define CACHED_GRADIENTS 131072
+
+/* Units from i on that are updated together: the same rows of weight panels side by side, from the same inputs. */
+static ptrdiff_t units_together(const fnn_fit *fit, const batch *b, ptrdiff_t i, ptrdiff_t last) {
+    const unit *u = &fit->units[i];
+    const ptrdiff_t panel_bytes = b->padded * fit->network->kernels->panel * (ptrdiff_t)fit->network->element;
+    ptrdiff_t count = 1;
+    while (i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS && u[count].op == u->op &&
+           u[count].k0 == u->k0 && u[count].k1 == u->k1)
+        count++;
+    return count;
+}
+
 void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
@@ -339,9 +353,10 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
     } else {
         fnn_share(fit->n_units, thread, n_threads, &first, &last);
     }
-    for (ptrdiff_t i = first; i < last; i++) {
+    for (ptrdiff_t i = first, count; i < last; i += count) {
         const unit *u = &fit->units[i];
         const fnn_op *op = &network->ops[u->op];
+        count = op->kind == FNN_OP_DENSE ? units_together(fit, b, i, last) : 1;
         void *slots[3];
         for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? fnn_at(fit, network->slots[s], op->weights) : NULL;
         if (stored) slots[0] = fnn_at(fit, stored, op->weights);
@@ -352,9 +367,11 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
         else
             kernels->dense_update(fnn_at(fit, network->weights, op->weights), slots[0], slots[1], slots[2],
                               fit->buffers[u->op].Y, fit->buffers[u->op + 1].dZt, op->n_in, op->n_out,
-                              fit->buffers[u->op].stride, b->padded, u->q, u->k0, u->k1, fit->special ? &own : &update);
-        if (unfused && due && fit->norms) sum_unit_squares(fit, u);
-        if (fit->followed && !fit->gradients && !(unfused && due)) after_update(fit, b, u);
+                              fit->buffers[u->op].stride, b->padded, u->q, u->q + count, u->k0, u->k1, fit->special ? &own : &update);
+        for (ptrdiff_t j = 0; j < count; j++) {
+            if (unfused && due && fit->norms) sum_unit_squares(fit, &u[j]);
+            if (fit->followed && !fit->gradients && !(unfused && due)) after_update(fit, b, &u[j]);
+        }
     }
     if (fit->gradients) return;
     if (unfused && due) {

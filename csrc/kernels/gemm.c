@@ -1,13 +1,13 @@
-/* Products: one register tile in two access patterns, and the three products of a dense layer built on it.
+/* Products: one register tile in three access patterns, and the products of a dense layer built on it.
  *
  * Design:
  * a) A tile keeps MR x NV vectors of C in registers. Each step of the contraction k loads the NV vectors V[k] (64
  *    contiguous bytes) and broadcasts up to MR elements of A. Sizes are literals: with sizes as parameters of an inlined
  *    function GCC keeps the accumulators in memory.
  * b) Pattern F, forward: A is a weight panel, element (j, k) at A[k * width + j]; V is a panel of inputs.
- *    Pattern G, the rest: element (j, k) at A[j * row + k], k running over segments of `segment` elements
- *    `segment_stride` apart. Input gradient: A = weights, V = dZ. Weight gradient: A = a panel of inputs, V = dZ
- *    transposed. Rows (prediction): A = rows of X, V = weights.
+ *    Pattern P, backward: A is cut into panels of PANEL columns, element (j, k) at A[j * PANEL + k] of a panel. Input
+ *    gradient: A = weights, V = dZ. Weight gradient: A = inputs, V = dZ transposed.
+ *    Pattern R, prediction: A = rows of X, element (j, k) at A[j * row + k]; V = weights.
  * c) Each element of C is one chain in ascending k; a chain cut by a cache block continues from the stored C.
  * d) 12 accumulators of 8 floats + 2 vectors + 1 broadcast = 15 of AVX2's 16 registers. */
 
@@ -40,23 +40,44 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             v_store(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES, c[j][i]);                                 \
     }
 
-#define TILE_G_STEP(M, N, k, V_ROW)                                          \
-    {                                                                        \
-        vec v[N];                                                            \
-        UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);     \
-        UNROLL for (int j = 0; j < M; j++) {                                 \
-            vec a = v_set(A[j * row + k]);                                   \
+/* c += the products of column k of A with the N vectors at V */
+#define TILE_STEP(M, N, ROW)                                                      \
+    {                                                                             \
+        vec v[N];                                                                 \
+        UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);          \
+        UNROLL for (int j = 0; j < M; j++) {                                      \
+            vec a = v_set(A[j * (ROW) + k]);                                      \
             UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]); \
-        }                                                                    \
-        V += V_ROW;                                                          \
+        }                                                                         \
     }
 
-/* C[j * ldc] = start + sum_k A(j, k) V[k], N vectors wide; FROM_BIAS: every row starts from the vectors at bias. A next
- * segment lies in another page, where no hardware prefetcher follows. */
-#define DEFINE_TILE_G(M, N, NAME)                                                                                     \
-    static __attribute__((noinline)) void tile_g_##M##_##NAME(                                                       \
-        real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t segment, ptrdiff_t segment_stride,            \
-        ptrdiff_t k_count, const real *V, const real *bias, tile_start start, int relu) {                             \
+/* C[j * N * LANES] = (from_c ? C : 0) + sum_k A(j, k) V[k], N vectors wide; panels of A are segment_stride apart. The next
+ * one lies in another page, where no hardware prefetcher follows.. */
+#define DEFINE_TILE_P(M, N, NAME)                                                                                     \
+    static __attribute__((noinline)) void tile_p_##M##_##NAME(real *C, const real *A, ptrdiff_t segment_stride,      \
+                                                              ptrdiff_t k_count, const real *V, int from_c) {         \
+        vec c[M][N];                                                                                                  \
+        if (from_c)                                                                                                   \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(C + (j * N + i) * LANES); \
+        else                                                                                                          \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                 \
+        for (; k_count >= PANEL; k_count -= PANEL) {                                                                  \
+            if (k_count > PANEL)                                                                                      \
+                UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * PANEL);                \
+            const real *const end = A + PANEL;                                                                        \
+            for (; A < end; A += 4) UNROLL for (int k = 0; k < 4; k++, V += N * LANES) TILE_STEP(M, N, PANEL)         \
+            A += segment_stride - PANEL;                                                                              \
+        }                                                                                                             \
+        for (ptrdiff_t k = 0; k < k_count; k++, V += N * LANES) TILE_STEP(M, N, PANEL)                                \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + (j * N + i) * LANES, c[j][i]); \
+    }
+
+/* C[j * ldc] = start + sum_k A[j * row + k] V[k * v_row], N vectors wide; FROM_BIAS: every row starts from the vectors
+ * at bias. */
+#define DEFINE_TILE_R(M, N, NAME)                                                                                     \
+    static __attribute__((noinline)) void tile_r_##M##_##NAME(                                                       \
+        real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t k_count, const real *V, ptrdiff_t v_row,      \
+        const real *bias, tile_start start, int relu) {                                                               \
         vec c[M][N];                                                                                                  \
         if (start == FROM_ZERO)                                                                                       \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                 \
@@ -64,30 +85,10 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(C + j * ldc + i * LANES); \
         else                                                                                                          \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(bias + i * LANES); \
-        for (; segment == PANEL && k_count >= PANEL; k_count -= PANEL) {                                              \
-            if (k_count > PANEL)                                                                                      \
-                UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * row);                  \
-            _Pragma("GCC unroll 4") for (int k = 0; k < PANEL; k++) TILE_G_STEP(M, N, k, N * LANES)                              \
-            A += segment_stride;                                                                                      \
-        }                                                                                                             \
-        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) TILE_G_STEP(M, N, k, N * LANES)                          \
+        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++, V += v_row) TILE_STEP(M, N, row)              \
         if (relu)                                                                                                     \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
-    }
-
-/* As pattern G over rows, but V is a matrix of the caller's with v_row elements between its rows. */
-#define DEFINE_TILE_S(M)                                                                                              \
-    static __attribute__((noinline)) void tile_s_##M(real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row,           \
-                                                     ptrdiff_t k_count, const real *V, ptrdiff_t v_row,               \
-                                                     const real *bias, int relu) {                                    \
-        vec c[M][NV];                                                                                                 \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) c[j][i] =                              \
-            bias ? v_load(bias + i * LANES) : v_set(0);                                                               \
-        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) TILE_G_STEP(M, NV, k, v_row)                  \
-        if (relu)                                                                                                     \
-            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
     }
 
 #define FOR_EACH_TILE_2(X) X(1) X(2)
@@ -103,18 +104,37 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 /* Few outputs leave too few chains to hide the latency of an FMA: two panels side by side. */
 #define PAIRED (MR < 3 ? MR : 3)
 #define DEFINE_F1(M) DEFINE_TILE_F(M, 1)
-#define DEFINE_G(M) DEFINE_TILE_G(M, NV, full)
+#define DEFINE_P(M) DEFINE_TILE_P(M, NV, full)
+#define DEFINE_R(M) DEFINE_TILE_R(M, NV, full)
 FOR_EACH_TILE(DEFINE_F1)
 DEFINE_TILE_F(1, 2)
 DEFINE_TILE_F(2, 2)
 #if MR >= 3
 DEFINE_TILE_F(3, 2)
 #endif
-FOR_EACH_TILE(DEFINE_G)
-FOR_EACH_TILE(DEFINE_TILE_S)
+FOR_EACH_TILE(DEFINE_P)
+FOR_EACH_TILE(DEFINE_R)
 #if NARROW != PANEL
-#define DEFINE_G_NARROW(M) DEFINE_TILE_G(M, NV_NARROW, narrow)
-FOR_EACH_TILE(DEFINE_G_NARROW)
+#define DEFINE_P_NARROW(M) DEFINE_TILE_P(M, NV_NARROW, narrow)
+#define DEFINE_R_NARROW(M) DEFINE_TILE_R(M, NV_NARROW, narrow)
+FOR_EACH_TILE(DEFINE_P_NARROW)
+FOR_EACH_TILE(DEFINE_R_NARROW)
+#endif
+
+/* the tiles by their height, narrow ones second */
+typedef void tile_p_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *, int);
+typedef void tile_r_function(real *, ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, const real *,
+                             tile_start, int);
+#define P_FULL(M) tile_p_##M##_full,
+#define R_FULL(M) tile_r_##M##_full,
+#if NARROW != PANEL
+#define P_NARROW(M) tile_p_##M##_narrow,
+#define R_NARROW(M) tile_r_##M##_narrow,
+static tile_p_function *const tiles_p[2][MR + 1] = {{NULL, FOR_EACH_TILE(P_FULL)}, {NULL, FOR_EACH_TILE(P_NARROW)}};
+static tile_r_function *const tiles_r[2][MR + 1] = {{NULL, FOR_EACH_TILE(R_FULL)}, {NULL, FOR_EACH_TILE(R_NARROW)}};
+#else
+static tile_p_function *const tiles_p[1][MR + 1] = {{NULL, FOR_EACH_TILE(P_FULL)}};
+static tile_r_function *const tiles_r[1][MR + 1] = {{NULL, FOR_EACH_TILE(R_FULL)}};
 #endif
 
 static inline void tile_f(int m, real *C, const real *A, const real *V, ptrdiff_t width, ptrdiff_t k_count,
@@ -149,57 +169,8 @@ static inline void tile_f_pair(int m, real *C, const real *A, const real *V, ptr
     }
 }
 
-static inline void tile_g(int m, int narrow, real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t segment,
-                          ptrdiff_t segment_stride, ptrdiff_t k_count, const real *V, const real *bias, tile_start start,
-                          int relu) {
-#if NARROW != PANEL
-    if (narrow) {
-        switch (m) {
-#define CASE(M)                                                                                             \
-    case M:                                                                                                 \
-        tile_g_##M##_narrow(C, ldc, A, row, segment, segment_stride, k_count, V, bias, start, relu); \
-        break;
-            FOR_EACH_TILE(CASE)
-#undef CASE
-        default:
-            break;
-        }
-        return;
-    }
-#else
-    (void)narrow;
-#endif
-    switch (m) {
-#define CASE(M)                                                                                           \
-    case M:                                                                                               \
-        tile_g_##M##_full(C, ldc, A, row, segment, segment_stride, k_count, V, bias, start, relu); \
-        break;
-        FOR_EACH_TILE(CASE)
-#undef CASE
-    default:
-        break;
-    }
-}
-
-static inline void tile_s(int m, real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t k_count, const real *V,
-                          ptrdiff_t v_row, const real *bias, int relu) {
-    switch (m) {
-#define CASE(M)                                                      \
-    case M:                                                          \
-        tile_s_##M(C, ldc, A, row, k_count, V, v_row, bias, relu); \
-        break;
-        FOR_EACH_TILE(CASE)
-#undef CASE
-    default:
-        break;
-    }
-}
-
-/* Near-equal tiles: `count` rows from `first` on; the next tile's height (16 = 6 + 5 + 5). */
-static inline int tile_height(ptrdiff_t rest) {
-    ptrdiff_t tiles = (rest + MR - 1) / MR;
-    return (int)((rest + tiles - 1) / tiles);
-}
+/* The next tile's height: the last two are near-equal (16 = 6 + 5 + 5). */
+static inline int tile_height(ptrdiff_t rest) { return (int)(rest > 2 * MR ? MR : rest > MR ? (rest + 1) / 2 : rest); }
 
 /* Weight panel q of a layer with n_out outputs */
 static inline ptrdiff_t panel_width(ptrdiff_t n_out, ptrdiff_t q) {
@@ -281,16 +252,13 @@ static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptr
                 const ptrdiff_t end = min_size(g + group, k1);
                 for (ptrdiff_t k = g; k < end;) {
                     int m = tile_height(end - k);
-                    tile_start start = o0 ? FROM_C : FROM_ZERO;
                     if (o0) prefetch_tile(dX + (k + m) * PANEL);
-                    if (o_count > 0) {
-                        tile_g(m, 0, dX + k * PANEL, PANEL, W + o0 / PANEL * panel_elements + k * PANEL, PANEL, PANEL,
-                               panel_elements, o_count, dZ + o0 * PANEL, NULL, start, 0);
-                        start = FROM_C;
-                    }
+                    if (o_count > 0)
+                        tiles_p[0][m](dX + k * PANEL, W + o0 / PANEL * panel_elements + k * PANEL, panel_elements, o_count,
+                                      dZ + o0 * PANEL, o0 > 0);
                     if (tail && last)
-                        tile_g(m, 0, dX + k * PANEL, PANEL, W + full / PANEL * panel_elements + k * NARROW, NARROW, tail,
-                               0, tail, dZ + full * PANEL, NULL, start, 0);
+                        tiles_r[0][m](dX + k * PANEL, PANEL, W + full / PANEL * panel_elements + k * NARROW, NARROW, tail,
+                                      dZ + full * PANEL, PANEL, NULL, full ? FROM_C : FROM_ZERO, 0);
                     k += m;
                 }
             }
@@ -301,32 +269,47 @@ static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptr
 /* Rows of weights whose gradient is held before the update rule runs on them. */
 #define UPDATE_ROWS (4 * MR)
 
+/* Layers of as many weights do not stay in the second-level cache with their moments. */
+#define PREFETCHED_WEIGHTS 262144
+
+/* The rule needs them when their gradient is there. */
+static inline void prefetch_weights(const real *W, const real *S1, const real *S2, ptrdiff_t at, ptrdiff_t n) {
+    for (ptrdiff_t i = at; i < at + n; i += PANEL) {
+        __builtin_prefetch(W + i, 1);
+        if (S1) __builtin_prefetch(S1 + i, 1);
+        if (S2) __builtin_prefetch(S2 + i, 1);
+    }
+}
+
 static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *X_, const void *dZt_, ptrdiff_t n_in,
-                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q, ptrdiff_t k0, ptrdiff_t k1,
-                         const fnn_update *u) {
-    const ptrdiff_t width = panel_width(n_out, q), offset = q * PANEL * (n_in + 1);
-    const int narrow = width != PANEL;
-    const real *X = X_, *dZt = (const real *)dZt_ + q * PANEL * rows;
+                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q0, ptrdiff_t q1, ptrdiff_t k0,
+                         ptrdiff_t k1, const fnn_update *u) {
+    const real *X = X_;
     real G[UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
     real T[MR * PANEL] __attribute__((aligned(64)));
+    const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
     for (ptrdiff_t g = k0; g < k1; g += UPDATE_ROWS) {
         const ptrdiff_t end = min_size(g + UPDATE_ROWS, k1);
-        for (ptrdiff_t r = 0; r < rows; r += FNN_CHUNK) {
-            const ptrdiff_t count = min_size(FNN_CHUNK, rows - r);
-            const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
-            for (ptrdiff_t k = g; k < end;) {
-                int m = tile_height(end - k);
-                real *sum = G + (k - g) * width;
-                tile_g(m, narrow, r ? T : sum, width, Xr + k * PANEL, PANEL, PANEL, x_stride, count, V, NULL, FROM_ZERO,
-                       0);
-                if (r)
-                    for (ptrdiff_t i = 0; i < m * width; i += LANES) v_store(sum + i, v_load(sum + i) + v_load(T + i));
-                k += m;
+        for (ptrdiff_t q = q0; q < q1; q++) {
+            const ptrdiff_t width = panel_width(n_out, q), at = q * PANEL * (n_in + 1) + g * width;
+            const real *dZt = (const real *)dZt_ + q * PANEL * rows;
+            for (ptrdiff_t r = 0; r < rows; r += FNN_CHUNK) {
+                const ptrdiff_t count = min_size(FNN_CHUNK, rows - r);
+                const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
+                for (ptrdiff_t k = g; k < end;) {
+                    int m = tile_height(end - k);
+                    real *sum = G + (k - g) * width;
+                    if (prefetch && !r) prefetch_weights(W_, S1_, S2_, at + (k - g) * width, m * width);
+                    tiles_p[width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V, 0);
+                    if (r)
+                        for (ptrdiff_t i = 0; i < m * width; i += LANES)
+                            v_store(sum + i, v_load(sum + i) + v_load(T + i));
+                    k += m;
+                }
             }
+            update((real *)W_ + at, S1_ ? (real *)S1_ + at : NULL, S2_ ? (real *)S2_ + at : NULL,
+                   S3_ ? (real *)S3_ + at : NULL, G, (end - g) * width, u);
         }
-        const ptrdiff_t at = offset + g * width;
-        update((real *)W_ + at, S1_ ? (real *)S1_ + at : NULL, S2_ ? (real *)S2_ + at : NULL,
-               S3_ ? (real *)S3_ + at : NULL, G, (end - g) * width, u);
     }
 }
 
@@ -378,8 +361,8 @@ static void dense_rows(void *Y_, const void *X_, const void *W_, ptrdiff_t n, pt
             real *Y = (real *)Y_ + q * PANEL;
             for (ptrdiff_t i = 0; i < n;) {
                 int m = tile_height(n - i);
-                tile_g(m, width != PANEL, Y + i * ldy, ldy, X + i * ldx, ldx, k_count, 0, k_count, W + k0 * width,
-                       W + n_in * width, k0 ? FROM_C : FROM_BIAS, relu && last);
+                tiles_r[width != PANEL][m](Y + i * ldy, ldy, X + i * ldx, ldx, k_count, W + k0 * width, width,
+                                           W + n_in * width, k0 ? FROM_C : FROM_BIAS, relu && last);
                 i += m;
             }
         }
@@ -399,8 +382,9 @@ static void dense_rows_unpacked(void *Y_, const void *X_, const void *kernel, co
     for (ptrdiff_t o = 0; o < done; o += PANEL)
         for (ptrdiff_t i = 0; i < n;) {
             int m = tile_height(n - i);
-            tile_s(m, (real *)Y_ + i * n_out + o, n_out, (const real *)X_ + i * n_in, n_in, n_in, (const real *)kernel + o,
-                   n_out, bias ? bias + o : NULL, activation == FNN_RELU);
+            tiles_r[0][m]((real *)Y_ + i * n_out + o, n_out, (const real *)X_ + i * n_in, n_in, n_in,
+                          (const real *)kernel + o, n_out, bias ? bias + o : NULL, bias ? FROM_BIAS : FROM_ZERO,
+                          activation == FNN_RELU);
             i += m;
         }
     if (activation != FNN_RELU && activation != FNN_LINEAR && activation < FNN_SOFTMAX)

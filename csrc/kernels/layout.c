@@ -32,16 +32,23 @@ static int is_direct(const fnn_matrix *X) {
     return X->dtype == (sizeof(real) == 4 ? FNN_F32 : FNN_F64) && X->col_stride == (ptrdiff_t)sizeof(real);
 }
 
+/* Elements of a row that are fetched ahead: no hardware prefetcher follows as many streams as a panel has rows. */
+#define AHEAD (4 * PANEL)
+
 /* panel[f * PANEL + i] = rows[i][f] */
 static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t features) {
     ptrdiff_t f = 0;
-    for (; f + LANES <= features; f += LANES)
+    for (; f + LANES <= features; f += LANES) {
+        /* one line of each row every other time */
+        if (f % PANEL == 0 && f + AHEAD < features)
+            UNROLL for (int i = 0; i < PANEL; i++) __builtin_prefetch(rows[i] + f + AHEAD);
         for (int i = 0; i < PANEL; i += LANES) {
             vec r[LANES];
             UNROLL for (int j = 0; j < LANES; j++) r[j] = v_load(rows[i + j] + f);
             v_transpose(r);
             UNROLL for (int j = 0; j < LANES; j++) v_store(panel + (f + j) * PANEL + i, r[j]);
         }
+    }
     for (; f < features; f++)
         for (int i = 0; i < PANEL; i++) panel[f * PANEL + i] = rows[i][f];
 }

@@ -161,6 +161,15 @@ class Fit:
         ``parameters`` and ``gradient`` (overwritten) are flat, in the network's dtype: the kernels of all dense ops,
         row-major, then their biases.
         """
+    def time_phases(self) -> None:
+        """Time the phases of ``run`` from now on, from zero."""
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds that all threads together spent in each phase since ``time_phases``.
+
+        "gather", "forward", "loss", "backward", "update" (gradients of weights and their update), "wait" (for other
+        threads).
+        """
     def batch_rows(self) -> NDArray[np.int64]:
         """Rows of the batch at hand, in its order."""
     def forward(self) -> Array:

@@ -112,6 +112,8 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
     void fnn_fit_set_rates(fnn_fit *fit, const double *rates)
+    void fnn_fit_time_phases(fnn_fit *fit)
+    int64_t fnn_fit_phase_ns(const fnn_fit *fit, int phase)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
     double fnn_fit_gradients(fnn_fit *, void *, int, double *)
     void fnn_fit_forward(fnn_fit *, void *)
@@ -756,6 +758,14 @@ cdef class Fit:
             status = fnn_fit_run(self.fit, max_steps, max_seconds)
         self.network.users = 0
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+
+    def time_phases(self):
+        fnn_fit_time_phases(self.fit)
+
+    @property
+    def phases(self):
+        names = ("gather", "forward", "loss", "backward", "update", "wait")
+        return {name: 1e-9 * fnn_fit_phase_ns(self.fit, phase) for phase, name in enumerate(names)}
 
     def batch_rows(self):
         cdef const int64_t *order
