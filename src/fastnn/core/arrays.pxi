@@ -1,0 +1,77 @@
+# NumPy arrays as the engine takes them: types, shapes and strides checked, memory borrowed.
+
+cdef int dtype_of(cnp.ndarray a) noexcept:
+    cdef int t = cnp.PyArray_TYPE(a)
+    if not cnp.PyArray_ISNOTSWAPPED(a):
+        return -1
+    if t == cnp.NPY_FLOAT32: return FNN_F32
+    if t == cnp.NPY_FLOAT64: return FNN_F64
+    if t == cnp.NPY_BOOL: return FNN_U8
+    if cnp.PyTypeNum_ISINTEGER(t):
+        size = cnp.PyArray_ITEMSIZE(a)
+        if cnp.PyTypeNum_ISUNSIGNED(t):
+            return FNN_U8 if size == 1 else FNN_U16 if size == 2 else FNN_U32 if size == 4 else FNN_U64
+        return FNN_I8 if size == 1 else FNN_I16 if size == 2 else FNN_I32 if size == 4 else FNN_I64
+    return -1
+
+
+cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
+    """Describes X in ``m``; returns the array that owns the memory."""
+    cdef cnp.ndarray a
+    if not isinstance(X, np.ndarray):
+        X = np.asarray(X)
+    a = X
+    m.dtype = dtype_of(a)
+    if m.dtype < 0:
+        if a.dtype.kind not in "biuf":
+            raise TypeError(f"X must hold real numbers, got dtype {a.dtype}")
+        a = np.asarray(a, dtype=np.float64)
+        m.dtype = FNN_F64
+    if cnp.PyArray_NDIM(a) != 2:
+        raise ValueError(f"X must have 2 dimensions (rows, features), got shape {np.shape(X)}")
+    m.data = cnp.PyArray_DATA(a)
+    m.rows = cnp.PyArray_DIM(a, 0)
+    m.cols = cnp.PyArray_DIM(a, 1)
+    m.row_stride = cnp.PyArray_STRIDE(a, 0)
+    m.col_stride = cnp.PyArray_STRIDE(a, 1)
+    if cols >= 0 and m.cols != cols:
+        raise ValueError(f"X has {m.cols} features, but the network takes {cols}")
+    return a
+
+
+cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
+    cdef cnp.ndarray result = np.asarray(a, dtype=dtype, order="C")
+    if np.shape(result) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {np.shape(result)}")
+    return result
+
+
+cdef void check_output(str name, object out, object dtype, tuple shape) except *:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f"{name} must be a writeable C-contiguous {dtype} array of shape {shape}, "
+            f"got {out.dtype} of shape {out.shape}"
+        )
+
+
+def first_nonfinite(X):
+    X = np.asarray(X)
+    if X.dtype.kind != "f":
+        return None
+    if X.size == 0:
+        return None
+    # a block at a time: the mask of a large X would be as large as its rows
+    for start in range(0, X.shape[0], 65536):
+        finite = np.isfinite(X[start : start + 65536])
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            return int(row) + start, int(column)
+    return None
+
+
+cdef int raise_for(fnn_status status) except -1:
+    if status == FNN_NO_MEMORY:
+        raise MemoryError("not enough memory for the buffers of this call")
+    return 0

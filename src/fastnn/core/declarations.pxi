@@ -1,0 +1,114 @@
+# What csrc/ offers: the kernel table of fnn.h and the engine of engine/engine.h.
+
+cdef extern from "fnn.h" nogil:
+    enum: FNN_SOFTMAX
+    enum: FNN_SPARSE_CCE, FNN_GAUSSIAN_NLL, FNN_DICE, FNN_CUSTOM
+    enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_AMSGRAD, FNN_NADAM, FNN_ADAMAX, FNN_ADAGRAD
+    enum: FNN_ADADELTA, FNN_LION, FNN_RMSPROP, FNN_RMSPROP_CENTERED
+    enum: FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64
+    ctypedef struct fnn_loss:
+        int kind, from_logits
+        double label_smoothing, delta, alpha, gamma
+        int balanced, full, per_row, sum, weighted_mean
+        double factor
+    ctypedef struct fnn_update:
+        int kind
+        double rate, decay, beta_1, beta_2, epsilon, scale, clip
+    ctypedef struct fnn_matrix:
+        const void *data
+        int dtype
+        Py_ssize_t row_stride, col_stride, rows, cols
+    ctypedef struct fnn_kernels:
+        const char *isa
+        int dtype, panel, narrow
+        void (*activate)(void *, void *, const void *, Py_ssize_t, int, const double *) noexcept nogil
+        void (*row_activation)(void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, int) noexcept nogil
+        void (*pack_weights)(void *, const void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*unpack_weights)(void *, void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        int (*all_finite)(const void *, Py_ssize_t) noexcept nogil
+        double (*fma_peak)(int64_t, void *) noexcept nogil
+    const fnn_kernels *fnn_find_kernels(const char *isa, int dtype)
+    const char *fnn_default_isa()
+    const char *fnn_isa_names[]
+    void fnn_random_uniform(double *, Py_ssize_t, uint64_t, uint64_t)
+    void fnn_random_normal(double *, Py_ssize_t, uint64_t, uint64_t)
+
+
+cdef extern from "engine/engine.h" nogil:
+    ctypedef enum fnn_status:
+        FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT
+    enum: FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_STANDARDIZE
+    ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
+    void fnn_team_run(fnn_phase, void *, int, void *)
+    void fnn_team_release()
+    int fnn_openmp_version()
+    ctypedef struct fnn_rules:
+        double l1, l2
+        int no_decay, constraint, axis
+        double bound
+    ctypedef struct fnn_op:
+        int kind, activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator, source
+        double parameters[3]
+        double rate, momentum, epsilon
+        Py_ssize_t n_in, n_out, weights, rows, state
+        fnn_rules rules[2]
+        double activity_l1, activity_l2
+    ctypedef struct fnn_optimizer:
+        fnn_update update
+        int n_slots
+        double initial, clip_norm, global_clip_norm
+        int use_average
+        double average_momentum
+        int64_t overwrite_every, accumulate
+    ctypedef struct fnn_network:
+        const fnn_kernels *kernels
+        int n_ops
+        fnn_op *ops
+        Py_ssize_t n_features, n_outputs, n_elements
+        void *weights
+        void *slots[5]
+        int n_slots
+        fnn_loss loss
+        fnn_optimizer optimizer
+        int64_t iterations
+    fnn_network *fnn_network_new(const fnn_kernels *, Py_ssize_t, const fnn_op *, int)
+    void fnn_network_free(fnn_network *)
+    fnn_status fnn_network_compile(fnn_network *, const fnn_loss *, const fnn_optimizer *)
+    void fnn_network_use_average(fnn_network *)
+    double fnn_network_penalty(const fnn_network *)
+    Py_ssize_t fnn_target_columns(const fnn_network *)
+    fnn_status fnn_predict(const fnn_network *, const fnn_matrix *, void *, int, int, Py_ssize_t *)
+    Py_ssize_t fnn_bad_row(const fnn_network *, const fnn_matrix *)
+    int fnn_takes_missing(const fnn_network *)
+    ctypedef struct fnn_fit
+    ctypedef struct fnn_fit_data:
+        fnn_matrix X, y
+        const int64_t *labels
+        const void *sample_weight
+        const void *predictions
+        Py_ssize_t batch_size
+        int n_threads
+    fnn_fit *fnn_fit_new(fnn_network *, const fnn_fit_data *)
+    void fnn_fit_free(fnn_fit *)
+    Py_ssize_t fnn_fit_steps(const fnn_fit *)
+    Py_ssize_t fnn_fit_step(const fnn_fit *)
+    double fnn_fit_loss_sum(const fnn_fit *)
+    double fnn_fit_penalty_sum(const fnn_fit *)
+    void fnn_fit_set_order(fnn_fit *, const int64_t *)
+    void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
+    void fnn_fit_set_rates(fnn_fit *fit, const double *rates)
+    void fnn_fit_time_phases(fnn_fit *)
+    int64_t fnn_fit_phase_ns(const fnn_fit *, int)
+    fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
+    double fnn_fit_gradients(fnn_fit *, void *, int, double *)
+    void fnn_fit_forward(fnn_fit *, void *)
+    void fnn_fit_backward(fnn_fit *, const void *, double)
+    Py_ssize_t fnn_fit_batch(const fnn_fit *, const int64_t **, Py_ssize_t *)
+    fnn_status fnn_dense_forward(const fnn_kernels *, void *, const void *, const void *, const void *, Py_ssize_t, Py_ssize_t,
+                                 Py_ssize_t, int, const double *, int)
+    fnn_status fnn_dense_backward(const fnn_kernels *, void *, void *, void *, const void *, const void *, const void *,
+                                  const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, int, const double *, int)
+    fnn_status fnn_loss_arrays(const fnn_kernels *, double *, void *, const void *, const void *, const int64_t *,
+                               const void *, Py_ssize_t, Py_ssize_t, const fnn_loss *)
+    fnn_status fnn_activation_gradient(const fnn_kernels *, void *, const void *, const void *, Py_ssize_t, Py_ssize_t, int,
+                                       const double *)

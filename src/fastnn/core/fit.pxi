@@ -1,0 +1,208 @@
+# A fit: the arrays of one training, its epochs, steps and gradients.
+
+cdef const int64_t *labels_of(object y, Py_ssize_t rows, Py_ssize_t n_out) except? NULL:
+    cdef cnp.ndarray a = y
+    if a.size and (a.min() < 0 or a.max() >= n_out):
+        raise ValueError(f"labels must be from 0 to {n_out - 1}, got {a.min()} to {a.max()}")
+    return <const int64_t *>cnp.PyArray_DATA(a)
+
+
+cdef class Fit:
+    cdef fnn_fit *fit
+    cdef Network network
+    cdef object arrays
+    cdef Py_ssize_t forwarded  # 1 + the step whose forward pass was made
+
+    def __cinit__(self, Network network, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
+                  predictions=None):
+        cdef fnn_fit_data data
+        cdef fnn_network *native = network.network
+        owner = matrix_of(X, &data.X, native.n_features)
+        if data.X.rows < 1:
+            raise ValueError("X has no rows")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        shape = (data.X.rows, native.n_outputs)
+        data.labels = NULL
+        data.y.data = NULL
+        if native.loss.kind == FNN_CUSTOM:
+            y = None
+        elif native.loss.kind == FNN_SPARSE_CCE:
+            y = contiguous("y", y, np.int64, (data.X.rows,))
+            data.labels = labels_of(y, data.X.rows, native.n_outputs)
+        else:
+            columns = fnn_target_columns(native)
+            y = contiguous("y", y, network.dtype, (data.X.rows, columns))
+            matrix_of(y, &data.y, columns)
+        data.sample_weight = data.predictions = NULL
+        if sample_weight is not None:
+            sample_weight = contiguous("sample_weight", sample_weight, network.dtype, (data.X.rows,))
+            data.sample_weight = cnp.PyArray_DATA(sample_weight)
+        if predictions is not None:
+            check_output("predictions", predictions, network.dtype, shape)
+            data.predictions = cnp.PyArray_DATA(predictions)
+        data.batch_size = batch_size
+        data.n_threads = threads_of(n_threads)
+        self.network = network
+        self.arrays = (owner, y, sample_weight, predictions)
+        self.fit = fnn_fit_new(native, &data)
+        if self.fit == NULL:
+            raise MemoryError("not enough memory for the buffers of this fit")
+
+    def __dealloc__(self):
+        fnn_fit_free(self.fit)
+
+    @property
+    def n_steps(self):
+        return fnn_fit_steps(self.fit)
+
+    @property
+    def step(self):
+        return fnn_fit_step(self.fit)
+
+    @property
+    def loss_sum(self):
+        return fnn_fit_loss_sum(self.fit)
+
+    @property
+    def penalty_sum(self):
+        return fnn_fit_penalty_sum(self.fit)
+
+    def begin_epoch(self, uint64_t seed, uint64_t epoch, bint shuffle, learning_rates, order=None):
+        cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
+        cdef cnp.ndarray rows
+        if order is None:
+            fnn_fit_begin(self.fit, seed, epoch, shuffle, <const double *>cnp.PyArray_DATA(rates))
+            return
+        n = self.arrays[0].shape[0]
+        rows = contiguous("order", order, np.int64, (n,))
+        if rows.min() < 0 or rows.max() >= n:
+            raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
+        fnn_fit_begin(self.fit, seed, epoch, False, <const double *>cnp.PyArray_DATA(rates))
+        fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
+
+    def set_learning_rates(self, learning_rates):
+        cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
+        fnn_fit_set_rates(self.fit, <const double *>cnp.PyArray_DATA(rates))
+
+    def run(self, Py_ssize_t max_steps=-1, double max_seconds=0.05):
+        cdef fnn_status status
+        if self.network.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        self.network.users = -1
+        with nogil:
+            status = fnn_fit_run(self.fit, max_steps, max_seconds)
+        self.network.users = 0
+        return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+
+    def time_phases(self):
+        fnn_fit_time_phases(self.fit)
+
+    @property
+    def phases(self):
+        names = ("gather", "forward", "loss", "backward", "update", "wait")
+        return {name: 1e-9 * fnn_fit_phase_ns(self.fit, phase) for phase, name in enumerate(names)}
+
+    def batch_rows(self):
+        cdef const int64_t *order
+        cdef Py_ssize_t first
+        cdef Py_ssize_t count = fnn_fit_batch(self.fit, &order, &first)
+        if order == NULL:
+            return np.arange(first, first + count)
+        result = np.empty(count, np.int64)
+        memcpy(cnp.PyArray_DATA(result), order, count * sizeof(int64_t))
+        return result
+
+    def forward(self):
+        if self.step >= self.n_steps:
+            raise RuntimeError("the epoch is over: call begin_epoch")
+        if self.network.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        cdef const int64_t *order
+        cdef Py_ssize_t first
+        shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
+        cdef cnp.ndarray out = np.empty(shape, self.network.dtype)
+        cdef void *data = cnp.PyArray_DATA(out)
+        with nogil:
+            fnn_fit_forward(self.fit, data)
+        self.forwarded = self.step + 1
+        return out
+
+    def backward(self, gradient, double loss):
+        if self.forwarded != self.step + 1:
+            raise RuntimeError("backward needs the forward pass of the same step before it")
+        if self.network.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        cdef const int64_t *order
+        cdef Py_ssize_t first
+        shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
+        cdef cnp.ndarray g = contiguous("gradient", gradient, self.network.dtype, shape)
+        cdef const void *data = cnp.PyArray_DATA(g)
+        self.network.users = -1
+        with nogil:
+            fnn_fit_backward(self.fit, data, loss)
+        self.network.users = 0
+        self.forwarded = 0
+
+    def gradients(self, bint training=False):
+        cdef fnn_network *native = self.network.network
+        cdef cnp.ndarray space = np.zeros(native.n_elements, self.network.dtype)
+        cdef void *data = cnp.PyArray_DATA(space)
+        cdef char *panels
+        cdef double penalty
+        with nogil:
+            fnn_fit_gradients(self.fit, data, training, &penalty)
+        result = []
+        for op in range(native.n_ops):
+            if native.ops[op].rows == 0 or not native.ops[op].trainable:
+                continue
+            panels = <char *>data + native.ops[op].weights * <Py_ssize_t>self.network.dtype.itemsize
+            for part, name in enumerate(PARAMETERS[self.network.kinds[op]]):
+                if native.ops[op].use_kernel if part == 0 else native.ops[op].use_bias:
+                    result.append((op, name, self.network.unpack(panels, op, name)))
+        return result
+
+    def loss_and_gradient(self, parameters, gradient):
+        cdef fnn_network *native = self.network.network
+        cdef Py_ssize_t element = self.network.dtype.itemsize, at = 0, size, n_elements = native.n_elements
+        cdef double loss, penalty
+        cdef char *values
+        cdef char *slopes
+        cdef char *panels
+        cdef int op, part, direction
+        total = sum((native.ops[op].rows * native.ops[op].use_kernel + native.ops[op].use_bias) * native.ops[op].n_out
+                    for op in range(native.n_ops) if native.ops[op].rows)
+        cdef cnp.ndarray source = contiguous("parameters", parameters, self.network.dtype, (total,))
+        check_output("gradient", gradient, self.network.dtype, (total,))
+        cdef cnp.ndarray target = gradient
+        cdef cnp.ndarray space = np.zeros(n_elements, self.network.dtype)
+        cdef char *stored = <char *>cnp.PyArray_DATA(space)
+        values = <char *>cnp.PyArray_DATA(source)
+        slopes = <char *>cnp.PyArray_DATA(target)
+        if self.network.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        self.network.users = -1
+        with nogil:
+            for direction in range(2):
+                at = 0
+                if direction == 1:
+                    loss = fnn_fit_gradients(self.fit, stored, False, &penalty)
+                for part in range(2):
+                    for op in range(native.n_ops):
+                        if native.ops[op].rows == 0:
+                            continue
+                        if not (native.ops[op].use_kernel if part == 0 else native.ops[op].use_bias):
+                            continue
+                        size = native.ops[op].n_out * (native.ops[op].rows if part == 0 else 1)
+                        panels = (<char *>native.weights if direction == 0 else stored) + native.ops[op].weights * element
+                        if direction == 0:
+                            native.kernels.pack_weights(panels, values + at if part == 0 else NULL,
+                                                        values + at if part == 1 else NULL,
+                                                        native.ops[op].rows, native.ops[op].n_out)
+                        else:
+                            native.kernels.unpack_weights(slopes + at if part == 0 else NULL,
+                                                          slopes + at if part == 1 else NULL, panels,
+                                                          native.ops[op].rows, native.ops[op].n_out)
+                        at += size * element
+        self.network.users = 0
+        return loss, penalty

@@ -1,0 +1,222 @@
+# Functions of arrays: the kernels one by one, and random numbers.
+
+cdef const fnn_kernels *kernels_for(object dtype) except NULL:
+    if dtype == np.float32:
+        return KERNELS_F32
+    if dtype == np.float64:
+        return KERNELS_F64
+    raise TypeError(f"arrays must be float32 or float64, got {dtype}")
+
+
+cdef void read_parameters(object parameters, str name, double *out) except *:
+    out[0] = out[1] = out[2] = 0.0
+    for i, value in enumerate(parameters or DEFAULT_PARAMETERS.get(name, ())):
+        out[i] = value
+
+
+cdef tuple as_real(str name, object x):
+    x = np.asarray(x)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+    dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+    return np.ascontiguousarray(x, dtype=dtype).reshape(x.shape), dtype
+
+
+def activation(name, x, out=None, parameters=()):
+    cdef double p[3]
+    cdef int kind = index_of("activation", ACTIVATIONS, name)
+    read_parameters(parameters, name, p)
+    x, dtype = as_real("x", x)
+    if out is None:
+        out = np.empty(x.shape, dtype)
+    else:
+        check_output("out", out, dtype, x.shape)
+    cdef const fnn_kernels *kernels = kernels_for(dtype)
+    cdef cnp.ndarray source = x
+    cdef cnp.ndarray target = out
+    if x.size == 0:
+        return out
+    if kind < FNN_SOFTMAX:
+        kernels.activate(cnp.PyArray_DATA(target), NULL, cnp.PyArray_DATA(source), x.size, kind, p)
+    else:
+        if x.ndim < 1:
+            raise ValueError(f"{name} needs rows, got a scalar")
+        target[...] = source
+        kernels.row_activation(cnp.PyArray_DATA(target), x.size // x.shape[-1], x.shape[-1], x.shape[-1], kind)
+    return out
+
+
+def activation_gradient(name, x, grad_out, parameters=()):
+    cdef double p[3]
+    cdef int kind = index_of("activation", ACTIVATIONS, name)
+    read_parameters(parameters, name, p)
+    x, dtype = as_real("x", x)
+    cdef cnp.ndarray source = x
+    cdef cnp.ndarray gradient = contiguous("grad_out", grad_out, dtype, x.shape)
+    cdef cnp.ndarray out = np.empty(x.shape, dtype)
+    if x.size == 0:
+        return out
+    columns = x.shape[-1] if x.ndim else 1
+    raise_for(fnn_activation_gradient(kernels_for(dtype), cnp.PyArray_DATA(out), cnp.PyArray_DATA(gradient),
+                                      cnp.PyArray_DATA(source), x.size // columns, columns, kind, p))
+    return out
+
+
+def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=True, **options):
+    cdef fnn_loss loss = loss_of(name, options)
+    cdef double value = 0
+    cdef const int64_t *labels = NULL
+    cdef void *truth = NULL
+    cdef void *weights = NULL
+    cdef void *grad = NULL
+    y_pred, dtype = as_real("y_pred", y_pred)
+    if y_pred.ndim != 2:
+        raise ValueError(f"y_pred must have shape (rows, outputs), got {y_pred.shape}")
+    n, n_out = y_pred.shape
+    if n == 0 or n_out == 0:
+        raise ValueError(f"y_pred is empty: shape {y_pred.shape}")
+    if loss.kind == FNN_SPARSE_CCE:
+        y_true = contiguous("y_true", np.reshape(y_true, -1), np.int64, (n,))
+        labels = labels_of(y_true, n, n_out)
+    elif loss.kind == FNN_GAUSSIAN_NLL:
+        if n_out % 2:
+            raise ValueError(f"y_pred must have two columns per target, means and logarithms of variances, got {n_out}")
+        padded = np.zeros((n, n_out), dtype)
+        padded[:, : n_out // 2] = contiguous("y_true", y_true, dtype, (n, n_out // 2))
+        y_true = padded
+        truth = cnp.PyArray_DATA(<cnp.ndarray>y_true)
+    elif loss.kind == FNN_CUSTOM:
+        raise ValueError("a loss of the caller's own is computed by the caller")
+    else:
+        y_true = contiguous("y_true", y_true, dtype, (n, n_out))
+        truth = cnp.PyArray_DATA(<cnp.ndarray>y_true)
+    if loss.kind == FNN_DICE and not loss.per_row:
+        # one row that is the whole batch; its weight is what the rows' weights sum to
+        if sample_weight is not None:
+            weight = np.sum(contiguous("sample_weight", sample_weight, dtype, (n,)), dtype=np.float64)
+            sample_weight = np.array([weight if loss.sum else weight / n])
+        n, n_out, loss.per_row = 1, n * n_out, 1
+    if sample_weight is not None:
+        sample_weight = contiguous("sample_weight", sample_weight, dtype, (n,))
+        weights = cnp.PyArray_DATA(<cnp.ndarray>sample_weight)
+    result = np.empty_like(y_pred) if gradient else None
+    if gradient:
+        grad = cnp.PyArray_DATA(<cnp.ndarray>result)
+    raise_for(fnn_loss_arrays(kernels_for(dtype), &value, grad, cnp.PyArray_DATA(<cnp.ndarray>y_pred), truth, labels, weights,
+                              n, n_out, &loss))
+    return value, result
+
+
+cdef bint is_plain(object a, int dimensions, int dtype) noexcept:
+    """A C-contiguous array of this type in native order."""
+    return (
+        type(a) is np_ndarray
+        and cnp.PyArray_NDIM(<cnp.ndarray>a) == dimensions
+        and cnp.PyArray_TYPE(<cnp.ndarray>a) == dtype
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>a)
+    )
+
+
+cdef bint are_dense_arrays(object x, object kernel, object bias) noexcept:
+    """The usual case, told without Python calls."""
+    cdef int dtype
+    if type(x) is not np_ndarray:
+        return False
+    dtype = cnp.PyArray_TYPE(<cnp.ndarray>x)
+    return (
+        (dtype == cnp.NPY_FLOAT32 or dtype == cnp.NPY_FLOAT64)
+        and is_plain(x, 2, dtype)
+        and is_plain(kernel, 2, dtype)
+        and cnp.PyArray_DIM(<cnp.ndarray>kernel, 0) == cnp.PyArray_DIM(<cnp.ndarray>x, 1)
+        and cnp.PyArray_SIZE(<cnp.ndarray>kernel) > 0
+        and (
+            bias is None
+            or (
+                is_plain(bias, 1, dtype)
+                and cnp.PyArray_DIM(<cnp.ndarray>bias, 0) == cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
+            )
+        )
+    )
+
+
+cdef tuple dense_arrays(object x, object kernel, object bias):
+    if are_dense_arrays(x, kernel, bias):
+        return x, kernel, bias, (<cnp.ndarray>x).dtype
+    x, dtype = as_real("x", x)
+    if x.ndim != 2:
+        raise ValueError(f"x must have shape (rows, n_in), got {x.shape}")
+    kernel = np.ascontiguousarray(kernel, dtype=dtype)
+    if kernel.ndim != 2 or kernel.shape[0] != x.shape[1] or 0 in kernel.shape:
+        raise ValueError(f"kernel must have shape ({x.shape[1]}, n_out), got {kernel.shape}")
+    if bias is not None:
+        bias = contiguous("bias", bias, dtype, (kernel.shape[1],))
+    return x, kernel, bias, dtype
+
+
+def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
+    cdef double p[3]
+    cdef int kind = index_of("activation", ACTIVATIONS, activation)
+    cdef fnn_status status
+    read_parameters((), activation, p)
+    x, kernel, bias, dtype = dense_arrays(x, kernel, bias)
+    cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), n_in = cnp.PyArray_DIM(<cnp.ndarray>x, 1)
+    cdef Py_ssize_t n_out = cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
+    cdef cnp.npy_intp shape[2]
+    if out is None:
+        shape[0] = n
+        shape[1] = n_out
+        out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
+    else:
+        check_output("out", out, dtype, (n, n_out))
+    if n == 0:
+        return out
+    cdef const fnn_kernels *kernels = KERNELS_F32 if cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32 else KERNELS_F64
+    cdef void *o = cnp.PyArray_DATA(<cnp.ndarray>out)
+    cdef void *a = cnp.PyArray_DATA(<cnp.ndarray>x)
+    cdef void *w = cnp.PyArray_DATA(<cnp.ndarray>kernel)
+    cdef void *b = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
+    cdef int threads = threads_of(n_threads)
+    with nogil:
+        status = fnn_dense_forward(kernels, o, a, w, b, n, n_in, n_out, kind, p, threads)
+    raise_for(status)
+    return out
+
+
+def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0):
+    cdef double p[3]
+    cdef int kind = index_of("activation", ACTIVATIONS, activation)
+    cdef fnn_status status
+    read_parameters((), activation, p)
+    x, kernel, bias, dtype = dense_arrays(x, kernel, bias)
+    cdef Py_ssize_t n = x.shape[0], n_in = x.shape[1], n_out = kernel.shape[1]
+    grad_out = contiguous("grad_out", grad_out, dtype, (n, n_out))
+    if np.shape(out) != (n, n_out):
+        raise ValueError(f"out must have shape {(n, n_out)}, got {np.shape(out)}")
+    grad_x, grad_kernel, grad_bias = np.empty((n, n_in), dtype), np.zeros((n_in, n_out), dtype), np.zeros(n_out, dtype)
+    if n == 0:
+        return grad_x, grad_kernel, grad_bias
+    cdef const fnn_kernels *kernels = kernels_for(dtype)
+    cdef void *gx = cnp.PyArray_DATA(<cnp.ndarray>grad_x)
+    cdef void *gw = cnp.PyArray_DATA(<cnp.ndarray>grad_kernel)
+    cdef void *gb = cnp.PyArray_DATA(<cnp.ndarray>grad_bias)
+    cdef void *g = cnp.PyArray_DATA(<cnp.ndarray>grad_out)
+    cdef void *a = cnp.PyArray_DATA(<cnp.ndarray>x)
+    cdef void *w = cnp.PyArray_DATA(<cnp.ndarray>kernel)
+    cdef void *b = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
+    cdef int threads = threads_of(n_threads)
+    with nogil:
+        status = fnn_dense_backward(kernels, gx, gw, gb, g, a, w, b, n, n_in, n_out, kind, p, threads)
+    raise_for(status)
+    return grad_x, grad_kernel, grad_bias
+
+
+def random_uniform(uint64_t seed, uint64_t stream, Py_ssize_t n):
+    cdef cnp.ndarray out = np.empty(n)
+    fnn_random_uniform(<double *>cnp.PyArray_DATA(out), n, seed, stream)
+    return out
+
+
+def random_normal(uint64_t seed, uint64_t stream, Py_ssize_t n):
+    cdef cnp.ndarray out = np.empty(n)
+    fnn_random_normal(<double *>cnp.PyArray_DATA(out), n, seed, stream)
+    return out

@@ -1,0 +1,93 @@
+# Instruction set, threads and peak of this machine.
+
+def _choose_isa():
+    cdef int i = 0
+    names = []
+    available = []
+    while fnn_isa_names[i] != NULL:
+        names.append(fnn_isa_names[i].decode())
+        if fnn_find_kernels(fnn_isa_names[i], FNN_F32) != NULL:
+            available.append(names[-1])
+        i += 1
+    asked = os.environ.get("FASTNN_ISA", "")
+    if not asked:
+        return fnn_default_isa().decode(), tuple(available)
+    if asked not in names:
+        raise ImportError(f"FASTNN_ISA={asked!r} is not an instruction set fastnn knows; known: {', '.join(names)}")
+    if asked not in available:
+        raise ImportError(f"FASTNN_ISA={asked!r} is not supported by this CPU or build; available: {', '.join(available)}")
+    return asked, tuple(available)
+
+
+_isa, _available_isas = _choose_isa()
+cdef bytes _isa_bytes = _isa.encode()
+cdef const fnn_kernels *KERNELS_F32 = fnn_find_kernels(_isa_bytes, FNN_F32)
+cdef const fnn_kernels *KERNELS_F64 = fnn_find_kernels(_isa_bytes, FNN_F64)
+cdef int default_threads = 1
+
+
+def set_num_threads(n):
+    global default_threads
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 1024:
+        raise ValueError(f"n must be an integer from 1 to 1024, got {n!r}")
+    default_threads = n
+
+
+def get_num_threads():
+    return default_threads
+
+
+cdef inline int threads_of(int n_threads) noexcept:
+    return n_threads if n_threads > 0 else default_threads
+
+
+def config():
+    return {
+        "isa": _isa,
+        "isas": _available_isas,
+        "compiler": _COMPILER,
+        "openmp": fnn_openmp_version(),
+        "threads": default_threads,
+        "machine": platform.machine(),
+    }
+
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FNN_COMPILER "clang " __clang_version__
+    #else
+    #define FNN_COMPILER "gcc " __VERSION__
+    #endif
+    """
+    const char *FNN_COMPILER
+
+_COMPILER = FNN_COMPILER.decode()
+
+
+cdef void peak_phase(void *context, int thread, int n_threads) noexcept nogil:
+    cdef double *out = <double *>context
+    out[8 * thread] = KERNELS_F32.fma_peak(2000000, &out[8 * 1024 + 8 * thread])
+
+
+def fma_peak(int n_threads=0, double seconds=0.2):
+    """Fused multiply-add peak of the chosen kernels in float32, GFLOP/s over ``n_threads`` threads: best of repeats."""
+    import time
+
+    cdef cnp.ndarray[double, ndim=1] space = np.zeros(16 * 1024)
+    cdef double *data = &space[0]
+    cdef int n = threads_of(n_threads)
+    best = 0.0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        with nogil:
+            fnn_team_run(peak_phase, data, n, NULL)
+        elapsed = time.perf_counter() - start
+        best = max(best, float(space[: 8 * n : 8].sum()) / elapsed / 1e9)
+    return best
+
+
+def release_threads():
+    """Let go of the threads that wait in the OpenMP runtime after a call."""
+    fnn_team_release()

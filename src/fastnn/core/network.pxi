@@ -1,0 +1,221 @@
+# The compiled network: its weights, its parameters by name, its predictions.
+
+cdef class Network:
+    cdef fnn_network *network
+    cdef readonly object dtype
+    cdef object kinds
+    cdef int users  # calls that read the weights; -1: one call that writes them
+
+    def __cinit__(self, Py_ssize_t n_features, ops, dtype="float32"):
+        cdef Py_ssize_t count = len(ops)
+        cdef const fnn_kernels *kernels
+        cdef fnn_op *native
+        cdef cnp.ndarray space
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        kernels = KERNELS_F32 if self.dtype == np.float32 else KERNELS_F64
+        if n_features < 1:
+            raise ValueError(f"n_features must be at least 1, got {n_features}")
+        if count > 255:
+            raise ValueError(f"a network has at most 255 ops, got {count}")
+        space = np.zeros((count + 1) * sizeof(fnn_op), dtype=np.uint8)
+        native = <fnn_op *>cnp.PyArray_DATA(space)
+        for i, (kind, options) in enumerate(ops):
+            native[i].kind = index_of("op", OPS, kind)
+            if kind not in ("dense", "activation"):
+                read_op(&native[i], kind, options, i)
+                continue
+            name = options.get("activation", "linear")
+            native[i].activation = index_of("activation", ACTIVATIONS, name)
+            for j, value in enumerate(options.get("parameters") or DEFAULT_PARAMETERS.get(name, ())):
+                native[i].parameters[j] = value
+            if kind == "dense":
+                native[i].n_out = options["n_out"]
+                native[i].use_bias = options.get("use_bias", True)
+                native[i].trainable = options.get("trainable", True)
+                native[i].activity_l1, native[i].activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)
+                for part, parameter in enumerate(("kernel", "bias")):
+                    read_rules(&native[i].rules[part], options.get(f"{parameter}_regularizer"),
+                               options.get(f"{parameter}_constraint"))
+                if native[i].n_out < 1:
+                    raise ValueError(f"n_out must be at least 1, got {options['n_out']}")
+        self.kinds = tuple(kind for kind, _ in ops)
+        self.network = fnn_network_new(kernels, n_features, native, <int>count)
+        if self.network == NULL:
+            raise MemoryError("not enough memory for the weights of this network")
+        for i in range(count):
+            op = self.network.ops[i]
+            if op.kind in (FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_STANDARDIZE):
+                for name in ("gamma", "moving_variance", "variance"):
+                    if name in PARAMETERS[self.kinds[i]] + STATES.get(self.kinds[i], ()):
+                        self.set_parameter(i, name, np.ones(op.n_in))
+                for name in ("mean", "variance"):
+                    if name in ops[i][1]:
+                        self.set_parameter(i, name, ops[i][1][name])
+            if self.kinds[i] == "add" and self.network.ops[op.source].n_in != op.n_in:
+                raise ValueError(f"op {i} adds {self.network.ops[op.source].n_in} features to {op.n_in}")
+
+    def __dealloc__(self):
+        fnn_network_free(self.network)
+
+    @property
+    def n_features(self):
+        return self.network.n_features
+
+    @property
+    def n_outputs(self):
+        return self.network.n_outputs
+
+    @property
+    def n_slots(self):
+        return self.network.n_slots
+
+    @property
+    def iterations(self):
+        return self.network.iterations
+
+    @iterations.setter
+    def iterations(self, int64_t value):
+        self.network.iterations = value
+
+    cdef char *panels(self, int op, str name, int slot) except NULL:
+        if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
+            raise IndexError(f"op {op} has no parameters")
+        known = PARAMETERS[self.kinds[op]] + STATES.get(self.kinds[op], ())
+        if name not in known:
+            raise ValueError(f"unknown parameter {name!r}; known: {', '.join(known)}")
+        if not 0 <= slot <= self.network.n_slots:
+            raise IndexError(f"slot must be from 0 to {self.network.n_slots}, got {slot}")
+        base = <char *>(self.network.weights if slot == 0 else self.network.slots[slot - 1])
+        states = STATES.get(self.kinds[op], ())
+        if name in states:
+            at = self.network.ops[op].state + <Py_ssize_t>states.index(name) * self.network.ops[op].n_in
+            return base + <Py_ssize_t>at * <Py_ssize_t>self.dtype.itemsize
+        return base + self.network.ops[op].weights * <Py_ssize_t>self.dtype.itemsize
+
+    cdef tuple shape_of(self, int op, str name):
+        if name == "count":
+            return ()
+        if name == "kernel":
+            return (self.network.ops[op].n_in, self.network.ops[op].n_out)
+        return (self.network.ops[op].n_in if name in STATES.get(self.kinds[op], ()) else self.network.ops[op].n_out,)
+
+    cdef cnp.ndarray unpack(self, char *panels, int op, str name):
+        cdef cnp.ndarray out = np.empty(self.shape_of(op, name), self.dtype)
+        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
+        if part < 0:
+            memcpy(cnp.PyArray_DATA(out), panels, cnp.PyArray_NBYTES(out))
+            return out
+        self.network.kernels.unpack_weights(
+            cnp.PyArray_DATA(out) if part == 0 else NULL, cnp.PyArray_DATA(out) if part == 1 else NULL,
+            panels, self.network.ops[op].rows, self.network.ops[op].n_out)
+        return out
+
+    def get_parameter(self, int op, str name, int slot=0):
+        return self.unpack(self.panels(op, name, slot), op, name)
+
+    def set_parameter(self, int op, str name, value, int slot=0):
+        cdef char *panels = self.panels(op, name, slot)
+        cdef cnp.ndarray a = contiguous(name, value, self.dtype, self.shape_of(op, name))
+        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
+        if self.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        if part < 0:
+            memcpy(panels, cnp.PyArray_DATA(a), cnp.PyArray_NBYTES(a))
+            return
+        self.network.kernels.pack_weights(
+            panels, cnp.PyArray_DATA(a) if part == 0 else NULL, cnp.PyArray_DATA(a) if part == 1 else NULL,
+            self.network.ops[op].rows, self.network.ops[op].n_out)
+
+    def compile(self, str loss, dict loss_options, str optimizer, dict optimizer_options):
+        cdef fnn_loss l = loss_of(loss, loss_options)
+        cdef fnn_optimizer rule = rule_of(optimizer, optimizer_options)
+        if l.kind == FNN_GAUSSIAN_NLL and self.network.n_outputs % 2:
+            raise ValueError(
+                "gaussian_nll needs two outputs per target, its mean and the logarithm of its variance; "
+                f"the network has {self.network.n_outputs}"
+            )
+        excluded = optimizer_options.get("no_weight_decay") or ()
+        for op, name in excluded:
+            self.panels(op, name, 0)
+        if self.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        raise_for(fnn_network_compile(self.network, &l, &rule))
+        for op in range(self.network.n_ops):
+            for part, name in enumerate(PARAMETERS.get(self.kinds[op], ())):
+                self.network.ops[op].rules[part].no_decay = (op, name) in excluded
+
+    def set_trainable(self, int op, bint trainable):
+        if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
+            raise IndexError(f"op {op} has no parameters")
+        if self.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        self.network.ops[op].trainable = trainable
+
+    @property
+    def penalty(self):
+        return fnn_network_penalty(self.network)
+
+    def use_average(self):
+        if not self.network.optimizer.use_average:
+            raise RuntimeError("the update rule keeps no moving average of the weights")
+        if self.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        if self.network.iterations:
+            fnn_network_use_average(self.network)
+
+    def predict(self, X, out=None, int n_threads=0, bint logits=False):
+        cdef fnn_matrix m
+        cdef Py_ssize_t bad_row = -1
+        cdef cnp.npy_intp shape[2]
+        cdef int skip = 0
+        cdef fnn_status status
+        cdef cnp.ndarray result
+        owner = matrix_of(X, &m, self.network.n_features)
+        shape[0] = m.rows
+        shape[1] = self.network.n_outputs
+        if out is None:
+            result = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT32 if self.network.kernels.dtype == FNN_F32 else cnp.NPY_FLOAT64, 0)
+        else:
+            check_output("out", out, self.dtype, (m.rows, self.network.n_outputs))
+            if fnn_bad_row(self.network, &m) >= 0:
+                self.raise_for_nonfinite(X)
+            result = out
+        if m.rows == 0:
+            return result
+        if logits:
+            skip = self.network.ops[self.network.n_ops - 1].activation in (FNN_SOFTMAX, SIGMOID)
+        if self.users < 0:
+            raise RuntimeError("the network is being trained by another thread")
+        self.users += 1
+        cdef void *target = cnp.PyArray_DATA(result)
+        cdef int threads = threads_of(n_threads)
+        with nogil:
+            status = fnn_predict(self.network, &m, target, skip, threads, &bad_row)
+        self.users -= 1
+        raise_for(status)
+        if status == FNN_BAD_INPUT:
+            self.raise_for_nonfinite(X)
+        return result
+
+    cdef object raise_for_nonfinite(self, X):
+        X = np.asarray(X)
+        # extended precision is read as float64
+        values = X if X.dtype.itemsize <= 8 else X.astype(np.float64)
+        limit = np.finfo(self.dtype).max
+        for start in range(0, len(X), 65536):
+            block = values[start : start + 65536]
+            bad = ~(np.abs(block) <= limit)
+            if fnn_takes_missing(self.network):
+                bad &= ~np.isnan(block)
+            if not bad.any():
+                continue
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            value = X[start + row, column]
+            what = f"too large for {self.dtype}" if np.isfinite(value) else "not finite"
+            raise ValueError(f"X has a value that is {what} in row {start + row}, column {column}: {value}")
+        raise AssertionError("the core refused an input that is in order")
+
+
+cdef int SIGMOID = ACTIVATIONS.index("sigmoid")

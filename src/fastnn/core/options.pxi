@@ -1,0 +1,103 @@
+# Options given as dicts, turned into the engine's structures.
+
+cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -1:
+    op.trainable = options.get("trainable", True)
+    op.use_kernel = kind == "prelu" or (kind in PARAMETERS and options.get("scale", True))
+    op.use_bias = kind in PARAMETERS and len(PARAMETERS[kind]) > 1 and options.get("center", True)
+    op.rate = options.get("rate", 0.0)
+    op.alpha = options.get("alpha", False)
+    op.momentum = options.get("momentum", 0.99)
+    op.epsilon = options.get("epsilon", 1e-3)
+    op.rms = options.get("rms_scaling", False)
+    op.invert = options.get("invert", False)
+    op.missing = options.get("missing") is not None
+    op.indicator = options.get("missing") == "indicator"
+    op.source = options.get("source", 0)
+    if kind == "add" and not 0 <= op.source < number:
+        raise ValueError(f"source of op {number} must be an earlier op, got {op.source}")
+    for part, parameter in enumerate(PARAMETERS.get(kind, ())):
+        read_rules(&op.rules[part], options.get(f"{parameter}_regularizer"), options.get(f"{parameter}_constraint"))
+    return 0
+
+
+cdef int read_rules(fnn_rules *rules, object regularizer, object constraint) except -1:
+    rules.l1, rules.l2 = regularizer or (0.0, 0.0)
+    if constraint is not None:
+        name, bound, axis = constraint
+        rules.constraint = 1 + index_of("constraint", CONSTRAINTS, name)
+        rules.bound = bound
+        rules.axis = index_of("axis", AXES, axis)
+    return 0
+
+
+cdef fnn_loss loss_of(object name, dict options) except *:
+    cdef fnn_loss loss
+    loss.kind = index_of("loss", LOSSES, name)
+    loss.from_logits = bool(options.get("from_logits", False))
+    loss.label_smoothing = options.get("label_smoothing", 0.0)
+    loss.delta = options.get("q", 0.5) if name == "quantile" else options.get("delta", 1.0)
+    loss.alpha = options.get("alpha", 0.25)
+    loss.gamma = options.get("gamma", 2.0)
+    loss.balanced = bool(options.get("apply_class_balancing", False))
+    loss.full = bool(options.get("full", False))
+    loss.per_row = bool(options.get("per_row", False))
+    loss.sum = bool(options.get("sum", False))
+    loss.weighted_mean = bool(options.get("weighted_mean", False))
+    loss.factor = options.get("factor", 1.0)
+    return loss
+
+
+cdef fnn_optimizer rule_of(str optimizer, dict o) except *:
+    cdef fnn_optimizer rule
+    cdef fnn_update u
+    cdef int slots
+    index_of("optimizer", OPTIMIZERS, optimizer)
+    rule.initial = 0.0
+    u.scale = 1.0
+    u.clip = o.get("clipvalue") or 0.0
+    u.rate = 1.0
+    u.decay = o.get("weight_decay") or 0.0
+    u.epsilon = o.get("epsilon", 1e-7)
+    u.beta_1 = u.beta_2 = 0.0
+    if optimizer == "sgd":
+        u.beta_1 = o.get("momentum", 0.0)
+        slots = 1 if u.beta_1 else 0
+        u.kind = FNN_SGD if not slots else FNN_SGD_NESTEROV if o.get("nesterov", False) else FNN_SGD_MOMENTUM
+    elif optimizer == "rmsprop":
+        u.beta_1 = o.get("momentum", 0.0)
+        u.beta_2 = o.get("rho", 0.9)
+        u.kind = FNN_RMSPROP_CENTERED if o.get("centered", False) else FNN_RMSPROP
+        slots = 3 if u.kind == FNN_RMSPROP_CENTERED else 2
+    elif optimizer == "adagrad":
+        rule.initial = o.get("initial_accumulator_value", 0.1)
+        u.kind = FNN_ADAGRAD
+        slots = 1
+    elif optimizer == "adadelta":
+        u.beta_2 = o.get("rho", 0.95)
+        u.kind = FNN_ADADELTA
+        slots = 2
+    elif optimizer == "lion":
+        u.beta_1 = o.get("beta_1", 0.9)
+        u.beta_2 = o.get("beta_2", 0.99)
+        u.kind = FNN_LION
+        slots = 1
+    else:
+        u.beta_1 = 1.0 - <double>o.get("beta_1", 0.9)
+        u.beta_2 = 1.0 - <double>o.get("beta_2", 0.999)
+        u.kind = FNN_NADAM if optimizer == "nadam" else FNN_ADAM
+        slots = 2
+        if optimizer == "adamax":
+            u.beta_2 = o.get("beta_2", 0.999)
+            u.kind = FNN_ADAMAX
+        elif optimizer != "nadam" and o.get("amsgrad", False):
+            u.kind = FNN_AMSGRAD
+            slots = 3
+    rule.update = u
+    rule.n_slots = slots
+    rule.clip_norm = o.get("clipnorm") or 0.0
+    rule.global_clip_norm = o.get("global_clipnorm") or 0.0
+    rule.use_average = bool(o.get("use_ema", False))
+    rule.average_momentum = o.get("ema_momentum", 0.99)
+    rule.overwrite_every = o.get("ema_overwrite_frequency") or 0
+    rule.accumulate = o.get("gradient_accumulation_steps") or 1
+    return rule
