@@ -230,7 +230,7 @@ def test_unknown_names_list_the_known_ones_and_the_nearest():
             r"unknown optimizer 'addam'. Did you mean 'adam'\? Known: adadelta, adagrad, adam,",
         ),
         (
-            lambda: fastnn.Sequential().compile("adam", "mse", ["acuracy"]),
+            lambda: fastnn.Sequential().compile("adam", "mse", metrics=["acuracy"]),
             r"metric 'acuracy'. Did you mean 'accuracy'\?",
         ),
         (lambda: fastnn.losses.Huber(reduction="average"), r"unknown reduction 'average'"),

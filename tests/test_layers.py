@@ -212,6 +212,7 @@ def test_defaults_are_those_of_keras():
         "ema_momentum": 0.99,
         "ema_overwrite_frequency": None,
         "gradient_accumulation_steps": None,
+        "loss_scale_factor": None,
         "name": "adam",
     }
     assert (optimizers.SGD().learning_rate, optimizers.SGD().momentum) == (0.01, 0.0)

@@ -270,7 +270,7 @@ class LecunNormal(_Scaled):
     _scaling = (1.0, "fan_in", "truncated_normal")
 
 
-@registry.register("initializer", "identity", "Identity", "eye")
+@registry.register("initializer", "identity", "Identity", "IdentityInitializer", "eye")
 class Identity(Initializer):
     """``gain`` times the identity matrix; needs a kernel (n_in, n_out)."""
 
@@ -310,6 +310,23 @@ class Orthogonal(Initializer):
         q = q * np.sign(np.diagonal(r))
         values: NDArray[np.float64] = self.gain * (q if rows >= columns else q.T).reshape(shape)
         return values
+
+
+constant = Constant
+glorot_normal = GlorotNormal
+glorot_uniform = GlorotUniform
+he_normal = HeNormal
+he_uniform = HeUniform
+identity = IdentityInitializer = Identity
+lecun_normal = LecunNormal
+lecun_uniform = LecunUniform
+ones = Ones
+orthogonal = OrthogonalInitializer = Orthogonal
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+zeros = Zeros
 
 
 def get(identifier: Any) -> Initializer:

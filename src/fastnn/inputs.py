@@ -37,6 +37,12 @@ class Rows:
         """Number of rows."""
         return int(self.X.shape[0])
 
+    def first(self, n_batches: int | None, batch_size: int, name: str) -> "Rows":
+        """Return the first batches; all rows for None. ``name`` is that of the number in messages."""
+        if n_batches is None:
+            return self
+        return self.split(as_count(n_batches, name) * batch_size)[0]
+
     def split(self, point: int) -> tuple["Rows", "Rows"]:
         """Return the rows before and from ``point`` on."""
         weight = self.sample_weight

@@ -9,6 +9,7 @@ import math
 from typing import Any, ClassVar, Self
 
 from fastnn import registry
+from fastnn.loss_functions import LossFunction
 
 REDUCTIONS = ("sum_over_batch_size", "sum")
 
@@ -20,6 +21,7 @@ class Loss:
     ----------
     reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same) or "sum".
     name : name of the loss.
+    dtype : accepted as in Keras; the loss is computed in the model's type and summed in float64.
     """
 
     core_name: ClassVar[str]
@@ -33,7 +35,7 @@ class Loss:
     """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
     _options: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None, dtype: Any = None) -> None:
         if reduction is None or reduction == "none":
             raise ValueError(
                 f"reduction={reduction!r} gives a loss per row, which cannot be trained on: use 'sum_over_batch_size' "
@@ -44,6 +46,11 @@ class Loss:
             raise ValueError(registry.unknown_name("reduction", reduction, (*REDUCTIONS, "mean")))
         self.reduction = reduction
         self.name = name if name is not None else self.core_name
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the names of the options beside ``reduction`` and ``name``, in order."""
+        return cls._options
 
     def target_columns(self, n_outputs: int) -> int:
         """Return the number of columns of the targets of a model with ``n_outputs`` outputs."""
@@ -134,11 +141,15 @@ class Huber(Loss):
     _options = ("delta",)
 
     def __init__(
-        self, delta: float = 1.0, reduction: str = "sum_over_batch_size", name: str | None = "huber_loss"
+        self,
+        delta: float = 1.0,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: Any = None,
     ) -> None:
         if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0.0:
             raise ValueError(f"delta must be a positive number, got {delta!r}")
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.delta = float(delta)
 
 
@@ -150,6 +161,7 @@ class BinaryCrossentropy(Loss):
     ----------
     from_logits : whether ``y_pred`` are logits, p = sigmoid(y_pred), instead of probabilities.
     label_smoothing : s moves targets towards one half: ``t (1 - s) + s / 2``.
+    axis : -1.
     """
 
     core_name = "binary_crossentropy"
@@ -161,11 +173,13 @@ class BinaryCrossentropy(Loss):
         self,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
-        *,
+        axis: int = -1,
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
+        _last_axis(axis)
         self.from_logits = bool(from_logits)
         self.label_smoothing = _smoothing(label_smoothing)
 
@@ -178,6 +192,7 @@ class CategoricalCrossentropy(Loss):
     ----------
     from_logits : whether ``y_pred`` are logits, p = softmax(y_pred), instead of probabilities.
     label_smoothing : s moves targets towards the uniform distribution: ``t (1 - s) + s / n_classes``.
+    axis : -1.
     """
 
     core_name = "categorical_crossentropy"
@@ -189,11 +204,13 @@ class CategoricalCrossentropy(Loss):
         self,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
-        *,
+        axis: int = -1,
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
+        _last_axis(axis)
         self.from_logits = bool(from_logits)
         self.label_smoothing = _smoothing(label_smoothing)
 
@@ -205,6 +222,8 @@ class SparseCategoricalCrossentropy(Loss):
     Parameters
     ----------
     from_logits : whether ``y_pred`` are logits, p = softmax(y_pred), instead of probabilities.
+    ignore_class : must be None.
+    axis : -1.
     """
 
     core_name = "sparse_categorical_crossentropy"
@@ -213,9 +232,20 @@ class SparseCategoricalCrossentropy(Loss):
     _options = ("from_logits",)
 
     def __init__(
-        self, from_logits: bool = False, *, reduction: str = "sum_over_batch_size", name: str | None = None
+        self,
+        from_logits: bool = False,
+        ignore_class: None = None,
+        reduction: str = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
+        if ignore_class is not None:
+            raise ValueError(
+                f"ignore_class must be None, got {ignore_class!r}: leave such rows out, or give them sample_weight 0"
+            )
+        _last_axis(axis)
         self.from_logits = bool(from_logits)
 
 
@@ -354,8 +384,9 @@ class BinaryFocalCrossentropy(Loss):
         axis: int = -1,
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.apply_class_balancing = bool(apply_class_balancing)
         self.alpha = _number("alpha", alpha, 0.0, 1.0)
         self.gamma = _number("gamma", gamma, 0.0, math.inf)
@@ -390,8 +421,9 @@ class CategoricalFocalCrossentropy(Loss):
         axis: int = -1,
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.alpha = _number("alpha", alpha, 0.0, math.inf)
         self.gamma = _number("gamma", gamma, 0.0, math.inf)
         self.from_logits = bool(from_logits)
@@ -426,8 +458,10 @@ class CosineSimilarity(Loss):
 
     core_name = "cosine_similarity"
 
-    def __init__(self, axis: int = -1, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
-        super().__init__(reduction, name)
+    def __init__(
+        self, axis: int = -1, reduction: str = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        super().__init__(reduction, name, dtype)
         _last_axis(axis)
 
 
@@ -448,8 +482,9 @@ class Dice(Loss):
         reduction: str = "sum_over_batch_size",
         name: str | None = None,
         axis: int | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         self.axis = None if axis is None else _last_axis(axis)
         self.couples_rows = axis is None
 
@@ -462,6 +497,28 @@ class Dice(Loss):
         return {**super().get_config(), "axis": self.axis}
 
 
+binary_crossentropy = LossFunction("binary_crossentropy")
+binary_focal_crossentropy = LossFunction("binary_focal_crossentropy")
+categorical_crossentropy = LossFunction("categorical_crossentropy")
+categorical_focal_crossentropy = LossFunction("categorical_focal_crossentropy")
+categorical_hinge = LossFunction("categorical_hinge")
+cosine_similarity = LossFunction("cosine_similarity")
+dice = LossFunction("dice")
+gaussian_nll = LossFunction("gaussian_nll")
+hinge = LossFunction("hinge")
+huber = LossFunction("huber")
+kl_divergence = LossFunction("kl_divergence")
+log_cosh = LossFunction("log_cosh")
+mean_absolute_error = LossFunction("mean_absolute_error")
+mean_absolute_percentage_error = LossFunction("mean_absolute_percentage_error")
+mean_squared_error = LossFunction("mean_squared_error")
+mean_squared_logarithmic_error = LossFunction("mean_squared_logarithmic_error")
+poisson = LossFunction("poisson")
+quantile = LossFunction("quantile")
+sparse_categorical_crossentropy = LossFunction("sparse_categorical_crossentropy")
+squared_hinge = LossFunction("squared_hinge")
+
+
 def get(identifier: Any) -> Loss:
     """Return the loss for a name, class, loss or function of one's own.
 
@@ -470,6 +527,8 @@ def get(identifier: Any) -> Loss:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
+    if isinstance(identifier, LossFunction):
+        identifier = identifier.name
     if callable(identifier) and not isinstance(identifier, Loss | type):
         from fastnn.own_loss import OwnLoss
 

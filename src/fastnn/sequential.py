@@ -77,8 +77,8 @@ class Sequential(SavedStack):
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
+        loss_weights: None = None,
         metrics: Any = None,
-        *,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
@@ -90,7 +90,8 @@ class Sequential(SavedStack):
         Parameters
         ----------
         optimizer : name or optimizer.
-        loss : name or loss; None for a model that only predicts.
+        loss : name, loss or function of your own; a list of one; None for a model that only predicts.
+        loss_weights : must be None: there is one loss.
         metrics : list of names, functions of (y_true, y_pred) or metric objects, computed on all rows of an epoch.
         weighted_metrics : the same, with sample weights.
         run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : Keras's; they change nothing here.
@@ -100,6 +101,12 @@ class Sequential(SavedStack):
         ValueError
             Unknown name; lists the known ones and the nearest.
         """
+        if loss_weights is not None:
+            raise ValueError(
+                f"loss_weights must be None, a network has one loss; got {loss_weights!r} (metrics come after it)"
+            )
+        if isinstance(loss, list | tuple) and len(loss) == 1:
+            loss = loss[0]
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
         new_metrics = compile_metrics(metrics, weighted_metrics)
@@ -177,7 +184,8 @@ class Sequential(SavedStack):
         class_weight: dict[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
-        *,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
     ) -> History:
@@ -196,6 +204,8 @@ class Sequential(SavedStack):
         shuffle : whether every epoch has a new order of rows.
         class_weight : dict from class to the factor of its rows' loss; classes left out have 1.
         sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows.
+        steps_per_epoch : None or the number of batches of all rows: an epoch goes through all rows.
+        validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.
         validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
 
@@ -223,11 +233,18 @@ class Sequential(SavedStack):
                 validation = self._check_validation(validation_data, program)
             elif validation_split:
                 rows, validation = rows.split(split_point(rows.n, validation_split))
+            if validation is not None:
+                validation = validation.first(validation_steps, options.validation_batch_size, "validation_steps")
             if class_weight is not None:
                 rows = weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
             history = History()
             always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
             steps = -(-rows.n // options.batch_size)
+            if steps_per_epoch is not None and as_count(steps_per_epoch, "steps_per_epoch") != steps:
+                raise ValueError(
+                    f"steps_per_epoch={steps_per_epoch}, but an epoch is all {rows.n} rows, {steps} batches of "
+                    f"{options.batch_size}: leave steps_per_epoch out, and give fewer rows for shorter epochs"
+                )
             callback_list = CallbackList(
                 callbacks, self, {"epochs": options.epochs, "steps": steps, "verbose": verbosity}, always
             )
@@ -272,7 +289,7 @@ class Sequential(SavedStack):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sample_weight: Any = None,
-        *,
+        steps: int | None = None,
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
@@ -283,6 +300,7 @@ class Sequential(SavedStack):
         x, y, sample_weight : as in ``fit``.
         batch_size : rows in a batch; matters to callbacks and to the loss reduction "sum" only.
         verbose : 0 silent, else one line of results.
+        steps : batches to evaluate, the first ones; None for all rows.
         callbacks : list of callbacks.
         return_dict : whether to return a dict by name.
 
@@ -295,6 +313,7 @@ class Sequential(SavedStack):
         verbosity = as_verbosity(verbose)
         batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
         rows, program = self._check_rows(x, y, sample_weight)
+        rows = rows.first(steps, batch, "steps")
         callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
         self._build_for(program)
         callback_list.attach()
@@ -310,7 +329,14 @@ class Sequential(SavedStack):
         self._build_for(program)
         return _as_keras_returns(evaluate_rows(self, rows, rows.n, _NO_CALLBACKS), return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", *, callbacks: Any = None) -> Array:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Array:
         """Return the outputs (n, n_outputs) of inputs (n, n_features).
 
         Parameters
@@ -318,11 +344,14 @@ class Sequential(SavedStack):
         x : inputs, finite numbers.
         batch_size : rows in a batch; matters to callbacks only. No output depends on the rows around it.
         verbose : accepted as in Keras; prediction prints nothing.
+        steps : batches to predict, the first ones; None for all rows.
         callbacks : list of callbacks.
         """
         as_verbosity(verbose)
         batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
         X, program = self._check_features(x)
+        if steps is not None:
+            X = X[: as_count(steps, "steps") * batch]
         self._build_for(program)
         if callbacks is None:
             return predict_rows(self, X, batch, _NO_CALLBACKS)

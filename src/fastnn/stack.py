@@ -85,6 +85,11 @@ class LayerStack:
         if not isinstance(layer, Layer):
             hint = "; make an object of it: add ()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
             raise TypeError(f"a Sequential takes layers, got {layer!r}{hint}")
+        if layer.dtype is not None and layer.dtype != self.dtype:
+            raise ValueError(
+                f"layer {layer.name!r} has dtype {layer.dtype}, but the model has {self.dtype}: a network computes "
+                f"in one type, give it to the model with Sequential(..., dtype={layer.dtype.name!r})"
+            )
         owner = layer.owner() if layer.owner is not None else None
         if owner is not None:
             raise ValueError(
@@ -297,6 +302,31 @@ class LayerStack:
         """Copies of the weights that training leaves: of frozen layers, moving and learned statistics."""
         return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
 
+    @property
+    def variables(self) -> list[Array]:
+        """Copies of all weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    @property
+    def trainable_variables(self) -> list[Array]:
+        """Copies of the weights that training changes; the same as ``trainable_weights``."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Array]:
+        """Copies of the weights that training leaves; the same as ``non_trainable_weights``."""
+        return self.non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer is trained; assigning freezes or releases all layers."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
     def _trained(self) -> list[bool]:
         """Whether training changes each weight."""
         return [
@@ -310,12 +340,22 @@ class LayerStack:
         self._require_built()
         return sum(layer.count_params() for layer in self.layers)
 
-    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
         """Print a table of the layers, their output shapes and numbers of weights.
 
         Parameters
         ----------
         print_fn : what to call with the table instead of ``print``.
+        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras; the table is as wide
+            as it needs to be, shows all layers and counts frozen weights below.
         """
         rows = []
         for place, layer in enumerate(self.layers):

@@ -40,10 +40,21 @@ class LearningRateScheduler(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Ends training quietly, instead of with ``DivergenceError``, when the loss is NaN or infinite."""
+    """Ends training quietly, instead of with ``DivergenceError``, when the loss is NaN or infinite.
+
+    Parameters
+    ----------
+    raise_error : whether to raise RuntimeError instead; ``on_train_end`` of the callbacks is not called then.
+    """
+
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = bool(raise_error)
 
     def on_divergence(self, batch: int) -> None:
         """Say so and stop; ``batch`` is counted from 0."""
+        if self.raise_error:
+            raise RuntimeError(f"the loss of batch {batch} is NaN or infinite; the model keeps its last finite weights")
         print(f"Batch {batch}: Invalid loss, terminating training")
         self.model.stop_training = True
 

@@ -1,12 +1,12 @@
 """Activations as layers."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from fastnn import registry
 from fastnn.layers.arguments import (
     activation_options,
     find_initializer,
+    last_axis,
     nonnegative,
     rule_config,
     rule_options,
@@ -33,16 +33,9 @@ class Activation(Layer):
     activation : name or activation.
     """
 
-    def __init__(
-        self,
-        activation: Any,
-        *,
-        name: str | None = None,
-        input_shape: Sequence[int] | None = None,
-        input_dim: int | None = None,
-    ) -> None:
+    def __init__(self, activation: Any, **layer_options: Any) -> None:
         self.activation = find_activation(activation)
-        super().__init__(name=name, input_shape=input_shape, input_dim=input_dim)
+        super().__init__(**layer_options)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's activation op."""
@@ -118,11 +111,12 @@ class ELU(_NamedActivation):
 
 @registry.register("layer", "Softmax")
 class Softmax(_NamedActivation):
-    """Softmax over the columns of each row."""
+    """Softmax over the columns of each row; ``axis`` must be -1."""
 
     _function = "softmax"
 
-    def __init__(self, **layer_options: Any) -> None:
+    def __init__(self, axis: int = -1, **layer_options: Any) -> None:
+        last_axis(axis)
         super().__init__({}, **layer_options)
 
 

@@ -66,11 +66,27 @@ def activation_options(activation: Any) -> dict[str, Any]:
     return options
 
 
+def float_type(dtype: Any) -> np.dtype[Any]:
+    """Return "float32" or "float64" as a dtype; Keras's policies of these names too."""
+    name = np.dtype(dtype).name if isinstance(dtype, type) else getattr(dtype, "name", dtype)
+    known: dict[Any, np.dtype[Any]] = {each: np.dtype(each) for each in ("float32", "float64")}
+    if name not in known:
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    return known[name]
+
+
 def last_axis(axis: Any) -> None:
     """Check that ``axis`` is the only one that rows of a dense network have."""
     only = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
     if isinstance(only, bool) or only not in (-1, 1):
         raise ValueError(f"axis must be -1, the features of a row, got {axis!r}")
+
+
+def absent(**arguments: Any) -> None:
+    """Check that arguments of Keras which fastnn does not have are left out (None or False)."""
+    for name, value in arguments.items():
+        if value is not None and value is not False:
+            raise ValueError(f"{name} is not supported and must be left out, got {value!r}")
 
 
 def set_rules(layer: "Layer", parameter: str, regularizer: Any, constraint: Any) -> None:

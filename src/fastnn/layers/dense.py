@@ -1,6 +1,5 @@
 """The fully connected layer."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -8,6 +7,7 @@ from numpy.typing import NDArray
 from fastnn import registry, regularizers
 from fastnn.layers.activation import find_activation
 from fastnn.layers.arguments import (
+    absent,
     activation_options,
     find_initializer,
     positive_integer,
@@ -37,7 +37,8 @@ class Dense(Layer):
     kernel_regularizer, bias_regularizer : names or regularizers of W and b.
     activity_regularizer : name or regularizer of Y, divided by the rows of the batch.
     kernel_constraint, bias_constraint : names or constraints of W and b, applied after every update.
-    name, input_shape, input_dim : as in ``Layer``.
+    lora_rank, lora_alpha, quantization_config : must be None.
+    layer_options : ``name``, ``trainable``, ``dtype``, ``input_shape``, ``input_dim`` as in ``Layer``.
 
     Raises
     ------
@@ -57,11 +58,12 @@ class Dense(Layer):
         activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
-        *,
-        name: str | None = None,
-        input_shape: Sequence[int] | None = None,
-        input_dim: int | None = None,
+        lora_rank: None = None,
+        lora_alpha: None = None,
+        quantization_config: None = None,
+        **layer_options: Any,
     ) -> None:
+        absent(lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
         self.units = positive_integer("units", units)
         self.activation = find_activation(activation)
         self.use_bias = bool(use_bias)
@@ -70,7 +72,7 @@ class Dense(Layer):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         set_rules(self, "kernel", kernel_regularizer, kernel_constraint)
         set_rules(self, "bias", bias_regularizer, bias_constraint)
-        super().__init__(name=name, input_shape=input_shape, input_dim=input_dim)
+        super().__init__(**layer_options)
 
     def n_outputs(self, n_in: int) -> int:
         """Return ``units``."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import registry
-from fastnn.layers.arguments import positive_integer, row_shape
+from fastnn.layers.arguments import float_type, positive_integer, row_shape
 
 Array = NDArray[Any]
 
@@ -72,10 +72,18 @@ class Layer:
     name : name in ``summary()``; by default the class's name and a number.
     input_shape : shape of one row, for a first layer.
     input_dim : number of features, for a first layer; the same as ``input_shape=(input_dim,)``.
+    trainable : whether training changes the weights.
+    dtype : the model's, "float32" or "float64", which a layer cannot change; None takes it.
     """
 
     def __init__(
-        self, *, name: str | None = None, input_shape: Sequence[int] | None = None, input_dim: int | None = None
+        self,
+        *,
+        name: str | None = None,
+        input_shape: Sequence[int] | None = None,
+        input_dim: int | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
     ) -> None:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string, got {name!r}")
@@ -90,6 +98,9 @@ class Layer:
         self._specs: list[ParameterSpec] = []
         self._access: WeightAccess | None = None
         self._trainable = True
+        self.dtype = None if dtype is None else float_type(dtype)
+        if not trainable or not isinstance(trainable, bool | np.bool_):
+            self.trainable = trainable
         self.owner: weakref.ref[Any] | None = None
 
     # What a model asks of a layer.
@@ -197,9 +208,21 @@ class Layer:
             raise ValueError(f"layer {self.name!r} is not built yet, so its number of weights is not known")
         return sum(math.prod(spec.shape) for spec in self._specs)
 
+    @property
+    def trainable_weights(self) -> list[Array]:
+        """Copies of the weights that training changes."""
+        return [self.read_weight(spec.name) for spec in self._specs if spec.trainable and self.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Array]:
+        """Copies of the weights that training leaves."""
+        return [self.read_weight(spec.name) for spec in self._specs if not (spec.trainable and self.trainable)]
+
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments, save ``trainable``, which may be set at any time."""
         config: dict[str, Any] = {"name": self.name}
+        if self.dtype is not None:
+            config["dtype"] = self.dtype.name
         if self.declared_input is not None:
             config["input_shape"] = self.declared_input
         return config
@@ -215,10 +238,32 @@ class Layer:
 
 @registry.register("layer", "InputLayer")
 class InputLayer(Layer):
-    """States the shape of one input row; made by ``Input``."""
+    """States the shape of one input row; its arguments are those of ``Input``."""
 
-    def __init__(self, shape: Sequence[int] | int, *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int] | int | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        if sparse or ragged:
+            raise ValueError(f"inputs are dense arrays: sparse and ragged must be None, got {sparse!r}, {ragged!r}")
+        if (shape is None) == (batch_shape is None):
+            raise ValueError(
+                f"give shape or batch_shape, one of them, got shape={shape!r}, batch_shape={batch_shape!r}"
+            )
+        if batch_shape is not None:
+            batch_size, shape = batch_shape[0], batch_shape[1:]  # type: ignore[assignment]
+        if batch_size is not None:
+            positive_integer("batch_size", batch_size)
         super().__init__(name=name, input_shape=row_shape("shape", shape))
+        # What inputs are given as; they may be of any real type.
+        np.dtype(dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -234,8 +279,25 @@ class InputLayer(Layer):
         return {"name": self.name, "shape": self.shape}
 
 
-def Input(shape: Sequence[int] | int, *, name: str | None = None) -> InputLayer:
+def Input(
+    shape: Sequence[int] | int | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+    *,
+    name: str | None = None,
+) -> InputLayer:
     """State the shape of one input row: the first entry of a ``Sequential``.
+
+    Parameters
+    ----------
+    shape : sizes of one row, such as (5,) or (28, 28).
+    batch_size, dtype : accepted as in Keras; batches of any size and inputs of any real type are taken.
+    sparse, ragged : must be None or False.
+    batch_shape : ``(batch_size, *shape)`` instead of ``shape``.
+    name : name of the layer.
 
     Examples
     --------
@@ -244,4 +306,4 @@ def Input(shape: Sequence[int] | int, *, name: str | None = None) -> InputLayer:
     >>> model.count_params()
     6
     """
-    return InputLayer(shape, name=name)
+    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, name=name)

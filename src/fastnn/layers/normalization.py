@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fastnn import registry
 from fastnn.layers.arguments import (
+    absent,
     find_initializer,
     last_axis,
     nonnegative,
@@ -86,6 +87,7 @@ class BatchNormalization(_ScaledAndCentred):
     center, scale : whether there are beta and gamma.
     beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer : names or initializers.
     beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint : names or descriptions.
+    renorm, renorm_clipping, renorm_momentum : renormalization is not supported; ``renorm`` must be False.
     synchronized : accepted as in Keras; there is one device.
     """
 
@@ -104,10 +106,14 @@ class BatchNormalization(_ScaledAndCentred):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: None = None,
+        renorm_momentum: float = 0.99,
         synchronized: bool = False,
         **layer_options: Any,
     ) -> None:
         last_axis(axis)
+        absent(renorm=renorm, renorm_clipping=renorm_clipping)
         self.momentum, self.epsilon = number("momentum", momentum), nonnegative("epsilon", epsilon)
         if not 0.0 <= self.momentum <= 1.0:
             raise ValueError(f"momentum must lie between 0 and 1, got {momentum!r}")
@@ -162,10 +168,10 @@ class LayerNormalization(_ScaledAndCentred):
     axis : -1, the features.
     epsilon : added to the variance.
     center, scale : whether there are beta and gamma.
-    rms_scaling : ``Y = X / sqrt(variance + epsilon) * gamma`` without beta, as Keras does it: with the variance, where
-        Zhang and Sennrich (2019) take the mean square.
     beta_initializer, gamma_initializer : names or initializers.
     beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint : names or descriptions.
+    rms_scaling : ``Y = X / sqrt(variance + epsilon) * gamma`` without beta, as Keras does it: with the variance, where
+        Zhang and Sennrich (2019) take the mean square.
     """
 
     def __init__(
@@ -174,13 +180,14 @@ class LayerNormalization(_ScaledAndCentred):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        rms_scaling: bool = False,
         beta_initializer: Any = "zeros",
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
+        *,
+        rms_scaling: bool = False,
         **layer_options: Any,
     ) -> None:
         last_axis(axis)

@@ -14,7 +14,17 @@ Array = NDArray[Any]
 
 @registry.register("layer", "Flatten")
 class Flatten(Layer):
-    """Turns each row into a vector; as a first layer it accepts inputs of any shape, such as (n, 28, 28)."""
+    """Turns each row into a vector; as a first layer it accepts inputs of any shape, such as (n, 28, 28).
+
+    Parameters
+    ----------
+    data_format : must be None or "channels_last": elements keep their order in memory.
+    """
+
+    def __init__(self, data_format: str | None = None, **layer_options: Any) -> None:
+        if data_format not in (None, "channels_last"):
+            raise ValueError(f"data_format must be None or 'channels_last', got {data_format!r}")
+        super().__init__(**layer_options)
 
     def op(self, n_in: int) -> None:
         """Return None: rows of a dense network are vectors already."""

@@ -23,6 +23,7 @@ class OptionsBesideDecay(TypedDict, total=False):
     ema_momentum: float
     ema_overwrite_frequency: int | None
     gradient_accumulation_steps: int | None
+    loss_scale_factor: float | None
     name: str | None
 
 
@@ -76,6 +77,8 @@ class Optimizer:
     ema_momentum : share of the average that each update keeps.
     ema_overwrite_frequency : updates after which the weights become their average; None for the end of ``fit`` only.
     gradient_accumulation_steps : steps whose mean gradient makes one update; at least 2, or None.
+    loss_scale_factor : accepted as in Keras, which multiplies the loss and divides the gradients by it: float32 and
+        float64 need no such scaling, and nothing else changes.
     name : name of the optimizer.
     """
 
@@ -95,6 +98,7 @@ class Optimizer:
         ema_momentum: float = 0.99,
         ema_overwrite_frequency: int | None = None,
         gradient_accumulation_steps: int | None = None,
+        loss_scale_factor: float | None = None,
         name: str | None = None,
     ) -> None:
         self._steps = 0
@@ -122,6 +126,7 @@ class Optimizer:
             raise ValueError(f"ema_momentum must lie between 0 and 1, got {ema_momentum!r}")
         self.ema_overwrite_frequency = _count("ema_overwrite_frequency", ema_overwrite_frequency, 1)
         self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
+        self.loss_scale_factor = _optional("loss_scale_factor", loss_scale_factor)
         self.name = name if name is not None else self.core_name
 
     @property

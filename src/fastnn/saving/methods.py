@@ -57,7 +57,7 @@ class SavedStack(LayerStack):
         OSError
             The file cannot be written; an old one is unchanged.
         """
-        model_file.save_model(self._model(), filepath, overwrite)
+        model_file.save_model(self._model(), filepath, overwrite, zipped)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights alone; arguments and errors as in ``save``."""

@@ -103,7 +103,7 @@ def encode_model(model: "Sequential") -> list[Any]:
     return encode(training_arrays(model), model_metadata(model))
 
 
-def save_model(model: "Sequential", filepath: Path, overwrite: bool = True) -> None:
+def save_model(model: "Sequential", filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
     """Write a model into one file; a crash leaves the old file or the new.
 
     Parameters
@@ -111,6 +111,7 @@ def save_model(model: "Sequential", filepath: Path, overwrite: bool = True) -> N
     model : any ``Sequential``.
     filepath : where to write; the usual ending is ".safetensors".
     overwrite : whether an existing file may be replaced.
+    zipped : accepted as in Keras; the file is never zipped.
 
     Raises
     ------

@@ -312,6 +312,71 @@ class FittingCrossentropy(_Error):
         return (SparseCategoricalCrossentropy if sparse else CategoricalCrossentropy)().rows(y_true, y_pred)
 
 
+class _Correlation(RowMean):
+    """Base of correlations along an axis."""
+
+    direction = "max"
+
+    def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
+        super().__init__(name, dtype)
+        self.axis = axis
+
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
+        """Return the correlations; NaN where numbers along the axis are all the same."""
+        truth, guess = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.atleast_1d(self.correlation(truth, guess))
+
+    def correlation(self, truth: Array, guess: Array) -> Any:
+        """Return the correlation along the axis."""
+        raise NotImplementedError(f"{type(self).__name__} must define correlation(truth, guess)")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "axis": self.axis}
+
+
+@registry.register("metric", "pearson_correlation", "PearsonCorrelation")
+class PearsonCorrelation(_Correlation):
+    """Mean of the correlations ``cov(t, p) / (std(t) std(p))`` (Pearson, 1895), t targets and p predictions.
+
+    Parameters
+    ----------
+    name, dtype : as in ``Metric``.
+    axis : -1 correlates the outputs of each row and averages over the rows; 0 correlates the rows of each output, all
+        rows of the epoch at once where Keras averages over batches.
+    """
+
+    def __init__(self, name: str | None = "pearson_correlation", dtype: Any = None, axis: int = -1) -> None:
+        super().__init__(name, dtype, axis)
+
+    def correlation(self, truth: Array, guess: Array) -> Any:
+        """Return the correlation along the axis."""
+        parts = (array - np.mean(array, axis=self.axis, keepdims=True) for array in (truth, guess))
+        t, p = (part / np.std(part, axis=self.axis, keepdims=True) for part in parts)
+        return np.mean(t * p, axis=self.axis)
+
+
+@registry.register("metric", "concordance_correlation", "ConcordanceCorrelation")
+class ConcordanceCorrelation(_Correlation):
+    """Mean of ``2 cov(t, p) / (var(t) + var(p) + (mean(t) - mean(p))^2 + 1e-7)`` (Lin, 1989).
+
+    Parameters
+    ----------
+    name, dtype, axis : as in ``PearsonCorrelation``.
+    """
+
+    def __init__(self, name: str | None = "concordance_correlation", dtype: Any = None, axis: int = -1) -> None:
+        super().__init__(name, dtype, axis)
+
+    def correlation(self, truth: Array, guess: Array) -> Any:
+        """Return the concordance along the axis."""
+        t_mean, p_mean = (np.mean(array, axis=self.axis) for array in (truth, guess))
+        covariance = np.mean(truth * guess, axis=self.axis) - t_mean * p_mean
+        spread = np.var(truth, axis=self.axis) + np.var(guess, axis=self.axis) + (t_mean - p_mean) ** 2
+        return 2.0 * covariance / (spread + EPSILON)
+
+
 @registry.register("metric", "r2_score", "R2Score")
 class R2Score(Metric):
     """Coefficient of determination: ``1 - sum(e^2) / sum((y_true - mean(y_true))^2)``.
