@@ -89,7 +89,12 @@ def _estimators(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
     return getattr(neural_network, name)(**fixed), getattr(fastnn, name)(**fixed)
 
 
+_PAUSE = 0.1
+"""Seconds before each turn, in which the other's idle threads fall asleep."""
+
+
 def _time(work: Callable[[], Any], calls: int) -> float:
+    time.sleep(_PAUSE)
     start = time.perf_counter()
     for _ in range(calls):
         work()

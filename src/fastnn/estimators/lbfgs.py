@@ -1,7 +1,10 @@
 """Training by L-BFGS-B: SciPy's solver over the compiled core's loss and gradient."""
 
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,11 +12,40 @@ import scipy.optimize
 from numpy.typing import NDArray
 from scipy import __version__ as scipy_version
 from sklearn.utils.optimize import _check_optimize_result
+from threadpoolctl import ThreadpoolController
 
 from fastnn import _core
 from fastnn.estimators.network import FittedNetwork, Objective
 
 Array = NDArray[Any]
+
+_lock = threading.Lock()
+_limits: list[Any] = []
+"""The limit of every running solver, the first one's first."""
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return the thread pools of this process; NumPy's and SciPy's BLAS are loaded by now."""
+    return ThreadpoolController()
+
+
+@contextmanager
+def _blas_on_one_thread() -> Iterator[None]:
+    """Keep BLAS on one thread while any solver runs.
+
+    The solver's own products are of a few dozen elements, and BLAS threads that wait for the next one take the
+    processors from the network's. The limit is the process's: the last solver restores what the first one found.
+    """
+    with _lock:
+        _limits.append(_libraries().limit(limits=1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _lock:
+            limit = _limits.pop()
+            if not _limits:
+                limit.restore_original_limits()
 
 
 def minimize(
@@ -56,7 +88,7 @@ def minimize(
     # SciPy 1.15 moved L-BFGS-B to C and 1.16 deprecated its printing.
     if options["verbose"] and tuple(map(int, scipy_version.split(".")[:2])) < (1, 15):
         settings["iprint"] = 1
-    with warnings.catch_warnings():
+    with _blas_on_one_thread(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*iprint.*", category=DeprecationWarning)
         result = scipy.optimize.minimize(
             value, parameters, method="L-BFGS-B", jac=True, options=settings, callback=on_iteration
