@@ -10,6 +10,13 @@
 /* Two buffers of a block stay in the second-level cache. */
 #define BLOCK_BYTES ((ptrdiff_t)192 << 10)
 #define BLOCK_ROWS 96
+/* Weights that do not stay there are read once for this many rows. */
+#define CACHED_WEIGHTS ((ptrdiff_t)1 << 20)
+#define MANY_ROWS 192
+/* Up to this many rows, threads divide the outputs of a layer of such weights: each reads its part of them only. */
+#define FEW_ROWS 64
+/* Rows so many bytes apart fall into the same cache sets. */
+#define BAD_STRIDE 1024
 
 typedef struct {
     const fnn_network *network;
@@ -18,6 +25,8 @@ typedef struct {
     int skipped, direct;
     ptrdiff_t block, ld; /* rows of a block; elements of a row of scratch */
     ptrdiff_t scratch_bytes;
+    int together; /* threads divide outputs, not rows */
+    fnn_barrier barrier;
     _Atomic ptrdiff_t bad_row;
 } prediction;
 
@@ -82,7 +91,13 @@ static void layer_rows(const fnn_network *network, const fnn_op *op, char *out, 
     }
 }
 
-static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
+/* Elements between rows: an odd number of cache lines, so that rows do not share cache sets. */
+static ptrdiff_t row_stride(const fnn_kernels *kernels, ptrdiff_t n) {
+    return ((n + kernels->panel - 1) / kernels->panel | 1) * kernels->panel;
+}
+
+/* One thread of n_threads that predict the same rows: its outputs of the dense layers; the first does the rest. */
+static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch, int thread, int n_threads) {
     const fnn_network *network = p->network;
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element, half = p->block * p->ld * element;
@@ -94,19 +109,19 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
         in = (const char *)p->X->data + first * p->X->row_stride;
         ld_in = p->X->row_stride / element;
     } else {
-        kernels->convert(buffers[turn], ld_in, p->X, first, rows);
+        ld_in = row_stride(kernels, p->X->cols);
+        if (thread == 0) kernels->convert(buffers[turn], ld_in, p->X, first, rows);
         in = buffers[turn];
         turn = !turn;
     }
-    const ptrdiff_t bad = find_bad_row(network, in, rows, p->X->cols, ld_in * element);
-    if (bad >= 0) {
-        atomic_store(&p->bad_row, first + bad);
-        return 0;
-    }
+    const ptrdiff_t bad = thread == 0 ? find_bad_row(network, in, rows, p->X->cols, ld_in * element) : -1;
+    if (bad >= 0) atomic_store(&p->bad_row, first + bad);
+    if (n_threads > 1) fnn_barrier_wait(&p->barrier);
+    if (bad >= 0 || (n_threads > 1 && atomic_load(&p->bad_row) >= 0)) return 0;
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
         const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
-        for (int j = i; network->n_branches && j < network->n_ops; j++) {
+        for (int j = i; thread == 0 && network->n_branches && j < network->n_ops; j++) {
             const fnn_op *add = &network->ops[j];
             if (add->kind != FNN_OP_ADD || add->source != i) continue;
             char *kept = scratch + (2 + add->slot) * half;
@@ -116,15 +131,23 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
         if (op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_NOISE) continue;
         if (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR) continue;
         char *out = buffers[turn];
-        ptrdiff_t ld = (op->n_out + kernels->panel - 1) / kernels->panel * kernels->panel;
+        ptrdiff_t ld = row_stride(kernels, op->n_out);
         if (op->kind == FNN_OP_DENSE) {
             /* full weight panels write straight into the caller's array */
-            if (i == network->n_ops - 1 && ld == op->n_out) out = p->out + first * network->n_outputs * element;
-            kernels->dense_rows(out, in, (char *)network->weights + op->weights * element, rows, op->n_in, op->n_out, ld_in,
-                                ld, activation, op->parameters);
-        } else if (op->kind > FNN_OP_NOISE) {
+            if (i == network->n_ops - 1 && op->n_out % kernels->panel == 0) {
+                out = p->out + first * network->n_outputs * element;
+                ld = op->n_out;
+            }
+            ptrdiff_t q0, q1;
+            fnn_share((op->n_out + kernels->panel - 1) / kernels->panel, thread, n_threads, &q0, &q1);
+            const ptrdiff_t o0 = q0 * kernels->panel, o1 = q1 * kernels->panel;
+            const char *W = (const char *)network->weights + (op->weights + o0 * (op->n_in + 1)) * element;
+            if (q0 < q1)
+                kernels->dense_rows(out + o0 * element, in, W, rows, op->n_in, (o1 < op->n_out ? o1 : op->n_out) - o0, ld_in,
+                                    ld, activation, op->parameters);
+        } else if (thread == 0 && op->kind > FNN_OP_NOISE) {
             layer_rows(network, op, out, ld, in, ld_in, rows, scratch + (2 + op->slot) * half, p->ld);
-        } else {
+        } else if (thread == 0) {
             for (ptrdiff_t r = 0; r < rows; r++)
                 if (activation < FNN_SOFTMAX)
                     kernels->activate(out + r * ld * element, NULL, in + r * ld_in * element, op->n_out, activation,
@@ -132,26 +155,34 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
                 else
                     memcpy(out + r * ld * element, in + r * ld_in * element, (size_t)(op->n_out * element));
         }
-        if (activation >= FNN_SOFTMAX) kernels->row_activation(out, rows, op->n_out, ld, activation);
+        if (n_threads > 1) fnn_barrier_wait(&p->barrier);
+        if (activation >= FNN_SOFTMAX) {
+            if (thread == 0) kernels->row_activation(out, rows, op->n_out, ld, activation);
+            if (n_threads > 1) fnn_barrier_wait(&p->barrier);
+        }
         in = out;
         ld_in = ld;
         turn = !turn;
     }
     char *target = p->out + first * network->n_outputs * element;
     const size_t row_bytes = (size_t)(network->n_outputs * element);
-    if (in != target)
+    if (in != target && thread == 0)
         for (ptrdiff_t r = 0; r < rows; r++) memcpy(target + (ptrdiff_t)row_bytes * r, in + r * ld_in * element, row_bytes);
     return 1;
 }
 
 static void predict_blocks(void *context, int thread, int n_threads) {
     prediction *p = context;
+    if (p->together) {
+        predict_block(p, 0, p->X->rows, p->scratch, thread, n_threads);
+        return;
+    }
     const ptrdiff_t blocks = (p->X->rows + p->block - 1) / p->block;
     ptrdiff_t b0, b1;
     fnn_share(blocks, thread, n_threads, &b0, &b1);
     for (ptrdiff_t b = b0; b < b1; b++) {
         const ptrdiff_t first = b * p->block, rest = p->X->rows - first;
-        if (!predict_block(p, first, rest < p->block ? rest : p->block, p->scratch + thread * p->scratch_bytes)) return;
+        if (!predict_block(p, first, rest < p->block ? rest : p->block, p->scratch + thread * p->scratch_bytes, 0, 1)) return;
     }
 }
 
@@ -161,26 +192,29 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     const ptrdiff_t element = (ptrdiff_t)network->element, n = X->rows;
     prediction p = {.network = network, .X = X, .out = out, .skipped = logits ? network->n_ops - 1 : -1};
     atomic_init(&p.bad_row, -1);
-    p.direct = has_rows_in_place(X, kernels, network->element);
-    p.ld = (network->widest + kernels->panel - 1) / kernels->panel * kernels->panel;
-    const int threads = fnn_threads_for(network->operations * (double)n, n, n_threads);
+    p.direct = has_rows_in_place(X, kernels, network->element) && (n < 4 || X->row_stride % BAD_STRIDE);
+    p.ld = row_stride(kernels, network->widest);
+    const int streams = network->n_elements * element > CACHED_WEIGHTS;
+    p.together = streams && n <= FEW_ROWS;
+    const int threads = fnn_threads_for(network->operations * (double)n, p.together ? network->widest / kernels->panel : n, n_threads);
     p.block = BLOCK_BYTES / (2 * p.ld * element) / 6 * 6;
     if (p.block > BLOCK_ROWS) p.block = BLOCK_ROWS;
     if (p.block < 24) p.block = 24;
-    const ptrdiff_t each = (n + threads - 1) / threads;
+    if (streams) p.block = MANY_ROWS;
+    const ptrdiff_t each = p.together ? n : (n + threads - 1) / threads;
     if (p.block > each) p.block = each;
-    /* one spare line behind a narrow row that is read with full vectors */
-    p.scratch_bytes = (2 + network->n_branches) * p.block * p.ld * element + 64;
+    p.scratch_bytes = (2 + network->n_branches) * p.block * p.ld * element;
     _Alignas(64) char stack[STACK_BYTES];
     void *arena = NULL;
     size_t total = 0;
     p.scratch = stack;
-    if (p.scratch_bytes * threads > STACK_BYTES) {
-        const size_t size = fnn_size(p.scratch_bytes, threads, 1);
+    const int scratches = p.together ? 1 : threads;
+    if (p.scratch_bytes * scratches > STACK_BYTES) {
+        const size_t size = fnn_size(p.scratch_bytes, scratches, 1);
         arena = fnn_scratch_new((void **)&p.scratch, &size, 1, &total);
         if (!arena) return FNN_NO_MEMORY;
     }
-    fnn_team_run(predict_blocks, &p, threads, NULL);
+    fnn_team_run(predict_blocks, &p, threads, &p.barrier);
     fnn_arena_free(arena, total);
     *bad_row = atomic_load(&p.bad_row);
     return *bad_row >= 0 ? FNN_BAD_INPUT : FNN_OK;

@@ -98,6 +98,23 @@ static void gather_inputs(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
     }
 }
 
+/* Cache lines of the next batch that a thread asks for in advance. */
+#define LINES_AHEAD 256
+
+/* The first lines of the rows that this thread gathers in the next step come while phase 2 works. */
+static void fetch_next_rows(const fnn_fit *fit, const batch *b, int thread, int n_threads) {
+    const fnn_matrix *X = &fit->data.X;
+    const ptrdiff_t next = b->first_row + b->rows, rest = fit->n - next, width = X->cols * X->col_stride;
+    ptrdiff_t first, last;
+    fnn_share(rest < b->rows ? rest : b->rows, thread, n_threads, &first, &last);
+    if (first == last || (!fit->shuffled && width < 64)) return;
+    const ptrdiff_t most = 64 * (1 + LINES_AHEAD / (last - first)), bytes = width < most ? width : most;
+    for (ptrdiff_t i = next + first; i < next + last; i++) {
+        const char *row = (const char *)X->data + (fit->shuffled ? (ptrdiff_t)fit->order[i] : i) * X->row_stride;
+        for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+    }
+}
+
 #define MOST_LANES 64
 
 static void sum_over_batch(fnn_fit *fit, ptrdiff_t p0, ptrdiff_t p1) {
@@ -256,6 +273,7 @@ static void run_steps(void *context, int thread, int n_threads) {
         fnn_barrier_wait(&fit->barrier);
         fnn_mark(fit, thread, FNN_WAIT);
         if (atomic_load_explicit(&fit->nonfinite, memory_order_relaxed)) return;
+        fetch_next_rows(fit, &b, thread, n_threads);
         fnn_update_weights(fit, &b, thread, n_threads);
         if (thread == 0) finish_step(fit, &b);
         fnn_mark(fit, thread, FNN_UPDATE);

@@ -248,9 +248,21 @@ static double horizontal_tree(const double *s) {
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
+/* Rows of as few outputs are faster side by side. */
+#define SHORT_ROW 32
+
 /* The same numbers as panel_activation, for rows. */
 static void row_activation(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, int activation) {
-    for (ptrdiff_t i = 0; i < n; i++) {
+    ptrdiff_t done = 0;
+    for (; n_out <= SHORT_ROW && n - done >= PANEL; done += PANEL) {
+        real panel[SHORT_ROW * PANEL], *rows = (real *)Y + done * ld;
+        for (ptrdiff_t o = 0; o < n_out; o++)
+            for (int i = 0; i < PANEL; i++) panel[o * PANEL + i] = rows[i * ld + o];
+        panel_activation(panel, n_out, activation);
+        for (int i = 0; i < PANEL; i++)
+            for (ptrdiff_t o = 0; o < n_out; o++) rows[i * ld + o] = panel[o * PANEL + i];
+    }
+    for (ptrdiff_t i = done; i < n; i++) {
         real *y = (real *)Y + i * ld;
         double s[PARTIALS] = {0}, e[DLANES], m = y[0];
         for (ptrdiff_t o = 1; o < n_out; o++) m = m > y[o] ? m : y[o];

@@ -313,6 +313,9 @@ static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *
     }
 }
 
+/* Rows of weights that are fetched ahead of a single row of inputs. */
+#define ROW_AHEAD 16
+
 /* One row, P weight panels side by side: one alone leaves too few chains to hide the latency of an FMA. */
 #define DEFINE_ROW(P)                                                                                                 \
     static __attribute__((noinline)) void row_of_##P(real *y, const real *x, const real *W, ptrdiff_t n_in, int relu) { \
@@ -321,6 +324,7 @@ static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *
         UNROLL for (int i = 0; i < P * NV; i++) c[i] = v_load(W + i / NV * stride + n_in * PANEL + i % NV * LANES);   \
         for (ptrdiff_t k = 0; k < n_in; k++) {                                                                        \
             vec a = v_set(x[k]);                                                                                      \
+            UNROLL for (int i = 0; i < P; i++) __builtin_prefetch(W + i * stride + (k + ROW_AHEAD) * PANEL);          \
             UNROLL for (int i = 0; i < P * NV; i++) c[i] =                                                            \
                 v_fma(a, v_load(W + i / NV * stride + k * PANEL + i % NV * LANES), c[i]);                             \
         }                                                                                                             \

@@ -88,7 +88,12 @@ static void scatter(void *out, ptrdiff_t ld, const void *panel, ptrdiff_t cols, 
 }
 
 static void convert(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t first, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) read_row((real *)out + i * ld, X, first + i, 0, X->cols);
+    const size_t bytes = (size_t)X->cols * sizeof(real);
+    for (ptrdiff_t i = 0; i < count; i++)
+        if (is_direct(X))
+            memcpy((real *)out + i * ld, (const char *)X->data + (first + i) * X->row_stride, bytes);
+        else
+            read_row((real *)out + i * ld, X, first + i, 0, X->cols);
 }
 
 /* One block of LANES outputs: g = dY f'(Z), in place and transposed; outputs from `outs` on are zero. */

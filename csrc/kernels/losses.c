@@ -39,8 +39,10 @@ static void panel_loss(double *values, void *dY, void *Y, const void *T, const d
         dice(loss, values, dY, Y, T, n_out, scale);
         break;
     default:
-        if (loss->from_logits)
-            crossentropy_from_logits(loss, values, dY, Y, T, labels, n_out, scale, activated);
+        if (loss->from_logits && loss->kind == FNN_SPARSE_CCE)
+            crossentropy_from_logits(1, loss, values, dY, Y, T, labels, n_out, scale, activated);
+        else if (loss->from_logits)
+            crossentropy_from_logits(0, loss, values, dY, Y, T, labels, n_out, scale, activated);
         else
             crossentropy_from_probabilities(loss, values, dY, Y, T, labels, n_out, scale);
         break;

@@ -12,12 +12,16 @@ static inline dvec class_target(const fnn_loss *loss, const real *T, const doubl
 }
 
 /* L = log(sum exp z) sum t - sum t z; dL/dz = softmax(z) sum t - t */
-static void crossentropy_from_logits(const fnn_loss *loss, double *values, real *dY, real *Y, const real *T,
-                                     const double *labels, ptrdiff_t n_out, const double *scale, int activated) {
+static inline __attribute__((always_inline)) void crossentropy_from_logits(
+    int sparse, const fnn_loss *loss, double *values, real *dY, real *Y, const real *T, const double *labels, ptrdiff_t n_out,
+    const double *scale, int activated) {
     for (int lane = 0; lane < PANEL; lane += DLANES) {
         real *z = Y + lane;
-        dvec m = vertical_max(z, n_out), total = d_set(0.0), product = d_set(0.0);
-        for (ptrdiff_t o = 0; o < n_out; o++) {
+        const dvec label = sparse ? d_load_double(labels + lane) : d_set(0.0);
+        dvec m = vertical_max(z, n_out), total = d_set(sparse), product = d_set(0.0);
+        if (sparse)
+            for (int i = 0; i < DLANES; i++) product[i] = (double)z[(ptrdiff_t)label[i] * PANEL + i] - m[i];
+        for (ptrdiff_t o = 0; !sparse && o < n_out; o++) {
             dvec t = class_target(loss, T, labels, o, n_out, lane);
             total += t;
             product = d_fma(t, d_load(z + o * PANEL) - m, product);
@@ -31,7 +35,8 @@ static void crossentropy_from_logits(const fnn_loss *loss, double *values, real 
         for (ptrdiff_t o = 0; o < n_out; o++) {
             dvec p = d_load(kept + o * PANEL) * inverse;
             if (dY) {
-                dvec t = class_target(loss, T, labels, o, n_out, lane);
+                dvec t = sparse ? d_select(label == d_set((double)o), d_set(1.0), d_set(0.0))
+                                : class_target(loss, T, labels, o, n_out, lane);
                 d_store(dY + o * PANEL + lane, (p * total - t) * factor);
             }
             if (activated) d_store(z + o * PANEL, p);

@@ -32,6 +32,7 @@ cdef int read_rules(fnn_rules *rules, object regularizer, object constraint) exc
 
 cdef fnn_loss loss_of(object name, dict options) except *:
     cdef fnn_loss loss
+    memset(&loss, 0, sizeof(loss))
     loss.kind = index_of("loss", LOSSES, name)
     loss.from_logits = bool(options.get("from_logits", False))
     loss.label_smoothing = options.get("label_smoothing", 0.0)
@@ -51,14 +52,14 @@ cdef fnn_optimizer rule_of(str optimizer, dict o) except *:
     cdef fnn_optimizer rule
     cdef fnn_update u
     cdef int slots
+    memset(&rule, 0, sizeof(rule))
+    memset(&u, 0, sizeof(u))
     index_of("optimizer", OPTIMIZERS, optimizer)
-    rule.initial = 0.0
     u.scale = 1.0
     u.clip = o.get("clipvalue") or 0.0
     u.rate = 1.0
     u.decay = o.get("weight_decay") or 0.0
     u.epsilon = o.get("epsilon", 1e-7)
-    u.beta_1 = u.beta_2 = 0.0
     if optimizer == "sgd":
         u.beta_1 = o.get("momentum", 0.0)
         slots = 1 if u.beta_1 else 0
