@@ -56,6 +56,13 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]: ...
     @property
+    def in_use(self) -> bool:
+        """Whether a call works with the weights in this moment."""
+    def reserve(self, refusal: str) -> None:
+        """Keep all other threads from the weights: they get RuntimeError with this message."""
+    def release(self) -> None:
+        """Let all threads in again."""
+    @property
     def iterations(self) -> int:
         """Update steps taken; the ``t`` of Adam's bias correction."""
     @iterations.setter

@@ -110,7 +110,7 @@ class Sequential(SavedStack):
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
         new_metrics = compile_metrics(metrics, weighted_metrics)
-        with self._exclusive():
+        with self._changing("compile"):
             self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
             if self._network is not None and self._program is not None and new_loss is not None:
                 self._compile_network(self._network, self._program)
@@ -219,14 +219,15 @@ class Sequential(SavedStack):
         ValueError
             Inputs that do not fit; nothing is changed then.
         RuntimeError
-            Not compiled, or being trained by another thread.
+            Not compiled, or another thread trains or reads the model. While ``fit`` runs, calls of other threads raise
+            it instead, and ``fit`` goes on.
         DivergenceError
             The loss became NaN or infinite; the model keeps its last finite weights.
         """
         self._require_compiled("fit")
         options = fit_options(batch_size, epochs, initial_epoch, shuffle, validation_batch_size, validation_freq)
         verbosity = as_verbosity(verbose)
-        with self._exclusive():
+        with self._changing("fit"):
             rows, program = self._check_rows(x, y, sample_weight)
             validation = None
             if validation_data is not None:
@@ -252,7 +253,8 @@ class Sequential(SavedStack):
             callback_list.attach()
             self.history = history
             try:
-                Training(self, rows, validation, options, callback_list).run()
+                with self._training("fit"):
+                    Training(self, rows, validation, options, callback_list).run()
             finally:
                 callback_list.close()
         return history
@@ -273,12 +275,13 @@ class Sequential(SavedStack):
             Loss of these rows before the update, or [loss, metrics...], or a dict by name.
         """
         self._require_compiled("train_on_batch")
-        with self._exclusive():
+        with self._changing("train_on_batch"):
             rows, program = self._check_rows(x, y, sample_weight)
             if class_weight is not None:
                 rows = weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
             self._build_for(program)
-            return _as_keras_returns(train_one_batch(self, rows), return_dict)
+            with self._training("train_on_batch"):
+                return _as_keras_returns(train_one_batch(self, rows), return_dict)
 
     # Evaluation and prediction
 
@@ -317,7 +320,8 @@ class Sequential(SavedStack):
         callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
         self._build_for(program)
         callback_list.attach()
-        results = evaluate_rows(self, rows, batch, callback_list)
+        with self._reading("evaluate"):
+            results = evaluate_rows(self, rows, batch, callback_list)
         if verbosity:
             ProgressLine().print(format_logs(results))
         return _as_keras_returns(results, return_dict)
@@ -327,7 +331,8 @@ class Sequential(SavedStack):
         self._require_compiled("test_on_batch")
         rows, program = self._check_rows(x, y, sample_weight)
         self._build_for(program)
-        return _as_keras_returns(evaluate_rows(self, rows, rows.n, _NO_CALLBACKS), return_dict)
+        with self._reading("test_on_batch"):
+            return _as_keras_returns(evaluate_rows(self, rows, rows.n, _NO_CALLBACKS), return_dict)
 
     def predict(
         self,
@@ -353,11 +358,12 @@ class Sequential(SavedStack):
         if steps is not None:
             X = X[: as_count(steps, "steps") * batch]
         self._build_for(program)
-        if callbacks is None:
-            return predict_rows(self, X, batch, _NO_CALLBACKS)
-        callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
-        callback_list.attach()
-        return predict_rows(self, X, batch, callback_list)
+        callback_list = _NO_CALLBACKS
+        if callbacks is not None:
+            callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
+            callback_list.attach()
+        with self._reading("predict"):
+            return predict_rows(self, X, batch, callback_list)
 
     def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
         """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.
@@ -367,7 +373,8 @@ class Sequential(SavedStack):
         self._require_compiled("gradients")
         rows, program = self._check_rows(x, y, sample_weight)
         self._build_for(program)
-        return weight_gradients(self, rows)
+        with self._reading("gradients"):
+            return weight_gradients(self, rows)
 
     def input_gradients(self, x: Any) -> Array:
         """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
@@ -378,7 +385,8 @@ class Sequential(SavedStack):
         """
         X, program = self._check_features(x)
         self._build_for(program)
-        return input_gradients(self, X)
+        with self._reading("input_gradients"):
+            return input_gradients(self, X)
 
     def predict_on_batch(self, x: Any) -> Array:
         """Return the outputs of one batch; the same as ``predict``."""
@@ -403,7 +411,8 @@ class Sequential(SavedStack):
         self._require_built()
         from fastnn.folding import folded
 
-        return folded(self)
+        with self._reading("folded"):
+            return folded(self)
 
     def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:
         """Return the outputs (n, n_outputs) of inputs (n, n_features): the quickest way for few rows.

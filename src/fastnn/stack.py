@@ -1,9 +1,9 @@
 """A stack of layers and the compiled network that holds their weights."""
 
-import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastnn import _core
 from fastnn.inputs import as_count
 from fastnn.layers import InputLayer, Layer, automatic_name
+from fastnn.occupancy import Occupancy, refusal
 from fastnn.program import Program, build_program, check_sequence, declared_features, loss_options
 from fastnn.randomness import Stream, draw_seed
 from fastnn.summary import format_summary
@@ -52,7 +53,7 @@ class LayerStack:
         self.optimizer: Any = None
         self.loss: Any = None
         self._all_layers: list[Layer] = []
-        self._lock = threading.Lock()
+        self._occupancy = Occupancy()
         self._program: Program | None = None
         self._network: _core.Network | None = None
         self._weights: NetworkWeights | None = None
@@ -96,7 +97,7 @@ class LayerStack:
                 f"layer {layer.name!r} belongs to model {owner.name!r} already and layers are not shared: make a "
                 "new one with type(layer).from_config(layer.get_config())"
             )
-        with self._exclusive():
+        with self._changing("add"):
             check_sequence([*self._all_layers, layer])
             self._keep_weights()
             self._all_layers.append(layer)
@@ -106,7 +107,7 @@ class LayerStack:
         """Take the top layer off and return it; the others keep their weights."""
         if not self.layers:
             raise ValueError("the model has no layer to take off")
-        with self._exclusive():
+        with self._changing("pop"):
             self._keep_weights()
             layer = self._all_layers.pop()
             layer.owner = None
@@ -249,24 +250,34 @@ class LayerStack:
                 "call model.build((None, n_features)), or fit it"
             )
 
+    def _changing(self, task: str, within: bool = False) -> AbstractContextManager[None]:
+        """Keep other threads out while this one changes the model."""
+        return self._occupancy.changing(task, self.name, within)
+
+    def _reading(self, task: str) -> AbstractContextManager[None]:
+        """Keep other threads from changing the model while this one reads it."""
+        return self._occupancy.reading(task, self.name)
+
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Hold the model against a second training."""
-        if not self._lock.acquire(blocking=False):
-            raise RuntimeError(
-                f"model {self.name!r} is already being trained by another thread, or by the fit whose callback this is"
-            )
+    def _training(self, task: str) -> Iterator[None]:
+        """Keep the network from other threads, single predictions too, within ``_changing``."""
+        network = self.network
+        network.reserve(refusal("a call", self.name, task))
         try:
+            # A prediction that has begun is one native call.
+            while network.in_use:
+                time.sleep(0.0)
             yield
         finally:
-            self._lock.release()
+            network.release()
 
     # Weights
 
     def get_weights(self) -> list[Array]:
         """Return copies of all weights: kernel and bias of the first layer, of the second, ..."""
         self._require_built()
-        return [value for layer in self.layers for value in layer.get_weights()]
+        with self._reading("get_weights"):
+            return [value for layer in self.layers for value in layer.get_weights()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace all weights: arrays in the order and shapes of ``get_weights()``.
@@ -284,8 +295,9 @@ class LayerStack:
         for layer, per_layer in zip(self.layers, self.program.specs, strict=True):
             checked.append(layer.check_weights(remaining[: len(per_layer)]))
             del remaining[: len(per_layer)]
-        for layer, arrays in zip(self.layers, checked, strict=True):
-            layer.set_weights(arrays)
+        with self._changing("set_weights", within=True):
+            for layer, arrays in zip(self.layers, checked, strict=True):
+                layer.set_weights(arrays)
 
     @property
     def weights(self) -> list[Array]:

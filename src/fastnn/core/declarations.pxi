@@ -1,5 +1,9 @@
 # What csrc/ offers: the kernel table of fnn.h and the engine of engine/engine.h.
 
+cdef extern from "pythread.h":
+    unsigned long PyThread_get_thread_ident()
+
+
 cdef extern from "fnn.h" nogil:
     enum: FNN_SOFTMAX
     enum: FNN_SPARSE_CCE, FNN_GAUSSIAN_NLL, FNN_DICE, FNN_CUSTOM

@@ -5,6 +5,8 @@ cdef class Network:
     cdef readonly object dtype
     cdef object kinds
     cdef int users  # calls that read the weights; -1: one call that writes them
+    cdef unsigned long owner  # thread that reserved the network; 0: none
+    cdef str refusal  # what other threads are told then
 
     def __cinit__(self, Py_ssize_t n_features, ops, dtype="float32"):
         cdef Py_ssize_t count = len(ops)
@@ -79,7 +81,24 @@ cdef class Network:
     def iterations(self, int64_t value):
         self.network.iterations = value
 
+    def reserve(self, str refusal):
+        self.owner = PyThread_get_thread_ident()
+        self.refusal = refusal
+
+    def release(self):
+        self.owner = 0
+
+    @property
+    def in_use(self):
+        return self.users != 0
+
+    cdef int check_reserved(self) except -1:
+        if self.owner != 0 and self.owner != PyThread_get_thread_ident():
+            raise RuntimeError(self.refusal)
+        return 0
+
     cdef char *panels(self, int op, str name, int slot) except NULL:
+        self.check_reserved()
         if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
             raise IndexError(f"op {op} has no parameters")
         known = PARAMETERS[self.kinds[op]] + STATES.get(self.kinds[op], ())
@@ -149,6 +168,7 @@ cdef class Network:
     def set_trainable(self, int op, bint trainable):
         if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
             raise IndexError(f"op {op} has no parameters")
+        self.check_reserved()
         if self.users != 0:
             raise RuntimeError("the network is in use by another thread")
         self.network.ops[op].trainable = trainable
@@ -186,6 +206,7 @@ cdef class Network:
             return result
         if logits:
             skip = self.network.ops[self.network.n_ops - 1].activation in (FNN_SOFTMAX, SIGMOID)
+        self.check_reserved()
         if self.users < 0:
             raise RuntimeError("the network is being trained by another thread")
         self.users += 1

@@ -100,7 +100,8 @@ def _metadata(model: "Sequential") -> dict[str, str]:
 
 def encode_model(model: "Sequential") -> list[Any]:
     """Return the parts of the file of a model: weights, architecture, training options and state."""
-    return encode(training_arrays(model), model_metadata(model))
+    with model._reading("save"):
+        return encode(training_arrays(model), model_metadata(model))
 
 
 def save_model(model: "Sequential", filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
@@ -130,7 +131,7 @@ def save_weights(model: "Sequential", filepath: Path, overwrite: bool = True) ->
     """Write the weights of a built model alone; arguments and errors as in ``save_model``."""
     names = weight_names(model)
     _check_overwrite(filepath, overwrite)
-    weights = [value for layer in model.layers for value in layer.get_weights()]
+    weights = model.get_weights()
     write_atomically(filepath, encode(dict(zip(names, weights, strict=True)), _metadata(model)))
 
 

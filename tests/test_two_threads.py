@@ -1,0 +1,186 @@
+"""Two threads and one model: who comes second is told what runs, who came first is not disturbed."""
+
+import copy
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers
+
+PATIENCE = 20.0
+X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+Y = X @ np.array([[1.0], [-2.0], [0.5]], np.float32)
+
+
+def make(width=8):
+    model = fastnn.Sequential(
+        [fastnn.Input((3,)), layers.Dense(width, "tanh"), layers.Dropout(0.1), layers.Dense(1)], seed=3
+    )
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+class Halt(fastnn.callbacks.Callback):
+    """Stops at one hook until it is let go."""
+
+    def __init__(self, hook):
+        super().__init__()
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        setattr(self, hook, self.halt)
+
+    def halt(self, *arguments):
+        self.reached.set()
+        assert self.go_on.wait(PATIENCE)
+
+
+def running(halt, work):
+    """Start work in a thread and return it and its outcome, when the hook is reached."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append(work())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert halt.reached.wait(PATIENCE)
+    return thread, outcome
+
+
+def test_other_threads_are_refused_while_fit_runs(tmp_path):
+    model, alone = make(), make()
+    path = tmp_path / "model.safetensors"
+    weights = model.get_weights()
+    halt = Halt("on_epoch_end")
+    thread, outcome = running(halt, lambda: model.fit(X, Y, epochs=2, verbose=0, callbacks=[halt]))
+    calls = {
+        "fit": lambda: model.fit(X, Y, verbose=0),
+        "train_on_batch": lambda: model.train_on_batch(X, Y),
+        "compile": lambda: model.compile("sgd", "mse"),
+        "add": lambda: model.add(layers.Dense(1)),
+        "pop": model.pop,
+        "predict": lambda: model.predict(X, callbacks=[fastnn.callbacks.Callback()]),
+        "evaluate": lambda: model.evaluate(X, Y, verbose=0),
+        "test_on_batch": lambda: model.test_on_batch(X, Y),
+        "gradients": lambda: model.gradients(X, Y),
+        "input_gradients": lambda: model.input_gradients(X[:2]),
+        "save": lambda: model.save(path),
+        "folded": model.folded,
+        "get_weights": lambda: model.save_weights(path),
+        "set_weights": lambda: model.set_weights(weights),
+    }
+    for task, call in calls.items():
+        with pytest.raises(RuntimeError, match=f"^{task} of model .* cannot begin: fit runs in another thread"):
+            call()
+    for call in (
+        lambda: model(X[:1]),
+        lambda: model.layers[0].kernel,
+        lambda: model.layers[0].set_weights(weights[:2]),
+        lambda: setattr(model.layers[0], "trainable", False),
+    ):
+        with pytest.raises(RuntimeError, match=r"^a call of model .* cannot begin: fit runs in another thread"):
+            call()
+    assert not list(tmp_path.iterdir())
+    halt.go_on.set()
+    thread.join()
+    history = alone.fit(X, Y, epochs=2, verbose=0)
+    assert outcome[0].history == history.history
+    assert all((a == b).all() for a, b in zip(model.get_weights(), alone.get_weights(), strict=True))
+    model.save(path)
+    assert model(X[:1]).shape == (1, 1)
+
+
+@pytest.mark.parametrize("task", ["predict", "evaluate"])
+def test_a_change_is_refused_while_another_thread_reads(task):
+    model = make()
+    halt = Halt(f"on_{'test' if task == 'evaluate' else task}_batch_end")
+    arguments = {"batch_size": 32, "verbose": 0, "callbacks": [halt]}
+    expected = make().predict(X) if task == "predict" else make().evaluate(X, Y, verbose=0)
+    work = (lambda: model.predict(X, **arguments)) if task == "predict" else lambda: model.evaluate(X, Y, **arguments)
+    thread, outcome = running(halt, work)
+    for call in (
+        lambda: model.fit(X, Y, verbose=0),
+        lambda: model.train_on_batch(X, Y),
+        lambda: model.set_weights(model.get_weights()),
+        lambda: model.compile("sgd", "mse"),
+    ):
+        with pytest.raises(RuntimeError, match=f"cannot begin: {task} runs in another thread"):
+            call()
+    assert model.predict(X).shape == (200, 1)
+    halt.go_on.set()
+    thread.join()
+    np.testing.assert_allclose(outcome[0], expected, rtol=1e-6)
+    assert model.network.iterations == 0
+
+
+def test_a_fit_may_use_its_model_in_its_callbacks_but_not_train_it(tmp_path):
+    model, seen = make(), []
+
+    class Use(fastnn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            model.set_weights([0.5 * w for w in model.get_weights()])
+            seen.append((model.predict(X).shape, model.evaluate(X, Y, verbose=0), model(X[:1])))
+            model.save(tmp_path / "model.safetensors")
+            with pytest.raises(RuntimeError, match="this is a callback of fit, which has not ended"):
+                model.fit(X, Y, verbose=0)
+
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[Use()])
+    assert len(seen) == 2
+
+
+def test_predictions_in_other_threads_never_break_a_fit():
+    """Many readers hammer a model while it is trained; each gets the outputs or the refusal, the fit its bits."""
+    model, alone = make(64), make(64)
+    done, wrong, counts = threading.Event(), [], [0, 0]
+
+    def hammer():
+        while not done.is_set():
+            try:
+                result = model(X)
+                counts[0] += 1
+                if not np.isfinite(result).all():
+                    wrong.append(result)
+            except RuntimeError as error:
+                counts[1] += 1
+                if "fit runs in another thread" not in str(error):
+                    wrong.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [threading.Thread(target=hammer) for _ in range(3)]
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            model.fit(X, Y, epochs=3, verbose=0)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert not wrong and min(counts) > 0
+    for _ in range(20):
+        alone.fit(X, Y, epochs=3, verbose=0)
+    assert all((a == b).all() for a, b in zip(model.get_weights(), alone.get_weights(), strict=True))
+
+
+def test_an_interrupted_fit_lets_other_threads_in_again():
+    model = make()
+
+    class Fail(fastnn.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        model.fit(X, Y, verbose=0, callbacks=[Fail()])
+    outputs = []
+    thread = threading.Thread(target=lambda: outputs.append(model.predict(X)))
+    thread.start()
+    thread.join()
+    assert outputs[0].shape == (200, 1)
+    assert copy.deepcopy(model).get_weights()[0].shape == (3, 8)
