@@ -7,8 +7,21 @@ imports NumPy only.
 from .activations import ACTIVATIONS, activation, activation_gradient
 from .dense import dense_backward, dense_forward
 from .error_function import erf, erfc, normal_cdf
+from .layers import (
+    Activation,
+    BatchNormalization,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    LayerNormalization,
+    Normalization,
+    PReLU,
+    Residual,
+)
 from .losses import LOSSES, loss, loss_and_gradient
 from .network import DenseNetwork
+from .random import dropped, normal, random_bits
+from .stack import LayerNetwork
 from .training_rules import (
     clip_by_global_norm,
     clip_by_norm,
@@ -38,7 +51,17 @@ __all__ = [
     "ACTIVATIONS",
     "LOSSES",
     "OPTIMIZERS",
+    "Activation",
+    "BatchNormalization",
+    "Dense",
     "DenseNetwork",
+    "Dropout",
+    "GaussianNoise",
+    "LayerNetwork",
+    "LayerNormalization",
+    "Normalization",
+    "PReLU",
+    "Residual",
     "activation",
     "activation_gradient",
     "adadelta",
@@ -52,6 +75,7 @@ __all__ = [
     "clip_by_value",
     "dense_backward",
     "dense_forward",
+    "dropped",
     "erf",
     "erfc",
     "lion",
@@ -61,8 +85,10 @@ __all__ = [
     "moving_average",
     "nadam",
     "non_neg",
+    "normal",
     "normal_cdf",
     "penalty_and_gradient",
+    "random_bits",
     "rmsprop",
     "sgd",
     "unit_norm",
