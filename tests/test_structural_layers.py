@@ -200,6 +200,19 @@ def test_layers_at_hand_values():
     np.testing.assert_allclose(fastnn.Sequential([inverse], dtype="float64").predict(x), [[-3.0, 0.5], [7.0, -0.5]])
 
 
+def test_rescaling_of_bytes_and_identity():
+    x = np.array([[[0, 51], [102, 255]]], np.uint8)
+    model = fastnn.Sequential(
+        [fastnn.Input((2, 2)), layers.Flatten(), layers.Rescaling(1.0 / 255.0, -0.5), layers.Identity()],
+        dtype="float64",
+    )
+    np.testing.assert_allclose(model.predict(x), [[-0.5, -0.3, -0.1, 0.5]], rtol=1e-15)
+    model.add(layers.Dense(2))
+    folded = model.folded()
+    assert [type(layer).__name__ for layer in folded.layers] == ["Flatten", "Dense"]
+    np.testing.assert_allclose(folded.predict(x), model.predict(x), rtol=1e-12)
+
+
 def test_noise_has_its_moments_and_is_absent_from_prediction():
     n = 20_000
     X = np.ones((n, 4), np.float32)
@@ -296,6 +309,7 @@ def test_wrong_arguments_name_themselves():
         (lambda: layers.Normalization(mean=1.0), "give both mean and variance"),
         (lambda: layers.Normalization(missing="zero"), "missing must be None, 'mean' or 'indicator', got 'zero'"),
         (lambda: layers.PReLU(shared_axes=[1]), "shared_axes must be None"),
+        (lambda: layers.Rescaling(0.0), "scale must be at least 1e-07, got 0.0"),
     ):
         with pytest.raises(ValueError, match=message):
             make()
@@ -310,6 +324,7 @@ def test_wrong_arguments_name_themselves():
         layers.Normalization(missing="indicator"),
         layers.Normalization(mean=[1.0, 2.0, 3.0, 4.0], variance=2.0, invert=True),
         layers.PReLU(alpha_initializer="ones"),
+        layers.Rescaling(1.0 / 255.0, offset=[0.5, 1.0, -0.5, 0.0]),
         layers.AlphaDropout(0.2, seed=1),
         layers.GaussianNoise(0.3),
         layers.Residual([layers.Dense(4, activation="relu"), layers.BatchNormalization()]),

@@ -110,6 +110,11 @@ KINDS = {
     "AlphaDropout": (lambda: layers.AlphaDropout(0.2), lambda w, at: reference.Dropout(0.2, at, alpha=True)),
     "GaussianNoise": (lambda: layers.GaussianNoise(0.2), lambda w, at: reference.GaussianNoise(0.2, at)),
     "Flatten": (layers.Flatten, lambda w, at: reference.Activation("linear")),
+    "Identity": (layers.Identity, lambda w, at: reference.Activation("linear")),
+    "Rescaling": (
+        lambda: layers.Rescaling(0.5, -1.0),
+        lambda w, at: reference.Normalization(-np.ones(WIDTH), np.full(WIDTH, 0.25), invert=True),
+    ),
     "Residual": (
         lambda: layers.Residual([layers.Dense(5, "tanh"), layers.LayerNormalization(), layers.Dense(WIDTH)]),
         lambda w, at: reference.Residual(
@@ -185,6 +190,7 @@ def test_50_steps_equal_float64_numpy(loss, kind):
         expected = network.fit(X, y, BATCH_SIZE, EPOCHS)
         np.testing.assert_allclose(history, expected, rtol=TOLERANCE, err_msg=rule)
         assert_close(model, network)
+        np.testing.assert_allclose(model.predict(X), network.predict(X), rtol=1e-4, atol=1e-9)
         moved = [np.abs(a - b).max() > 1e-6 for a, b in zip(model.trainable_weights, before, strict=True)]
         assert all(moved), rule
     assert model.network.iterations == 50

@@ -17,6 +17,7 @@ from fastnn.layers import (
     Dropout,
     Flatten,
     GaussianNoise,
+    Identity,
     Input,
     InputLayer,
     Layer,
@@ -62,8 +63,8 @@ def folded(model: "Sequential") -> "Sequential":
     """Return what ``model.folded()`` describes."""
     from fastnn.sequential import Sequential
 
-    described = _fold(model.layers)
     n_features = model.program.n_features
+    described = _fold(model.layers, n_features)
     weights: list[Any] = []
     layers = _layers(described, weights, n_features)
     shape = model._all_layers[0].declared_input
@@ -75,18 +76,19 @@ def folded(model: "Sequential") -> "Sequential":
     return result
 
 
-def _fold(layers: Sequence[Layer]) -> list[Any]:
+def _fold(layers: Sequence[Layer], n_in: int) -> list[Any]:
     """Describe layers as products, scalings, blocks and layers that stay, neighbours combined."""
     parts: list[Any] = []
     for layer in layers:
-        for part in _describe(layer):
+        for part in _describe(layer, n_in):
             _append(parts, part)
+        n_in = layer.n_outputs(n_in)
     return parts
 
 
-def _describe(layer: Layer) -> list[Any]:
+def _describe(layer: Layer, n_in: int) -> list[Any]:
     """Describe one layer; nothing for one that does nothing at prediction."""
-    if isinstance(layer, InputLayer | Flatten | Dropout | GaussianNoise):
+    if isinstance(layer, InputLayer | Flatten | Identity | Dropout | GaussianNoise):
         return []
     if isinstance(layer, Dense):
         kernel = np.asarray(layer.kernel, np.float64)
@@ -100,13 +102,13 @@ def _describe(layer: Layer) -> list[Any]:
             scale = scale * layer.gamma
         return [_Scaling(scale, -mean * scale + (0.0 if layer.beta is None else layer.beta))]
     if isinstance(layer, Normalization) and layer.missing is None:
-        mean, variance = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (layer.mean, layer.variance)))
+        mean, variance = (np.broadcast_to(np.asarray(v, np.float64), n_in) for v in (layer.mean, layer.variance))
         deviation = np.maximum(np.sqrt(variance), _SMALLEST_DEVIATION)
         if layer.invert:
             return [_Scaling(deviation, mean)]
         return [_Scaling(1.0 / deviation, -mean / deviation)]
     if isinstance(layer, Residual):
-        return [_Block(_fold(layer.layers), layer.name)]
+        return [_Block(_fold(layer.layers, n_in), layer.name)]
     return [layer]
 
 

@@ -69,8 +69,13 @@ class LayerStack:
         """The layers, without an ``Input``."""
         return [layer for layer in self._all_layers if not isinstance(layer, InputLayer)]
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: Layer, rebuild: bool = True) -> None:
         """Put a layer on top.
+
+        Parameters
+        ----------
+        layer : the layer.
+        rebuild : accepted as in Keras; the model is built as soon as its number of features is known.
 
         Raises
         ------
@@ -103,8 +108,8 @@ class LayerStack:
             self._all_layers.append(layer)
             layer.owner = weakref.ref(self)
 
-    def pop(self) -> Layer:
-        """Take the top layer off and return it; the others keep their weights."""
+    def pop(self, rebuild: bool = True) -> Layer:
+        """Take the top layer off and return it; the others keep their weights. ``rebuild`` as in ``add``."""
         if not self.layers:
             raise ValueError("the model has no layer to take off")
         with self._changing("pop"):

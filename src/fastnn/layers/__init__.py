@@ -6,9 +6,9 @@ A layer holds options, never weights. A built model lends its layers access to t
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from fastnn.layers.dense import Dense
 from fastnn.layers.layer import Input, InputLayer, Layer, ParameterSpec, WeightAccess, automatic_name
-from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization
+from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
 from fastnn.layers.random import AlphaDropout, Dropout, GaussianNoise
-from fastnn.layers.structure import Flatten, Residual
+from fastnn.layers.structure import Flatten, Identity, Residual
 
 __all__ = [
     "ELU",
@@ -19,6 +19,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "Identity",
     "Input",
     "InputLayer",
     "Layer",
@@ -28,6 +29,7 @@ __all__ = [
     "PReLU",
     "ParameterSpec",
     "ReLU",
+    "Rescaling",
     "Residual",
     "Softmax",
     "WeightAccess",

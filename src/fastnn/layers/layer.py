@@ -218,6 +218,21 @@ class Layer:
         """Copies of the weights that training leaves."""
         return [self.read_weight(spec.name) for spec in self._specs if not (spec.trainable and self.trainable)]
 
+    @property
+    def variables(self) -> list[Array]:
+        """Copies of the weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    @property
+    def trainable_variables(self) -> list[Array]:
+        """Copies of the weights that training changes; the same as ``trainable_weights``."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Array]:
+        """Copies of the weights that training leaves; the same as ``non_trainable_weights``."""
+        return self.non_trainable_weights
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, save ``trainable``, which may be set at any time."""
         config: dict[str, Any] = {"name": self.name}

@@ -20,6 +20,7 @@ from fastnn.layers.arguments import (
 from fastnn.layers.layer import Layer, ParameterSpec
 
 Array = NDArray[Any]
+_SMALLEST_DEVIATION = 1e-7
 
 
 class _ScaledAndCentred(Layer):
@@ -345,6 +346,28 @@ class Normalization(Layer):
             "invert": self.invert,
             "missing": self.missing,
         }
+
+
+@registry.register("layer", "Rescaling")
+class Rescaling(Normalization):
+    """Scales and moves its inputs: ``Y = X * scale + offset``, such as bytes of images with ``scale=1/255``.
+
+    Parameters
+    ----------
+    scale : factor, a number or (n_in,), at least 1e-7.
+    offset : what is added, a number or (n_in,).
+    """
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **layer_options: Any) -> None:
+        self.factor, self.offset = _statistics("scale", scale), _statistics("offset", offset)
+        if (self.factor < _SMALLEST_DEVIATION).any():
+            raise ValueError(f"scale must be at least {_SMALLEST_DEVIATION}, got {scale!r}")
+        super().__init__(mean=self.offset, variance=self.factor**2, invert=True, **layer_options)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        numbers = (value.tolist() if value.size > 1 else value.item() for value in (self.factor, self.offset))
+        return {**Layer.get_config(self), **dict(zip(("scale", "offset"), numbers, strict=True))}
 
 
 def _statistics(name: str, value: Any) -> Array:

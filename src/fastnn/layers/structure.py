@@ -30,6 +30,14 @@ class Flatten(Layer):
         """Return None: rows of a dense network are vectors already."""
 
 
+@registry.register("layer", "Identity")
+class Identity(Layer):
+    """Changes nothing: ``Y = X``."""
+
+    def op(self, n_in: int) -> None:
+        """Return None."""
+
+
 @dataclass(frozen=True)
 class _PartialAccess:
     """Access to the weights of one layer of a block."""

@@ -175,17 +175,16 @@ class LayerNormalization(_Normalized):
 
 
 class Normalization(Layer):
-    """``(x - mean) / max(sqrt(variance), 1e-7)`` of learned statistics, or its inverse."""
+    """``(x - mean) / max(sqrt(variance), 1e-7)``, or its inverse; learned statistics, with a count, are weights."""
 
-    def __init__(self, mean: Any, variance: Any, count: Any = 0.0, invert: bool = False) -> None:
-        super().__init__([mean, variance, count])
-        self.invert = invert
+    def __init__(self, mean: Any, variance: Any, count: Any = None, invert: bool = False) -> None:
+        super().__init__([] if count is None else [mean, variance, count])
+        self.mean, self.variance, self.invert = np.array(mean), np.array(variance), invert
 
     def forward(self, x: Array, at: Place | None) -> Array:
         """Return the outputs."""
-        mean, variance = self.weights[:2]
-        self.deviation = np.maximum(np.sqrt(variance), 1e-7)
-        outputs: Array = mean + x * self.deviation if self.invert else (x - mean) / self.deviation
+        self.deviation = np.maximum(np.sqrt(self.variance), 1e-7)
+        outputs: Array = self.mean + x * self.deviation if self.invert else (x - self.mean) / self.deviation
         return outputs
 
     def backward(self, grad: Array) -> Array:
