@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastnn.bench import contest, contestants, networks, report, training
+from fastnn.bench.metrics import CASES, compare_metrics
 from fastnn.bench.products import compare_products
 from fastnn.bench.training import compare_training
 
@@ -237,3 +238,16 @@ def test_pictures(grid, tmp_path):
 
     draw(grid, {"processor": "p", "cores": 2}, tmp_path / "grid.png")
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_metrics_are_compared_before_they_are_timed(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    path = tmp_path / "metrics.json"
+    table = compare_metrics(n_rows=[200], rounds=1, json_path=str(path))
+    rows = json.loads(path.read_text())["rows"]
+    assert [(row["metric"], row["target"], row["rows"]) for row in rows] == [(c.metric, c.target, 200) for c in CASES]
+    assert all(0 < row[who]["min_us"] <= row[who]["median_us"] for row in rows for who in ("fastnn", "scikit-learn"))
+    assert len(table.splitlines()) == 2 + len(CASES)
+    monkeypatch.setattr("fastnn.metrics.f1_score", lambda *_, **__: 0.5)
+    with pytest.raises(RuntimeError, match=r"f1_score, 2 classes, int64, 200 rows: fastnn gives 0\.5"):
+        compare_metrics(["f1_score"], [200], 1)

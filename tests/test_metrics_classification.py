@@ -59,6 +59,44 @@ def assert_same(name, peer, *args, **kwargs):
     return actual
 
 
+@pytest.mark.parametrize(
+    ("true_type", "pred_type"),
+    [
+        ("bool", "int64"),
+        ("uint8", "float32"),
+        ("int16", "uint64"),
+        ("float16", "float64"),
+        ("int32", "int32"),
+        ("longdouble", "int8"),
+    ],
+)
+@pytest.mark.parametrize("values", [(0, 1), (0, 63, 5), (0, 64), (3,)])
+def test_pairs_of_labels_of_every_type(true_type, pred_type, values, sklearn_metrics):
+    generator = np.random.default_rng(4)
+    true = generator.choice(values if true_type != "bool" else values[:1], 99).astype(true_type)
+    pred = generator.choice(values, 99).astype(pred_type)
+    assert_same("confusion_matrix", sklearn_metrics, true, pred)
+    assert_same("f1_score", sklearn_metrics, true, pred, average="macro", zero_division=0)
+    assert_same("f1_score", sklearn_metrics, true[::3], pred[::-3], average="weighted", zero_division=0)
+
+
+@pytest.mark.parametrize("n_labels", [1, 2, 30, 1024, 1025, 3000])
+def test_strings_in_any_number(n_labels, sklearn_metrics):
+    generator = np.random.default_rng(5)
+    names = np.array([f"{'ß' * (number % 7)}{number}" for number in range(n_labels)])
+    true, pred = generator.permutation(np.tile(names, 3))[: 3 * n_labels], generator.choice(names, 3 * n_labels)
+    for t, p in ((true, pred), (true, pred.astype("U40")), (true.astype(">U20"), pred), (true.astype(object), pred)):
+        assert_same("accuracy_score", sklearn_metrics, t, p)
+        assert_same("f1_score", sklearn_metrics, t, p, average="macro", zero_division=0)
+    matrix = metrics.confusion_matrix(true, pred, labels=np.sort(names))
+    assert matrix.sum() == 3 * n_labels and (matrix.sum(axis=1) == 3).all()
+
+
+def test_strings_that_differ_beyond_a_zero_character():
+    true, pred = np.array(["a\0b", "a\0c", "a\0c"]), np.array(["a\0c", "a\0c", "a\0b"])
+    assert metrics.confusion_matrix(true, pred).tolist() == [[0, 1], [1, 1]]
+
+
 # Hand values.
 
 

@@ -55,6 +55,31 @@ def test_auc_is_the_fraction_of_ordered_pairs():
     assert metrics.roc_auc_score(y, score) == pytest.approx(np.mean(pairs), rel=1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "int64", "uint64"])
+def test_curves_of_every_type_of_score(dtype, sklearn_metrics):
+    generator = np.random.default_rng(3)
+    y = generator.integers(0, 2, 500)
+    score = generator.standard_normal(500) * 20 + 3 * y
+    score = (score if dtype[0] == "f" else np.abs(score) if dtype[0] == "u" else score).astype(dtype)
+    weight = generator.uniform(0, 3, 500) * generator.integers(0, 2, 500)
+    for options in ({}, {"sample_weight": weight}):
+        for name in ("roc_auc_score", "average_precision_score", "roc_curve", "precision_recall_curve"):
+            assert_same(name, sklearn_metrics, y, score, **options)
+
+
+def test_scores_that_float64_cannot_tell_apart():
+    score = 2**60 + np.array([0, 1, 2, 3])
+    assert metrics.roc_auc_score([0, 1, 0, 1], score) == 0.75
+    precision, _, thresholds = metrics.precision_recall_curve([0, 1, 0, 1], score)
+    assert thresholds.tolist() == score.tolist() and thresholds.dtype == score.dtype
+    assert precision.tolist() == [0.5, 2 / 3, 0.5, 1.0, 1.0]
+
+
+def test_negative_and_positive_zero_are_one_score():
+    assert metrics.roc_auc_score([0, 1], [0.0, -0.0]) == metrics.roc_auc_score([0, 1], [-0.0, 0.0]) == 0.5
+    assert metrics.roc_auc_score([0, 1, 0, 1], [-np.pi, -1e-300, 1e-300, 1e300]) == 0.75
+
+
 def test_curves_hand_values():
     y, score = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
     fpr, tpr, thresholds = metrics.roc_curve(y, score)

@@ -85,6 +85,8 @@ def test_history_draws_training_solid_and_validation_dashed():
     np.testing.assert_array_equal(dashed.get_ydata(), [4, 3, 2])
     with pytest.raises(ValueError, match="no 'auc'; it has loss, val_loss, mae"):
         plotting.history({"loss": [1.0], "val_loss": [1.0], "mae": [1.0]}, ["auc"])
+    many = {f"metric {number}": [1.0, 2.0] for number in range(10)}
+    assert len(plotting.history(many, list(many)).lines) == 10
 
 
 def test_confusion_matrix_shows_the_counts():
@@ -133,6 +135,12 @@ def test_residuals_are_true_less_predicted():
     assert ax.get_ylabel() == "true less predicted depth (km)"
     with pytest.raises(ValueError, match="y_true has 2 rows, y_pred 3"):
         plotting.residuals([1, 2], [1, 2, 3])
+
+
+def test_running_median_has_one_point_for_equal_values_and_none_for_few_rows():
+    magnitude = np.repeat([5.0, 5.1, 6.0, 7.0], [100, 1, 20, 3])
+    ax = plotting.residuals(np.repeat([1.0, 9.0, 2.0, 3.0], [100, 1, 20, 3]), np.zeros(124), against=magnitude)
+    assert ax.lines[1].get_xydata().tolist() == [[5.0, 1.0], [6.0, 2.0]]
     with pytest.raises(ValueError, match="y_pred must be finite, but entry 1 is not"):
         plotting.predicted_against_true([1, 2], [1, np.nan])
 

@@ -1,4 +1,4 @@
-"""Metrics of predictions, with scikit-learn's names, arguments and results, and NumPy alone.
+"""Metrics of predictions, with scikit-learn's names, arguments and results.
 
 Beside them: calibration of probabilities and intervals, classification with a reject option, and Keras's metric
 classes, which are updated with rows and usable in ``compile``.

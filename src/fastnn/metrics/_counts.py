@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _rows
+
 Array = NDArray[Any]
 
 # Rows in one pass: index, labels and table stay in L2.
 _BLOCK = 32768
+
+# The types that the compiled pass over pairs of labels reads.
+_PASS_TYPES = {np.dtype(t): np.dtype(t) for t in (np.uint8, np.int32, np.int64, np.float32, np.float64)}
+_PASS_TYPES[np.dtype(np.bool_)] = np.dtype(np.uint8)
 
 
 def largest_code(labels: Array) -> int:
@@ -46,16 +52,39 @@ def matches(a: Array, b: Array) -> int:
     return int(np.count_nonzero(a == b))
 
 
-def rank_sum(positive: Array, negative: Array) -> float:
-    """Pairs in which the positive score is larger than the negative one, plus half the ties.
+def small_pair_counts(true_labels: Array, pred_labels: Array) -> Array | None:
+    """Rows (64, 64) for each pair of labels 0..63; None if another number occurs."""
+    dtype = np.result_type(true_labels, pred_labels)
+    if dtype.itemsize > 8:
+        return None
+    dtype = _PASS_TYPES.get(dtype, np.dtype(np.float64 if dtype.kind == "f" else np.int64))
+    true, pred = (np.ascontiguousarray(labels, dtype=dtype) for labels in (true_labels, pred_labels))
+    return _rows.small_pair_counts(true, pred)
 
-    The Mann-Whitney statistic; exact below 2^52 pairs.
+
+def string_codes(labels: Array) -> tuple[Array, Array] | None:
+    """Sorted labels and the code of each of the strings (n,), an array of kind U; None if over 1,024 differ."""
+    width = labels.itemsize // 4
+    if width == 0:
+        return None
+    native = np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
+    found = _rows.string_codes(native.view(np.uint32).reshape(len(labels), width))
+    if found is None:
+        return None
+    codes, firsts = found
+    first_labels = labels[firsts]
+    order = np.argsort(first_labels)
+    position = np.empty_like(order)
+    position[order] = np.arange(len(order))
+    return first_labels[order], position[codes]
+
+
+def ordered_pairs(positive: Array, score: Array, weights: Array | None) -> tuple[float, float, float]:
+    """Pairs in which the positive score is larger than the negative one, plus half the ties; rows of both classes.
+
+    The Mann-Whitney statistic, exact below 2^52 pairs; with weights, every row counts with its own.
     """
-    below = np.sort(negative)
-    above = np.sort(positive)
-    smaller = int(np.searchsorted(below, above, "left").sum())
-    not_larger = int(np.searchsorted(below, above, "right").sum())
-    return 0.5 * (smaller + not_larger)
+    return _rows.ordered_pairs(_in_float64(score)[0], positive.view(np.uint8), _in_float64(weights)[0])
 
 
 def counts_at_thresholds(positive: Array, score: Array, weights: Array | None) -> tuple[Array, Array, Array]:
@@ -63,23 +92,23 @@ def counts_at_thresholds(positive: Array, score: Array, weights: Array | None) -
 
     ``positive`` (n,) is boolean. A row counts as predicted positive if its score is at least the threshold.
     """
-    if weights is not None:
-        kept = weights != 0
-        positive, score, weights = positive[kept], score[kept], weights[kept].astype(np.float64)
-    # Ties are summed as one, so their order does not matter.
-    order = np.argsort(score)[::-1]
-    score, positive = score[order], positive[order]
-    last = _ends_of_runs(score)
-    if weights is None:
-        tps = np.cumsum(positive)[last].astype(np.float64)
-        return last + 1.0 - tps, tps, score[last]
-    weights = weights[order]
-    positive_weights = np.where(positive, weights, 0.0)
-    tps = np.cumsum(positive_weights)[last]
-    fps = np.cumsum(weights - positive_weights)[last]
-    return fps, tps, score[last]
+    values, levels = _in_float64(score)
+    fps, tps, thresholds = _rows.counts_at_thresholds(values, positive.view(np.uint8), _in_float64(weights)[0])
+    return fps, tps, thresholds.astype(score.dtype) if levels is None else levels[thresholds.astype(np.intp)]
 
 
-def _ends_of_runs(ordered: Array) -> Array:
-    """Index of the last of each run of equal values."""
-    return np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+def _in_float64(values: Any) -> tuple[Any, Array | None]:
+    """Return numbers (n,) as contiguous float64; where it cannot tell them apart, their ranks and the distinct numbers.
+
+    None stays None.
+    """
+    if values is None:
+        return None, None
+    converted = np.ascontiguousarray(values, dtype=np.float64)
+    if values.dtype.kind in "iu" or values.itemsize > 8:
+        with np.errstate(invalid="ignore"):
+            exact = np.array_equal(converted.astype(values.dtype), values)
+        if not exact:
+            levels, ranks = np.unique(values, return_inverse=True)
+            return ranks.astype(np.float64), levels
+    return converted, None

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ._counts import label_counts, largest_code, pair_counts
+from ._counts import label_counts, largest_code, pair_counts, small_pair_counts, string_codes
 from ._validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
 
 # A table of all pairs of labels is made if it has at most this many cells, or four for each row.
@@ -45,7 +45,7 @@ def _has_more_than_two_values(array: Array) -> bool:
     if array.dtype.kind in "iubf":
         low, high = array.min(), array.max()
         return bool(((array != low) & (array != high)).any())
-    return len(np.unique(array)) > 2
+    return len(encode("", array.reshape(-1))[0]) > 2
 
 
 def type_of_target(argument: str, array: Array) -> str:
@@ -79,11 +79,28 @@ def encode(argument: str, array: Array) -> tuple[Array, Array]:
             if len(labels) < len(present):
                 codes = (np.cumsum(present) - 1)[codes]
             return (labels + low).astype(array.dtype), codes
-    try:
+    coded = string_codes(array) if array.dtype.kind == "U" else None
+    if coded is not None:
+        return coded
+    if array.dtype.kind != "O":
         labels, codes = np.unique(array, return_inverse=True)
+        return labels, codes.reshape(-1)
+    values = array.tolist()
+    try:
+        ordered = sorted(set(values))
     except TypeError:
         raise ValueError(f"Mix of label input types (string and number) in {argument}.") from None
-    return labels, codes.reshape(-1)
+    code_of = {label: code for code, label in enumerate(ordered)}
+    return np.array(ordered, dtype=object), np.fromiter(map(code_of.__getitem__, values), np.intp, len(values))
+
+
+def _encode_both(t: Array, p: Array) -> tuple[Array, Array, Array]:
+    """Return the sorted labels present in either of two targets (n,), and the rows' indices among them."""
+    (labels_t, codes_t), (labels_p, codes_p) = encode("y_true", t), encode("y_pred", p)
+    if np.array_equal(labels_t, labels_p):
+        return labels_t, codes_t, codes_p
+    labels, position = encode("y_true and y_pred", np.concatenate([labels_t, labels_p]))
+    return labels, position[: len(labels_t)][codes_t], position[len(labels_t) :][codes_p]
 
 
 class LabelPairs:
@@ -107,10 +124,21 @@ class LabelPairs:
         self.pred: Array | None = None
         # (k, k) weight of each pair of labels; None where so many labels occur that only codes are kept.
         self._table: Array | None = None
-        if t.ndim == 1 and p.ndim == 1 and t.dtype.kind in "iub" and p.dtype.kind in "iub":
+        columns = t.ndim == 1 and p.ndim == 1
+        numbers = columns and t.dtype.kind in "iubf" and p.dtype.kind in "iubf"
+        if numbers and self.weights is None:
+            counts = small_pair_counts(t, p)
+            if counts is not None:
+                self._keep_table(counts)
+                self._set_number_type(0, t.dtype, p.dtype)
+                return
+        if columns and t.dtype.kind in "iub" and p.dtype.kind in "iub":
             self._compare_numbers(t, p, t.dtype, p.dtype)
             return
-        if t.ndim == 1 and p.ndim == 1 and t.dtype.kind in "iubf" and p.dtype.kind in "iubf":
+        if columns and t.dtype.kind == p.dtype.kind == "U":
+            self._compare_codes(*_encode_both(t, p))
+            return
+        if numbers:
             whole_t, whole_p = _whole_numbers("y_true", t), _whole_numbers("y_pred", p)
             if whole_t is not None and whole_p is not None:
                 self._compare_numbers(whole_t, whole_p, t.dtype, p.dtype)
@@ -138,8 +166,7 @@ class LabelPairs:
             return
         if (t.dtype.kind in "UO") != (p.dtype.kind in "UO"):
             raise ValueError("Mix of label input types (string and number): one in y_true, the other in y_pred.")
-        labels, codes = encode("y_true and y_pred", np.concatenate([t, p]))
-        self._compare_codes(labels, codes[: self.n_rows], codes[self.n_rows :])
+        self._compare_codes(*_encode_both(t, p))
 
     def _compare_numbers(self, t: Array, p: Array, true_type: Any, pred_type: Any) -> None:
         """Compare integer labels; labels of a small range need no sorting."""
@@ -161,21 +188,32 @@ class LabelPairs:
             present = present_t | present_p
             position = np.cumsum(present) - 1
             self._compare_codes(np.flatnonzero(present), position[t], position[p])
+            self._in_true: Array = present_t[present]
         else:
-            table = pair_counts(t, p, n_codes)
-            present_t, present_p = np.asarray(table.any(axis=1)), np.asarray(table.any(axis=0))
-            present = present_t | present_p
-            if self.weights is not None:
-                table = pair_counts(t, p, n_codes, self.weights)
-            labels = np.flatnonzero(present)
-            self._table = table if len(labels) == n_codes else table[labels][:, labels]
-            self._set_labels(labels)
-        self._in_true: Array = present_t[present]
-        # y_true's type as long as it knows all labels: 1 and 1.0 are the same label.
+            counts = pair_counts(t, p, n_codes)
+            self._keep_table(counts, None if self.weights is None else pair_counts(t, p, n_codes, self.weights))
+        self._set_number_type(low, true_type, pred_type)
+
+    def _keep_table(self, counts: Array, sums: Array | None = None) -> None:
+        """Keep rows (k, k), or their summed weights, by pair of the labels 0..k-1, of those labels that occur."""
+        present_t, present_p = np.asarray(counts.any(axis=1)), np.asarray(counts.any(axis=0))
+        labels = np.flatnonzero(present_t | present_p)
+        table = counts if sums is None else sums
+        self._table = table if len(labels) == len(table) else table[labels][:, labels]
+        self._set_labels(labels)
+        self._in_true = present_t[labels]
+
+    def _set_number_type(self, low: int, true_type: Any, pred_type: Any) -> None:
+        """Give the labels y_true's type as long as it knows them all: 1 and 1.0 are the same label."""
         dtype = true_type if self._in_true.all() else np.result_type(true_type, pred_type)
         self.labels = (self.labels + low).astype(dtype)
 
     def _compare_codes(self, labels: Array, true_codes: Array, pred_codes: Array) -> None:
+        counts = small_pair_counts(true_codes, pred_codes) if self.weights is None else None
+        if counts is not None:
+            self._keep_table(counts)
+            self.labels = labels[self.labels]
+            return
         self._set_labels(labels)
         self._true_codes, self._pred_codes = true_codes, pred_codes
         self._in_true = label_counts(true_codes, len(labels)) > 0

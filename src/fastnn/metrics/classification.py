@@ -43,8 +43,9 @@ def accuracy_score(
         and type(y_pred) is np.ndarray
         and y_true.ndim == y_pred.ndim == 1
         and len(y_true) == len(y_pred) > 0
-        and y_true.dtype.kind in "iub"
-        and y_pred.dtype.kind in "iub"
+        and (
+            (y_true.dtype.kind in "iub" and y_pred.dtype.kind in "iub") or y_true.dtype.kind == y_pred.dtype.kind == "U"
+        )
     ):
         right = matches(y_true, y_pred)
         return right / len(y_true) if normalize else float(right)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._counts import counts_at_thresholds, rank_sum
+from ._counts import counts_at_thresholds, ordered_pairs
 from ._targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from ._validation import (
     Array,
@@ -158,8 +158,10 @@ def _binary_auc(positive: Array, score: Array, weights: Array | None, max_fpr: f
     if n_positive == 0 or n_negative == 0:
         warn_undefined("Only one class is present in y_true. ROC AUC score is not defined in that case.")
         return math.nan
-    if weights is None and max_fpr in (None, 1):
-        return rank_sum(score[positive], score[~positive]) / (n_positive * n_negative)
+    if max_fpr in (None, 1):
+        pairs, positives, negatives = ordered_pairs(positive, score, weights)
+        if positives != 0.0 and negatives != 0.0:
+            return pairs / (positives * negatives)
     fps, tps, _ = counts_at_thresholds(positive, score, weights)
     fpr = _rate(
         np.concatenate([[0.0], fps]), "No negative samples in y_true, false positive value should be meaningless"

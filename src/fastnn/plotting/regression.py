@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnn import metrics
 from fastnn.plotting.canvas import COLOURS, column, new_axes, tidy
@@ -62,8 +63,7 @@ def residuals(
     ax = new_axes(ax, (5.2, 3.8))
     ax.axhline(0.0, color="0.4", linestyle=":")
     ax.scatter(x, difference, s=_size(len(x)), color=COLOURS[0], alpha=0.6, linewidth=0, label="residuals")
-    order = np.argsort(x, kind="stable")
-    parts = np.array_split(order, min(12, max(1, len(x) // 8)))
+    parts = _parts(x)
     centres, medians = [np.median(x[part]) for part in parts], [np.median(difference[part]) for part in parts]
     ax.plot(centres, medians, "o-", color=COLOURS[1], markersize=4, label="running median")
     ax.set(ylabel=f"true less predicted {name}{suffix}")
@@ -78,6 +78,21 @@ def _pair(y_true: Any, y_pred: Any) -> Any:
     if len(truth) != len(predicted):
         raise ValueError(f"y_true has {len(truth)} rows, y_pred {len(predicted)}")
     return truth, predicted
+
+
+def _parts(x: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Rows (n,) in at most 12 parts of ascending ``x``, of at least 8 rows; equal values belong to one part."""
+    order = np.argsort(x, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(x[order])) + 1, len(x))
+    size = max(8, -(-len(x) // 12))
+    parts, first = [], 0
+    while first < len(x):
+        last = int(ends[min(int(np.searchsorted(ends, first + size)), len(ends) - 1)])
+        if len(x) - last < 8:
+            last = len(x)
+        parts.append(order[first:last])
+        first = last
+    return parts
 
 
 def _size(n: int) -> float:

@@ -1,6 +1,7 @@
 """Pictures of training: the history, and the loss landscape."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
         raise ValueError(f"the history has no {missing[0]!r}; it has {', '.join(values)}")
     ax = new_axes(ax)
     positive = True
-    for name, colour in zip(chosen, COLOURS, strict=False):
+    for name, colour in zip(chosen, cycle(COLOURS), strict=False):
         for key, style in ((name, "-"), (f"val_{name}", "--")):
             if key in values:
                 epochs = np.arange(1, len(values[key]) + 1)
@@ -143,9 +144,12 @@ def _surface(landscape: "LossLandscape", ax: Any) -> Any:
     assert landscape.beta is not None
     x, y = np.meshgrid(landscape.alpha, landscape.beta)
     ax.plot_surface(x, y, heights, cmap="viridis", rcount=80, ccount=80, linewidth=0, antialiased=True)
-    ax.set(xlabel="direction 1", ylabel="direction 2", zlabel="log10 of the loss" if steep else "loss")
+    ax.set_xlabel("direction 1", labelpad=8)
+    ax.set_ylabel("direction 2", labelpad=8)
+    ax.set_zlabel("log10 of the loss" if steep else "loss", labelpad=12)
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.set_major_locator(MaxNLocator(5))
-    ax.set_box_aspect(None, zoom=0.82)
+        axis.set_tick_params(labelsize=8)
+    ax.set_box_aspect(None, zoom=0.78)
     ax.view_init(elev=38, azim=-55)
     return ax
