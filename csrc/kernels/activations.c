@@ -29,6 +29,9 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
         q = one / (e + d_set(2.0));
         *y = d_copysign(d_abs(e * q), x);
         *d = d_set(4.0) * ((e + one) * q) * q;
+#ifdef FNN_DOUBLE
+        *d = d_select(a > d_set(354.0), zero, *d); /* below 1e-307; in float32 it rounds to zero */
+#endif
         break;
     case FNN_SIGMOID:
         e = d_exp(-a);
@@ -47,7 +50,7 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
         const double alpha = kind == FNN_SELU ? SELU_SCALE * SELU_ALPHA : parameters[0];
         const double scale = kind == FNN_SELU ? SELU_SCALE : 1.0;
         e = d_expm1(d_min(zero, x));
-        *y = d_select(x > zero, d_set(scale) * x, d_set(alpha) * e);
+        *y = d_select(x >= zero, d_set(scale) * x, d_set(alpha) * e); /* -0 stays */
         *d = d_select(x > zero, d_set(scale), d_set(alpha) * d_exp(d_min(zero, x)));
         break;
     }
@@ -111,7 +114,7 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
     case FNN_HARD_SILU: /* x hard_sigmoid(x), Howard et al. 2019 */
         q = d_max(zero, d_min(d_set(6.0), x + d_set(3.0))) * d_set(1.0 / 6.0);
         *y = d_max(d_set(-3.0), x) * q;
-        *d = d_fma(d_select(a < d_set(3.0), x, zero), d_set(1.0 / 6.0), q);
+        *d = d_select(a < d_set(3.0), d_fma(x, d_set(2.0), d_set(3.0)) * d_set(1.0 / 6.0), d_select(x > zero, one, q));
         break;
     default: /* FNN_EXPONENTIAL */
         *y = d_exp(x);

@@ -1,10 +1,11 @@
 /* Transcendental functions on vectors of doubles, in explicit operations: the same bits from every compiler and libm.
  *
  * Design:
- * a) The float32 build evaluates them in float64 too, with shorter polynomials (relative error below 3e-9), and rounds
+ * a) The float32 build evaluates them in float64 too, with shorter polynomials (relative error below 4e-9), and rounds
  *    once at the end; so results are within 0.55 ULP and nothing cancels, derivatives and tails included.
- * b) Polynomials are Chebyshev interpolants of the function named at the table. erfcx follows the mapping
- *    t = (z - 3) / (z + 3) of Schonfelder, Math. Comp. 32 (1978).
+ * b) Polynomials are interpolants of the function named at the table, made by coefficients.py: at Chebyshev's nodes, but
+ *    the short ones also where derivatives such as GELU's cross zero and only the exact values of both terms leave one.
+ *    erfcx follows the mapping t = (z - 3) / (z + 3) of Schonfelder, Math. Comp. 32 (1978).
  * c) NaN passes through: clamps keep it. */
 #ifndef FNN_FUNCTIONS_H
 #define FNN_FUNCTIONS_H
@@ -20,8 +21,8 @@ static const double EXPM1_COEFFICIENTS[] = {
 };
 #else
 static const double EXPM1_COEFFICIENTS[] = {
-    0.500000001346581, 0.16666666681623232, 0.041666464925285904, 0.0083333109254809, 0.0013933649996309251,
-    0.00019890990824673654,
+    0.4999999976834141, 0.1666667073297319, 0.04166652610110439, 0.008332526481583691, 0.0013930199871702875,
+    0.0002024498846382266,
 };
 #endif
 /* (atanh(s) / s - 1) / s^2 in u = s^2 on [0, 1/9] */
@@ -48,9 +49,9 @@ static const double ERFCX_COEFFICIENTS[] = {
 };
 #else
 static const double ERFCX_COEFFICIENTS[] = {
-    1.2530080582697296, -0.13562106822069417, -0.04756229382771763, 0.1296440910249622, -0.1192736784315029,
-    0.06831669729438275, -0.023770388711381683, 0.0024988226113873105, 0.0018882157008084247, -0.0007261608011693134,
-    -0.00010422117710741312, 7.720413938052222e-05, 3.891751557197811e-06,
+    1.2530080582697296, -0.1356210663430451, -0.047562296659243636, 0.129644042720777, -0.11927360558798808,
+    0.06831700803853863, -0.02377085731873814, 0.002498087244603201, 0.001889324646152052, -0.0007254297184067546,
+    -0.00010532366207527464, 7.694399242155757e-05, 4.284057498989632e-06,
 };
 #endif
 
