@@ -93,6 +93,21 @@ def test_environment_is_read_at_import():
     assert "FASTNN_ISA" in wrong.stderr.splitlines()[-1] and "known: " in wrong.stderr.splitlines()[-1]
 
 
+def test_show_config_says_why_these_kernels():
+    from fastnn.threads import _kernels
+
+    old, new = ("scalar", "baseline", "avx2"), ("scalar", "baseline", "avx2", "avx512")
+    assert _kernels("avx2", old, "") == {
+        "instruction set": "avx2, by default (available: scalar, baseline, avx2)",
+    }
+    assert "FASTNN_ISA=avx512 takes it" in _kernels("avx2", new, "")["not by default"]
+    taken = _kernels("avx512", new, "avx512")
+    assert taken["instruction set"].startswith("avx512, by FASTNN_ISA=avx512 (")
+    assert "not on one that has it" in taken["untried"]
+    assert "emulator" in _kernels("neon", ("scalar", "neon"), "")["untried"]
+    assert "bits" in _kernels("baseline", ("scalar", "baseline"), "")
+
+
 def test_show_config(capsys):
     fastnn.show_config()
     text = capsys.readouterr().out

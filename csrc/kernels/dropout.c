@@ -6,7 +6,7 @@
 
 #if defined(FNN_ISA_AVX2)
 #define MULTIPLY_LOW(a, b) ((ulvec)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
-#elif defined(FNN_ISA_AVX512)
+#elif defined(FNN_ISA_AVX512) && defined(__AVX512F__)
 #define MULTIPLY_LOW(a, b) ((ulvec)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
 #else
 #define MULTIPLY_LOW(a, b) (((a) & low_bits) * ((b) & low_bits))

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -117,15 +117,35 @@ def _lines(path: str) -> list[str]:
         return []
 
 
+# Kernels that no processor of their kind has run for the project: emulated, or compiled for another one.
+_UNTRIED = {
+    "avx512": "tested as compiled for processors without it, not on one that has it",
+    "neon": "tested under an emulator, not on a processor",
+}
+
+
+def _kernels(isa: str, available: Sequence[str], asked: str) -> dict[str, str]:
+    """Which kernels are on and why, and which are left alone and why."""
+    why = f"by FASTNN_ISA={asked}" if asked else "by default"
+    entries = {"instruction set": f"{isa}, {why} (available: {', '.join(available)})"}
+    if isa in _UNTRIED:
+        entries["untried"] = f"{isa}: {_UNTRIED[isa]}"
+    elif "avx512" in available and not asked:
+        entries["not by default"] = f"avx512: {_UNTRIED['avx512']}; FASTNN_ISA=avx512 takes it"
+    if isa == "baseline":
+        entries["bits"] = "other than those of processors with fused multiply-add"
+    return entries
+
+
 def show_config() -> None:
-    """Print version, instruction set, threads and compiler: what a bug report needs."""
+    """Print version, instruction set and why it was taken, threads and compiler: what a bug report needs."""
     import platform
     from importlib import metadata
 
     config = _core.config()
     entries = {
         "fastnn": metadata.version("fastnn"),
-        "instruction set": f"{config['isa']} (available: {', '.join(config['isas'])})",
+        **_kernels(config["isa"], config["isas"], os.environ.get("FASTNN_ISA", "")),
         "threads": get_num_threads(),
         "compiler": config["compiler"],
         "OpenMP": config["openmp"],

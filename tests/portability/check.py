@@ -1,0 +1,117 @@
+"""The same bits from the kernels of other processors: builds steps.c for each and compares what it prints.
+
+The scalar kernels, built for this machine, are the oracle. Beside them: AVX2; the 64-byte template of AVX-512, lowered
+by the compiler to SSE2; NEON under qemu-aarch64; and the baseline of x86-64, whose bits are its own,
+under qemu-x86_64 as a Nehalem. What lacks its compiler or emulator is reported as NOT TESTED. Exit status 1 where bits
+differ.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parent.parent / "csrc"
+FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+ENGINE = [path for path in sorted((SOURCES / "engine").glob("*.c")) if path.name != "dispatch.c"]
+CC = os.environ.get("CC", "cc")
+ARM = "aarch64-linux-gnu-gcc"
+
+
+class Target(NamedTuple):
+    """One build of the kernels and how it is run; `like`: the target whose bits it must have."""
+
+    name: str
+    isa: str
+    like: str | None
+    compiler: str = CC
+    flags: tuple[str, ...] = ()
+    emulator: tuple[str, ...] = ()
+
+
+X86 = [
+    Target("avx2", "avx2", "scalar", flags=("-mavx2", "-mfma")),
+    # GCC 12 fails on 64-byte masks with AVX2: SSE2 and fmaf from libm it is.
+    Target("avx512 lowered", "avx512", "scalar"),
+    Target("baseline", "baseline", None),
+    Target("baseline on a Nehalem", "baseline", "baseline", emulator=("qemu-x86_64", "-cpu", "Nehalem")),
+]
+NATIVE = {"x86_64": X86, "aarch64": [Target("neon", "neon", "scalar")]}.get(platform.machine(), [])
+EMULATED = [
+    Target("neon under qemu", "neon", "scalar", ARM, ("-static", "-fno-schedule-insns"), ("qemu-aarch64",)),
+    Target("scalar on aarch64 under qemu", "scalar", "scalar", ARM, ("-static",), ("qemu-aarch64",)),
+]
+TARGETS = [Target("scalar", "scalar", None), *NATIVE, *(EMULATED if platform.machine() != "aarch64" else [])]
+
+
+def missing(target: Target) -> str | None:
+    """What keeps a target from being tested here."""
+    for program in (target.compiler, *target.emulator[:1]):
+        if shutil.which(program) is None:
+            return f"{program} is not installed"
+    if "-mavx2" in target.flags:
+        known = Path("/proc/cpuinfo").read_text(encoding="utf-8").split() if Path("/proc/cpuinfo").exists() else []
+        if not {"avx2", "fma"} <= set(known):
+            return "this processor has no AVX2 with FMA"
+    return None
+
+
+def build(target: Target, folder: Path) -> Path:
+    """Compile both element types and the engine; returns the program."""
+    program = folder / "_".join(target.name.split())
+    kernels = [program.with_suffix(suffix) for suffix in (".f32.o", ".f64.o")]
+    define = f"-DFNN_ISA_{target.isa.upper()}"
+    compile_ = [target.compiler, *FLAGS, *target.flags, define, "-c", str(SOURCES / "kernels/table.c"), "-o"]
+    commands = [[*compile_, str(kernels[0])], [*compile_, str(kernels[1]), "-DFNN_DOUBLE"]]
+    running = [subprocess.Popen(command) for command in commands]
+    if any(process.wait() for process in running):
+        sys.exit(f"{target.name}: the kernels do not compile")
+    static = ["-static"] if "-static" in target.flags else []
+    link = [target.compiler, *FLAGS, *static, f"-DISA={target.isa}", "-fopenmp", str(HERE / "steps.c")]
+    subprocess.run([*link, *map(str, ENGINE + kernels), "-lm", "-o", str(program)], check=True)
+    return program
+
+
+def main() -> None:
+    """Build, run and compare the targets whose names hold one of the given words (none: all)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="parts of names of targets; default: all")
+    names = parser.parse_args().names
+    wanted = [t for t in TARGETS if not names or t.name == "scalar" or any(name in t.name for name in names)]
+    needed = {t.like for t in wanted} | {t.name for t in wanted}
+    printed: dict[str, list[str]] = {}
+    programs: dict[str, Path] = {}
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        for target in [t for t in TARGETS if t.name in needed]:
+            if (why := missing(target)) is not None:
+                print(f"NOT TESTED  {target.name}: {why}", flush=True)
+                continue
+            same = target.like == target.isa == "baseline"
+            program = programs[target.like] if same and target.like else build(target, Path(folder))
+            programs[target.name] = program
+            run = subprocess.run([*target.emulator, str(program)], capture_output=True, text=True)
+            if run.returncode:
+                sys.exit(f"FAILED      {target.name}: {run.stderr.strip() or run.returncode}")
+            printed[target.name] = lines = run.stdout.splitlines()
+            if target.like is None:
+                print(f"ran         {target.name}: {len(lines)} hashes", flush=True)
+                continue
+            pairs = zip(lines, printed[target.like], strict=True)
+            different = [mine.rsplit(" ", 1)[0] for mine, other in pairs if mine != other]
+            failed |= bool(different)
+            verdict = f"{len(different)} DIFFER from" if different else f"all {len(lines)} as"
+            print(f"{'FAILED' if different else 'ok':<12}{target.name}: {verdict} {target.like}", flush=True)
+            for line in different[:10]:
+                print(f"            {line}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+/* Trains small networks on one instruction set (-DISA=<name>) without Python and prints a hash of what came out, one line
+ * per network: every activation, loss and update rule, ragged panels, one to three threads. check.py compares the lines. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../csrc/engine/engine.h"
+
+#define TABLE_(isa, type) fnn_kernels_##isa##_##type
+#define TABLE(isa, type) TABLE_(isa, type)
+extern const fnn_kernels TABLE(ISA, f32), TABLE(ISA, f64);
+
+#define MOST 500000 /* elements of any array here */
+
+static const struct {
+    int kind, last, from_logits;
+} losses[] = {
+    {FNN_MSE, FNN_LINEAR, 0},
+    {FNN_BCE, FNN_SIGMOID, 1},
+    {FNN_SPARSE_CCE, FNN_SOFTMAX, 1},
+    {FNN_HUBER, FNN_TANH, 0},
+    {FNN_CCE, FNN_SOFTMAX, 0},
+    {FNN_POISSON, FNN_SOFTPLUS, 0},
+    {FNN_GAUSSIAN_NLL, FNN_LINEAR, 0},
+    {FNN_BINARY_FOCAL, FNN_SIGMOID, 1},
+    {FNN_MAE, FNN_LINEAR, 0},
+    {FNN_CATEGORICAL_FOCAL, FNN_SOFTMAX, 1},
+    {FNN_MAPE, FNN_LINEAR, 0},
+    {FNN_MSLE, FNN_SIGMOID, 0},
+    {FNN_LOG_COSH, FNN_LINEAR, 0},
+    {FNN_HINGE, FNN_LINEAR, 0},
+    {FNN_SQUARED_HINGE, FNN_LINEAR, 0},
+    {FNN_QUANTILE, FNN_LINEAR, 0},
+    {FNN_KL_DIVERGENCE, FNN_SOFTMAX, 0},
+    {FNN_CATEGORICAL_HINGE, FNN_LINEAR, 0},
+    {FNN_COSINE_SIMILARITY, FNN_LINEAR, 0},
+    {FNN_DICE, FNN_SIGMOID, 0},
+    {FNN_CCE, FNN_LOG_SOFTMAX, 0},
+};
+#define N_LOSSES (int)(sizeof losses / sizeof *losses)
+
+/* inputs, two hidden layers, outputs, batch: 16 and 8 rows are a panel of float32 and of float64 */
+static const ptrdiff_t shapes[][5] = {
+    {5, 32, 32, 4, 32},   {4, 16, 7, 2, 10},     {64, 100, 24, 10, 64}, {1, 1, 1, 2, 1},    {33, 17, 9, 6, 7},
+    {13, 15, 31, 18, 16}, {820, 20, 5, 34, 270}, {2, 3, 65, 8, 33},     {40, 8, 8, 12, 600}, {7, 6, 5, 2, 97},
+};
+#define N_SHAPES (int)(sizeof shapes / sizeof *shapes)
+
+static uint64_t hash;
+
+static void add(const void *data, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 4) {
+        uint32_t word;
+        memcpy(&word, (const char *)data + i, 4);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
+}
+
+static void fail(const char *message) {
+    fprintf(stderr, "%s\n", message);
+    exit(1);
+}
+
+/* `count` numbers of the element type, uniform in [low, high) */
+static void fill(void *out, size_t element, ptrdiff_t count, double low, double high, uint64_t stream) {
+    static double uniform[MOST];
+    if (count > MOST) fail("array too large");
+    fnn_random_uniform(uniform, count, 7, stream);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const double x = low + (high - low) * uniform[i];
+        if (element == 4)
+            ((float *)out)[i] = (float)x;
+        else
+            ((double *)out)[i] = x;
+    }
+}
+
+static fnn_op dense(ptrdiff_t n_out, int activation) {
+    return (fnn_op){.kind = FNN_OP_DENSE,
+                    .n_out = n_out,
+                    .activation = activation,
+                    .use_bias = 1,
+                    .trainable = 1,
+                    .parameters = {0.2, 6.0, 0.1}};
+}
+
+/* a layer between dense ones; returns how many */
+static int between(fnn_op *op, int kind) {
+    *op = (fnn_op){.kind = kind, .trainable = 1, .use_kernel = 1, .use_bias = 1, .momentum = 0.9, .epsilon = 1e-3, .rate = 0.2};
+    return kind != FNN_OP_DENSE;
+}
+
+static fnn_optimizer optimizer(int kind) {
+    static const int slots[FNN_UPDATES] = {[FNN_SGD_MOMENTUM] = 1, [FNN_SGD_NESTEROV] = 1, [FNN_ADAM] = 2,
+                                           [FNN_AMSGRAD] = 3,      [FNN_NADAM] = 2,        [FNN_ADAMAX] = 2,
+                                           [FNN_ADAGRAD] = 1,      [FNN_ADADELTA] = 2,     [FNN_LION] = 1,
+                                           [FNN_RMSPROP] = 2,      [FNN_RMSPROP_CENTERED] = 3};
+    fnn_optimizer o = {.update = {.kind = kind, .rate = 1, .epsilon = 1e-7, .scale = 1}, .n_slots = slots[kind], .accumulate = 1};
+    o.initial = kind == FNN_ADAGRAD ? 0.1 : 0;
+    const int complement = kind == FNN_ADAM || kind == FNN_AMSGRAD || kind == FNN_NADAM || kind == FNN_ADAMAX;
+    o.update.beta_1 = complement ? 1 - 0.9 : kind == FNN_SGD ? 0 : 0.9;
+    o.update.beta_2 = kind == FNN_ADAM || kind == FNN_AMSGRAD || kind == FNN_NADAM ? 1 - 0.999 : 0.95;
+    return o;
+}
+
+/* kernels and biases, the same whatever the layout of the weights */
+static void add_weights(const fnn_network *network, const void *weights) {
+    static double kernel[MOST], bias[MOST];
+    for (int i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (!op->rows) continue;
+        network->kernels->unpack_weights(kernel, bias, (const char *)weights + (size_t)op->weights * network->element,
+                                         op->rows, op->n_out);
+        add(kernel, (size_t)(op->rows * op->n_out) * network->element);
+        if (op->use_bias) add(bias, (size_t)op->n_out * network->element);
+    }
+}
+
+static void train(const fnn_kernels *kernels, int recipe) {
+    const ptrdiff_t *s = shapes[recipe % N_SHAPES];
+    const int l = recipe % N_LOSSES, rule = FNN_SGD + recipe % (FNN_UPDATES - FNN_SGD), threads = 1 + recipe % 3;
+    static const int layers[] = {FNN_OP_DENSE, FNN_OP_DROPOUT, FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_PRELU, FNN_OP_NOISE};
+    const ptrdiff_t rows = 2 * s[4] + 3;
+    static double X[MOST], y[MOST], out[MOST], kernel[MOST], bias[MOST];
+    static int64_t labels[MOST];
+    fnn_op ops[5];
+    int n = 0;
+    ops[n++] = dense(s[1], recipe % FNN_SOFTMAX);
+    n += between(ops + n, layers[recipe % 6]);
+    ops[n++] = dense(s[2], (recipe / 2) % FNN_SOFTMAX);
+    ops[n++] = dense(s[3], losses[l].last);
+    fnn_network *network = fnn_network_new(kernels, s[0], ops, n);
+    if (!network) fail("no network");
+    const size_t element = network->element;
+    for (int i = 0; i < n; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (!op->rows) continue;
+        const double bound = op->kind == FNN_OP_DENSE ? sqrt(3 / (double)op->n_in) : 1;
+        fill(kernel, element, op->rows * op->n_out, -bound, bound, (uint64_t)(100 + i));
+        fill(bias, element, op->n_out, -0.3, 0.3, (uint64_t)(200 + i));
+        kernels->pack_weights((char *)network->weights + (size_t)op->weights * element, kernel, bias, op->rows, op->n_out);
+    }
+    const fnn_loss loss = {.kind = losses[l].kind, .from_logits = losses[l].from_logits, .delta = 0.3, .alpha = 0.25,
+                           .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
+    const fnn_optimizer o = optimizer(rule);
+    if (fnn_network_compile(network, &loss, &o) != FNN_OK) fail("no compiled network");
+    const ptrdiff_t columns = fnn_target_columns(network);
+    fill(X, 8, rows * s[0], -1.5, 1.5, 1);
+    fill(y, element, rows * columns, 0.05, 0.95, 2);
+    for (ptrdiff_t i = 0; i < rows; i++) labels[i] = i * 7 % s[3];
+    fnn_fit_data data = {.X = {X, FNN_F64, 8 * s[0], 8, rows, s[0]}, .batch_size = s[4], .n_threads = threads};
+    data.y = (fnn_matrix){y, kernels->dtype, (ptrdiff_t)element * columns, (ptrdiff_t)element, rows, columns};
+    if (loss.kind == FNN_SPARSE_CCE) {
+        data.y.data = NULL;
+        data.labels = labels;
+    }
+    fnn_fit *fit = fnn_fit_new(network, &data);
+    if (!fit) fail("no fit");
+    double rates[16];
+    for (int i = 0; i < 16; i++) rates[i] = 1e-3;
+    if (fnn_fit_steps(fit) > 16) fail("too many steps");
+    fnn_status status = FNN_OK;
+    for (uint64_t epoch = 0; epoch < 3 && status == FNN_OK; epoch++) {
+        fnn_fit_begin(fit, 3, epoch, 1, rates);
+        do status = fnn_fit_run(fit, -1, 1e9);
+        while (status == FNN_MORE);
+        const double sum = fnn_fit_loss_sum(fit);
+        add(&sum, sizeof sum);
+    }
+    if (status != FNN_OK) fail("the fit did not end");
+    fnn_fit_free(fit);
+    add_weights(network, network->weights);
+    for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
+    for (ptrdiff_t count = 1; count <= rows; count = count < rows ? (2 * count + 1 < rows ? 2 * count + 1 : rows) : count + 1) {
+        ptrdiff_t bad = -1;
+        data.X.rows = count;
+        if (fnn_predict(network, &data.X, out, 0, threads, &bad) != FNN_OK) fail("no prediction");
+        add(out, (size_t)(count * s[3]) * element);
+    }
+    fnn_network_free(network);
+    printf("network %d", recipe);
+}
+
+/* products and their gradients on arrays, of m rows from k to n features */
+static void multiply(const fnn_kernels *kernels, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, int activation) {
+    static double x[MOST], kernel[MOST], bias[MOST], y[MOST], dx[MOST], dw[MOST], db[MOST];
+    static const double parameters[3] = {0.2, 6.0, 0.1};
+    const size_t element = kernels->dtype == FNN_F32 ? 4 : 8;
+    fill(x, element, m * k, -1, 1, 1);
+    fill(kernel, element, k * n, -1, 1, 2);
+    fill(bias, element, n, -1, 1, 3);
+    if (fnn_dense_forward(kernels, y, x, kernel, bias, m, k, n, activation, parameters, 1) != FNN_OK) fail("no product");
+    if (fnn_dense_backward(kernels, dx, dw, db, y, x, kernel, bias, m, k, n, activation, parameters, 1) != FNN_OK)
+        fail("no gradient");
+    add(y, (size_t)(m * n) * element);
+    add(dx, (size_t)(m * k) * element);
+    add(dw, (size_t)(k * n) * element);
+    add(db, (size_t)n * element);
+    printf("product %td %td %td", m, k, n);
+}
+
+/* every elementwise function, over magnitudes from 2^-20 to 2^12 */
+static void apply(const fnn_kernels *kernels, int activation) {
+    static double x[4096], y[4096], d[4096];
+    static const double parameters[3] = {0.2, 6.0, 0.1};
+    for (int i = 0; i < 4095; i++) {
+        const double value = ldexp((i & 1 ? -1.0 : 1.0) * (1 + i * 0x1p-12), i % 33 - 20);
+        if (kernels->dtype == FNN_F32)
+            ((float *)x)[i] = (float)value;
+        else
+            x[i] = value;
+    }
+    kernels->activate(y, d, x, 4095, activation, parameters);
+    add(y, kernels->dtype == FNN_F32 ? 4 * 4095 : 8 * 4095);
+    add(d, kernels->dtype == FNN_F32 ? 4 * 4095 : 8 * 4095);
+    printf("activation %d", activation);
+}
+
+#define LINE(call)                                              \
+    {                                                           \
+        hash = 0xcbf29ce484222325u;                             \
+        call;                                                   \
+        printf(" %s %016llx\n", type, (unsigned long long)hash); \
+    }
+
+int main(void) {
+    for (int wide = 0; wide < 2; wide++) {
+        const fnn_kernels *kernels = wide ? &TABLE(ISA, f64) : &TABLE(ISA, f32);
+        const char *type = wide ? "float64" : "float32";
+        for (int i = 0; i < 63; i++) LINE(train(kernels, i))
+        for (int i = 0; i < FNN_SOFTMAX; i++) LINE(apply(kernels, i))
+        static const ptrdiff_t sizes[][3] = {{1, 1, 1},    {1, 70, 33},  {6, 40, 40},   {17, 9, 31},  {33, 100, 10}, {5, 900, 3},
+                                             {7, 20, 1100}, {2, 3, 48}, {64, 64, 64}, {97, 33, 129}, {600, 5, 3}};
+        for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++)
+            LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX))
+    }
+    return 0;
+}
