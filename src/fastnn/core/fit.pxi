@@ -7,6 +7,14 @@ cdef const int64_t *labels_of(object y, Py_ssize_t rows, Py_ssize_t n_out) excep
     return <const int64_t *>cnp.PyArray_DATA(a)
 
 
+cdef bint are_rows(const int64_t *order, Py_ssize_t n) noexcept:
+    """Whether all n entries lie between 0 and n - 1."""
+    cdef uint64_t largest = 0
+    for i in range(n):
+        largest = max(largest, <uint64_t>order[i])  # a negative entry becomes the largest of all
+    return largest < <uint64_t>n
+
+
 cdef class Fit:
     cdef fnn_fit *fit
     cdef Network network
@@ -76,7 +84,7 @@ cdef class Fit:
             return
         n = self.arrays[0].shape[0]
         rows = contiguous("order", order, np.int64, (n,))
-        if rows.min() < 0 or rows.max() >= n:
+        if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n):
             raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
         fnn_fit_begin(self.fit, seed, epoch, False, <const double *>cnp.PyArray_DATA(rates))
         fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))

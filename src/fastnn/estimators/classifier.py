@@ -166,7 +166,14 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
                 )
-        return X, self._label_binarizer.transform(y).astype(bool)
+        return X, self._one_hot(y)
+
+    def _one_hot(self, y: Array) -> Array:
+        """Return a column for each class, or for the second of two, as the binarizer does for classes it knows."""
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+        codes = np.searchsorted(self.classes_, y)
+        return np.equal.outer(codes, np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1))
 
     def _validation_targets(self, y: Any) -> Array:
         return np.asarray(self._label_binarizer.transform(y)).astype(bool)

@@ -1,5 +1,6 @@
 """The epochs of one fit: orders of rows, losses and scores, when to stop."""
 
+import math
 import warnings
 from typing import Any
 
@@ -68,10 +69,8 @@ class Epochs:
                 self._tasks.begin()
                 self._epochs.call("on_epoch_begin", it, {})
                 if e.shuffle:
-                    # scikit-learn's shuffle: an order of the order before
-                    indices = np.arange(self._n_samples)
-                    e._random_state.shuffle(indices)
-                    order = order[indices]
+                    # the exchanges that scikit-learn makes in a list of places and then applies to the order before
+                    e._random_state.shuffle(order)
                 total, penalty = self._epoch(order if e.shuffle else None)
                 e.n_iter_ += 1
                 e.loss_ = self._objective.reported(total, penalty) + (
@@ -88,7 +87,7 @@ class Epochs:
                     self._rule.learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
                 self._epochs.call("on_epoch_end", it, logs)
                 stopped = self._tasks.end() or self._epochs.stop
-                if np.isnan(total):
+                if math.isnan(total):
                     warnings.warn(
                         f"The loss became NaN or infinite in iteration {e.n_iter_}. The weights of the best validation "
                         "score are kept.",
