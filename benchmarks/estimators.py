@@ -8,7 +8,7 @@ from fastnn.bench.estimators import CASES, compare_estimators
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="case", help=f"some of: {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=3, help="turns for every contestant (best counts)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns for every contestant")
     parser.add_argument(
         "--threads", type=int, nargs="*", default=[], help="numbers of threads (default: one; all cores)"
     )
