@@ -59,6 +59,23 @@ def test_searches_give_the_same_results_in_workers(backend):
     np.testing.assert_array_equal(alone, together)
 
 
+@pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+def test_dask_workers_use_one_thread_and_give_the_same_results(processes):
+    distributed = pytest.importorskip("distributed")
+    joblib = pytest.importorskip("joblib")
+    from fastnn.estimators.network import threads_to_use
+
+    search = GridSearchCV(fastnn.MLPClassifier(random_state=0, max_iter=5), {"alpha": [1e-4, 0.1]}, cv=2)
+    alone = search.fit(X, Y).cv_results_["mean_test_score"]
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": processes, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        with joblib.parallel_config(backend="dask"):
+            threads = joblib.Parallel()(joblib.delayed(threads_to_use)(None) for _ in range(4))
+            together = search.fit(X, Y).cv_results_["mean_test_score"]
+    assert threads == [1, 1, 1, 1]
+    np.testing.assert_array_equal(alone, together)
+
+
 def test_workers_use_one_thread_unless_asked():
     from concurrent.futures import ThreadPoolExecutor
 

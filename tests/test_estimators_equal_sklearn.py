@@ -84,6 +84,8 @@ def test_equal_fits(target, solver, activation, shuffle, weighted):
 def test_equal_sgd_options(target, options):
     common = {"solver": "sgd", "learning_rate_init": 0.01, "max_iter": 30, "random_state": 0, "hidden_layer_sizes": 6}
     theirs, ours = pair(target, **common, **options)
+    if target == "two classes" and "early_stopping" in options and not HAS_WEIGHTS:
+        pytest.skip("this scikit-learn cannot score string classes while it stops early")
     theirs.fit(X, TARGETS[target])
     ours.fit(X, TARGETS[target])
     assert_same(theirs, ours, X)
@@ -150,6 +152,8 @@ def test_dtype_is_kept(dtype):
     ids=str,
 )
 def test_errors_are_scikit_learns(options, method, error):
+    if "validation_fraction" in options and not HAS_WEIGHTS:
+        pytest.skip("this scikit-learn validates with a single row")
     messages = []
     classes = {"classes": [0, 1, 2]} if method == "partial_fit" else {}
     for estimator in pair("several classes", **options):
