@@ -56,6 +56,7 @@ def test_options_learn_and_repeat(options):
     "options, message",
     [
         ({"activation": "rellu"}, "relu"),
+        ({"activation": "logistik"}, "Did you mean 'logistic'"),
         ({"activation": ["relu", "relu"]}, "one per hidden layer"),
         ({"dropout": [1.5]}, "dropout"),
         ({"dtype": "int8"}, "dtype"),
@@ -66,6 +67,11 @@ def test_options_learn_and_repeat(options):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         MLPClassifier(**options).fit(X, Y)
+
+
+def test_targets_of_a_regression_are_numbers():
+    with pytest.raises(ValueError, match="y must hold numbers, got dtype <U1"):
+        MLPRegressor().fit(X, np.full(len(X), "a"))
 
 
 def test_threads_change_no_bit():

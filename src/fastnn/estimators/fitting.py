@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state, check_X_y
+from sklearn.utils import check_array, check_random_state, check_X_y, column_or_1d
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn import _core, initializers, optimizers
@@ -38,6 +39,19 @@ from fastnn.randomness import Stream
 Array = NDArray[Any]
 
 _SPARSE_ROWS = 4096
+
+
+def _is_stochastic(estimator: Any) -> bool:
+    """Raise AttributeError unless the estimator trains by epochs."""
+    if estimator.solver == "lbfgs" and estimator.optimizer is None:
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
+stochastic_only = available_if(_is_stochastic)
+"""Decorates a method that is there only where the estimator trains by epochs."""
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -135,6 +149,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if network is not None:
             self._net = FittedNetwork.from_state(network)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.missing != "error"
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return "_net" in self.__dict__
 
@@ -162,6 +182,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(y, str):
             return check_array(encoded, estimator=self, **checks)
         return check_X_y(encoded, y, estimator=self, **checks)
+
+    def _check_X_y(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
+        """Return checked X and y, a single column of y as (n,)."""
+        X, y = self._check_X(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _prepared(self, X: Any) -> Array:
         """Return checked X as a dense array with missing values filled and columns standardised."""
@@ -261,6 +286,25 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 for i, array in enumerate(arrays):
                     arrays[i] = initializer(array.shape, dtype, Stream(stream_seed, i))
         return coefs, intercepts
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : (n, n_features) array, sparse matrix, or pandas, polars or pyarrow frame. String and categorical columns of
+            a frame are encoded one-hot.
+        y : a classifier's (n,) classes, or (n, n_labels) of 0 and 1; a regressor's (n,) or (n, n_outputs) numbers.
+        sample_weight : (n,), or None.
+        validation_data : (X, y) or (X, y, sample_weight) to score after every epoch; with ``early_stopping`` it takes
+            the place of the rows that would be held out.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
         hidden = self._hidden_sizes()

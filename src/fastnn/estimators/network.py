@@ -34,6 +34,10 @@ def native_activation(name: Any) -> tuple[str, tuple[float, ...]]:
     """
     if isinstance(name, str) and name in SKLEARN_ACTIVATIONS:
         return SKLEARN_ACTIVATIONS[name], ()
+    if isinstance(name, str) and not registry.knows("activation", name):
+        raise ValueError(
+            registry.unknown_name("activation", name, {*registry.listed("activation"), "identity", "logistic"})
+        )
     activation: ActivationFunction = registry.resolve("activation", name, ActivationFunction)
     return activation.name, tuple(activation.parameters.values())
 

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, xlogy
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from fastnn import losses
-from fastnn.estimators.fitting import BaseMLP
+from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.inspection import InspectionMixin
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import center_and_scale
@@ -146,9 +145,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     # Targets
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        X, y = self._check_X(X, y, reset, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32))
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._check_X_y(X, y, reset, y_numeric=True)
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"y must hold numbers, got dtype {y.dtype}")
         if self.loss == "poisson" and np.any(y < 0):
             raise ValueError("loss='poisson' needs y >= 0, got a negative value")
         if reset:
@@ -217,33 +216,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     # What users call
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
-        """Fit the network.
-
-        Parameters
-        ----------
-        X : (n, n_features) array, sparse matrix, or pandas, polars or pyarrow frame. String and categorical columns of
-            a frame are encoded one-hot.
-        y : (n,) or (n, n_outputs) numbers.
-        sample_weight : (n,), or None.
-        validation_data : (X, y) or (X, y, sample_weight) to score after every epoch; with ``early_stopping`` it takes
-            the place of the rows that would be held out.
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X, y, sample_weight, validation_data, incremental=False)
-
-    def _check_solver(self) -> bool:
-        if self.solver == "lbfgs" and self.optimizer is None:
-            raise AttributeError(
-                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
-            )
-        return True
-
-    @available_if(lambda estimator: estimator._check_solver())  # type: ignore[untyped-decorator]
+    @stochastic_only  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Train one epoch on the given rows; the update rule goes on where it was.
@@ -305,9 +278,3 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         mean, deviation = self.predict(X, return_std=True)
         half = float(ndtri(0.5 + 0.5 * coverage)) * deviation
         return mean - half, mean + half
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.missing != "error"
-        return tags
