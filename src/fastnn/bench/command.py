@@ -13,6 +13,7 @@ from fastnn.bench.growth import measure_growth
 from fastnn.bench.machine import describe_machine, n_cores, versions
 from fastnn.bench.networks import NETWORKS
 from fastnn.bench.options import add_arguments
+from fastnn.bench.phases import measure_phases
 from fastnn.bench.prediction import compare_prediction
 from fastnn.bench.prices import measure_prices
 from fastnn.bench.products import SIZES, compare_products
@@ -55,6 +56,12 @@ def _products(choice: Choice) -> Grid:
     return compare_products(choice.contestants, sizes, choice.schedule)
 
 
+def _phases(choice: Choice) -> Grid:
+    return measure_phases(
+        choice.networks or (list(NETWORKS) if choice.full else QUICK_NETWORKS), 3.0 if choice.full else 0.5
+    )
+
+
 def _prices(choice: Choice) -> Grid:
     return measure_prices(schedule=choice.schedule) if choice.full else measure_prices([32, 256])
 
@@ -73,6 +80,7 @@ _GRIDS: dict[str, Callable[[Choice], Grid]] = {
     "training": _training,
     "prediction": _prediction,
     "products": _products,
+    "phases": _phases,
     "prices": _prices,
     "threads": _threads,
     "growth": _growth,

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 import fastnn
 from fastnn import _core, layers, losses, optimizers
+from fastnn.bench.contestants.contestant import LEARNING_RATE
+from fastnn.bench.contestants.fastnn_model import CONTESTANT
+from fastnn.bench.networks import NETWORKS, network_data, network_weights
 
-__all__ = ["clear", "fit_memory", "product_after_fit", "run", "start_model", "start_threads"]
+__all__ = ["clear", "fit_memory", "product_after_fit", "run", "start_model", "start_threads", "step_phases"]
 
 _epochs: dict[str, tuple[Callable[[int], None], int]] = {}
 """Function that trains so many epochs, and steps per epoch, by key."""
@@ -81,6 +84,31 @@ def run(key: str, epochs: int) -> dict[str, Any]:
     start = time.perf_counter()
     train(epochs)
     return {"seconds": time.perf_counter() - start, "steps": epochs * n_batches}
+
+
+def step_phases(name: str, n_threads: int, seconds: float) -> dict[str, Any]:
+    """Train a network of the grid on up to so many threads; its fastest run of about 2 ms.
+
+    Returns seconds of a step, "step", and those that all threads together spent in its phases, "phases".
+    """
+    network = NETWORKS[name]
+    X, y = network_data(network)
+    trained = CONTESTANT(n_threads)
+    trained.start_training(network, X, y, network_weights(network))
+    fit = _core.Fit(trained.model.network, X, y, batch_size=network.batch_size, n_threads=n_threads)
+    learning_rates = np.full(fit.n_steps, LEARNING_RATE)
+    best, phases, steps, end = np.inf, {}, 1, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        fit.begin_epoch(0, 0, False, learning_rates)
+        while fit.step + steps <= fit.n_steps:
+            fit.time_phases()
+            start = time.perf_counter()
+            fit.run(steps, 1e9)
+            step = (time.perf_counter() - start) / steps
+            if step < best:
+                best, phases = step, {phase: total / steps for phase, total in fit.phases.items()}
+        steps = min(max(1, round(2e-3 / best)), fit.n_steps)
+    return {"step": best, "phases": phases}
 
 
 def product_after_fit(rounds: int) -> dict[str, Any]:

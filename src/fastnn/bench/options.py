@@ -8,7 +8,7 @@ from fastnn.bench.networks import NETWORKS
 
 __all__ = ["GRID_NAMES", "add_arguments"]
 
-GRID_NAMES = ("training", "prediction", "products", "prices", "threads", "growth")
+GRID_NAMES = ("training", "prediction", "products", "phases", "prices", "threads", "growth")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
