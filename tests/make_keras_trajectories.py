@@ -1,6 +1,7 @@
 """Write `keras_trajectories.json`: what Keras makes of the cases of `test_keras_arithmetic.py`.
 
 Needs `keras` and a backend of it, for instance torch: `KERAS_BACKEND=torch python tests/make_keras_trajectories.py`.
+Keras computes in float64 here. What it does not have is written with its own parts.
 """
 
 import json
@@ -10,12 +11,54 @@ import keras
 import numpy as np
 from test_keras_arithmetic import CASES, train
 
+keras.config.set_floatx("float64")
+
+
+class Residual(keras.layers.Layer):
+    """The block's input added to its output."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.block = keras.Sequential(layers)
+
+    def build(self, input_shape):
+        self.block.build(input_shape)
+
+    def call(self, x, training=None):
+        return x + self.block(x, training=training)
+
+
+def quantile(q):
+    """The loss of a quantile."""
+
+    def loss(y_true, y_pred):
+        error = y_true - y_pred
+        return keras.ops.mean(keras.ops.maximum(q * error, (q - 1.0) * error), axis=-1)
+
+    return loss
+
+
+def gaussian_nll():
+    """The loss of a normal distribution, means and logarithms of variances in y_pred."""
+
+    def loss(y_true, y_pred):
+        mean, log_variance = keras.ops.split(y_pred, 2, axis=-1)
+        terms = log_variance + keras.ops.square(y_true - mean) * keras.ops.exp(-log_variance)
+        return 0.5 * keras.ops.mean(terms, axis=-1)
+
+    return loss
+
+
+keras.layers.Residual = Residual
+keras.losses.Quantile = quantile
+keras.losses.GaussianNLL = gaussian_nll
+
 trajectories = {}
 for name, case in CASES.items():
     history, weights, results = train(keras, case)
     trajectories[name] = {
-        "history": {key: [float(value) for value in values] for key, values in history.items()},
-        "weights": [np.asarray(weight).round(7).tolist() for weight in weights],
+        "history": {key: [float(f"{value:.10g}") for value in values] for key, values in history.items()},
+        "weights": [np.asarray(weight).round(10).tolist() for weight in weights],
         "evaluate": results,
     }
 document = {"keras": keras.__version__, "backend": keras.backend.backend(), "trajectories": trajectories}

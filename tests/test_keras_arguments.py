@@ -123,3 +123,22 @@ def test_terminate_on_nan_may_raise():
     with pytest.raises(RuntimeError, match=r"the loss of batch .* is NaN or infinite"):
         model.fit(X, Y, epochs=30, verbose=0, callbacks=[fastnn.callbacks.TerminateOnNaN(raise_error=True)])
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_what_cannot_be_trained_on_says_so():
+    class Rows:
+        """Rows that come in batches."""
+
+    class Mine(losses.Loss):
+        """A loss as a subclass."""
+
+    for call, error, message in (
+        (lambda: small().fit(Rows(), Y), ValueError, "x is a Rows; fastnn takes arrays"),
+        (lambda: small().fit({"a": X}, Y), ValueError, "x is a dict; a network has one input and one output"),
+        (lambda: small().fit((row for row in X), Y), ValueError, "x is a generator"),
+        (lambda: small().compile("sgd", Mine()), TypeError, r"Mine is a Loss of your own.*\(loss, gradient"),
+        (lambda: layers.Dense(2)(X), TypeError, r"cannot be called: list layers in fastnn.Sequential"),
+        (lambda: fastnn.Sequential([small()]), TypeError, "a model in a model is not supported: list its layers"),
+    ):
+        with pytest.raises(error, match=message):
+            call()

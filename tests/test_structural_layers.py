@@ -203,10 +203,14 @@ def test_layers_at_hand_values():
 def test_rescaling_of_bytes_and_identity():
     x = np.array([[[0, 51], [102, 255]]], np.uint8)
     model = fastnn.Sequential(
-        [fastnn.Input((2, 2)), layers.Flatten(), layers.Rescaling(1.0 / 255.0, -0.5), layers.Identity()],
+        [fastnn.Input((2, 2)), layers.Rescaling(1.0 / 255.0, -0.5), layers.Flatten(), layers.Identity()],
         dtype="float64",
     )
     np.testing.assert_allclose(model.predict(x), [[-0.5, -0.3, -0.1, 0.5]], rtol=1e-15)
+    with pytest.raises(ValueError, match=r"rows of shape \(2, 3\), but the model takes rows of \(2, 2\)"):
+        model.predict(np.zeros((1, 2, 3)))
+    with pytest.raises(ValueError, match="'dense' takes rows that are vectors"):
+        fastnn.Sequential([fastnn.Input((2, 2)), layers.Rescaling(0.5), layers.Dense(2, name="dense")])
     model.add(layers.Dense(2))
     folded = model.folded()
     assert [type(layer).__name__ for layer in folded.layers] == ["Flatten", "Dense"]
@@ -242,6 +246,9 @@ def test_normalization_learns_and_replaces_missing_values():
         model = fastnn.Sequential([fastnn.Input((3,)), layer], dtype="float64")
         np.testing.assert_array_equal(layer.mean, [2.0, 0.0, 6.0])
         np.testing.assert_array_equal(layer.variance, [1.0, 1.0, 1.0])
+        alone = layers.Normalization(missing=missing)
+        alone.adapt(X)
+        np.testing.assert_array_equal(alone.mean, layer.mean)
         assert layer.get_weights()[2] == 3
         wanted = np.array([[-1.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
         if missing == "indicator":

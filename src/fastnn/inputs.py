@@ -64,12 +64,16 @@ def as_numbers(value: Any, name: str) -> Array:
         raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
+    if isinstance(value, Mapping):
+        raise ValueError(f"{name} is a {type(value).__name__}; a network has one input and one output: pass the array")
     if callable(getattr(value, "__next__", None)):
         raise ValueError(f"{name} is a generator; fastnn takes arrays: collect it first with numpy.array(list({name}))")
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} cannot become an array: {error}") from error
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise ValueError(f"{name} is a {type(value).__name__}; fastnn takes arrays: collect its rows into one first")
     if array.dtype.kind not in "fiub":
         raise ValueError(_not_numbers(array, name))
     if array.dtype.kind == "b":

@@ -45,7 +45,7 @@ class Loss:
         if reduction not in REDUCTIONS:
             raise ValueError(registry.unknown_name("reduction", reduction, (*REDUCTIONS, "mean")))
         self.reduction = reduction
-        self.name = name if name is not None else self.core_name
+        self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
@@ -534,4 +534,9 @@ def get(identifier: Any) -> Loss:
 
         return OwnLoss(identifier)
     resolved: Loss = registry.resolve("loss", identifier, Loss)
+    if not hasattr(resolved, "core_name"):
+        raise TypeError(
+            f"{type(resolved).__name__} is a Loss of your own, but a network trains on functions: pass a function of "
+            "(y_true, y_pred) that returns (loss, gradient with respect to y_pred), both NumPy"
+        )
     return resolved

@@ -68,8 +68,8 @@ def check_sequence(layers: Sequence[Layer]) -> None:
                     f"layer {position} ({layer.name!r}) declares input shape {declared}, but the layer before it, "
                     f"{layers[position - 1].name!r}, has {n_outputs} outputs"
                 )
-            follower = layers[position + 1] if isinstance(layer, InputLayer) and position + 1 < len(layers) else layer
-            if len(declared) > 1 and not isinstance(follower, Flatten | InputLayer):
+            follower = next((each for each in layers[position:] if not _keeps_shape(each)), layers[-1])
+            if len(declared) > 1 and not isinstance(follower, Flatten) and not _keeps_shape(follower):
                 raise ValueError(
                     f"layer {follower.name!r} takes rows that are vectors, but the input shape is {declared}: "
                     "put a Flatten layer first"
@@ -79,6 +79,16 @@ def check_sequence(layers: Sequence[Layer]) -> None:
             n_outputs = layer.n_outputs(n_outputs)
         elif isinstance(layer, Dense):
             n_outputs = layer.units
+
+
+def _keeps_shape(layer: Layer) -> bool:
+    """Whether a layer takes rows of any shape and leaves it."""
+    return isinstance(layer, InputLayer) or layer.keeps_elements()
+
+
+def flattens(layers: Sequence[Layer]) -> bool:
+    """Whether the first layer that needs rows of a shape is ``Flatten``."""
+    return isinstance(next((layer for layer in layers if not _keeps_shape(layer)), None), Flatten)
 
 
 def declared_features(layers: Sequence[Layer]) -> int | None:

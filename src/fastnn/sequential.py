@@ -20,7 +20,7 @@ from fastnn.inputs import (
     weigh_classes,
 )
 from fastnn.layers import Flatten, Layer, Normalization
-from fastnn.program import Program
+from fastnn.program import Program, flattens
 from fastnn.progress import ProgressLine, format_logs
 from fastnn.saving.methods import SavedStack
 from fastnn.training import Training, evaluate_rows, fit_options, predict_rows, train_one_batch
@@ -133,7 +133,7 @@ class Sequential(SavedStack):
 
     def _row_shape(self) -> tuple[int, ...] | None:
         """Shape of a row before a first ``Flatten``: () for any; None if the model takes vectors only."""
-        if not self.layers or not isinstance(self.layers[0], Flatten):
+        if not flattens(self.layers):
             return None
         return self._all_layers[0].declared_input or ()
 

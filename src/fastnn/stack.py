@@ -90,6 +90,7 @@ class LayerStack:
     def _append(self, layer: Any) -> None:
         if not isinstance(layer, Layer):
             hint = "; make an object of it: add ()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
+            hint = "; a model in a model is not supported: list its layers" if isinstance(layer, LayerStack) else hint
             raise TypeError(f"a Sequential takes layers, got {layer!r}{hint}")
         if layer.dtype is not None and layer.dtype != self.dtype:
             raise ValueError(

@@ -117,6 +117,10 @@ class Layer:
         """Return the layer's weights in Keras's order."""
         return []
 
+    def keeps_elements(self) -> bool:
+        """Whether the layer treats every element alike, so that it may come before ``Flatten``."""
+        return False
+
     def freezing(self) -> dict[str, Any]:
         """Return the option of a core op that says whether the layer is frozen."""
         return {} if self._trainable else {"trainable": False}
@@ -127,6 +131,13 @@ class Layer:
         self._access = access
 
     # What a user asks of a layer.
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Raise TypeError: layers are listed in a model, not called."""
+        raise TypeError(
+            f"layer {self.name!r} cannot be called: list layers in fastnn.Sequential([...]), with a "
+            "fastnn.layers.Residual for a branch; model(x) and model.predict(x) take arrays"
+        )
 
     @property
     def built(self) -> bool:

@@ -329,12 +329,19 @@ class Normalization(Layer):
     @property
     def mean(self) -> Array:
         """Copy of the means (n_in,)."""
-        return self.known[0].copy() if self.known is not None else self.read_weight("mean")
+        return self._statistic(0, "mean")
 
     @property
     def variance(self) -> Array:
         """Copy of the variances (n_in,)."""
-        return self.known[1].copy() if self.known is not None else self.read_weight("variance")
+        return self._statistic(1, "variance")
+
+    def _statistic(self, place: int, name: str) -> Array:
+        if self.known is not None:
+            return self.known[place].copy()
+        if self._access is None and self._learned is not None:
+            return np.array(self._learned[place])
+        return self.read_weight(name)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -363,6 +370,10 @@ class Rescaling(Normalization):
         if (self.factor < _SMALLEST_DEVIATION).any():
             raise ValueError(f"scale must be at least {_SMALLEST_DEVIATION}, got {scale!r}")
         super().__init__(mean=self.offset, variance=self.factor**2, invert=True, **layer_options)
+
+    def keeps_elements(self) -> bool:
+        """Whether scale and offset are one number each."""
+        return self.factor.size == self.offset.size == 1
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -34,6 +34,10 @@ class Flatten(Layer):
 class Identity(Layer):
     """Changes nothing: ``Y = X``."""
 
+    def keeps_elements(self) -> bool:
+        """Return True."""
+        return True
+
     def op(self, n_in: int) -> None:
         """Return None."""
 
