@@ -40,7 +40,7 @@ LOSSES = {
     "huber": (losses.Huber(0.7), "linear", NUMBERS),
     "log_cosh": (losses.LogCosh(), "linear", NUMBERS),
     "quantile": (losses.Quantile(0.8), "linear", NUMBERS),
-    "gaussian_nll": (losses.GaussianNLL(), "linear", NUMBERS[:, :1]),
+    "gaussian_nll": (losses.GaussianNLL(), "tanh", NUMBERS[:, :1]),
     "poisson": (losses.Poisson(), "softplus", COUNTS),
     "hinge": (losses.Hinge(), "tanh", SIGNS),
     "squared_hinge": (losses.SquaredHinge(), "linear", SIGNS),
@@ -63,8 +63,8 @@ LOSSES = {
 # update rule -> description; names before a space are those of the reference
 RULES = {
     "sgd": optimizers.SGD(0.02),
-    "sgd momentum": optimizers.SGD(0.01, momentum=0.9),
-    "sgd nesterov": optimizers.SGD(0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "sgd momentum": optimizers.SGD(0.003, momentum=0.9),
+    "sgd nesterov": optimizers.SGD(0.003, momentum=0.9, nesterov=True, weight_decay=0.1),
     "adam": optimizers.Adam(0.01),
     "adam amsgrad": optimizers.Adam(0.01, beta_2=0.9, amsgrad=True),
     "adamw": optimizers.AdamW(0.01),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn
-from fastnn import _core, layers, losses, optimizers
+from fastnn import _core, callbacks, layers, losses, optimizers
 from fastnn.bench.contestants.contestant import LEARNING_RATE
 from fastnn.bench.contestants.fastnn_model import CONTESTANT
 from fastnn.bench.networks import NETWORKS, network_data, network_weights
@@ -32,8 +32,14 @@ def start_model(
     normalization: str | None = None,
     optimizer: str = "Adam",
     optimizer_options: dict[str, Any] | None = None,
+    validation_rows: int = 0,
+    early_stopping: bool = False,
 ) -> dict[str, Any]:
-    """Keep a compiled `Sequential` of layers ``widths[1:]`` and random data with ``widths[0]`` columns."""
+    """Keep a compiled `Sequential` of layers ``widths[1:]`` and random data with ``widths[0]`` columns.
+
+    With ``validation_rows`` every epoch ends with an evaluation of the first rows; ``early_stopping`` watches it and
+    keeps the best weights, with a patience that never ends.
+    """
     model = _model(widths, activation, dropout, normalization)
     rule = getattr(optimizers, optimizer)(**(optimizer_options or {}))
     generator = np.random.Generator(np.random.Philox(0))
@@ -47,8 +53,11 @@ def start_model(
         y = generator.integers(0, widths[-1], n_rows)
         model.compile(optimizer=rule, loss=losses.SparseCategoricalCrossentropy(from_logits=True))
 
+    validation = (X[:validation_rows], y[:validation_rows]) if validation_rows else None
+
     def train(epochs: int) -> None:
-        model.fit(X, y, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
+        stops = [callbacks.EarlyStopping(patience=2**31, restore_best_weights=True)] if early_stopping else None
+        model.fit(X, y, batch_size, epochs, verbose=0, callbacks=stops, validation_data=validation, shuffle=False)
 
     _epochs[key] = train, n_batches
     return {}

@@ -22,6 +22,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dropout 0.2": {"dropout": 0.2},
     "batch normalization": {"normalization": "BatchNormalization"},
     "layer normalization": {"normalization": "LayerNormalization"},
+    "validation": {"validation_rows": BATCH_SIZE},
+    "validation, early stopping": {"validation_rows": BATCH_SIZE, "early_stopping": True},
     "adamw": {"optimizer": "AdamW"},
     "rmsprop": {"optimizer": "RMSprop"},
     "sgd": {"optimizer": "SGD"},
