@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from fastnn.bench import contest, contestants, networks, report, training
+from fastnn.bench import contest, contestants, fits, networks, phases, report, training
 from fastnn.bench.metrics import CASES, compare_metrics
 from fastnn.bench.products import compare_products
 from fastnn.bench.training import compare_training
@@ -251,3 +251,27 @@ def test_metrics_are_compared_before_they_are_timed(tmp_path, monkeypatch):
     monkeypatch.setattr("fastnn.metrics.f1_score", lambda *_, **__: 0.5)
     with pytest.raises(RuntimeError, match=r"f1_score, 2 classes, int64, 200 rows: fastnn gives 0\.5"):
         compare_metrics(["f1_score"], [200], 1)
+
+
+def test_phases_of_a_step_fill_its_time():
+    answer = fits.step_phases("ground-motion", 1, 0.05)
+    assert set(answer["phases"]) == set(phases.PHASES)
+    assert all(seconds >= 0 for seconds in answer["phases"].values())
+    assert 0 < sum(answer["phases"].values()) < 1.1 * answer["step"]
+
+
+def test_products_of_the_phases_are_those_of_the_step():
+    for network in networks.NETWORKS.values():
+        assert sum(phases.product_flops(network).values()) == network.flops_per_step
+
+
+def test_a_row_of_phases():
+    network = networks.Network("small", (2, 3, 1), 4, "mse", 1)
+    seconds = dict.fromkeys(phases.PHASES, 1e-6)
+    row = phases.phase_row(network, 1, 6e-6, seconds, None)
+    assert [row[phase] for phase in phases.PHASES] == [pytest.approx(100 / 6)] * 6
+    assert row["step_us"] == pytest.approx(6.0)
+    assert row["forward_peak"] is None
+    row = phases.phase_row(network, 1, 6e-6, seconds, 1.0 * phases.n_cores())
+    # 2 * 4 * 9 operations in 1 us are 0.072 GFLOP/s
+    assert row["forward_peak"] == pytest.approx(7.2)
