@@ -48,6 +48,18 @@ def test_inputs_that_are_not_scaled_and_constant_columns():
     assert diagnosis[0].severity == "serious"
 
 
+def test_many_columns_make_one_finding():
+    X = np.random.default_rng(0).normal(size=(100, 20)) * 300.0
+    X[:, [0, 1, 2, 3, 7, 9]] = 5.0
+    X[:, 11] *= 1000.0
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    model.compile(loss="mse")
+    findings = fastnn.diagnose(model, X, X[:, 5] / 300.0)
+    (constant,), (unscaled,) = found(findings, "constant column"), found(findings, "unscaled inputs")
+    assert constant.where.endswith("and 5 others (0-3, 7, 9)")
+    assert unscaled.where == "column 11 and 13 others (4-6, 8, 10-19)" and unscaled.severity == "serious"
+
+
 def test_targets_that_are_not_scaled():
     X, y = data()
     assert found(fastnn.diagnose(small(), X, 1e4 * y), "unscaled targets")[0].where == "target 0"

@@ -119,19 +119,36 @@ def _examine_inputs(rows: Rows) -> list[Finding]:
     mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     # Rounding leaves a constant column with a deviation of about its size times the float's precision.
     constant = scale <= 1e-6 * np.abs(mean)
-    advice = "Standardize: subtract the training mean and divide by the training standard deviation"
-    for column in np.flatnonzero(constant):
+    for where, column in _places("column", np.flatnonzero(constant), np.abs(mean)):
         findings.append(
-            Finding("constant column", f"column {column}", "warning", f"every row has {mean[column]:.4g}",
+            Finding("constant column", where, "warning", f"every row has {mean[column]:.4g}",
                     "Leave it out: it carries no information and blows up when it is standardized")
         )  # fmt: skip
-    for column in np.flatnonzero(~constant):
-        size = float(np.hypot(mean[column], scale[column]))
-        if size > _LARGE or scale[column] < _SMALL:
-            severity = "serious" if size > 100 * _LARGE else "warning"
-            measure = f"mean {mean[column]:.4g}, standard deviation {scale[column]:.4g}"
-            findings.append(Finding("unscaled inputs", f"column {column}", severity, measure, advice))
+    size = np.hypot(mean, scale)
+    unscaled = np.flatnonzero(~constant & ((size > _LARGE) | (scale < _SMALL)))
+    for where, column in _places("column", unscaled, np.abs(np.log(np.maximum(size, 1e-300)))):
+        severity = "serious" if size[column] > 100 * _LARGE else "warning"
+        measure = f"mean {mean[column]:.4g}, standard deviation {scale[column]:.4g}"
+        findings.append(
+            Finding("unscaled inputs", where, severity, measure,
+                    "Standardize: subtract the training mean and divide by the training standard deviation")
+        )  # fmt: skip
     return findings
+
+
+def _places(kind: str, columns: NDArray[np.intp], badness: NDArray[np.float64]) -> list[tuple[str, int]]:
+    """Name each column; of more than four the worst one, with the number of the others, so that reports stay short."""
+    if len(columns) <= 4:
+        return [(f"{kind} {column}", int(column)) for column in columns]
+    worst = int(columns[badness[columns].argmax()])
+    return [(f"{kind} {worst} and {len(columns) - 1:,} others ({_ranges(columns)})", worst)]
+
+
+def _ranges(columns: NDArray[np.intp]) -> str:
+    """Return the columns' numbers as ranges, the first eight of them: "0-3, 7, ..."."""
+    runs = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return ", ".join(texts if len(texts) <= 8 else [*texts[:8], "..."])
 
 
 def _examine_targets(model: "Sequential", rows: Rows) -> list[Finding]:
@@ -140,11 +157,12 @@ def _examine_targets(model: "Sequential", rows: Rows) -> list[Finding]:
         y = rows.y.astype(np.float64)
         scale = y.std(axis=0)
         size = np.hypot(y.mean(axis=0), scale)
+        unscaled = np.flatnonzero((size > _LARGE) | (scale < _SMALL))
         return [
-            Finding("unscaled targets", f"target {column}", "warning",
+            Finding("unscaled targets", where, "warning",
                     f"mean {y[:, column].mean():.4g}, standard deviation {scale[column]:.4g}",
                     "Standardize the targets in training and undo it in prediction")
-            for column in np.flatnonzero((size > _LARGE) | (scale < _SMALL))
+            for where, column in _places("target", unscaled, size)
         ]  # fmt: skip
     shares = counts / counts.sum()
     rarest = int(shares.argmin())
