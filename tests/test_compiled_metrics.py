@@ -133,3 +133,13 @@ def test_bad_metrics():
     with pytest.raises(TypeError, match="a metric must be a name, a function"):
         compile_metrics([3])
     assert [metric.name for metric in compile_metrics("acc")] == ["acc"]
+
+
+def test_metrics_compare_targets_with_the_means_of_normal_distributions():
+    model = fastnn.Sequential([layers.Dense(4)], seed=0)
+    model.compile("sgd", fastnn.losses.GaussianNLL(), metrics=["mae"])
+    X, y = RNG.normal(size=(40, 3)), RNG.normal(size=(40, 2))
+    model.build((None, 3))
+    expected = np.abs(y - model.predict(X, verbose=0)[:, :2]).mean()
+    assert model.evaluate(X, y, verbose=0, return_dict=True)["mae"] == pytest.approx(expected, rel=1e-5)
+    assert model.train_on_batch(X, y, return_dict=True)["mae"] == pytest.approx(expected, rel=1e-5)

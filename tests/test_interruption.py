@@ -105,7 +105,8 @@ def test_interruption_comes_at_a_whole_step_and_soon():
 
 def test_ctrl_c_ends_a_running_fit_within_100_ms():
     program = """
-import numpy, fastnn, time
+import numpy, fastnn, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 model = fastnn.Sequential([fastnn.layers.Dense(256, activation="relu"), fastnn.layers.Dense(1)], seed=0)
 model.compile("adam", "mse")
 X = numpy.zeros((20000, 64), "f4")

@@ -324,8 +324,8 @@ class GaussianNLL(Loss):
     """Negative log-likelihood of a normal distribution whose mean and variance the model predicts.
 
     ``mean(s + (y_true - m)^2 exp(-s)) / 2``: of 2 c outputs the first c are means m, the others logarithms s of
-    variances; targets have c columns. Nix and Weigend, "Estimating the mean and variance of the target probability
-    distribution", 1994.
+    variances; targets have c columns, which metrics compare with the means. Nix and Weigend, "Estimating the mean and
+    variance of the target probability distribution", 1994.
 
     Parameters
     ----------

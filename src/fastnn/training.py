@@ -179,9 +179,8 @@ class Training:
             if self._fit.step < self._fit.n_steps:
                 done = ~np.isnan(self._predictions).any(axis=1)
             weight = self._rows.sample_weight
-            y_true, y_pred = self._rows.y[done], self._predictions[done]
-            for metric in self._model.metrics:
-                logs[metric.name] = metric(y_true, y_pred, None if weight is None else weight[done])
+            weight = None if weight is None else weight[done]
+            logs.update(metric_values(self._model, self._rows.y[done], self._predictions[done], weight))
         return logs
 
     def _diverged(self, epoch: int) -> dict[str, Any]:
@@ -194,6 +193,12 @@ class Training:
         for terminator in self._terminators:
             terminator.on_divergence(step)
         return logs
+
+
+def metric_values(model: "Sequential", y_true: Array, outputs: Array, weight: Array | None) -> dict[str, Any]:
+    """Return the model's metrics by name: of those outputs that predict the targets, the first ones."""
+    y_pred = outputs[:, : model.loss.target_columns(outputs.shape[1])]
+    return {metric.name: metric(y_true, y_pred, weight) for metric in model.metrics}
 
 
 def divergence(
@@ -237,7 +242,7 @@ def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:
         )
     logs = {"loss": fit.loss_sum / rows.n}
     if predictions is not None:
-        logs.update({metric.name: metric(rows.y, predictions, rows.sample_weight) for metric in model.metrics})
+        logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
     return logs
 
 
@@ -291,8 +296,7 @@ def evaluate_rows(model: "Sequential", rows: Rows, batch_size: int, callbacks: C
         callbacks.call("on_test_batch_end", batch, {"loss": loss_sum / part.stop})
     logs: dict[str, Any] = {"loss": loss_sum / rows.n}
     if predictions is not None:
-        for metric in model.metrics:
-            logs[metric.name] = metric(rows.y, predictions, rows.sample_weight)
+        logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
     callbacks.call("on_test_end", logs)
     return logs
 
