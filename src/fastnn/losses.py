@@ -6,104 +6,12 @@ loss of a batch is the mean over its rows, or their sum with ``reduction="sum"``
 """
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any
 
 from fastnn import registry
+from fastnn.loss import Loss as Loss
+from fastnn.loss import last_axis, number_between, smoothing
 from fastnn.loss_functions import LossFunction
-
-REDUCTIONS = ("sum_over_batch_size", "sum")
-
-
-class Loss:
-    """Base of all losses.
-
-    Parameters
-    ----------
-    reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same) or "sum".
-    name : name of the loss.
-    dtype : accepted as in Keras; the loss is computed in the model's type and summed in float64.
-    """
-
-    core_name: ClassVar[str]
-    """Name of the loss in the compiled core."""
-    targets: ClassVar[str] = "numbers"
-    """What ``y`` holds: "numbers", "probabilities" (0 to 1), "one_hot" rows or class "labels"."""
-    skipped_activation: ClassVar[str | None] = None
-    """A final activation that this loss can take together with itself, from the values before it."""
-    from_logits: bool = False
-    couples_rows: bool = False
-    """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
-    _options: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None, dtype: Any = None) -> None:
-        if reduction is None or reduction == "none":
-            raise ValueError(
-                f"reduction={reduction!r} gives a loss per row, which cannot be trained on: use 'sum_over_batch_size' "
-                "or 'sum'"
-            )
-        reduction = "sum_over_batch_size" if reduction == "mean" else reduction
-        if reduction not in REDUCTIONS:
-            raise ValueError(registry.unknown_name("reduction", reduction, (*REDUCTIONS, "mean")))
-        self.reduction = reduction
-        self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)
-
-    @classmethod
-    def option_names(cls) -> tuple[str, ...]:
-        """Return the names of the options beside ``reduction`` and ``name``, in order."""
-        return cls._options
-
-    def target_columns(self, n_outputs: int) -> int:
-        """Return the number of columns of the targets of a model with ``n_outputs`` outputs."""
-        return n_outputs
-
-    def options(self) -> dict[str, float]:
-        """Return the options the compiled core takes."""
-        options: dict[str, float] = {option: getattr(self, option) for option in self._options}
-        if self.reduction == "sum":
-            options["sum"] = True
-        return options
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """Return the loss of arrays (n, n_outputs); each row's loss is multiplied by its ``sample_weight``."""
-        from fastnn import ops
-
-        return ops.loss(self.core_name, y_true, y_pred, sample_weight=sample_weight, **self.options())
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        config: dict[str, Any] = {option: getattr(self, option) for option in self._options}
-        return {**config, "reduction": self.reduction, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a loss from ``get_config()``."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
-        return f"{type(self).__name__}({options})"
-
-
-def _number(name: str, value: float, low: float, high: float) -> float:
-    """``value`` as a float, low <= value <= high."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise ValueError(f"{name} must be a number {bound}, got {value!r}")
-    return float(value)
-
-
-def _last_axis(axis: int) -> int:
-    """``axis`` after checking that it is that of the outputs."""
-    if axis not in (-1, 1) or isinstance(axis, bool):
-        raise ValueError(f"axis must be -1, the outputs of a row, got {axis!r}")
-    return -1
-
-
-def _smoothing(value: float) -> float:
-    """``label_smoothing`` after checking that it lies between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-        raise ValueError(f"label_smoothing must lie between 0 and 1, got {value!r}")
-    return float(value)
 
 
 @registry.register("loss", "mean_squared_error", "MeanSquaredError", "mse", "MSE")
@@ -179,9 +87,9 @@ class BinaryCrossentropy(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        _last_axis(axis)
+        last_axis(axis)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = _smoothing(label_smoothing)
+        self.label_smoothing = smoothing(label_smoothing)
 
 
 @registry.register("loss", "categorical_crossentropy", "CategoricalCrossentropy")
@@ -210,9 +118,9 @@ class CategoricalCrossentropy(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        _last_axis(axis)
+        last_axis(axis)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = _smoothing(label_smoothing)
+        self.label_smoothing = smoothing(label_smoothing)
 
 
 @registry.register("loss", "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
@@ -245,7 +153,7 @@ class SparseCategoricalCrossentropy(Loss):
             raise ValueError(
                 f"ignore_class must be None, got {ignore_class!r}: leave such rows out, or give them sample_weight 0"
             )
-        _last_axis(axis)
+        last_axis(axis)
         self.from_logits = bool(from_logits)
 
 
@@ -314,7 +222,7 @@ class Quantile(Loss):
 
     def __init__(self, q: float = 0.5, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
         super().__init__(reduction, name)
-        self.q = _number("q", q, 0.0, 1.0)
+        self.q = number_between("q", q, 0.0, 1.0)
         if self.q in (0.0, 1.0):
             raise ValueError(f"q must lie between 0 and 1, got {q!r}")
 
@@ -388,11 +296,11 @@ class BinaryFocalCrossentropy(Loss):
     ) -> None:
         super().__init__(reduction, name, dtype)
         self.apply_class_balancing = bool(apply_class_balancing)
-        self.alpha = _number("alpha", alpha, 0.0, 1.0)
-        self.gamma = _number("gamma", gamma, 0.0, math.inf)
+        self.alpha = number_between("alpha", alpha, 0.0, 1.0)
+        self.gamma = number_between("gamma", gamma, 0.0, math.inf)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = _smoothing(label_smoothing)
-        _last_axis(axis)
+        self.label_smoothing = smoothing(label_smoothing)
+        last_axis(axis)
 
 
 @registry.register("loss", "categorical_focal_crossentropy", "CategoricalFocalCrossentropy")
@@ -424,11 +332,11 @@ class CategoricalFocalCrossentropy(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        self.alpha = _number("alpha", alpha, 0.0, math.inf)
-        self.gamma = _number("gamma", gamma, 0.0, math.inf)
+        self.alpha = number_between("alpha", alpha, 0.0, math.inf)
+        self.gamma = number_between("gamma", gamma, 0.0, math.inf)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = _smoothing(label_smoothing)
-        _last_axis(axis)
+        self.label_smoothing = smoothing(label_smoothing)
+        last_axis(axis)
 
 
 @registry.register("loss", "kl_divergence", "KLDivergence", "kld", "KLD", "kullback_leibler_divergence")
@@ -462,7 +370,7 @@ class CosineSimilarity(Loss):
         self, axis: int = -1, reduction: str = "sum_over_batch_size", name: str | None = None, dtype: Any = None
     ) -> None:
         super().__init__(reduction, name, dtype)
-        _last_axis(axis)
+        last_axis(axis)
 
 
 @registry.register("loss", "dice", "Dice")
@@ -485,7 +393,7 @@ class Dice(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        self.axis = None if axis is None else _last_axis(axis)
+        self.axis = None if axis is None else last_axis(axis)
         self.couples_rows = axis is None
 
     def options(self) -> dict[str, float]:
