@@ -19,14 +19,15 @@ INTERNAL = {"automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "num
 
 
 def public_names(module_name: str) -> list[str]:
-    """Classes and functions that a module of fastnn offers."""
+    """Classes and functions that a module of fastnn offers, classes under their own names only."""
     module = importlib.import_module(module_name)
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
     members = {name: getattr(module, name) for name in names if name not in INTERNAL}
     return [
         name
         for name, member in members.items()
-        if (inspect.isclass(member) or inspect.isfunction(member)) and member.__module__.startswith("fastnn")
+        if (inspect.isfunction(member) or (inspect.isclass(member) and member.__name__ == name))
+        and member.__module__.startswith("fastnn")
     ]
 
 
