@@ -22,7 +22,7 @@ size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more) {
     return total > PTRDIFF_MAX ? SIZE_MAX : total;
 }
 
-void *fnn_scratch_new(void **out, const size_t *sizes, int parts, size_t *total) {
+static void *new_block(void **out, const size_t *sizes, int parts, int zeroed) {
     size_t bytes = LINE;
     for (int i = 0; i < parts; i++) {
         if (sizes[i] > PTRDIFF_MAX - 2 * LINE || bytes > PTRDIFF_MAX - sizes[i] - 2 * LINE) return NULL;
@@ -39,7 +39,7 @@ void *fnn_scratch_new(void **out, const size_t *sizes, int parts, size_t *total)
         block = aligned_alloc(LINE, bytes);
     }
     if (!block) return NULL;
-    *total = bytes;
+    if (zeroed) memset(block, 0, bytes);
     char *at = block;
     for (int i = 0; i < parts; i++) {
         out[i] = at;
@@ -48,13 +48,8 @@ void *fnn_scratch_new(void **out, const size_t *sizes, int parts, size_t *total)
     return block;
 }
 
-void *fnn_arena_new(void **out, const size_t *sizes, int parts, size_t *total) {
-    void *block = fnn_scratch_new(out, sizes, parts, total);
-    if (block) memset(block, 0, *total);
-    return block;
-}
+void *fnn_arena_new(void **out, const size_t *sizes, int parts) { return new_block(out, sizes, parts, 1); }
 
-void fnn_arena_free(void *arena, size_t total) {
-    (void)total;
-    free(arena);
-}
+void *fnn_scratch_new(void **out, const size_t *sizes, int parts) { return new_block(out, sizes, parts, 0); }
+
+void fnn_arena_free(void *arena) { free(arena); }

@@ -61,16 +61,15 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
                              ld == n_out ? 0 : fnn_size(threads * rows, ld, element)};
     _Alignas(64) char stack[STACK_BYTES];
     void *parts[2] = {stack, stack + sizes[0]}, *arena = NULL;
-    size_t total = 0;
     if (sizes[0] >= STACK_BYTES || sizes[1] > STACK_BYTES - sizes[0]) {
-        arena = fnn_scratch_new(parts, sizes, 2, &total);
+        arena = fnn_scratch_new(parts, sizes, 2);
         if (!arena) return FNN_NO_MEMORY;
     }
     kernels->pack_columns(parts[0], kernel, bias, n_in, n_out, direct, rest);
     dense_call call = {kernels, (char *)out + direct * element, parts[0], parts[1], x, n, n_in, rest, n_out, rows, element,
                        activation, parameters};
     fnn_team_run(forward_rows, &call, threads, NULL);
-    fnn_arena_free(arena, total);
+    fnn_arena_free(arena);
     return FNN_OK;
 }
 
@@ -134,8 +133,7 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
     const size_t sizes[8] = {weights, weights, inputs,  inputs,
                              outputs, outputs, outputs, fnn_size(panels * panel, round_up(n_out, panel), element)};
     void *parts[8];
-    size_t total;
-    void *arena = fnn_arena_new(parts, sizes, 8, &total);
+    void *arena = fnn_arena_new(parts, sizes, 8);
     if (!arena) return FNN_NO_MEMORY;
     kernels->pack_weights(parts[0], kernel, bias, n_in, n_out);
     const double one = 1.0;
@@ -164,7 +162,7 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
     fnn_team_run(backward_arrays, &call, fnn_threads_for(6.0 * (double)n * (double)n_in * (double)n_out, panels, n_threads),
                  &call.barrier);
     kernels->unpack_weights(grad_kernel, grad_bias, parts[1], n_in, n_out);
-    fnn_arena_free(arena, total);
+    fnn_arena_free(arena);
     return FNN_OK;
 }
 
@@ -177,8 +175,7 @@ fnn_status fnn_loss_arrays(const fnn_kernels *kernels, double *value, void *grad
     const size_t bytes = fnn_size(n_out, panel, element);
     const size_t sizes[6] = {bytes, bytes, bytes, 512, 512, 512};
     void *parts[6];
-    size_t total;
-    void *arena = fnn_arena_new(parts, sizes, 6, &total);
+    void *arena = fnn_arena_new(parts, sizes, 6);
     if (!arena) return FNN_NO_MEMORY;
     double *values = parts[3], *scale = parts[4], *label = parts[5], result = 0;
     const fnn_matrix predicted = {y_pred, kernels->dtype, n_out * element, element, n, n_out};
@@ -199,7 +196,7 @@ fnn_status fnn_loss_arrays(const fnn_kernels *kernels, double *value, void *grad
         for (ptrdiff_t i = 0; i < count; i++) result += values[i] * scale[i];
         if (gradient) kernels->scatter(gradient, n_out, parts[2], n_out, NULL, first, count);
     }
-    fnn_arena_free(arena, total);
+    fnn_arena_free(arena);
     *value = result;
     return FNN_OK;
 }
@@ -209,18 +206,17 @@ fnn_status fnn_activation_gradient(const fnn_kernels *kernels, void *grad_x, con
     const ptrdiff_t element = elements_of(kernels), panel = kernels->panel;
     if (activation < FNN_SOFTMAX) {
         void *y;
-        size_t total, size = fnn_size(n, n_out, element);
-        void *arena = fnn_arena_new(&y, &size, 1, &total);
+        const size_t size = fnn_size(n, n_out, element);
+        void *arena = fnn_arena_new(&y, &size, 1);
         if (!arena) return FNN_NO_MEMORY;
         kernels->activate(y, grad_x, x, n * n_out, activation, parameters);
         kernels->multiply(grad_x, grad_out, n * n_out);
-        fnn_arena_free(arena, total);
+        fnn_arena_free(arena);
         return FNN_OK;
     }
     const size_t bytes = fnn_size(n_out, panel, element), sizes[2] = {bytes, bytes};
     void *parts[2];
-    size_t total;
-    void *arena = fnn_arena_new(parts, sizes, 2, &total);
+    void *arena = fnn_arena_new(parts, sizes, 2);
     if (!arena) return FNN_NO_MEMORY;
     const fnn_matrix inputs = {x, kernels->dtype, n_out * element, element, n, n_out};
     const fnn_matrix gradients = {grad_out, kernels->dtype, n_out * element, element, n, n_out};
@@ -232,6 +228,6 @@ fnn_status fnn_activation_gradient(const fnn_kernels *kernels, void *grad_x, con
         kernels->panel_activation_gradient(parts[1], parts[0], n_out, activation);
         kernels->scatter(grad_x, n_out, parts[1], n_out, NULL, first, count);
     }
-    fnn_arena_free(arena, total);
+    fnn_arena_free(arena);
     return FNN_OK;
 }

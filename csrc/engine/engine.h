@@ -15,10 +15,10 @@ typedef enum { FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT } f
 
 /* `parts` sizes in bytes, each aligned to a cache line; pointers to them in `out`. NULL: too large or no memory.
  * Memory is zero. */
-void *fnn_arena_new(void **out, const size_t *sizes, int parts, size_t *total);
+void *fnn_arena_new(void **out, const size_t *sizes, int parts);
 /* The same with memory as it comes, for the scratch of one call. */
-void *fnn_scratch_new(void **out, const size_t *sizes, int parts, size_t *total);
-void fnn_arena_free(void *arena, size_t total);
+void *fnn_scratch_new(void **out, const size_t *sizes, int parts);
+void fnn_arena_free(void *arena);
 /* count * size * more, SIZE_MAX on overflow */
 size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more);
 
@@ -129,7 +129,6 @@ typedef struct {
     fnn_optimizer optimizer;
     int64_t iterations; /* steps taken */
     void *arena, *slot_arena;
-    size_t arena_size, slot_arena_size;
 } fnn_network;
 
 static inline int fnn_is_trained(const fnn_op *op) { return op->rows && op->trainable && (op->use_kernel || op->use_bias); }

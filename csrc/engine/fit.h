@@ -78,7 +78,6 @@ struct fnn_fit {
     atomic_int stop;
     int timed;           /* phases are timed */
     phase_times *phases; /* per thread */
-    size_t arena_size;
 };
 
 /* layers.c: ops from FNN_OP_NOISE on. All threads call them together. */

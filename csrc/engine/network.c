@@ -52,8 +52,7 @@ fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, c
     const size_t sizes[3] = {sizeof(fnn_network), sizeof(fnn_op) * (size_t)n_ops,
                              fnn_size(elements + kernels->panel, (ptrdiff_t)element, 1)};
     void *parts[3];
-    size_t total;
-    void *arena = fnn_arena_new(parts, sizes, 3, &total);
+    void *arena = fnn_arena_new(parts, sizes, 3);
     if (!arena) return NULL;
     fnn_network *network = parts[0];
     network->kernels = kernels;
@@ -62,7 +61,6 @@ fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, c
     network->ops = parts[1];
     network->weights = parts[2];
     network->arena = arena;
-    network->arena_size = total;
     network->n_features = network->widest = n_features;
     ptrdiff_t at = 0;
     width = n_features;
@@ -82,23 +80,21 @@ fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, c
 
 void fnn_network_free(fnn_network *network) {
     if (!network) return;
-    fnn_arena_free(network->slot_arena, network->slot_arena_size);
-    fnn_arena_free(network->arena, network->arena_size);
+    fnn_arena_free(network->slot_arena);
+    fnn_arena_free(network->arena);
 }
 
 fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const fnn_optimizer *optimizer) {
     void *slots[FNN_SLOTS] = {NULL}, *arena = NULL;
-    size_t total = 0;
     const int n_slots = optimizer->n_slots + (optimizer->use_average != 0) + (optimizer->accumulate > 1);
     if (n_slots) {
         const size_t bytes = fnn_size(network->n_elements, (ptrdiff_t)network->element, 1);
         const size_t sizes[FNN_SLOTS] = {bytes, bytes, bytes, bytes, bytes};
-        arena = fnn_arena_new(slots, sizes, n_slots, &total);
+        arena = fnn_arena_new(slots, sizes, n_slots);
         if (!arena) return FNN_NO_MEMORY;
     }
-    fnn_arena_free(network->slot_arena, network->slot_arena_size);
+    fnn_arena_free(network->slot_arena);
     network->slot_arena = arena;
-    network->slot_arena_size = total;
     memcpy(network->slots, slots, sizeof slots);
     network->n_slots = n_slots;
     network->loss = *loss;

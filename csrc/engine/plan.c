@@ -111,7 +111,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.dy_stride = panel_stride(kernels, widest);
     plan.t_stride = network->n_outputs * panel;
     const ptrdiff_t rows = plan.panels * panel;
-    size_t sizes[MAX_PARTS], total;
+    size_t sizes[MAX_PARTS];
     void *parts[MAX_PARTS];
     sizes[FIT] = sizeof(fnn_fit);
     sizes[PHASES] = sizeof(phase_times) * (size_t)plan.n_threads;
@@ -140,12 +140,11 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         sizes[n_parts++] = op && fnn_layer_saves(op) ? fnn_size(rows, features, element) : 0;
         sizes[n_parts++] = op ? fnn_size(fnn_layer_statistics(&plan, op), sizeof(double), 1) : 0;
     }
-    void *arena = fnn_arena_new(parts, sizes, n_parts, &total);
+    void *arena = fnn_arena_new(parts, sizes, n_parts);
     if (!arena) return NULL;
 
     fnn_fit *fit = parts[FIT];
     *fit = plan;
-    fit->arena_size = total;
     fit->phases = parts[PHASES];
     fit->buffers = parts[BUFFERS];
     fit->dY[0] = parts[DY0];
@@ -187,7 +186,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
 void fnn_fit_free(fnn_fit *fit) {
     if (!fit) return;
     if (fit->n_threads > 1) fnn_team_release();
-    fnn_arena_free(fit, fit->arena_size);
+    fnn_arena_free(fit);
 }
 
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit) { return fit->n_steps; }

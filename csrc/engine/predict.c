@@ -206,16 +206,15 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     p.scratch_bytes = (2 + network->n_branches) * p.block * p.ld * element;
     _Alignas(64) char stack[STACK_BYTES];
     void *arena = NULL;
-    size_t total = 0;
     p.scratch = stack;
     const int scratches = p.together ? 1 : threads;
     if (p.scratch_bytes * scratches > STACK_BYTES) {
         const size_t size = fnn_size(p.scratch_bytes, scratches, 1);
-        arena = fnn_scratch_new((void **)&p.scratch, &size, 1, &total);
+        arena = fnn_scratch_new((void **)&p.scratch, &size, 1);
         if (!arena) return FNN_NO_MEMORY;
     }
     fnn_team_run(predict_blocks, &p, threads, &p.barrier);
-    fnn_arena_free(arena, total);
+    fnn_arena_free(arena);
     *bad_row = atomic_load(&p.bad_row);
     return *bad_row >= 0 ? FNN_BAD_INPUT : FNN_OK;
 }
