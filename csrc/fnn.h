@@ -173,8 +173,8 @@ typedef struct {
     void (*panel_activation_gradient)(void *dY, const void *Y, ptrdiff_t n_out, int activation);
     /* One panel of the loss: values[panel] (float64, unscaled by weights) and dY[n_out][panel] = gradient * scale[row].
      * T: targets [n_out][panel], or labels (float64, [panel]) for FNN_SPARSE_CCE. dY may be NULL. Y becomes the
-     * activated output where the loss takes logits and `activated` is set. */
-    void (*loss)(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
+     * activated output where the loss takes logits and `activated` is set. Returns 1 where all values are finite. */
+    int (*loss)(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
                  const double *scale, const fnn_loss *loss, int activated);
     /* sums[0:panel] = sum over outputs of y t per row, sums[panel:2 panel] = of y + t */
     void (*dice_sums)(double *sums, const void *Y, const void *T, ptrdiff_t n_out);

@@ -99,7 +99,7 @@ static void gather_inputs(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
 }
 
 /* Cache lines of the next batch that a thread asks for in advance. */
-#define LINES_AHEAD 256
+#define LINES_AHEAD 1024
 
 /* The first lines of the rows that this thread gathers in the next step come while phase 2 works. */
 static void fetch_next_rows(const fnn_fit *fit, const batch *b, int thread, int n_threads) {
@@ -111,7 +111,7 @@ static void fetch_next_rows(const fnn_fit *fit, const batch *b, int thread, int 
     const ptrdiff_t most = 64 * (1 + LINES_AHEAD / (last - first)), bytes = width < most ? width : most;
     for (ptrdiff_t i = next + first; i < next + last; i++) {
         const char *row = (const char *)X->data + (fit->shuffled ? (ptrdiff_t)fit->order[i] : i) * X->row_stride;
-        for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+        for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
     }
 }
 
@@ -164,11 +164,14 @@ static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
         void *Y = fnn_at(fit, out->Y, p * out->stride);
         const int activated = fit->skipped >= 0 && fit->data.predictions != NULL;
         for (ptrdiff_t i = 0; fit->coupled && i < kernels->panel; i++) factors[i] = i < count ? factor : 0.0;
-        kernels->loss(fit->values + first, fnn_at(fit, fit->dY[0], p * fit->dy_stride), Y, fnn_at(fit, fit->T, p * fit->t_stride),
-                      fit->labels + first, network->n_outputs, fit->coupled ? factors : fit->scale + first, loss, activated);
-        if (count < kernels->panel) clear_padding(fit, fnn_at(fit, fit->dY[0], p * fit->dy_stride), count);
-        int bad = 0;
-        for (ptrdiff_t i = 0; i < count; i++) bad |= !(fabs(fit->values[first + i]) <= DBL_MAX);
+        int bad = !kernels->loss(fit->values + first, fnn_at(fit, fit->dY[0], p * fit->dy_stride), Y,
+                                 fnn_at(fit, fit->T, p * fit->t_stride), fit->labels + first, network->n_outputs,
+                                 fit->coupled ? factors : fit->scale + first, loss, activated);
+        if (count < kernels->panel) {
+            clear_padding(fit, fnn_at(fit, fit->dY[0], p * fit->dy_stride), count);
+            bad = 0;
+            for (ptrdiff_t i = 0; i < count; i++) bad |= !(fabs(fit->values[first + i]) <= DBL_MAX);
+        }
         if (bad) atomic_store_explicit(&fit->nonfinite, 1, memory_order_relaxed);
         if (fit->data.predictions && !fit->gradients)
             kernels->scatter((void *)fit->data.predictions, network->n_outputs, Y, network->n_outputs,

@@ -35,47 +35,61 @@ static int is_direct(const fnn_matrix *X) {
 /* Elements of a row that are fetched ahead: no hardware prefetcher follows as many streams as a panel has rows. */
 #define AHEAD (4 * PANEL)
 
-/* panel[f * PANEL + i] = rows[i][f] */
-static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t features) {
+/* panel[f * PANEL + i] = rows[i][f], 0 <= f < count <= LANES; whole vectors are read. */
+static inline __attribute__((always_inline)) void transpose_block(real *panel, const real *const *rows, ptrdiff_t first,
+                                                                  ptrdiff_t count) {
+    for (int i = 0; i < PANEL; i += LANES) {
+        vec r[LANES];
+        UNROLL for (int j = 0; j < LANES; j++) r[j] = v_load(rows[i + j] + first);
+        v_transpose(r);
+        UNROLL for (int j = 0; j < LANES; j++) if (j < count) v_store(panel + (first + j) * PANEL + i, r[j]);
+    }
+}
+
+/* panel[f * PANEL + i] = rows[i][f]; padded: whole vectors can be read from the rows, however short they are. */
+static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t features, int padded) {
     ptrdiff_t f = 0;
     for (; f + LANES <= features; f += LANES) {
         /* one line of each row every other time */
         if (f % PANEL == 0 && f + AHEAD < features)
             UNROLL for (int i = 0; i < PANEL; i++) __builtin_prefetch(rows[i] + f + AHEAD);
-        for (int i = 0; i < PANEL; i += LANES) {
-            vec r[LANES];
-            UNROLL for (int j = 0; j < LANES; j++) r[j] = v_load(rows[i + j] + f);
-            v_transpose(r);
-            UNROLL for (int j = 0; j < LANES; j++) v_store(panel + (f + j) * PANEL + i, r[j]);
-        }
+        transpose_block(panel, rows, f, LANES);
     }
-    for (; f < features; f++)
-        for (int i = 0; i < PANEL; i++) panel[f * PANEL + i] = rows[i][f];
+    if (f == features) return;
+    if (f)
+        transpose_block(panel, rows, features - LANES, LANES);
+    else if (padded && features > 1)
+        transpose_block(panel, rows, 0, features);
+    else
+        for (; f < features; f++)
+            for (int i = 0; i < PANEL; i++) panel[f * PANEL + i] = rows[i][f];
 }
 
 #define CONVERTED 64 /* columns converted at a time */
 
 static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
     const real *rows[PANEL];
-    ptrdiff_t index[PANEL];
-    for (ptrdiff_t i = 0; i < PANEL; i++) index[i] = i >= count ? -1 : order ? (ptrdiff_t)order[first + i] : first + i;
     if (is_direct(X) && count == PANEL) {
-        for (int i = 0; i < PANEL; i++) rows[i] = (const real *)(const void *)((const char *)X->data + index[i] * X->row_stride);
-        transpose_rows(panel, rows, X->cols);
+        ptrdiff_t last = order ? 0 : first + PANEL - 1;
+        for (int i = 0; i < PANEL; i++) {
+            const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
+            last = order && row > last ? row : last;
+            rows[i] = (const real *)(const void *)((const char *)X->data + row * X->row_stride);
+        }
+        /* a short row can be read beyond its end where others follow */
+        const ptrdiff_t readable = (X->rows - 1 - last) * X->row_stride + X->cols * (ptrdiff_t)sizeof(real);
+        const int padded = X->row_stride > 0 && readable >= VBYTES;
+        transpose_rows(panel, rows, X->cols, padded);
         return;
     }
     real block[PANEL * CONVERTED];
+    for (int i = 0; i < PANEL; i++) rows[i] = block + i * CONVERTED;
+    for (ptrdiff_t i = count; i < PANEL; i++) memset(block + i * CONVERTED, 0, sizeof(real) * CONVERTED);
     for (ptrdiff_t c = 0; c < X->cols; c += CONVERTED) {
         const ptrdiff_t width = min_size(CONVERTED, X->cols - c);
-        for (int i = 0; i < PANEL; i++) {
-            real *row = block + i * CONVERTED;
-            if (index[i] >= 0)
-                read_row(row, X, index[i], c, width);
-            else
-                memset(row, 0, sizeof(real) * CONVERTED);
-            rows[i] = row;
-        }
-        transpose_rows((real *)panel + c * PANEL, rows, width);
+        for (ptrdiff_t i = 0; i < count; i++)
+            read_row(block + i * CONVERTED, X, order ? (ptrdiff_t)order[first + i] : first + i, c, width);
+        transpose_rows((real *)panel + c * PANEL, rows, width, 1);
     }
 }
 

@@ -1,7 +1,7 @@
 /* The loss of one panel by kind, and the penalty on a panel of outputs. */
 
-static void panel_loss(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
-                       const double *scale, const fnn_loss *loss, int activated) {
+static int panel_loss(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
+                      const double *scale, const fnn_loss *loss, int activated) {
     switch (loss->kind) {
 #define CASE(kind)                                                                 \
     case kind:                                                                     \
@@ -47,6 +47,15 @@ static void panel_loss(double *values, void *dY, void *Y, const void *T, const d
             crossentropy_from_probabilities(loss, values, dY, Y, T, labels, n_out, scale);
         break;
     }
+    /* x - x is zero for finite numbers, NaN otherwise */
+    dvec bad = d_set(0.0);
+    for (int lane = 0; lane < PANEL; lane += DLANES) {
+        const dvec value = d_load_double(values + lane);
+        bad += value - value;
+    }
+    double sum = 0;
+    for (int i = 0; i < DLANES; i++) sum += bad[i];
+    return sum == 0;
 }
 
 static void activity(double *values, void *dY_, const void *Y_, ptrdiff_t n_out, double l1, double l2,

@@ -11,35 +11,48 @@ static inline dvec class_target(const fnn_loss *loss, const real *T, const doubl
     return t;
 }
 
-/* L = log(sum exp z) sum t - sum t z; dL/dz = softmax(z) sum t - t */
+/* Groups of DLANES rows in a panel. */
+#define GROUPS (PANEL / DLANES)
+
+/* L = log(sum exp z) sum t - sum t z; dL/dz = softmax(z) sum t - t. Each stage goes over all rows of the panel: one
+ * group of them is a chain of dependent operations. */
 static inline __attribute__((always_inline)) void crossentropy_from_logits(
     int sparse, const fnn_loss *loss, double *values, real *dY, real *Y, const real *T, const double *labels, ptrdiff_t n_out,
     const double *scale, int activated) {
-    for (int lane = 0; lane < PANEL; lane += DLANES) {
-        real *z = Y + lane;
-        const dvec label = sparse ? d_load_double(labels + lane) : d_set(0.0);
-        dvec m = vertical_max(z, n_out), total = d_set(sparse), product = d_set(0.0);
+    dvec m[GROUPS], sum[GROUPS], total[GROUPS], product[GROUPS], label = d_set(0.0);
+    /* where the outputs are overwritten anyway, the exponentials are kept in them */
+    real *kept = activated ? Y : dY;
+    for (int g = 0; g < GROUPS; g++) m[g] = vertical_max(Y + g * DLANES, n_out);
+    for (int g = 0; g < GROUPS; g++) {
+        const real *z = Y + g * DLANES;
+        total[g] = d_set(sparse);
+        product[g] = d_set(0.0);
         if (sparse)
-            for (int i = 0; i < DLANES; i++) product[i] = (double)z[(ptrdiff_t)label[i] * PANEL + i] - m[i];
+            for (int i = 0; i < DLANES; i++)
+                product[g][i] = (double)z[(ptrdiff_t)labels[g * DLANES + i] * PANEL + i] - m[g][i];
         for (ptrdiff_t o = 0; !sparse && o < n_out; o++) {
-            dvec t = class_target(loss, T, labels, o, n_out, lane);
-            total += t;
-            product = d_fma(t, d_load(z + o * PANEL) - m, product);
+            const dvec t = class_target(loss, T, labels, o, n_out, g * DLANES);
+            total[g] += t;
+            product[g] = d_fma(t, d_load(z + o * PANEL) - m[g], product[g]);
         }
-        /* where the outputs are overwritten anyway, the exponentials are kept in them */
-        real *kept = activated ? z : dY ? dY + lane : NULL;
-        dvec sum = vertical_exp_sum(kept, z, m, n_out);
-        d_store_double(values + lane, d_fma(d_log(sum), total, -product));
-        if (!kept) continue;
-        dvec inverse = d_set(1.0) / sum, factor = d_load_double(scale + lane);
+    }
+    for (int g = 0; g < GROUPS; g++)
+        sum[g] = vertical_exp_sum(kept ? kept + g * DLANES : NULL, Y + g * DLANES, m[g], n_out);
+    for (int g = 0; g < GROUPS; g++)
+        d_store_double(values + g * DLANES, d_fma(d_log(sum[g]), total[g], -product[g]));
+    if (!kept) return;
+    for (int g = 0; g < GROUPS; g++) {
+        const dvec inverse = d_set(1.0) / sum[g], factor = d_load_double(scale + g * DLANES);
+        if (sparse) label = d_load_double(labels + g * DLANES);
         for (ptrdiff_t o = 0; o < n_out; o++) {
-            dvec p = d_load(kept + o * PANEL) * inverse;
+            const ptrdiff_t at = o * PANEL + g * DLANES;
+            const dvec p = d_load(kept + at) * inverse;
             if (dY) {
-                dvec t = sparse ? d_select(label == d_set((double)o), d_set(1.0), d_set(0.0))
-                                : class_target(loss, T, labels, o, n_out, lane);
-                d_store(dY + o * PANEL + lane, (p * total - t) * factor);
+                const dvec t = sparse ? d_select(label == d_set((double)o), d_set(1.0), d_set(0.0))
+                                      : class_target(loss, T, labels, o, n_out, g * DLANES);
+                d_store(dY + at, (p * total[g] - t) * factor);
             }
-            if (activated) d_store(z + o * PANEL, p);
+            if (activated) d_store(Y + at, p);
         }
     }
 }
