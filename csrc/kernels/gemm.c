@@ -24,11 +24,20 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++) c[j][i] =                          \
             start == FROM_BIAS ? v_set(bias[j]) : v_load(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES);     \
         _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) {                                             \
-            vec v[P * NV];                                                                                            \
-            UNROLL for (int i = 0; i < P * NV; i++) v[i] = v_load(V + (i / NV) * v_stride + (i % NV) * LANES);        \
-            UNROLL for (int j = 0; j < M; j++) {                                                                      \
-                vec a = v_set(A[j]);                                                                                  \
-                UNROLL for (int i = 0; i < P * NV; i++) c[j][i] = v_fma(a, v[i], c[j][i]);                            \
+            if (P == 1) {                                                                                             \
+                vec v[NV];                                                                                            \
+                UNROLL for (int i = 0; i < NV; i++) v[i] = v_load(V + i * LANES);                                     \
+                UNROLL for (int j = 0; j < M; j++) {                                                                  \
+                    vec a = v_set(A[j]);                                                                              \
+                    UNROLL for (int i = 0; i < NV; i++) c[j][i] = v_fma(a, v[i], c[j][i]);                            \
+                }                                                                                                     \
+            } else { /* 3 rows take 12 accumulators, 3 broadcasts and 1 vector */                                     \
+                vec a[M];                                                                                             \
+                UNROLL for (int j = 0; j < M; j++) a[j] = v_set(A[j]);                                                \
+                UNROLL for (int i = 0; i < P * NV; i++) {                                                             \
+                    vec v = v_load(V + (i / NV) * v_stride + (i % NV) * LANES);                                       \
+                    UNROLL for (int j = 0; j < M; j++) c[j][i] = v_fma(a[j], v, c[j][i]);                             \
+                }                                                                                                     \
             }                                                                                                         \
             A += width;                                                                                               \
             V += PANEL;                                                                                               \
@@ -41,35 +50,50 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
     }
 
 /* c += the products of column k of A with the N vectors at V */
-#define TILE_STEP(M, N, ROW)                                                      \
+#define TILE_STEP(M, N, A, ROW)                                                   \
     {                                                                             \
         vec v[N];                                                                 \
         UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);          \
         UNROLL for (int j = 0; j < M; j++) {                                      \
-            vec a = v_set(A[j * (ROW) + k]);                                      \
+            vec a = v_set((A)[j * (ROW) + k]);                                    \
             UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]); \
         }                                                                         \
     }
 
-/* C[j * N * LANES] = (from_c ? C : 0) + sum_k A(j, k) V[k], N vectors wide; panels of A are segment_stride apart. The next
- * one lies in another page, where no hardware prefetcher follows.. */
-#define DEFINE_TILE_P(M, N, NAME)                                                                                     \
-    static __attribute__((noinline)) void tile_p_##M##_##NAME(real *C, const real *A, ptrdiff_t segment_stride,      \
-                                                              ptrdiff_t k_count, const real *V, int from_c) {         \
+/* c += sum_k A(j, k) V[k] over whole panels of A, segment_stride apart; A and V move on. The next panel lies in another
+ * page, where no hardware prefetcher follows. */
+#define TILE_PANELS(M, N)                                                                                     \
+    for (; k_count >= PANEL; k_count -= PANEL) {                                                              \
+        if (k_count > PANEL)                                                                                  \
+            UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * PANEL);            \
+        const real *const end = A + PANEL;                                                                    \
+        _Pragma("GCC unroll 1") for (; A < end; A += 2)                                                       \
+            UNROLL for (int k = 0; k < 2; k++, V += N * LANES) TILE_STEP(M, N, A, PANEL)                      \
+        A += segment_stride - PANEL;                                                                          \
+    }
+
+/* Weight gradient: C[j * N * LANES] = sum_k A(j, k) V[k], N vectors wide. */
+#define DEFINE_TILE_W(M, N, NAME)                                                                                     \
+    static __attribute__((noinline)) void tile_w_##M##_##NAME(real *C, const real *A, ptrdiff_t segment_stride,      \
+                                                              ptrdiff_t k_count, const real *V) {                     \
         vec c[M][N];                                                                                                  \
-        if (from_c)                                                                                                   \
-            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(C + (j * N + i) * LANES); \
-        else                                                                                                          \
-            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                 \
-        for (; k_count >= PANEL; k_count -= PANEL) {                                                                  \
-            if (k_count > PANEL)                                                                                      \
-                UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * PANEL);                \
-            const real *const end = A + PANEL;                                                                        \
-            for (; A < end; A += 4) UNROLL for (int k = 0; k < 4; k++, V += N * LANES) TILE_STEP(M, N, PANEL)         \
-            A += segment_stride - PANEL;                                                                              \
-        }                                                                                                             \
-        for (ptrdiff_t k = 0; k < k_count; k++, V += N * LANES) TILE_STEP(M, N, PANEL)                                \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                     \
+        TILE_PANELS(M, N)                                                                                             \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + (j * N + i) * LANES, c[j][i]); \
+    }
+
+/* Input gradient: C[j * PANEL] = (from_c ? C : 0) + sum_k A(j, k) V[k] over whole weight panels, and over last_count
+ * outputs of the last one, L[j * row + k]. */
+#define DEFINE_TILE_X(M)                                                                                              \
+    static __attribute__((noinline)) void tile_x_##M(real *C, const real *A, ptrdiff_t segment_stride,               \
+                                                     ptrdiff_t k_count, const real *V, int from_c, const real *L,     \
+                                                     ptrdiff_t row, ptrdiff_t last_count) {                           \
+        vec c[M][NV];                                                                                                 \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) c[j][i] =                              \
+            from_c ? v_load(C + j * PANEL + i * LANES) : v_set(0);                                                    \
+        TILE_PANELS(M, NV)                                                                                            \
+        for (ptrdiff_t k = 0; k < last_count; k++, V += PANEL) TILE_STEP(M, NV, L, row)                               \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) v_store(C + j * PANEL + i * LANES, c[j][i]); \
     }
 
 /* C[j * ldc] = start + sum_k A[j * row + k] V[k * v_row], N vectors wide; FROM_BIAS: every row starts from the vectors
@@ -85,7 +109,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(C + j * ldc + i * LANES); \
         else                                                                                                          \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(bias + i * LANES); \
-        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++, V += v_row) TILE_STEP(M, N, row)              \
+        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++, V += v_row) TILE_STEP(M, N, A, row)              \
         if (relu)                                                                                                     \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
@@ -104,7 +128,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 /* Few outputs leave too few chains to hide the latency of an FMA: two panels side by side. */
 #define PAIRED (MR < 3 ? MR : 3)
 #define DEFINE_F1(M) DEFINE_TILE_F(M, 1)
-#define DEFINE_P(M) DEFINE_TILE_P(M, NV, full)
+#define DEFINE_W(M) DEFINE_TILE_W(M, NV, full)
 #define DEFINE_R(M) DEFINE_TILE_R(M, NV, full)
 FOR_EACH_TILE(DEFINE_F1)
 DEFINE_TILE_F(1, 2)
@@ -112,28 +136,32 @@ DEFINE_TILE_F(2, 2)
 #if MR >= 3
 DEFINE_TILE_F(3, 2)
 #endif
-FOR_EACH_TILE(DEFINE_P)
+FOR_EACH_TILE(DEFINE_W)
+FOR_EACH_TILE(DEFINE_TILE_X)
 FOR_EACH_TILE(DEFINE_R)
 #if NARROW != PANEL
-#define DEFINE_P_NARROW(M) DEFINE_TILE_P(M, NV_NARROW, narrow)
+#define DEFINE_W_NARROW(M) DEFINE_TILE_W(M, NV_NARROW, narrow)
 #define DEFINE_R_NARROW(M) DEFINE_TILE_R(M, NV_NARROW, narrow)
-FOR_EACH_TILE(DEFINE_P_NARROW)
+FOR_EACH_TILE(DEFINE_W_NARROW)
 FOR_EACH_TILE(DEFINE_R_NARROW)
 #endif
 
 /* the tiles by their height, narrow ones second */
-typedef void tile_p_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *, int);
+typedef void tile_w_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *);
+typedef void tile_x_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *, int, const real *, ptrdiff_t, ptrdiff_t);
 typedef void tile_r_function(real *, ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, const real *,
                              tile_start, int);
-#define P_FULL(M) tile_p_##M##_full,
+#define X_FULL(M) tile_x_##M,
+static tile_x_function *const tiles_x[MR + 1] = {NULL, FOR_EACH_TILE(X_FULL)};
+#define W_FULL(M) tile_w_##M##_full,
 #define R_FULL(M) tile_r_##M##_full,
 #if NARROW != PANEL
-#define P_NARROW(M) tile_p_##M##_narrow,
+#define W_NARROW(M) tile_w_##M##_narrow,
 #define R_NARROW(M) tile_r_##M##_narrow,
-static tile_p_function *const tiles_p[2][MR + 1] = {{NULL, FOR_EACH_TILE(P_FULL)}, {NULL, FOR_EACH_TILE(P_NARROW)}};
+static tile_w_function *const tiles_w[2][MR + 1] = {{NULL, FOR_EACH_TILE(W_FULL)}, {NULL, FOR_EACH_TILE(W_NARROW)}};
 static tile_r_function *const tiles_r[2][MR + 1] = {{NULL, FOR_EACH_TILE(R_FULL)}, {NULL, FOR_EACH_TILE(R_NARROW)}};
 #else
-static tile_p_function *const tiles_p[1][MR + 1] = {{NULL, FOR_EACH_TILE(P_FULL)}};
+static tile_w_function *const tiles_w[1][MR + 1] = {{NULL, FOR_EACH_TILE(W_FULL)}};
 static tile_r_function *const tiles_r[1][MR + 1] = {{NULL, FOR_EACH_TILE(R_FULL)}};
 #endif
 
@@ -235,16 +263,14 @@ static void dense_forward(const fnn_dense *layer, ptrdiff_t p0, ptrdiff_t p1, pt
 static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptrdiff_t n_in, ptrdiff_t n_out,
                                  ptrdiff_t dx_stride, ptrdiff_t dz_stride, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t k0,
                                  ptrdiff_t k1) {
-    /* outputs in full weight panels, and in a narrow last one */
-    const ptrdiff_t tail = n_out % PANEL && n_out % PANEL <= NARROW && NARROW < PANEL ? n_out % PANEL : 0;
-    const ptrdiff_t full = n_out - tail, panel_elements = PANEL * (n_in + 1);
-    const ptrdiff_t block = (contraction_block(full) + PANEL - 1) / PANEL * PANEL;
-    const real *W = W_;
+    const ptrdiff_t full = n_out / PANEL * PANEL, rest = n_out - full, width = panel_width(n_out, n_out / PANEL);
+    const ptrdiff_t block = (contraction_block(full) + PANEL - 1) / PANEL * PANEL, panel_elements = PANEL * (n_in + 1);
+    const real *W = W_, *L = W + full / PANEL * panel_elements;
     /* weights of a group of inputs stay in cache over the panels */
     const ptrdiff_t group = 16 * MR;
-    for (ptrdiff_t o0 = 0; o0 < n_out; o0 += block) {
-        const ptrdiff_t o_count = min_size(block, full - o0);
-        const int last = o0 + o_count >= full;
+    ptrdiff_t o0 = 0;
+    do {
+        const ptrdiff_t o_count = min_size(block, full - o0), last_count = o0 + o_count == full ? rest : 0;
         for (ptrdiff_t g = k0; g < k1; g += group)
             for (ptrdiff_t p = p0; p < p1; p++) {
                 real *dX = (real *)dX_ + p * dx_stride;
@@ -253,17 +279,13 @@ static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptr
                 for (ptrdiff_t k = g; k < end;) {
                     int m = tile_height(end - k);
                     if (o0) prefetch_tile(dX + (k + m) * PANEL);
-                    if (o_count > 0)
-                        tiles_p[0][m](dX + k * PANEL, W + o0 / PANEL * panel_elements + k * PANEL, panel_elements, o_count,
-                                      dZ + o0 * PANEL, o0 > 0);
-                    if (tail && last)
-                        tiles_r[0][m](dX + k * PANEL, PANEL, W + full / PANEL * panel_elements + k * NARROW, NARROW, tail,
-                                      dZ + full * PANEL, PANEL, NULL, full ? FROM_C : FROM_ZERO, 0);
+                    tiles_x[m](dX + k * PANEL, W + o0 / PANEL * panel_elements + k * PANEL, panel_elements, o_count,
+                                  dZ + o0 * PANEL, o0 > 0, L + k * width, width, last_count);
                     k += m;
                 }
             }
-        if (last) break;
-    }
+        o0 += block;
+    } while (o0 < full);
 }
 
 /* Rows of weights whose gradient is held before the update rule runs on them. */
@@ -300,7 +322,7 @@ static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *
                     int m = tile_height(end - k);
                     real *sum = G + (k - g) * width;
                     if (prefetch && !r) prefetch_weights(W_, S1_, S2_, at + (k - g) * width, m * width);
-                    tiles_p[width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V, 0);
+                    tiles_w[width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V);
                     if (r)
                         for (ptrdiff_t i = 0; i < m * width; i += LANES)
                             v_store(sum + i, v_load(sum + i) + v_load(T + i));
