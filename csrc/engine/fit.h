@@ -71,13 +71,16 @@ struct fnn_fit {
     void *gradients; /* where set, phase 2 stores gradients there and updates nothing */
     uint64_t seed, epoch;
     int shuffled;
-    ptrdiff_t step, until; /* steps done in this epoch; where this call ends */
-    double loss_sum, penalty_sum, deadline;
+    ptrdiff_t until; /* the step where this call ends */
+    double deadline;
     ptrdiff_t check_every;
     atomic_int nonfinite;
     atomic_int stop;
     int timed;           /* phases are timed */
     phase_times *phases; /* per thread */
+    /* Written by thread 0 in every step: in a cache line that no other thread reads. */
+    _Alignas(64) ptrdiff_t step; /* steps done in this epoch */
+    double loss_sum, penalty_sum;
 };
 
 /* layers.c: ops from FNN_OP_NOISE on. All threads call them together. */

@@ -242,7 +242,6 @@ static void finish_step(fnn_fit *fit, const batch *b) {
     fit->loss_sum += batch_loss(fit, b, &penalty) * (double)b->rows;
     fit->penalty_sum += penalty * (double)b->rows;
     fit->step++;
-    fit->network->iterations++;
     if (fit->step >= fit->until || (fit->step % fit->check_every == 0 && now() >= fit->deadline) ||
         fnn_barrier_is_crowded(&fit->barrier))
         atomic_store_explicit(&fit->stop, 1, memory_order_relaxed);
@@ -305,6 +304,7 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     atomic_store(&fit->stop, 0);
     atomic_store(&fit->nonfinite, 0);
     fnn_team_run(run_steps, fit, fit->n_threads, &fit->barrier);
+    fit->network->iterations = fit->first_iteration + fit->step;
     if (atomic_load(&fit->nonfinite)) return FNN_NONFINITE;
     return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
 }
@@ -368,6 +368,7 @@ void fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss) {
     fit->custom_gradient = gradient;
     fit->custom_loss = loss;
     fnn_team_run(step_from_gradient, fit, fit->n_threads, &fit->barrier);
+    fit->network->iterations = fit->first_iteration + fit->step;
     fit->custom_gradient = NULL;
 }
 
