@@ -79,16 +79,6 @@ static inline void v_store(real *p, vec a) { *(vec_unaligned *)p = a; }
 static inline vec v_set(real a) { return a - (vec){0}; }
 static inline dvec d_set(double a) { return a - (dvec){0}; }
 
-#ifdef FNN_DOUBLE
-static inline dvec d_load(const real *p) { return *(const dvec_unaligned *)p; }
-static inline void d_store(real *p, dvec a) { *(dvec_unaligned *)p = a; }
-#else
-static inline dvec d_load(const real *p) { return __builtin_convertvector(*(const half_vec_unaligned *)p, dvec); }
-static inline void d_store(real *p, dvec a) { *(half_vec_unaligned *)p = __builtin_convertvector(a, half_vec); }
-#endif
-static inline dvec d_load_double(const double *p) { return *(const dvec_unaligned *)p; }
-static inline void d_store_double(double *p, dvec a) { *(dvec_unaligned *)p = a; }
-
 /* a * b + c in one rounding (the baseline rounds twice), and the square root */
 #if defined(FNN_ISA_AVX2)
 #define FMA_PS _mm256_fmadd_ps
@@ -97,6 +87,8 @@ static inline void d_store_double(double *p, dvec a) { *(dvec_unaligned *)p = a;
 #define SQRT_PD _mm256_sqrt_pd
 #define MAX_PS _mm256_max_ps
 #define MAX_PD _mm256_max_pd
+#define MIN_PD _mm256_min_pd
+#define WIDEN(p) _mm256_cvtps_pd(_mm_loadu_ps(p))
 #elif defined(FNN_ISA_AVX512) && defined(__AVX512F__) /* else lowered by the compiler: to test the template elsewhere */
 #define FMA_PS _mm512_fmadd_ps
 #define FMA_PD _mm512_fmadd_pd
@@ -104,7 +96,23 @@ static inline void d_store_double(double *p, dvec a) { *(dvec_unaligned *)p = a;
 #define SQRT_PD _mm512_sqrt_pd
 #define MAX_PS _mm512_max_ps
 #define MAX_PD _mm512_max_pd
+#define MIN_PD _mm512_min_pd
+#define WIDEN(p) _mm512_cvtps_pd(_mm256_loadu_ps(p))
 #endif
+
+#ifdef FNN_DOUBLE
+static inline dvec d_load(const real *p) { return *(const dvec_unaligned *)p; }
+static inline void d_store(real *p, dvec a) { *(dvec_unaligned *)p = a; }
+#else
+#ifdef WIDEN /* GCC 12 makes four instructions of the conversion */
+static inline dvec d_load(const real *p) { return (dvec)WIDEN(p); }
+#else
+static inline dvec d_load(const real *p) { return __builtin_convertvector(*(const half_vec_unaligned *)p, dvec); }
+#endif
+static inline void d_store(real *p, dvec a) { *(half_vec_unaligned *)p = __builtin_convertvector(a, half_vec); }
+#endif
+static inline dvec d_load_double(const double *p) { return *(const dvec_unaligned *)p; }
+static inline void d_store_double(double *p, dvec a) { *(dvec_unaligned *)p = a; }
 
 #ifdef FMA_PD
 static inline dvec d_fma(dvec a, dvec b, dvec c) { return (dvec)FMA_PD(a, b, c); }
@@ -165,8 +173,13 @@ static inline dvec d_abs(dvec a) { return (dvec)((lvec)a & ~(lvec)d_set(-0.0)); 
 /* the sign of b on the magnitude a >= 0 */
 static inline dvec d_copysign(dvec a, dvec b) { return (dvec)((lvec)a | ((lvec)b & (lvec)d_set(-0.0))); }
 /* both keep b where either is NaN */
+#ifdef MIN_PD
+static inline dvec d_max(dvec a, dvec b) { return (dvec)MAX_PD(a, b); }
+static inline dvec d_min(dvec a, dvec b) { return (dvec)MIN_PD(a, b); }
+#else
 static inline dvec d_max(dvec a, dvec b) { return d_select(a > b, a, b); }
 static inline dvec d_min(dvec a, dvec b) { return d_select(a < b, a, b); }
+#endif
 
 /* In place: r[i][j] becomes r[j][i]. Each stage exchanges the off-diagonal blocks of twice the size. */
 #define EXCHANGE(i, j, LOW, HIGH)                                       \
