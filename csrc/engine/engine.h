@@ -154,9 +154,10 @@ int fnn_skipped_activation(const fnn_network *network);
 
 /* ---- predict.c ---- */
 
-/* out (rows, n_outputs) contiguous. On FNN_BAD_INPUT *bad_row is a row of X that is not finite and out is undefined. */
-fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, int logits, int n_threads,
-                       ptrdiff_t *bad_row);
+/* out (rows, n_outputs) contiguous; activity (rows) or NULL: each row's penalties on the outputs of its ops.
+ * On FNN_BAD_INPUT *bad_row is a row of X that is not finite and out and activity are undefined. */
+fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, double *activity, int logits,
+                       int n_threads, ptrdiff_t *bad_row);
 
 /* The first row that fnn_predict would refuse, or -1. */
 ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X);

@@ -17,11 +17,13 @@
 #define FEW_ROWS 64
 /* Rows so many bytes apart fall into the same cache sets. */
 #define BAD_STRIDE 1024
+#define MOST_LANES 64
 
 typedef struct {
     const fnn_network *network;
     const fnn_matrix *X;
     char *out, *scratch;
+    double *activity; /* penalties on outputs, one per row; or NULL */
     int skipped, direct;
     ptrdiff_t block, ld; /* rows of a block; elements of a row of scratch */
     ptrdiff_t scratch_bytes;
@@ -96,6 +98,22 @@ static ptrdiff_t row_stride(const fnn_kernels *kernels, ptrdiff_t n) {
     return ((n + kernels->panel - 1) / kernels->panel | 1) * kernels->panel;
 }
 
+/* Penalties on the outputs Y (rows, ld) of an op are added to those of their rows, as in training: by panels. */
+static void penalize_rows(const prediction *p, const fnn_op *op, const char *Y, ptrdiff_t ld, ptrdiff_t first, ptrdiff_t rows,
+                          char *panel) {
+    const fnn_kernels *kernels = p->network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)p->network->element;
+    const fnn_matrix outputs = {Y, kernels->dtype, ld * element, element, rows, op->n_out};
+    for (ptrdiff_t r = 0; r < rows; r += kernels->panel) {
+        const ptrdiff_t count = rows - r < kernels->panel ? rows - r : kernels->panel;
+        double values[MOST_LANES] = {0}, *sums = p->activity + first + r;
+        memcpy(values, sums, (size_t)count * sizeof(double));
+        kernels->gather(panel, &outputs, NULL, r, count);
+        kernels->activity(values, NULL, panel, op->n_out, op->activity_l1, op->activity_l2, NULL);
+        memcpy(sums, values, (size_t)count * sizeof(double));
+    }
+}
+
 /* One thread of n_threads that predict the same rows: its outputs of the dense layers; the first does the rest. */
 static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch, int thread, int n_threads) {
     const fnn_network *network = p->network;
@@ -160,6 +178,8 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
             if (thread == 0) kernels->row_activation(out, rows, op->n_out, ld, activation);
             if (n_threads > 1) fnn_barrier_wait(&p->barrier);
         }
+        if (p->activity && thread == 0 && (op->activity_l1 != 0 || op->activity_l2 != 0))
+            penalize_rows(p, op, out, ld, first, rows, scratch + (2 + network->n_branches) * half);
         in = out;
         ld_in = ld;
         turn = !turn;
@@ -186,11 +206,12 @@ static void predict_blocks(void *context, int thread, int n_threads) {
     }
 }
 
-fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, int logits, int n_threads,
-                       ptrdiff_t *bad_row) {
+fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, double *activity, int logits,
+                       int n_threads, ptrdiff_t *bad_row) {
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element, n = X->rows;
-    prediction p = {.network = network, .X = X, .out = out, .skipped = logits ? network->n_ops - 1 : -1};
+    prediction p = {.network = network, .X = X, .out = out, .activity = activity,
+                    .skipped = logits ? network->n_ops - 1 : -1};
     atomic_init(&p.bad_row, -1);
     p.direct = has_rows_in_place(X, kernels, network->element) && (n < 4 || X->row_stride % BAD_STRIDE);
     p.ld = row_stride(kernels, network->widest);
@@ -204,6 +225,10 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     const ptrdiff_t each = p.together ? n : (n + threads - 1) / threads;
     if (p.block > each) p.block = each;
     p.scratch_bytes = (2 + network->n_branches) * p.block * p.ld * element;
+    if (activity) {
+        p.scratch_bytes += p.ld * kernels->panel * element;
+        memset(activity, 0, (size_t)n * sizeof(double));
+    }
     _Alignas(64) char stack[STACK_BYTES];
     void *arena = NULL;
     p.scratch = stack;

@@ -101,8 +101,17 @@ class Network:
         """Freeze or free the parameters of a dense op, for the fits made from now on."""
     def use_average(self) -> None:
         """Replace the trainable parameters by their moving average; nothing before the first update."""
-    def predict(self, X: Array, out: Array | None = None, n_threads: int = 0, logits: bool = False) -> Array:
+    def predict(
+        self,
+        X: Array,
+        out: Array | None = None,
+        n_threads: int = 0,
+        logits: bool = False,
+        activity: Array | None = None,
+    ) -> Array:
         """(n, n_features) -> (n, n_outputs). ``logits`` skips a final softmax or sigmoid.
+
+        activity : (n,) float64 or None: receives each row's penalties on the outputs of its ops.
 
         Raises ValueError naming the first row and column of X that is not finite or too large for the dtype; ``out`` is
         not written then.

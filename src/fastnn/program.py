@@ -41,6 +41,11 @@ class Program:
         return activation
 
     @property
+    def penalizes_outputs(self) -> bool:
+        """Whether any layer has an ``activity_regularizer``."""
+        return any("activity_regularizer" in options for _, options in self.ops)
+
+    @property
     def multiplications_per_row(self) -> int:
         """Products in one forward pass of one row: a measure of its cost."""
         return sum(math.prod(spec.shape) for specs in self.specs for spec in specs) + sum(self.widths)

@@ -11,7 +11,7 @@ from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.inputs import Rows, as_count
 from fastnn.own_loss import OwnLoss, make_fit
-from fastnn.program import Program, loss_options, skips_final_activation
+from fastnn.program import loss_options, skips_final_activation
 from fastnn.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -251,23 +251,6 @@ def rows_per_call(model: "Sequential") -> int:
     return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
 
 
-def activity_penalty(network: _core.Network, program: Program, X: Array) -> float:
-    """Return the penalties on the outputs of layers for inputs X (rows, n_features), divided by the rows."""
-    penalty = 0.0
-    for number, (kind, options) in enumerate(program.ops):
-        l1, l2 = options.get("activity_regularizer") or (0.0, 0.0)
-        if kind != "dense" or (l1 == 0.0 and l2 == 0.0):
-            continue
-        lower = _core.Network(program.n_features, program.ops[: number + 1], network.dtype.name)
-        for op, (name, op_options) in enumerate(program.ops[: number + 1]):
-            if name == "dense":
-                for parameter in ("kernel", "bias") if op_options["use_bias"] else ("kernel",):
-                    lower.set_parameter(op, parameter, network.get_parameter(op, parameter))
-        outputs = lower.predict(X).astype(np.float64)
-        penalty += (l1 * float(np.abs(outputs).sum()) + l2 * float(np.square(outputs).sum())) / len(X)
-    return penalty
-
-
 def evaluate_rows(model: "Sequential", rows: Rows, batch_size: int, callbacks: CallbackList) -> dict[str, Any]:
     """Return loss and metrics of rows without training."""
     network, loss = model.network, model.loss
@@ -279,17 +262,19 @@ def evaluate_rows(model: "Sequential", rows: Rows, batch_size: int, callbacks: C
     block = batch_size if each_batch or loss.reduction == "sum" or loss.couples_rows else rows_per_call(model)
     predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
     loss_sum, penalty = 0.0, network.penalty
+    activity = np.empty(min(rows.n, block)) if model.program.penalizes_outputs else None
     callbacks.call("on_test_begin", {})
     for batch, start in enumerate(range(0, rows.n, block)):
         callbacks.call("on_test_batch_begin", batch, {})
         part = slice(start, min(start + block, rows.n))
         weight = None if rows.sample_weight is None else rows.sample_weight[part]
-        outputs = network.predict(rows.X[part], None, 0, logits)
+        penalties = None if activity is None else activity[: part.stop - start]
+        outputs = network.predict(rows.X[part], None, 0, logits, penalties)
         if isinstance(loss, OwnLoss):
             value = loss(rows.y[part], outputs, weight)
         else:
             value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **options)
-        value += penalty + activity_penalty(model.network, model.program, rows.X[part])
+        value += penalty + (0.0 if penalties is None else float(penalties.mean()))
         loss_sum += value * (part.stop - start)
         if predictions is not None:
             predictions[part] = _core.activation(str(final), outputs) if logits else outputs

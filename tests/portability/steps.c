@@ -176,7 +176,7 @@ static void train(const fnn_kernels *kernels, int recipe) {
     for (ptrdiff_t count = 1; count <= rows; count = count < rows ? (2 * count + 1 < rows ? 2 * count + 1 : rows) : count + 1) {
         ptrdiff_t bad = -1;
         data.X.rows = count;
-        if (fnn_predict(network, &data.X, out, 0, threads, &bad) != FNN_OK) fail("no prediction");
+        if (fnn_predict(network, &data.X, out, NULL, 0, threads, &bad) != FNN_OK) fail("no prediction");
         add(out, (size_t)(count * s[3]) * element);
     }
     fnn_network_free(network);

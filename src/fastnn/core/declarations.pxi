@@ -81,7 +81,7 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_network_use_average(fnn_network *)
     double fnn_network_penalty(const fnn_network *)
     Py_ssize_t fnn_target_columns(const fnn_network *)
-    fnn_status fnn_predict(const fnn_network *, const fnn_matrix *, void *, int, int, Py_ssize_t *)
+    fnn_status fnn_predict(const fnn_network *, const fnn_matrix *, void *, double *, int, int, Py_ssize_t *)
     Py_ssize_t fnn_bad_row(const fnn_network *, const fnn_matrix *)
     int fnn_takes_missing(const fnn_network *)
     ctypedef struct fnn_fit

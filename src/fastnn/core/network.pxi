@@ -185,7 +185,7 @@ cdef class Network:
         if self.network.iterations:
             fnn_network_use_average(self.network)
 
-    def predict(self, X, out=None, int n_threads=0, bint logits=False):
+    def predict(self, X, out=None, int n_threads=0, bint logits=False, activity=None):
         cdef fnn_matrix m
         cdef Py_ssize_t bad_row = -1
         cdef cnp.npy_intp shape[2]
@@ -202,6 +202,10 @@ cdef class Network:
             if fnn_bad_row(self.network, &m) >= 0:
                 self.raise_for_nonfinite(X)
             result = out
+        cdef double *penalties = NULL
+        if activity is not None:
+            check_output("activity", activity, np.dtype(np.float64), (m.rows,))
+            penalties = <double *>cnp.PyArray_DATA(activity)
         if m.rows == 0:
             return result
         if logits:
@@ -213,7 +217,7 @@ cdef class Network:
         cdef void *target = cnp.PyArray_DATA(result)
         cdef int threads = threads_of(n_threads)
         with nogil:
-            status = fnn_predict(self.network, &m, target, skip, threads, &bad_row)
+            status = fnn_predict(self.network, &m, target, penalties, skip, threads, &bad_row)
         self.users -= 1
         raise_for(status)
         if status == FNN_BAD_INPUT:
