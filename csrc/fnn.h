@@ -93,6 +93,7 @@ typedef struct {
     double label_smoothing;
     double delta;        /* Huber's threshold; the level of a quantile */
     double alpha, gamma; /* weight and focus of the focal losses */
+    const double *alphas; /* categorical focal: weights of the classes, kept by the caller, or NULL: alpha */
     int balanced;        /* binary focal: classes are weighted alpha and 1 - alpha */
     int full;            /* Gaussian: with the constant log(2 pi) / 2 */
     int per_row;         /* Dice of each row, instead of the whole batch's */

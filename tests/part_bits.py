@@ -42,7 +42,11 @@ LOSSES = {
 }
 LOGITS = {
     "binary_focal_crossentropy": (BINARY, "linear", {"from_logits": True}),
-    "categorical_focal_crossentropy": (ONE_HOT, "softmax", {"from_logits": True, "gamma": 1.5, "label_smoothing": 0.1}),
+    "categorical_focal_crossentropy": (
+        ONE_HOT,
+        "softmax",
+        {"from_logits": True, "gamma": 1.5, "label_smoothing": 0.1, "alpha": [0.1, 2.0, 0.0, 0.25, 1.0, 0.5]},
+    ),
     "dice": (BINARY, "sigmoid", {"per_row": True, "sum": True}),
 }
 RULES = {

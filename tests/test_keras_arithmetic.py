@@ -206,6 +206,13 @@ PIECES = {
         lambda k: k.losses.CategoricalFocalCrossentropy(alpha=0.5, gamma=3.0, from_logits=True, label_smoothing=0.2),
         ONE_HOT,
     ),
+    "categorical focal with weights of classes": Case(
+        lambda k: _classes(k),
+        lambda k: k.optimizers.SGD(0.1),
+        lambda k: k.losses.CategoricalFocalCrossentropy(alpha=[0.2, 1.5, 0.7], gamma=1.5, label_smoothing=0.1),
+        ONE_HOT,
+        fit={"sample_weight": SAMPLE_WEIGHT},
+    ),
     "dice of a batch": Case(
         lambda k: [*_small(k), k.layers.Activation("sigmoid")],
         lambda k: k.optimizers.SGD(0.3),

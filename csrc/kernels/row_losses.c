@@ -86,7 +86,7 @@ static void crossentropy_from_probabilities(const fnn_loss *loss, double *values
 static void categorical_focal(const fnn_loss *loss, double *values, real *dY, real *Y, const real *T, ptrdiff_t n_out,
                               const double *scale, int activated) {
     const dvec zero = d_set(0.0), one = d_set(1.0), low = d_set(CLIP), high = d_set(1.0 - CLIP);
-    const dvec alpha = d_set(loss->alpha), gamma = d_set(loss->gamma);
+    const dvec gamma = d_set(loss->gamma);
     for (int lane = 0; lane < PANEL; lane += DLANES) {
         real *y = Y + lane;
         dvec m = zero, sum = zero, value = zero, through = zero;
@@ -100,6 +100,7 @@ static void categorical_focal(const fnn_loss *loss, double *values, real *dY, re
         for (int pass = 0; pass < (dY || activated ? 2 : 1); pass++)
             for (ptrdiff_t o = 0; o < n_out; o++) {
                 const dvec t = class_target(loss, T, NULL, o, n_out, lane), x = d_load(y + o * PANEL);
+                const dvec alpha = d_set(loss->alphas ? loss->alphas[o] : loss->alpha);
                 dvec q, log_q, inside = one;
                 if (loss->from_logits) {
                     log_q = (x - m) - log_sum;

@@ -83,8 +83,9 @@ class Network:
         activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
         So is a final exponential with poisson. "factor" multiplies the loss; with "weighted_mean" (bool) the mean
         over a batch, and the penalties on weights, are divided by the batch's sum of sample weights.
-        The focal losses take "gamma" and "alpha", the binary one "apply_class_balancing"; quantile "q"; gaussian_nll
-        "full"; dice "per_row". "custom" is a loss of the caller's own: ``Fit.forward`` and ``Fit.backward``.
+        The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
+        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a loss of the
+        caller's own: ``Fit.forward`` and ``Fit.backward``.
         optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
         beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
         beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)

@@ -3,9 +3,14 @@
 import math
 from typing import Any, ClassVar, Self
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from fastnn import registry
 
-REDUCTIONS = ("sum_over_batch_size", "sum")
+Array = NDArray[Any]
+
+REDUCTIONS = ("sum_over_batch_size", "sum", "none")
 
 
 class Loss:
@@ -13,7 +18,8 @@ class Loss:
 
     Parameters
     ----------
-    reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same) or "sum".
+    reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same), "sum", or "none" (None
+        means the same): a loss per row, which cannot be trained on.
     name : name of the loss.
     dtype : accepted as in Keras; the loss is computed in the model's type and summed in float64.
     """
@@ -29,13 +35,13 @@ class Loss:
     """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
     _options: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None, dtype: Any = None) -> None:
-        if reduction is None or reduction == "none":
-            raise ValueError(
-                f"reduction={reduction!r} gives a loss per row, which cannot be trained on: use 'sum_over_batch_size' "
-                "or 'sum'"
-            )
-        reduction = "sum_over_batch_size" if reduction == "mean" else reduction
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        if reduction is None:
+            reduction = "none"
+        elif reduction == "mean":
+            reduction = "sum_over_batch_size"
         if reduction not in REDUCTIONS:
             raise ValueError(registry.unknown_name("reduction", reduction, (*REDUCTIONS, "mean")))
         self.reduction = reduction
@@ -57,11 +63,43 @@ class Loss:
             options["sum"] = True
         return options
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """Return the loss of arrays (n, n_outputs); each row's loss is multiplied by its ``sample_weight``."""
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the loss of arrays (n, n_outputs); each row's loss is multiplied by its ``sample_weight`` (n,).
+
+        With reduction "none" it is an array, as ``of_rows`` returns it.
+        """
         from fastnn import ops
 
+        if self.reduction == "none":
+            rows = self.of_rows(y_true, y_pred)
+            return rows if sample_weight is None else rows * np.asarray(sample_weight)
         return ops.loss(self.core_name, y_true, y_pred, sample_weight=sample_weight, **self.options())
+
+    def of_rows(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
+        """Return the loss of every row, whatever the reduction.
+
+        Parameters
+        ----------
+        y_true : targets of y_pred's shape; labels of one dimension less for sparse_categorical_crossentropy.
+        y_pred : (..., n_outputs); (n_outputs,) is one row.
+
+        Returns
+        -------
+        ndarray or float
+            (...), the last axis reduced; one number for one row, or where the loss couples rows.
+        """
+        from fastnn import ops
+
+        predictions = np.asarray(y_pred)
+        if predictions.ndim == 0:
+            raise ValueError(f"y_pred of {self.name} must have at least one axis, got a single number")
+        rows = predictions.reshape(-1, predictions.shape[-1])
+        targets = np.asarray(y_true).reshape(len(rows), -1)
+        if self.couples_rows:
+            return ops.loss(self.core_name, targets, rows, **self.options())
+        pairs = zip(targets[:, None], rows[:, None], strict=True)
+        values: Array = np.array([ops.loss(self.core_name, t, p, **self.options()) for t, p in pairs])
+        return values.reshape(predictions.shape[:-1]) if predictions.ndim > 1 else float(values[0])
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -78,12 +116,20 @@ class Loss:
         return f"{type(self).__name__}({options})"
 
 
-def number_between(name: str, value: float, low: float, high: float) -> float:
-    """``value`` as a float, low <= value <= high."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+def number_between(name: str, value: Any, low: float, high: float) -> float:
+    """``value`` as a float, low <= value <= high and finite."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not low <= value <= high or math.isinf(value):
         bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(f"{name} must be a number {bound}, got {value!r}")
     return float(value)
+
+
+def number_or_list(name: str, value: Any, low: float, high: float) -> float | list[float]:
+    """``value`` as a float or, where it is a sequence, as a list of floats; each as in ``number_between``."""
+    if np.ndim(value) != 1:
+        return number_between(name, value, low, high)
+    return [number_between(f"each number in {name}", each, low, high) for each in value]
 
 
 def last_axis(axis: int) -> int:
@@ -91,10 +137,3 @@ def last_axis(axis: int) -> int:
     if axis not in (-1, 1) or isinstance(axis, bool):
         raise ValueError(f"axis must be -1, the outputs of a row, got {axis!r}")
     return -1
-
-
-def smoothing(value: float) -> float:
-    """``label_smoothing`` after checking that it lies between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-        raise ValueError(f"label_smoothing must lie between 0 and 1, got {value!r}")
-    return float(value)

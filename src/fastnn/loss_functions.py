@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fastnn import registry
+from fastnn.loss import Loss
 
 
 @dataclass(frozen=True)
@@ -45,17 +43,6 @@ class LossFunction:
         ndarray or float
             (...), the last axis reduced; one number for one row, or where the loss couples rows.
         """
-        from fastnn import ops
-
         described = registry.find("loss", self.name)
-        loss = described(**dict(zip(described.option_names(), positional, strict=False)), **options)
-        predictions = np.asarray(y_pred)
-        if predictions.ndim == 0:
-            raise ValueError(f"y_pred of {self.name} must have at least one axis, got a single number")
-        rows = predictions.reshape(-1, predictions.shape[-1])
-        targets = np.asarray(y_true).reshape(len(rows), -1)
-        if loss.couples_rows:
-            return ops.loss(loss.core_name, targets, rows, **loss.options())
-        pairs = zip(targets[:, None], rows[:, None], strict=True)
-        values: NDArray[Any] = np.array([ops.loss(loss.core_name, t, p, **loss.options()) for t, p in pairs])
-        return values.reshape(predictions.shape[:-1]) if predictions.ndim > 1 else float(values[0])
+        loss: Loss = described(**dict(zip(described.option_names(), positional, strict=False)), **options)
+        return loss.of_rows(y_true, y_pred)

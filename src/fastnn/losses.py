@@ -2,15 +2,16 @@
 
 A loss describes what to compute; value and gradient are the compiled core's. ``y_true`` and ``y_pred`` are
 (n, n_outputs); the loss of a row is the mean (regression, binary) or the sum (categorical) over its outputs, and the
-loss of a batch is the mean over its rows, or their sum with ``reduction="sum"``.
+loss of a batch is the mean over its rows, or their sum with ``reduction="sum"``; ``reduction="none"`` leaves the rows.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from fastnn import registry
 from fastnn.loss import Loss as Loss
-from fastnn.loss import last_axis, number_between, smoothing
+from fastnn.loss import last_axis, number_between, number_or_list
 from fastnn.loss_functions import LossFunction
 
 
@@ -51,14 +52,14 @@ class Huber(Loss):
     def __init__(
         self,
         delta: float = 1.0,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = "huber_loss",
         dtype: Any = None,
     ) -> None:
-        if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0.0:
-            raise ValueError(f"delta must be a positive number, got {delta!r}")
         super().__init__(reduction, name, dtype)
-        self.delta = float(delta)
+        self.delta = number_between("delta", delta, 0.0, math.inf)
+        if self.delta == 0.0:
+            raise ValueError(f"delta must be a positive number, got {delta!r}")
 
 
 @registry.register("loss", "binary_crossentropy", "BinaryCrossentropy", "bce", "BCE")
@@ -82,14 +83,14 @@ class BinaryCrossentropy(Loss):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
         last_axis(axis)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = smoothing(label_smoothing)
+        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
 
 
 @registry.register("loss", "categorical_crossentropy", "CategoricalCrossentropy")
@@ -113,14 +114,14 @@ class CategoricalCrossentropy(Loss):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
         last_axis(axis)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = smoothing(label_smoothing)
+        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
 
 
 @registry.register("loss", "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
@@ -143,7 +144,7 @@ class SparseCategoricalCrossentropy(Loss):
         self,
         from_logits: bool = False,
         ignore_class: None = None,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = None,
         dtype: Any = None,
@@ -220,7 +221,7 @@ class Quantile(Loss):
     core_name = "quantile"
     _options = ("q",)
 
-    def __init__(self, q: float = 0.5, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
+    def __init__(self, q: float = 0.5, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
         super().__init__(reduction, name)
         self.q = number_between("q", q, 0.0, 1.0)
         if self.q in (0.0, 1.0):
@@ -250,7 +251,9 @@ class GaussianNLL(Loss):
     core_name = "gaussian_nll"
     _options = ("full",)
 
-    def __init__(self, full: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
+    def __init__(
+        self, full: bool = False, reduction: str | None = "sum_over_batch_size", name: str | None = None
+    ) -> None:
         super().__init__(reduction, name)
         self.full = bool(full)
 
@@ -290,7 +293,7 @@ class BinaryFocalCrossentropy(Loss):
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
@@ -299,7 +302,7 @@ class BinaryFocalCrossentropy(Loss):
         self.alpha = number_between("alpha", alpha, 0.0, 1.0)
         self.gamma = number_between("gamma", gamma, 0.0, math.inf)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = smoothing(label_smoothing)
+        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
         last_axis(axis)
 
 
@@ -309,7 +312,7 @@ class CategoricalFocalCrossentropy(Loss):
 
     Parameters
     ----------
-    alpha : factor of the loss.
+    alpha : factor of the loss, at least 0, or a list of factors, one per class.
     gamma : as in ``BinaryFocalCrossentropy``.
     from_logits, label_smoothing : as in ``CategoricalCrossentropy``.
     axis : -1.
@@ -322,21 +325,30 @@ class CategoricalFocalCrossentropy(Loss):
 
     def __init__(
         self,
-        alpha: float = 0.25,
+        alpha: float | Sequence[float] = 0.25,
         gamma: float = 2.0,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
         axis: int = -1,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        self.alpha = number_between("alpha", alpha, 0.0, math.inf)
+        self.alpha = number_or_list("alpha", alpha, 0.0, math.inf)
         self.gamma = number_between("gamma", gamma, 0.0, math.inf)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = smoothing(label_smoothing)
+        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
         last_axis(axis)
+
+    def target_columns(self, n_outputs: int) -> int:
+        """Return ``n_outputs`` after checking that ``alpha`` has a factor for each class."""
+        if isinstance(self.alpha, list) and len(self.alpha) != n_outputs:
+            raise ValueError(
+                f"alpha of {self.name} must have one factor per class, {n_outputs}, or be one number, got "
+                f"{len(self.alpha)}: {self.alpha}"
+            )
+        return n_outputs
 
 
 @registry.register("loss", "kl_divergence", "KLDivergence", "kld", "KLD", "kullback_leibler_divergence")
@@ -367,7 +379,7 @@ class CosineSimilarity(Loss):
     core_name = "cosine_similarity"
 
     def __init__(
-        self, axis: int = -1, reduction: str = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+        self, axis: int = -1, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
     ) -> None:
         super().__init__(reduction, name, dtype)
         last_axis(axis)
@@ -387,7 +399,7 @@ class Dice(Loss):
 
     def __init__(
         self,
-        reduction: str = "sum_over_batch_size",
+        reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         axis: int | None = None,
         dtype: Any = None,
@@ -433,7 +445,7 @@ def get(identifier: Any) -> Loss:
     Raises
     ------
     ValueError
-        Unknown name; the message lists the known ones and the nearest.
+        Unknown name; the message lists the known ones and the nearest. A loss that leaves the rows.
     """
     if isinstance(identifier, LossFunction):
         identifier = identifier.name
@@ -446,5 +458,10 @@ def get(identifier: Any) -> Loss:
         raise TypeError(
             f"{type(resolved).__name__} is a Loss of your own, but a network trains on functions: pass a function of "
             "(y_true, y_pred) that returns (loss, gradient with respect to y_pred), both NumPy"
+        )
+    if resolved.reduction == "none":
+        raise ValueError(
+            f"{resolved.name} has reduction='none', a loss per row, which cannot be trained on: use "
+            "'sum_over_batch_size' or 'sum'"
         )
     return resolved

@@ -215,9 +215,10 @@ def loss_and_gradient(
     y_pred : predictions (n, n_outputs), or (n,) for one output; float32 stays float32.
     sample_weight : (n,) factors of the row losses; the division is by the number of rows all the same.
     options : ``sum`` (False): the sum over rows instead of the mean; ``delta`` (1.0) of huber; ``from_logits`` (False)
-        and ``label_smoothing`` (0.0) of the cross-entropies; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal ones,
-        ``apply_class_balancing`` (False) of the binary one; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll,
-        whose targets have half as many columns as y_pred; ``per_row`` (False) of dice.
+        and ``label_smoothing`` (0.0) of the cross-entropies; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal ones, a
+        number or of the categorical one (n_outputs,), ``apply_class_balancing`` (False) of the binary one; ``q`` (0.5)
+        of quantile; ``full`` (False) of gaussian_nll, whose targets have half as many columns as y_pred; ``per_row``
+        (False) of dice.
 
     Raises
     ------

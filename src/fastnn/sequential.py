@@ -109,6 +109,8 @@ class Sequential(SavedStack):
             loss = loss[0]
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
+        if self._program is not None and new_loss is not None:
+            new_loss.target_columns(self._program.n_outputs)  # raises where the loss does not suit them
         new_metrics = compile_metrics(metrics, weighted_metrics)
         with self._changing("compile"):
             self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics

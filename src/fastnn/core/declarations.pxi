@@ -6,13 +6,14 @@ cdef extern from "pythread.h":
 
 cdef extern from "fnn.h" nogil:
     enum: FNN_SOFTMAX
-    enum: FNN_SPARSE_CCE, FNN_GAUSSIAN_NLL, FNN_DICE, FNN_CUSTOM
+    enum: FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_DICE, FNN_CUSTOM
     enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_AMSGRAD, FNN_NADAM, FNN_ADAMAX, FNN_ADAGRAD
     enum: FNN_ADADELTA, FNN_LION, FNN_RMSPROP, FNN_RMSPROP_CENTERED
     enum: FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64
     ctypedef struct fnn_loss:
         int kind, from_logits
         double label_smoothing, delta, alpha, gamma
+        const double *alphas
         int balanced, full, per_row, sum, weighted_mean
         double factor
     ctypedef struct fnn_update:

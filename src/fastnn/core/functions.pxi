@@ -75,6 +75,7 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
     n, n_out = y_pred.shape
     if n == 0 or n_out == 0:
         raise ValueError(f"y_pred is empty: shape {y_pred.shape}")
+    kept = class_weights(&loss, options, n_out)  # alive while the loss points to it
     if loss.kind == FNN_SPARSE_CCE:
         y_true = contiguous("y_true", np.reshape(y_true, -1), np.int64, (n,))
         labels = labels_of(y_true, n, n_out)

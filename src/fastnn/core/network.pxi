@@ -4,6 +4,7 @@ cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
     cdef object kinds
+    cdef object class_weights  # the loss points to them
     cdef int users  # calls that read the weights; -1: one call that writes them
     cdef unsigned long owner  # thread that reserved the network; 0: none
     cdef str refusal  # what other threads are told then
@@ -155,12 +156,14 @@ cdef class Network:
                 "gaussian_nll needs two outputs per target, its mean and the logarithm of its variance; "
                 f"the network has {self.network.n_outputs}"
             )
+        weights = class_weights(&l, loss_options, self.network.n_outputs)
         excluded = optimizer_options.get("no_weight_decay") or ()
         for op, name in excluded:
             self.panels(op, name, 0)
         if self.users != 0:
             raise RuntimeError("the network is in use by another thread")
         raise_for(fnn_network_compile(self.network, &l, &rule))
+        self.class_weights = weights
         for op in range(self.network.n_ops):
             for part, name in enumerate(PARAMETERS.get(self.kinds[op], ())):
                 self.network.ops[op].rules[part].no_decay = (op, name) in excluded

@@ -37,7 +37,8 @@ cdef fnn_loss loss_of(object name, dict options) except *:
     loss.from_logits = bool(options.get("from_logits", False))
     loss.label_smoothing = options.get("label_smoothing", 0.0)
     loss.delta = options.get("q", 0.5) if name == "quantile" else options.get("delta", 1.0)
-    loss.alpha = options.get("alpha", 0.25)
+    alpha = options.get("alpha", 0.25)
+    loss.alpha = 0.0 if np.ndim(alpha) else alpha
     loss.gamma = options.get("gamma", 2.0)
     loss.balanced = bool(options.get("apply_class_balancing", False))
     loss.full = bool(options.get("full", False))
@@ -46,6 +47,18 @@ cdef fnn_loss loss_of(object name, dict options) except *:
     loss.weighted_mean = bool(options.get("weighted_mean", False))
     loss.factor = options.get("factor", 1.0)
     return loss
+
+
+cdef object class_weights(fnn_loss *loss, dict options, Py_ssize_t n_outputs):
+    """Let the loss point to its weights of the classes: the array that is returned, or None where it has none."""
+    cdef cnp.ndarray weights
+    if loss.kind != FNN_CATEGORICAL_FOCAL or np.ndim(options.get("alpha", 0.25)) == 0:
+        return None
+    weights = np.ascontiguousarray(options["alpha"], np.float64)
+    if np.shape(weights) != (n_outputs,):
+        raise ValueError(f"alpha must hold one weight for each of {n_outputs} classes, got shape {np.shape(weights)}")
+    loss.alphas = <const double *>cnp.PyArray_DATA(weights)
+    return weights
 
 
 cdef fnn_optimizer rule_of(str optimizer, dict o) except *:

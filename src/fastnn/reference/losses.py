@@ -273,9 +273,9 @@ def loss_and_gradient(
         ``sum`` (False): the sum over rows in place of the mean. ``delta`` (1.0) of huber. ``from_logits`` (False)
         and ``label_smoothing`` (0.0) of the cross-entropies. Without ``from_logits`` predictions are probabilities,
         clipped to [1e-7, 1 - 1e-7]; the categorical ones are first divided by their row's sum. ``gamma`` (2.0) and
-        ``alpha`` (0.25) of the focal ones, ``apply_class_balancing`` (False) of the binary one; ``q`` (0.5) of
-        quantile; ``full`` (False) of gaussian_nll; ``per_row`` (False) of dice. The gradient is that
-        of exactly this function: zero where the clip acts.
+        ``alpha`` (0.25) of the focal ones, a number or of the categorical one (c,), ``apply_class_balancing`` (False)
+        of the binary one; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll; ``per_row`` (False) of dice. The
+        gradient is that of exactly this function: zero where the clip acts.
 
     Returns
     -------

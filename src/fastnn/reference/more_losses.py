@@ -167,12 +167,18 @@ def categorical_focal_crossentropy(
     p: Array,
     scale: Any,
     gradient: Array | None,
-    alpha: float,
+    alpha: Any,
     gamma: float,
     from_logits: bool,
     label_smoothing: float,
 ) -> Array:
-    """``sum alpha t (1 - q)^gamma (-log q)``, q = softmax(p), or p / sum(p) clipped (Lin et al., 2017)."""
+    """``sum alpha t (1 - q)^gamma (-log q)``, q = softmax(p), or p / sum(p) clipped (Lin et al., 2017).
+
+    alpha is a number or (c,), one per class.
+    """
+    alpha = np.asarray(alpha, p.dtype)
+    if alpha.shape not in ((), (p.shape[1],)):
+        raise ValueError(f"alpha must hold one weight for each of {p.shape[1]} classes, got shape {alpha.shape}.")
     t = y * (1.0 - label_smoothing) + label_smoothing / p.shape[1]
     inside: Any = 1.0
     total: Any = 1.0
