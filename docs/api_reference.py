@@ -14,7 +14,7 @@ MODULES = (
     "layers", "activations", "losses", "optimizers", "initializers", "callbacks", "metrics", "ops", "plotting",
     "landscape", "diagnosis", "model_selection", "diagram", "datasets",
 )  # fmt: skip
-INTERNAL = {"automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "number_between", "smoothing"}
+INTERNAL = {"automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "number_between", "number_or_list"}
 """What modules without ``__all__`` hold for other modules of the package."""
 
 

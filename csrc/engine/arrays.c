@@ -28,7 +28,7 @@ static void forward_rows(void *context, int thread, int n_threads) {
     fnn_share(blocks, thread, n_threads, &b0, &b1);
     char *scratch = c->scratch + thread * c->rows * ld * c->element;
     for (ptrdiff_t b = b0; b < b1; b++) {
-        const ptrdiff_t first = b * c->rows, rest = c->n - first, rows = rest < c->rows ? rest : c->rows;
+        const ptrdiff_t first = b * c->rows, rows = fnn_part(c->n - first, c->rows);
         char *target = c->out + first * c->ld_out * c->element, *Y = ld == c->ld_out ? target : scratch;
         c->kernels->dense_rows(Y, c->x + first * c->n_in * c->element, c->W, rows, c->n_in, c->n_out, c->n_in, ld,
                                c->activation, c->parameters);
@@ -56,7 +56,7 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
     }
     const ptrdiff_t rest = n_out - direct, ld = round_up(rest, kernels->panel);
     const int threads = direct ? 1 : fnn_threads_for(2.0 * (double)n * (double)n_in * (double)n_out, (n + ROWS_AT_A_TIME - 1) / ROWS_AT_A_TIME, n_threads);
-    const ptrdiff_t rows = n < ROWS_AT_A_TIME ? n : ROWS_AT_A_TIME;
+    const ptrdiff_t rows = fnn_part(n, ROWS_AT_A_TIME);
     const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, rest), element, 1),
                              ld == n_out ? 0 : fnn_size(threads * rows, ld, element)};
     _Alignas(64) char stack[STACK_BYTES];
@@ -92,7 +92,7 @@ static void backward_arrays(void *context, int thread, int n_threads) {
     ptrdiff_t p0, p1, q0, q1;
     fnn_share(c->panels, thread, n_threads, &p0, &p1);
     for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t rest = c->n - p * panel, count = rest < panel ? rest : panel;
+        const ptrdiff_t count = fnn_part(c->n - p * panel, panel);
         char *X = (char *)(uintptr_t)c->layer.X + p * c->layer.x_stride * c->element;
         kernels->gather(X, &c->x, NULL, p * panel, count);
         kernels->gather(c->dY + p * c->dy_stride * c->element, &c->grad_out, NULL, p * panel, count);
@@ -112,7 +112,7 @@ static void backward_arrays(void *context, int thread, int n_threads) {
     kernels->dense_backward_input(c->dX, c->dY, c->layer.W, c->n_in, c->n_out, c->dx_stride, c->dy_stride, p0, p1, 0,
                                   c->n_in);
     for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t rest = c->n - p * panel, count = rest < panel ? rest : panel;
+        const ptrdiff_t count = fnn_part(c->n - p * panel, panel);
         kernels->scatter(c->grad_x, c->n_in, c->dX + p * c->dx_stride * c->element, c->n_in, NULL, p * panel, count);
     }
     fnn_barrier_wait(&c->barrier);
@@ -181,7 +181,7 @@ fnn_status fnn_loss_arrays(const fnn_kernels *kernels, double *value, void *grad
     const fnn_matrix predicted = {y_pred, kernels->dtype, n_out * element, element, n, n_out};
     const fnn_matrix targets = {y_true, kernels->dtype, n_out * element, element, n, n_out};
     for (ptrdiff_t first = 0; first < n; first += panel) {
-        const ptrdiff_t count = n - first < panel ? n - first : panel;
+        const ptrdiff_t count = fnn_part(n - first, panel);
         kernels->gather(parts[0], &predicted, NULL, first, count);
         if (y_true) kernels->gather(parts[1], &targets, NULL, first, count);
         for (ptrdiff_t i = 0; i < panel; i++) {
@@ -221,7 +221,7 @@ fnn_status fnn_activation_gradient(const fnn_kernels *kernels, void *grad_x, con
     const fnn_matrix inputs = {x, kernels->dtype, n_out * element, element, n, n_out};
     const fnn_matrix gradients = {grad_out, kernels->dtype, n_out * element, element, n, n_out};
     for (ptrdiff_t first = 0; first < n; first += panel) {
-        const ptrdiff_t count = n - first < panel ? n - first : panel;
+        const ptrdiff_t count = fnn_part(n - first, panel);
         kernels->gather(parts[0], &inputs, NULL, first, count);
         kernels->gather(parts[1], &gradients, NULL, first, count);
         kernels->panel_activation(parts[0], n_out, activation);

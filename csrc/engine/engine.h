@@ -11,6 +11,9 @@
 
 typedef enum { FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT } fnn_status;
 
+/* Rows of a panel, a block or a chunk of `whole` of them where `rest` are left: the last one may be ragged. */
+static inline ptrdiff_t fnn_part(ptrdiff_t rest, ptrdiff_t whole) { return rest < whole ? rest : whole; }
+
 /* ---- arena.c: the only place that allocates ---- */
 
 /* `parts` sizes in bytes, each aligned to a cache line; pointers to them in `out`. NULL: too large or no memory.

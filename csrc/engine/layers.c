@@ -117,7 +117,7 @@ static void backward_panel(fnn_fit *fit, int i, const batch *b, void *dY, ptrdif
     const fnn_kernels *kernels = network->kernels;
     const fnn_op *op = &network->ops[i];
     const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
-    const ptrdiff_t panel = kernels->panel, elements = op->n_in * panel, rest = b->rows - p * panel;
+    const ptrdiff_t panel = kernels->panel, elements = op->n_in * panel;
     const void *W = fnn_at(fit, network->weights, op->weights);
     void *g = fnn_at(fit, dY, p * fit->dy_stride), *saved = fnn_at(fit, out->saved, p * elements);
     const void *D = fnn_at(fit, out->D, p * op->n_out * panel);
@@ -127,7 +127,7 @@ static void backward_panel(fnn_fit *fit, int i, const batch *b, void *dY, ptrdif
         memcpy(saved, g, (size_t)elements * network->element);
         if (i > fit->first_dense)
             kernels->layer_norm_gradient(g, D, rows + ROW_INVERSE, rows + ROW_OFFSET * fit->panels * panel, W, op->n_in,
-                                         op->rms, rest < panel ? rest : panel);
+                                         op->rms, fnn_part(b->rows - p * panel, panel));
         break;
     case FNN_OP_PRELU:
         kernels->prelu_gradient(g, saved, fnn_at(fit, in->Y, p * in->stride), W, op->n_in);
@@ -168,7 +168,7 @@ void fnn_layer_gradient(const fnn_fit *fit, const batch *b, const unit *u, void 
     const fnn_op *op = &fit->network->ops[u->op];
     const op_buffers *out = &fit->buffers[u->op + 1];
     const ptrdiff_t panel = kernels->panel, n = op->n_out, f = u->q * panel, rest = n - f;
-    const ptrdiff_t count = rest < panel ? rest : panel, width = rest <= kernels->narrow ? kernels->narrow : panel;
+    const ptrdiff_t count = fnn_part(rest, panel), width = rest <= kernels->narrow ? kernels->narrow : panel;
     if (op->kind == FNN_OP_BATCH_NORM) {
         kernels->store_sums(G, out->statistics + PRODUCT * n + f, out->statistics + SUM * n + f, count, width);
         return;

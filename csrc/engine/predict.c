@@ -54,13 +54,13 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X) {
     if (X->dtype >= FNN_I8) return -1;
     if (has_rows_in_place(X, kernels, network->element)) return find_bad_row(network, X->data, X->rows, X->cols, X->row_stride);
     _Alignas(64) char block[CHECKED_BYTES];
-    const ptrdiff_t most = CHECKED_BYTES / element, cols = X->cols < most ? X->cols : most, rows = most / cols;
+    const ptrdiff_t most = CHECKED_BYTES / element, cols = fnn_part(X->cols, most), rows = most / cols;
     for (ptrdiff_t r = 0; r < X->rows; r += rows)
         for (ptrdiff_t c = 0; c < X->cols; c += cols) {
             fnn_matrix part = *X;
             part.data = (const char *)X->data + c * X->col_stride;
-            part.cols = X->cols - c < cols ? X->cols - c : cols;
-            const ptrdiff_t count = X->rows - r < rows ? X->rows - r : rows;
+            part.cols = fnn_part(X->cols - c, cols);
+            const ptrdiff_t count = fnn_part(X->rows - r, rows);
             kernels->convert(block, part.cols, &part, r, count);
             const ptrdiff_t bad = find_bad_row(network, block, count, part.cols, part.cols * element);
             if (bad >= 0) return r + bad;
@@ -105,7 +105,7 @@ static void penalize_rows(const prediction *p, const fnn_op *op, const char *Y, 
     const ptrdiff_t element = (ptrdiff_t)p->network->element;
     const fnn_matrix outputs = {Y, kernels->dtype, ld * element, element, rows, op->n_out};
     for (ptrdiff_t r = 0; r < rows; r += kernels->panel) {
-        const ptrdiff_t count = rows - r < kernels->panel ? rows - r : kernels->panel;
+        const ptrdiff_t count = fnn_part(rows - r, kernels->panel);
         double values[MOST_LANES] = {0}, *sums = p->activity + first + r;
         memcpy(values, sums, (size_t)count * sizeof(double));
         kernels->gather(panel, &outputs, NULL, r, count);
@@ -201,8 +201,8 @@ static void predict_blocks(void *context, int thread, int n_threads) {
     ptrdiff_t b0, b1;
     fnn_share(blocks, thread, n_threads, &b0, &b1);
     for (ptrdiff_t b = b0; b < b1; b++) {
-        const ptrdiff_t first = b * p->block, rest = p->X->rows - first;
-        if (!predict_block(p, first, rest < p->block ? rest : p->block, p->scratch + thread * p->scratch_bytes, 0, 1)) return;
+        const ptrdiff_t first = b * p->block, rows = fnn_part(p->X->rows - first, p->block);
+        if (!predict_block(p, first, rows, p->scratch + thread * p->scratch_bytes, 0, 1)) return;
     }
 }
 

@@ -5,7 +5,7 @@
 """
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ def _axis(value: Any) -> int | tuple[int, int]:
     raise ValueError(f"axis must be 0, 1 or (0, 1), got {value!r}")
 
 
-class Constraint:
+class Constraint(registry.Description):
     """Base of all constraints."""
 
     core_name: ClassVar[str]
@@ -55,18 +55,6 @@ class Constraint:
             raise ValueError(f"a bias has one axis: bias_constraint needs axis=0, got {self!r}")
         return self.core_name, float(getattr(self, "max_value", 0.0)), None if isinstance(axis, tuple) else axis
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a constraint from ``get_config()``."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
-
 
 @registry.register("constraint", "MaxNorm", "max_norm")
 class MaxNorm(Constraint):
@@ -87,6 +75,7 @@ class MaxNorm(Constraint):
     """
 
     core_name = "max_norm"
+    _options = ("max_value", "axis")
 
     def __init__(self, max_value: float = 2, axis: Any = 0) -> None:
         number = isinstance(max_value, int | float | np.number) and not isinstance(max_value, bool)
@@ -101,10 +90,6 @@ class MaxNorm(Constraint):
         norms = np.sqrt(np.square(w).sum(axis=self.axis, keepdims=True))
         constrained: Array = w * (np.clip(norms, 0.0, self.max_value) / (_SMALL + norms))
         return constrained
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {"max_value": self.max_value, "axis": self.axis}
 
 
 @registry.register("constraint", "NonNeg", "non_neg")
@@ -129,6 +114,7 @@ class UnitNorm(Constraint):
     """
 
     core_name = "unit_norm"
+    _options = ("axis",)
 
     def __init__(self, axis: Any = 0) -> None:
         self.axis = _axis(axis)
@@ -138,10 +124,6 @@ class UnitNorm(Constraint):
         w = np.asarray(w)
         constrained: Array = w / (_SMALL + np.sqrt(np.square(w).sum(axis=self.axis, keepdims=True)))
         return constrained
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {"axis": self.axis}
 
 
 max_norm, non_neg, unit_norm = MaxNorm, NonNeg, UnitNorm

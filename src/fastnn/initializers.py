@@ -5,7 +5,7 @@ Numbers come from the package's counter-based generator, so equal seeds give equ
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,7 +26,7 @@ class Source(Protocol):
         """Return n standard normal numbers."""
 
 
-class Initializer:
+class Initializer(registry.Description):
     """Base of all initializers: options, and ``draw`` that fills a shape.
 
     Examples
@@ -37,7 +37,6 @@ class Initializer:
     """
 
     seed: int | None = None
-    _options: ClassVar[tuple[str, ...]] = ()
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return float64 values of the given shape."""
@@ -60,19 +59,6 @@ class Initializer:
             source = Stream(self.seed)
         whole = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]
         return self.draw(whole, source).astype(dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {option: getattr(self, option) for option in self._options}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build an initializer from ``get_config()``."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
-        return f"{type(self).__name__}({options})"
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """The base of all losses, and checks of their arguments."""
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ Array = NDArray[Any]
 REDUCTIONS = ("sum_over_batch_size", "sum", "none")
 
 
-class Loss:
+class Loss(registry.Description):
     """Base of all losses.
 
     Parameters
@@ -33,7 +33,6 @@ class Loss:
     from_logits: bool = False
     couples_rows: bool = False
     """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
-    _options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
@@ -103,17 +102,7 @@ class Loss:
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config: dict[str, Any] = {option: getattr(self, option) for option in self._options}
-        return {**config, "reduction": self.reduction, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a loss from ``get_config()``."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
-        return f"{type(self).__name__}({options})"
+        return {**super().get_config(), "reduction": self.reduction, "name": self.name}
 
 
 def number_between(name: str, value: Any, low: float, high: float) -> float:

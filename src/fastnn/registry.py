@@ -1,16 +1,35 @@
-"""Names of activations, initializers, layers, losses and optimizers: who registers one, who looks one up.
+"""Names of activations, initializers, layers, losses and optimizers: who registers one, who looks one up; their base.
 
 The descriptions register themselves here, so that none of them has to import another.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 T = TypeVar("T")
 
 # kind -> every spelling -> the registered object; the first spelling of each object is listed in error messages.
 _entries: dict[str, dict[str, Any]] = {}
 _listed: dict[str, list[str]] = {}
+
+
+class Description:
+    """Base of everything that its constructor's arguments describe: they can be had back, saved and printed."""
+
+    _options: ClassVar[tuple[str, ...]] = ()
+    """Names of the arguments, each an attribute as well."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {option: getattr(self, option) for option in self._options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build an object from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
 
 
 def register(kind: str, *names: str) -> Callable[[T], T]:

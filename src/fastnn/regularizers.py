@@ -5,7 +5,7 @@ outputs is divided by the number of rows of the batch.
 """
 
 import math
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def _factor(name: str, value: Any) -> float:
 
 
 @registry.register("regularizer", "L1L2", "l1_l2")
-class L1L2:
+class L1L2(registry.Description):
     """``l1 * sum(|w|) + l2 * sum(w^2)`` (elastic net: Zou and Hastie, 2005).
 
     Parameters
@@ -38,6 +38,8 @@ class L1L2:
     5.5
     """
 
+    _options: ClassVar[tuple[str, ...]] = ("l1", "l2")
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         self.l1 = _factor("l1", l1)
         self.l2 = _factor("l2", l2)
@@ -51,41 +53,25 @@ class L1L2:
         """Return (l1, l2) for the compiled core."""
         return self.l1, self.l2
 
-    def get_config(self) -> dict[str, float]:
-        """Return the constructor's arguments."""
-        return {"l1": self.l1, "l2": self.l2}
-
-    @classmethod
-    def from_config(cls, config: dict[str, float]) -> Self:
-        """Build a regularizer from ``get_config()``."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
-
 
 @registry.register("regularizer", "L1", "l1")
 class L1(L1L2):
     """``l1 * sum(|w|)``, the lasso's penalty (Tibshirani, 1996)."""
 
+    _options = ("l1",)
+
     def __init__(self, l1: float = 0.01) -> None:
         super().__init__(l1=0.01 if l1 is None else l1)
-
-    def get_config(self) -> dict[str, float]:
-        """Return the constructor's arguments."""
-        return {"l1": self.l1}
 
 
 @registry.register("regularizer", "L2", "l2")
 class L2(L1L2):
     """``l2 * sum(w^2)``, ridge regression's penalty (Hoerl and Kennard, 1970)."""
 
+    _options = ("l2",)
+
     def __init__(self, l2: float = 0.01) -> None:
         super().__init__(l2=0.01 if l2 is None else l2)
-
-    def get_config(self) -> dict[str, float]:
-        """Return the constructor's arguments."""
-        return {"l2": self.l2}
 
 
 Regularizer = L1L2

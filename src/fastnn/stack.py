@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastnn import _core
 from fastnn.inputs import as_count
 from fastnn.layers import InputLayer, Layer, automatic_name
+from fastnn.layers.layer import TrainableTogether, Variables
 from fastnn.occupancy import Occupancy, refusal
 from fastnn.program import Program, build_program, check_sequence, declared_features, loss_options
 from fastnn.randomness import Stream, draw_seed
@@ -21,7 +22,7 @@ from fastnn.weights import KeptWeights, LayerWeights, NetworkWeights
 Array = NDArray[Any]
 
 
-class LayerStack:
+class LayerStack(Variables, TrainableTogether):
     """Layers, their network once it is built, and their weights: the base of ``Sequential``.
 
     Parameters
@@ -306,11 +307,6 @@ class LayerStack:
                 layer.set_weights(arrays)
 
     @property
-    def weights(self) -> list[Array]:
-        """Copies of all weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
-    @property
     def trainable_weights(self) -> list[Array]:
         """Copies of the weights that training changes."""
         return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if trained]
@@ -319,31 +315,6 @@ class LayerStack:
     def non_trainable_weights(self) -> list[Array]:
         """Copies of the weights that training leaves: of frozen layers, moving and learned statistics."""
         return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
-
-    @property
-    def variables(self) -> list[Array]:
-        """Copies of all weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
-    @property
-    def trainable_variables(self) -> list[Array]:
-        """Copies of the weights that training changes; the same as ``trainable_weights``."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Array]:
-        """Copies of the weights that training leaves; the same as ``non_trainable_weights``."""
-        return self.non_trainable_weights
-
-    @property
-    def trainable(self) -> bool:
-        """Whether any layer is trained; assigning freezes or releases all layers."""
-        return any(layer.trainable for layer in self.layers)
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
 
     def _trained(self) -> list[bool]:
         """Whether training changes each weight."""

@@ -7,7 +7,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,62 @@ class WeightAccess(Protocol):
         """Freeze or release the weights of these names."""
 
 
-class Layer:
+class _Weighted(Protocol):
+    """A layer or a model."""
+
+    def get_weights(self) -> list[Array]: ...
+    @property
+    def trainable_weights(self) -> list[Array]: ...
+    @property
+    def non_trainable_weights(self) -> list[Array]: ...
+
+
+class Variables:
+    """Keras's other names of the weights of a layer or a model."""
+
+    @property
+    def weights(self: _Weighted) -> list[Array]:
+        """Copies of the weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    @property
+    def variables(self: _Weighted) -> list[Array]:
+        """Copies of the weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    @property
+    def trainable_variables(self: _Weighted) -> list[Array]:
+        """Copies of the weights that training changes; the same as ``trainable_weights``."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self: _Weighted) -> list[Array]:
+        """Copies of the weights that training leaves; the same as ``non_trainable_weights``."""
+        return self.non_trainable_weights
+
+
+class _Layered(Protocol):
+    """A block or a model."""
+
+    @property
+    def layers(self) -> list["Layer"]: ...
+
+
+class TrainableTogether:
+    """Freezing all layers of a block or a model."""
+
+    @property
+    def trainable(self: _Layered) -> bool:
+        """Whether training changes any layer; assigning freezes or releases all of them."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self: _Layered, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
+
+class Layer(Variables, registry.Description):
     """Base of all layers.
 
     Parameters
@@ -202,11 +257,6 @@ class Layer:
                 raise ValueError(f"{spec.name} of layer {self.name!r} must be numbers, got dtype {array.dtype}")
         return arrays
 
-    @property
-    def weights(self) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
     def count_params(self) -> int:
         """Return the number of weights.
 
@@ -229,21 +279,6 @@ class Layer:
         """Copies of the weights that training leaves."""
         return [self.read_weight(spec.name) for spec in self._specs if not (spec.trainable and self.trainable)]
 
-    @property
-    def variables(self) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
-    @property
-    def trainable_variables(self) -> list[Array]:
-        """Copies of the weights that training changes; the same as ``trainable_weights``."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Array]:
-        """Copies of the weights that training leaves; the same as ``non_trainable_weights``."""
-        return self.non_trainable_weights
-
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, save ``trainable``, which may be set at any time."""
         config: dict[str, Any] = {"name": self.name}
@@ -251,12 +286,7 @@ class Layer:
             config["dtype"] = self.dtype.name
         if self.declared_input is not None:
             config["input_shape"] = self.declared_input
-        return config
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a layer from ``get_config()``."""
-        return cls(**config)
+        return {**config, **super().get_config()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

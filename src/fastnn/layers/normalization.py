@@ -175,6 +175,8 @@ class LayerNormalization(_ScaledAndCentred):
         Zhang and Sennrich (2019) take the mean square.
     """
 
+    _options = ("epsilon", "rms_scaling")
+
     def __init__(
         self,
         axis: int = -1,
@@ -207,10 +209,6 @@ class LayerNormalization(_ScaledAndCentred):
         if self.rms_scaling:
             options.update(rms_scaling=True, scale=True, center=False)
         return "layer_normalization", options
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon, "rms_scaling": self.rms_scaling}
 
 
 @registry.register("layer", "Normalization")

@@ -20,6 +20,8 @@ class Dropout(Layer):
     seed : accepted as in Keras; the masks come from the model's seed.
     """
 
+    _options = ("rate", "seed")
+
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **layer_options: Any) -> None:
         if noise_shape is not None:
             raise ValueError(f"noise_shape must be None, each element is dropped on its own; got {noise_shape!r}")
@@ -30,10 +32,6 @@ class Dropout(Layer):
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's dropout op."""
         return ("dropout", {"rate": self.rate}) if self.rate > 0.0 else None
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 @registry.register("layer", "AlphaDropout")
@@ -63,6 +61,8 @@ class GaussianNoise(Layer):
     seed : accepted as in Keras; the noise comes from the model's seed.
     """
 
+    _options = ("stddev", "seed")
+
     def __init__(self, stddev: float, seed: int | None = None, **layer_options: Any) -> None:
         self.stddev = nonnegative("stddev", stddev)
         self.seed = seed
@@ -71,7 +71,3 @@ class GaussianNoise(Layer):
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's op."""
         return ("gaussian_noise", {"rate": self.stddev}) if self.stddev > 0.0 else None
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastnn import registry
-from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, WeightAccess
+from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, TrainableTogether, WeightAccess
 
 Array = NDArray[Any]
 
@@ -71,7 +71,7 @@ def _described(description: dict[str, Any]) -> Layer:
 
 
 @registry.register("layer", "Residual")
-class Residual(Layer):
+class Residual(TrainableTogether, Layer):
     """A block of layers whose input is added to its output: ``Y = X + block(X)`` (He et al., 2016).
 
     The block must have as many outputs as inputs. Its weights are those of its layers, in order.
@@ -149,16 +149,6 @@ class Residual(Layer):
             prefix = f"{layer.name}."
             own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
             layer.lend(own, None if access is None else _PartialAccess(access, prefix))
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weights of any layer of the block."""
-        return any(layer.trainable for layer in self.layers)
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments; the layers as their descriptions."""

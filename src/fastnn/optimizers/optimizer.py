@@ -60,7 +60,7 @@ def _count(name: str, value: Any, low: int) -> int | None:
     return int(value)
 
 
-class Optimizer:
+class Optimizer(registry.Description):
     """Base of all optimizers.
 
     Parameters
@@ -84,7 +84,6 @@ class Optimizer:
 
     core_name: ClassVar[str]
     """Name of the update rule in the compiled core."""
-    _options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -225,7 +224,7 @@ class Optimizer:
         rate: Any = self._schedule if self._schedule is not None else self._learning_rate
         if isinstance(rate, LearningRateSchedule):
             rate = {"class_name": type(rate).__name__, "config": rate.get_config()}
-        config: dict[str, Any] = {option: getattr(self, option) for option in self._options}
+        config = super().get_config()
         common = [option for option in CommonOptions.__annotations__ if option != "name"]
         config.update({option: getattr(self, option) for option in common})
         if self._excluded is not None:
@@ -241,7 +240,3 @@ class Optimizer:
         if excluded:
             optimizer.exclude_from_weight_decay(var_names=excluded)
         return optimizer
-
-    def __repr__(self) -> str:
-        options = ", ".join(f"{option}={value!r}" for option, value in self.get_config().items())
-        return f"{type(self).__name__}({options})"

@@ -6,7 +6,7 @@ A schedule is a function of the number of updates made before; ``schedule(step)`
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,9 @@ def _positive(name: str, value: Any) -> float:
     return float(value)
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(registry.Description):
     """Base of all schedules; a class of one's own defines ``__call__(step)`` and, to be saved, ``get_config()``."""
 
-    _options: ClassVar[tuple[str, ...]] = ()
     name: str
 
     def rates(self, steps: Steps) -> Steps:
@@ -41,15 +40,7 @@ class LearningRateSchedule:
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**{option: getattr(self, option) for option in self._options}, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a schedule from ``get_config()``."""
-        return cls(**config)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
+        return {**super().get_config(), "name": self.name}
 
 
 class _Decay(LearningRateSchedule):

@@ -1,6 +1,6 @@
 """Accuracies: fractions of rows that are right."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class BinaryAccuracy(RowMean):
     """Fraction of entries on the right side of ``threshold``."""
 
     direction = "max"
+    _options = ("threshold",)
 
     def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
         super().__init__(name, dtype)
@@ -41,10 +42,6 @@ class BinaryAccuracy(RowMean):
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right entries."""
         return np.equal(y_true, y_pred > self.threshold)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "threshold": self.threshold}
 
 
 @registry.register("metric", "categorical_accuracy", "CategoricalAccuracy")
@@ -85,14 +82,11 @@ class _TopK(RowMean):
     """Base of the accuracies among the k largest outputs."""
 
     direction = "max"
+    _options: ClassVar[tuple[str, ...]] = ("k",)
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name, dtype)
         self.k = k
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "k": self.k}
 
 
 @registry.register("metric", "top_k_categorical_accuracy", "TopKCategoricalAccuracy")
@@ -118,6 +112,8 @@ class SparseTopKCategoricalAccuracy(_TopK):
     from_sorted_ids : whether ``y_pred`` holds class labels, the best first, instead of outputs.
     """
 
+    _options = ("k", "from_sorted_ids")
+
     def __init__(
         self,
         k: int = 5,
@@ -134,10 +130,6 @@ class SparseTopKCategoricalAccuracy(_TopK):
         if self.from_sorted_ids:
             return np.any(labels[:, np.newaxis] == y_pred[:, : self.k], axis=1)
         return _among_largest(labels, y_pred, self.k)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "from_sorted_ids": self.from_sorted_ids}
 
 
 class FittingAccuracy(RowMean):

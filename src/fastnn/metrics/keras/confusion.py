@@ -230,6 +230,7 @@ class _Share(_AtThresholds):
     """
 
     direction = "max"
+    _options = ("top_k", "class_id")
 
     def __init__(
         self,
@@ -245,10 +246,6 @@ class _Share(_AtThresholds):
 
     def _entries(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Array, Array, Array]:
         return entries(y_true, y_pred, sample_weight, self.class_id, self.top_k)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "top_k": self.top_k, "class_id": self.class_id}
 
 
 @registry.register("metric", "precision", "Precision")

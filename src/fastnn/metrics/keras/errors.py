@@ -103,6 +103,7 @@ class CosineSimilarity(_Error):
 
     direction = "max"
     default_name = "cosine_similarity"
+    _options = ("axis",)
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
@@ -116,10 +117,6 @@ class CosineSimilarity(_Error):
         ]
         cosines: Array = np.sum(unit[0] * unit[1], axis=self.axis)
         return cosines
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "axis": self.axis}
 
 
 def _signs(y_true: Array) -> Any:
@@ -188,6 +185,8 @@ class Poisson(_Error):
 class _Crossentropy(_Error):
     """Base of the cross-entropies."""
 
+    _options = ("from_logits", "label_smoothing")
+
     def __init__(
         self,
         name: str | None = None,
@@ -198,14 +197,6 @@ class _Crossentropy(_Error):
         super().__init__(name, dtype)
         self.from_logits = from_logits
         self.label_smoothing = label_smoothing
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-        }
 
 
 @registry.register("metric", "binary_crossentropy", "BinaryCrossentropy", "bce", "BCE")
@@ -271,6 +262,7 @@ class SparseCategoricalCrossentropy(_Error):
     """
 
     default_name = "sparse_categorical_crossentropy"
+    _options = ("from_logits", "ignore_class")
 
     def __init__(
         self,
@@ -294,10 +286,6 @@ class SparseCategoricalCrossentropy(_Error):
         logarithms = np.take_along_axis(_log_probabilities(y_pred, self.from_logits), places, axis=1)[:, 0]
         return np.where(ignored, 0.0, -logarithms)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "from_logits": self.from_logits, "ignore_class": self.ignore_class}
-
 
 class FittingCrossentropy(_Error):
     """The cross-entropy that fits the shapes, chosen as Keras chooses for the names "crossentropy" and "ce"."""
@@ -316,6 +304,7 @@ class _Correlation(RowMean):
     """Base of correlations along an axis."""
 
     direction = "max"
+    _options = ("axis",)
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
@@ -330,10 +319,6 @@ class _Correlation(RowMean):
     def correlation(self, truth: Array, guess: Array) -> Any:
         """Return the correlation along the axis."""
         raise NotImplementedError(f"{type(self).__name__} must define correlation(truth, guess)")
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "axis": self.axis}
 
 
 @registry.register("metric", "pearson_correlation", "PearsonCorrelation")
@@ -389,6 +374,7 @@ class R2Score(Metric):
     """
 
     direction = "max"
+    _options = ("class_aggregation", "num_regressors")
 
     def __init__(
         self,
@@ -441,11 +427,3 @@ class R2Score(Metric):
         """Forget all rows."""
         super().reset_state()
         self._sums, self._entries = np.zeros((4, 1)), 0
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "class_aggregation": self.class_aggregation,
-            "num_regressors": self.num_regressors,
-        }

@@ -1,6 +1,6 @@
 """F scores per class: weighted harmonic means of precision and recall."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class FBetaScore(Metric):
     """
 
     direction = "max"
+    _options: ClassVar[tuple[str, ...]] = ("average", "beta", "threshold")
 
     def __init__(
         self,
@@ -81,14 +82,12 @@ class FBetaScore(Metric):
         super().reset_state()
         self._counts = np.zeros((3, 1))
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "average": self.average, "beta": self.beta, "threshold": self.threshold}
-
 
 @registry.register("metric", "f1_score", "F1Score", "f1")
 class F1Score(FBetaScore):
     """``2 precision recall / (precision + recall)`` of every class; arguments as in ``FBetaScore``."""
+
+    _options = ("average", "threshold")
 
     def __init__(
         self,
@@ -98,9 +97,3 @@ class F1Score(FBetaScore):
         dtype: Any = None,
     ) -> None:
         super().__init__(average, 1.0, threshold, name, dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        config = super().get_config()
-        del config["beta"]
-        return config

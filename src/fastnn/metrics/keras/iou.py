@@ -1,7 +1,7 @@
 """Intersection over union of the rows of a class and those called so (Jaccard, 1912)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,14 @@ class IoU(Metric):
     """
 
     direction = "max"
+    _options: ClassVar[tuple[str, ...]] = (
+        "num_classes",
+        "target_class_ids",
+        "ignore_class",
+        "sparse_y_true",
+        "sparse_y_pred",
+        "axis",
+    )
 
     def __init__(
         self,
@@ -79,26 +87,12 @@ class IoU(Metric):
         super().reset_state()
         self._confusion = np.zeros((self.num_classes, self.num_classes))
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        names = self._argument_names
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-    _argument_names: tuple[str, ...] = (
-        "num_classes",
-        "target_class_ids",
-        "ignore_class",
-        "sparse_y_true",
-        "sparse_y_pred",
-        "axis",
-    )
-
 
 @registry.register("metric", "binary_io_u", "BinaryIoU")
 class BinaryIoU(IoU):
     """``IoU`` of the classes 0 and 1; an output of at least ``threshold`` is class 1."""
 
-    _argument_names: tuple[str, ...] = ("target_class_ids", "threshold")
+    _options = ("target_class_ids", "threshold")
 
     def __init__(
         self,
@@ -119,7 +113,13 @@ class BinaryIoU(IoU):
 class MeanIoU(IoU):
     """``IoU`` averaged over all classes."""
 
-    _argument_names: tuple[str, ...] = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
+    _options: ClassVar[tuple[str, ...]] = (
+        "num_classes",
+        "ignore_class",
+        "sparse_y_true",
+        "sparse_y_pred",
+        "axis",
+    )
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class MeanIoU(IoU):
 class OneHotIoU(IoU):
     """``IoU`` of one-hot targets and one output column per class."""
 
-    _argument_names: tuple[str, ...] = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_pred", "axis")
+    _options = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_pred", "axis")
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class OneHotIoU(IoU):
 class OneHotMeanIoU(MeanIoU):
     """``MeanIoU`` of one-hot targets and one output column per class."""
 
-    _argument_names: tuple[str, ...] = ("num_classes", "ignore_class", "sparse_y_pred", "axis")
+    _options = ("num_classes", "ignore_class", "sparse_y_pred", "axis")
 
     def __init__(
         self,

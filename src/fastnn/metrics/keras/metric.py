@@ -4,7 +4,7 @@ A metric is updated with rows and gives its value of all rows so far; sums are f
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -68,7 +68,7 @@ class Variable:
         return f"<Variable {self._value!r}>"
 
 
-class Metric:
+class Metric(registry.Description):
     """Base of all metric classes: override ``update_state`` and ``result``.
 
     Parameters
@@ -134,12 +134,7 @@ class Metric:
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a metric from ``get_config()``."""
-        return cls(**config)
+        return {"name": self.name, "dtype": self.dtype, **super().get_config()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
@@ -253,11 +248,11 @@ class MeanMetricWrapper(Mean):
     def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **options: Any) -> None:
         super().__init__(name if name is not None else getattr(fn, "__name__", None), dtype)
         self._fn = fn
-        self._options = options
+        self._fn_options = options
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Take rows into account."""
-        super().update_state(self._fn(y_true, y_pred, **self._options), sample_weight)
+        super().update_state(self._fn(y_true, y_pred, **self._fn_options), sample_weight)
 
 
 class RowMean(Mean):
