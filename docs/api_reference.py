@@ -7,28 +7,45 @@ from pathlib import Path
 
 TOP = {
     "Models": ("Sequential", "Input", "load_model", "DivergenceError", "ModelFormatError"),
+    "Estimators": ("MLPClassifier", "MLPRegressor"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
     "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),
 }
 MODULES = (
-    "layers", "activations", "losses", "optimizers", "initializers", "callbacks", "metrics", "ops", "plotting",
-    "landscape", "diagnosis", "model_selection", "diagram", "datasets",
+    "layers", "activations", "losses", "optimizers", "optimizers.schedules", "initializers", "regularizers",
+    "constraints", "callbacks", "metrics", "models", "utils", "ops", "reference", "plotting", "landscape", "diagnosis",
+    "model_selection", "diagram", "datasets",
 )  # fmt: skip
-INTERNAL = {"automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "number_between", "number_or_list"}
+INTERNAL = {
+    "automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "number_between", "number_or_list", "unknown_name",
+}  # fmt: skip
 """What modules without ``__all__`` hold for other modules of the package."""
+ELSEWHERE = {"fastnn.models": {"Sequential", "load_model"}}
+"""Names of a module that the page has above."""
 
 
 def public_names(module_name: str) -> list[str]:
     """Classes and functions that a module of fastnn offers, classes under their own names only."""
     module = importlib.import_module(module_name)
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
-    members = {name: getattr(module, name) for name in names if name not in INTERNAL}
+    left_out = INTERNAL | ELSEWHERE.get(module_name, set())
+    members = {name: getattr(module, name) for name in names if name not in left_out}
     return [
         name
         for name, member in members.items()
         if (inspect.isfunction(member) or (inspect.isclass(member) and member.__name__ == name))
         and member.__module__.startswith("fastnn")
     ]
+
+
+def functions_as_objects(module_name: str) -> list[str]:
+    """Names of a module's functions of arrays that are objects: activations, and losses of rows."""
+    members = vars(importlib.import_module(module_name))
+    return sorted(
+        name
+        for name, member in members.items()
+        if not name.startswith("_") and type(member).__module__.startswith("fastnn.") and callable(member)
+    )
 
 
 def write(path: Path) -> None:
@@ -45,6 +62,8 @@ def write(path: Path) -> None:
         lines += [f"## {title}", ""]
         if title == module_name:
             lines += [(importlib.import_module(module_name).__doc__ or "").strip().split("\n\n")[0], ""]
+            if functions := functions_as_objects(module_name):
+                lines += [f"Functions of arrays: {', '.join(f'`{name}`' for name in functions)}.", ""]
         lines += ["```{eval-rst}", f".. currentmodule:: {module_name}", "", ".. autosummary::", "   :toctree: _api", ""]
         lines += [*(f"   {name}" for name in names), "```", ""]
     text = "\n".join(lines)

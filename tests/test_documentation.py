@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import fastnn
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SECONDS = 60
 
@@ -37,3 +39,19 @@ def test_tutorials_are_complete():
         text = page.read_text(encoding="utf-8")
         assert "## Exercise" in text and text.count("<summary>Solution</summary>") >= 1, page.name
         assert page.stem in listed
+
+
+def test_the_api_reference_has_every_public_name(tmp_path):
+    spec = importlib.util.spec_from_file_location("api_reference", DOCS / "api_reference.py")
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    reference.write(tmp_path / "api.md")
+    text = (tmp_path / "api.md").read_text(encoding="utf-8")
+    listed = {name for names in reference.TOP.values() for name in names} | set(reference.MODULES)
+    assert set(fastnn.__all__) - listed == {"backend"}  # which is an import path of utils
+    for module in ("regularizers", "constraints", "optimizers.schedules", "callbacks", "losses", "layers"):
+        assert f"\n## fastnn.{module}\n" in text
+    for name in ("MLPRegressor", "L1L2", "MaxNorm", "OneCycle", "to_categorical", "clone_model", "BackupAndRestore"):
+        assert f"\n   {name}\n" in text
+    assert "`leaky_relu`" in text and "`mean_squared_error`" in text
+    assert "unknown_name" not in text

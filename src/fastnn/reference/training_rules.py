@@ -14,7 +14,7 @@ SMALL = 1e-7
 
 
 def penalty_and_gradient(w: Array, l1: float, l2: float) -> tuple[float, Array]:
-    """``l1 * sum(|w|) + l2 * sum(w^2)`` and its gradient; the gradient of |w| at 0 is 0.
+    """``l1 * sum(|w|) + l2 * sum(w^2)`` and its gradient; the gradient of ``|w|`` at 0 is 0.
 
     Examples
     --------
