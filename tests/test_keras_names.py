@@ -67,7 +67,6 @@ LEFT_OUT = {
             ".*_accuracy|concordance_correlation|pearson_correlation|get|(de)?serialize"
         ),
     },
-    "models": {"several inputs: models are Sequential": "Model"},
     "optimizers": {
         "not promised": "Adafactor|Ftrl|Lamb|Muon|ScheduleFreeAdamW",
         "float16 and several optimizers": "LossScaleOptimizer|MultiOptimizer|OptimizerMap",
@@ -84,8 +83,7 @@ LEFT_OUT = {
             "|timeseries_dataset_from_array"
         ),
         "inputs are arrays": (
-            "PyDataset|Sequence|FeatureSpace|split_dataset|(un)?pack_x_y_sample_weight|get_source_inputs|is_keras_tensor"
-            "|standardize_dtype"
+            "FeatureSpace|split_dataset|(un)?pack_x_y_sample_weight|get_source_inputs|is_keras_tensor|standardize_dtype"
         ),
         "custom_objects of load_model instead": (
             "CustomObjectScope|custom_object_scope|get_custom_objects|get_registered_.*|register_keras_serializable"
@@ -104,7 +102,7 @@ LEFT_OUT = {
         ),
         "steps are native": "(make_)?(train|test|predict)_(step|function)|run_eagerly|jit_compile",
         "weights and losses belong to layers": "add_(loss|metric|variable|weight)",
-        "metrics are of whole epochs": "reset_metrics|get_metrics_result",
+        "metrics are of whole epochs": "get_metrics_result",
     },
     "Layer": {
         "one type, chosen with the model's dtype": "(compute_|variable_|input_)?dtype(_policy)?|quantiz.*",

@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import DTypeLike, NDArray
 
 from fastnn import losses, optimizers
+from fastnn.batches import BatchSource, gives_batches, read_once
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.compiled_metrics import CompiledMetric, compile_metrics
 from fastnn.gradients import input_gradients, weight_gradients
@@ -195,18 +196,21 @@ class Sequential(SavedStack):
 
         Parameters
         ----------
-        x : inputs (n, n_features), finite numbers.
+        x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight)
+            of one size: a generator, a ``utils.PyDataset``, a loader of another library. The rows of an epoch are
+            collected before it, and keep their order.
         y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
         batch_size : rows in a step, 32 by default; the last step of an epoch takes what is left.
         epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
         verbose : 0 silent, 1 or "auto" a progress line, 2 a line for every epoch.
         callbacks : list of callbacks.
         validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
-        validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch.
+        validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
         shuffle : whether every epoch has a new order of rows.
         class_weight : dict from class to the factor of its rows' loss; classes left out have 1.
         sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows.
-        steps_per_epoch : None or the number of batches of all rows: an epoch goes through all rows.
+        steps_per_epoch : None or the number of batches of all rows: an epoch goes through all rows. Of a generator the
+            batches to take for every epoch; one that ends ends ``fit``.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.
         validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
@@ -227,6 +231,18 @@ class Sequential(SavedStack):
             The loss became NaN or infinite; the model keeps its last finite weights.
         """
         self._require_compiled("fit")
+        source = None
+        if y is None and gives_batches(x):
+            source = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch")
+            if sample_weight is not None or validation_split:
+                raise ValueError(
+                    "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
+                )
+            x, y, sample_weight = source.read()
+            batch_size, shuffle, steps_per_epoch = source.batch_size, False, None
+        if gives_batches(validation_data):
+            *validation_data, _ = read_once(validation_data, validation_steps, "validation_data", "validation_steps")
+            validation_steps = None
         options = fit_options(batch_size, epochs, initial_epoch, shuffle, validation_batch_size, validation_freq)
         verbosity = as_verbosity(verbose)
         with self._changing("fit"):
@@ -238,8 +254,18 @@ class Sequential(SavedStack):
                 rows, validation = rows.split(split_point(rows.n, validation_split))
             if validation is not None:
                 validation = validation.first(validation_steps, options.validation_batch_size, "validation_steps")
-            if class_weight is not None:
-                rows = weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
+
+            def weighed(rows: Rows) -> Rows:
+                if class_weight is None:
+                    return rows
+                return weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
+
+            def next_rows() -> Rows | None:
+                assert source is not None
+                found = source.read_next()
+                return None if found is None else weighed(self._check_rows(*found)[0])
+
+            rows = weighed(rows)
             history = History()
             always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
             steps = -(-rows.n // options.batch_size)
@@ -256,7 +282,7 @@ class Sequential(SavedStack):
             self.history = history
             try:
                 with self._training("fit"):
-                    Training(self, rows, validation, options, callback_list).run()
+                    Training(self, rows, validation, options, callback_list, next_rows if source else None).run()
             finally:
                 callback_list.close()
         return history
@@ -284,6 +310,9 @@ class Sequential(SavedStack):
             self._build_for(program)
             with self._training("train_on_batch"):
                 return _as_keras_returns(train_one_batch(self, rows), return_dict)
+
+    def reset_metrics(self) -> None:
+        """Do nothing: metrics are of whole epochs, or of the rows of one ``train_on_batch``."""
 
     # Evaluation and prediction
 
@@ -316,6 +345,9 @@ class Sequential(SavedStack):
         """
         self._require_compiled("evaluate")
         verbosity = as_verbosity(verbose)
+        if y is None and gives_batches(x):
+            x, y, sample_weight, batch_size = read_once(x, steps, "x", "steps")
+            steps = None
         batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
         rows, program = self._check_rows(x, y, sample_weight)
         rows = rows.first(steps, batch, "steps")
@@ -348,13 +380,16 @@ class Sequential(SavedStack):
 
         Parameters
         ----------
-        x : inputs, finite numbers.
+        x : inputs, finite numbers, or an iterable of batches of them.
         batch_size : rows in a batch; matters to callbacks only. No output depends on the rows around it.
         verbose : accepted as in Keras; prediction prints nothing.
         steps : batches to predict, the first ones; None for all rows.
         callbacks : list of callbacks.
         """
         as_verbosity(verbose)
+        if gives_batches(x):
+            x, _, _, batch_size = read_once(x, steps, "x", "steps")
+            steps = None
         batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
         X, program = self._check_features(x)
         if steps is not None:

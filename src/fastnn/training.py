@@ -1,5 +1,7 @@
 """The loops behind ``fit``, ``evaluate`` and ``predict``: native calls of at most 50 ms, callbacks between them."""
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,16 +87,25 @@ class Training:
     validation : validation rows, or None.
     options : what to do.
     callbacks : attached callbacks.
+    next_rows : returns the rows of the second and later epochs, as many as ``rows``, None where there are no more;
+        by default they are the same ones.
     """
 
     def __init__(
-        self, model: "Sequential", rows: Rows, validation: Rows | None, options: FitOptions, callbacks: CallbackList
+        self,
+        model: "Sequential",
+        rows: Rows,
+        validation: Rows | None,
+        options: FitOptions,
+        callbacks: CallbackList,
+        next_rows: Callable[[], Rows | None] | None = None,
     ) -> None:
         self._model = model
         self._rows = rows
         self._validation = validation
         self._options = options
         self._callbacks = callbacks
+        self._next_rows = next_rows
         self._each_step = callbacks.has("on_train_batch_begin", "on_train_batch_end")
         self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
         self._network = network = model.network
@@ -109,7 +120,10 @@ class Training:
         model.stop_training = False
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
-        for epoch in range(callbacks.resume(options.initial_epoch), options.epochs):
+        first = callbacks.resume(options.initial_epoch)
+        for epoch in range(first, options.epochs):
+            if epoch > first and self._next_rows is not None and not self._replace_rows(self._next_rows()):
+                break
             callbacks.call("on_epoch_begin", epoch, {})
             logs = self._run_epoch(epoch)
             if self._validation is not None and options.validates(epoch):
@@ -127,6 +141,23 @@ class Training:
         elif logs and model.optimizer.use_ema:
             model.network_weights.use_average()
         callbacks.call("on_train_end", logs)
+
+    def _replace_rows(self, following: Rows | None) -> bool:
+        """Take over the next epoch's rows, in place; False where there are none."""
+        if following is None:
+            warnings.warn("x has no more batches: fit ends before the last epoch", stacklevel=4)
+            return False
+        rows = self._rows
+        for old, new in ((rows.X, following.X), (rows.y, following.y), (rows.sample_weight, following.sample_weight)):
+            shapes = [None if array is None else array.shape for array in (old, new)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"x gives an array of shape {shapes[1]} where the first epoch had {shapes[0]}: every epoch must "
+                    "have as many rows"
+                )
+            if old is not None and new is not None:
+                old[...] = new
+        return True
 
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""

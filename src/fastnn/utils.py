@@ -1,5 +1,6 @@
-"""Keras's import path of ``to_categorical``, ``normalize``, ``set_random_seed`` and ``clear_session``."""
+"""Keras's import path of ``to_categorical``, ``PyDataset``, ``set_random_seed`` and the like."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,59 @@ from numpy.typing import NDArray
 from fastnn.inputs import as_count, as_numbers
 from fastnn.randomness import set_global_seed
 
-__all__ = ["clear_session", "normalize", "set_random_seed", "to_categorical"]
+__all__ = ["PyDataset", "Sequence", "clear_session", "normalize", "set_random_seed", "to_categorical"]
+
+
+class PyDataset:
+    """Base of data sets of one's own that give rows batch by batch: define ``__len__`` and ``__getitem__``.
+
+    Parameters
+    ----------
+    workers, use_multiprocessing, max_queue_size : accepted as in Keras; batches are read one after the other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> class Squares(fastnn.utils.PyDataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...
+    ...     def __getitem__(self, index):
+    ...         x = np.linspace(index, index + 1, 8).reshape(-1, 1)
+    ...         return x, x**2
+    >>> model = fastnn.Sequential([fastnn.Input((1,)), fastnn.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> len(model.fit(Squares(), epochs=2, verbose=0).history["loss"])
+    2
+    """
+
+    def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
+        self.workers, self.use_multiprocessing, self.max_queue_size = workers, use_multiprocessing, max_queue_size
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        raise NotImplementedError(f"{type(self).__name__} must define __len__()")
+
+    def __getitem__(self, index: int) -> Any:
+        """Return batch number ``index``: (x, y), (x, y, sample_weight) or x."""
+        raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index)")
+
+    @property
+    def num_batches(self) -> int:
+        """The number of batches."""
+        return len(self)
+
+    def on_epoch_end(self) -> None:
+        """Run after all batches were read, as to put the rows in another order."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self)):
+            yield self[index]
+        self.on_epoch_end()
+
+
+Sequence = PyDataset
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:

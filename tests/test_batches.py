@@ -1,0 +1,212 @@
+"""Rows that come batch by batch: the same training as with arrays, epoch after epoch."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(50, 3)).astype(np.float32)
+Y = (X @ np.array([[1.0], [-2.0], [0.5]]) + 0.1).astype(np.float32)
+WEIGHT = RNG.uniform(0.5, 2.0, 50).astype(np.float32)
+STARTS = range(0, 50, 16)  # the last of four batches has two rows
+
+
+class Pieces(fastnn.utils.PyDataset):
+    """The rows in order, or in another order in every epoch."""
+
+    def __init__(self, *arrays, shift=0):
+        super().__init__(workers=2)
+        self.arrays, self.shift, self.epochs = arrays, shift, 0
+
+    def __len__(self):
+        return len(STARTS)
+
+    def __getitem__(self, index):
+        order = np.roll(np.arange(50), self.shift * self.epochs)[STARTS[index] :][:16]
+        return tuple(array[order] for array in self.arrays)
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+class Loader:
+    """What loaders of other libraries are: to be gone through again and again, no sequence."""
+
+    def __init__(self, *arrays):
+        self.arrays = arrays
+
+    def __iter__(self):
+        starts = range(0, len(self.arrays[0]), 16)
+        return ([array[start : start + 16] for array in self.arrays] for start in starts)
+
+
+def endless():
+    """Batches of eight rows, always other ones."""
+    for step in itertools.count():
+        rows = np.arange(8 * step, 8 * step + 8) * 7 % 50
+        yield X[rows], Y[rows]
+
+
+def make_model(*, optimizer="adam", loss="mse", metrics=("mae",)):
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(5, "tanh"), layers.Dense(1)], seed=1)
+    model.compile(optimizer, loss, metrics=list(metrics))
+    return model
+
+
+def same(a, b):
+    return all(np.array_equal(v, w) for v, w in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("source", [Pieces, Loader])
+@pytest.mark.parametrize("arrays", [(X, Y), (X, Y, WEIGHT)])
+def test_batches_train_as_the_arrays_they_are_made_of(source, arrays):
+    batched, whole = make_model(), make_model()
+    got = batched.fit(source(*arrays), epochs=3, verbose=0, validation_data=source(*arrays)).history
+    weight = arrays[2] if len(arrays) == 3 else None
+    expected = whole.fit(
+        X, Y, 16, 3, 0, shuffle=False, sample_weight=weight, validation_data=arrays, validation_batch_size=16
+    ).history
+    assert got == expected
+    assert same(batched, whole)
+    assert len(got["val_mae"]) == 3
+
+
+def test_every_epoch_takes_the_next_batches_of_a_generator():
+    model, steps = make_model(), make_model()
+    history = model.fit(endless(), epochs=3, steps_per_epoch=5, verbose=0).history
+    losses = [steps.train_on_batch(x, y)[0] for x, y in itertools.islice(endless(), 15)]
+    np.testing.assert_allclose(history["loss"], np.reshape(losses, (3, 5)).mean(axis=1), rtol=1e-6)
+    assert same(model, steps)
+    assert len(set(losses)) == 15
+
+
+def test_losses_and_metrics_are_of_the_rows_of_their_epoch():
+    model = make_model(optimizer=fastnn.optimizers.SGD(0.0))
+    history = model.fit(endless(), epochs=2, steps_per_epoch=3, verbose=0).history
+    for epoch in range(2):
+        x, y = (np.concatenate(a) for a in zip(*itertools.islice(endless(), 3 * epoch, 3 * epoch + 3), strict=True))
+        expected = model.evaluate(x, y, verbose=0)
+        assert [history["loss"][epoch], history["mae"][epoch]] == pytest.approx(expected, rel=1e-6)
+    assert history["loss"][0] != history["loss"][1]
+
+
+def test_a_data_set_may_give_another_order_in_every_epoch():
+    pieces, model, whole = Pieces(X, Y, shift=5), make_model(), make_model()
+    model.fit(pieces, epochs=3, verbose=0)
+    assert pieces.epochs == 3
+    for epoch in range(3):
+        order = np.roll(np.arange(50), 5 * epoch)
+        whole.fit(X[order], Y[order], batch_size=16, shuffle=False, verbose=0)
+    assert same(model, whole)
+
+
+def test_steps_take_part_of_a_data_set_and_begin_it_anew():
+    model, whole = make_model(), make_model()
+    model.fit(Loader(X[:48], Y[:48]), epochs=2, steps_per_epoch=2, verbose=0)
+    order = [*range(48), *range(16)]
+    whole.fit(X[:32], Y[:32], batch_size=16, shuffle=False, verbose=0)
+    whole.fit(X[order[32:]], Y[order[32:]], batch_size=16, shuffle=False, verbose=0)
+    assert same(model, whole)
+
+
+def test_classes_are_weighted_in_every_epoch():
+    labels = (Y > 0.0).astype(np.float32)
+    pair = []
+    for data in ({"x": Pieces(X, labels)}, {"x": X, "y": labels, "batch_size": 16, "shuffle": False}):
+        model = make_model(loss=fastnn.losses.BinaryCrossentropy(from_logits=True), metrics=())
+        history = model.fit(**data, epochs=3, verbose=0, class_weight={0: 1.0, 1: 3.0}).history
+        pair.append((model, history))
+    assert pair[0][1] == pair[1][1]
+    assert same(pair[0][0], pair[1][0])
+
+
+def test_evaluate_and_predict_take_batches():
+    model = make_model(loss=fastnn.losses.MeanSquaredError(reduction="sum"))
+    assert model.evaluate(Pieces(X, Y), verbose=0) == model.evaluate(X, Y, batch_size=16, verbose=0)
+    rows = [row for start in (0, 8, 16) for row in np.arange(start, start + 8) * 7 % 50]
+    assert model.evaluate(endless(), steps=3, verbose=0) == model.evaluate(X[rows], Y[rows], batch_size=8, verbose=0)
+    expected = model.predict(X)
+    for source in (Pieces(X), Pieces(X, Y), Loader(X), (X[start : start + 16] for start in STARTS)):
+        steps = 4 if not hasattr(source, "arrays") else None
+        assert np.array_equal(model.predict(source, steps=steps), expected)
+
+
+def test_a_generator_that_ends_ends_fit():
+    model, steps = make_model(), make_model()
+    with pytest.warns(UserWarning, match="x has no more batches: fit ends before the last epoch"):
+        history = model.fit(itertools.islice(endless(), 7), epochs=5, steps_per_epoch=3, verbose=0)
+    assert history.epoch == [0, 1]
+    for x, y in itertools.islice(endless(), 6):
+        steps.train_on_batch(x, y)
+    assert same(model, steps)
+
+
+def test_metrics_and_losses_in_python_take_batches():
+    def squared(y_true, y_pred):
+        return float(np.mean((y_pred - y_true) ** 2)), 2.0 * (y_pred - y_true) / y_true.size
+
+    own, native = make_model(loss=squared), make_model()
+    history = own.fit(endless(), epochs=2, steps_per_epoch=4, verbose=0).history
+    expected = native.fit(endless(), epochs=2, steps_per_epoch=4, verbose=0).history
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        (endless, {}, "x is a generator, which may have no end: give steps_per_epoch"),
+        (endless, {"steps_per_epoch": 0}, "steps_per_epoch must be a whole number"),
+        (endless, {"steps_per_epoch": 2, "validation_split": 0.2}, "validation_data instead of validation_split"),
+        (endless, {"steps_per_epoch": 2, "sample_weight": WEIGHT}, "give sample_weight with them"),
+        (endless, {"steps_per_epoch": 2, "validation_data": endless()}, "validation_data is a generator, .* give vali"),
+        (lambda: Loader(X[:0]), {}, "x gave no batch"),
+        (lambda: iter([(X[:0], Y[:0])]), {"steps_per_epoch": 1}, r"batch 0 \(counted from 0\) of x has no rows"),
+        (lambda: iter([(X, Y)]), {"steps_per_epoch": 2}, "x gave fewer batches than steps_per_epoch=2 asks for"),
+        (lambda: Loader(X), {}, r"y is missing \(None\)"),
+        (lambda: Loader(X, Y, WEIGHT, WEIGHT), {}, r"x must give batches .* got tuples of 4"),
+        (lambda: iter([(X, Y), (X,)]), {"steps_per_epoch": 2}, "all alike, got tuples of 1 and 2"),
+        (
+            lambda: iter([(X[:4], Y[:4]), (X[:5], Y[:5])]),
+            {"steps_per_epoch": 2},
+            r"batch 1 \(counted from 0\) of x has",
+        ),
+        (
+            lambda: iter([(X[:4], Y[:4]), (X[:3], Y[:3]), (X[:4], Y[:4])]),
+            {"steps_per_epoch": 3},
+            "has 3 rows, the first one 4: all but the last",
+        ),
+        (
+            lambda: iter([(X[:4], Y[:4]), (X[:4, :2], Y[:4])]),
+            {"steps_per_epoch": 2},
+            "batches of x do not fit together",
+        ),
+        (lambda: iter([(X[:, :2], Y)]), {"steps_per_epoch": 1}, "x has 2 features"),
+    ],
+)
+def test_bad_sources_are_refused_and_change_nothing(source, options, message):
+    model = make_model()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.fit(source(), verbose=0, epochs=2, **options)
+    assert model.history is None
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_epochs_of_other_sizes_are_refused():
+    parts = iter([(X[:8], Y[:8])] * 3 + [(X[:5], Y[:5])])
+    with pytest.raises(ValueError, match=r"shape \(13, 3\) where the first epoch had \(16, 3\): every epoch must have"):
+        make_model().fit(parts, epochs=2, steps_per_epoch=2, verbose=0)
+
+
+def test_what_becomes_an_array_is_no_source_of_batches():
+    model = make_model()
+    assert np.array_equal(model.predict([list(row) for row in X.tolist()]), model.predict(X.astype(float)))
+    for bad, message in (({"x": X}, "x is a dict"), ({1.0, 2.0}, "x is a set"), ("text", "x must be real numbers")):
+        with pytest.raises(ValueError, match=message):
+            model.predict(bad)
+    with pytest.raises(NotImplementedError, match="PyDataset must define __len__"):
+        model.predict(fastnn.utils.PyDataset())
