@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 TOP = {
-    "Models": ("Sequential", "Input", "load_model", "DivergenceError", "ModelFormatError"),
+    "Models": ("Sequential", "Model", "Input", "load_model", "DivergenceError", "ModelFormatError"),
     "Estimators": ("MLPClassifier", "MLPRegressor"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
     "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),
@@ -20,7 +20,7 @@ INTERNAL = {
     "automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "number_between", "number_or_list", "unknown_name",
 }  # fmt: skip
 """What modules without ``__all__`` hold for other modules of the package."""
-ELSEWHERE = {"fastnn.models": {"Sequential", "load_model"}}
+ELSEWHERE = {"fastnn.models": {"Model", "Sequential", "load_model"}}
 """Names of a module that the page has above."""
 
 

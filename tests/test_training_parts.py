@@ -261,3 +261,48 @@ def test_layers_with_rules_survive_their_config():
     assert again.op(2) == dense.op(2)
     for optimizer in (optimizers.Nadam(0.1, clipnorm=1.0), optimizers.Adagrad(initial_accumulator_value=0.5)):
         assert type(optimizer).from_config(optimizer.get_config()).get_config() == optimizer.get_config()
+
+
+# What scripts written for Keras use beside.
+
+
+def test_functions_of_keras_ops_are_those_of_numpy():
+    ops = fastnn.ops
+    assert ops.mean([[1.0, 3.0], [2.0, 6.0]], axis=-1).tolist() == [2.0, 4.0]
+    assert ops.cast([0.2, 1.7], "int32").tolist() == [0, 1]
+    assert ops.cast(np.array([2.0, 0.0]) > 1.0, "float32").dtype == np.float32
+    assert ops.convert_to_tensor([1, 2], "float32").dtype == np.float32
+    assert ops.norm(np.array([3.0, 4.0])) == 5.0
+    with pytest.raises(AttributeError, match=r"'fastnn\.ops' has no attribute 'conv'"):
+        _ = ops.conv
+    assert fastnn.backend.epsilon() == 1e-7
+    assert fastnn.Sequential([layers.Dense(1)]).dtype == fastnn.backend.floatx()
+
+    def rmse(y_true, y_pred):
+        return ops.sqrt(ops.mean(ops.square(y_pred - y_true)))
+
+    model = make_model()
+    model.compile("sgd", "mse", metrics=[rmse])
+    loss, root = model.evaluate(X, Y, verbose=0)
+    assert root == pytest.approx(math.sqrt(loss), rel=1e-12)
+
+
+def test_every_model_is_a_model_and_no_other_can_be_made():
+    assert isinstance(make_model(), fastnn.Model)
+    assert fastnn.models.Model is fastnn.Model
+    with pytest.raises(TypeError, match=r"no functional API .* list layers in fastnn.Sequential"):
+        fastnn.Model(inputs=fastnn.Input((3,)), outputs=None)
+
+    class Own(fastnn.Model):
+        def __init__(self):
+            super().__init__()
+
+    with pytest.raises(TypeError, match="no models of one's own"):
+        Own()
+
+
+def test_metrics_may_be_a_list_for_the_one_output():
+    model = make_model()
+    model.compile("sgd", ["mse"], metrics=[["mae", "mse"]])
+    assert model.metrics_names == ["loss", "mae", "mse"]
+    assert model.reset_metrics() is None

@@ -42,6 +42,7 @@ from fastnn.errors import DivergenceError, ModelFormatError
 from fastnn.layers import Input
 from fastnn.saving import load_model
 from fastnn.sequential import Sequential
+from fastnn.stack import Model
 from fastnn.threads import default_num_threads as _default_num_threads
 from fastnn.threads import get_num_threads, set_num_threads, show_config, threads
 
@@ -66,6 +67,7 @@ __all__ = [
     "Input",
     "MLPClassifier",
     "MLPRegressor",
+    "Model",
     "ModelFormatError",
     "Sequential",
     "TrainingDoctor",

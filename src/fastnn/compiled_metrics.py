@@ -199,6 +199,8 @@ def compile_metrics(metrics: Any, weighted_metrics: Any = None) -> list[Compiled
         if given is None:
             continue
         listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        if len(listed) == 1 and isinstance(listed[0], list | tuple):
+            listed = listed[0]  # a list for each output, of which there is one
         compiled += [_compile_one(metric, weighted) for metric in listed]
     names = [metric.name for metric in compiled]
     doubled = next((name for name in names if names.count(name) > 1 or name == "loss"), None)

@@ -1,4 +1,8 @@
-"""The compiled kernels one by one, on arrays; ``fastnn.reference`` has the same functions in NumPy."""
+"""The compiled kernels one by one, on arrays; ``fastnn.reference`` has the same functions in NumPy.
+
+Functions of ``keras.ops`` that NumPy has, such as ``ops.mean`` and ``ops.square``, are NumPy's, so that metrics written
+for Keras run.
+"""
 
 import math
 from typing import Any
@@ -228,3 +232,13 @@ def loss_and_gradient(
     value, gradient = _loss(name, y_true, y_pred, sample_weight, True, options)
     assert gradient is not None
     return value, gradient
+
+
+def __getattr__(name: str) -> Any:
+    from fastnn.array_functions import FUNCTIONS
+
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    raise AttributeError(
+        f"module 'fastnn.ops' has no attribute {name!r}: it has the compiled kernels, and of keras.ops what NumPy has"
+    )

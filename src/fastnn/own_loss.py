@@ -42,7 +42,10 @@ class OwnLoss(Loss):
         result = self.function(y_true, y_pred)
         if not isinstance(result, tuple) or len(result) != 2:
             given = f"{len(result)} values" if isinstance(result, tuple) else f"{type(result).__name__}"
-            raise TypeError(f"loss function {self.name!r} must return (loss, gradient), got {given}")
+            raise TypeError(
+                f"loss function {self.name!r} must return (loss, gradient), got {given}: Python is not differentiated "
+                "here, so give the gradient with respect to y_pred too, or compile one of fastnn's losses"
+            )
         loss, gradient = np.asarray(result[0]), np.asarray(result[1])
         if loss.size != 1 or loss.dtype.kind not in "fiub":
             raise ValueError(f"the loss that {self.name!r} returns must be one number, got shape {loss.shape}")

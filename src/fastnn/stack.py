@@ -22,7 +22,17 @@ from fastnn.weights import KeptWeights, LayerWeights, NetworkWeights
 Array = NDArray[Any]
 
 
-class LayerStack(Variables, TrainableTogether):
+class Model:
+    """Base of all models, for ``isinstance``: a model is made as ``fastnn.Sequential``."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        raise TypeError(
+            "fastnn has no functional API and no models of one's own: list layers in fastnn.Sequential([...]), with a "
+            "fastnn.layers.Residual for a branch"
+        )
+
+
+class LayerStack(Model, Variables, TrainableTogether):
     """Layers, their network once it is built, and their weights: the base of ``Sequential``.
 
     Parameters
