@@ -172,31 +172,38 @@ static void pack_columns(void *W, const void *kernel, const void *bias, ptrdiff_
     }
 }
 
+/* Rows of a kernel that are moved together: panels lie far apart in the weights, rows in the kernel. */
+#define MOVED_ROWS 16
+
 static void pack_weights(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out) {
-    real *w = W;
-    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
-        const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
-        for (ptrdiff_t k = 0; k <= n_in; k++, w += width) {
-            const real *row = k < n_in ? (const real *)kernel : (const real *)bias;
-            if (!row) continue;
-            if (k < n_in) row += k * n_out;
-            memcpy(w, row + q * PANEL, (size_t)outs * sizeof(real));
-            if (outs < width) memset(w + outs, 0, (size_t)(width - outs) * sizeof(real));
+    for (ptrdiff_t first = 0; first <= n_in; first += MOVED_ROWS)
+        for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
+            const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
+            const ptrdiff_t end = min_size(first + MOVED_ROWS, n_in + 1);
+            real *w = (real *)W + q * PANEL * (n_in + 1) + first * width;
+            for (ptrdiff_t k = first; k < end; k++, w += width) {
+                const real *row = k < n_in ? (const real *)kernel : (const real *)bias;
+                if (!row) continue;
+                if (k < n_in) row += k * n_out;
+                memcpy(w, row + q * PANEL, (size_t)outs * sizeof(real));
+                if (outs < width) memset(w + outs, 0, (size_t)(width - outs) * sizeof(real));
+            }
         }
-    }
 }
 
 static void unpack_weights(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out) {
-    const real *w = W;
-    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
-        const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
-        for (ptrdiff_t k = 0; k <= n_in; k++, w += width) {
-            real *row = k < n_in ? (real *)kernel : (real *)bias;
-            if (!row) continue;
-            if (k < n_in) row += k * n_out;
-            memcpy(row + q * PANEL, w, (size_t)outs * sizeof(real));
+    for (ptrdiff_t first = 0; first <= n_in; first += MOVED_ROWS)
+        for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
+            const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
+            const ptrdiff_t end = min_size(first + MOVED_ROWS, n_in + 1);
+            const real *w = (const real *)W + q * PANEL * (n_in + 1) + first * width;
+            for (ptrdiff_t k = first; k < end; k++, w += width) {
+                real *row = k < n_in ? (real *)kernel : (real *)bias;
+                if (!row) continue;
+                if (k < n_in) row += k * n_out;
+                memcpy(row + q * PANEL, w, (size_t)outs * sizeof(real));
+            }
         }
-    }
 }
 
 static int all_finite(const void *x_, ptrdiff_t n) {
