@@ -207,6 +207,11 @@ static double integer_power(double b, uint64_t t) {
     return power;
 }
 
+/* 1 - b^t; halvings: -log2(b). From 64 halvings on the power is too small to matter. */
+static double bias_of(double b, double halvings, uint64_t t) {
+    return halvings * (double)t > 64 ? 1.0 : 1 - integer_power(b, t);
+}
+
 /* Nadam's momentum of update t, beta_1 (1 - 0.96^t / 2), and the product of the momenta up to it */
 typedef struct {
     uint64_t t;
@@ -224,21 +229,22 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
     const fnn_optimizer *optimizer = &fit->network->optimizer;
     const fnn_update *update = &optimizer->update;
     momentum_product product = {.t = 0, .decay = 1, .product = 1};
+    const double beta_1 = 1 - update->beta_1, beta_2 = 1 - update->beta_2;
+    const double halvings_1 = -log2(beta_1), halvings_2 = -log2(beta_2);
     for (ptrdiff_t s = 0; s < fit->n_steps; s++) {
         const uint64_t t = (uint64_t)((fit->first_iteration + s) / optimizer->accumulate + 1);
-        const double beta_1 = 1 - update->beta_1, beta_2 = 1 - update->beta_2;
         double rate = rates[s], rate_2 = 0, correction = 1;
         if (update->kind == FNN_ADAM || update->kind == FNN_AMSGRAD) {
-            rate *= sqrt(1 - integer_power(beta_2, t)) / (1 - integer_power(beta_1, t));
+            rate *= sqrt(bias_of(beta_2, halvings_2, t)) / bias_of(beta_1, halvings_1, t);
         } else if (update->kind == FNN_ADAMAX) {
-            rate /= 1 - integer_power(beta_1, t);
+            rate /= bias_of(beta_1, halvings_1, t);
         } else if (update->kind == FNN_NADAM) {
             while (product.t < t) advance(&product, beta_1);
             momentum_product next = product;
             advance(&next, beta_1);
             rate_2 = rates[s] * (1 - product.factor) / (1 - product.product);
             rate *= next.factor / (1 - next.product);
-            correction = 1 / (1 - integer_power(beta_2, t));
+            correction = 1 / bias_of(beta_2, halvings_2, t);
         }
         fit->rates[FNN_RATE * fit->n_steps + s] = rate;
         fit->rates[FNN_RAW * fit->n_steps + s] = rates[s];
