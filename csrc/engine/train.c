@@ -21,8 +21,8 @@ static double weight_of(const fnn_fit *fit, ptrdiff_t row) {
 }
 
 static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
-    const ptrdiff_t first = step * fit->data.batch_size, rest = fit->n - first, panel = fit->network->kernels->panel;
-    const ptrdiff_t rows = rest < fit->data.batch_size ? rest : fit->data.batch_size;
+    const ptrdiff_t first = step * fit->data.batch_size, panel = fit->network->kernels->panel;
+    const ptrdiff_t rows = fnn_part(fit->n - first, fit->data.batch_size);
     double divisor = (double)rows;
     if (fit->network->loss.weighted_mean && fit->data.sample_weight) {
         divisor = 0;
@@ -82,8 +82,8 @@ static void gather_inputs(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
     const fnn_kernels *kernels = fit->network->kernels;
     const int64_t *order = fit->shuffled ? fit->order : NULL;
     for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t first = b->first_row + p * kernels->panel, rest = b->rows - p * kernels->panel;
-        const ptrdiff_t count = rest < kernels->panel ? rest : kernels->panel;
+        const ptrdiff_t first = b->first_row + p * kernels->panel;
+        const ptrdiff_t count = fnn_part(b->rows - p * kernels->panel, kernels->panel);
         kernels->gather(fnn_at(fit, fit->buffers[0].Y, p * fit->buffers[0].stride), &fit->data.X, order, first, count);
         if (fit->data.y.data) kernels->gather(fnn_at(fit, fit->T, p * fit->t_stride), &fit->data.y, order, first, count);
         /* the loss of a whole batch is one number: without weights its sum and its mean are the same */
@@ -104,11 +104,11 @@ static void gather_inputs(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
 /* The first lines of the rows that this thread gathers in the next step come while phase 2 works. */
 static void fetch_next_rows(const fnn_fit *fit, const batch *b, int thread, int n_threads) {
     const fnn_matrix *X = &fit->data.X;
-    const ptrdiff_t next = b->first_row + b->rows, rest = fit->n - next, width = X->cols * X->col_stride;
+    const ptrdiff_t next = b->first_row + b->rows, width = X->cols * X->col_stride;
     ptrdiff_t first, last;
-    fnn_share(rest < b->rows ? rest : b->rows, thread, n_threads, &first, &last);
+    fnn_share(fnn_part(fit->n - next, b->rows), thread, n_threads, &first, &last);
     if (first == last || (!fit->shuffled && width < 64)) return;
-    const ptrdiff_t most = 64 * (1 + LINES_AHEAD / (last - first)), bytes = width < most ? width : most;
+    const ptrdiff_t bytes = fnn_part(width, 64 * (1 + LINES_AHEAD / (last - first)));
     for (ptrdiff_t i = next + first; i < next + last; i++) {
         const char *row = (const char *)X->data + (fit->shuffled ? (ptrdiff_t)fit->order[i] : i) * X->row_stride;
         for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
@@ -159,8 +159,7 @@ static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
         loss = &closed;
     }
     for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t first = p * kernels->panel, rest = b->rows - first;
-        const ptrdiff_t count = rest < kernels->panel ? rest : kernels->panel;
+        const ptrdiff_t first = p * kernels->panel, count = fnn_part(b->rows - first, kernels->panel);
         void *Y = fnn_at(fit, out->Y, p * out->stride);
         const int activated = fit->skipped >= 0 && fit->data.predictions != NULL;
         for (ptrdiff_t i = 0; fit->coupled && i < kernels->panel; i++) factors[i] = i < count ? factor : 0.0;
@@ -330,7 +329,7 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
     forward(fit, &b, p0, p1, thread, n_threads);
     if (fit->penalized) fnn_sum_penalties(fit, thread, n_threads);
     for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t first = p * kernels->panel, rest = b.rows - first, count = rest < kernels->panel ? rest : kernels->panel;
+        const ptrdiff_t first = p * kernels->panel, count = fnn_part(b.rows - first, kernels->panel);
         const void *Y = fnn_at(fit, out->Y, p * out->stride);
         kernels->scatter(fit->custom_outputs, network->n_outputs, Y, network->n_outputs, NULL, first, count);
         if (fit->data.predictions)
@@ -354,8 +353,8 @@ static void step_from_gradient(void *context, int thread, int n_threads) {
     ptrdiff_t p0, p1;
     fnn_share(b.padded / kernels->panel, thread, n_threads, &p0, &p1);
     for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t first = p * kernels->panel, rest = b.rows - first;
-        kernels->gather(fnn_at(fit, fit->dY[0], p * fit->dy_stride), &gradient, NULL, first, rest < kernels->panel ? rest : kernels->panel);
+        const ptrdiff_t first = p * kernels->panel;
+        kernels->gather(fnn_at(fit, fit->dY[0], p * fit->dy_stride), &gradient, NULL, first, fnn_part(b.rows - first, kernels->panel));
     }
     backward(fit, &b, p0, p1, thread, n_threads);
     fnn_barrier_wait(&fit->barrier);

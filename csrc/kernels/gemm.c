@@ -5,8 +5,8 @@
  *    contiguous bytes) and broadcasts up to MR elements of A. Sizes are literals: with sizes as parameters of an inlined
  *    function GCC keeps the accumulators in memory.
  * b) Pattern F, forward: A is a weight panel, element (j, k) at A[k * width + j]; V is a panel of inputs.
- *    Pattern P, backward: A is cut into panels of PANEL columns, element (j, k) at A[j * PANEL + k] of a panel. Input
- *    gradient: A = weights, V = dZ. Weight gradient: A = inputs, V = dZ transposed.
+ *    Panels, backward: A is cut into panels of PANEL columns, element (j, k) at A[j * PANEL + k] of a panel. Tiles X,
+ *    input gradient: A = weights, V = dZ. Tiles W, weight gradient: A = inputs, V = dZ transposed.
  *    Pattern R, prediction: A = rows of X, element (j, k) at A[j * row + k]; V = weights.
  * c) Each element of C is one chain in ascending k; a chain cut by a cache block continues from the stored C.
  * d) 12 accumulators of 8 floats + 2 vectors + 1 broadcast = 15 of AVX2's 16 registers. */
