@@ -61,7 +61,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
     }
 
 /* c += sum_k A(j, k) V[k] over whole panels of A, segment_stride apart; A and V move on. The next panel lies in another
- * page, where no hardware prefetcher follows. */
+ * page, where no hardware prefetcher follows. Two steps of k at a time: with four GCC spills sums. */
 #define TILE_PANELS(M, N)                                                                                     \
     for (; k_count >= PANEL; k_count -= PANEL) {                                                              \
         if (k_count > PANEL)                                                                                  \
