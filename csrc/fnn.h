@@ -98,7 +98,10 @@ typedef struct {
     int full;            /* Gaussian: with the constant log(2 pi) / 2 */
     int per_row;         /* Dice of each row, instead of the whole batch's */
     int sum;             /* over the batch, instead of its mean */
-    int weighted_mean;   /* the mean over the batch, and the penalties on weights, are divided by its sum of sample weights */
+    int weighted_mean;   /* the mean over the batch is divided by its sum of sample weights */
+    int scaled_penalty;  /* so are the penalties on weights */
+    int ignores;         /* rows labelled `ignored` add nothing, and the mean is over the others */
+    int64_t ignored;
     double factor;       /* of value and gradient */
     double totals[2];    /* Dice of a batch: its sums of y t and of y + t */
 } fnn_loss;

@@ -30,6 +30,7 @@ LABELS = (np.arange(N_ROWS) * 7 % 3).astype(np.int64)
 ONE_HOT = np.eye(3)[LABELS]
 BINARY = (X[:, 0] + X[:, 1] > 0.0).astype(np.float64)
 SAMPLE_WEIGHT = 1.0 + _wave(N_ROWS, frequency=0.3) / 2.0
+SOME_LABELS = np.where(np.arange(N_ROWS) % 4 == 1, -1, LABELS)
 
 
 def starting_weights(model: Any) -> list[np.ndarray]:
@@ -258,6 +259,46 @@ PIECES = {
         lambda k: "mse",
         NUMBERS,
         fit={"validation_split": 0.2},
+    ),
+    "mean by weights": Case(
+        lambda k: _small(k, kernel_regularizer="l2"),
+        lambda k: k.optimizers.Adam(0.02),
+        lambda k: k.losses.MeanSquaredError(reduction="mean_with_sample_weight"),
+        NUMBERS,
+        ["mae"],
+        {"sample_weight": SAMPLE_WEIGHT, "validation_data": (X[:20], NUMBERS[:20], SAMPLE_WEIGHT[:20])},
+    ),
+    "mean by weights of classes": Case(
+        lambda k: _classes(k),
+        lambda k: k.optimizers.SGD(0.1),
+        lambda k: k.losses.CategoricalCrossentropy(reduction="mean_with_sample_weight"),
+        ONE_HOT,
+        fit={"class_weight": {0: 2.0, 1: 0.0}},
+    ),
+    **{
+        f"ignored class, {reduction}": Case(
+            lambda k: _classes(k, None),
+            lambda k: k.optimizers.SGD(0.02, momentum=0.5),
+            lambda k, reduction=reduction: k.losses.SparseCategoricalCrossentropy(
+                from_logits=True, ignore_class=-1, reduction=reduction
+            ),
+            SOME_LABELS,
+            ["accuracy"],
+            fit,
+        )
+        for reduction, fit in (
+            ("sum_over_batch_size", {"validation_split": 0.3}),
+            ("mean", {"sample_weight": SAMPLE_WEIGHT}),
+            ("mean_with_sample_weight", {"sample_weight": SAMPLE_WEIGHT}),
+            ("sum", {"sample_weight": SAMPLE_WEIGHT}),
+        )
+    },
+    "ignored class of the model": Case(
+        lambda k: _classes(k),
+        lambda k: k.optimizers.Adam(0.02),
+        lambda k: k.losses.SparseCategoricalCrossentropy(ignore_class=2),
+        LABELS,
+        ["accuracy"],
     ),
     "norms of weights": Case(
         lambda k: [

@@ -125,7 +125,7 @@ LEFT_OUT_ARGUMENTS = {
     r"callbacks\.CallbackList": ("made by fit", {"add_history", "add_progbar", "model", "callbacks"}),
     r"models\.clone_model": ("layers are not called", {"call_function", "recursive"}),
     r"Sequential\.(load|save)_weights": ("one file, whole", {"skip_mismatch", "max_shard_size"}),
-    r"losses\..*crossentropy|losses\.cosine_similarity|losses\.dice": ("rows of outputs", {"ignore_class", "axis"}),
+    r"losses\..*crossentropy|losses\.cosine_similarity|losses\.dice": ("rows of outputs", {"axis"}),
 }
 # A loss of one's own is a function here, not a subclass.
 OTHER_ORDER = {"losses.Loss"}

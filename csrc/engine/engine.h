@@ -134,6 +134,11 @@ typedef struct {
     void *arena, *slot_arena;
 } fnn_network;
 
+/* whether a row is in the loss; a label that is not is no class */
+static inline int fnn_counts(const fnn_loss *loss, const int64_t *labels, ptrdiff_t row) {
+    return !(loss->ignores && labels && labels[row] == loss->ignored);
+}
+
 static inline int fnn_is_trained(const fnn_op *op) { return op->rows && op->trainable && (op->use_kernel || op->use_bias); }
 /* NaN in the inputs stands for missing values */
 static inline int fnn_takes_missing(const fnn_network *network) {

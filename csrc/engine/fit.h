@@ -27,7 +27,7 @@ enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
 
 typedef struct {
     ptrdiff_t step, first_row, rows, padded; /* padded: rows rounded up to whole panels */
-    double divisor;                          /* of the mean over the batch */
+    double share;                            /* of a row in the mean over the batch; 0 where no row counts */
 } batch;
 
 /* Time of one thread, in nanoseconds by phase; since: the end of its last one. */
@@ -100,7 +100,7 @@ void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads)
 void fnn_sum_penalties(fnn_fit *fit, int thread, int n_threads);
 double fnn_penalty(const fnn_fit *fit);
 static inline double fnn_penalty_scale(const fnn_fit *fit, const batch *b) {
-    return fit->network->loss.weighted_mean ? 1.0 / b->divisor : 1.0;
+    return fit->network->loss.scaled_penalty ? b->share : 1.0;
 }
 ptrdiff_t fnn_blocks_of(const fnn_kernels *kernels, const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);

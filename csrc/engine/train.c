@@ -23,13 +23,17 @@ static double weight_of(const fnn_fit *fit, ptrdiff_t row) {
 static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
     const ptrdiff_t first = step * fit->data.batch_size, panel = fit->network->kernels->panel;
     const ptrdiff_t rows = fnn_part(fit->n - first, fit->data.batch_size);
+    const fnn_loss *loss = &fit->network->loss;
+    const int weighted = loss->weighted_mean && fit->data.sample_weight;
     double divisor = (double)rows;
-    if (fit->network->loss.weighted_mean && fit->data.sample_weight) {
+    if (weighted || loss->ignores) {
         divisor = 0;
-        for (ptrdiff_t i = 0; i < rows; i++)
-            divisor += weight_of(fit, fit->shuffled ? (ptrdiff_t)fit->order[first + i] : first + i);
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const ptrdiff_t row = fit->shuffled ? (ptrdiff_t)fit->order[first + i] : first + i;
+            if (fnn_counts(loss, fit->data.labels, row)) divisor += weighted ? weight_of(fit, row) : 1.0;
+        }
     }
-    return (batch){step, first, rows, (rows + panel - 1) / panel * panel, divisor};
+    return (batch){step, first, rows, (rows + panel - 1) / panel * panel, divisor != 0 ? 1.0 / divisor : 0.0};
 }
 
 static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {
@@ -74,7 +78,10 @@ static void gather_row_data(fnn_fit *fit, const int64_t *order, ptrdiff_t first,
     for (ptrdiff_t i = 0; i < count; i++) {
         const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
         if (fit->data.sample_weight) scale[i] *= weight_of(fit, row);
-        if (fit->data.labels) labels[i] = (double)fit->data.labels[row];
+        if (!fnn_counts(&fit->network->loss, fit->data.labels, row))
+            scale[i] = 0.0;
+        else if (fit->data.labels)
+            labels[i] = (double)fit->data.labels[row];
     }
 }
 
@@ -88,11 +95,11 @@ static void gather_inputs(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
         if (fit->data.y.data) kernels->gather(fnn_at(fit, fit->T, p * fit->t_stride), &fit->data.y, order, first, count);
         /* the loss of a whole batch is one number: without weights its sum and its mean are the same */
         const int summed = fit->network->loss.sum && !(fit->coupled && !fit->data.sample_weight);
-        const double scale = fit->network->loss.factor * (summed ? 1.0 : 1.0 / b->divisor);
+        const double scale = fit->network->loss.factor * (summed ? 1.0 : b->share);
         if (fit->active) memset(fit->activity + p * kernels->panel, 0, sizeof(double) * (size_t)kernels->panel);
         double *scales = fit->scale + p * kernels->panel;
         /* the same as in the step before, save after a ragged batch */
-        if (b->step == 0 || b->rows != fit->data.batch_size || fit->data.sample_weight)
+        if (b->step == 0 || b->rows != fit->data.batch_size || fit->data.sample_weight || fit->network->loss.ignores)
             for (ptrdiff_t i = 0; i < kernels->panel; i++) scales[i] = i < count ? scale : 0.0;
         if (fit->data.sample_weight || fit->data.labels) gather_row_data(fit, order, first, count, p);
     }

@@ -82,7 +82,9 @@ class Network:
         of the mean over the batch). With "from_logits" and a final op whose activation is softmax or sigmoid, that
         activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
         So is a final exponential with poisson. "factor" multiplies the loss; with "weighted_mean" (bool) the mean
-        over a batch, and the penalties on weights, are divided by the batch's sum of sample weights.
+        over a batch is divided by its sum of sample weights, with "scaled_penalty" (bool) so are the penalties on
+        weights. "ignore_class" (sparse_categorical_crossentropy) is a label, of any value, whose rows add nothing: the
+        mean is over the others. A batch without rows or weights that count has the loss and the gradient 0.
         The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
         one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a loss of the
         caller's own: ``Fit.forward`` and ``Fit.backward``.

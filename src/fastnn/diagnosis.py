@@ -104,13 +104,25 @@ def diagnose(
     model._require_compiled("diagnose")
     rows, program = model._check_rows(x, y, None)
     model._build_for(program)
+    rows = _counted(model, rows)
     part = Rows(rows.X[:MAX_ROWS], rows.y[:MAX_ROWS], None)
     findings = [*_examine_inputs(rows), *_examine_targets(model, rows)]
     findings += [*_examine_units(model, part.X), *_examine_gradients(model, part, learning_rate)]
     if validation_data is not None:
-        validation = model._check_validation(validation_data, program)
+        validation = _counted(model, model._check_validation(validation_data, program))
         findings += _examine_validation(model, rows, validation)
     return Diagnosis(findings)
+
+
+def _counted(model: "Sequential", rows: Rows) -> Rows:
+    """Return the rows whose labels the loss does not ignore."""
+    ignored = model.loss.ignore_class
+    if ignored is None:
+        return rows
+    counted = rows.y != ignored
+    if not counted.any():
+        raise ValueError(f"y has no label but {ignored}, which the loss ignores")
+    return Rows(rows.X[counted], rows.y[counted], None)
 
 
 def _examine_inputs(rows: Rows) -> list[Finding]:

@@ -180,6 +180,7 @@ def as_targets(
     dtype: np.dtype[Any],
     name: str = "y",
     x_name: str = "x",
+    ignored: int | None = None,
 ) -> Array:
     """Return targets as (n, n_outputs) in the network's dtype, or as int64 labels (n,).
 
@@ -192,6 +193,7 @@ def as_targets(
     n_rows : rows of the inputs.
     dtype : the network's dtype.
     name, x_name : names in messages.
+    ignored : label that is accepted whether it is a class or not.
 
     Raises
     ------
@@ -209,7 +211,7 @@ def as_targets(
             raise ValueError(
                 f"{loss_name} takes one class label per row, {name} of shape ({n_rows},); got {array.shape}{hint}"
             )
-        return _as_labels(array.reshape(-1), n_outputs, loss_name, name)
+        return _as_labels(array.reshape(-1), n_outputs, loss_name, name, ignored)
     if kind == "any" and array.ndim <= 2:
         _check_finite(array, name, dtype)
         return np.ascontiguousarray(array.reshape(n_rows, -1), dtype=dtype)
@@ -239,12 +241,14 @@ def _shape_hint(array: Array, kind: str, column: bool) -> str:
     return ""
 
 
-def _as_labels(labels: Array, n_classes: int, loss_name: str, name: str) -> Array:
-    """Labels as int64, each 0..n_classes-1."""
+def _as_labels(labels: Array, n_classes: int, loss_name: str, name: str, ignored: int | None) -> Array:
+    """Labels as int64, each 0..n_classes-1 or the ignored one."""
     wrong = (labels < 0) | (labels >= n_classes)
     if labels.dtype.kind == "f":
         # Written so that NaN counts as wrong.
         wrong = ~((labels >= 0) & (labels < n_classes) & (labels == np.floor(labels)))
+    if ignored is not None:
+        wrong &= labels != ignored
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
@@ -290,8 +294,11 @@ def weigh_classes(rows: Rows, class_weight: Any, kind: str, n_classes: int, dtyp
     """
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
+    factors = np.ones(rows.n)
+    known: Any = slice(None)
     if kind == "labels":
         classes = rows.y
+        known = (classes >= 0) & (classes < n_classes)  # an ignored label need not be a class
     elif kind == "one_hot" and n_classes > 1:
         classes = np.argmax(rows.y, axis=1)
     elif kind == "probabilities" and n_classes == 1:
@@ -310,7 +317,8 @@ def weigh_classes(rows: Rows, class_weight: Any, kind: str, n_classes: int, dtyp
         if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not math.isfinite(weight):
             raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
         table[int(label)] = weight
-    per_row = table[classes] if rows.sample_weight is None else table[classes] * rows.sample_weight
+    factors[known] = table[classes[known]]
+    per_row = factors if rows.sample_weight is None else factors * rows.sample_weight
     return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=dtype))
 
 

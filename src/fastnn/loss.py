@@ -10,7 +10,7 @@ from fastnn import registry
 
 Array = NDArray[Any]
 
-REDUCTIONS = ("sum_over_batch_size", "sum", "none")
+REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none")
 
 
 class Loss(registry.Description):
@@ -18,8 +18,9 @@ class Loss(registry.Description):
 
     Parameters
     ----------
-    reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same), "sum", or "none" (None
-        means the same): a loss per row, which cannot be trained on.
+    reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same), "mean_with_sample_weight"
+        (divided by the batch's sum of sample weights instead of its rows; 0 where they sum to 0), "sum", or "none"
+        (None means the same): a loss per row, which cannot be trained on.
     name : name of the loss.
     dtype : accepted as in Keras; the loss is computed in the model's type and summed in float64.
     """
@@ -31,6 +32,7 @@ class Loss(registry.Description):
     skipped_activation: ClassVar[str | None] = None
     """A final activation that this loss can take together with itself, from the values before it."""
     from_logits: bool = False
+    ignore_class: int | None = None
     couples_rows: bool = False
     """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
 
@@ -46,6 +48,12 @@ class Loss(registry.Description):
         self.reduction = reduction
         self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)
 
+    @property
+    def depends_on_batches(self) -> bool:
+        """Whether the mean loss of rows depends on how they are cut into batches."""
+        weighs_batches = self.reduction in ("sum", "mean_with_sample_weight")
+        return weighs_batches or self.ignore_class is not None or self.couples_rows
+
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
         """Return the names of the options beside ``reduction`` and ``name``, in order."""
@@ -60,6 +68,8 @@ class Loss(registry.Description):
         options: dict[str, float] = {option: getattr(self, option) for option in self._options}
         if self.reduction == "sum":
             options["sum"] = True
+        elif self.reduction == "mean_with_sample_weight":
+            options["weighted_mean"] = True
         return options
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
@@ -126,3 +136,11 @@ def last_axis(axis: int) -> int:
     if axis not in (-1, 1) or isinstance(axis, bool):
         raise ValueError(f"axis must be -1, the outputs of a row, got {axis!r}")
     return -1
+
+
+def as_label(name: str, value: Any) -> int:
+    """``value`` as an int after checking that it is a whole number that labels can have."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} must be a class label, a whole number, or None, got {value!r}")
+    return int(value)

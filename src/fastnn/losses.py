@@ -2,7 +2,8 @@
 
 A loss describes what to compute; value and gradient are the compiled core's. ``y_true`` and ``y_pred`` are
 (n, n_outputs); the loss of a row is the mean (regression, binary) or the sum (categorical) over its outputs, and the
-loss of a batch is the mean over its rows, or their sum with ``reduction="sum"``; ``reduction="none"`` leaves the rows.
+loss of a batch is the mean over its rows, with ``reduction="mean_with_sample_weight"`` their weighted mean, with "sum"
+their sum; "none" leaves the rows.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import Any
 
 from fastnn import registry
 from fastnn.loss import Loss as Loss
-from fastnn.loss import last_axis, number_between, number_or_list
+from fastnn.loss import as_label, last_axis, number_between, number_or_list
 from fastnn.loss_functions import LossFunction
 
 
@@ -131,31 +132,29 @@ class SparseCategoricalCrossentropy(Loss):
     Parameters
     ----------
     from_logits : whether ``y_pred`` are logits, p = softmax(y_pred), instead of probabilities.
-    ignore_class : must be None.
+    ignore_class : label whose rows add nothing, such as -1: the mean is over the other rows of a batch, and 0 where
+        there are none. Metrics see all rows.
     axis : -1.
     """
 
     core_name = "sparse_categorical_crossentropy"
     targets = "labels"
     skipped_activation = "softmax"
-    _options = ("from_logits",)
+    _options = ("from_logits", "ignore_class")
 
     def __init__(
         self,
         from_logits: bool = False,
-        ignore_class: None = None,
+        ignore_class: int | None = None,
         reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        if ignore_class is not None:
-            raise ValueError(
-                f"ignore_class must be None, got {ignore_class!r}: leave such rows out, or give them sample_weight 0"
-            )
         last_axis(axis)
         self.from_logits = bool(from_logits)
+        self.ignore_class = None if ignore_class is None else as_label("ignore_class", ignore_class)
 
 
 @registry.register("loss", "mean_absolute_percentage_error", "MeanAbsolutePercentageError", "mape", "MAPE")

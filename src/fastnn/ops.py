@@ -26,14 +26,14 @@ LOSS_OPTIONS: dict[str, tuple[str, ...]] = {
     "huber": ("delta",),
     "binary_crossentropy": _CROSSENTROPY_OPTIONS,
     "categorical_crossentropy": _CROSSENTROPY_OPTIONS,
-    "sparse_categorical_crossentropy": _CROSSENTROPY_OPTIONS,
+    "sparse_categorical_crossentropy": (*_CROSSENTROPY_OPTIONS, "ignore_class"),
     "binary_focal_crossentropy": ("apply_class_balancing", "alpha", "gamma", *_CROSSENTROPY_OPTIONS),
     "categorical_focal_crossentropy": ("alpha", "gamma", *_CROSSENTROPY_OPTIONS),
     "quantile": ("q",),
     "gaussian_nll": ("full",),
     "dice": ("per_row",),
 }
-"""Options of the losses that have some, besides ``sum``, which all have."""
+"""Options of the losses that have some, besides ``sum`` and ``weighted_mean``, which all have."""
 LABEL_LOSSES = ("sparse_categorical_crossentropy",)
 """Losses whose targets are class labels."""
 
@@ -161,7 +161,7 @@ def _loss(
     """Loss and, if asked for, gradient in the shape of ``y_pred``."""
     if name not in _core.LOSSES:
         raise ValueError(unknown_name("loss", name, _core.LOSSES))
-    accepted = ("sum", *LOSS_OPTIONS.get(name, ()))
+    accepted = ("sum", "weighted_mean", *LOSS_OPTIONS.get(name, ()))
     for option in options:
         if option not in accepted:
             raise TypeError(f"loss {name!r} has no option {option!r}; its options: {', '.join(accepted)}")
@@ -175,7 +175,8 @@ def _loss(
         if labels.shape not in ((n,), (n, 1)):
             raise ValueError(f"y_true must hold one label for each of {n} rows, got shape {labels.shape}")
         targets = labels.reshape(n).astype(np.int64)
-        if not np.array_equal(targets, labels.reshape(n)) or targets.min() < 0 or targets.max() >= n_outputs:
+        counted = targets[targets != options["ignore_class"]] if options.get("ignore_class") is not None else targets
+        if not np.array_equal(targets, labels.reshape(n)) or np.any((counted < 0) | (counted >= n_outputs)):
             raise ValueError(f"labels in y_true must be whole numbers from 0 to {n_outputs - 1}")
     else:
         targets = _like("y_true", y_true, matrix.dtype)
@@ -218,8 +219,10 @@ def loss_and_gradient(
     y_true : targets of the shape of y_pred, or labels 0..n_outputs-1 (n,) for sparse_categorical_crossentropy.
     y_pred : predictions (n, n_outputs), or (n,) for one output; float32 stays float32.
     sample_weight : (n,) factors of the row losses; the division is by the number of rows all the same.
-    options : ``sum`` (False): the sum over rows instead of the mean; ``delta`` (1.0) of huber; ``from_logits`` (False)
-        and ``label_smoothing`` (0.0) of the cross-entropies; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal ones, a
+    options : ``sum`` (False): the sum over rows instead of the mean; ``weighted_mean`` (False): the division is by the
+        sum of the weights, and gives 0 where they sum to 0; ``delta`` (1.0) of huber; ``from_logits`` (False)
+        and ``label_smoothing`` (0.0) of the cross-entropies; ``ignore_class`` (None) of the sparse one, a label, of any
+        value, whose rows add nothing and are not divided by; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal ones, a
         number or of the categorical one (n_outputs,), ``apply_class_balancing`` (False) of the binary one; ``q`` (0.5)
         of quantile; ``full`` (False) of gaussian_nll, whose targets have half as many columns as y_pred; ``per_row``
         (False) of dice.

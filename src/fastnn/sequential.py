@@ -155,7 +155,8 @@ class Sequential(SavedStack):
         """Return checked inputs, targets and weights, and the program that fits them."""
         X, program = self._check_features(x)
         loss, n = self.loss, X.shape[0]
-        targets = as_targets(y, loss.targets, loss.name, loss.target_columns(program.n_outputs), n, self.dtype)
+        columns, ignored = loss.target_columns(program.n_outputs), loss.ignore_class
+        targets = as_targets(y, loss.targets, loss.name, columns, n, self.dtype, ignored=ignored)
         return Rows(X, targets, as_sample_weight(sample_weight, n, self.dtype)), program
 
     def _check_validation(self, data: Any, program: Program) -> Rows:
@@ -165,8 +166,8 @@ class Sequential(SavedStack):
         x, y, weight = (f"validation_data[{place}]" for place in range(3))
         X, _ = self._check_features(data[0], x, program.n_features)
         loss, n = self.loss, X.shape[0]
-        columns = loss.target_columns(program.n_outputs)
-        targets = as_targets(data[1], loss.targets, loss.name, columns, n, self.dtype, y, x)
+        columns, ignored = loss.target_columns(program.n_outputs), loss.ignore_class
+        targets = as_targets(data[1], loss.targets, loss.name, columns, n, self.dtype, y, x, ignored)
         return Rows(X, targets, as_sample_weight(data[2] if len(data) == 3 else None, n, self.dtype, weight))
 
     def _build_for(self, program: Program) -> None:
@@ -208,7 +209,8 @@ class Sequential(SavedStack):
         validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
         shuffle : whether every epoch has a new order of rows.
         class_weight : dict from class to the factor of its rows' loss; classes left out have 1.
-        sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows.
+        sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, save with the
+            loss reduction "mean_with_sample_weight".
         steps_per_epoch : None or the number of batches of all rows: an epoch goes through all rows. Of a generator the
             batches to take for every epoch; one that ends ends ``fit``.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
@@ -332,7 +334,7 @@ class Sequential(SavedStack):
         Parameters
         ----------
         x, y, sample_weight : as in ``fit``.
-        batch_size : rows in a batch; matters to callbacks and to the loss reduction "sum" only.
+        batch_size : rows in a batch; matters to callbacks, and to losses whose batches do not weigh like their rows.
         verbose : 0 silent, else one line of results.
         steps : batches to evaluate, the first ones; None for all rows.
         callbacks : list of callbacks.

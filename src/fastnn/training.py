@@ -289,8 +289,7 @@ def evaluate_rows(model: "Sequential", rows: Rows, batch_size: int, callbacks: C
     final = model.program.final_activation
     logits = skips_final_activation(loss, model.program)
     each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
-    # The mean over all rows does not depend on how they are cut; the mean of batch sums does.
-    block = batch_size if each_batch or loss.reduction == "sum" or loss.couples_rows else rows_per_call(model)
+    block = batch_size if each_batch or loss.depends_on_batches else rows_per_call(model)
     predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
     loss_sum, penalty = 0.0, network.penalty
     activity = np.empty(min(rows.n, block)) if model.program.penalizes_outputs else None

@@ -14,7 +14,8 @@ cdef extern from "fnn.h" nogil:
         int kind, from_logits
         double label_smoothing, delta, alpha, gamma
         const double *alphas
-        int balanced, full, per_row, sum, weighted_mean
+        int balanced, full, per_row, sum, weighted_mean, scaled_penalty, ignores
+        int64_t ignored
         double factor
     ctypedef struct fnn_update:
         int kind

@@ -1,10 +1,10 @@
 # A fit: the arrays of one training, its epochs, steps and gradients.
 
-cdef const int64_t *labels_of(object y, Py_ssize_t rows, Py_ssize_t n_out) except? NULL:
-    cdef cnp.ndarray a = y
+cdef const int64_t *labels_of(object y, Py_ssize_t n_out, const fnn_loss *loss) except? NULL:
+    a = y[y != loss.ignored] if loss.ignores else y
     if a.size and (a.min() < 0 or a.max() >= n_out):
         raise ValueError(f"labels must be from 0 to {n_out - 1}, got {a.min()} to {a.max()}")
-    return <const int64_t *>cnp.PyArray_DATA(a)
+    return <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>y)
 
 
 cdef bint are_rows(const int64_t *order, Py_ssize_t n) noexcept:
@@ -37,7 +37,7 @@ cdef class Fit:
             y = None
         elif native.loss.kind == FNN_SPARSE_CCE:
             y = contiguous("y", y, np.int64, (data.X.rows,))
-            data.labels = labels_of(y, data.X.rows, native.n_outputs)
+            data.labels = labels_of(y, native.n_outputs, &native.loss)
         else:
             columns = fnn_target_columns(native)
             y = contiguous("y", y, network.dtype, (data.X.rows, columns))

@@ -78,7 +78,7 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
     kept = class_weights(&loss, options, n_out)  # alive while the loss points to it
     if loss.kind == FNN_SPARSE_CCE:
         y_true = contiguous("y_true", np.reshape(y_true, -1), np.int64, (n,))
-        labels = labels_of(y_true, n, n_out)
+        labels = labels_of(y_true, n_out, &loss)
     elif loss.kind == FNN_GAUSSIAN_NLL:
         if n_out % 2:
             raise ValueError(f"y_pred must have two columns per target, means and logarithms of variances, got {n_out}")

@@ -45,6 +45,10 @@ cdef fnn_loss loss_of(object name, dict options) except *:
     loss.per_row = bool(options.get("per_row", False))
     loss.sum = bool(options.get("sum", False))
     loss.weighted_mean = bool(options.get("weighted_mean", False))
+    loss.scaled_penalty = bool(options.get("scaled_penalty", False))
+    ignored = options.get("ignore_class")
+    loss.ignores = ignored is not None
+    loss.ignored = 0 if ignored is None else ignored
     loss.factor = options.get("factor", 1.0)
     return loss
 

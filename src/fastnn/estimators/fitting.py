@@ -338,7 +338,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _objective(self, rule: Any) -> Objective:
         loss, options, report = self._loss()
-        options = {**options, "weighted_mean": True}
+        options = {**options, "weighted_mean": True, "scaled_penalty": True}
         return Objective(loss, options, rule.core_name, rule.options(), float(self.alpha), report)
 
     def _fit_lbfgs(self, X: Array, y: Array, sample_weight: Array | None, raw: tuple[Any, Any]) -> None:

@@ -214,6 +214,9 @@ def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: An
 def _evaluate(
     name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None, gradient: bool, options: Any
 ) -> tuple[float, Array | None]:
+    options = dict(options)
+    weighted = options.pop("weighted_mean", False)
+    ignored = options.pop("ignore_class", None) if name == "sparse_categorical_crossentropy" else None
     entry, values, as_sum = find_loss(name, options)
     given = as_floating("y_pred", y_pred)
     if given.ndim not in (1, 2):
@@ -222,8 +225,17 @@ def _evaluate(
     n = len(p)
     if p.size == 0:
         raise ValueError(f"y_pred is empty: shape {given.shape}.")
+    counts = np.ones(n, bool)
+    if ignored is not None:
+        counts = np.reshape(y_true, n) != ignored
+        y_true = np.where(counts, np.reshape(y_true, n), 0)
+        sample_weight = counts * (np.ones(n, p.dtype) if sample_weight is None else np.asarray(sample_weight))
     y = as_targets(entry, y_true, (n, p.shape[1]), p.dtype)
-    divisor = 1 if as_sum else n
+    divisor: Any = 1 if as_sum else np.count_nonzero(counts)
+    if weighted and sample_weight is not None:
+        divisor = np.sum(sample_weight, dtype=np.float64)
+    if divisor == 0:
+        divisor = np.inf
     scale: Any = 1.0 / divisor
     weight = None
     if sample_weight is not None:
@@ -270,7 +282,9 @@ def loss_and_gradient(
     sample_weight : array_like, optional
         (n,) factors of the row losses; the division is by the number of rows all the same.
     **options
-        ``sum`` (False): the sum over rows in place of the mean. ``delta`` (1.0) of huber. ``from_logits`` (False)
+        ``sum`` (False): the sum over rows in place of the mean. ``weighted_mean`` (False): the division is by the sum
+        of the weights. ``ignore_class`` (None) of sparse_categorical_crossentropy: label, of any value, whose rows are
+        left out of sum and divisor. A division by 0 gives 0. ``delta`` (1.0) of huber. ``from_logits`` (False)
         and ``label_smoothing`` (0.0) of the cross-entropies. Without ``from_logits`` predictions are probabilities,
         clipped to [1e-7, 1 - 1e-7]; the categorical ones are first divided by their row's sum. ``gamma`` (2.0) and
         ``alpha`` (0.25) of the focal ones, a number or of the categorical one (c,), ``apply_class_balancing`` (False)

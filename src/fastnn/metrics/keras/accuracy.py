@@ -73,9 +73,11 @@ class SparseCategoricalAccuracy(RowMean):
 
 
 def _among_largest(labels: Array, y_pred: Array, k: int) -> Any:
-    """Whether at most k - 1 outputs of a row are larger than that of its label."""
-    mine = np.take_along_axis(y_pred, labels.astype(np.int64)[:, np.newaxis], axis=1)
-    return np.sum(y_pred > mine, axis=1) < k
+    """Whether at most k - 1 outputs of a row are larger than that of its label, which must be a class."""
+    labels = labels.astype(np.int64)
+    known = (labels >= 0) & (labels < y_pred.shape[1])
+    mine = np.take_along_axis(y_pred, np.where(known, labels, 0)[:, np.newaxis], axis=1)
+    return known & (np.sum(y_pred > mine, axis=1) < k)
 
 
 class _TopK(RowMean):
