@@ -92,6 +92,7 @@ def main() -> None:
     needed = {t.like for t in wanted} | {t.name for t in wanted}
     printed: dict[str, list[str]] = {}
     programs: dict[str, Path] = {}
+    runs: list[tuple[Target, subprocess.Popen[str]]] = []
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         for target in [t for t in TARGETS if t.name in needed]:
@@ -101,10 +102,14 @@ def main() -> None:
             same = target.like == target.isa == "baseline"
             program = programs[target.like] if same and target.like else build(target, Path(folder))
             programs[target.name] = program
-            run = subprocess.run([*target.emulator, str(program)], capture_output=True, text=True)
+            # runs while the next ones are built
+            command = [*target.emulator, str(program)]
+            runs.append((target, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)))
+        for target, run in runs:
+            output, errors = run.communicate()
             if run.returncode:
-                sys.exit(f"FAILED      {target.name}: {run.stderr.strip() or run.returncode}")
-            printed[target.name] = lines = run.stdout.splitlines()
+                sys.exit(f"FAILED      {target.name}: {errors.strip() or run.returncode}")
+            printed[target.name] = lines = output.splitlines()
             if target.like is None:
                 print(f"ran         {target.name}: {len(lines)} hashes", flush=True)
                 continue
