@@ -91,6 +91,28 @@ def test_steps_of_earlier_epochs_are_repeated_exactly():
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+@pytest.mark.parametrize("step", [0, 3, 4])
+def test_infinite_weights_are_taken_back_where_every_epoch_has_other_rows(step):
+    first, second = np.array(X), np.array(X[::-1])
+    first[:, 0] = 0.0
+    # As in test_infinite_weights_are_taken_back, in the second epoch.
+    y = np.array(Y)
+    second[8 * step : 8 * step + 8] = 0.0
+    y[8 * step] = 1e18
+    second[:, 0] = np.where(np.arange(40) == 8 * step, 1e25, 0.0)
+    epochs = [(first, Y), (second, y), (first, Y)]
+    batches = ((a[start : start + 8], b[start : start + 8]) for a, b in epochs for start in range(0, 40, 8))
+    model, expected = linear_model(), linear_model()
+    with pytest.raises(fastnn.DivergenceError) as caught:
+        model.fit(batches, steps_per_epoch=5, epochs=3, verbose=0)
+    assert caught.value.epoch == 2
+    expected.fit(first, Y, batch_size=8, shuffle=False, verbose=0)
+    if step:
+        expected.fit(second[: 8 * step], y[: 8 * step], batch_size=8, shuffle=False, verbose=0)
+    assert equal(model.get_weights(), expected.get_weights())
+    assert model.network.iterations == 5 + step
+
+
 def test_weights_set_by_a_callback_are_not_undone_beyond():
     class Set(Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -24,11 +24,13 @@ class Recovery:
     ----------
     weights : the network's weights.
     fit : the running fit.
+    same_rows : whether every epoch has the same rows; if not, only the epoch at hand can be repeated.
     """
 
-    def __init__(self, weights: NetworkWeights, fit: _core.Fit) -> None:
+    def __init__(self, weights: NetworkWeights, fit: _core.Fit, same_rows: bool = True) -> None:
         self._weights = weights
         self._fit = fit
+        self._same_rows = same_rows
         self._copy: NetworkState | None = None
         self._version = -1
         self._copied_at = 0.0
@@ -38,7 +40,7 @@ class Recovery:
     def begin_epoch(self, seed: int, number: int, shuffle: bool, learning_rates: NDArray[np.float64]) -> None:
         """Begin an epoch of the fit, after a copy of the weights if one is due."""
         now = time.monotonic()
-        changed = self._weights.version != self._version
+        changed = self._weights.version != self._version or not self._same_rows
         if changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds:
             copy = self._weights.capture()
             # A copy that is not finite is of no use: keep the older one, which training can repeat from.

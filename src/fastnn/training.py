@@ -112,7 +112,7 @@ class Training:
         self._n_rows = rows.n
         self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
         self._fit = make_fit(network, model.loss, rows, options.batch_size, self._predictions)
-        self._recovery = Recovery(model.network_weights, self._fit)
+        self._recovery = Recovery(model.network_weights, self._fit, next_rows is None)
 
     def run(self) -> None:
         """Run all epochs."""
@@ -131,7 +131,8 @@ class Training:
                 logs.update({f"val_{name}": value for name, value in results.items()})
             callbacks.call("on_epoch_end", epoch, logs)
             callbacks.call("after_epoch", epoch)
-            if model.stop_training:
+            # Infinite weights are taken back while the rows that led to them are there.
+            if model.stop_training or (self._next_rows is not None and not model.network_weights.finite()):
                 break
         if logs and not model.network_weights.finite():
             # The last steps had a finite loss and a gradient that was not.
