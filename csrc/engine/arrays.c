@@ -168,11 +168,6 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
 
 /* ---- losses and activations ---- */
 
-static double weight_at(const void *sample_weight, ptrdiff_t element, ptrdiff_t row) {
-    if (!sample_weight) return 1.0;
-    return element == 4 ? (double)((const float *)sample_weight)[row] : ((const double *)sample_weight)[row];
-}
-
 fnn_status fnn_loss_arrays(const fnn_kernels *kernels, double *value, void *gradient, const void *y_pred,
                            const void *y_true, const int64_t *labels, const void *sample_weight, ptrdiff_t n,
                            ptrdiff_t n_out, const fnn_loss *loss) {
@@ -185,17 +180,14 @@ fnn_status fnn_loss_arrays(const fnn_kernels *kernels, double *value, void *grad
     double *values = parts[3], *scale = parts[4], *label = parts[5], result = 0;
     const fnn_matrix predicted = {y_pred, kernels->dtype, n_out * element, element, n, n_out};
     const fnn_matrix targets = {y_true, kernels->dtype, n_out * element, element, n, n_out};
-    double divisor = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        if (fnn_counts(loss, labels, i)) divisor += loss->weighted_mean ? weight_at(sample_weight, element, i) : 1.0;
-    if (loss->sum) divisor = 1.0;
+    const double divisor = loss->sum ? 1.0 : fnn_divisor(loss, labels, sample_weight, (size_t)element, NULL, 0, n);
     for (ptrdiff_t first = 0; first < n; first += panel) {
         const ptrdiff_t count = fnn_part(n - first, panel);
         kernels->gather(parts[0], &predicted, NULL, first, count);
         if (y_true) kernels->gather(parts[1], &targets, NULL, first, count);
         for (ptrdiff_t i = 0; i < panel; i++) {
             const int counts = i < count && divisor != 0 && fnn_counts(loss, labels, first + i);
-            scale[i] = counts ? loss->factor * (weight_at(sample_weight, element, first + i) / divisor) : 0.0;
+            scale[i] = counts ? loss->factor * (fnn_weight(sample_weight, (size_t)element, first + i) / divisor) : 0.0;
             label[i] = counts && labels ? (double)labels[first + i] : 0.0;
         }
         kernels->loss(values, gradient ? parts[2] : NULL, parts[0], parts[1], label, n_out, scale, loss, 0);

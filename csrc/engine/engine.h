@@ -9,6 +9,9 @@
 
 #include "../fnn.h"
 
+/* at least as many as a panel has rows, or a weight panel outputs, on every instruction set */
+#define FNN_MOST_LANES 64
+
 typedef enum { FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT } fnn_status;
 
 /* Rows of a panel, a block or a chunk of `whole` of them where `rest` are left: the last one may be ragged. */
@@ -137,6 +140,25 @@ typedef struct {
 /* whether a row is in the loss; a label that is not is no class */
 static inline int fnn_counts(const fnn_loss *loss, const int64_t *labels, ptrdiff_t row) {
     return !(loss->ignores && labels && labels[row] == loss->ignored);
+}
+
+/* of an array of `element` bytes each; 1 without one */
+static inline double fnn_weight(const void *sample_weight, size_t element, ptrdiff_t row) {
+    if (!sample_weight) return 1.0;
+    return element == 4 ? (double)((const float *)sample_weight)[row] : ((const double *)sample_weight)[row];
+}
+
+/* What the mean over rows first, first + 1, ... of `order` (NULL: of the arrays) is divided by; it may be 0. */
+static inline double fnn_divisor(const fnn_loss *loss, const int64_t *labels, const void *sample_weight, size_t element,
+                                 const int64_t *order, ptrdiff_t first, ptrdiff_t rows) {
+    const void *weights = loss->weighted_mean ? sample_weight : NULL;
+    if (!weights && !loss->ignores) return (double)rows;
+    double divisor = 0;
+    for (ptrdiff_t i = first; i < first + rows; i++) {
+        const ptrdiff_t row = order ? (ptrdiff_t)order[i] : i;
+        if (fnn_counts(loss, labels, row)) divisor += fnn_weight(weights, element, row);
+    }
+    return divisor;
 }
 
 static inline int fnn_is_trained(const fnn_op *op) { return op->rows && op->trainable && (op->use_kernel || op->use_bias); }

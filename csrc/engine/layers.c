@@ -9,8 +9,6 @@
 
 #include "fit.h"
 
-#define MOST_LANES 64
-
 /* statistics of batch normalization, one per feature; of layer normalization, one per row */
 enum { MEAN, VARIANCE, INVERSE, SUM, PRODUCT, BATCH_STATISTICS };
 enum { ROW_INVERSE, ROW_OFFSET, ROW_STATISTICS };
@@ -173,7 +171,7 @@ void fnn_layer_gradient(const fnn_fit *fit, const batch *b, const unit *u, void 
         kernels->store_sums(G, out->statistics + PRODUCT * n + f, out->statistics + SUM * n + f, count, width);
         return;
     }
-    double sums[MOST_LANES], products[MOST_LANES];
+    double sums[FNN_MOST_LANES], products[FNN_MOST_LANES];
     const void *saved = fnn_at(fit, out->saved, f * panel);
     if (op->kind == FNN_OP_PRELU) {
         kernels->feature_sums(sums, NULL, saved, n * panel, NULL, 0, NULL, NULL, b->rows, count);

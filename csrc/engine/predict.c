@@ -17,7 +17,6 @@
 #define FEW_ROWS 64
 /* Rows so many bytes apart fall into the same cache sets. */
 #define BAD_STRIDE 1024
-#define MOST_LANES 64
 
 typedef struct {
     const fnn_network *network;
@@ -106,7 +105,7 @@ static void penalize_rows(const prediction *p, const fnn_op *op, const char *Y, 
     const fnn_matrix outputs = {Y, kernels->dtype, ld * element, element, rows, op->n_out};
     for (ptrdiff_t r = 0; r < rows; r += kernels->panel) {
         const ptrdiff_t count = fnn_part(rows - r, kernels->panel);
-        double values[MOST_LANES] = {0}, *sums = p->activity + first + r;
+        double values[FNN_MOST_LANES] = {0}, *sums = p->activity + first + r;
         memcpy(values, sums, (size_t)count * sizeof(double));
         kernels->gather(panel, &outputs, NULL, r, count);
         kernels->activity(values, NULL, panel, op->n_out, op->activity_l1, op->activity_l2, NULL);

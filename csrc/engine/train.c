@@ -15,24 +15,11 @@
 
 /* ---- phase 1 ---- */
 
-static double weight_of(const fnn_fit *fit, ptrdiff_t row) {
-    return fit->network->element == 4 ? (double)((const float *)fit->data.sample_weight)[row]
-                                      : ((const double *)fit->data.sample_weight)[row];
-}
-
 static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
     const ptrdiff_t first = step * fit->data.batch_size, panel = fit->network->kernels->panel;
     const ptrdiff_t rows = fnn_part(fit->n - first, fit->data.batch_size);
-    const fnn_loss *loss = &fit->network->loss;
-    const int weighted = loss->weighted_mean && fit->data.sample_weight;
-    double divisor = (double)rows;
-    if (weighted || loss->ignores) {
-        divisor = 0;
-        for (ptrdiff_t i = 0; i < rows; i++) {
-            const ptrdiff_t row = fit->shuffled ? (ptrdiff_t)fit->order[first + i] : first + i;
-            if (fnn_counts(loss, fit->data.labels, row)) divisor += weighted ? weight_of(fit, row) : 1.0;
-        }
-    }
+    const double divisor = fnn_divisor(&fit->network->loss, fit->data.labels, fit->data.sample_weight, fit->network->element,
+                                       fit->shuffled ? fit->order : NULL, first, rows);
     return (batch){step, first, rows, (rows + panel - 1) / panel * panel, divisor != 0 ? 1.0 / divisor : 0.0};
 }
 
@@ -77,7 +64,7 @@ static void gather_row_data(fnn_fit *fit, const int64_t *order, ptrdiff_t first,
     for (ptrdiff_t i = 0; i < panel; i++) labels[i] = 0.0;
     for (ptrdiff_t i = 0; i < count; i++) {
         const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
-        if (fit->data.sample_weight) scale[i] *= weight_of(fit, row);
+        if (fit->data.sample_weight) scale[i] *= fnn_weight(fit->data.sample_weight, fit->network->element, row);
         if (!fnn_counts(&fit->network->loss, fit->data.labels, row))
             scale[i] = 0.0;
         else if (fit->data.labels)
@@ -122,8 +109,6 @@ static void fetch_next_rows(const fnn_fit *fit, const batch *b, int thread, int 
     }
 }
 
-#define MOST_LANES 64
-
 static void sum_over_batch(fnn_fit *fit, ptrdiff_t p0, ptrdiff_t p1) {
     const fnn_kernels *kernels = fit->network->kernels;
     const op_buffers *out = &fit->buffers[fit->trained_ops];
@@ -159,7 +144,7 @@ static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
     const op_buffers *out = &fit->buffers[fit->trained_ops];
     const fnn_loss *loss = &network->loss;
     fnn_loss closed;
-    double factor = 0, factors[MOST_LANES];
+    double factor = 0, factors[FNN_MOST_LANES];
     if (fit->coupled) {
         closed = *loss;
         factor = close_batch_sums(fit, b, &closed);
@@ -198,7 +183,7 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
             const void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * kernels->panel) : NULL;
             const void *Y = fnn_at(fit, out->Y, p * out->stride);
             if (op->activity_l1 != 0 || op->activity_l2 != 0) {
-                double share[MOST_LANES];
+                double share[FNN_MOST_LANES];
                 for (ptrdiff_t j = 0; j < kernels->panel; j++)
                     share[j] = p * kernels->panel + j < b->rows ? 1.0 / (double)b->rows : 0.0;
                 kernels->activity(NULL, g, Y, op->n_out, op->activity_l1, op->activity_l2, share);

@@ -14,7 +14,6 @@
 #include "fit.h"
 
 #define SMALL 1e-7 /* Keras's epsilon beside the norms of constraints */
-#define MOST_LANES 64
 
 /* ---- sums over weights ---- */
 
@@ -47,7 +46,7 @@ static double tree(double *columns, int panel, ptrdiff_t used) {
 static void sum_rows(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
                      ptrdiff_t rows, double sums[2]) {
     const int panel = network->kernels->panel;
-    double columns[2 * MOST_LANES];
+    double columns[2 * FNN_MOST_LANES];
     ptrdiff_t width;
     const void *w = rows_at(network, base, op, q, k, &width);
     network->kernels->column_sums(columns, w, rows, width);
@@ -227,7 +226,7 @@ static double norm_factor(const fnn_rules *r, double squares) {
 }
 
 static void scale_rows(const fnn_network *network, const fnn_op *op, ptrdiff_t q, ptrdiff_t k, ptrdiff_t rows, double factor) {
-    double factors[MOST_LANES];
+    double factors[FNN_MOST_LANES];
     ptrdiff_t width;
     for (int j = 0; j < network->kernels->panel; j++) factors[j] = factor;
     void *w = rows_at(network, network->weights, op, q, k, &width);
@@ -248,7 +247,7 @@ static void constrain_rows(const fnn_network *network, const fnn_op *op, const f
 
 static void constrain_columns(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t q) {
     const int panel = network->kernels->panel;
-    double columns[2 * MOST_LANES], factors[MOST_LANES];
+    double columns[2 * FNN_MOST_LANES], factors[FNN_MOST_LANES];
     ptrdiff_t width;
     void *w = rows_at(network, network->weights, op, q, 0, &width);
     network->kernels->column_sums(columns, w, op->rows, width);
@@ -312,7 +311,7 @@ static void apply_units(fnn_fit *fit, const batch *b, ptrdiff_t first, ptrdiff_t
 /* a unit of two rows: its gradient, then the rule */
 static void update_layer(fnn_fit *fit, const batch *b, const unit *u, void *stored, const fnn_update *rule) {
     const fnn_network *network = fit->network;
-    _Alignas(64) char G[2 * MOST_LANES * sizeof(double)];
+    _Alignas(64) char G[2 * FNN_MOST_LANES * sizeof(double)];
     void *slots[3];
     ptrdiff_t n;
     for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? unit_at(network, network->slots[s], u, &n) : NULL;

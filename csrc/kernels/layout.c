@@ -70,10 +70,10 @@ static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t featu
 static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
     const real *rows[PANEL];
     if (is_direct(X) && count == PANEL) {
-        ptrdiff_t last = order ? 0 : first + PANEL - 1;
+        ptrdiff_t last = 0;
         for (int i = 0; i < PANEL; i++) {
             const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
-            last = order && row > last ? row : last;
+            last = row > last ? row : last;
             rows[i] = (const real *)(const void *)((const char *)X->data + row * X->row_stride);
         }
         /* a short row can be read beyond its end where others follow */
