@@ -36,12 +36,12 @@ class BatchSource:
     """
 
     def __init__(self, source: Any, steps: Any, name: str, steps_name: str) -> None:
-        self._iterator = source if isinstance(source, Iterator) else None
-        if self._iterator is not None and steps is None:
+        self._repeats = not isinstance(source, Iterator)
+        if steps is None and not self._repeats:
             raise ValueError(f"{name} is a generator, which may have no end: give {steps_name}, the batches to take")
         self._steps = None if steps is None else as_count(steps, steps_name)
         self._source = source
-        self._running: Iterator[Any] = iter(source)
+        self._running: Iterator[Any] = iter(() if steps is None else source)
         self._name, self._steps_name = name, steps_name
         self.batch_size = 0
 
@@ -84,7 +84,7 @@ class BatchSource:
             found = list(self._source)
         else:
             found = list(islice(self._running, self._steps))
-            while self._iterator is None and len(found) < self._steps:
+            while self._repeats and len(found) < self._steps:
                 self._running = iter(self._source)
                 more = list(islice(self._running, self._steps - len(found)))
                 if not more:
