@@ -154,21 +154,22 @@ class Sequential(SavedStack):
     def _check_rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Rows, Program]:
         """Return checked inputs, targets and weights, and the program that fits them."""
         X, program = self._check_features(x)
+        return self._rows_of(X, y, sample_weight, program, ("x", "y", "sample_weight")), program
+
+    def _rows_of(self, X: Array, y: Any, sample_weight: Any, program: Program, names: tuple[str, str, str]) -> Rows:
+        """Return checked inputs with their targets and weights, which messages call by ``names``."""
         loss, n = self.loss, X.shape[0]
-        columns, ignored = loss.target_columns(program.n_outputs), loss.ignore_class
-        targets = as_targets(y, loss.targets, loss.name, columns, n, self.dtype, ignored=ignored)
-        return Rows(X, targets, as_sample_weight(sample_weight, n, self.dtype)), program
+        columns = loss.target_columns(program.n_outputs)
+        targets = as_targets(y, loss.targets, loss.name, columns, n, self.dtype, names[1], names[0], loss.ignore_class)
+        return Rows(X, targets, as_sample_weight(sample_weight, n, self.dtype, names[2]))
 
     def _check_validation(self, data: Any, program: Program) -> Rows:
         """Return ``validation_data`` checked."""
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        x, y, weight = (f"validation_data[{place}]" for place in range(3))
-        X, _ = self._check_features(data[0], x, program.n_features)
-        loss, n = self.loss, X.shape[0]
-        columns, ignored = loss.target_columns(program.n_outputs), loss.ignore_class
-        targets = as_targets(data[1], loss.targets, loss.name, columns, n, self.dtype, y, x, ignored)
-        return Rows(X, targets, as_sample_weight(data[2] if len(data) == 3 else None, n, self.dtype, weight))
+        names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
+        X, _ = self._check_features(data[0], names[0], program.n_features)
+        return self._rows_of(X, data[1], data[2] if len(data) == 3 else None, program, names)
 
     def _build_for(self, program: Program) -> None:
         if self._program is not program:
