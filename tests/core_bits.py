@@ -144,10 +144,9 @@ def row_mismatches():
     """Row counts of which predict gives other bits than all rows at once."""
     rng = np.random.default_rng(2)
     bad = []
-    for dtype, output in itertools.product(("float32", "float64"), ("linear", "softmax")):
-        network = _core.Network(
-            30, [("dense", {"n_out": 70, "activation": "tanh"}), ("dense", {"n_out": 11, "activation": output})], dtype
-        )
+    for dtype, output, width in itertools.product(("float32", "float64"), ("linear", "softmax"), (70, 140)):
+        hidden, last = {"n_out": width, "activation": "tanh"}, {"n_out": 11, "activation": output}
+        network = _core.Network(30, [("dense", hidden), ("dense", last)], dtype)
         for op in range(2):
             shape = network.get_parameter(op, "kernel").shape
             network.set_parameter(op, "kernel", rng.normal(size=shape))
@@ -156,9 +155,9 @@ def row_mismatches():
         for count in (1, 2, 3, 5, 6, 7, 16, 95, 97, 499):
             for first in range(0, 500 - count, 37):
                 if network.predict(X[first : first + count]).tobytes() != whole[first : first + count].tobytes():
-                    bad.append((dtype, output, first, count))
+                    bad.append((dtype, output, width, first, count))
         if network.predict(np.asfortranarray(X), n_threads=2).tobytes() != whole.tobytes():
-            bad.append((dtype, output, "strided"))
+            bad.append((dtype, output, width, "strided"))
     return bad
 
 

@@ -89,6 +89,17 @@ def test_calling_the_model_says_the_same_as_predict():
             model(value)
 
 
+@pytest.mark.parametrize("units", [7, 200])
+@pytest.mark.parametrize("row", [0, 17, 250, 498])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bad_row_among_many_is_named(dtype, row, units):
+    model = make_model(units=units)
+    rows = changed(np.ones((499, 3), dtype), (row, 2), np.inf)
+    for given in (rows, np.asfortranarray(rows)):
+        with pytest.raises(ValueError, match=re.escape(f"x has inf at row {row}, column 2")):
+            model(given)
+
+
 def test_sparse_matrix_is_refused():
     class Sparse:
         nnz = 3

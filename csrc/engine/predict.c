@@ -1,5 +1,10 @@
-/* Prediction: blocks of rows go through all layers while they are in cache. Rows are row-major here: one row is one
- * vector-matrix product that reads the weights once, and nothing is transposed. */
+/* Prediction: blocks of rows go through all layers while they are in cache.
+ *
+ * Design:
+ * a) Row-major: one row is one vector-matrix product that reads the weights once, and nothing is transposed.
+ * b) Panels, as in training: for many rows of narrow networks, whose last outputs would leave lanes of a vector empty
+ *    and whose rows are transposed in no time.
+ * c) Both give the same bits. */
 
 #include <string.h>
 
@@ -9,12 +14,16 @@
 #define STACK_BYTES 32768
 /* Two buffers of a block stay in the second-level cache. */
 #define BLOCK_BYTES ((ptrdiff_t)192 << 10)
-#define BLOCK_ROWS 96
+#define BLOCK_ROWS 48
+#define FEWEST_ROWS 24
 /* Weights that do not stay there are read once for this many rows. */
 #define CACHED_WEIGHTS ((ptrdiff_t)1 << 20)
 #define MANY_ROWS 192
 /* Up to this many rows, threads divide the outputs of a layer of such weights: each reads its part of them only. */
 #define FEW_ROWS 64
+/* Layers up to this wide go by panels, in blocks of so many bytes. */
+#define PANEL_WIDTH 128
+#define PANEL_BYTES ((ptrdiff_t)32 << 10)
 /* Rows so many bytes apart fall into the same cache sets. */
 #define BAD_STRIDE 1024
 
@@ -26,7 +35,8 @@ typedef struct {
     int skipped, direct;
     ptrdiff_t block, ld; /* rows of a block; elements of a row of scratch */
     ptrdiff_t scratch_bytes;
-    int together; /* threads divide outputs, not rows */
+    int together;    /* threads divide outputs, not rows */
+    int by_panels;   /* then `ld` is the elements of a panel of scratch */
     fnn_barrier barrier;
     _Atomic ptrdiff_t bad_row;
 } prediction;
@@ -190,19 +200,123 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
     return 1;
 }
 
+/* ---- by panels ---- */
+
+/* Rows that only fill the last panel of a thread must be few; wider layers lose nothing by rows. */
+static int goes_by_panels(const fnn_network *network, ptrdiff_t rows, int threads) {
+    const ptrdiff_t panel = network->kernels->panel, panels = (rows + panel - 1) / panel;
+    if ((panels + threads - 1) / threads * threads * panel - rows > rows / 12) return 0;
+    for (int i = 0; i < network->n_ops; i++) {
+        const int kind = network->ops[i].kind;
+        if (kind > FNN_OP_NOISE && kind != FNN_OP_STANDARDIZE) return 0;
+    }
+    return network->widest <= PANEL_WIDTH;
+}
+
+/* The panels of an op's outputs, from those of its inputs; returns 0 where they are its inputs. */
+static int op_panels(const prediction *p, int i, char *out, const char *in, ptrdiff_t panels) {
+    const fnn_network *network = p->network;
+    const fnn_kernels *kernels = network->kernels;
+    const fnn_op *op = &network->ops[i];
+    const ptrdiff_t element = (ptrdiff_t)network->element, bytes = p->ld * element, elements = op->n_out * kernels->panel;
+    const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
+    if (op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_NOISE) return 0;
+    if (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR) return 0;
+    if (op->kind == FNN_OP_DENSE) {
+        const fnn_dense layer = {out,       NULL,       in,    (const char *)network->weights + op->weights * element,
+                                 op->n_in,  op->n_out,  p->ld, p->ld,
+                                 activation, {op->parameters[0], op->parameters[1], op->parameters[2]}};
+        kernels->dense_forward(&layer, 0, panels, 0, (op->n_out + kernels->panel - 1) / kernels->panel);
+    }
+    const char *mean = (const char *)network->weights + op->state * element, *variance = mean + op->n_in * element;
+    for (ptrdiff_t j = 0; j < panels; j++, out += bytes, in += bytes) {
+        if (op->kind == FNN_OP_STANDARDIZE)
+            kernels->standardize(out, NULL, in, mean, variance, op->n_in, op->invert, op->missing, op->indicator);
+        else if (op->kind == FNN_OP_ACTIVATION && activation < FNN_SOFTMAX)
+            kernels->activate(out, NULL, in, elements, activation, op->parameters);
+        else if (op->kind == FNN_OP_ACTIVATION)
+            memcpy(out, in, (size_t)(elements * element));
+        if (activation >= FNN_SOFTMAX) kernels->panel_activation(out, op->n_out, activation);
+    }
+    return 1;
+}
+
+static int predict_panels(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
+    const fnn_network *network = p->network;
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel, panels = (rows + panel - 1) / panel;
+    int (*allowed)(const void *, ptrdiff_t) = fnn_takes_missing(network) ? kernels->no_infinity : kernels->all_finite;
+    char *in = scratch, *out = scratch + panels * p->ld * element;
+    for (ptrdiff_t j = 0; j < panels; j++) {
+        void *X = in + j * p->ld * element;
+        kernels->gather(X, p->X, NULL, first + j * panel, fnn_part(rows - j * panel, panel));
+        if (allowed(X, p->X->cols * panel)) continue;
+        fnn_matrix part = *p->X;
+        part.data = (const char *)part.data + first * part.row_stride;
+        part.rows = rows;
+        atomic_store(&p->bad_row, first + fnn_bad_row(network, &part));
+        return 0;
+    }
+    for (int i = 0; i < network->n_ops; i++)
+        if (op_panels(p, i, out, in, panels)) {
+            char *swap = in;
+            in = out;
+            out = swap;
+        }
+    for (ptrdiff_t j = 0; j < panels; j++)
+        kernels->scatter(p->out, network->n_outputs, in + j * p->ld * element, network->n_outputs, NULL, first + j * panel,
+                         fnn_part(rows - j * panel, panel));
+    return 1;
+}
+
+/* ---- the call ---- */
+
 static void predict_blocks(void *context, int thread, int n_threads) {
     prediction *p = context;
     if (p->together) {
         predict_block(p, 0, p->X->rows, p->scratch, thread, n_threads);
         return;
     }
-    const ptrdiff_t blocks = (p->X->rows + p->block - 1) / p->block;
-    ptrdiff_t b0, b1;
-    fnn_share(blocks, thread, n_threads, &b0, &b1);
-    for (ptrdiff_t b = b0; b < b1; b++) {
-        const ptrdiff_t first = b * p->block, rows = fnn_part(p->X->rows - first, p->block);
-        if (!predict_block(p, first, rows, p->scratch + thread * p->scratch_bytes, 0, 1)) return;
+    ptrdiff_t first, last;
+    const ptrdiff_t unit = p->by_panels ? p->network->kernels->panel : 1;
+    fnn_share((p->X->rows + unit - 1) / unit, thread, n_threads, &first, &last);
+    first *= unit;
+    last = fnn_part(p->X->rows, last * unit);
+    char *scratch = p->scratch + thread * p->scratch_bytes;
+    for (; first < last; first += p->block) {
+        const ptrdiff_t rows = fnn_part(last - first, p->block);
+        if (!(p->by_panels ? predict_panels(p, first, rows, scratch) : predict_block(p, first, rows, scratch, 0, 1))) return;
     }
+}
+
+/* The longest row that is kept: of outputs, and of inputs where they are copied. */
+static ptrdiff_t widest_row(const fnn_network *network, int direct) {
+    if (!direct || network->n_branches) return network->widest;
+    ptrdiff_t widest = 1;
+    for (int i = 0; i < network->n_ops; i++)
+        if (network->ops[i].n_out > widest) widest = network->ops[i].n_out;
+    return widest;
+}
+
+/* Blocks of rows and the scratch of one, for a thread that has `each` rows. */
+static void plan_rows(prediction *p, ptrdiff_t each, int streams) {
+    const ptrdiff_t element = (ptrdiff_t)p->network->element, panel = p->network->kernels->panel;
+    p->ld = row_stride(p->network->kernels, widest_row(p->network, p->direct));
+    const ptrdiff_t cached = BLOCK_BYTES / (2 * p->ld * element);
+    const ptrdiff_t most = streams ? MANY_ROWS : fnn_part(cached < FEWEST_ROWS ? FEWEST_ROWS : cached, BLOCK_ROWS);
+    /* as few blocks as can be, near-equal, of whole tiles */
+    const ptrdiff_t blocks = (each + most - 1) / most;
+    p->block = blocks == 1 ? each : ((each + blocks - 1) / blocks + 5) / 6 * 6;
+    p->scratch_bytes = (2 + p->network->n_branches) * p->block * p->ld * element;
+    if (p->activity) p->scratch_bytes += p->ld * panel * element;
+}
+
+static void plan_panels(prediction *p, ptrdiff_t each) {
+    const ptrdiff_t element = (ptrdiff_t)p->network->element, panel = p->network->kernels->panel;
+    p->ld = p->network->widest * panel;
+    const ptrdiff_t most = PANEL_BYTES / (2 * p->ld * element), panels = fnn_part((each + panel - 1) / panel, most < 2 ? 2 : most);
+    p->block = panels * panel;
+    p->scratch_bytes = 2 * panels * p->ld * element;
 }
 
 fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, double *activity, int logits,
@@ -213,21 +327,16 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
                     .skipped = logits ? network->n_ops - 1 : -1};
     atomic_init(&p.bad_row, -1);
     p.direct = has_rows_in_place(X, kernels, network->element) && (n < 4 || X->row_stride % BAD_STRIDE);
-    p.ld = row_stride(kernels, network->widest);
     const int streams = network->n_elements * element > CACHED_WEIGHTS;
     p.together = streams && n <= FEW_ROWS;
     const int threads = fnn_threads_for(network->operations * (double)n, p.together ? network->widest / kernels->panel : n, n_threads);
-    p.block = BLOCK_BYTES / (2 * p.ld * element) / 6 * 6;
-    if (p.block > BLOCK_ROWS) p.block = BLOCK_ROWS;
-    if (p.block < 24) p.block = 24;
-    if (streams) p.block = MANY_ROWS;
     const ptrdiff_t each = p.together ? n : (n + threads - 1) / threads;
-    if (p.block > each) p.block = each;
-    p.scratch_bytes = (2 + network->n_branches) * p.block * p.ld * element;
-    if (activity) {
-        p.scratch_bytes += p.ld * kernels->panel * element;
-        memset(activity, 0, (size_t)n * sizeof(double));
-    }
+    p.by_panels = !p.together && !activity && goes_by_panels(network, n, threads);
+    if (p.by_panels)
+        plan_panels(&p, each);
+    else
+        plan_rows(&p, each, streams);
+    if (activity) memset(activity, 0, (size_t)n * sizeof(double));
     _Alignas(64) char stack[STACK_BYTES];
     void *arena = NULL;
     p.scratch = stack;

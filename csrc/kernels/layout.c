@@ -93,12 +93,28 @@ static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdi
     }
 }
 
-static void scatter(void *out, ptrdiff_t ld, const void *panel, ptrdiff_t cols, const int64_t *order, ptrdiff_t first,
-                    ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        real *row = (real *)out + (order ? (ptrdiff_t)order[first + i] : first + i) * ld;
-        for (ptrdiff_t f = 0; f < cols; f++) row[f] = ((const real *)panel)[f * PANEL + i];
+/* rows[i][f] = panel[f * PANEL + i], i < count, first <= f < first + LANES */
+static void scatter_block(real *const *rows, const real *panel, ptrdiff_t first, ptrdiff_t count) {
+    for (int i = 0; i < PANEL; i += LANES) {
+        vec r[LANES];
+        UNROLL for (int j = 0; j < LANES; j++) r[j] = v_load(panel + (first + j) * PANEL + i);
+        v_transpose(r);
+        UNROLL for (int j = 0; j < LANES; j++) if (i + j < count) v_store(rows[i + j] + first, r[j]);
     }
+}
+
+static void scatter(void *out, ptrdiff_t ld, const void *panel_, ptrdiff_t cols, const int64_t *order, ptrdiff_t first,
+                    ptrdiff_t count) {
+    const real *panel = panel_;
+    real *rows[PANEL];
+    for (ptrdiff_t i = 0; i < count; i++) rows[i] = (real *)out + (order ? (ptrdiff_t)order[first + i] : first + i) * ld;
+    ptrdiff_t f = 0;
+    for (; f + LANES <= cols; f += LANES) scatter_block(rows, panel, f, count);
+    if (f && f < cols)
+        scatter_block(rows, panel, cols - LANES, count);
+    else
+        for (; f < cols; f++)
+            for (ptrdiff_t i = 0; i < count; i++) rows[i][f] = panel[f * PANEL + i];
 }
 
 static void convert(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t first, ptrdiff_t count) {
