@@ -18,7 +18,7 @@
 #define FEWEST_ROWS 24
 /* Weights that do not stay there are read once for this many rows. */
 #define CACHED_WEIGHTS ((ptrdiff_t)1 << 20)
-#define MANY_ROWS 192
+#define MANY_ROWS 96
 /* Up to this many rows, threads divide the outputs of a layer of such weights: each reads its part of them only. */
 #define FEW_ROWS 64
 /* Layers up to this wide go by panels, in blocks of so many bytes. */
