@@ -22,13 +22,13 @@ typedef struct {
 
 static void forward_rows(void *context, int thread, int n_threads) {
     const dense_call *c = context;
-    const ptrdiff_t ld = round_up(c->n_out, c->kernels->panel), blocks = (c->n + c->rows - 1) / c->rows;
+    const ptrdiff_t ld = round_up(c->n_out, c->kernels->panel);
     const size_t bytes = (size_t)(c->n_out * c->element);
-    ptrdiff_t b0, b1;
-    fnn_share(blocks, thread, n_threads, &b0, &b1);
+    ptrdiff_t first, last;
+    fnn_share(c->n, thread, n_threads, &first, &last);
     char *scratch = c->scratch + thread * c->rows * ld * c->element;
-    for (ptrdiff_t b = b0; b < b1; b++) {
-        const ptrdiff_t first = b * c->rows, rows = fnn_part(c->n - first, c->rows);
+    for (; first < last; first += c->rows) {
+        const ptrdiff_t rows = fnn_part(last - first, c->rows);
         char *target = c->out + first * c->ld_out * c->element, *Y = ld == c->ld_out ? target : scratch;
         c->kernels->dense_rows(Y, c->x + first * c->n_in * c->element, c->W, rows, c->n_in, c->n_out, c->n_in, ld,
                                c->activation, c->parameters);
@@ -38,9 +38,19 @@ static void forward_rows(void *context, int thread, int n_threads) {
     }
 }
 
-/* Packing a kernel costs about as much as its product with this many rows; one of this size stays in cache unpacked. */
-#define UNPACKED_ROWS 24
-#define UNPACKED_ELEMENTS (128 * 128)
+/* Packing a kernel costs about as much as its product with FEW_ROWS, or with SOME_ROWS where its rows stay in the
+ * second-level cache meanwhile; a small one is as fast unpacked. */
+#define FEW_ROWS 6
+#define SOME_ROWS 24
+#define CACHED_BYTES ((ptrdiff_t)768 << 10)
+#define SMALL_ELEMENTS (128 * 128)
+#define SMALL_ROWS 128
+
+static int stays_unpacked(ptrdiff_t n, ptrdiff_t elements, ptrdiff_t element) {
+    if (n <= FEW_ROWS) return 1;
+    return n <= SOME_ROWS ? elements <= CACHED_BYTES / element : n <= SMALL_ROWS && elements <= SMALL_ELEMENTS;
+}
+
 /* Small products need no allocation. */
 #define STACK_BYTES 16384
 
@@ -49,13 +59,14 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
                              int n_threads) {
     const ptrdiff_t element = elements_of(kernels);
     ptrdiff_t direct = 0; /* outputs that are done without packing */
-    if ((n <= UNPACKED_ROWS || n_in * n_out <= UNPACKED_ELEMENTS) && n <= 128 && activation < FNN_SOFTMAX) {
+    if (activation < FNN_SOFTMAX && stays_unpacked(n, n_in * n_out, element)) {
         kernels->dense_rows_unpacked(out, x, kernel, bias, n, n_in, n_out, activation, parameters);
         direct = n_out / kernels->panel * kernels->panel;
         if (direct == n_out) return FNN_OK;
     }
     const ptrdiff_t rest = n_out - direct, ld = round_up(rest, kernels->panel);
-    const int threads = direct ? 1 : fnn_threads_for(2.0 * (double)n * (double)n_in * (double)n_out, (n + ROWS_AT_A_TIME - 1) / ROWS_AT_A_TIME, n_threads);
+    const double operations = 2.0 * (double)n * (double)n_in * (double)n_out;
+    const int threads = direct ? 1 : fnn_threads_for(operations, n / SOME_ROWS, n_threads);
     const ptrdiff_t rows = fnn_part(n, ROWS_AT_A_TIME);
     const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, rest), element, 1),
                              ld == n_out ? 0 : fnn_size(threads * rows, ld, element)};
@@ -69,7 +80,7 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
     dense_call call = {kernels, (char *)out + direct * element, parts[0], parts[1], x, n, n_in, rest, n_out, rows, element,
                        activation, parameters};
     fnn_team_run(forward_rows, &call, threads, NULL);
-    fnn_arena_free(arena);
+    fnn_scratch_free(arena);
     return FNN_OK;
 }
 

@@ -22,9 +22,10 @@ static inline ptrdiff_t fnn_part(ptrdiff_t rest, ptrdiff_t whole) { return rest 
 /* `parts` sizes in bytes, each aligned to a cache line; pointers to them in `out`. NULL: too large or no memory.
  * Memory is zero. */
 void *fnn_arena_new(void **out, const size_t *sizes, int parts);
-/* The same with memory as it comes, for the scratch of one call. */
-void *fnn_scratch_new(void **out, const size_t *sizes, int parts);
 void fnn_arena_free(void *arena);
+/* The same for the scratch of one call, with memory as it comes; up to 32 MiB of it are kept for the next call. */
+void *fnn_scratch_new(void **out, const size_t *sizes, int parts);
+void fnn_scratch_free(void *scratch);
 /* count * size * more, SIZE_MAX on overflow */
 size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more);
 
@@ -51,6 +52,8 @@ int64_t fnn_clock_ns(void); /* monotonic */
 /* Threads that spin or sleep in the OpenMP runtime after a long call are let go. */
 void fnn_team_release(void);
 int fnn_openmp_version(void);
+/* Processors that this process may run on. */
+int fnn_processors(void);
 /* The part [*first, *last) of `count` items that belongs to one thread. */
 void fnn_share(ptrdiff_t count, int thread, int n_threads, ptrdiff_t *first, ptrdiff_t *last);
 /* The threads worth using for a call of `operations` floating-point operations cut into at most `parts` parts. */

@@ -52,6 +52,7 @@ struct fnn_fit {
     int64_t first_iteration; /* steps the network had taken when the epoch began */
     unit *units;
     int *unit_start; /* [threads + 1]: the parts of n_threads threads */
+    int worth_meeting; /* the products of one panel are worth dividing */
     int special;     /* some op has rules of its own: kernels and biases are units apart */
     int followed;    /* something is done to weights after their update */
     int constrained; /* norms of weights are constrained */

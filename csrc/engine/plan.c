@@ -67,6 +67,9 @@ static int plan_units(fnn_fit *fit, int n_threads) {
     return units;
 }
 
+/* Operations of a step, padded rows included, for which another thread is worth a barrier before each op. */
+#define MEETING_OPERATIONS 1e6
+
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel;
@@ -95,6 +98,10 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.norms = optimizer->clip_norm > 0 || optimizer->global_clip_norm > 0;
     const double operations = 3.0 * network->operations * (double)plan.data.batch_size;
     plan.n_threads = fnn_threads_for(operations, plan.panels, data->n_threads);
+    const double padded = 3.0 * network->operations * (double)(plan.panels * panel);
+    plan.worth_meeting = padded >= MEETING_OPERATIONS * (double)plan.panels;
+    if (plan.worth_meeting && plan.panels < data->n_threads)
+        plan.n_threads = padded / MEETING_OPERATIONS < data->n_threads ? 1 + (int)(padded / MEETING_OPERATIONS) : data->n_threads;
     plan.check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
     plan.n_units = plan_units(&plan, plan.n_threads);
 

@@ -347,7 +347,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
         if (!arena) return FNN_NO_MEMORY;
     }
     fnn_team_run(predict_blocks, &p, threads, &p.barrier);
-    fnn_arena_free(arena);
+    fnn_scratch_free(arena);
     *bad_row = atomic_load(&p.bad_row);
     return *bad_row >= 0 ? FNN_BAD_INPUT : FNN_OK;
 }

@@ -69,8 +69,7 @@ int64_t fnn_clock_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Processors this process may run on; 1 where that cannot be told. */
-static int processors(void) {
+int fnn_processors(void) {
 #if defined(__linux__)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
@@ -81,7 +80,7 @@ static int processors(void) {
 /* More threads than processors wait for each other by the caller's choice. */
 static int leave_team(int64_t waited, int64_t started, int members) {
     const int64_t now = fnn_clock_ns();
-    if ((double)waited < CROWDED_PART * (double)(now - started) || members > processors()) return 0;
+    if ((double)waited < CROWDED_PART * (double)(now - started) || members > fnn_processors()) return 0;
     int64_t alone = 2 * atomic_load(&alone_for);
     if (now - atomic_load(&alone_until) > alone) alone = ALONE_NS;
     if (alone > ALONE_NS_MAX) alone = ALONE_NS_MAX;

@@ -4,8 +4,10 @@
  * a) Phase 1: every thread takes its panels of the batch through gather, forward, loss and backward, without waiting.
  *    Phase 2 (update.c): every thread takes its part of all weights: gradient over the whole batch, update rule at
  *    once, no gradient in memory. Weights are read in phase 1 and written in phase 2 only: two barriers per step at any depth.
- * b) All memory of a fit is one arena; after fnn_fit_new nothing can fail.
- * c) Sums of the loss are float64 in row order. A non-finite loss is seen before its update. */
+ * b) A batch of fewer panels than threads: the threads divide the outputs of each product in phase 1 instead, and meet
+ *    before every op.
+ * c) All memory of a fit is one arena; after fnn_fit_new nothing can fail.
+ * d) Sums of the loss are float64 in row order. A non-finite loss is seen before its update. */
 
 #include <float.h>
 #include <math.h>
@@ -23,18 +25,44 @@ static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
     return (batch){step, first, rows, (rows + panel - 1) / panel * panel, divisor != 0 ? 1.0 / divisor : 0.0};
 }
 
+/* whether products are divided by outputs */
+static int goes_together(const fnn_fit *fit, const batch *b, int n_threads) {
+    return fit->worth_meeting && b->padded / fit->network->kernels->panel < n_threads;
+}
+
+static void meet(fnn_fit *fit, int together) {
+    if (together) fnn_barrier_wait(&fit->barrier);
+}
+
+/* A thread's part of a product with `count` weight panels (or inputs): all of them for its own panels p, or some of them
+ * for all panels. */
+static void product_part(const batch *b, ptrdiff_t panel, ptrdiff_t count, int together, int thread, int n_threads,
+                         ptrdiff_t p[2], ptrdiff_t part[2]) {
+    part[0] = 0;
+    part[1] = count;
+    if (!together) return;
+    p[0] = 0;
+    p[1] = b->padded / panel;
+    fnn_share(count, thread, n_threads, &part[0], &part[1]);
+}
+
 static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
+    const int together = goes_together(fit, b, n_threads);
     for (int i = 0; i < fit->trained_ops; i++) {
         const fnn_op *op = &network->ops[i];
         const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
         const int activation = i == fit->skipped ? FNN_LINEAR : op->activation;
+        meet(fit, together);
         if (op->kind == FNN_OP_DENSE) {
             const fnn_dense layer = {out->Y,      out->D,     in->Y,       fnn_at(fit, network->weights, op->weights),
                                      op->n_in,    op->n_out,  in->stride,  out->stride,
                                      activation,  {op->parameters[0], op->parameters[1], op->parameters[2]}};
-            kernels->dense_forward(&layer, p0, p1, 0, (op->n_out + kernels->panel - 1) / kernels->panel);
+            ptrdiff_t p[2] = {p0, p1}, q[2];
+            product_part(b, kernels->panel, (op->n_out + kernels->panel - 1) / kernels->panel, together, thread, n_threads, p, q);
+            kernels->dense_forward(&layer, p[0], p[1], q[0], q[1]);
+            if (activation >= FNN_SOFTMAX || op->activity_l1 != 0 || op->activity_l2 != 0) meet(fit, together);
         }
         if (op->kind >= FNN_OP_NOISE) fnn_layer_forward(fit, i, b, p0, p1, thread, n_threads);
         for (ptrdiff_t p = p0; p < p1; p++) {
@@ -55,6 +83,7 @@ static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, in
                 kernels->activity(fit->activity + p * kernels->panel, NULL, Y, op->n_out, op->activity_l1, op->activity_l2, NULL);
         }
     }
+    meet(fit, together);
 }
 
 /* sample weights and labels of one panel */
@@ -174,6 +203,7 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     void *dY = fit->dY[0], *dX = fit->dY[1];
+    const int together = goes_together(fit, b, n_threads);
     for (int i = fit->trained_ops - 1; i >= fit->first_dense; i--) {
         const fnn_op *op = &network->ops[i];
         const op_buffers *out = &fit->buffers[i + 1];
@@ -197,8 +227,12 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
                 kernels->multiply(g, D, op->n_out * kernels->panel);
         }
         if (op->kind == FNN_OP_DENSE && i > fit->first_dense) {
+            ptrdiff_t p[2] = {p0, p1}, k[2];
+            product_part(b, kernels->panel, op->n_in, together, thread, n_threads, p, k);
+            meet(fit, together);
             kernels->dense_backward_input(dX, dY, fnn_at(fit, network->weights, op->weights), op->n_in, op->n_out,
-                                          fit->dy_stride, fit->dy_stride, p0, p1, 0, op->n_in);
+                                          fit->dy_stride, fit->dy_stride, p[0], p[1], k[0], k[1]);
+            meet(fit, together);
             void *swap = dY;
             dY = dX;
             dX = swap;

@@ -13,8 +13,6 @@
 
 typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 
-#define UNROLL _Pragma("GCC unroll 16")
-
 /* C[m, P * NV] = start + sum_k A[k * width + j] V_p[k]; V_p = V + p * v_stride, C_p = C + p * c_stride */
 #define DEFINE_TILE_F(M, P)                                                                                           \
     static __attribute__((noinline)) void tile_f_##M##_##P(real *C, const real *A, const real *V, ptrdiff_t width,   \

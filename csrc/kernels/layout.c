@@ -170,41 +170,44 @@ static void dense_backward_output(void *dZ_, void *dZt_, const void *factor_, in
     }
 }
 
-/* Outputs [first, first + count) of a kernel (n_in, n_out) and bias, as the weight panels of a layer of `count` outputs;
- * a missing bias is zero. */
-static void pack_columns(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
-                         ptrdiff_t count) {
-    real *w = W;
-    for (ptrdiff_t q = 0; q * PANEL < count; q++) {
-        const ptrdiff_t width = panel_width(count, q), outs = min_size(width, count - q * PANEL), at = first + q * PANEL;
-        const size_t bytes = (size_t)outs * sizeof(real), pad = (size_t)(width - outs) * sizeof(real);
-        for (ptrdiff_t k = 0; k < n_in; k++, w += width) {
-            memcpy(w, (const real *)kernel + k * n_out + at, bytes);
-            memset(w + outs, 0, pad);
-        }
-        memset(w, 0, bytes + pad);
-        if (bias) memcpy(w, (const real *)bias + at, bytes);
-        w += width;
+/* `outs` numbers and zeros up to `width` */
+static inline void pack_row(real *w, const real *row, ptrdiff_t outs, ptrdiff_t width) {
+    if (outs == PANEL) {
+        UNROLL for (int i = 0; i < PANEL; i += LANES) v_store(w + i, v_load(row + i));
+        return;
     }
+    memcpy(w, row, (size_t)outs * sizeof(real));
+    memset(w + outs, 0, (size_t)(width - outs) * sizeof(real));
 }
 
 /* Rows of a kernel that are moved together: panels lie far apart in the weights, rows in the kernel. */
 #define MOVED_ROWS 16
 
-static void pack_weights(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out) {
+/* The weight panels of `count` outputs from a kernel and a bias (NULL parts are left alone) of n_out. */
+static void pack(real *W, const real *kernel, const real *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t count) {
     for (ptrdiff_t first = 0; first <= n_in; first += MOVED_ROWS)
-        for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
-            const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
+        for (ptrdiff_t q = 0; q * PANEL < count; q++) {
+            const ptrdiff_t width = panel_width(count, q), outs = min_size(width, count - q * PANEL);
             const ptrdiff_t end = min_size(first + MOVED_ROWS, n_in + 1);
-            real *w = (real *)W + q * PANEL * (n_in + 1) + first * width;
+            real *w = W + q * PANEL * (n_in + 1) + first * width;
             for (ptrdiff_t k = first; k < end; k++, w += width) {
-                const real *row = k < n_in ? (const real *)kernel : (const real *)bias;
-                if (!row) continue;
-                if (k < n_in) row += k * n_out;
-                memcpy(w, row + q * PANEL, (size_t)outs * sizeof(real));
-                if (outs < width) memset(w + outs, 0, (size_t)(width - outs) * sizeof(real));
+                const real *row = k < n_in ? kernel : bias;
+                if (row) pack_row(w, (k < n_in ? row + k * n_out : row) + q * PANEL, outs, width);
             }
         }
+}
+
+static void pack_weights(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out) {
+    pack(W, kernel, bias, n_in, n_out, n_out);
+}
+
+static void pack_columns(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
+                         ptrdiff_t count) {
+    pack(W, (const real *)kernel + first, bias ? (const real *)bias + first : NULL, n_in, n_out, count);
+    for (ptrdiff_t q = 0; !bias && q * PANEL < count; q++) {
+        const ptrdiff_t width = panel_width(count, q);
+        memset((real *)W + q * PANEL * (n_in + 1) + n_in * width, 0, (size_t)width * sizeof(real));
+    }
 }
 
 static void unpack_weights(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out) {

@@ -79,6 +79,8 @@ static inline void v_store(real *p, vec a) { *(vec_unaligned *)p = a; }
 static inline vec v_set(real a) { return a - (vec){0}; }
 static inline dvec d_set(double a) { return a - (dvec){0}; }
 
+#define UNROLL _Pragma("GCC unroll 16")
+
 /* a * b + c in one rounding (the baseline rounds twice), and the square root */
 #if defined(FNN_ISA_AVX2)
 #define FMA_PS _mm256_fmadd_ps

@@ -15,6 +15,8 @@ MOST_THREADS = 1024
 def set_num_threads(n: int) -> None:
     """Set the number of threads for all later calls. No result depends on it.
 
+    More threads than there are processors for this process would wait for each other: so many are used at most.
+
     Raises
     ------
     ValueError
@@ -24,7 +26,7 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads a call may use."""
+    """Return the number of threads that was set, at first that of the cores this process may use."""
     return _core.get_num_threads()
 
 

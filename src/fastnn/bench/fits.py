@@ -64,7 +64,7 @@ def start_model(
 
 
 def start_threads(key: str, widths: list[int], batch_size: int, n_batches: int, n_threads: int) -> dict[str, Any]:
-    """Keep a compiled network that trains on exactly ``n_threads`` threads, or on the automatic number if 0."""
+    """Keep a compiled network that trains with the number of threads set to ``n_threads``, or left alone if 0."""
     generator = np.random.Generator(np.random.Philox(0))
     dense = [{"n_out": units, "use_bias": True, "activation": "relu"} for units in widths[1:]]
     dense[-1]["activation"] = "linear"
@@ -75,7 +75,8 @@ def start_threads(key: str, widths: list[int], batch_size: int, n_batches: int, 
     network.compile("mean_squared_error", {}, "adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7})
     X = generator.standard_normal((n_batches * batch_size, widths[0]), dtype=np.float32)
     y = generator.standard_normal((n_batches * batch_size, widths[-1]), dtype=np.float32)
-    fit = _core.Fit(network, X, y, batch_size=batch_size, n_threads=n_threads)
+    with fastnn.threads(n_threads or fastnn.get_num_threads()):
+        fit = _core.Fit(network, X, y, batch_size=batch_size)
     learning_rates = np.full(fit.n_steps, 1e-4)
 
     def train(epochs: int) -> None:

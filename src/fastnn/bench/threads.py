@@ -1,4 +1,4 @@
-"""Threads never hurt: forced numbers of threads and the automatic one, against width and batch size."""
+"""Threads never hurt: set numbers of threads and the automatic one, against width and batch size."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def measure_threads(
     neighbours: int = 0,
     schedule: Schedule | None = None,
 ) -> Grid:
-    """Time one step of w-w-w-w networks on each number of threads, beside so many busy processes."""
+    """Time one step of w-w-w-w networks with each number of threads set, beside so many busy processes."""
     rows = []
     with open_competitors(["fastnn"], thread_counts=[n_cores()]) as (competitor,), busy_processes(neighbours):
         for width in widths:
@@ -60,7 +60,7 @@ def measure_threads(
             "width": "width",
             "batch_size": "batch",
             "automatic": "automatic",
-            **{f"threads_{n_threads}": f"{n_threads} threads" for n_threads in THREADS[1:]},
+            **{f"threads_{n_threads}": f"{n_threads} set" for n_threads in THREADS[1:]},
             "over_best": "automatic / best of 1 and 2",
         },
         notes=[
@@ -70,7 +70,7 @@ def measure_threads(
     )
 
 
-_SHORT = Schedule(rounds=5, seconds=0.02)
+_SHORT = Schedule(rounds=9, seconds=0.02)
 
 
 @contextmanager

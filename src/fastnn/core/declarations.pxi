@@ -48,6 +48,7 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_team_run(fnn_phase, void *, int, void *)
     void fnn_team_release()
     int fnn_openmp_version()
+    int fnn_processors()
     ctypedef struct fnn_rules:
         double l1, l2
         int no_decay, constraint, axis

@@ -23,14 +23,16 @@ _isa, _available_isas = _choose_isa()
 cdef bytes _isa_bytes = _isa.encode()
 cdef const fnn_kernels *KERNELS_F32 = fnn_find_kernels(_isa_bytes, FNN_F32)
 cdef const fnn_kernels *KERNELS_F64 = fnn_find_kernels(_isa_bytes, FNN_F64)
-cdef int default_threads = 1
+cdef int default_threads = 1  # as set
+cdef int used_threads = 1  # not more than there are processors
 
 
 def set_num_threads(n):
-    global default_threads
+    global default_threads, used_threads
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= 1024:
         raise ValueError(f"n must be an integer from 1 to 1024, got {n!r}")
     default_threads = n
+    used_threads = min(default_threads, fnn_processors())
 
 
 def get_num_threads():
@@ -38,7 +40,7 @@ def get_num_threads():
 
 
 cdef inline int threads_of(int n_threads) noexcept:
-    return n_threads if n_threads > 0 else default_threads
+    return n_threads if n_threads > 0 else used_threads
 
 
 def config():
