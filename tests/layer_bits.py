@@ -138,7 +138,8 @@ def train(name, dtype, n_threads, max_steps=-1):
             pass
         losses.append(fit.loss_sum)
     assert np.isfinite(losses).all()
-    values = [trained.get_parameter(op, p, slot) for op, p in parameters((NETWORKS | FEW_ROWS)[name]) for slot in range(3)]
+    named = parameters((NETWORKS | FEW_ROWS)[name])
+    values = [trained.get_parameter(op, parameter, slot) for op, parameter in named for slot in range(3)]
     return digest(*values, trained.predict(X, n_threads=n_threads), np.array(losses))
 
 

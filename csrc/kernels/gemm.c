@@ -287,7 +287,7 @@ static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptr
 }
 
 /* Rows of weights whose gradient is held before the update rule runs on them. */
-#define UPDATE_ROWS (4 * MR)
+#define UPDATE_ROWS 96
 
 /* Layers of as many weights do not stay in the second-level cache with their moments. */
 #define PREFETCHED_WEIGHTS 262144
