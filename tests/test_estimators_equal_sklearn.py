@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 sklearn_networks = pytest.importorskip("sklearn.neural_network")
+preprocessing = pytest.importorskip("sklearn.preprocessing")
 
 import fastnn  # noqa: E402
 
@@ -174,6 +175,18 @@ def test_warnings_are_scikit_learns():
         seen.append([(w.category, str(w.message)) for w in caught])
     assert seen[0] == seen[1]
     assert len(seen[1]) == 2
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "float64", "str"])
+@pytest.mark.parametrize("n_classes", [1, 2, 5])
+def test_classes_are_those_of_scikit_learns_binarizer(dtype, n_classes):
+    y = RNG.integers(0, n_classes, 157).astype(dtype)
+    ours = fastnn.MLPClassifier(max_iter=1).fit(X, y)._label_binarizer
+    theirs = preprocessing.LabelBinarizer().fit(y)
+    assert vars(ours).keys() == vars(theirs).keys()
+    assert ours.y_type_ == theirs.y_type_ and ours.sparse_input_ == theirs.sparse_input_
+    assert ours.classes_.dtype == theirs.classes_.dtype
+    np.testing.assert_array_equal(ours.transform(y), theirs.transform(y))
 
 
 def test_weights_may_be_changed():

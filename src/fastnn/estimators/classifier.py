@@ -19,6 +19,17 @@ from fastnn.estimators.parameters import CONSTRAINTS
 Array = NDArray[Any]
 
 
+def _fitted_binarizer(y: Array) -> LabelBinarizer:
+    """Return ``LabelBinarizer().fit(y)``, whose checks take as long as many steps, in short for whole numbers."""
+    binarizer = LabelBinarizer()
+    if y.ndim > 1 or y.dtype.kind not in "iub":
+        return binarizer.fit(y)
+    binarizer.classes_ = np.unique(y)
+    binarizer.y_type_ = "multiclass" if len(binarizer.classes_) > 2 else "binary"
+    binarizer.sparse_input_ = False
+    return binarizer
+
+
 class MLPClassifier(InspectionMixin, ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` over the compiled core.
 
@@ -149,7 +160,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         X, y = self._check_X_y(X, y, reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = _fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             classes = unique_labels(y)
