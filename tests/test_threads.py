@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import fastnn
@@ -30,6 +31,24 @@ def test_set_and_restore():
         with pytest.raises(ValueError, match="n must be a whole number from 1 to 1024"):
             fastnn.set_num_threads(wrong)
     assert fastnn.get_num_threads() == before
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads Linux's list of threads")
+def test_more_threads_than_processors_are_not_started():
+    class Count(fastnn.callbacks.Callback):
+        most = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.most = max(self.most, len(os.listdir("/proc/self/task")))
+
+    model = fastnn.Sequential([fastnn.Input((200,)), fastnn.layers.Dense(200), fastnn.layers.Dense(200)])
+    model.compile(optimizer="sgd", loss="mse")
+    X = np.ones((2048, 200), np.float32)
+    count, before = Count(), len(os.listdir("/proc/self/task"))
+    with fastnn.threads(64):
+        model.fit(X, X, batch_size=1024, epochs=2, verbose=0, callbacks=[count])
+        assert fastnn.get_num_threads() == 64
+    assert before <= count.most <= before + len(os.sched_getaffinity(0)) - 1
 
 
 @pytest.fixture
