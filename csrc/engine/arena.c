@@ -24,9 +24,9 @@ size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more) {
     return total > PTRDIFF_MAX ? SIZE_MAX : total;
 }
 
-/* Bytes of all parts, each of whole cache lines, behind `first` bytes; SIZE_MAX: too many. */
-static size_t bytes_of(const size_t *sizes, int parts, size_t first) {
-    size_t bytes = first;
+/* Bytes of all parts, each of whole cache lines, and of one line more; SIZE_MAX: too many. */
+static size_t bytes_of(const size_t *sizes, int parts) {
+    size_t bytes = LINE;
     for (int i = 0; i < parts; i++) {
         if (sizes[i] > PTRDIFF_MAX - 2 * LINE || bytes > PTRDIFF_MAX - sizes[i] - 2 * LINE) return SIZE_MAX;
         bytes += (sizes[i] + LINE - 1) / LINE * LINE;
@@ -53,7 +53,7 @@ static void *new_block(size_t *bytes) {
 }
 
 void *fnn_arena_new(void **out, const size_t *sizes, int parts) {
-    size_t bytes = bytes_of(sizes, parts, LINE);
+    size_t bytes = bytes_of(sizes, parts);
     void *block = new_block(&bytes);
     if (!block) return NULL;
     memset(block, 0, bytes);
@@ -70,7 +70,7 @@ static size_t *size_of(void *scratch) { return scratch; }
 static _Atomic(void *) kept;
 
 void *fnn_scratch_new(void **out, const size_t *sizes, int parts) {
-    size_t bytes = bytes_of(sizes, parts, LINE);
+    size_t bytes = bytes_of(sizes, parts);
     void *scratch = atomic_exchange(&kept, NULL);
     if (!scratch || *size_of(scratch) < bytes) {
         free(scratch);

@@ -45,13 +45,21 @@ static int has_rows_in_place(const fnn_matrix *X, const fnn_kernels *kernels, si
     return X->dtype == kernels->dtype && X->col_stride == (ptrdiff_t)element && X->row_stride % (ptrdiff_t)element == 0;
 }
 
+/* Whether numbers may be predicted from: finite, or not infinite where NaN stands for missing values. */
+static int are_allowed(const fnn_network *network, const void *x, ptrdiff_t n) {
+    return fnn_takes_missing(network) ? network->kernels->no_infinity(x, n) : network->kernels->all_finite(x, n);
+}
+
+/* Ops that prediction leaves out. */
+static int passes_through(const fnn_op *op, int activation) {
+    return op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_NOISE || (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR);
+}
+
 /* A row of the block with an element that is not finite (or infinite, where NaN stands for missing values), or -1. */
 static ptrdiff_t find_bad_row(const fnn_network *network, const char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t bytes) {
-    const fnn_kernels *kernels = network->kernels;
-    int (*allowed)(const void *, ptrdiff_t) = fnn_takes_missing(network) ? kernels->no_infinity : kernels->all_finite;
-    if (bytes == cols * (ptrdiff_t)network->element && allowed(x, rows * cols)) return -1;
+    if (bytes == cols * (ptrdiff_t)network->element && are_allowed(network, x, rows * cols)) return -1;
     for (ptrdiff_t i = 0; i < rows; i++)
-        if (!allowed(x + i * bytes, cols)) return i;
+        if (!are_allowed(network, x + i * bytes, cols)) return i;
     return -1;
 }
 
@@ -155,8 +163,7 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
             for (ptrdiff_t r = 0; r < rows; r++)
                 memcpy(kept + r * p->ld * element, in + r * ld_in * element, (size_t)(op->n_in * element));
         }
-        if (op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_NOISE) continue;
-        if (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR) continue;
+        if (passes_through(op, activation)) continue;
         char *out = buffers[turn];
         ptrdiff_t ld = row_stride(kernels, op->n_out);
         if (op->kind == FNN_OP_DENSE) {
@@ -220,8 +227,7 @@ static int op_panels(const prediction *p, int i, char *out, const char *in, ptrd
     const fnn_op *op = &network->ops[i];
     const ptrdiff_t element = (ptrdiff_t)network->element, bytes = p->ld * element, elements = op->n_out * kernels->panel;
     const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
-    if (op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_NOISE) return 0;
-    if (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR) return 0;
+    if (passes_through(op, activation)) return 0;
     if (op->kind == FNN_OP_DENSE) {
         const fnn_dense layer = {out,       NULL,       in,    (const char *)network->weights + op->weights * element,
                                  op->n_in,  op->n_out,  p->ld, p->ld,
@@ -245,12 +251,11 @@ static int predict_panels(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *
     const fnn_network *network = p->network;
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel, panels = (rows + panel - 1) / panel;
-    int (*allowed)(const void *, ptrdiff_t) = fnn_takes_missing(network) ? kernels->no_infinity : kernels->all_finite;
     char *in = scratch, *out = scratch + panels * p->ld * element;
     for (ptrdiff_t j = 0; j < panels; j++) {
         void *X = in + j * p->ld * element;
         kernels->gather(X, p->X, NULL, first + j * panel, fnn_part(rows - j * panel, panel));
-        if (allowed(X, p->X->cols * panel)) continue;
+        if (are_allowed(network, X, p->X->cols * panel)) continue;
         fnn_matrix part = *p->X;
         part.data = (const char *)part.data + first * part.row_stride;
         part.rows = rows;

@@ -163,6 +163,9 @@ void fnn_team_release(void) {
 int fnn_openmp_version(void) { return _OPENMP; }
 
 void fnn_share(ptrdiff_t count, int thread, int n_threads, ptrdiff_t *first, ptrdiff_t *last) {
+    *first = 0;
+    *last = count;
+    if (n_threads == 1) return; /* divisions cost as much as the smallest products */
     const ptrdiff_t each = count / n_threads, more = count % n_threads;
     *first = thread * each + (thread < more ? thread : more);
     *last = *first + each + (thread < more);

@@ -30,39 +30,38 @@ static int goes_together(const fnn_fit *fit, const batch *b, int n_threads) {
     return fit->worth_meeting && b->padded / fit->network->kernels->panel < n_threads;
 }
 
-static void meet(fnn_fit *fit, int together) {
-    if (together) fnn_barrier_wait(&fit->barrier);
+/* The panels of a product that a thread takes part in, and which of how many parts of its outputs are its own. */
+typedef struct {
+    ptrdiff_t p0, p1;
+    int part, parts;
+} product_share;
+
+static product_share share_of(const fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {
+    if (!goes_together(fit, b, n_threads)) return (product_share){p0, p1, 0, 1};
+    return (product_share){0, b->padded / fit->network->kernels->panel, thread, n_threads};
 }
 
-/* A thread's part of a product with `count` weight panels (or inputs): all of them for its own panels p, or some of them
- * for all panels. */
-static void product_part(const batch *b, ptrdiff_t panel, ptrdiff_t count, int together, int thread, int n_threads,
-                         ptrdiff_t p[2], ptrdiff_t part[2]) {
-    part[0] = 0;
-    part[1] = count;
-    if (!together) return;
-    p[0] = 0;
-    p[1] = b->padded / panel;
-    fnn_share(count, thread, n_threads, &part[0], &part[1]);
+static void meet(fnn_fit *fit, const product_share *share) {
+    if (share->parts > 1) fnn_barrier_wait(&fit->barrier);
 }
 
 static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
-    const int together = goes_together(fit, b, n_threads);
+    const product_share share = share_of(fit, b, p0, p1, thread, n_threads);
+    ptrdiff_t first, last; /* outputs of a product */
     for (int i = 0; i < fit->trained_ops; i++) {
         const fnn_op *op = &network->ops[i];
         const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
         const int activation = i == fit->skipped ? FNN_LINEAR : op->activation;
-        meet(fit, together);
+        meet(fit, &share);
         if (op->kind == FNN_OP_DENSE) {
             const fnn_dense layer = {out->Y,      out->D,     in->Y,       fnn_at(fit, network->weights, op->weights),
                                      op->n_in,    op->n_out,  in->stride,  out->stride,
                                      activation,  {op->parameters[0], op->parameters[1], op->parameters[2]}};
-            ptrdiff_t p[2] = {p0, p1}, q[2];
-            product_part(b, kernels->panel, (op->n_out + kernels->panel - 1) / kernels->panel, together, thread, n_threads, p, q);
-            kernels->dense_forward(&layer, p[0], p[1], q[0], q[1]);
-            if (activation >= FNN_SOFTMAX || op->activity_l1 != 0 || op->activity_l2 != 0) meet(fit, together);
+            fnn_share((op->n_out + kernels->panel - 1) / kernels->panel, share.part, share.parts, &first, &last);
+            kernels->dense_forward(&layer, share.p0, share.p1, first, last);
+            if (activation >= FNN_SOFTMAX || op->activity_l1 != 0 || op->activity_l2 != 0) meet(fit, &share);
         }
         if (op->kind >= FNN_OP_NOISE) fnn_layer_forward(fit, i, b, p0, p1, thread, n_threads);
         for (ptrdiff_t p = p0; p < p1; p++) {
@@ -83,7 +82,7 @@ static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, in
                 kernels->activity(fit->activity + p * kernels->panel, NULL, Y, op->n_out, op->activity_l1, op->activity_l2, NULL);
         }
     }
-    meet(fit, together);
+    meet(fit, &share);
 }
 
 /* sample weights and labels of one panel */
@@ -203,7 +202,8 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     void *dY = fit->dY[0], *dX = fit->dY[1];
-    const int together = goes_together(fit, b, n_threads);
+    const product_share share = share_of(fit, b, p0, p1, thread, n_threads);
+    ptrdiff_t first, last; /* outputs of a product */
     for (int i = fit->trained_ops - 1; i >= fit->first_dense; i--) {
         const fnn_op *op = &network->ops[i];
         const op_buffers *out = &fit->buffers[i + 1];
@@ -213,10 +213,10 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
             const void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * kernels->panel) : NULL;
             const void *Y = fnn_at(fit, out->Y, p * out->stride);
             if (op->activity_l1 != 0 || op->activity_l2 != 0) {
-                double share[FNN_MOST_LANES];
+                double scale[FNN_MOST_LANES];
                 for (ptrdiff_t j = 0; j < kernels->panel; j++)
-                    share[j] = p * kernels->panel + j < b->rows ? 1.0 / (double)b->rows : 0.0;
-                kernels->activity(NULL, g, Y, op->n_out, op->activity_l1, op->activity_l2, share);
+                    scale[j] = p * kernels->panel + j < b->rows ? 1.0 / (double)b->rows : 0.0;
+                kernels->activity(NULL, g, Y, op->n_out, op->activity_l1, op->activity_l2, scale);
             }
             if (op->kind != FNN_OP_DROPOUT && activation >= FNN_SOFTMAX)
                 kernels->panel_activation_gradient(g, Y, op->n_out, activation);
@@ -227,12 +227,11 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
                 kernels->multiply(g, D, op->n_out * kernels->panel);
         }
         if (op->kind == FNN_OP_DENSE && i > fit->first_dense) {
-            ptrdiff_t p[2] = {p0, p1}, k[2];
-            product_part(b, kernels->panel, op->n_in, together, thread, n_threads, p, k);
-            meet(fit, together);
+            fnn_share(op->n_in, share.part, share.parts, &first, &last);
+            meet(fit, &share);
             kernels->dense_backward_input(dX, dY, fnn_at(fit, network->weights, op->weights), op->n_in, op->n_out,
-                                          fit->dy_stride, fit->dy_stride, p[0], p[1], k[0], k[1]);
-            meet(fit, together);
+                                          fit->dy_stride, fit->dy_stride, share.p0, share.p1, first, last);
+            meet(fit, &share);
             void *swap = dY;
             dY = dX;
             dX = swap;
