@@ -254,7 +254,7 @@ def test_metrics_are_compared_before_they_are_timed(tmp_path, monkeypatch):
 
 
 def test_phases_of_a_step_fill_its_time():
-    answer = fits.step_phases("ground-motion", 1, 0.05)
+    answer = fits.step_phases("ground-motion", 1, seconds=0.05, window=0.002)
     assert set(answer["phases"]) == set(phases.PHASES)
     assert all(seconds >= 0 for seconds in answer["phases"].values())
     assert 0 < sum(answer["phases"].values()) < 1.1 * answer["step"]

@@ -234,7 +234,7 @@ def config() -> dict[str, Any]:
     """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""
 
 def fma_peak(n_threads: int = 0, seconds: float = 0.2) -> float:
-    """Measure the multiply-add peak of the chosen float32 kernels: GFLOP/s over ``n_threads`` threads."""
+    """Measure the multiply-add peak of the float32 kernels over ``seconds``: GFLOP/s of ``n_threads`` threads."""
 
 def release_threads() -> None:
     """Let go of the threads that wait in the OpenMP runtime after a call."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import fastnn
 from fastnn import _core
-from fastnn.bench.contest import Schedule, open_competitors
+from fastnn.bench.contest import PeakMeter, Schedule, open_competitors
 from fastnn.bench.contestants import CONTESTANTS, installed
 from fastnn.bench.growth import measure_growth
 from fastnn.bench.machine import describe_machine, n_cores, versions
@@ -132,10 +132,12 @@ def _describe(contestants: Sequence[str], missing: list[str]) -> Report:
     configuration = _core.config()
     machine.update({key: configuration[key] for key in ("isa", "threads", "compiler")})
     with open_competitors(["fastnn"], thread_counts=[n_cores()]) as (competitor,):
-        peak = competitor.ask("measure", function="limits.fma_peak", arguments={"seconds": 0.2})
+        meter = PeakMeter([competitor], 0.004)
+        for _ in range(50):
+            meter.measure()
         arguments = {"n_threads": n_cores(), "seconds": 0.5}
         copy = competitor.ask("measure", function="limits.memory_bandwidth", arguments=arguments)
-    machine["fma_peak_gflops"] = peak["gflops"]
+    machine["fma_peak_gflops"] = meter.peak
     machine["copy_gb_per_second"] = copy["gb_per_second"]
     distributions = [name for contestant in contestants for name in CONTESTANTS[contestant].distributions]
     found = {"fastnn": fastnn.__version__, **versions(distributions)}

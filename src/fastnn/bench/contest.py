@@ -266,16 +266,21 @@ def _pace(competitor: E, turn: Callable[[E, int], tuple[float, float]], seconds:
 
 
 class PeakMeter:
-    """The multiply-add peak on the threads of the widest fastnn process, measured beside the timings."""
+    """The multiply-add peak on the threads of the widest fastnn process.
 
-    def __init__(self, competitors: Sequence[Competitor]) -> None:
+    Each measurement is the mean over ``seconds``, as long as a contestant's turn: a share of what the cores give in a
+    turn tells of the code, a share of their best millisecond of the machine's other guests too.
+    """
+
+    def __init__(self, competitors: Sequence[Competitor], seconds: float) -> None:
         fastnn = [competitor for competitor in competitors if competitor.name == "fastnn"]
         self._competitor = max(fastnn, key=lambda competitor: competitor.n_threads, default=None)
+        self._seconds = seconds
         self.peak: float | None = None
-        """GFLOP/s, the best so far; None if nothing can measure it."""
+        """GFLOP/s, the best measurement so far; None if nothing can measure it."""
 
     def measure(self) -> None:
         """Measure once more."""
         if self._competitor is not None:
-            answer = self._competitor.ask("measure", function="limits.fma_peak", arguments={"seconds": 0.03})
+            answer = self._competitor.ask("measure", function="limits.fma_peak", arguments={"seconds": self._seconds})
             self.peak = max(answer["gflops"], self.peak or 0.0)

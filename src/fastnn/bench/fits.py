@@ -96,8 +96,8 @@ def run(key: str, epochs: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "steps": epochs * n_batches}
 
 
-def step_phases(name: str, n_threads: int, seconds: float) -> dict[str, Any]:
-    """Train a network of the grid on up to so many threads; its fastest run of about 2 ms.
+def step_phases(name: str, n_threads: int, seconds: float, window: float) -> dict[str, Any]:
+    """Train a network of the grid on up to so many threads; its fastest run of about ``window`` seconds.
 
     Returns seconds of a step, "step", and those that all threads together spent in its phases, "phases".
     """
@@ -117,7 +117,7 @@ def step_phases(name: str, n_threads: int, seconds: float) -> dict[str, Any]:
             step = (time.perf_counter() - start) / steps
             if step < best:
                 best, phases = step, {phase: total / steps for phase, total in fit.phases.items()}
-        steps = min(max(1, round(2e-3 / best)), fit.n_steps)
+        steps = min(max(1, round(window / best)), fit.n_steps)
     return {"step": best, "phases": phases}
 
 

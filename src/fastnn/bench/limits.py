@@ -12,7 +12,7 @@ __all__ = ["fma_peak", "memory_bandwidth"]
 
 
 def fma_peak(seconds: float) -> dict[str, Any]:
-    """Multiply-adds that the process's threads can do at all, in float32, GFLOP/s."""
+    """Multiply-adds that the process's threads can do at all, in float32, in the mean over a time, GFLOP/s."""
     return {"gflops": _core.fma_peak(seconds=seconds)}
 
 

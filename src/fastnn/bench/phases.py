@@ -13,6 +13,9 @@ __all__ = ["PHASES", "measure_phases"]
 PHASES = ("gather", "forward", "loss", "backward", "update", "wait")
 """As ``_core.Fit.phases`` names them; "update" holds the products of the weights' gradients."""
 
+_WINDOW = 2e-3  # seconds of steps that are timed together
+_PEAKS = 130  # measurements of the peak beside each network, of which the best counts, as of the windows
+
 
 def product_flops(network: Network) -> dict[str, int]:
     """Multiply-adds of the products of a step, by phase: 2·B·P each, none for the gradient of the inputs."""
@@ -25,15 +28,15 @@ def measure_phases(names: Sequence[str] = tuple(NETWORKS), seconds: float = 0.5)
     """Time the phases of each network's step on one thread and on all cores, so long each."""
     rows = []
     with open_competitors(["fastnn"], thread_counts=[n_cores()]) as (competitor,):
-        meter = PeakMeter([competitor])
-        for _ in range(5):
-            meter.measure()
+        meter = PeakMeter([competitor], _WINDOW)
         for name in names:
             progress(f"phases of {NETWORKS[name].label}")
             for n_threads in sorted({1, n_cores()}):
                 arguments: dict[str, Any] = {"name": name, "n_threads": n_threads, "seconds": seconds}
+                arguments["window"] = _WINDOW
                 answer = competitor.ask("measure", function="fits.step_phases", arguments=arguments)
-                meter.measure()
+                for _ in range(_PEAKS):
+                    meter.measure()
                 rows.append(phase_row(NETWORKS[name], n_threads, answer["step"], answer["phases"], meter.peak))
     return Grid(
         name="phases",

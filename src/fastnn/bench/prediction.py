@@ -60,7 +60,7 @@ def _predict_one(
     def turn(competitor: Competitor, calls: int) -> tuple[float, float]:
         return competitor.ask("predict", calls=calls)["seconds"], calls
 
-    meter = PeakMeter(agreeing)
+    meter = PeakMeter(agreeing, schedule.seconds)
     timings = take_turns(agreeing, turn, schedule, meter.measure)
     flops = 2 * n_rows * network.n_weights
     return [

@@ -39,8 +39,9 @@ def compare_products(
                 if len(set(sums)) > 1:
                     problems.append(f"{case}: the products differ and are not timed")
                     continue
-                meter = PeakMeter(competitors)
-                timings = take_turns(competitors, _turn, schedule or Schedule.quick(), meter.measure)
+                schedule = schedule or Schedule.quick()
+                meter = PeakMeter(competitors, schedule.seconds)
+                timings = take_turns(competitors, _turn, schedule, meter.measure)
                 # Half as many float64 numbers fit into a vector register.
                 peak = meter.peak if meter.peak is None or dtype == "float32" else meter.peak / 2
                 rows += [timing_row(case, timing, timings, 2 * m * n * k, peak) for timing in timings]

@@ -67,7 +67,7 @@ def _train_one(
             preparations[competitor] = [("start_training", load), ("train", {"epochs": 1})]
     agreeing = list(ask_all(preparations, problems))
 
-    meter = PeakMeter(agreeing)
+    meter = PeakMeter(agreeing, schedule.seconds)
     timings = take_turns(agreeing, _turn, schedule, meter.measure)
     return [
         {**timing_row(network.label, timing, timings, network.flops_per_step, meter.peak), "network": network.name}
