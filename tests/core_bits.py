@@ -141,21 +141,26 @@ def train(name, dtype, n_threads, steps=200, max_steps=None):
 
 
 def row_mismatches():
-    """Row counts of which predict gives other bits than all rows at once."""
+    """Row counts of which predict, or a product alone, gives other bits than all rows at once."""
     rng = np.random.default_rng(2)
     bad = []
-    for dtype, output, width in itertools.product(("float32", "float64"), ("linear", "softmax"), (70, 140)):
+    shapes = ((30, 70), (30, 140), (900, 40))
+    for dtype, output, (n_in, width) in itertools.product(("float32", "float64"), ("linear", "softmax"), shapes):
         hidden, last = {"n_out": width, "activation": "tanh"}, {"n_out": 11, "activation": output}
-        network = _core.Network(30, [("dense", hidden), ("dense", last)], dtype)
+        network = _core.Network(n_in, [("dense", hidden), ("dense", last)], dtype)
         for op in range(2):
             shape = network.get_parameter(op, "kernel").shape
             network.set_parameter(op, "kernel", rng.normal(size=shape))
-        X = rng.normal(size=(500, 30)).astype(dtype)
+        X = rng.normal(size=(500, n_in)).astype(dtype)
         whole = network.predict(X)
+        kernel, bias = (network.get_parameter(0, part) for part in ("kernel", "bias"))
+        product = _core.dense_forward(X, kernel, bias, output, None)
         for count in (1, 2, 3, 5, 6, 7, 16, 95, 97, 499):
             for first in range(0, 500 - count, 37):
                 if network.predict(X[first : first + count]).tobytes() != whole[first : first + count].tobytes():
                     bad.append((dtype, output, width, first, count))
+            if _core.dense_forward(X[:count], kernel, bias, output, None).tobytes() != product[:count].tobytes():
+                bad.append((dtype, output, width, "product", count))
         if network.predict(np.asfortranarray(X), n_threads=2).tobytes() != whole.tobytes():
             bad.append((dtype, output, width, "strided"))
     return bad

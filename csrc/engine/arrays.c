@@ -7,7 +7,10 @@
 static ptrdiff_t elements_of(const fnn_kernels *kernels) { return kernels->dtype == FNN_F32 ? 4 : 8; }
 static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-/* ---- dense, forward: row blocks ---- */
+/* Elements between panels of so many features: an odd number of cache lines. */
+static ptrdiff_t panel_stride(const fnn_kernels *kernels, ptrdiff_t features) { return (features | 1) * kernels->panel; }
+
+/* ---- dense, forward: blocks of rows or of panels ---- */
 
 #define ROWS_AT_A_TIME 96
 
@@ -19,6 +22,36 @@ typedef struct {
     int activation;
     const double *parameters;
 } dense_call;
+
+/* Rows of a thread from which on panels are faster where the contraction is cut into blocks. */
+#define WIDE_ROWS 128
+
+static void forward_panels(void *context, int thread, int n_threads) {
+    const dense_call *c = context;
+    const fnn_kernels *kernels = c->kernels;
+    const ptrdiff_t panel = kernels->panel, x_stride = panel_stride(kernels, c->n_in), y_stride = panel_stride(kernels, c->n_out);
+    const fnn_matrix x = {c->x, kernels->dtype, c->n_in * c->element, c->element, c->n, c->n_in};
+    char *X = c->scratch + thread * FNN_BLOCK_PANELS * (x_stride + y_stride) * c->element;
+    char *Y = X + FNN_BLOCK_PANELS * x_stride * c->element;
+    const fnn_dense layer = {Y, NULL, X, c->W, c->n_in, c->n_out, x_stride, y_stride, c->activation,
+                             {c->parameters[0], c->parameters[1], c->parameters[2]}};
+    ptrdiff_t p0, p1;
+    fnn_share((c->n + panel - 1) / panel, thread, n_threads, &p0, &p1);
+    for (; p0 < p1; p0 += FNN_BLOCK_PANELS) {
+        const ptrdiff_t panels = fnn_part(p1 - p0, FNN_BLOCK_PANELS);
+        for (ptrdiff_t p = 0; p < panels; p++) {
+            const ptrdiff_t first = (p0 + p) * panel;
+            kernels->gather(X + p * x_stride * c->element, &x, NULL, first, fnn_part(c->n - first, panel));
+        }
+        kernels->dense_forward(&layer, 0, panels, 0, (c->n_out + panel - 1) / panel);
+        for (ptrdiff_t p = 0; p < panels; p++) {
+            const ptrdiff_t first = (p0 + p) * panel;
+            char *y = Y + p * y_stride * c->element;
+            if (c->activation >= FNN_SOFTMAX) kernels->panel_activation(y, c->n_out, c->activation);
+            kernels->scatter(c->out, c->ld_out, y, c->n_out, NULL, first, fnn_part(c->n - first, panel));
+        }
+    }
+}
 
 static void forward_rows(void *context, int thread, int n_threads) {
     const dense_call *c = context;
@@ -68,8 +101,11 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
     const double operations = 2.0 * (double)n * (double)n_in * (double)n_out;
     const int threads = direct ? 1 : fnn_threads_for(operations, n / SOME_ROWS, n_threads);
     const ptrdiff_t rows = fnn_part(n, ROWS_AT_A_TIME);
+    const int by_panels = !direct && n_in > FNN_WHOLE && n >= threads * WIDE_ROWS;
     const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, rest), element, 1),
-                             ld == n_out ? 0 : fnn_size(threads * rows, ld, element)};
+                             by_panels ? fnn_size(threads * FNN_BLOCK_PANELS,
+                                                  panel_stride(kernels, n_in) + panel_stride(kernels, n_out), element)
+                             : ld == n_out ? 0 : fnn_size(threads * rows, ld, element)};
     _Alignas(64) char stack[STACK_BYTES];
     void *parts[2] = {stack, stack + sizes[0]}, *arena = NULL;
     if (sizes[0] >= STACK_BYTES || sizes[1] > STACK_BYTES - sizes[0]) {
@@ -79,7 +115,7 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
     kernels->pack_columns(parts[0], kernel, bias, n_in, n_out, direct, rest);
     dense_call call = {kernels, (char *)out + direct * element, parts[0], parts[1], x, n, n_in, rest, n_out, rows, element,
                        activation, parameters};
-    fnn_team_run(forward_rows, &call, threads, NULL);
+    fnn_team_run(by_panels ? forward_panels : forward_rows, &call, threads, NULL);
     fnn_scratch_free(arena);
     return FNN_OK;
 }
@@ -138,7 +174,7 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
                               const void *grad_out, const void *x, const void *kernel, const void *bias, ptrdiff_t n,
                               ptrdiff_t n_in, ptrdiff_t n_out, int activation, const double *parameters, int n_threads) {
     const ptrdiff_t element = elements_of(kernels), panel = kernels->panel, panels = (n + panel - 1) / panel;
-    const ptrdiff_t x_stride = (n_in + 1) * panel, y_stride = n_out * panel;
+    const ptrdiff_t x_stride = panel_stride(kernels, n_in + 1), y_stride = panel_stride(kernels, n_out);
     const size_t weights = fnn_size(fnn_weight_elements(kernels, n_in, n_out) + panel, element, 1);
     const size_t inputs = fnn_size(panels, x_stride, element), outputs = fnn_size(panels, y_stride, element);
     const size_t sizes[8] = {weights, weights, inputs,  inputs,

@@ -3,7 +3,7 @@
  * Design:
  * a) Row-major: one row is one vector-matrix product that reads the weights once, and nothing is transposed.
  * b) Panels, as in training: for many rows of narrow networks, whose last outputs would leave lanes of a vector empty
- *    and whose rows are transposed in no time.
+ *    and whose rows are transposed in no time; and of wide ones, whose products are cut into blocks.
  * c) Both give the same bits. */
 
 #include <string.h>
@@ -24,6 +24,8 @@
 /* Layers up to this wide go by panels, in blocks of so many bytes. */
 #define PANEL_WIDTH 128
 #define PANEL_BYTES ((ptrdiff_t)32 << 10)
+/* Wide ones do so from this many rows of a thread on. */
+#define WIDE_ROWS 128
 /* Rows so many bytes apart fall into the same cache sets. */
 #define BAD_STRIDE 1024
 
@@ -209,15 +211,17 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
 
 /* ---- by panels ---- */
 
-/* Rows that only fill the last panel of a thread must be few; wider layers lose nothing by rows. */
+/* Rows that only fill the last panel of a thread must be few; layers of middling width lose nothing by rows. */
 static int goes_by_panels(const fnn_network *network, ptrdiff_t rows, int threads) {
     const ptrdiff_t panel = network->kernels->panel, panels = (rows + panel - 1) / panel;
     if ((panels + threads - 1) / threads * threads * panel - rows > rows / 12) return 0;
+    int is_cut = 0;
     for (int i = 0; i < network->n_ops; i++) {
-        const int kind = network->ops[i].kind;
-        if (kind > FNN_OP_NOISE && kind != FNN_OP_STANDARDIZE) return 0;
+        const fnn_op *op = &network->ops[i];
+        if (op->kind > FNN_OP_NOISE && op->kind != FNN_OP_STANDARDIZE) return 0;
+        is_cut |= op->kind == FNN_OP_DENSE && op->n_in > FNN_WHOLE;
     }
-    return network->widest <= PANEL_WIDTH;
+    return network->widest <= PANEL_WIDTH || (is_cut && rows >= threads * WIDE_ROWS);
 }
 
 /* The panels of an op's outputs, from those of its inputs; returns 0 where they are its inputs. */
@@ -318,8 +322,11 @@ static void plan_rows(prediction *p, ptrdiff_t each, int streams) {
 
 static void plan_panels(prediction *p, ptrdiff_t each) {
     const ptrdiff_t element = (ptrdiff_t)p->network->element, panel = p->network->kernels->panel;
-    p->ld = p->network->widest * panel;
-    const ptrdiff_t most = PANEL_BYTES / (2 * p->ld * element), panels = fnn_part((each + panel - 1) / panel, most < 2 ? 2 : most);
+    /* an odd number of cache lines */
+    p->ld = (p->network->widest | 1) * panel;
+    const ptrdiff_t cached = PANEL_BYTES / (2 * p->ld * element), few = cached < 2 ? 2 : cached;
+    const ptrdiff_t most = p->network->widest > PANEL_WIDTH ? FNN_BLOCK_PANELS : few;
+    const ptrdiff_t panels = fnn_part((each + panel - 1) / panel, most);
     p->block = panels * panel;
     p->scratch_bytes = 2 * panels * p->ld * element;
 }

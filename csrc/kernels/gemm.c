@@ -204,13 +204,12 @@ static inline ptrdiff_t panel_width(ptrdiff_t n_out, ptrdiff_t q) {
 }
 static inline ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* A block of the contraction: 16 panels of inputs of this length fill the second-level cache. Up to K_WHOLE it is not
+/* A block of the contraction: 16 panels of inputs of this length fill the second-level cache. Up to FNN_WHOLE it is not
  * cut. 2048 x 2048 at 256 rows: 88 % of the peak with 420, 86 % with 256 and 512. */
 #define K_BLOCK 420
-#define K_WHOLE 800
 
 static inline ptrdiff_t contraction_block(ptrdiff_t n) {
-    if (n <= K_WHOLE) return n;
+    if (n <= FNN_WHOLE) return n;
     ptrdiff_t blocks = (n + K_BLOCK - 1) / K_BLOCK;
     return (n + blocks - 1) / blocks;
 }
