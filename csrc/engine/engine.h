@@ -102,6 +102,7 @@ typedef struct {
     double rate;                    /* of dropout; noise: its standard deviation */
     double momentum, epsilon;       /* of normalizations */
     ptrdiff_t n_in, n_out;
+    ptrdiff_t panels;                /* weight panels: of the outputs */
     ptrdiff_t weights;               /* offset of the weight panels, in elements */
     ptrdiff_t rows;                  /* of the weight panels above the bias: n_in of a dense op, 1, or 0 without weights */
     ptrdiff_t state;                 /* offset of means, variances and their count, in elements */
@@ -164,6 +165,7 @@ static inline double fnn_divisor(const fnn_loss *loss, const int64_t *labels, co
     return divisor;
 }
 
+static inline int fnn_has_activity(const fnn_op *op) { return op->activity_l1 != 0 || op->activity_l2 != 0; }
 static inline int fnn_is_trained(const fnn_op *op) { return op->rows && op->trainable && (op->use_kernel || op->use_bias); }
 /* NaN in the inputs stands for missing values */
 static inline int fnn_takes_missing(const fnn_network *network) {
@@ -184,6 +186,12 @@ void *fnn_sum_slot(const fnn_network *network);
 ptrdiff_t fnn_target_columns(const fnn_network *network);
 /* The last op, where the loss takes its pre-activations: its activation is skipped in training. Else -1. */
 int fnn_skipped_activation(const fnn_network *network);
+
+/* ---- layers.c ---- */
+
+/* What follows an op's product, if it has one, on one panel: Y from X for an activation alone, in place else; D its
+ * derivative or NULL. */
+void fnn_activate_panel(const fnn_network *network, const fnn_op *op, int activation, void *Y, void *D, const void *X);
 
 /* ---- predict.c ---- */
 

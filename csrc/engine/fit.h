@@ -26,8 +26,8 @@ typedef struct {
 enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
 
 typedef struct {
-    ptrdiff_t step, first_row, rows, padded; /* padded: rows rounded up to whole panels */
-    double share;                            /* of a row in the mean over the batch; 0 where no row counts */
+    ptrdiff_t step, first_row, rows, panels, padded; /* padded: rows rounded up to whole panels */
+    double share;                                    /* of a row in the mean over the batch; 0 where no row counts */
 } batch;
 
 /* Time of one thread, in nanoseconds by phase; since: the end of its last one. */
@@ -74,13 +74,13 @@ struct fnn_fit {
     int shuffled;
     ptrdiff_t until; /* the step where this call ends */
     double deadline;
-    ptrdiff_t check_every;
     atomic_int nonfinite;
     atomic_int stop;
     int timed;           /* phases are timed */
     phase_times *phases; /* per thread */
     /* Written by thread 0 in every step: in a cache line that no other thread reads. */
-    _Alignas(64) ptrdiff_t step; /* steps done in this epoch */
+    _Alignas(64) ptrdiff_t step;       /* steps done in this epoch */
+    ptrdiff_t check_every, next_check; /* when to look at the clock */
     double loss_sum, penalty_sum;
 };
 
@@ -103,7 +103,7 @@ double fnn_penalty(const fnn_fit *fit);
 static inline double fnn_penalty_scale(const fnn_fit *fit, const batch *b) {
     return fit->network->loss.scaled_penalty ? b->share : 1.0;
 }
-ptrdiff_t fnn_blocks_of(const fnn_kernels *kernels, const fnn_op *op);
+ptrdiff_t fnn_blocks_of(const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);
 int fnn_has_norm_constraint(const fnn_op *op);

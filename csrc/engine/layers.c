@@ -1,4 +1,4 @@
-/* Ops beyond dense products, activations and dropout, in training: normalizations, noise, branches.
+/* Ops beyond dense products: activations, dropout and noise, normalizations, branches.
  *
  * Design:
  * a) Batch normalization cuts phase 1: a barrier, statistics of the batch by features, a barrier; the same backward.
@@ -67,6 +67,16 @@ static void batch_norm_backward(fnn_fit *fit, int i, const batch *b, void *dY, p
                                 b->rows, n, p0, p1);
 }
 
+void fnn_activate_panel(const fnn_network *network, const fnn_op *op, int activation, void *Y, void *D, const void *X) {
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t elements = op->n_out * kernels->panel;
+    if (op->kind == FNN_OP_ACTIVATION && activation < FNN_SOFTMAX)
+        kernels->activate(Y, D, X, elements, activation, op->parameters);
+    else if (op->kind == FNN_OP_ACTIVATION)
+        memcpy(Y, X, (size_t)elements * network->element);
+    if (activation >= FNN_SOFTMAX) kernels->panel_activation(Y, op->n_out, activation);
+}
+
 static void forward_panel(fnn_fit *fit, int i, const batch *b, ptrdiff_t p) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
@@ -75,32 +85,44 @@ static void forward_panel(fnn_fit *fit, int i, const batch *b, ptrdiff_t p) {
     const ptrdiff_t panel = kernels->panel, n = op->n_in, elements = n * panel;
     const void *W = fnn_at(fit, network->weights, op->weights), *X = fnn_at(fit, in->Y, p * in->stride);
     void *Y = fnn_at(fit, out->Y, p * out->stride);
-    void *D = out->D && i >= fit->first_dense ? fnn_at(fit, out->D, p * op->n_out * panel) : NULL;
+    void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * panel) : NULL;
+    void *const needed = i >= fit->first_dense ? D : NULL; /* no gradient goes further back */
     double *rows = out->statistics + p * panel;
+    const int is_random = !fit->inference && op->rate > 0;
+    const uint64_t seed = fit->seed ^ (fit->epoch * 0x9E3779B97F4A7C15u), step = (uint64_t)b->step;
+    const uint32_t stream = (uint32_t)i + 1, first = (uint32_t)(p * panel);
     switch (op->kind) {
-    case FNN_OP_NOISE:
-        if (fit->inference || !(op->rate > 0))
-            memcpy(Y, X, (size_t)elements * network->element);
+    case FNN_OP_DROPOUT:
+        if (is_random)
+            kernels->dropout(Y, D, X, n, op->rate, op->alpha, seed, stream, step, first);
         else
-            kernels->gaussian_noise(Y, X, n, op->rate, fit->seed ^ (fit->epoch * 0x9E3779B97F4A7C15u), (uint32_t)i + 1,
-                                    (uint64_t)b->step, (uint32_t)(p * panel));
+            kernels->activate(Y, D, X, elements, FNN_LINEAR, op->parameters);
+        break;
+    case FNN_OP_NOISE:
+        if (is_random)
+            kernels->gaussian_noise(Y, X, n, op->rate, seed, stream, step, first);
+        else
+            memcpy(Y, X, (size_t)elements * network->element);
         break;
     case FNN_OP_LAYER_NORM:
-        kernels->layer_norm(Y, D, rows + ROW_INVERSE, rows + ROW_OFFSET * fit->panels * panel, X, W, n, op->epsilon, op->rms);
+        kernels->layer_norm(Y, needed, rows + ROW_INVERSE, rows + ROW_OFFSET * fit->panels * panel, X, W, n, op->epsilon, op->rms);
         break;
     case FNN_OP_PRELU:
         kernels->prelu(Y, X, W, n);
         break;
     case FNN_OP_STANDARDIZE:
-        kernels->standardize(Y, D, X, fnn_at(fit, network->weights, op->state), fnn_at(fit, network->weights, op->state + n), n,
+        kernels->standardize(Y, needed, X, fnn_at(fit, network->weights, op->state), fnn_at(fit, network->weights, op->state + n), n,
                              op->invert, op->missing, op->indicator);
         break;
     case FNN_OP_ADD:
         kernels->add(Y, X, fnn_at(fit, fit->buffers[op->source].Y, p * fit->buffers[op->source].stride), elements);
         break;
     default:
+        fnn_activate_panel(network, op, i == fit->skipped ? FNN_LINEAR : op->activation, Y, D, X);
         break;
     }
+    if (fnn_has_activity(op))
+        kernels->activity(fit->activity + p * panel, NULL, Y, op->n_out, op->activity_l1, op->activity_l2, NULL);
 }
 
 void fnn_layer_forward(fnn_fit *fit, int i, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {

@@ -20,6 +20,7 @@ static int place_op(const fnn_kernels *kernels, fnn_op *op, ptrdiff_t n_in, ptrd
     /* everything the layouts multiply stays far from overflow below this bound on one layer's weights */
     if (fnn_size(op->n_out + kernels->panel, n_in + 1, op->kind == FNN_OP_DENSE ? 64 : 1) == SIZE_MAX) return 0;
     if (fnn_size(op->n_out + kernels->panel, 64, 64) == SIZE_MAX) return 0;
+    op->panels = (op->n_out + kernels->panel - 1) / kernels->panel;
     op->weights = *elements;
     if (op->rows && __builtin_add_overflow(*elements, fnn_weight_elements(kernels, op->rows, op->n_out), elements)) return 0;
     op->state = *elements;
@@ -122,7 +123,7 @@ void fnn_network_use_average(fnn_network *network) {
         const fnn_op *op = &network->ops[i];
         if (!fnn_is_trained(op)) continue;
         const ptrdiff_t panel = network->kernels->panel, first = op->use_kernel ? 0 : op->rows;
-        for (ptrdiff_t q = 0; q * panel < op->n_out; q++) {
+        for (ptrdiff_t q = 0; q < op->panels; q++) {
             const ptrdiff_t width = op->n_out - q * panel <= network->kernels->narrow ? network->kernels->narrow : panel;
             const ptrdiff_t rows = op->rows + (op->use_bias != 0) - first;
             const size_t at = (size_t)(op->weights + q * panel * (op->rows + 1) + first * width) * network->element;
@@ -141,6 +142,6 @@ int fnn_skipped_activation(const fnn_network *network) {
     const int binary = network->loss.kind == FNN_BCE || network->loss.kind == FNN_BINARY_FOCAL;
     const int expected = binary ? FNN_SIGMOID : network->loss.kind == FNN_POISSON ? FNN_EXPONENTIAL : FNN_SOFTMAX;
     /* a penalty on the outputs needs them activated */
-    if (network->ops[last].activity_l1 != 0 || network->ops[last].activity_l2 != 0) return -1;
+    if (fnn_has_activity(&network->ops[last])) return -1;
     return network->ops[last].kind != FNN_OP_DROPOUT && activation == expected ? last : -1;
 }

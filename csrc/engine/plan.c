@@ -32,7 +32,7 @@ static int plan_units(fnn_fit *fit, int n_threads) {
             const fnn_op *op = &network->ops[i];
             if (!fnn_is_trained(op)) continue;
             const ptrdiff_t start = op->use_kernel ? 0 : op->rows, rows = op->rows + (op->use_bias != 0);
-            for (ptrdiff_t q = 0; q * panel < op->n_out; q++) {
+            for (ptrdiff_t q = 0; q < op->panels; q++) {
                 const ptrdiff_t outs = op->n_out - q * panel;
                 const double width = (double)(outs <= network->kernels->narrow ? network->kernels->narrow : panel);
                 if (!pass) {
@@ -86,12 +86,12 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     ptrdiff_t blocks = 0;
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
-        if (op->rows) blocks += fnn_blocks_of(kernels, op);
+        if (op->rows) blocks += fnn_blocks_of(op);
         plan.special |= fnn_has_rules(op);
         plan.penalized |= fnn_has_penalty(op);
         plan.constrained |= fnn_has_norm_constraint(op);
         plan.moving |= op->kind == FNN_OP_BATCH_NORM;
-        plan.active |= op->activity_l1 != 0 || op->activity_l2 != 0;
+        plan.active |= fnn_has_activity(op);
     }
     plan.followed = plan.special || optimizer->use_average;
     plan.coupled = network->loss.kind == FNN_DICE && !network->loss.per_row;
@@ -183,7 +183,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         b->statistics = parts[OPS + PER_OP * i + 4];
         b->stride = panel_stride(kernels, features);
         b->first_block = blocks;
-        if (i && network->ops[i - 1].rows) blocks += fnn_blocks_of(kernels, &network->ops[i - 1]);
+        if (i && network->ops[i - 1].rows) blocks += fnn_blocks_of(&network->ops[i - 1]);
         for (ptrdiff_t p = 0; p < plan.panels; p++)
             kernels->gather(fnn_at(fit, b->Y, p * b->stride + features * panel), &ones, NULL, 0, panel);
     }

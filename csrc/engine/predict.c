@@ -175,7 +175,7 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
                 ld = op->n_out;
             }
             ptrdiff_t q0, q1;
-            fnn_share((op->n_out + kernels->panel - 1) / kernels->panel, thread, n_threads, &q0, &q1);
+            fnn_share(op->panels, thread, n_threads, &q0, &q1);
             const ptrdiff_t o0 = q0 * kernels->panel, o1 = q1 * kernels->panel;
             const char *W = (const char *)network->weights + (op->weights + o0 * (op->n_in + 1)) * element;
             if (q0 < q1)
@@ -196,7 +196,7 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
             if (thread == 0) kernels->row_activation(out, rows, op->n_out, ld, activation);
             if (n_threads > 1) fnn_barrier_wait(&p->barrier);
         }
-        if (p->activity && thread == 0 && (op->activity_l1 != 0 || op->activity_l2 != 0))
+        if (p->activity && thread == 0 && fnn_has_activity(op))
             penalize_rows(p, op, out, ld, first, rows, scratch + (2 + network->n_branches) * half);
         in = out;
         ld_in = ld;
@@ -229,24 +229,20 @@ static int op_panels(const prediction *p, int i, char *out, const char *in, ptrd
     const fnn_network *network = p->network;
     const fnn_kernels *kernels = network->kernels;
     const fnn_op *op = &network->ops[i];
-    const ptrdiff_t element = (ptrdiff_t)network->element, bytes = p->ld * element, elements = op->n_out * kernels->panel;
+    const ptrdiff_t element = (ptrdiff_t)network->element, bytes = p->ld * element;
     const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
     if (passes_through(op, activation)) return 0;
     if (op->kind == FNN_OP_DENSE) {
         const fnn_dense layer = {out,       NULL,       in,    (const char *)network->weights + op->weights * element,
                                  op->n_in,  op->n_out,  p->ld, p->ld,
                                  activation, {op->parameters[0], op->parameters[1], op->parameters[2]}};
-        kernels->dense_forward(&layer, 0, panels, 0, (op->n_out + kernels->panel - 1) / kernels->panel);
+        kernels->dense_forward(&layer, 0, panels, 0, op->panels);
     }
     const char *mean = (const char *)network->weights + op->state * element, *variance = mean + op->n_in * element;
     for (ptrdiff_t j = 0; j < panels; j++, out += bytes, in += bytes) {
         if (op->kind == FNN_OP_STANDARDIZE)
             kernels->standardize(out, NULL, in, mean, variance, op->n_in, op->invert, op->missing, op->indicator);
-        else if (op->kind == FNN_OP_ACTIVATION && activation < FNN_SOFTMAX)
-            kernels->activate(out, NULL, in, elements, activation, op->parameters);
-        else if (op->kind == FNN_OP_ACTIVATION)
-            memcpy(out, in, (size_t)(elements * element));
-        if (activation >= FNN_SOFTMAX) kernels->panel_activation(out, op->n_out, activation);
+        fnn_activate_panel(network, op, activation, out, NULL, in);
     }
     return 1;
 }

@@ -22,12 +22,13 @@ static batch batch_of(const fnn_fit *fit, ptrdiff_t step) {
     const ptrdiff_t rows = fnn_part(fit->n - first, fit->data.batch_size);
     const double divisor = fnn_divisor(&fit->network->loss, fit->data.labels, fit->data.sample_weight, fit->network->element,
                                        fit->shuffled ? fit->order : NULL, first, rows);
-    return (batch){step, first, rows, (rows + panel - 1) / panel * panel, divisor != 0 ? 1.0 / divisor : 0.0};
+    const ptrdiff_t panels = rows == fit->data.batch_size ? fit->panels : (rows + panel - 1) / panel;
+    return (batch){step, first, rows, panels, panels * panel, divisor != 0 ? 1.0 / divisor : 0.0};
 }
 
 /* whether products are divided by outputs */
 static int goes_together(const fnn_fit *fit, const batch *b, int n_threads) {
-    return fit->worth_meeting && b->padded / fit->network->kernels->panel < n_threads;
+    return fit->worth_meeting && b->panels < n_threads;
 }
 
 /* The panels of a product that a thread takes part in, and which of how many parts of its outputs are its own. */
@@ -38,7 +39,7 @@ typedef struct {
 
 static product_share share_of(const fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads) {
     if (!goes_together(fit, b, n_threads)) return (product_share){p0, p1, 0, 1};
-    return (product_share){0, b->padded / fit->network->kernels->panel, thread, n_threads};
+    return (product_share){0, b->panels, thread, n_threads};
 }
 
 static void meet(fnn_fit *fit, const product_share *share) {
@@ -59,28 +60,12 @@ static void forward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, in
             const fnn_dense layer = {out->Y,      out->D,     in->Y,       fnn_at(fit, network->weights, op->weights),
                                      op->n_in,    op->n_out,  in->stride,  out->stride,
                                      activation,  {op->parameters[0], op->parameters[1], op->parameters[2]}};
-            fnn_share((op->n_out + kernels->panel - 1) / kernels->panel, share.part, share.parts, &first, &last);
+            fnn_share(op->panels, share.part, share.parts, &first, &last);
             kernels->dense_forward(&layer, share.p0, share.p1, first, last);
-            if (activation >= FNN_SOFTMAX || op->activity_l1 != 0 || op->activity_l2 != 0) meet(fit, &share);
+            if (activation < FNN_SOFTMAX && !fnn_has_activity(op)) continue;
+            meet(fit, &share);
         }
-        if (op->kind >= FNN_OP_NOISE) fnn_layer_forward(fit, i, b, p0, p1, thread, n_threads);
-        for (ptrdiff_t p = p0; p < p1; p++) {
-            void *Y = fnn_at(fit, out->Y, p * out->stride), *X = fnn_at(fit, in->Y, p * in->stride);
-            void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * kernels->panel) : NULL;
-            const ptrdiff_t elements = op->n_out * kernels->panel;
-            if (op->kind == FNN_OP_DROPOUT && !fit->inference && op->rate > 0)
-                kernels->dropout(Y, D, X, op->n_out, op->rate, op->alpha, fit->seed ^ (fit->epoch * 0x9E3779B97F4A7C15u),
-                                 (uint32_t)i + 1, (uint64_t)b->step, (uint32_t)(p * kernels->panel));
-            else if (op->kind == FNN_OP_DROPOUT)
-                kernels->activate(Y, D, X, elements, FNN_LINEAR, op->parameters);
-            else if (op->kind == FNN_OP_ACTIVATION && activation < FNN_SOFTMAX)
-                kernels->activate(Y, D, X, elements, activation, op->parameters);
-            else if (op->kind == FNN_OP_ACTIVATION)
-                memcpy(Y, X, (size_t)elements * network->element);
-            if (activation >= FNN_SOFTMAX) kernels->panel_activation(Y, op->n_out, activation);
-            if (op->activity_l1 != 0 || op->activity_l2 != 0)
-                kernels->activity(fit->activity + p * kernels->panel, NULL, Y, op->n_out, op->activity_l1, op->activity_l2, NULL);
-        }
+        fnn_layer_forward(fit, i, b, p0, p1, thread, n_threads);
     }
     meet(fit, &share);
 }
@@ -212,7 +197,7 @@ static void backward(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1, i
             void *g = fnn_at(fit, dY, p * fit->dy_stride);
             const void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * kernels->panel) : NULL;
             const void *Y = fnn_at(fit, out->Y, p * out->stride);
-            if (op->activity_l1 != 0 || op->activity_l2 != 0) {
+            if (fnn_has_activity(op)) {
                 double scale[FNN_MOST_LANES];
                 for (ptrdiff_t j = 0; j < kernels->panel; j++)
                     scale[j] = p * kernels->panel + j < b->rows ? 1.0 / (double)b->rows : 0.0;
@@ -266,14 +251,17 @@ static void finish_step(fnn_fit *fit, const batch *b) {
     fit->loss_sum += batch_loss(fit, b, &penalty) * (double)b->rows;
     fit->penalty_sum += penalty * (double)b->rows;
     fit->step++;
-    if (fit->step >= fit->until || (fit->step % fit->check_every == 0 && now() >= fit->deadline) ||
-        fnn_barrier_is_crowded(&fit->barrier))
-        atomic_store_explicit(&fit->stop, 1, memory_order_relaxed);
+    int stops = fit->step >= fit->until || fnn_barrier_is_crowded(&fit->barrier);
+    if (fit->step >= fit->next_check) {
+        fit->next_check = fit->step + fit->check_every;
+        stops |= now() >= fit->deadline;
+    }
+    if (stops) atomic_store_explicit(&fit->stop, 1, memory_order_relaxed);
 }
 
 static void phase_1(fnn_fit *fit, const batch *b, int thread, int n_threads) {
     ptrdiff_t p0, p1;
-    fnn_share(b->padded / fit->network->kernels->panel, thread, n_threads, &p0, &p1);
+    fnn_share(b->panels, thread, n_threads, &p0, &p1);
     gather_inputs(fit, b, p0, p1);
     fnn_mark(fit, thread, FNN_GATHER);
     forward(fit, b, p0, p1, thread, n_threads);
@@ -325,6 +313,7 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     const ptrdiff_t rest = fit->n_steps - fit->step;
     fit->until = fit->step + (max_steps > 0 && max_steps < rest ? max_steps : rest);
     fit->deadline = now() + max_seconds;
+    fit->next_check = fit->step + fit->check_every;
     atomic_store(&fit->stop, 0);
     atomic_store(&fit->nonfinite, 0);
     fnn_team_run(run_steps, fit, fit->n_threads, &fit->barrier);
@@ -349,7 +338,7 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
     const batch b = batch_of(fit, fit->step);
     const op_buffers *out = &fit->buffers[fit->trained_ops];
     ptrdiff_t p0, p1;
-    fnn_share(b.padded / kernels->panel, thread, n_threads, &p0, &p1);
+    fnn_share(b.panels, thread, n_threads, &p0, &p1);
     gather_inputs(fit, &b, p0, p1);
     forward(fit, &b, p0, p1, thread, n_threads);
     if (fit->penalized) fnn_sum_penalties(fit, thread, n_threads);
@@ -376,7 +365,7 @@ static void step_from_gradient(void *context, int thread, int n_threads) {
     const ptrdiff_t element = (ptrdiff_t)network->element;
     const fnn_matrix gradient = {fit->custom_gradient, kernels->dtype, network->n_outputs * element, element, b.rows, network->n_outputs};
     ptrdiff_t p0, p1;
-    fnn_share(b.padded / kernels->panel, thread, n_threads, &p0, &p1);
+    fnn_share(b.panels, thread, n_threads, &p0, &p1);
     for (ptrdiff_t p = p0; p < p1; p++) {
         const ptrdiff_t first = p * kernels->panel;
         kernels->gather(fnn_at(fit, fit->dY[0], p * fit->dy_stride), &gradient, NULL, first, fnn_part(b.rows - first, kernels->panel));

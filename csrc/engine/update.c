@@ -18,13 +18,8 @@
 /* ---- sums over weights ---- */
 
 static ptrdiff_t kernel_blocks(const fnn_op *op) { return (op->rows + FNN_BLOCK - 1) / FNN_BLOCK; }
-static ptrdiff_t panels_of(const fnn_kernels *kernels, const fnn_op *op) {
-    return (op->n_out + kernels->panel - 1) / kernels->panel;
-}
 
-ptrdiff_t fnn_blocks_of(const fnn_kernels *kernels, const fnn_op *op) {
-    return panels_of(kernels, op) * (kernel_blocks(op) + 1);
-}
+ptrdiff_t fnn_blocks_of(const fnn_op *op) { return op->panels * (kernel_blocks(op) + 1); }
 
 /* rows [k, ...) of weight panel q of an op, in an array laid out as the weights */
 static void *rows_at(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
@@ -74,7 +69,7 @@ void fnn_sum_penalties(fnn_fit *fit, int thread, int n_threads) {
     for (int o = 0; o < network->n_ops; o++) {
         if (!is_penalized(&network->ops[o])) continue;
         ptrdiff_t first, last;
-        fnn_share(fnn_blocks_of(network->kernels, &network->ops[o]), thread, n_threads, &first, &last);
+        fnn_share(fnn_blocks_of(&network->ops[o]), thread, n_threads, &first, &last);
         double *sums = fit->penalty_sums + 2 * fit->buffers[o + 1].first_block;
         for (ptrdiff_t i = first; i < last; i++) sum_block(network, network->weights, &network->ops[o], i, sums + 2 * i);
     }
@@ -82,7 +77,7 @@ void fnn_sum_penalties(fnn_fit *fit, int thread, int n_threads) {
 
 /* of one op, from the sums of its blocks, or from its weights where `sums` is NULL */
 static double op_penalty(const fnn_network *network, const fnn_op *op, const double *sums) {
-    const ptrdiff_t blocks = kernel_blocks(op), count = fnn_blocks_of(network->kernels, op);
+    const ptrdiff_t blocks = kernel_blocks(op), count = fnn_blocks_of(op);
     double total[2][2] = {{0, 0}, {0, 0}};
     for (ptrdiff_t i = 0; i < count; i++) {
         double block[2];
@@ -199,7 +194,7 @@ static void sum_unit_squares(fnn_fit *fit, const unit *u) {
 
 static double gradient_squares(const fnn_fit *fit, int o, int part) {
     const fnn_op *op = &fit->network->ops[o];
-    const ptrdiff_t blocks = kernel_blocks(op), count = fnn_blocks_of(fit->network->kernels, op);
+    const ptrdiff_t blocks = kernel_blocks(op), count = fnn_blocks_of(op);
     const double *sums = fit->norm_sums + fit->buffers[o + 1].first_block;
     double total = 0;
     for (ptrdiff_t i = 0; i < count; i++)
@@ -235,14 +230,13 @@ static void scale_rows(const fnn_network *network, const fnn_op *op, ptrdiff_t q
 
 /* one norm over rows [k, k + rows) of all weight panels */
 static void constrain_rows(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t k, ptrdiff_t rows) {
-    const ptrdiff_t panels = panels_of(network->kernels, op);
     double squares = 0, sums[2];
-    for (ptrdiff_t q = 0; q < panels; q++) {
+    for (ptrdiff_t q = 0; q < op->panels; q++) {
         sum_rows(network, network->weights, op, q, k, rows, sums);
         squares += sums[1];
     }
     const double factor = norm_factor(r, squares);
-    for (ptrdiff_t q = 0; q < panels; q++) scale_rows(network, op, q, k, rows, factor);
+    for (ptrdiff_t q = 0; q < op->panels; q++) scale_rows(network, op, q, k, rows, factor);
 }
 
 static void constrain_columns(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t q) {
@@ -267,7 +261,7 @@ static void constrain(fnn_fit *fit, int thread, int n_threads) {
         if (!is_trained(fit, o)) continue;
         ptrdiff_t first, last;
         if (has_norm_constraint(kernel) && kernel->axis == FNN_OVER_INPUTS) {
-            fnn_share(panels_of(network->kernels, op), thread, n_threads, &first, &last);
+            fnn_share(op->panels, thread, n_threads, &first, &last);
             for (ptrdiff_t q = first; q < last; q++) constrain_columns(network, op, kernel, q);
         } else if (has_norm_constraint(kernel) && kernel->axis == FNN_OVER_OUTPUTS) {
             fnn_share(op->rows, thread, n_threads, &first, &last);
