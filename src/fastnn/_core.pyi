@@ -233,8 +233,8 @@ def get_num_threads() -> int: ...
 def config() -> dict[str, Any]:
     """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""
 
-def fma_peak(n_threads: int = 0, seconds: float = 0.2) -> float:
-    """Measure the multiply-add peak of the float32 kernels over ``seconds``: GFLOP/s of ``n_threads`` threads."""
+def fma_peak(seconds: float = 0.2) -> float:
+    """Measure the multiply-add peak of the float32 kernels on one thread over ``seconds``, in GFLOP/s."""
 
 def release_threads() -> None:
     """Let go of the threads that wait in the OpenMP runtime after a call."""

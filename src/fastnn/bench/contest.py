@@ -282,5 +282,6 @@ class PeakMeter:
     def measure(self) -> None:
         """Measure once more."""
         if self._competitor is not None:
-            answer = self._competitor.ask("measure", function="limits.fma_peak", arguments={"seconds": self._seconds})
+            arguments = {"n_threads": self._competitor.n_threads, "seconds": self._seconds}
+            answer = self._competitor.ask("measure", function="limits.fma_peak", arguments=arguments)
             self.peak = max(answer["gflops"], self.peak or 0.0)

@@ -11,9 +11,10 @@ from fastnn import _core
 __all__ = ["fma_peak", "memory_bandwidth"]
 
 
-def fma_peak(seconds: float) -> dict[str, Any]:
-    """Multiply-adds that the process's threads can do at all, in float32, in the mean over a time, GFLOP/s."""
-    return {"gflops": _core.fma_peak(seconds=seconds)}
+def fma_peak(n_threads: int, seconds: float) -> dict[str, Any]:
+    """Multiply-adds that so many threads can do at all, in float32, in the mean over a time, GFLOP/s."""
+    with ThreadPoolExecutor(n_threads) as pool:
+        return {"gflops": sum(pool.map(_core.fma_peak, [seconds] * n_threads))}
 
 
 def memory_bandwidth(n_threads: int, seconds: float) -> dict[str, Any]:

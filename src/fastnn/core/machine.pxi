@@ -67,24 +67,18 @@ cdef extern from *:
 _COMPILER = FNN_COMPILER.decode()
 
 
-cdef void peak_phase(void *context, int thread, int n_threads) noexcept nogil:
-    cdef double *out = <double *>context
-    out[8 * thread] = KERNELS_F32.fma_peak(2000000, &out[8 * 1024 + 8 * thread])
-
-
-def fma_peak(int n_threads=0, double seconds=0.2):
-    """Fused multiply-add peak of the chosen kernels in float32, GFLOP/s over ``n_threads`` threads: mean over a time."""
+def fma_peak(double seconds=0.2):
+    """Fused multiply-add peak of the chosen kernels in float32 on one thread, GFLOP/s: mean over a time."""
     import time
 
-    cdef cnp.ndarray[double, ndim=1] space = np.zeros(16 * 1024)
-    cdef double *data = &space[0]
-    cdef int n = threads_of(n_threads)
-    operations = elapsed = 0.0
+    cdef cnp.ndarray[float, ndim=1] numbers = np.ones(16, dtype=np.float32)
+    cdef void *sink = cnp.PyArray_DATA(numbers)
+    cdef double operations = 0.0
     start = time.perf_counter()
+    elapsed = 0.0
     while elapsed < seconds:
         with nogil:
-            fnn_team_run(peak_phase, data, n, NULL)
-        operations += float(space[: 8 * n : 8].sum())
+            operations += KERNELS_F32.fma_peak(1000000, sink)
         elapsed = time.perf_counter() - start
     return operations / elapsed / 1e9
 
