@@ -59,6 +59,22 @@ void fnn_share(ptrdiff_t count, int thread, int n_threads, ptrdiff_t *first, ptr
 /* The threads worth using for a call of `operations` floating-point operations cut into at most `parts` parts. */
 int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads);
 
+/* On how many threads to run steps that are so small that fewer may be faster: now and then both are tried. */
+typedef struct {
+    int most, used, other; /* compared in a trial: used and other */
+    int legs;              /* of the trial that are left; 0: none is on */
+    ptrdiff_t leg;         /* steps of one; 0: nothing is tried */
+    ptrdiff_t wait;        /* steps until the next trial */
+    int64_t least[2];      /* nanoseconds per step, on `used` and on `other` threads */
+} fnn_choice;
+
+void fnn_choice_start(fnn_choice *choice, int most, double operations);
+/* for the next steps, of which so many at most */
+int fnn_choice_threads(const fnn_choice *choice);
+ptrdiff_t fnn_choice_steps(const fnn_choice *choice);
+/* so many of them were done in this time */
+void fnn_choice_note(fnn_choice *choice, ptrdiff_t steps, int64_t nanoseconds);
+
 /* ---- network.c ---- */
 
 typedef enum {

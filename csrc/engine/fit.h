@@ -41,6 +41,7 @@ struct fnn_fit {
     fnn_fit_data data;
     ptrdiff_t n, n_steps, panels; /* panels: of a full batch */
     int n_threads, n_units, skipped, first_dense, trained_ops;
+    fnn_choice choice;
     fnn_barrier barrier;
     op_buffers *buffers; /* [0] is the input, [i + 1] the output of op i */
     void *dY[2];         /* gradients of the op at hand and the one before */

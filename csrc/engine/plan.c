@@ -103,6 +103,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     if (plan.worth_meeting && plan.panels < data->n_threads)
         plan.n_threads = padded / MEETING_OPERATIONS < data->n_threads ? 1 + (int)(padded / MEETING_OPERATIONS) : data->n_threads;
     plan.check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
+    fnn_choice_start(&plan.choice, plan.n_threads, operations);
     plan.n_units = plan_units(&plan, plan.n_threads);
 
     enum {

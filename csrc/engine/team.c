@@ -7,6 +7,9 @@
  *    DAZ set by other libraries change no bit here.
  * c) Where a neighbour takes a core away, every barrier waits for the scheduler: milliseconds for steps of microseconds.
  *    A team that has waited longer than it has worked is sent home, and calls run on one thread for a while.
+ *    Small steps can be slower on several threads even where each has its processor: what a barrier and a cache line of
+ *    another core cost depends on where the system, or the host of a virtual machine, runs the threads. So the time of
+ *    training steps on fewer and on more threads is measured now and then, and the faster number is used.
  * d) A forked child has no threads of its parent's team and the runtime would wait for them: it runs on one thread,
  *    which gives the same bits. */
 
@@ -180,4 +183,53 @@ int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads) {
     int n = n_threads;
     if (most < n) n = (int)most;
     return parts < n ? (int)parts : n;
+}
+
+/* ---- trials of fewer threads ---- */
+
+/* Steps of as many operations are tried on fewer threads. */
+#define TRIED_OPERATIONS 5e6
+/* Of a leg, about 200 us; legs that pass before the first trial, and between trials, which cost less than 1 % then. */
+#define LEG_OPERATIONS 1e7
+#define LEGS_BEFORE 5
+#define LEGS_BETWEEN 300
+/* Legs on each number of threads in a trial, of which the fastest counts: the first one wakes threads up. */
+#define LEGS 3
+/* The other number of threads must be this much faster. */
+#define GAIN 0.97
+
+void fnn_choice_start(fnn_choice *c, int most, double operations) {
+    *c = (fnn_choice){.most = most, .used = most};
+    if (most == 1 || operations >= TRIED_OPERATIONS) return;
+    c->leg = (ptrdiff_t)(1 + LEG_OPERATIONS / (operations + 1e5));
+    c->wait = LEGS_BEFORE * c->leg;
+}
+
+int fnn_choice_threads(const fnn_choice *c) { return c->legs > LEGS ? c->other : c->used; }
+
+ptrdiff_t fnn_choice_steps(const fnn_choice *c) { return !c->leg ? PTRDIFF_MAX : c->legs ? c->leg : c->wait; }
+
+/* Half as many and twice as many take turns. */
+static int other_threads(const fnn_choice *c) {
+    const int more = 2 * c->used < c->most ? 2 * c->used : c->most, fewer = (c->used + 1) / 2;
+    return c->used == c->most || (c->used > 1 && c->other >= c->used) ? fewer : more;
+}
+
+void fnn_choice_note(fnn_choice *c, ptrdiff_t steps, int64_t nanoseconds) {
+    if (!c->leg || !steps) return;
+    if (!c->legs) {
+        c->wait -= steps;
+        if (c->wait > 0) return;
+        c->other = other_threads(c);
+        c->legs = 2 * LEGS;
+        c->wait = LEGS_BETWEEN * c->leg;
+        c->least[0] = c->least[1] = INT64_MAX;
+        return;
+    }
+    int64_t *least = &c->least[c->legs > LEGS];
+    if (nanoseconds / steps < *least) *least = nanoseconds / steps;
+    if (--c->legs || (double)c->least[1] >= GAIN * (double)c->least[0]) return;
+    const int used = c->used;
+    c->used = c->other;
+    c->other = used;
 }

@@ -308,15 +308,25 @@ int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase) {
     return total;
 }
 
+/* Steps up to `end`, or as many as the choice of threads wants timed. */
+static void run_leg(fnn_fit *fit, ptrdiff_t end) {
+    const ptrdiff_t first = fit->step, most = fnn_choice_steps(&fit->choice);
+    fit->until = most < end - first ? first + most : end;
+    fit->next_check = first + fit->check_every;
+    atomic_store(&fit->stop, 0);
+    const int64_t start = fnn_clock_ns();
+    fnn_team_run(run_steps, fit, fnn_choice_threads(&fit->choice), &fit->barrier);
+    fnn_choice_note(&fit->choice, fit->step - first, fnn_clock_ns() - start);
+}
+
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     if (fit->step >= fit->n_steps || max_steps == 0) return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
-    const ptrdiff_t rest = fit->n_steps - fit->step;
-    fit->until = fit->step + (max_steps > 0 && max_steps < rest ? max_steps : rest);
+    const ptrdiff_t rest = fit->n_steps - fit->step, end = fit->step + (max_steps > 0 && max_steps < rest ? max_steps : rest);
     fit->deadline = now() + max_seconds;
-    fit->next_check = fit->step + fit->check_every;
-    atomic_store(&fit->stop, 0);
     atomic_store(&fit->nonfinite, 0);
-    fnn_team_run(run_steps, fit, fit->n_threads, &fit->barrier);
+    do
+        run_leg(fit, end);
+    while (fit->step < end && !atomic_load(&fit->nonfinite) && now() < fit->deadline);
     fit->network->iterations = fit->first_iteration + fit->step;
     if (atomic_load(&fit->nonfinite)) return FNN_NONFINITE;
     return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
