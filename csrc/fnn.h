@@ -18,10 +18,8 @@
 /* Rows of one chain in a sum over the batch. A constant of the numerical definition. */
 #define FNN_CHUNK 256
 
-/* A longer contraction is cut into blocks, where panels of inputs are faster than rows, which lie far apart; blocks of so
- * many panels stay in the second-level cache. */
+/* A longer contraction is cut into blocks. */
 #define FNN_WHOLE 800
-#define FNN_BLOCK_PANELS 16
 
 typedef enum {
     FNN_LINEAR,

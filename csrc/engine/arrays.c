@@ -7,9 +7,6 @@
 static ptrdiff_t elements_of(const fnn_kernels *kernels) { return kernels->dtype == FNN_F32 ? 4 : 8; }
 static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-/* Elements between panels of so many features: an odd number of cache lines. */
-static ptrdiff_t panel_stride(const fnn_kernels *kernels, ptrdiff_t features) { return (features | 1) * kernels->panel; }
-
 /* ---- dense, forward: blocks of rows or of panels ---- */
 
 #define ROWS_AT_A_TIME 96
@@ -23,13 +20,11 @@ typedef struct {
     const double *parameters;
 } dense_call;
 
-/* Rows of a thread from which on panels are faster where the contraction is cut into blocks. */
-#define WIDE_ROWS 128
-
 static void forward_panels(void *context, int thread, int n_threads) {
     const dense_call *c = context;
     const fnn_kernels *kernels = c->kernels;
-    const ptrdiff_t panel = kernels->panel, x_stride = panel_stride(kernels, c->n_in), y_stride = panel_stride(kernels, c->n_out);
+    const ptrdiff_t panel = kernels->panel;
+    const ptrdiff_t x_stride = fnn_panel_stride(kernels, c->n_in), y_stride = fnn_panel_stride(kernels, c->n_out);
     const fnn_matrix x = {c->x, kernels->dtype, c->n_in * c->element, c->element, c->n, c->n_in};
     char *X = c->scratch + thread * FNN_BLOCK_PANELS * (x_stride + y_stride) * c->element;
     char *Y = X + FNN_BLOCK_PANELS * x_stride * c->element;
@@ -101,11 +96,11 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
     const double operations = 2.0 * (double)n * (double)n_in * (double)n_out;
     const int threads = direct ? 1 : fnn_threads_for(operations, n / SOME_ROWS, n_threads);
     const ptrdiff_t rows = fnn_part(n, ROWS_AT_A_TIME);
-    const int by_panels = !direct && n_in > FNN_WHOLE && n >= threads * WIDE_ROWS;
-    const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, rest), element, 1),
-                             by_panels ? fnn_size(threads * FNN_BLOCK_PANELS,
-                                                  panel_stride(kernels, n_in) + panel_stride(kernels, n_out), element)
-                             : ld == n_out ? 0 : fnn_size(threads * rows, ld, element)};
+    const int by_panels = !direct && fnn_panels_pay(n_in, n / threads);
+    const ptrdiff_t in_stride = fnn_panel_stride(kernels, n_in), out_stride = fnn_panel_stride(kernels, n_out);
+    size_t scratch = ld == n_out ? 0 : fnn_size(threads * rows, ld, element);
+    if (by_panels) scratch = fnn_size(threads * FNN_BLOCK_PANELS, in_stride + out_stride, element);
+    const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, rest), element, 1), scratch};
     _Alignas(64) char stack[STACK_BYTES];
     void *parts[2] = {stack, stack + sizes[0]}, *arena = NULL;
     if (sizes[0] >= STACK_BYTES || sizes[1] > STACK_BYTES - sizes[0]) {
@@ -174,7 +169,7 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
                               const void *grad_out, const void *x, const void *kernel, const void *bias, ptrdiff_t n,
                               ptrdiff_t n_in, ptrdiff_t n_out, int activation, const double *parameters, int n_threads) {
     const ptrdiff_t element = elements_of(kernels), panel = kernels->panel, panels = (n + panel - 1) / panel;
-    const ptrdiff_t x_stride = panel_stride(kernels, n_in + 1), y_stride = panel_stride(kernels, n_out);
+    const ptrdiff_t x_stride = fnn_panel_stride(kernels, n_in + 1), y_stride = fnn_panel_stride(kernels, n_out);
     const size_t weights = fnn_size(fnn_weight_elements(kernels, n_in, n_out) + panel, element, 1);
     const size_t inputs = fnn_size(panels, x_stride, element), outputs = fnn_size(panels, y_stride, element);
     const size_t sizes[8] = {weights, weights, inputs,  inputs,

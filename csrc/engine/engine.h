@@ -29,6 +29,21 @@ void fnn_scratch_free(void *scratch);
 /* count * size * more, SIZE_MAX on overflow */
 size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more);
 
+/* ---- panels of inputs ---- */
+
+/* Blocks of a contraction of so many panels stay in the second-level cache. */
+#define FNN_BLOCK_PANELS 16
+
+/* Elements between panels: an odd number of cache lines, so that a power of two does not map all panels to the same cache
+ * sets. */
+static inline ptrdiff_t fnn_panel_stride(const fnn_kernels *kernels, ptrdiff_t features) {
+    return (features | 1) * kernels->panel;
+}
+
+/* Whether so many rows of a thread are worth transposing into panels: where the contraction is cut into blocks, rows lie
+ * far apart. */
+static inline int fnn_panels_pay(ptrdiff_t n_in, ptrdiff_t rows) { return n_in > FNN_WHOLE && rows >= 128; }
+
 /* ---- team.c: threads ---- */
 
 /* Everybody waits until all `members` have come; spins for a bounded time, then yields. */
@@ -205,7 +220,7 @@ int fnn_skipped_activation(const fnn_network *network);
 
 /* ---- layers.c ---- */
 
-/* What follows an op's product, if it has one, on one panel: Y from X for an activation alone, in place else; D its
+/* An op's activation on one panel, Y from X for an activation alone, else what its product left to do in Y; D its
  * derivative or NULL. */
 void fnn_activate_panel(const fnn_network *network, const fnn_op *op, int activation, void *Y, void *D, const void *X);
 

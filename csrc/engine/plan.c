@@ -5,12 +5,6 @@
 
 #include "fit.h"
 
-/* Elements between panels of `features` features and the ones: an odd number of cache lines, so that a power of two
- * does not map all panels to the same cache sets. */
-static ptrdiff_t panel_stride(const fnn_kernels *kernels, ptrdiff_t features) {
-    return ((features + 1) | 1) * kernels->panel;
-}
-
 /* The derivative of a dense layer's activation is stored, save where it follows from the output. */
 static int needs_derivative(const fnn_op *op, int activation) {
     if (op->kind == FNN_OP_ACTIVATION) return activation < FNN_SOFTMAX;
@@ -116,7 +110,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     ptrdiff_t widest = network->n_outputs;
     for (int i = plan.first_dense; i < plan.trained_ops; i++)
         if (network->ops[i].n_out > widest) widest = network->ops[i].n_out;
-    plan.dy_stride = panel_stride(kernels, widest);
+    plan.dy_stride = fnn_panel_stride(kernels, widest + 1);
     plan.t_stride = network->n_outputs * panel;
     const ptrdiff_t rows = plan.panels * panel;
     size_t sizes[MAX_PARTS];
@@ -142,7 +136,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         const fnn_op *op = i ? &network->ops[i - 1] : NULL;
         const ptrdiff_t features = op ? op->n_out : network->n_features;
         const int activation = op && i - 1 != plan.skipped ? op->activation : FNN_LINEAR;
-        sizes[n_parts++] = fnn_size(plan.panels, panel_stride(kernels, features), element);
+        sizes[n_parts++] = fnn_size(plan.panels, fnn_panel_stride(kernels, features + 1), element);
         sizes[n_parts++] = op && needs_derivative(op, activation) ? fnn_size(rows, features, element) : 0;
         sizes[n_parts++] = op && op->kind == FNN_OP_DENSE ? fnn_size(rows, (features + panel - 1) / panel * panel, element) : 0;
         sizes[n_parts++] = op && fnn_layer_saves(op) ? fnn_size(rows, features, element) : 0;
@@ -182,7 +176,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         b->dZt = parts[OPS + PER_OP * i + 2];
         b->saved = parts[OPS + PER_OP * i + 3];
         b->statistics = parts[OPS + PER_OP * i + 4];
-        b->stride = panel_stride(kernels, features);
+        b->stride = fnn_panel_stride(kernels, features + 1);
         b->first_block = blocks;
         if (i && network->ops[i - 1].rows) blocks += fnn_blocks_of(&network->ops[i - 1]);
         for (ptrdiff_t p = 0; p < plan.panels; p++)

@@ -24,8 +24,6 @@
 /* Layers up to this wide go by panels, in blocks of so many bytes. */
 #define PANEL_WIDTH 128
 #define PANEL_BYTES ((ptrdiff_t)32 << 10)
-/* Wide ones do so from this many rows of a thread on. */
-#define WIDE_ROWS 128
 /* Rows so many bytes apart fall into the same cache sets. */
 #define BAD_STRIDE 1024
 
@@ -215,13 +213,13 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
 static int goes_by_panels(const fnn_network *network, ptrdiff_t rows, int threads) {
     const ptrdiff_t panel = network->kernels->panel, panels = (rows + panel - 1) / panel;
     if ((panels + threads - 1) / threads * threads * panel - rows > rows / 12) return 0;
-    int is_cut = 0;
+    int pays = network->widest <= PANEL_WIDTH;
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
         if (op->kind > FNN_OP_NOISE && op->kind != FNN_OP_STANDARDIZE) return 0;
-        is_cut |= op->kind == FNN_OP_DENSE && op->n_in > FNN_WHOLE;
+        pays |= op->kind == FNN_OP_DENSE && fnn_panels_pay(op->n_in, rows / threads);
     }
-    return network->widest <= PANEL_WIDTH || (is_cut && rows >= threads * WIDE_ROWS);
+    return pays;
 }
 
 /* The panels of an op's outputs, from those of its inputs; returns 0 where they are its inputs. */
@@ -318,8 +316,7 @@ static void plan_rows(prediction *p, ptrdiff_t each, int streams) {
 
 static void plan_panels(prediction *p, ptrdiff_t each) {
     const ptrdiff_t element = (ptrdiff_t)p->network->element, panel = p->network->kernels->panel;
-    /* an odd number of cache lines */
-    p->ld = (p->network->widest | 1) * panel;
+    p->ld = fnn_panel_stride(p->network->kernels, p->network->widest);
     const ptrdiff_t cached = PANEL_BYTES / (2 * p->ld * element), few = cached < 2 ? 2 : cached;
     const ptrdiff_t most = p->network->widest > PANEL_WIDTH ? FNN_BLOCK_PANELS : few;
     const ptrdiff_t panels = fnn_part((each + panel - 1) / panel, most);
