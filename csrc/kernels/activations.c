@@ -123,37 +123,40 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
     }
 }
 
+#define STEP (CHAINS * DLANES)
+
 static inline __attribute__((always_inline)) void activate_loop(int kind, real *Y, real *D, const real *X, ptrdiff_t n,
                                                                 const double *parameters) {
-    dvec y, d;
-    ptrdiff_t i = 0;
-    if (D)
-        for (; i + DLANES <= n; i += DLANES) {
-            activation_of(kind, parameters, d_load(X + i), &y, &d);
-            d_store(Y + i, y);
-            d_store(D + i, d);
+    real rest[3][STEP] = {{0}};
+    for (ptrdiff_t i = 0; i < n; i += STEP) {
+        const real *from = X + i;
+        real *to = Y + i, *slope = D ? D + i : NULL;
+        const int whole = n - i >= STEP;
+        const size_t bytes = (size_t)(n - i) * sizeof(real);
+        if (!whole) {
+            memcpy(rest[0], from, bytes);
+            from = rest[0];
+            to = rest[1];
+            slope = rest[2];
         }
-    else
-        for (; i + DLANES <= n; i += DLANES) {
-            activation_of(kind, parameters, d_load(X + i), &y, &d);
-            d_store(Y + i, y);
-        }
-    if (i < n) {
-        real x[DLANES] = {0}, ys[DLANES], ds[DLANES];
-        memcpy(x, X + i, (size_t)(n - i) * sizeof(real));
-        activation_of(kind, parameters, d_load(x), &y, &d);
-        d_store(ys, y);
-        d_store(ds, d);
-        memcpy(Y + i, ys, (size_t)(n - i) * sizeof(real));
-        if (D) memcpy(D + i, ds, (size_t)(n - i) * sizeof(real));
+        dvec y[CHAINS], d[CHAINS];
+        UNROLL for (int c = 0; c < CHAINS; c++) activation_of(kind, parameters, d_load(from + c * DLANES), &y[c], &d[c]);
+        UNROLL for (int c = 0; c < CHAINS; c++) d_store(to + c * DLANES, y[c]);
+        if (D) UNROLL for (int c = 0; c < CHAINS; c++) d_store(slope + c * DLANES, d[c]);
+        if (whole) continue;
+        memcpy(Y + i, to, bytes);
+        if (D) memcpy(D + i, slope, bytes);
     }
 }
 
 static void activate(void *Y, void *D, const void *X, ptrdiff_t n, int activation, const double *parameters) {
     switch (activation) {
-#define CASE(kind)                                  \
-    case kind:                                      \
-        activate_loop(kind, Y, D, X, n, parameters); \
+#define CASE(kind)                                          \
+    case kind:                                              \
+        if (D)                                              \
+            activate_loop(kind, Y, D, X, n, parameters);    \
+        else                                                \
+            activate_loop(kind, Y, NULL, X, n, parameters); \
         break;
         CASE(FNN_LINEAR)
         CASE(FNN_RELU)
@@ -190,36 +193,42 @@ static void multiply(void *a, const void *b, ptrdiff_t n) {
 /* Sums over a row are 8 interleaved partial sums in float64 and this tree, whatever the vector width. */
 #define PARTIALS 8
 
-/* One group of DLANES rows of a panel: X[o * PANEL + lane]. */
-static dvec vertical_max(const real *X, ptrdiff_t n_out) {
-    dvec m = d_load(X);
-    for (ptrdiff_t o = 1; o < n_out; o++) m = d_max(m, d_load(X + o * PANEL));
-    return m;
-}
-
 static dvec vertical_tree(const dvec *s) { return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])); }
 
-/* E = exp(X - m), rounded to real when stored; returns the sums. E may be X or NULL. */
-static dvec vertical_exp_sum(real *E, const real *X, dvec m, ptrdiff_t n_out) {
-    dvec s[PARTIALS];
-    for (int i = 0; i < PARTIALS; i++) s[i] = d_set(0.0);
-    for (ptrdiff_t o = 0; o < n_out; o++) {
-        dvec e = d_exp(d_load(X + o * PANEL) - m);
-        s[o % PARTIALS] += e;
-        if (E) d_store(E + o * PANEL, e);
+/* The rows of a panel are GROUPS vectors: X[o * PANEL + g * DLANES]. */
+static inline __attribute__((always_inline)) void vertical_max(dvec *m, const real *X, ptrdiff_t n_out) {
+    for (int g = 0; g < GROUPS; g++) m[g] = d_load(X + g * DLANES);
+    for (ptrdiff_t o = 1; o < n_out; o++)
+        UNROLL for (int g = 0; g < GROUPS; g++) m[g] = d_max(m[g], d_load(X + o * PANEL + g * DLANES));
+}
+
+/* E = exp(X - m), rounded to real when stored; E may be X or NULL */
+static void vertical_exp_sum(dvec *sum, real *E, const real *X, const dvec *m, ptrdiff_t n_out) {
+    for (int first = 0; first < GROUPS; first += SIDE) {
+        dvec s[SIDE][PARTIALS], e[SIDE];
+        const ptrdiff_t start = first * DLANES;
+        for (int g = 0; g < SIDE; g++)
+            for (int i = 0; i < PARTIALS; i++) s[g][i] = d_set(0.0);
+        for (ptrdiff_t o = 0, at = start; o < n_out; o++, at += PANEL) {
+            UNROLL for (int g = 0; g < SIDE; g++) e[g] = d_exp(d_load(X + at + g * DLANES) - m[first + g]);
+            UNROLL for (int g = 0; g < SIDE; g++) s[g][o % PARTIALS] += e[g];
+            if (E) UNROLL for (int g = 0; g < SIDE; g++) d_store(E + at + g * DLANES, e[g]);
+        }
+        for (int g = 0; g < SIDE; g++) sum[first + g] = vertical_tree(s[g]);
     }
-    return vertical_tree(s);
 }
 
 static void panel_activation(void *Y, ptrdiff_t n_out, int activation) {
-    for (int lane = 0; lane < PANEL; lane += DLANES) {
-        real *y = (real *)Y + lane;
-        dvec m = vertical_max(y, n_out);
+    dvec m[GROUPS], sum[GROUPS];
+    vertical_max(m, Y, n_out);
+    vertical_exp_sum(sum, activation == FNN_SOFTMAX ? Y : NULL, Y, m, n_out);
+    for (int g = 0; g < GROUPS; g++) {
+        real *y = (real *)Y + g * DLANES;
         if (activation == FNN_SOFTMAX) {
-            dvec inverse = d_set(1.0) / vertical_exp_sum(y, y, m, n_out);
+            const dvec inverse = d_set(1.0) / sum[g];
             for (ptrdiff_t o = 0; o < n_out; o++) d_store(y + o * PANEL, d_load(y + o * PANEL) * inverse);
         } else {
-            dvec log_sum = m + d_log(vertical_exp_sum(NULL, y, m, n_out));
+            const dvec log_sum = m[g] + d_log(sum[g]);
             for (ptrdiff_t o = 0; o < n_out; o++) d_store(y + o * PANEL, d_load(y + o * PANEL) - log_sum);
         }
     }

@@ -4,8 +4,9 @@
 #define CLIP 1e-7 /* Keras's epsilon: probabilities are clipped to [CLIP, 1 - CLIP] */
 
 /* value and derivative of one output of a loss that is a mean over outputs */
-static inline __attribute__((always_inline)) void elementwise_loss(const fnn_loss *loss, int kind, dvec y, dvec t,
-                                                                   dvec *value, dvec *gradient, dvec *activated) {
+static inline __attribute__((always_inline)) void elementwise_loss(const fnn_loss *loss, int kind, int from_logits,
+                                                                   dvec y, dvec t, dvec *value, dvec *gradient,
+                                                                   dvec *activated) {
     const dvec zero = d_set(0.0), one = d_set(1.0);
     dvec e, q, p, m;
     *activated = y;
@@ -47,7 +48,7 @@ static inline __attribute__((always_inline)) void elementwise_loss(const fnn_los
         *gradient = d_copysign(d_abs(m / (m + d_set(2.0))), e);
         break;
     case FNN_POISSON:
-        if (loss->from_logits) { /* y: logarithms of the means */
+        if (from_logits) { /* y: logarithms of the means */
             p = d_exp(y);
             *value = p - t * y;
             *gradient = p - t;
@@ -78,10 +79,10 @@ static inline __attribute__((always_inline)) void elementwise_loss(const fnn_los
         break;
     }
     case FNN_BINARY_FOCAL: { /* m^gamma times the crossentropy, m = 1 - p of the target; Lin et al. 2017 */
-        if (loss->label_smoothing > 0) t = d_fma(t, d_set(1.0 - loss->label_smoothing), d_set(0.5 * loss->label_smoothing));
+        t = d_fma(t, d_set(1.0 - loss->label_smoothing), d_set(0.5 * loss->label_smoothing));
         dvec entropy, slope, change; /* the crossentropy, its derivative, the derivative of m */
         const dvec flip = one - (t + t);
-        if (loss->from_logits) {
+        if (from_logits) {
             e = d_exp(-d_abs(y));
             q = one / (e + one);
             p = d_select(y < zero, e * q, q);
@@ -108,8 +109,8 @@ static inline __attribute__((always_inline)) void elementwise_loss(const fnn_los
         break;
     }
     default: /* FNN_BCE */
-        if (loss->label_smoothing > 0) t = d_fma(t, d_set(1.0 - loss->label_smoothing), d_set(0.5 * loss->label_smoothing));
-        if (loss->from_logits) { /* max(z, 0) - z t + log(1 + exp(-|z|)) */
+        t = d_fma(t, d_set(1.0 - loss->label_smoothing), d_set(0.5 * loss->label_smoothing));
+        if (from_logits) { /* max(z, 0) - z t + log(1 + exp(-|z|)) */
             e = d_exp(-d_abs(y));
             q = one / (e + one);
             p = d_select(y < zero, e * q, q);
@@ -125,20 +126,27 @@ static inline __attribute__((always_inline)) void elementwise_loss(const fnn_los
     }
 }
 
-static inline __attribute__((always_inline)) void elementwise_panel(int kind, const fnn_loss *loss, double *values,
-                                                                    real *dY, real *Y, const real *T, ptrdiff_t n_out,
-                                                                    const double *scale, int activated) {
-    const double mean = 1.0 / (double)n_out;
-    for (int lane = 0; lane < PANEL; lane += DLANES) {
-        dvec sum = d_set(0.0), factor = d_load_double(scale + lane) * d_set(mean), value, gradient, y;
-        for (ptrdiff_t o = 0; o < n_out; o++) {
-            ptrdiff_t i = o * PANEL + lane;
-            elementwise_loss(loss, kind, d_load(Y + i), d_load(T + i), &value, &gradient, &y);
-            sum += value;
-            if (dY) d_store(dY + i, gradient * factor);
-            if (activated) d_store(Y + i, y);
+static inline __attribute__((always_inline)) void elementwise_panel(int kind, int from_logits, const fnn_loss *loss,
+                                                                    double *values, real *dY, real *Y, const real *T,
+                                                                    ptrdiff_t n_out, const double *scale,
+                                                                    int activated) {
+    const dvec mean = d_set(1.0 / (double)n_out);
+    for (int lane = 0; lane < PANEL; lane += SIDE * DLANES) {
+        dvec sum[SIDE], factor[SIDE], value[SIDE], gradient[SIDE], y[SIDE];
+        for (int g = 0; g < SIDE; g++) {
+            sum[g] = d_set(0.0);
+            factor[g] = d_load_double(scale + lane + g * DLANES) * mean;
         }
-        d_store_double(values + lane, sum * d_set(mean));
+        for (ptrdiff_t at = lane; at < n_out * PANEL; at += PANEL) {
+            UNROLL for (int g = 0; g < SIDE; g++)
+                elementwise_loss(loss, kind, from_logits, d_load(Y + at + g * DLANES), d_load(T + at + g * DLANES),
+                                 &value[g], &gradient[g], &y[g]);
+            UNROLL for (int g = 0; g < SIDE; g++) {
+                sum[g] += value[g];
+                if (dY) d_store(dY + at + g * DLANES, gradient[g] * factor[g]);
+                if (activated) d_store(Y + at + g * DLANES, y[g]);
+            }
+        }
+        for (int g = 0; g < SIDE; g++) d_store_double(values + lane + g * DLANES, sum[g] * mean);
     }
 }
-

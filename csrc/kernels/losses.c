@@ -4,8 +4,8 @@ static int panel_loss(double *values, void *dY, void *Y, const void *T, const do
                       const double *scale, const fnn_loss *loss, int activated) {
     switch (loss->kind) {
 #define CASE(kind)                                                                 \
-    case kind:                                                                     \
-        elementwise_panel(kind, loss, values, dY, Y, T, n_out, scale, activated); \
+    case kind:                                                                         \
+        elementwise_panel(kind, 0, loss, values, dY, Y, T, n_out, scale, activated); \
         break;
         CASE(FNN_MSE)
         CASE(FNN_MAE)
@@ -13,10 +13,18 @@ static int panel_loss(double *values, void *dY, void *Y, const void *T, const do
         CASE(FNN_MAPE)
         CASE(FNN_MSLE)
         CASE(FNN_LOG_COSH)
-        CASE(FNN_POISSON)
         CASE(FNN_HINGE)
         CASE(FNN_SQUARED_HINGE)
         CASE(FNN_QUANTILE)
+#undef CASE
+#define CASE(kind)                                                                       \
+    case kind:                                                                           \
+        if (loss->from_logits)                                                           \
+            elementwise_panel(kind, 1, loss, values, dY, Y, T, n_out, scale, activated); \
+        else                                                                             \
+            elementwise_panel(kind, 0, loss, values, dY, Y, T, n_out, scale, activated); \
+        break;
+        CASE(FNN_POISSON)
         CASE(FNN_BCE)
         CASE(FNN_BINARY_FOCAL)
 #undef CASE

@@ -6,9 +6,6 @@
  * b) Sums over a row: 8 interleaved partial sums in float64 and a fixed tree, vertical over the rows of a panel.
  * c) Scale (gamma, alpha) and offset (beta) are the two rows of weight panels with one input. */
 
-/* vectors of doubles in a panel */
-#define DV (PANEL / DLANES)
-
 static inline const real *scale_at(const real *W, ptrdiff_t f) {
     return W + (size_t)f / PANEL * 2 * PANEL + (size_t)f % PANEL;
 }
@@ -16,14 +13,14 @@ static inline real offset_at(const real *W, ptrdiff_t n, ptrdiff_t f) { return s
 
 static double lane_tree(const dvec *s) {
     double lanes[PANEL];
-    for (int i = 0; i < DV; i++) d_store_double(lanes + i * DLANES, s[i]);
+    for (int i = 0; i < GROUPS; i++) d_store_double(lanes + i * DLANES, s[i]);
     for (int half = PANEL / 2; half; half /= 2)
         for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
     return lanes[0];
 }
 
 /* all bits of the first `count` lanes of a panel */
-static void lane_mask(lvec mask[DV], ptrdiff_t count) {
+static void lane_mask(lvec mask[GROUPS], ptrdiff_t count) {
     int64_t lanes[PANEL];
     for (int j = 0; j < PANEL; j++) lanes[j] = j < count ? -1 : 0;
     memcpy(mask, lanes, sizeof lanes);
@@ -36,25 +33,25 @@ static void feature_moments(double *mean, double *variance, double *inverse, con
                             ptrdiff_t n, double epsilon) {
     const ptrdiff_t full = rows / PANEL, rest = rows % PANEL;
     const double share = 1.0 / (double)rows;
-    lvec mask[DV];
+    lvec mask[GROUPS];
     lane_mask(mask, rest);
     for (ptrdiff_t f = 0; f < n; f++) {
         const real *x = (const real *)X + f * PANEL;
-        dvec s[DV], v[DV];
-        UNROLL for (int i = 0; i < DV; i++) s[i] = v[i] = d_set(0.0);
+        dvec s[GROUPS], v[GROUPS];
+        UNROLL for (int i = 0; i < GROUPS; i++) s[i] = v[i] = d_set(0.0);
         for (ptrdiff_t p = 0; p < full; p++)
-            UNROLL for (int i = 0; i < DV; i++) s[i] += d_load(x + p * stride + i * DLANES);
+            UNROLL for (int i = 0; i < GROUPS; i++) s[i] += d_load(x + p * stride + i * DLANES);
         if (rest)
-            UNROLL for (int i = 0; i < DV; i++) s[i] += (dvec)((lvec)d_load(x + full * stride + i * DLANES) & mask[i]);
+            UNROLL for (int i = 0; i < GROUPS; i++) s[i] += (dvec)((lvec)d_load(x + full * stride + i * DLANES) & mask[i]);
         mean[f] = lane_tree(s) * share;
         const dvec m = d_set(mean[f]);
         for (ptrdiff_t p = 0; p < full; p++)
-            UNROLL for (int i = 0; i < DV; i++) {
+            UNROLL for (int i = 0; i < GROUPS; i++) {
                 const dvec d = d_load(x + p * stride + i * DLANES) - m;
                 v[i] = d_fma(d, d, v[i]);
             }
         if (rest)
-            UNROLL for (int i = 0; i < DV; i++) {
+            UNROLL for (int i = 0; i < GROUPS; i++) {
                 const dvec d = (dvec)((lvec)(d_load(x + full * stride + i * DLANES) - m) & mask[i]);
                 v[i] = d_fma(d, d, v[i]);
             }
@@ -81,15 +78,15 @@ static void move_statistics(void *moving, const double *values, ptrdiff_t n, dou
 static void feature_sums(double *sums, double *products, const void *dY, ptrdiff_t dy_stride, const void *X,
                          ptrdiff_t x_stride, const double *mean, const double *inverse, ptrdiff_t rows, ptrdiff_t n) {
     const ptrdiff_t panels = (rows + PANEL - 1) / PANEL, rest = rows % PANEL;
-    lvec mask[DV];
+    lvec mask[GROUPS];
     lane_mask(mask, rest ? rest : PANEL);
     for (ptrdiff_t f = 0; f < n; f++) {
         const real *g = (const real *)dY + f * PANEL, *x = X ? (const real *)X + f * PANEL : NULL;
         const dvec m = d_set(mean ? mean[f] : 0.0);
-        dvec s[DV], v[DV];
-        UNROLL for (int i = 0; i < DV; i++) s[i] = v[i] = d_set(0.0);
+        dvec s[GROUPS], v[GROUPS];
+        UNROLL for (int i = 0; i < GROUPS; i++) s[i] = v[i] = d_set(0.0);
         for (ptrdiff_t p = 0; p < panels; p++)
-            UNROLL for (int i = 0; i < DV; i++) {
+            UNROLL for (int i = 0; i < GROUPS; i++) {
                 const dvec d = d_load(g + p * dy_stride + i * DLANES);
                 s[i] += d;
                 if (!x) continue;

@@ -11,9 +11,6 @@ static inline dvec class_target(const fnn_loss *loss, const real *T, const doubl
     return t;
 }
 
-/* Groups of DLANES rows in a panel. */
-#define GROUPS (PANEL / DLANES)
-
 /* L = log(sum exp z) sum t - sum t z; dL/dz = softmax(z) sum t - t. Each stage goes over all rows of the panel: one
  * group of them is a chain of dependent operations. */
 static inline __attribute__((always_inline)) void crossentropy_from_logits(
@@ -22,7 +19,7 @@ static inline __attribute__((always_inline)) void crossentropy_from_logits(
     dvec m[GROUPS], sum[GROUPS], total[GROUPS], product[GROUPS], label = d_set(0.0);
     /* where the outputs are overwritten anyway, the exponentials are kept in them */
     real *kept = activated ? Y : dY;
-    for (int g = 0; g < GROUPS; g++) m[g] = vertical_max(Y + g * DLANES, n_out);
+    vertical_max(m, Y, n_out);
     for (int g = 0; g < GROUPS; g++) {
         const real *z = Y + g * DLANES;
         total[g] = d_set(sparse);
@@ -36,8 +33,7 @@ static inline __attribute__((always_inline)) void crossentropy_from_logits(
             product[g] = d_fma(t, d_load(z + o * PANEL) - m[g], product[g]);
         }
     }
-    for (int g = 0; g < GROUPS; g++)
-        sum[g] = vertical_exp_sum(kept ? kept + g * DLANES : NULL, Y + g * DLANES, m[g], n_out);
+    vertical_exp_sum(sum, kept, Y, m, n_out);
     for (int g = 0; g < GROUPS; g++)
         d_store_double(values + g * DLANES, d_fma(d_log(sum[g]), total[g], -product[g]));
     if (!kept) return;
@@ -87,15 +83,16 @@ static void categorical_focal(const fnn_loss *loss, double *values, real *dY, re
                               const double *scale, int activated) {
     const dvec zero = d_set(0.0), one = d_set(1.0), low = d_set(CLIP), high = d_set(1.0 - CLIP);
     const dvec gamma = d_set(loss->gamma);
+    dvec maxima[GROUPS] = {{0}}, sums[GROUPS] = {{0}};
+    if (loss->from_logits) {
+        vertical_max(maxima, Y, n_out);
+        vertical_exp_sum(sums, NULL, Y, maxima, n_out);
+    }
     for (int lane = 0; lane < PANEL; lane += DLANES) {
         real *y = Y + lane;
-        dvec m = zero, sum = zero, value = zero, through = zero;
-        if (loss->from_logits) {
-            m = vertical_max(y, n_out);
-            sum = vertical_exp_sum(NULL, y, m, n_out);
-        } else {
-            for (ptrdiff_t o = 0; o < n_out; o++) sum += d_load(y + o * PANEL);
-        }
+        const dvec m = maxima[lane / DLANES];
+        dvec sum = sums[lane / DLANES], value = zero, through = zero;
+        for (ptrdiff_t o = 0; !loss->from_logits && o < n_out; o++) sum += d_load(y + o * PANEL);
         const dvec log_sum = loss->from_logits ? d_log(sum) : zero, factor = d_load_double(scale + lane);
         for (int pass = 0; pass < (dY || activated ? 2 : 1); pass++)
             for (ptrdiff_t o = 0; o < n_out; o++) {

@@ -52,8 +52,20 @@ typedef int32_t ireal;
 #define DLANES (VBYTES / 8)
 /* rows of a panel, outputs of a weight panel: 64 bytes on every instruction set, so that layouts agree */
 #define PANEL (64 / REAL_BYTES)
-/* vectors of a panel */
+/* vectors of a panel, and vectors of doubles that hold as many numbers */
 #define NV (64 / VBYTES)
+#define GROUPS (PANEL / DLANES)
+/* A function is a long chain of dependent operations. A processor looks too few instructions ahead to overlap it with the
+ * next one, so CHAINS of them stand side by side and table.c has GCC interleave them. The portable builds stay small. */
+#if defined(FNN_ISA_SCALAR)
+#define CHAINS 1
+#elif defined(FNN_ISA_BASELINE)
+#define CHAINS 2
+#else
+#define CHAINS 4
+#endif
+/* as many of the groups of a panel */
+#define SIDE (GROUPS < CHAINS ? GROUPS : CHAINS)
 #if NV > 1
 #define NARROW (PANEL / 2)
 #define NV_NARROW (NV / 2)
