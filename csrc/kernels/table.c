@@ -9,7 +9,7 @@
 /* GCC schedules these before it allots registers: a quarter off the time of functions (CHAINS). Tiles would spill. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC optimize("schedule-insns", "sched-pressure", "no-unswitch-loops")
+#pragma GCC optimize("schedule-insns", "sched-pressure")
 #endif
 #include "activations.c"
 #include "elementwise_losses.c"
