@@ -24,7 +24,7 @@ from fastnn.layers import Flatten, Layer, Normalization
 from fastnn.program import Program, flattens
 from fastnn.progress import ProgressLine, format_logs
 from fastnn.saving.methods import SavedStack
-from fastnn.training import Training, evaluate_rows, fit_options, predict_rows, train_one_batch
+from fastnn.training import Evaluation, Training, fit_options, predict_rows, train_one_batch
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})
@@ -358,7 +358,7 @@ class Sequential(SavedStack):
         self._build_for(program)
         callback_list.attach()
         with self._reading("evaluate"):
-            results = evaluate_rows(self, rows, batch, callback_list)
+            results = Evaluation(self, rows, batch, callback_list).run()
         if verbosity:
             ProgressLine().print(format_logs(results))
         return _as_keras_returns(results, return_dict)
@@ -369,7 +369,7 @@ class Sequential(SavedStack):
         rows, program = self._check_rows(x, y, sample_weight)
         self._build_for(program)
         with self._reading("test_on_batch"):
-            return _as_keras_returns(evaluate_rows(self, rows, rows.n, _NO_CALLBACKS), return_dict)
+            return _as_keras_returns(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
 
     def predict(
         self,

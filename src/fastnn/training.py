@@ -102,9 +102,11 @@ class Training:
     ) -> None:
         self._model = model
         self._rows = rows
-        self._validation = validation
         self._options = options
         self._callbacks = callbacks
+        self._validation = None
+        if validation is not None:
+            self._validation = Evaluation(model, validation, options.validation_batch_size, callbacks)
         self._next_rows = next_rows
         self._each_step = callbacks.has("on_train_batch_begin", "on_train_batch_end")
         self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
@@ -127,8 +129,7 @@ class Training:
             callbacks.call("on_epoch_begin", epoch, {})
             logs = self._run_epoch(epoch)
             if self._validation is not None and options.validates(epoch):
-                results = evaluate_rows(model, self._validation, options.validation_batch_size, callbacks)
-                logs.update({f"val_{name}": value for name, value in results.items()})
+                logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
             callbacks.call("after_epoch", epoch)
             # Infinite weights are taken back while the rows that led to them are there.
@@ -283,38 +284,60 @@ def rows_per_call(model: "Sequential") -> int:
     return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
 
 
-def evaluate_rows(model: "Sequential", rows: Rows, batch_size: int, callbacks: CallbackList) -> dict[str, Any]:
-    """Return loss and metrics of rows without training."""
-    network, loss = model.network, model.loss
-    options = loss_options(loss, model.program)
-    final = model.program.final_activation
-    logits = skips_final_activation(loss, model.program)
-    each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
-    block = batch_size if each_batch or loss.depends_on_batches else rows_per_call(model)
-    predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
-    loss_sum, penalty = 0.0, network.penalty
-    activity = np.empty(min(rows.n, block)) if model.program.penalizes_outputs else None
-    callbacks.call("on_test_begin", {})
-    for batch, start in enumerate(range(0, rows.n, block)):
-        callbacks.call("on_test_batch_begin", batch, {})
-        part = slice(start, min(start + block, rows.n))
+class Evaluation:
+    """Loss and metrics of rows without training, as often as asked for.
+
+    Parameters
+    ----------
+    model : compiled model.
+    rows : the rows.
+    batch_size : rows of a batch, for callbacks and for losses that depend on it.
+    callbacks : those of the fit or of the evaluation.
+    """
+
+    def __init__(self, model: "Sequential", rows: Rows, batch_size: int, callbacks: CallbackList) -> None:
+        self._model = model
+        self._rows = rows
+        self._callbacks = callbacks
+        self._options = loss_options(model.loss, model.program)
+        self._logits = skips_final_activation(model.loss, model.program)
+        each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
+        block = batch_size if each_batch or model.loss.depends_on_batches else rows_per_call(model)
+        self._parts = [slice(start, min(start + block, rows.n)) for start in range(0, rows.n, block)]
+        network = model.network
+        self._predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
+        self._activity = np.empty(min(rows.n, block)) if model.program.penalizes_outputs else None
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate with the weights of now."""
+        model, rows, callbacks, predictions = self._model, self._rows, self._callbacks, self._predictions
+        loss_sum = 0.0
+        callbacks.call("on_test_begin", {})
+        for batch, part in enumerate(self._parts):
+            callbacks.call("on_test_batch_begin", batch, {})
+            value, outputs = self._evaluate(part)
+            loss_sum += value * (part.stop - part.start)
+            if predictions is not None:
+                final = model.program.final_activation
+                predictions[part] = _core.activation(str(final), outputs) if self._logits else outputs
+            callbacks.call("on_test_batch_end", batch, {"loss": loss_sum / part.stop})
+        logs: dict[str, Any] = {"loss": loss_sum / rows.n}
+        if predictions is not None:
+            logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
+        callbacks.call("on_test_end", logs)
+        return logs
+
+    def _evaluate(self, part: slice) -> tuple[float, Array]:
+        """Return mean loss with penalties, and outputs, of some of the rows."""
+        loss, network, rows = self._model.loss, self._model.network, self._rows
         weight = None if rows.sample_weight is None else rows.sample_weight[part]
-        penalties = None if activity is None else activity[: part.stop - start]
-        outputs = network.predict(rows.X[part], None, 0, logits, penalties)
+        penalties = None if self._activity is None else self._activity[: part.stop - part.start]
+        outputs = network.predict(rows.X[part], None, 0, self._logits, penalties)
         if isinstance(loss, OwnLoss):
             value = loss(rows.y[part], outputs, weight)
         else:
-            value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **options)
-        value += penalty + (0.0 if penalties is None else float(penalties.mean()))
-        loss_sum += value * (part.stop - start)
-        if predictions is not None:
-            predictions[part] = _core.activation(str(final), outputs) if logits else outputs
-        callbacks.call("on_test_batch_end", batch, {"loss": loss_sum / part.stop})
-    logs: dict[str, Any] = {"loss": loss_sum / rows.n}
-    if predictions is not None:
-        logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
-    callbacks.call("on_test_end", logs)
-    return logs
+            value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **self._options)
+        return value + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), outputs
 
 
 def predict_rows(model: "Sequential", X: Array, batch_size: int, callbacks: CallbackList) -> Array:
