@@ -126,27 +126,28 @@ static inline __attribute__((always_inline)) void elementwise_loss(const fnn_los
     }
 }
 
-static inline __attribute__((always_inline)) void elementwise_panel(int kind, int from_logits, const fnn_loss *loss,
-                                                                    double *values, real *dY, real *Y, const real *T,
-                                                                    ptrdiff_t n_out, const double *scale,
-                                                                    int activated) {
+/* side: groups of rows that stand side by side, SIDE where a function makes the chain of operations long, else 1 */
+static inline __attribute__((always_inline)) void elementwise_panel(int kind, int from_logits, int side,
+                                                                    const fnn_loss *loss, double *values, real *dY,
+                                                                    real *Y, const real *T, ptrdiff_t n_out,
+                                                                    const double *scale, int activated) {
     const dvec mean = d_set(1.0 / (double)n_out);
-    for (int lane = 0; lane < PANEL; lane += SIDE * DLANES) {
+    for (int lane = 0; lane < PANEL; lane += side * DLANES) {
         dvec sum[SIDE], factor[SIDE], value[SIDE], gradient[SIDE], y[SIDE];
-        for (int g = 0; g < SIDE; g++) {
+        for (int g = 0; g < side; g++) {
             sum[g] = d_set(0.0);
             factor[g] = d_load_double(scale + lane + g * DLANES) * mean;
         }
         for (ptrdiff_t at = lane; at < n_out * PANEL; at += PANEL) {
-            UNROLL for (int g = 0; g < SIDE; g++)
+            UNROLL for (int g = 0; g < side; g++)
                 elementwise_loss(loss, kind, from_logits, d_load(Y + at + g * DLANES), d_load(T + at + g * DLANES),
                                  &value[g], &gradient[g], &y[g]);
-            UNROLL for (int g = 0; g < SIDE; g++) {
+            UNROLL for (int g = 0; g < side; g++) {
                 sum[g] += value[g];
                 if (dY) d_store(dY + at + g * DLANES, gradient[g] * factor[g]);
                 if (activated) d_store(Y + at + g * DLANES, y[g]);
             }
         }
-        for (int g = 0; g < SIDE; g++) d_store_double(values + lane + g * DLANES, sum[g] * mean);
+        for (int g = 0; g < side; g++) d_store_double(values + lane + g * DLANES, sum[g] * mean);
     }
 }

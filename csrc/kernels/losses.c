@@ -3,31 +3,34 @@
 static int panel_loss(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
                       const double *scale, const fnn_loss *loss, int activated) {
     switch (loss->kind) {
-#define CASE(kind)                                                                 \
-    case kind:                                                                         \
-        elementwise_panel(kind, 0, loss, values, dY, Y, T, n_out, scale, activated); \
+#define PANEL_OF(kind, from_logits, side) \
+    elementwise_panel(kind, from_logits, side, loss, values, dY, Y, T, n_out, scale, activated)
+#define CASE(kind, side)         \
+    case kind:                   \
+        PANEL_OF(kind, 0, side); \
         break;
-        CASE(FNN_MSE)
-        CASE(FNN_MAE)
-        CASE(FNN_HUBER)
-        CASE(FNN_MAPE)
-        CASE(FNN_MSLE)
-        CASE(FNN_LOG_COSH)
-        CASE(FNN_HINGE)
-        CASE(FNN_SQUARED_HINGE)
-        CASE(FNN_QUANTILE)
+        CASE(FNN_MSE, 1)
+        CASE(FNN_MAE, 1)
+        CASE(FNN_HUBER, 1)
+        CASE(FNN_MAPE, 1)
+        CASE(FNN_MSLE, SIDE)
+        CASE(FNN_LOG_COSH, SIDE)
+        CASE(FNN_HINGE, 1)
+        CASE(FNN_SQUARED_HINGE, 1)
+        CASE(FNN_QUANTILE, 1)
 #undef CASE
-#define CASE(kind)                                                                       \
-    case kind:                                                                           \
-        if (loss->from_logits)                                                           \
-            elementwise_panel(kind, 1, loss, values, dY, Y, T, n_out, scale, activated); \
-        else                                                                             \
-            elementwise_panel(kind, 0, loss, values, dY, Y, T, n_out, scale, activated); \
+#define CASE(kind)                   \
+    case kind:                       \
+        if (loss->from_logits)       \
+            PANEL_OF(kind, 1, SIDE); \
+        else                         \
+            PANEL_OF(kind, 0, SIDE); \
         break;
         CASE(FNN_POISSON)
         CASE(FNN_BCE)
         CASE(FNN_BINARY_FOCAL)
 #undef CASE
+#undef PANEL_OF
     case FNN_CATEGORICAL_FOCAL:
         categorical_focal(loss, values, dY, Y, T, n_out, scale, activated);
         break;
