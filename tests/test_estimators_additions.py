@@ -79,6 +79,20 @@ def test_threads_change_no_bit():
     np.testing.assert_array_equal(models[0].predict_proba(X), models[1].predict_proba(X))
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_single_rows_skip_checks_and_change_no_bit(n_classes):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 4))
+    y = rng.integers(0, n_classes, 300)
+    model = MLPClassifier((8,), max_iter=2, tol=10.0, random_state=0).fit(X, y)
+    for method in (model.predict, model.predict_proba, model.predict_log_proba):
+        assert np.array_equal(np.concatenate([method(X[i : i + 1]) for i in range(300)]), method(X))
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model.predict_proba(np.full((1, 4), np.nan))
+    with pytest.raises(ValueError, match="X has 3 features"):
+        model.predict_proba(X[:1, :3])
+
+
 def test_own_validation_rows():
     model = MLPClassifier(random_state=0, max_iter=20).fit(X[50:], Y[50:], validation_data=(X[:50], Y[:50]))
     assert len(model.validation_scores_) == len(model.validation_loss_curve_) == len(model.loss_curve_) == 20

@@ -261,9 +261,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def predict(self, X: Any) -> Array:
         """Return the classes (n,), or labels (n, n_labels), of X (n, n_features)."""
-        outputs = self._quick_outputs(X)
-        if outputs is None:
-            outputs = self._outputs(X)
+        outputs = self._outputs(X)
         if self.out_activation_ == "softmax":
             return np.asarray(self.classes_.take(outputs.argmax(axis=1)))
         if outputs.shape[1] == 1 and len(self.classes_) == 2:

@@ -196,6 +196,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         """Return the outputs (n, n_outputs) of X as the user gave it."""
+        own = self.__dict__
+        if "_net" in own and own.get("_preparation") is None and "feature_names_in_" not in own:
+            outputs: Array | None = self._net.predict_plain(X)
+            if outputs is not None:
+                return outputs
         check_is_fitted(self)
         X = self._check_X(X)
         threads = threads_to_use(self.n_threads)

@@ -1,4 +1,4 @@
-"""Looking into a fitted network: outputs of hidden layers, gradients with respect to inputs; quick predictions."""
+"""Looking into a fitted network: outputs of hidden layers, gradients with respect to inputs."""
 
 from typing import Any
 
@@ -13,29 +13,6 @@ Array = NDArray[Any]
 
 class InspectionMixin:
     """What both estimators offer beside scikit-learn's methods."""
-
-    def _quick_outputs(self, X: Any) -> Array | None:
-        """Return the outputs of a small float array; None where inputs need scikit-learn's checks or preparation."""
-        own = self.__dict__
-        network = own.get("_net")
-        if (
-            network is None
-            or type(X) is not np.ndarray
-            or X.dtype != network.dtype
-            or X.ndim != 2
-            or not 1 <= X.shape[0] <= 256
-            or X.shape[1] != own["n_features_in_"]
-            or own.get("_preparation") is not None
-            or "feature_names_in_" in own
-            or not network.plain
-        ):
-            return None
-        try:
-            outputs: Array = network.core.predict(X, None, 1)
-        except ValueError:
-            # a value that is not finite: scikit-learn's checks say so in its words
-            return None
-        return outputs
 
     def _layers(self, X: Any) -> tuple[Any, list[Array]]:
         """Return the network and the outputs of all its layers, X as it sees it first."""

@@ -176,6 +176,24 @@ class FittedNetwork:
             lent, self._lent = self._lent, None
             self.write(*lent)
 
+    def predict_plain(self, X: Any) -> Array | None:
+        """Return the outputs of a small float array; None where X needs scikit-learn's checks or a conversion."""
+        if (
+            type(X) is not np.ndarray
+            or X.dtype != self.dtype
+            or X.ndim != 2
+            or not 1 <= X.shape[0] <= 256
+            or X.shape[1] != self.architecture.n_features
+            or self._lent is not None
+        ):
+            return None
+        try:
+            outputs: Array = self.core.predict(X, None, 1)
+        except ValueError:
+            # a value that is not finite: scikit-learn's checks say so in its words
+            return None
+        return outputs
+
     # Training
 
     def compile(self, objective: Objective) -> None:
@@ -219,11 +237,6 @@ class FittedNetwork:
         with self._lock:
             self.write(*self._lent)
             return self.core.predict(X, None, n_threads)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the core's weights are the only ones."""
-        return self._lent is None
 
     # Pickling
 

@@ -240,9 +240,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         X : inputs.
         return_std : whether to return (prediction, standard deviation); with ``loss="gaussian_nll"`` only.
         """
-        outputs = self._quick_outputs(X)
-        if outputs is None:
-            outputs = self._outputs(X)
+        outputs = self._outputs(X)
         n = self.n_outputs_
         deviation = None
         if outputs.shape[1] == 2 * n:
