@@ -234,7 +234,8 @@ typedef struct {
     void (*prelu_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n);
     void (*standardize_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *mean, const void *variance,
                              ptrdiff_t rows, ptrdiff_t n, int invert, int missing, int indicator);
-    /* Rows order[0:count] (or first + i where order is NULL) of X into one panel; missing rows are zero. */
+    /* Rows order[0:count] (or first + i where order is NULL) of X into one panel; the last one stands in place of
+     * missing rows, so that nothing overflows in them that does not overflow elsewhere. */
     void (*gather)(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count);
     /* Y (count, cols) row-major, row i at out + index(i) * ld, from one panel */
     void (*scatter)(void *out, ptrdiff_t ld, const void *panel, ptrdiff_t cols, const int64_t *order, ptrdiff_t first,

@@ -137,7 +137,9 @@ static void backward_arrays(void *context, int thread, int n_threads) {
         const ptrdiff_t count = fnn_part(c->n - p * panel, panel);
         char *X = (char *)(uintptr_t)c->layer.X + p * c->layer.x_stride * c->element;
         kernels->gather(X, &c->x, NULL, p * panel, count);
-        kernels->gather(c->dY + p * c->dy_stride * c->element, &c->grad_out, NULL, p * panel, count);
+        char *dY = c->dY + p * c->dy_stride * c->element;
+        kernels->gather(dY, &c->grad_out, NULL, p * panel, count);
+        fnn_clear_padding(dY, panel, c->n_out, count, (size_t)c->element);
     }
     kernels->dense_forward(&c->layer, p0, p1, 0, weight_panels);
     for (ptrdiff_t p = p0; p < p1; p++) {
@@ -185,7 +187,7 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
     const int dtype = kernels->dtype;
     backward_call call = {.kernels = kernels,
                           .layer = {parts[4], parts[5], parts[2], parts[0], n_in, n_out, x_stride, y_stride, activation,
-                                    {parameters[0], parameters[1]}},
+                                    {parameters[0], parameters[1], parameters[2]}},
                           .x = {x, dtype, n_in * element, element, n, n_in},
                           .grad_out = {grad_out, dtype, n_out * element, element, n, n_out},
                           .grad_x = grad_x,

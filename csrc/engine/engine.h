@@ -6,6 +6,7 @@
 #define FNN_ENGINE_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "../fnn.h"
 
@@ -49,7 +50,7 @@ static inline int fnn_panels_pay(ptrdiff_t n_in, ptrdiff_t rows) { return n_in >
 /* Everybody waits until all `members` have come; spins for a bounded time, then yields. */
 typedef struct {
     _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int generation;
+    _Alignas(64) atomic_uint generation;
     _Alignas(64) int members;
     int64_t started;         /* of the call, on the monotonic clock */
     _Atomic int64_t waited;  /* nanoseconds beyond the spins, of all members */
@@ -61,6 +62,9 @@ typedef void (*fnn_phase)(void *context, int thread, int n_threads);
  * In a forked child and inside another parallel region n is 1. */
 void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
 void fnn_barrier_wait(fnn_barrier *barrier);
+/* Sets this thread's default floating-point environment; returns what `leave` restores. */
+uint64_t fnn_environment_enter(void);
+void fnn_environment_leave(uint64_t old);
 /* 1 where the team waits for processors that others use: the call should end, the next ones run on one thread. */
 int fnn_barrier_is_crowded(fnn_barrier *barrier);
 int64_t fnn_clock_ns(void); /* monotonic */
@@ -89,6 +93,12 @@ int fnn_choice_threads(const fnn_choice *choice);
 ptrdiff_t fnn_choice_steps(const fnn_choice *choice);
 /* so many of them were done in this time */
 void fnn_choice_note(fnn_choice *choice, ptrdiff_t steps, int64_t nanoseconds);
+
+/* The rows of a panel from `count` on, of n features, become zero: in gradients, which are summed over the batch. */
+static inline void fnn_clear_padding(void *panel, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t count, size_t element) {
+    for (ptrdiff_t f = 0; count < rows && f < n; f++)
+        memset((char *)panel + (size_t)(f * rows + count) * element, 0, (size_t)(rows - count) * element);
+}
 
 /* ---- network.c ---- */
 

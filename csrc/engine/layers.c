@@ -139,8 +139,8 @@ static void backward_panel(fnn_fit *fit, int i, const batch *b, void *dY, ptrdif
     const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
     const ptrdiff_t panel = kernels->panel, elements = op->n_in * panel;
     const void *W = fnn_at(fit, network->weights, op->weights);
-    void *g = fnn_at(fit, dY, p * fit->dy_stride), *saved = fnn_at(fit, out->saved, p * elements);
-    const void *D = fnn_at(fit, out->D, p * op->n_out * panel);
+    void *g = fnn_at(fit, dY, p * fit->dy_stride), *saved = out->saved ? fnn_at(fit, out->saved, p * elements) : NULL;
+    const void *D = out->D ? fnn_at(fit, out->D, p * op->n_out * panel) : NULL;
     const double *rows = out->statistics + p * panel;
     switch (op->kind) {
     case FNN_OP_LAYER_NORM:

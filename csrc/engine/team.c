@@ -3,8 +3,8 @@
  * Design:
  * a) One parallel region per call; phases inside it meet at our own barrier, which spins for a bounded time and then
  *    yields: 0.2-0.4 us per step faster than `omp barrier`, and harmless when a core is taken away.
- * b) Every thread runs with the default floating-point environment and the caller's is restored: rounding mode, FTZ and
- *    DAZ set by other libraries change no bit here.
+ * b) Every thread runs with the default floating-point environment and the caller's is restored, and so do the
+ *    functions of arrays: rounding mode, FTZ and DAZ set by other libraries change no bit here.
  * c) Where a neighbour takes a core away, every barrier waits for the scheduler: milliseconds for steps of microseconds.
  *    A team that has waited longer than it has worked is sent home, and calls run on one thread for a while.
  *    Small steps can be slower on several threads even where each has its processor: what a barrier and a cache line of
@@ -41,28 +41,25 @@ static void note_fork(void) { atomic_store(&forked, 1); }
 static void install_fork_hook(void) { pthread_atfork(NULL, NULL, note_fork); }
 
 #if defined(__x86_64__)
-typedef unsigned int float_environment;
-static float_environment enter_default_environment(void) {
-    float_environment old = _mm_getcsr();
+uint64_t fnn_environment_enter(void) {
+    const unsigned old = _mm_getcsr();
     _mm_setcsr(0x1f80);
     return old;
 }
-static void leave_environment(float_environment old) { _mm_setcsr(old); }
+void fnn_environment_leave(uint64_t old) { _mm_setcsr((unsigned)old); }
 static void pause_spin(void) { _mm_pause(); }
 #elif defined(__aarch64__)
-typedef uint64_t float_environment;
-static float_environment enter_default_environment(void) {
-    float_environment old;
+uint64_t fnn_environment_enter(void) {
+    uint64_t old;
     __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"((float_environment)0));
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
     return old;
 }
-static void leave_environment(float_environment old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
+void fnn_environment_leave(uint64_t old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
 static void pause_spin(void) { __asm__ volatile("yield"); }
 #else
-typedef int float_environment;
-static float_environment enter_default_environment(void) { return 0; }
-static void leave_environment(float_environment old) { (void)old; }
+uint64_t fnn_environment_enter(void) { return 0; }
+void fnn_environment_leave(uint64_t old) { (void)old; }
 static void pause_spin(void) {}
 #endif
 
@@ -98,9 +95,9 @@ int fnn_barrier_is_crowded(fnn_barrier *barrier) {
 }
 
 static void run_one(fnn_phase phase, void *context, int thread, int n_threads) {
-    float_environment old = enter_default_environment();
+    const uint64_t old = fnn_environment_enter();
     phase(context, thread, n_threads);
-    leave_environment(old);
+    fnn_environment_leave(old);
 }
 
 void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier) {
@@ -142,7 +139,7 @@ void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *ba
 
 void fnn_barrier_wait(fnn_barrier *barrier) {
     if (barrier->members == 1) return;
-    const int generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
+    const unsigned generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == barrier->members - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&barrier->generation, generation + 1, memory_order_release);

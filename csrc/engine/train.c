@@ -78,10 +78,16 @@ static void gather_row_data(fnn_fit *fit, const int64_t *order, ptrdiff_t first,
     for (ptrdiff_t i = 0; i < count; i++) {
         const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
         if (fit->data.sample_weight) scale[i] *= fnn_weight(fit->data.sample_weight, fit->network->element, row);
-        if (!fnn_counts(&fit->network->loss, fit->data.labels, row))
+        if (!fnn_counts(&fit->network->loss, fit->data.labels, row)) {
             scale[i] = 0.0;
-        else if (fit->data.labels)
-            labels[i] = (double)fit->data.labels[row];
+        } else if (fit->data.labels) {
+            const int64_t label = fit->data.labels[row];
+            /* checked when the fit was made, but the array is the caller's, who may have changed it since */
+            if (label >= 0 && label < fit->network->n_outputs)
+                labels[i] = (double)label;
+            else
+                atomic_store_explicit(&fit->nonfinite, 1, memory_order_relaxed);
+        }
     }
 }
 
@@ -144,13 +150,6 @@ static double close_batch_sums(const fnn_fit *fit, const batch *b, fnn_loss *los
     return factor;
 }
 
-/* Padded rows must not reach the sums over the batch: their gradient is zero, even where their output makes it NaN. */
-static void clear_padding(const fnn_fit *fit, void *dY, ptrdiff_t count) {
-    const ptrdiff_t panel = fit->network->kernels->panel;
-    for (ptrdiff_t o = 0; o < fit->network->n_outputs; o++)
-        memset(fnn_at(fit, dY, o * panel + count), 0, (size_t)(panel - count) * fit->network->element);
-}
-
 static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t p1) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
@@ -172,7 +171,8 @@ static void evaluate_loss(fnn_fit *fit, const batch *b, ptrdiff_t p0, ptrdiff_t 
                                  fnn_at(fit, fit->T, p * fit->t_stride), fit->labels + first, network->n_outputs,
                                  fit->coupled ? factors : fit->scale + first, loss, activated);
         if (count < kernels->panel) {
-            clear_padding(fit, fnn_at(fit, fit->dY[0], p * fit->dy_stride), count);
+            fnn_clear_padding(fnn_at(fit, fit->dY[0], p * fit->dy_stride), kernels->panel, network->n_outputs, count,
+                              network->element);
             bad = 0;
             for (ptrdiff_t i = 0; i < count; i++) bad |= !(fabs(fit->values[first + i]) <= DBL_MAX);
         }
@@ -377,8 +377,10 @@ static void step_from_gradient(void *context, int thread, int n_threads) {
     ptrdiff_t p0, p1;
     fnn_share(b.panels, thread, n_threads, &p0, &p1);
     for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t first = p * kernels->panel;
-        kernels->gather(fnn_at(fit, fit->dY[0], p * fit->dy_stride), &gradient, NULL, first, fnn_part(b.rows - first, kernels->panel));
+        const ptrdiff_t first = p * kernels->panel, count = fnn_part(b.rows - first, kernels->panel);
+        void *dY = fnn_at(fit, fit->dY[0], p * fit->dy_stride);
+        kernels->gather(dY, &gradient, NULL, first, count);
+        fnn_clear_padding(dY, kernels->panel, network->n_outputs, count, network->element);
     }
     backward(fit, &b, p0, p1, thread, n_threads);
     fnn_barrier_wait(&fit->barrier);

@@ -260,10 +260,12 @@ static void constrain(fnn_fit *fit, int thread, int n_threads) {
         const fnn_rules *kernel = &op->rules[FNN_KERNEL], *bias = &op->rules[FNN_BIAS];
         if (!is_trained(fit, o)) continue;
         ptrdiff_t first, last;
-        if (has_norm_constraint(kernel) && kernel->axis == FNN_OVER_INPUTS) {
+        /* gamma and alpha are vectors, of one norm */
+        const int axis = op->kind == FNN_OP_DENSE ? kernel->axis : FNN_OVER_ALL;
+        if (has_norm_constraint(kernel) && axis == FNN_OVER_INPUTS) {
             fnn_share(op->panels, thread, n_threads, &first, &last);
             for (ptrdiff_t q = first; q < last; q++) constrain_columns(network, op, kernel, q);
-        } else if (has_norm_constraint(kernel) && kernel->axis == FNN_OVER_OUTPUTS) {
+        } else if (has_norm_constraint(kernel) && axis == FNN_OVER_OUTPUTS) {
             fnn_share(op->rows, thread, n_threads, &first, &last);
             for (ptrdiff_t k = first; k < last; k++) constrain_rows(network, op, kernel, k, 1);
         } else if (has_norm_constraint(kernel) && o % n_threads == thread) {

@@ -69,10 +69,10 @@ static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t featu
 
 static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
     const real *rows[PANEL];
-    if (is_direct(X) && count == PANEL) {
+    if (is_direct(X)) {
         ptrdiff_t last = 0;
-        for (int i = 0; i < PANEL; i++) {
-            const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
+        for (ptrdiff_t i = 0; i < PANEL; i++) {
+            const ptrdiff_t at = first + min_size(i, count - 1), row = order ? (ptrdiff_t)order[at] : at;
             last = row > last ? row : last;
             rows[i] = (const real *)(const void *)((const char *)X->data + row * X->row_stride);
         }
@@ -83,8 +83,7 @@ static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdi
         return;
     }
     real block[PANEL * CONVERTED];
-    for (int i = 0; i < PANEL; i++) rows[i] = block + i * CONVERTED;
-    for (ptrdiff_t i = count; i < PANEL; i++) memset(block + i * CONVERTED, 0, sizeof(real) * CONVERTED);
+    for (ptrdiff_t i = 0; i < PANEL; i++) rows[i] = block + min_size(i, count - 1) * CONVERTED;
     for (ptrdiff_t c = 0; c < X->cols; c += CONVERTED) {
         const ptrdiff_t width = min_size(CONVERTED, X->cols - c);
         for (ptrdiff_t i = 0; i < count; i++)

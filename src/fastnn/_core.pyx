@@ -3,6 +3,7 @@
 
 import os
 import platform
+import weakref
 
 import numpy as np
 

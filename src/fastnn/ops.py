@@ -106,8 +106,9 @@ def dense_backward(
     Parameters
     ----------
     grad_out : (n, n_out).
-    x, kernel, bias : what ``dense_forward`` was given; bias matters to gelu, gelu_tanh and silu only.
-    out : what ``dense_forward`` returned, (n, n_out).
+    x, kernel, bias : what ``dense_forward`` was given. Derivatives are those at ``X @ W + b``, which is computed again:
+        exact also where the output has saturated. Leave bias out only if the layer has none.
+    out : what ``dense_forward`` returned, (n, n_out); its shape is checked.
     activation : name.
 
     Returns

@@ -21,6 +21,8 @@ cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
     if not isinstance(X, np.ndarray):
         X = np.asarray(X)
     a = X
+    if not cnp.PyArray_ISALIGNED(a):
+        a = a.copy()
     m.dtype = dtype_of(a)
     if m.dtype < 0:
         if a.dtype.kind not in "biuf":
@@ -43,15 +45,36 @@ cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
     cdef cnp.ndarray result = np.asarray(a, dtype=dtype, order="C")
     if np.shape(result) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(result)}")
-    return result
+    return result if cnp.PyArray_ISALIGNED(result) else result.copy()
+
+
+cdef bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether the memory of two arrays may overlap: the ranges from first to last byte do."""
+    cdef char *first[2]
+    cdef char *last[2]
+    cdef cnp.ndarray each
+    cdef Py_ssize_t span
+    for i in range(2):
+        each = b if i else a
+        first[i] = last[i] = <char *>cnp.PyArray_DATA(each)
+        for axis in range(cnp.PyArray_NDIM(each)):
+            if cnp.PyArray_DIM(each, axis) == 0:
+                return False
+            span = cnp.PyArray_STRIDE(each, axis) * (cnp.PyArray_DIM(each, axis) - 1)
+            if span < 0:
+                first[i] += span
+            else:
+                last[i] += span
+        last[i] += cnp.PyArray_ITEMSIZE(each)
+    return first[0] < last[1] and first[1] < last[0]
 
 
 cdef void check_output(str name, object out, object dtype, tuple shape) except *:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous or not out.flags.writeable:
+    if out.shape != shape or out.dtype != dtype or not out.flags.carray:
         raise ValueError(
-            f"{name} must be a writeable C-contiguous {dtype} array of shape {shape}, "
+            f"{name} must be a writeable, aligned, C-contiguous {dtype} array of shape {shape}, "
             f"got {out.dtype} of shape {out.shape}"
         )
 

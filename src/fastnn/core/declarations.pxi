@@ -46,6 +46,8 @@ cdef extern from "engine/engine.h" nogil:
     enum: FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_STANDARDIZE
     ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
     void fnn_team_run(fnn_phase, void *, int, void *)
+    uint64_t fnn_environment_enter() nogil
+    void fnn_environment_leave(uint64_t) nogil
     void fnn_team_release()
     int fnn_openmp_version()
     int fnn_processors()

@@ -21,7 +21,7 @@ cdef class Fit:
     cdef object arrays
     cdef Py_ssize_t forwarded  # 1 + the step whose forward pass was made
 
-    def __cinit__(self, Network network, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
+    def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
                   predictions=None):
         cdef fnn_fit_data data
         cdef fnn_network *native = network.network
@@ -95,6 +95,8 @@ cdef class Fit:
 
     def run(self, Py_ssize_t max_steps=-1, double max_seconds=0.05):
         cdef fnn_status status
+        if self.network.network.loss.kind == FNN_CUSTOM:
+            raise RuntimeError("a loss of the caller's own needs forward and backward in place of run")
         if self.network.users != 0:
             raise RuntimeError("the network is in use by another thread")
         self.network.users = -1
@@ -131,8 +133,10 @@ cdef class Fit:
         shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
         cdef cnp.ndarray out = np.empty(shape, self.network.dtype)
         cdef void *data = cnp.PyArray_DATA(out)
+        self.network.users += 1
         with nogil:
             fnn_fit_forward(self.fit, data)
+        self.network.users -= 1
         self.forwarded = self.step + 1
         return out
 
@@ -158,8 +162,14 @@ cdef class Fit:
         cdef void *data = cnp.PyArray_DATA(space)
         cdef char *panels
         cdef double penalty
+        if native.loss.kind == FNN_CUSTOM:
+            raise RuntimeError("a loss of the caller's own has no gradients here")
+        if self.network.users < 0:
+            raise RuntimeError("the network is being trained by another thread")
+        self.network.users += 1
         with nogil:
             fnn_fit_gradients(self.fit, data, training, &penalty)
+        self.network.users -= 1
         result = []
         for op in range(native.n_ops):
             if native.ops[op].rows == 0 or not native.ops[op].trainable:

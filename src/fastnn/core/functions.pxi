@@ -8,18 +8,12 @@ cdef const fnn_kernels *kernels_for(object dtype) except NULL:
     raise TypeError(f"arrays must be float32 or float64, got {dtype}")
 
 
-cdef void read_parameters(object parameters, str name, double *out) except *:
-    out[0] = out[1] = out[2] = 0.0
-    for i, value in enumerate(parameters or DEFAULT_PARAMETERS.get(name, ())):
-        out[i] = value
-
-
 cdef tuple as_real(str name, object x):
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
     dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-    return np.ascontiguousarray(x, dtype=dtype).reshape(x.shape), dtype
+    return np.require(x, dtype, ["C", "A"]).reshape(x.shape), dtype
 
 
 def activation(name, x, out=None, parameters=()):
@@ -31,18 +25,26 @@ def activation(name, x, out=None, parameters=()):
         out = np.empty(x.shape, dtype)
     else:
         check_output("out", out, dtype, x.shape)
+        if overlap(x, out) and x.ctypes.data != out.ctypes.data:
+            x = x.copy()
     cdef const fnn_kernels *kernels = kernels_for(dtype)
     cdef cnp.ndarray source = x
     cdef cnp.ndarray target = out
     if x.size == 0:
         return out
+    cdef uint64_t environment
     if kind < FNN_SOFTMAX:
-        kernels.activate(cnp.PyArray_DATA(target), NULL, cnp.PyArray_DATA(source), x.size, kind, p)
-    else:
-        if x.ndim < 1:
-            raise ValueError(f"{name} needs rows, got a scalar")
-        target[...] = source
-        kernels.row_activation(cnp.PyArray_DATA(target), x.size // x.shape[-1], x.shape[-1], x.shape[-1], kind)
+        environment = fnn_environment_enter()
+        kernels.activate(cnp.PyArray_DATA(target), NULL, cnp.PyArray_DATA(source), cnp.PyArray_SIZE(source), kind, p)
+        fnn_environment_leave(environment)
+        return out
+    if x.ndim < 1:
+        raise ValueError(f"{name} needs rows, got a scalar")
+    target[...] = source
+    cdef Py_ssize_t columns = x.shape[-1]
+    environment = fnn_environment_enter()
+    kernels.row_activation(cnp.PyArray_DATA(target), cnp.PyArray_SIZE(source) // columns, columns, columns, kind)
+    fnn_environment_leave(environment)
     return out
 
 
@@ -56,9 +58,14 @@ def activation_gradient(name, x, grad_out, parameters=()):
     cdef cnp.ndarray out = np.empty(x.shape, dtype)
     if x.size == 0:
         return out
-    columns = x.shape[-1] if x.ndim else 1
-    raise_for(fnn_activation_gradient(kernels_for(dtype), cnp.PyArray_DATA(out), cnp.PyArray_DATA(gradient),
-                                      cnp.PyArray_DATA(source), x.size // columns, columns, kind, p))
+    cdef Py_ssize_t columns = x.shape[-1] if x.ndim else 1
+    cdef const fnn_kernels *kernels = kernels_for(dtype)
+    cdef uint64_t environment = fnn_environment_enter()
+    cdef fnn_status status = fnn_activation_gradient(
+        kernels, cnp.PyArray_DATA(out), cnp.PyArray_DATA(gradient), cnp.PyArray_DATA(source),
+        cnp.PyArray_SIZE(source) // columns, columns, kind, p)
+    fnn_environment_leave(environment)
+    raise_for(status)
     return out
 
 
@@ -103,8 +110,13 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
     result = np.empty_like(y_pred) if gradient else None
     if gradient:
         grad = cnp.PyArray_DATA(<cnp.ndarray>result)
-    raise_for(fnn_loss_arrays(kernels_for(dtype), &value, grad, cnp.PyArray_DATA(<cnp.ndarray>y_pred), truth, labels, weights,
-                              n, n_out, &loss))
+    cdef const fnn_kernels *kernels = kernels_for(dtype)
+    cdef Py_ssize_t rows = n, columns = n_out
+    cdef uint64_t environment = fnn_environment_enter()
+    cdef fnn_status status = fnn_loss_arrays(kernels, &value, grad, cnp.PyArray_DATA(<cnp.ndarray>y_pred), truth, labels,
+                                             weights, rows, columns, &loss)
+    fnn_environment_leave(environment)
+    raise_for(status)
     return value, result
 
 
@@ -169,6 +181,9 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
         out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
     else:
         check_output("out", out, dtype, (n, n_out))
+        x, kernel = (a.copy() if overlap(a, out) else a for a in (x, kernel))
+        if bias is not None and overlap(bias, out):
+            bias = bias.copy()
     if n == 0:
         return out
     cdef const fnn_kernels *kernels = KERNELS_F32 if cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32 else KERNELS_F64
@@ -177,8 +192,11 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
     cdef void *w = cnp.PyArray_DATA(<cnp.ndarray>kernel)
     cdef void *b = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
     cdef int threads = threads_of(n_threads)
+    cdef uint64_t environment
     with nogil:
+        environment = fnn_environment_enter()
         status = fnn_dense_forward(kernels, o, a, w, b, n, n_in, n_out, kind, p, threads)
+        fnn_environment_leave(environment)
     raise_for(status)
     return out
 

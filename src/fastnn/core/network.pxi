@@ -1,5 +1,11 @@
 # The compiled network: its weights, its parameters by name, its predictions.
 
+# Far below what overflows the sizes of buffers.
+cdef Py_ssize_t MOST_FEATURES = 1 << 40
+
+cdef object NETWORKS = weakref.WeakSet()
+
+
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
@@ -8,6 +14,7 @@ cdef class Network:
     cdef int users  # calls that read the weights; -1: one call that writes them
     cdef unsigned long owner  # thread that reserved the network; 0: none
     cdef str refusal  # what other threads are told then
+    cdef object __weakref__
 
     def __cinit__(self, Py_ssize_t n_features, ops, dtype="float32"):
         cdef Py_ssize_t count = len(ops)
@@ -18,8 +25,8 @@ cdef class Network:
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         kernels = KERNELS_F32 if self.dtype == np.float32 else KERNELS_F64
-        if n_features < 1:
-            raise ValueError(f"n_features must be at least 1, got {n_features}")
+        if not 1 <= n_features <= MOST_FEATURES:
+            raise ValueError(f"n_features must be from 1 to {MOST_FEATURES}, got {n_features}")
         if count > 255:
             raise ValueError(f"a network has at most 255 ops, got {count}")
         space = np.zeros((count + 1) * sizeof(fnn_op), dtype=np.uint8)
@@ -31,8 +38,7 @@ cdef class Network:
                 continue
             name = options.get("activation", "linear")
             native[i].activation = index_of("activation", ACTIVATIONS, name)
-            for j, value in enumerate(options.get("parameters") or DEFAULT_PARAMETERS.get(name, ())):
-                native[i].parameters[j] = value
+            read_parameters(options.get("parameters"), name, native[i].parameters)
             if kind == "dense":
                 native[i].n_out = options["n_out"]
                 native[i].use_bias = options.get("use_bias", True)
@@ -41,8 +47,9 @@ cdef class Network:
                 for part, parameter in enumerate(("kernel", "bias")):
                     read_rules(&native[i].rules[part], options.get(f"{parameter}_regularizer"),
                                options.get(f"{parameter}_constraint"))
-                if native[i].n_out < 1:
-                    raise ValueError(f"n_out must be at least 1, got {options['n_out']}")
+                if not 1 <= native[i].n_out <= MOST_FEATURES:
+                    raise ValueError(f"n_out must be from 1 to {MOST_FEATURES}, got {options['n_out']}")
+        NETWORKS.add(self)
         self.kinds = tuple(kind for kind, _ in ops)
         self.network = fnn_network_new(kernels, n_features, native, <int>count)
         if self.network == NULL:
@@ -92,6 +99,12 @@ cdef class Network:
     @property
     def in_use(self):
         return self.users != 0
+
+    cdef void forget_other_threads(self) noexcept:
+        """In a forked child, in which only the thread that forked lives on."""
+        self.users = 0
+        if self.owner != PyThread_get_thread_ident():
+            self.owner = 0
 
     cdef int check_reserved(self) except -1:
         if self.owner != 0 and self.owner != PyThread_get_thread_ident():
@@ -205,6 +218,8 @@ cdef class Network:
             if fnn_bad_row(self.network, &m) >= 0:
                 self.raise_for_nonfinite(X)
             result = out
+            if overlap(owner, result):
+                owner = matrix_of(np.array(X), &m, self.network.n_features)
         cdef double *penalties = NULL
         if activity is not None:
             check_output("activity", activity, np.dtype(np.float64), (m.rows,))
@@ -247,3 +262,12 @@ cdef class Network:
 
 
 cdef int SIGMOID = ACTIVATIONS.index("sigmoid")
+
+
+def _forget_other_threads():
+    for network in list(NETWORKS):
+        (<Network>network).forget_other_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)

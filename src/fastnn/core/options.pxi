@@ -1,5 +1,15 @@
 # Options given as dicts, turned into the engine's structures.
 
+cdef int read_parameters(object parameters, str name, double *out) except -1:
+    values = parameters or DEFAULT_PARAMETERS.get(name, ())
+    if len(values) > 3:
+        raise ValueError(f"activation {name!r} has at most 3 parameters, got {len(values)}")
+    out[0] = out[1] = out[2] = 0.0
+    for i, value in enumerate(values):
+        out[i] = value
+    return 0
+
+
 cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -1:
     op.trainable = options.get("trainable", True)
     op.use_kernel = kind == "prelu" or (kind in PARAMETERS and options.get("scale", True))
