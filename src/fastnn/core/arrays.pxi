@@ -54,6 +54,7 @@ cdef bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef char *last[2]
     cdef cnp.ndarray each
     cdef Py_ssize_t span
+    cdef int i, axis
     for i in range(2):
         each = b if i else a
         first[i] = last[i] = <char *>cnp.PyArray_DATA(each)
@@ -69,10 +70,16 @@ cdef bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
     return first[0] < last[1] and first[1] < last[0]
 
 
+cdef inline object apart(object a, cnp.ndarray out):
+    """``a``, or a copy of it where the memory of ``out`` overlaps."""
+    return a.copy() if a is not None and overlap(a, out) else a
+
+
 cdef void check_output(str name, object out, object dtype, tuple shape) except *:
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np_ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
-    if out.shape != shape or out.dtype != dtype or not out.flags.carray:
+    cdef cnp.ndarray a = out
+    if not cnp.PyArray_ISCARRAY(a) or (a.dtype is not dtype and a.dtype != dtype) or out.shape != shape:
         raise ValueError(
             f"{name} must be a writeable, aligned, C-contiguous {dtype} array of shape {shape}, "
             f"got {out.dtype} of shape {out.shape}"

@@ -181,9 +181,7 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
         out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
     else:
         check_output("out", out, dtype, (n, n_out))
-        x, kernel = (a.copy() if overlap(a, out) else a for a in (x, kernel))
-        if bias is not None and overlap(bias, out):
-            bias = bias.copy()
+        x, kernel, bias = apart(x, out), apart(kernel, out), apart(bias, out)
     if n == 0:
         return out
     cdef const fnn_kernels *kernels = KERNELS_F32 if cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32 else KERNELS_F64
