@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +265,24 @@ def test_normalization_learns_and_replaces_missing_values():
     plain = fastnn.Sequential([fastnn.Input((3,)), layers.Normalization()])
     with pytest.raises(ValueError, match="nan"):
         plain.predict(X)
+
+
+def test_normalization_warns_of_digits_that_the_type_cannot_hold():
+    times = 1.7e9 + np.arange(1000.0)[:, None]  # seconds since 1970; float32 has steps of 128 there
+    layer = layers.Normalization()
+    layer.adapt(times)
+    with pytest.warns(UserWarning, match=r"feature 0 has mean 1.7e\+09 .*float32 has steps of 128"):
+        model = fastnn.Sequential([fastnn.Input((1,)), layer])
+    with pytest.warns(UserWarning, match="steps of 128"):
+        layer.adapt(times)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer.adapt(times - 1.7e9)
+        assert np.abs(model.predict(times - 1.7e9).std() - 1) < 1e-6
+        layer.adapt(np.full((10, 1), 1.7e9))
+        exact = layers.Normalization()
+        exact.adapt(times)
+        fastnn.Sequential([fastnn.Input((1,)), exact], dtype="float64")
 
 
 def test_training_on_missing_values():

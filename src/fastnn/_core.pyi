@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 
@@ -216,10 +216,16 @@ def activation_gradient(name: str, x: Array, grad_out: Array, parameters: Sequen
     """grad_out * f'(x), elementwise; for softmax and log_softmax the row-wise product with the Jacobian."""
 
 def dense_forward(
-    x: Array, kernel: Array, bias: Array | None, activation: str, out: Array | None, n_threads: int = 0
+    x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None, activation: str, out: Array | None, n_threads: int = 0
 ) -> Array: ...
 def dense_backward(
-    grad_out: Array, x: Array, kernel: Array, bias: Array | None, out: Array, activation: str, n_threads: int = 0
+    grad_out: ArrayLike,
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None,
+    out: ArrayLike,
+    activation: str,
+    n_threads: int = 0,
 ) -> tuple[Array, Array, Array]: ...
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""

@@ -87,8 +87,7 @@ def dense_forward(
     >>> fastnn.ops.dense_forward([[1.0, 2.0]], [[1.0, -1.0], [1.0, -1.0]], [0.5, 0.5], "relu")
     array([[3.5, 0. ]])
     """
-    bias = None if bias is None else np.asarray(bias)
-    return _core.dense_forward(np.asarray(x), np.asarray(kernel), bias, activation, out)
+    return _core.dense_forward(x, kernel, bias, activation, out)
 
 
 def dense_backward(
@@ -116,8 +115,6 @@ def dense_backward(
     grad_x, grad_kernel, grad_bias : ndarray
         (n, n_in), (n_in, n_out), (n_out,).
     """
-    bias = None if bias is None else np.asarray(bias)
-    grad_out, x, kernel, out = np.asarray(grad_out), np.asarray(x), np.asarray(kernel), np.asarray(out)
     return _core.dense_backward(grad_out, x, kernel, bias, out, activation)
 
 

@@ -42,6 +42,9 @@ cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
 
 
 cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
+    a = np.asarray(a)
+    if a.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
     cdef cnp.ndarray result = np.asarray(a, dtype=dtype, order="C")
     if np.shape(result) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(result)}")

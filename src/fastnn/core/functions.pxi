@@ -158,7 +158,7 @@ cdef tuple dense_arrays(object x, object kernel, object bias):
     x, dtype = as_real("x", x)
     if x.ndim != 2:
         raise ValueError(f"x must have shape (rows, n_in), got {x.shape}")
-    kernel = np.ascontiguousarray(kernel, dtype=dtype)
+    kernel = np.require(as_real("kernel", kernel)[0], dtype, ["C", "A"])
     if kernel.ndim != 2 or kernel.shape[0] != x.shape[1] or 0 in kernel.shape:
         raise ValueError(f"kernel must have shape ({x.shape[1]}, n_out), got {kernel.shape}")
     if bias is not None:

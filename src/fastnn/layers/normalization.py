@@ -1,5 +1,6 @@
 """Layers that bring features or rows to a common scale."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from fastnn.layers.arguments import (
     serialized,
     set_rules,
 )
-from fastnn.layers.layer import Layer, ParameterSpec
+from fastnn.layers.layer import Layer, ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
 _SMALLEST_DEVIATION = 1e-7
@@ -263,7 +264,8 @@ class Normalization(Layer):
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Learn mean and variance (divided by n) of each feature of ``data`` (n, n_in), in float64.
 
-        With ``missing``, NaN is left out; a feature without any value gets mean 0 and variance 1.
+        With ``missing``, NaN is left out; a feature without any value gets mean 0 and variance 1. Warns of
+        features whose last digits the network's type cannot hold, such as seconds since 1970 in float32.
 
         Parameters
         ----------
@@ -291,6 +293,30 @@ class Normalization(Layer):
         self._learned = (mean, variance, len(X))
         if self._access is not None and self._specs:
             self.set_weights([mean, variance, np.array(len(X))])
+            self._warn_of_lost_digits()
+
+    def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
+        """Give the layer access to its weights in a built model, or take it away."""
+        super().lend(specs, access)
+        if self._learned is not None and access is not None:
+            self._warn_of_lost_digits()
+
+    def _warn_of_lost_digits(self) -> None:
+        """Warn of features that the network's type rounds by more than a hundredth of their deviation."""
+        assert self._learned is not None
+        mean, deviation = self._learned[0], np.sqrt(self._learned[1])
+        dtype = self.read_weight("mean").dtype
+        spacing = np.spacing(np.abs(mean).astype(dtype)).astype(np.float64)
+        lossy = np.flatnonzero((deviation > 0.0) & (spacing > 0.01 * deviation))
+        if len(lossy):
+            at = lossy[0]
+            more = f" (and {len(lossy) - 1} more)" if len(lossy) > 1 else ""
+            warnings.warn(
+                f"layer {self.name!r}: feature {at}{more} has mean {mean[at]:g} and standard deviation "
+                f"{deviation[at]:g}, but {dtype} has steps of {spacing[at]:g} there. Subtract an offset in float64 "
+                "before, or give the model dtype='float64'",
+                stacklevel=2,
+            )
 
     def n_outputs(self, n_in: int) -> int:
         """Return ``n_in``, twice as many with indicators."""
