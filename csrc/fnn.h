@@ -41,8 +41,7 @@ typedef enum {
     FNN_HARD_SIGMOID,
     FNN_HARD_SILU,
     FNN_SOFTMAX, /* from here on: activations of a whole row */
-    FNN_LOG_SOFTMAX,
-    FNN_ACTIVATIONS
+    FNN_LOG_SOFTMAX
 } fnn_activation;
 
 typedef enum {
@@ -66,8 +65,7 @@ typedef enum {
     FNN_COSINE_SIMILARITY,
     FNN_GAUSSIAN_NLL, /* outputs: means, then logarithms of variances */
     FNN_DICE,
-    FNN_CUSTOM, /* the caller computes it */
-    FNN_LOSSES
+    FNN_CUSTOM /* the caller computes it */
 } fnn_loss_kind;
 
 typedef enum {
@@ -84,11 +82,10 @@ typedef enum {
     FNN_ADADELTA,
     FNN_LION,
     FNN_RMSPROP,
-    FNN_RMSPROP_CENTERED,
-    FNN_UPDATES
+    FNN_RMSPROP_CENTERED
 } fnn_update_kind;
 
-typedef enum { FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64, FNN_DTYPES } fnn_dtype;
+typedef enum { FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64 } fnn_dtype;
 
 typedef struct {
     int kind;

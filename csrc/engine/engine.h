@@ -59,7 +59,7 @@ typedef struct {
 typedef void (*fnn_phase)(void *context, int thread, int n_threads);
 
 /* Runs phase(context, t, n) for t in 0..n-1 with n <= n_threads; `barrier` (may be NULL) is set up for n members.
- * In a forked child and inside another parallel region n is 1. */
+ * In a forked child, inside another parallel region and while others use the processors n is 1. */
 void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
 void fnn_barrier_wait(fnn_barrier *barrier);
 /* Sets this thread's default floating-point environment; returns what `leave` restores. */

@@ -81,26 +81,15 @@ static void dropout(void *Y, void *D, const void *X, ptrdiff_t n_features, doubl
         }
 }
 
-/* Quantile of the standard normal distribution for 2^-33 <= u <= 1 - 2^-33: Wichura 1988, algorithm AS 241 (PPND16),
- * whose third part begins below exp(-25). */
+/* Quantile of the standard normal distribution for 2^-33 <= u <= 1 - 2^-33; the far tails begin below exp(-25). */
 static dvec normal_quantile(dvec u) {
-    static const double a[] = {3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
-                               1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
-                               3.3430575583588128105e4, 2.5090809287301226727e3};
-    static const double b[] = {1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
-                               2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
-                               5.2264952788528545610e3};
-    static const double c[] = {1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
-                               3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
-                               2.27238449892691845833e-2, 7.74545014278341407640e-4};
-    static const double d[] = {1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
-                               1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4,
-                               1.05075007164441684324e-9};
     const dvec q = u - d_set(0.5), magnitude = d_abs(q);
     const dvec r = d_fma(-q, q, d_set(0.180625));
-    const dvec centre = q * d_polynomial(a, COUNT(a), r) / d_polynomial(b, COUNT(b), r);
+    const dvec centre = q * d_polynomial(CENTRE_NUMERATOR, COUNT(CENTRE_NUMERATOR), r) /
+                        d_polynomial(CENTRE_DENOMINATOR, COUNT(CENTRE_DENOMINATOR), r);
     const dvec t = d_sqrt(-d_log(d_set(0.5) - magnitude)) - d_set(1.6);
-    const dvec tail = d_polynomial(c, COUNT(c), t) / d_polynomial(d, COUNT(d), t);
+    const dvec tail = d_polynomial(TAIL_NUMERATOR, COUNT(TAIL_NUMERATOR), t) /
+                      d_polynomial(TAIL_DENOMINATOR, COUNT(TAIL_DENOMINATOR), t);
     return d_select(magnitude <= d_set(0.425), centre, d_select(q < d_set(0.0), -tail, tail));
 }
 

@@ -105,7 +105,7 @@ static inline dvec d_exp(dvec x) {
 #endif
 }
 
-/* exp(x) - 1 for x <= 350, relative accuracy near 0 included; below -700 it is -1 */
+/* exp(x) - 1 for x <= 708, relative accuracy near 0 included; below -700 it is -1 */
 static inline dvec d_expm1(dvec x) {
     dvec t;
     dvec m = d_reduce_exp(d_max(d_set(-700.0), x), &t);

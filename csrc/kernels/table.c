@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "../fnn.h"
+#include "../quantile.h"
 #include "simd.h"
 /* order matters: each file uses static functions of those above it */
 #include "functions.h"
