@@ -9,7 +9,7 @@ static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple) { return (n + multipl
 
 /* ---- dense, forward: blocks of rows or of panels ---- */
 
-#define ROWS_AT_A_TIME 96
+#define ROWS_AT_A_TIME 192
 
 typedef struct {
     const fnn_kernels *kernels;
