@@ -154,7 +154,7 @@ cdef bint are_dense_arrays(object x, object kernel, object bias) noexcept:
 
 cdef tuple dense_arrays(object x, object kernel, object bias):
     if are_dense_arrays(x, kernel, bias):
-        return x, kernel, bias, (<cnp.ndarray>x).dtype
+        return x, kernel, bias
     x, dtype = as_real("x", x)
     if x.ndim != 2:
         raise ValueError(f"x must have shape (rows, n_in), got {x.shape}")
@@ -163,7 +163,7 @@ cdef tuple dense_arrays(object x, object kernel, object bias):
         raise ValueError(f"kernel must have shape ({x.shape[1]}, n_out), got {kernel.shape}")
     if bias is not None:
         bias = contiguous("bias", bias, dtype, (kernel.shape[1],))
-    return x, kernel, bias, dtype
+    return x, kernel, bias
 
 
 def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
@@ -171,20 +171,27 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
     cdef int kind = index_of("activation", ACTIVATIONS, activation)
     cdef fnn_status status
     read_parameters((), activation, p)
-    x, kernel, bias, dtype = dense_arrays(x, kernel, bias)
+    x, kernel, bias = dense_arrays(x, kernel, bias)
+    cdef int dtype = cnp.PyArray_TYPE(<cnp.ndarray>x)
     cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), n_in = cnp.PyArray_DIM(<cnp.ndarray>x, 1)
     cdef Py_ssize_t n_out = cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
     cdef cnp.npy_intp shape[2]
     if out is None:
         shape[0] = n
         shape[1] = n_out
-        out = cnp.PyArray_EMPTY(2, shape, cnp.PyArray_TYPE(<cnp.ndarray>x), 0)
+        out = cnp.PyArray_EMPTY(2, shape, dtype, 0)
     else:
-        check_output("out", out, dtype, (n, n_out))
+        if not (
+            is_plain(out, 2, dtype)
+            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+            and cnp.PyArray_DIM(<cnp.ndarray>out, 0) == n
+            and cnp.PyArray_DIM(<cnp.ndarray>out, 1) == n_out
+        ):
+            check_output("out", out, x.dtype, (n, n_out))
         x, kernel, bias = apart(x, out), apart(kernel, out), apart(bias, out)
     if n == 0:
         return out
-    cdef const fnn_kernels *kernels = KERNELS_F32 if cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32 else KERNELS_F64
+    cdef const fnn_kernels *kernels = KERNELS_F32 if dtype == cnp.NPY_FLOAT32 else KERNELS_F64
     cdef void *o = cnp.PyArray_DATA(<cnp.ndarray>out)
     cdef void *a = cnp.PyArray_DATA(<cnp.ndarray>x)
     cdef void *w = cnp.PyArray_DATA(<cnp.ndarray>kernel)
@@ -204,7 +211,8 @@ def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0):
     cdef int kind = index_of("activation", ACTIVATIONS, activation)
     cdef fnn_status status
     read_parameters((), activation, p)
-    x, kernel, bias, dtype = dense_arrays(x, kernel, bias)
+    x, kernel, bias = dense_arrays(x, kernel, bias)
+    dtype = x.dtype
     cdef Py_ssize_t n = x.shape[0], n_in = x.shape[1], n_out = kernel.shape[1]
     grad_out = contiguous("grad_out", grad_out, dtype, (n, n_out))
     if np.shape(out) != (n, n_out):
