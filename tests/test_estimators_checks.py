@@ -1,8 +1,10 @@
 """scikit-learn's own checks of estimators: all green, none expected to fail."""
 
+import copy
 import pickle
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator
 
 import fastnn
+from fastnn.callbacks import EarlyStopping
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(120, 5))
@@ -47,6 +50,37 @@ def test_clone_keeps_every_argument():
     assert copied.get_params().keys() == given.get_params().keys()
     assert copied.activation == ["gelu"]
     assert copied.optimizer.learning_rate == 0.01
+
+
+@pytest.mark.parametrize("solved", ["fit", "partial_fit"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))], ids=["deepcopy", "pickle"])
+def test_copies_of_a_fitted_estimator_with_callbacks(solved, copied):
+    stop = EarlyStopping("loss", min_delta=10.0, restore_best_weights=True)
+    given = dict(vars(stop))
+    first = fastnn.MLPClassifier(random_state=0, callbacks=[stop])
+    getattr(first, solved)(X, Y, **({"classes": [0, 1, 2]} if solved == "partial_fit" else {}))
+    second = copied(first)
+    np.testing.assert_array_equal(second.predict_proba(X), first.predict_proba(X))
+    assert second.callbacks_[0].model.network is second._net
+    assert second.callbacks_[0].best == first.callbacks_[0].best is not None
+    assert first.callbacks == [stop]
+    assert vars(stop) == given
+    assert vars(clone(first).callbacks[0]) == given
+
+
+def test_callbacks_that_cannot_be_copied_are_named():
+    stop = EarlyStopping("loss")
+    stop.lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"callbacks must be objects that copy.deepcopy can copy, .*EarlyStopping"):
+        fastnn.MLPClassifier(callbacks=[stop]).fit(X, Y)
+
+
+def test_searches_run_callbacks_in_workers():
+    pytest.importorskip("joblib")
+    stop = EarlyStopping("loss", min_delta=10.0)
+    search = GridSearchCV(fastnn.MLPClassifier(callbacks=[stop]), {"alpha": [1e-4, 0.1]}, cv=2, n_jobs=2).fit(X, Y)
+    assert search.best_estimator_.n_iter_ == 2
+    assert search.estimator.callbacks == [stop]
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])

@@ -33,7 +33,7 @@ from fastnn.estimators.network import (
 )
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter
+from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter, copies_of
 from fastnn.randomness import Stream
 
 Array = NDArray[Any]
@@ -134,20 +134,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if network is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return network
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        network = state.pop("_net", None)
-        if network is not None:
-            state["_network_state"] = network.state()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        network = state.pop("_network_state", None)
-        super().__setstate__(state)
-        if network is not None:
-            self._net = FittedNetwork.from_state(network)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -459,7 +445,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         max_iter = 1 if incremental else self.max_iter
         always = (ProgbarLogger(1),) if self.progress else ()
         model = CallbackModel(network, rule)
-        epochs = EpochReporter(self.callbacks, model, max_iter, fit.n_steps, always)
+        self.callbacks_ = copies_of(self.callbacks)
+        epochs = EpochReporter(self.callbacks_, model, max_iter, fit.n_steps, always)
         tasks = TaskReporter(self, max_iter, *raw, self._attributes)
         run = Epochs(self, fit, rule, objective, epochs, tasks, validation, (y, weights, batch_size))
         try:

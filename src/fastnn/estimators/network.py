@@ -240,6 +240,9 @@ class FittedNetwork:
 
     # Pickling
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FittedNetwork.from_state, (self.state(),)
+
     def state(self) -> NetworkState:
         """Return what ``from_state`` makes an equal network of."""
         if self._lent is not None:

@@ -1,5 +1,6 @@
 """Callbacks of a fit: scikit-learn's own protocol where it is installed (1.9 and later), and fastnn's."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from fastnn.callbacks import CallbackList
 
 Array = NDArray[Any]
 
-__all__ = ["CallbackModel", "CallbackSupportMixin", "EpochReporter", "TaskReporter"]
+__all__ = ["CallbackModel", "CallbackSupportMixin", "EpochReporter", "TaskReporter", "copies_of"]
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -100,6 +101,23 @@ class CallbackModel:
     def count_params(self) -> int:
         """Return the number of weights."""
         return sum(int(np.size(array)) for array in self.get_weights())
+
+
+def copies_of(callbacks: Any) -> Any:
+    """Return copies for a fit to run: callbacks keep what they see, and a fit may not change an estimator's arguments.
+
+    Raises
+    ------
+    TypeError
+        A callback cannot be copied.
+    """
+    try:
+        return copy.deepcopy(callbacks)
+    except TypeError as error:
+        raise TypeError(
+            f"callbacks must be objects that copy.deepcopy can copy, as fit runs copies of them; got {callbacks!r}: "
+            f"{error}"
+        ) from error
 
 
 class EpochReporter:

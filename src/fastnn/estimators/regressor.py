@@ -37,7 +37,7 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
     dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.
     optimizer : one of fastnn's optimizers, by name or as an object, in place of ``solver``; its learning rate may be
         a schedule. None uses ``solver``.
-    callbacks : fastnn's callbacks.
+    callbacks : fastnn's callbacks, one or a list. A fit runs copies, which ``callbacks_`` holds.
     kernel_initializer, bias_initializer : fastnn's initializers; None draws as scikit-learn does.
     standardize : whether columns and targets are brought to zero mean and unit variance first; predictions are in the
         units of y. Networks train badly on other scales, so it should be on unless the data are scaled already.
@@ -54,6 +54,7 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
 n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_ :
         As in scikit-learn.
     validation_loss_curve_ : loss of the validation rows after every epoch, without the penalty on weights.
+    callbacks_ : copies of ``callbacks`` that ran in the last fit, with what they have recorded.
 
     Examples
     --------
