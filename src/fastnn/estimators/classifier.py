@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
@@ -185,7 +185,17 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return np.equal.outer(codes, np.arange(len(self.classes_)) if len(self.classes_) > 2 else np.ones(1))
 
     def _validation_targets(self, y: Any) -> Array:
-        return np.asarray(self._label_binarizer.transform(y)).astype(bool)
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            if np.shape(y)[1:] != (self.n_outputs_,):
+                raise ValueError(f"y must have {self.n_outputs_} columns, one per label, got shape {np.shape(y)}")
+            return self._one_hot(y)
+        labels = column_or_1d(y)
+        unknown = set(labels.tolist()) - set(self.classes_.tolist())
+        if unknown:
+            raise ValueError(
+                f"y has the labels {sorted(unknown, key=str)}, which are none of the classes {self.classes_.tolist()}"
+            )
+        return self._one_hot(labels)
 
     def _out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"

@@ -37,6 +37,8 @@ from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, Epoc
 from fastnn.randomness import Stream
 
 Array = NDArray[Any]
+Weighted = tuple[Array, Array, Array | None]
+"""X, y as columns, and sample weights."""
 
 _SPARSE_ROWS = 4096
 
@@ -298,9 +300,30 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
-        hidden = self._hidden_sizes()
-        first_pass = "_net" not in self.__dict__ or (not self.warm_start and not incremental)
         raw = (X, y)
+        before = dict(self.__dict__)
+        try:
+            rows, validation = self._checked(X, y, sample_weight, validation_data, incremental)
+        except (TypeError, ValueError):
+            self.__dict__ = before
+            raise
+        if self.solver == "lbfgs":
+            self._fit_lbfgs(*rows, raw)
+        else:
+            self._fit_stochastic(*rows, validation, incremental, raw)
+        coefs, intercepts = self._net.read()
+        if not all(np.isfinite(array).all() for array in (*coefs, *intercepts)):
+            raise ValueError(NOT_FINITE)
+        return self
+
+    def _checked(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
+    ) -> tuple[Weighted, Weighted | None]:
+        """Return rows to train on and given rows to validate with, as the network takes them; make it if need be."""
+        hidden = self._hidden_sizes()
+        if self.early_stopping and incremental and validation_data is None:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first_pass = "_net" not in self.__dict__ or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
@@ -313,19 +336,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self._preparation = InputPreparation.for_inputs(X, self.standardize, self.missing)
+        validation = None if validation_data is None else self._given_validation(validation_data)
         dtype = self._network_dtype(X)
         X = self._prepared(X)
-        by_lbfgs = self.solver == "lbfgs" and self.optimizer is None
         if first_pass:
-            self._initialize(X.shape[1], hidden, np.dtype(np.float64) if by_lbfgs else dtype)
-        if by_lbfgs:
-            self._fit_lbfgs(X, y, sample_weight, raw)
-        else:
-            self._fit_stochastic(X, y, sample_weight, validation_data, incremental, raw)
-        coefs, intercepts = self._net.read()
-        if not all(np.isfinite(array).all() for array in (*coefs, *intercepts)):
-            raise ValueError(NOT_FINITE)
-        return self
+            self._initialize(X.shape[1], hidden, np.dtype(np.float64) if self.solver == "lbfgs" else dtype)
+        return (X, y, sample_weight), validation
 
     def _objective(self, rule: Any) -> Objective:
         loss, options, report = self._loss()
@@ -374,9 +390,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._optimizer = optimizers.Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
         return self._optimizer
 
-    def _split(
-        self, X: Array, y: Array, sample_weight: Array | None
-    ) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array, Array | None]]:
+    def _split(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[Weighted, Weighted]:
         """Return rows to train on and rows to validate with."""
         train, held_out = train_test_split(
             np.arange(X.shape[0]),
@@ -393,17 +407,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         ]
         return parts[0], parts[1]
 
-    def _given_validation(self, validation_data: Any) -> tuple[Array, Array, Array | None]:
+    def _given_validation(self, validation_data: Any) -> Weighted:
         """Return the checked rows of ``validation_data``."""
         if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
+            given = f" of {len(validation_data)}" if isinstance(validation_data, list | tuple) else ""
             raise ValueError(
-                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}{given}"
             )
-        X = self._prepared(self._check_X(validation_data[0]))
-        y = self._validation_targets(validation_data[1])
-        if len(y) != X.shape[0]:
-            raise ValueError(f"validation_data has {X.shape[0]} rows of X and {len(y)} of y")
-        weights = _check_sample_weight(validation_data[2], X) if len(validation_data) == 3 else None
+        try:
+            X = self._prepared(self._check_X(validation_data[0]))
+            y = self._validation_targets(validation_data[1])
+            if len(y) != X.shape[0]:
+                raise ValueError(f"X has {X.shape[0]} rows, but y has {len(y)}")
+            weights = _check_sample_weight(validation_data[2], X) if len(validation_data) == 3 else None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"validation_data: {error}") from error
         return X, y.reshape(len(y), -1), weights
 
     def _fit_stochastic(
@@ -411,17 +429,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         X: Array,
         y: Array,
         sample_weight: Array | None,
-        validation_data: Any,
+        validation: Weighted | None,
         incremental: bool,
         raw: tuple[Any, Any],
     ) -> None:
         rule = self._update_rule(incremental)
-        if self.early_stopping and incremental and validation_data is None:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        validation = None
-        if validation_data is not None:
-            validation = self._given_validation(validation_data)
-        elif self.early_stopping:
+        if self.early_stopping and validation is None:
             (X, y, sample_weight), validation = self._split(X, y, sample_weight)
         n_samples = X.shape[0]
         if self.batch_size == "auto":

@@ -165,7 +165,10 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return (y.reshape(len(y), -1) - center) / scale
 
     def _validation_targets(self, y: Any) -> Array:
-        return self._scaled(check_array(y, ensure_2d=False, dtype="numeric"))
+        y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        if y.reshape(len(y), -1).shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have {self.n_outputs_} columns as in training, got shape {y.shape}")
+        return self._scaled(y)
 
     def _core_loss(self) -> str:
         """Return the core's name of the loss."""

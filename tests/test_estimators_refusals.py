@@ -1,0 +1,55 @@
+"""What the estimators refuse, beyond scikit-learn's own checks: one error that names the argument, nothing changed."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from fastnn import MLPClassifier, MLPRegressor
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(60, 4))
+Y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+NUMBERS = 3 * X[:, 0]
+LABELS = np.column_stack([Y > 0, Y > 1]).astype(int)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize(
+    "estimator, y, given, message",
+    [
+        (MLPClassifier, Y, (X, Y + 2), r"y has the labels \[3, 4\], which are none of the classes \[0, 1, 2\]"),
+        (MLPClassifier, Y, (X, Y.astype(str)), r"y has the labels \['0', '1', '2'\], which are none of"),
+        (MLPClassifier, Y, (X, LABELS), r"y should be a 1d array, got an array of shape \(60, 2\)"),
+        (
+            MLPClassifier,
+            LABELS,
+            (X, LABELS[:, [0, 1, 1]]),
+            r"y must have 2 columns, one per label, got shape \(60, 3\)",
+        ),
+        (MLPClassifier, LABELS, (X, Y), r"y must have 2 columns, one per label, got shape \(60,\)"),
+        (MLPClassifier, Y, (X, Y[:5]), "X has 60 rows, but y has 5"),
+        (MLPClassifier, Y, (X[:, :3], Y), "X has 3 features"),
+        (MLPClassifier, Y, (X * np.nan, Y), "Input X contains NaN"),
+        (MLPClassifier, Y, (X, Y, [1.0]), r"sample_weight.shape == \(1,\)"),
+        (MLPRegressor, NUMBERS, (X, LABELS), r"y must have 1 columns as in training, got shape \(60, 2\)"),
+        (MLPRegressor, NUMBERS, (X, NUMBERS[:5]), "X has 60 rows, but y has 5"),
+        (MLPRegressor, NUMBERS, (X, NUMBERS * np.nan), "Input y contains NaN"),
+    ],
+)
+@pytest.mark.parametrize("partial", [False, True])
+def test_validation_data_that_do_not_fit_are_named_and_change_nothing(estimator, y, given, message, partial):
+    model = estimator(max_iter=2, random_state=0).fit(X, y)
+    before, weights = dict(vars(model)), [array.copy() for array in model.coefs_]
+    train = model.partial_fit if partial else model.fit
+    with pytest.raises(ValueError, match=f"^validation_data: .*{message}"):
+        train(X, y, validation_data=given)
+    assert vars(model) == before
+    assert all(np.array_equal(new, old) for new, old in zip(model.coefs_, weights, strict=True))
+
+
+@pytest.mark.parametrize("given, found", [(X, "ndarray"), ((X,), "tuple of 1"), ([X, Y, None, None], "list of 4")])
+def test_validation_data_are_two_or_three_parts(given, found):
+    with pytest.raises(ValueError, match=rf"^validation_data must be \(X, y\) or .*, got {found}$"):
+        MLPClassifier(max_iter=2).fit(X, Y, validation_data=given)
