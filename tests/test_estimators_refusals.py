@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from fastnn import MLPClassifier, MLPRegressor
+from fastnn.callbacks import EarlyStopping
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(60, 4))
@@ -53,3 +54,25 @@ def test_validation_data_that_do_not_fit_are_named_and_change_nothing(estimator,
 def test_validation_data_are_two_or_three_parts(given, found):
     with pytest.raises(ValueError, match=rf"^validation_data must be \(X, y\) or .*, got {found}$"):
         MLPClassifier(max_iter=2).fit(X, Y, validation_data=given)
+
+
+@pytest.mark.parametrize(
+    "options, unused",
+    [
+        ({"optimizer": "adam"}, "optimizer"),
+        ({"dropout": 0.5}, "dropout"),
+        ({"dropout": [0.0, 0.5], "hidden_layer_sizes": (4, 4)}, "dropout"),
+        ({"callbacks": EarlyStopping("loss"), "progress": True}, "callbacks and no progress"),
+        ({"dtype": np.float32}, "dtype=<class 'numpy.float32'>"),
+    ],
+)
+def test_lbfgs_names_what_it_has_no_use_for(options, unused):
+    with pytest.raises(ValueError, match=f"^solver='lbfgs' takes no {unused}: it trains"):
+        MLPClassifier(solver="lbfgs", **options).fit(X, Y)
+
+
+def test_lbfgs_takes_no_validation_data_and_no_partial_fit():
+    model = MLPRegressor(solver="lbfgs", dropout=[0.0], callbacks=[], dtype=np.float64, max_iter=3).fit(X, NUMBERS)
+    with pytest.raises(ValueError, match=r"^solver='lbfgs' takes no validation_data: it trains"):
+        model.fit(X, NUMBERS, validation_data=(X, NUMBERS))
+    assert not hasattr(model.set_params(optimizer="adam"), "partial_fit")

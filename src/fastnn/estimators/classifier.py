@@ -42,7 +42,8 @@ class MLPClassifier(InspectionMixin, ClassifierMixin, BaseMLP):  # type: ignore[
 shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
 beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
         As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's, and a list with
-        one for every hidden layer.
+        one for every hidden layer. ``solver="lbfgs"`` takes no dropout, optimizer, callbacks, progress line,
+        validation_data or float32.
     loss : "log_loss", or one of fastnn's losses for one-hot targets, by name or as an object.
     class_weight : weights of the classes, a dict or "balanced" (n / (n_classes count)).
     dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.

@@ -22,7 +22,7 @@ from fastnn import _core, initializers, optimizers
 from fastnn.callbacks import ProgbarLogger
 from fastnn.estimators.epochs import NOT_FINITE, Epochs
 from fastnn.estimators.frames import FrameEncoder, is_frame
-from fastnn.estimators.lbfgs import minimize
+from fastnn.estimators.lbfgs import check_arguments, minimize
 from fastnn.estimators.network import (
     SKLEARN_ACTIVATIONS,
     Architecture,
@@ -45,7 +45,7 @@ _SPARSE_ROWS = 4096
 
 def _is_stochastic(estimator: Any) -> bool:
     """Raise AttributeError unless the estimator trains by epochs."""
-    if estimator.solver == "lbfgs" and estimator.optimizer is None:
+    if estimator.solver == "lbfgs":
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
         )
@@ -251,7 +251,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         coefs, intercepts = self._starting_weights(architecture, dtype)
         self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts)
         self.__dict__.pop("_optimizer", None)
-        if self.solver in ("sgd", "adam") or self.optimizer is not None:
+        if self.solver != "lbfgs":
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
             if self.early_stopping:
@@ -321,6 +321,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Weighted, Weighted | None]:
         """Return rows to train on and given rows to validate with, as the network takes them; make it if need be."""
         hidden = self._hidden_sizes()
+        if self.solver == "lbfgs":
+            check_arguments(self, validation_data)
         if self.early_stopping and incremental and validation_data is None:
             raise ValueError("partial_fit does not support early_stopping=True")
         first_pass = "_net" not in self.__dict__ or (not self.warm_start and not incremental)

@@ -48,6 +48,30 @@ def _blas_on_one_thread() -> Iterator[None]:
                 limit.restore_original_limits()
 
 
+def check_arguments(estimator: Any, validation_data: Any) -> None:
+    """Raise for arguments beyond scikit-learn's that L-BFGS has no use for; it passes over scikit-learn's as that does.
+
+    Raises
+    ------
+    ValueError
+        Names the arguments.
+    """
+    given = {
+        "optimizer": estimator.optimizer is not None,
+        "dropout": np.any(estimator.dropout),
+        "callbacks": bool(estimator.callbacks),
+        "progress": estimator.progress,
+        "validation_data": validation_data is not None,
+        f"dtype={estimator.dtype!r}": estimator.dtype is not None and estimator._network_dtype(None) != np.float64,
+    }
+    unused = [name for name, is_given in given.items() if is_given]
+    if unused:
+        raise ValueError(
+            f"solver='lbfgs' takes no {' and no '.join(unused)}: it trains in float64 on all rows at once, without "
+            "epochs; leave that out, or use solver='adam' or 'sgd'"
+        )
+
+
 def minimize(
     network: FittedNetwork,
     objective: Objective,

@@ -33,7 +33,8 @@ class MLPRegressor(InspectionMixin, RegressorMixin, BaseMLP):  # type: ignore[mi
 shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
 beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
         As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's, and a list with
-        one for every hidden layer.
+        one for every hidden layer. ``solver="lbfgs"`` takes no dropout, optimizer, callbacks, progress line,
+        validation_data or float32.
     dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.
     optimizer : one of fastnn's optimizers, by name or as an object, in place of ``solver``; its learning rate may be
         a schedule. None uses ``solver``.
