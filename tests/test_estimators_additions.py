@@ -219,3 +219,20 @@ def test_unknown_categories_are_a_row_of_zeros():
     unknown = TABLE.assign(colour="green")
     assert np.isfinite(model.predict_proba(unknown)).all()
     assert model._encoder.transform(unknown, "")[:, 2:4].sum() == 0
+
+
+def test_columns_named_by_numbers_are_not_kept_as_feature_names():
+    model = MLPClassifier(random_state=0, max_iter=2).fit(TABLE, Y)
+    numbered = TABLE.set_axis(range(5), axis="columns")
+    expected = model.predict_proba(TABLE)
+    np.testing.assert_array_equal(model.fit(numbered, Y).predict_proba(numbered), expected)
+    assert model.n_features_in_ == 5
+    assert not hasattr(model, "feature_names_in_")
+    pairs = TABLE.set_axis(pandas.MultiIndex.from_product([["a"], range(5)]), axis="columns")
+    np.testing.assert_array_equal(model.fit(pairs, Y).predict_proba(pairs), expected)
+
+
+def test_names_of_columns_are_strings_or_none_is():
+    mixed = TABLE.set_axis(["length", "width", 2, 3, 4], axis="columns")
+    with pytest.raises(TypeError, match="Feature names are only supported if all input features have string names"):
+        MLPClassifier(max_iter=2).fit(mixed, Y)

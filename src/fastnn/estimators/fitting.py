@@ -165,7 +165,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         encoded = encoder.transform(X, type(self).__name__)
         if reset:
             self._encoder = encoder
-            self.feature_names_in_ = np.asarray(encoder.names, dtype=object)
+            self.__dict__.pop("feature_names_in_", None)
+            if encoder.named:
+                self.feature_names_in_ = np.asarray(encoder.names, dtype=object)
             self.n_features_in_ = len(encoder.names)
         if isinstance(y, str):
             return check_array(encoded, estimator=self, **checks)

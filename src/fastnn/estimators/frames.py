@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import _get_feature_names
 
 Array = NDArray[Any]
 
@@ -15,6 +16,13 @@ _FRAME_PACKAGES = ("pandas", "polars", "pyarrow")
 def is_frame(X: Any) -> bool:
     """Whether X is a pandas or polars frame or a pyarrow table."""
     return type(X).__module__.split(".")[0] in _FRAME_PACKAGES and hasattr(X, "columns")
+
+
+def _opened(X: Any) -> Any:
+    """Return a frame through narwhals, its columns named by strings."""
+    if type(X).__module__.split(".")[0] == "pandas":
+        X = X.set_axis([str(name) for name in X.columns], axis="columns")
+    return _narwhals().from_native(X, eager_only=True)
 
 
 def _narwhals() -> Any:
@@ -71,27 +79,36 @@ class FrameEncoder:
 
     Parameters
     ----------
-    names : columns in the order of the first frame.
+    names : columns in the order of the first frame, as strings.
     categories : per column of categories its values, sorted; a missing entry is a row of zeros, as is a value that
         the first frame did not have.
+    named : whether the frame's own names were strings, which scikit-learn keeps as ``feature_names_in_``.
     """
 
     names: list[str]
     categories: Mapping[str, list[Any]]
+    named: bool = True
 
     @classmethod
     def for_frame(cls, X: Any) -> "FrameEncoder | None":
-        """Learn the columns of X; None where all of them are numbers."""
+        """Learn the columns of X; None where all of them are numbers.
+
+        Raises
+        ------
+        TypeError
+            Some of the names are strings, and others are not; scikit-learn's message.
+        """
         if _plain_numbers(X):
             return None
-        frame = _narwhals().from_native(X, eager_only=True)
+        named = type(X).__module__.split(".")[0] != "pandas" or _get_feature_names(X) is not None
+        frame = _opened(X)
         categories = {}
         for name in frame.columns:
             if _kind(frame[name]) == "category":
                 categories[name] = sorted(
                     {v for v in _values(frame[name]) if v is not None}, key=lambda v: (str(type(v)), v)
                 )
-        return cls([str(name) for name in frame.columns], categories) if categories else None
+        return cls(list(frame.columns), categories, named) if categories else None
 
     @staticmethod
     def as_numbers(X: Any) -> Any:
@@ -131,8 +148,8 @@ class FrameEncoder:
                 f"{estimator} was fitted on a frame with the columns {self.names}; X must be a frame with the same "
                 f"columns, got {type(X).__name__}"
             )
-        frame = _narwhals().from_native(X, eager_only=True)
-        names = [str(name) for name in frame.columns]
+        frame = _opened(X)
+        names = list(frame.columns)
         if names != self.names:
             gone = [name for name in self.names if name not in names]
             added = [name for name in names if name not in self.names]
