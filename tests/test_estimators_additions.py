@@ -218,7 +218,7 @@ def test_unknown_categories_are_a_row_of_zeros():
     model = MLPClassifier(random_state=0, max_iter=2).fit(TABLE, Y)
     unknown = TABLE.assign(colour="green")
     assert np.isfinite(model.predict_proba(unknown)).all()
-    assert model._encoder.transform(unknown, "")[:, 2:4].sum() == 0
+    assert model._encoder.transform(unknown, "", False)[:, 2:4].sum() == 0
 
 
 def test_columns_named_by_numbers_are_not_kept_as_feature_names():

@@ -76,3 +76,64 @@ def test_lbfgs_takes_no_validation_data_and_no_partial_fit():
     with pytest.raises(ValueError, match=r"^solver='lbfgs' takes no validation_data: it trains"):
         model.fit(X, NUMBERS, validation_data=(X, NUMBERS))
     assert not hasattr(model.set_params(optimizer="adam"), "partial_fit")
+
+
+def test_labels_of_none_are_named():
+    labels = np.where(Y > 0, "a", None)
+    row = int(np.argmin(Y > 0))
+    with pytest.raises(ValueError, match=f"^y has no label at row {row} "):
+        MLPClassifier().fit(X, labels)
+
+
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("narwhals")
+TEXT = np.array(["x", "y", None] * 20, dtype=object)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [TEXT, pandas.array(TEXT, dtype="string"), pandas.Categorical(TEXT)],
+    ids=["objects", "string", "category"],
+)
+def test_gaps_in_text_are_missing_values(column):
+    table = pandas.DataFrame({"size": X[:, 0], "kind": column})
+    message = "^column 'kind' of X has no value at row 2 .*but missing is 'error'"
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier().fit(table, Y)
+    known = np.arange(60) % 3 < 2
+    model = MLPClassifier(max_iter=2).fit(table[known], Y[known])
+    with pytest.raises(ValueError, match=message):
+        model.predict(table)
+    filled = MLPClassifier(missing="mean", random_state=0, max_iter=2).fit(table, Y)
+    one_hot = np.column_stack([X[:, 0], TEXT == "x", TEXT == "y"])
+    expected = MLPClassifier(random_state=0, max_iter=2).fit(one_hot, Y).predict_proba(one_hot)
+    np.testing.assert_allclose(filled.predict_proba(table), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pandas.array([1, 2, None] * 20, dtype="Int64"),
+        pandas.array([1.0, 2.0, None] * 20, dtype="Float64"),
+        np.array([1, 2.0, None] * 20, dtype=object),
+    ],
+    ids=["Int64", "Float64", "objects"],
+)
+def test_gaps_in_numbers_of_a_frame_are_missing_values(column, text):
+    table = pandas.DataFrame({"size": X[:, 0], "count": column, **({"kind": ["x", "y"] * 30} if text else {})})
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        MLPClassifier().fit(table, Y)
+    model = MLPClassifier(missing="indicator", random_state=0, max_iter=2).fit(table, Y)
+    numbers = np.column_stack([X[:, 0], np.array([1, 2, np.nan] * 20), *(np.eye(2)[[0, 1] * 30].T if text else ())])
+    expected = MLPClassifier(missing="indicator", random_state=0, max_iter=2).fit(numbers, Y).predict_proba(numbers)
+    np.testing.assert_allclose(model.predict_proba(table), expected, rtol=1e-9)
+
+
+def test_arrays_of_nullable_numbers_have_missing_values():
+    numbers = np.column_stack([X[:, 0], np.array([1, 2, np.nan] * 20)])
+    objects = np.where(np.isnan(numbers), pandas.NA, numbers.astype(object))
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        MLPClassifier().fit(objects, Y)
+    first, second = (MLPClassifier(missing="mean", random_state=0, max_iter=2).fit(x, Y) for x in (numbers, objects))
+    np.testing.assert_array_equal(first.predict_proba(numbers), second.predict_proba(objects))

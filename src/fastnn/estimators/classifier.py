@@ -54,7 +54,8 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
     standardize : whether columns are brought to zero mean and unit variance first. Networks train badly on columns of
         different scales, so it should be on unless the inputs are scaled already.
     missing : what NaN means in X: "error", or it is filled with the column's "mean" or "median"; "indicator" fills
-        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``.
+        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``. In text and categories,
+        unless it is "error", a missing entry is none of the categories.
     n_threads : threads; None is fastnn's setting, and one in worker processes and threads. No result depends on it.
     dtype : "float32" or "float64" to compute in; None is that of X.
     progress : whether a progress line is shown.
@@ -161,6 +162,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         X, y = self._check_X_y(X, y, reset)
+        if y.dtype == object and (gaps := [row for row, label in enumerate(y) if label is None]):
+            raise ValueError(f"y has no label at row {gaps[0]} (counted from 0), but None: leave such rows out")
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = _fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_

@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn import _core, initializers, optimizers
 from fastnn.callbacks import ProgbarLogger
 from fastnn.estimators.epochs import NOT_FINITE, Epochs
-from fastnn.estimators.frames import FrameEncoder, is_frame
+from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
 from fastnn.estimators.lbfgs import check_arguments, minimize
 from fastnn.estimators.network import (
     SKLEARN_ACTIVATIONS,
@@ -159,10 +159,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             if encoder is None:
                 self.__dict__.pop("_encoder", None)
         if encoder is None:
-            if is_frame(X):
-                X = FrameEncoder.as_numbers(X)
+            X = FrameEncoder.as_numbers(X) if is_frame(X) else without_na(X)
             return validate_data(self, X, y, reset=reset, **checks)
-        encoded = encoder.transform(X, type(self).__name__)
+        encoded = encoder.transform(X, type(self).__name__, self.missing != "error")
         if reset:
             self._encoder = encoder
             self.__dict__.pop("feature_names_in_", None)

@@ -1,7 +1,9 @@
 """pandas, polars and pyarrow frames as inputs: columns of strings, categories and booleans become numbers."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,14 @@ def _opened(X: Any) -> Any:
     if type(X).__module__.split(".")[0] == "pandas":
         X = X.set_axis([str(name) for name in X.columns], axis="columns")
     return _narwhals().from_native(X, eager_only=True)
+
+
+def without_na(X: Any) -> Any:
+    """Return an array of objects, such as a pandas frame of nullable numbers makes, with NaN in place of pandas.NA."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(X, np.ndarray) or X.dtype != object:
+        return X
+    return np.where([[value is pandas.NA for value in row] for row in X], np.nan, X) if X.ndim == 2 else X
 
 
 def _narwhals() -> Any:
@@ -52,7 +62,7 @@ def _kind(series: Any) -> str:
         A column of dates or nested values.
     """
     dtype = series.dtype
-    if dtype.is_numeric() or str(dtype) == "Boolean":
+    if dtype.is_numeric() or str(dtype) == "Boolean" or (str(dtype) == "Object" and _numbers_as_objects(series)):
         return "number"
     if str(dtype).split("(")[0] in ("String", "Categorical", "Enum", "Object"):
         return "category"
@@ -62,15 +72,24 @@ def _kind(series: Any) -> str:
     )
 
 
+def _numbers_as_objects(series: Any) -> bool:
+    """Whether a column of objects holds numbers: what pandas makes of numbers beside None."""
+    known = [value for value in _values(series) if value is not None]
+    return bool(known) and all(isinstance(value, Real) for value in known)
+
+
 def _numbers(series: Any) -> Array:
     """Return a column of numbers as float64, missing entries as NaN."""
     narwhals = _narwhals()
+    if series.dtype == narwhals.Object:
+        return np.array(_values(series), dtype=np.float64)
     return np.asarray(series.cast(narwhals.Float64).to_numpy(), dtype=np.float64)
 
 
 def _values(series: Any) -> list[Any]:
     """Return the entries of a column of categories; None where missing."""
-    return [None if value is None or value != value else value for value in series.to_list()]
+    gaps = series.is_null().to_list()
+    return [None if gap or value != value else value for gap, value in zip(gaps, series.to_list(), strict=True)]
 
 
 @dataclass
@@ -135,13 +154,15 @@ class FrameEncoder:
             for out in ([f"{name}={value}" for value in self.categories[name]] if name in self.categories else [name])
         ]
 
-    def transform(self, X: Any, estimator: str) -> Array:
+    def transform(self, X: Any, estimator: str, allow_missing: bool) -> Array:
         """Return the columns of a frame as float64 numbers (n, n_columns).
 
         Raises
         ------
         ValueError
-            Not a frame, a column that is missing, added, in another place, or of another kind than in ``fit``.
+            Not a frame, a column that is missing, added, in another place, or of another kind than in ``fit``; a
+            missing entry of a column of categories where none is allowed. Those of numbers become NaN, which
+            scikit-learn's checks find.
         """
         if not is_frame(X):
             raise ValueError(
@@ -174,7 +195,14 @@ class FrameEncoder:
             if known is None:
                 columns.append(_numbers(series)[:, None])
                 continue
+            values = _values(series)
+            if not allow_missing and None in values:
+                raise ValueError(
+                    f"column {name!r} of X has no value at row {values.index(None)} (counted from 0), but missing is "
+                    "'error': fill it in, or set missing to 'mean', 'median' or 'indicator', which take it as none of "
+                    "the categories"
+                )
             place = {value: i for i, value in enumerate(known)}
-            codes = np.array([place.get(value, -1) for value in _values(series)], dtype=np.intp)
+            codes = np.array([place.get(value, -1) for value in values], dtype=np.intp)
             columns.append((codes[:, None] == np.arange(len(known))).astype(np.float64))
         return np.hstack(columns)

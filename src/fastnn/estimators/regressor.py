@@ -44,7 +44,8 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
         units of y. Networks train badly on other scales, so it should be on unless the data are scaled already.
         Targets of "poisson" are left as they are.
     missing : what NaN means in X: "error", or it is filled with the column's "mean" or "median"; "indicator" fills
-        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``.
+        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``. In text and categories,
+        unless it is "error", a missing entry is none of the categories.
     n_threads : threads; None is fastnn's setting, and one in worker processes and threads. No result depends on it.
     dtype : "float32" or "float64" to compute in; None is that of X.
     progress : whether a progress line is shown.
