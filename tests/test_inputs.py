@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import layers
+from fastnn import inputs, layers
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3))
@@ -329,3 +329,14 @@ def test_class_weight_of_a_binary_target():
     by_class.fit(X, BINARY, class_weight={1: 5.0}, verbose=0)
     by_row.fit(X, BINARY, sample_weight=1.0 + 4.0 * BINARY, verbose=0)
     np.testing.assert_array_equal(by_class.get_weights()[0], by_row.get_weights()[0])
+
+
+def test_nullable_numbers_of_a_frame_have_missing_values():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"count": pandas.array([1, None, 3], dtype="Int64"), "size": [0.5, 1.5, 2.5]})
+    expected = np.array([[1, 0.5], [np.nan, 1.5], [3, 2.5]])
+    with pytest.raises(ValueError, match="x has nan at row 1, column 0"):
+        inputs.as_features(table, 2, np.dtype("float32"))
+    np.testing.assert_array_equal(inputs.as_features(table, 2, np.dtype("float32"), allow_missing=True), expected)
+    with pytest.raises(ValueError, match="x must be real numbers, but its dtype is object"):
+        inputs.as_features(table.assign(size="large"), 2, np.dtype("float32"))

@@ -74,6 +74,8 @@ def as_numbers(value: Any, name: str) -> Array:
         raise ValueError(f"{name} cannot become an array: {error}") from error
     if array.dtype.kind == "O" and array.ndim == 0:
         raise ValueError(f"{name} is a {type(value).__name__}; fastnn takes arrays: collect its rows into one first")
+    if array.dtype.kind == "O" and _holds_nullable_numbers(value):
+        array = value.to_numpy(dtype=np.float64, na_value=np.nan)
     if array.dtype.kind not in "fiub":
         raise ValueError(_not_numbers(array, name))
     if array.dtype.kind == "b":
@@ -82,6 +84,14 @@ def as_numbers(value: Any, name: str) -> Array:
         # Float16 and extended precision; the core reads float32, float64 and whole numbers.
         return array.astype(np.float32 if array.dtype.itemsize == 2 else np.float64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _holds_nullable_numbers(value: Any) -> bool:
+    """Whether a pandas frame or column holds nothing but numbers, some of a dtype that knows missing ones."""
+    dtypes = getattr(value, "dtypes", None)
+    if dtypes is None or type(value).__module__.split(".")[0] != "pandas":
+        return False
+    return all(getattr(dtype, "kind", "O") in "fiub" for dtype in (dtypes if value.ndim == 2 else [dtypes]))
 
 
 def _not_numbers(array: Array, name: str) -> str:
