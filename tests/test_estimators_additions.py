@@ -151,8 +151,10 @@ def test_prediction_intervals_cover():
     np.testing.assert_allclose(upper - mean, 1.6448536 * deviation, rtol=1e-5)
     high = MLPRegressor(losses.Quantile(0.9), standardize=True, random_state=0, max_iter=300).fit(X, NUMBERS)
     assert 0.83 < np.mean(NUMBERS < high.predict(X)) < 0.97
-    with pytest.raises(ValueError, match="gaussian_nll"):
+    with pytest.raises(ValueError, match=r"^predict_interval needs loss='gaussian_nll'"):
         high.predict_interval(X)
+    with pytest.raises(ValueError, match=r"^return_std needs loss='gaussian_nll'"):
+        high.predict(X, return_std=True)
 
 
 def test_hidden_outputs_and_input_gradients():

@@ -9,6 +9,7 @@ from scipy.special import ndtri, xlogy
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn import losses
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
@@ -238,6 +239,11 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=True)
 
+    def _require_variance(self, what: str) -> None:
+        check_is_fitted(self)
+        if self._net.architecture.sizes[-1] != 2 * self.n_outputs_:
+            raise ValueError(f"{what} needs loss='gaussian_nll', which learns a variance; loss is {self.loss!r}")
+
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the predictions of X (n, n_features), (n,) or (n, n_outputs).
 
@@ -246,13 +252,13 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         X : inputs.
         return_std : whether to return (prediction, standard deviation); with ``loss="gaussian_nll"`` only.
         """
+        if return_std:
+            self._require_variance("return_std")
         outputs = self._outputs(X)
         n = self.n_outputs_
         deviation = None
         if outputs.shape[1] == 2 * n:
             outputs, deviation = outputs[:, :n], np.exp(0.5 * outputs[:, n:])
-        elif return_std:
-            raise ValueError(f"return_std needs loss='gaussian_nll', which learns a variance; loss is {self.loss!r}")
         if self._target_scaling is not None:
             center, scale = self._target_scaling
             dtype = outputs.dtype
@@ -279,6 +285,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         """
         if not 0.0 < coverage < 1.0:
             raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}")
+        self._require_variance("predict_interval")
         mean, deviation = self.predict(X, return_std=True)
         half = float(ndtri(0.5 + 0.5 * coverage)) * deviation
         return mean - half, mean + half
