@@ -1,5 +1,7 @@
 """What the estimators refuse, beyond scikit-learn's own checks: one error that names the argument, nothing changed."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,35 @@ def test_labels_of_none_are_named():
     row = int(np.argmin(Y > 0))
     with pytest.raises(ValueError, match=f"^y has no label at row {row} "):
         MLPClassifier().fit(X, labels)
+
+
+@pytest.mark.parametrize("weights", [{0: 1.0, 9: 4.0}, {"0": 2.0}, {9: 4.0}], ids=str)
+def test_class_weights_of_unknown_classes_are_named(weights):
+    unknown = [label for label in weights if label != 0]
+    message = re.escape(f"class_weight has the classes {unknown}, which are not in y") + r".* y are \[0, 1, 2\]$"
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(class_weight=weights).fit(X, Y)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, "2"], ids=str)
+def test_class_weights_are_finite_numbers(weight):
+    message = re.escape(f"class_weight of class 1 must be a finite number, got {weight!r}")
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(class_weight={1: weight}).fit(X, Y)
+
+
+def test_class_weights_are_of_all_classes_not_of_those_in_a_batch():
+    rows = np.flatnonzero(Y < 2)
+    weighted, plain = (
+        MLPClassifier(class_weight=given, random_state=0).partial_fit(X[rows], Y[rows], classes=[0, 1, 2])
+        for given in ({2: 3.0}, None)
+    )
+    np.testing.assert_array_equal(weighted.predict_proba(X), plain.predict_proba(X))
+    full = {0: 2.0, 1: 1.0, 2: 3.0}
+    first, second = (
+        MLPClassifier(class_weight=given, random_state=0, max_iter=2).fit(X, Y) for given in (full, {**full, 9: 4.0})
+    )
+    np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
 pandas = pytest.importorskip("pandas")

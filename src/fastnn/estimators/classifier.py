@@ -1,6 +1,8 @@
 """The classifier."""
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -45,7 +47,7 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
         one for every hidden layer. ``solver="lbfgs"`` takes no dropout, optimizer, callbacks, progress line,
         validation_data or float32.
     loss : "log_loss", or one of fastnn's losses for one-hot targets, by name or as an object.
-    class_weight : weights of the classes, a dict or "balanced" (n / (n_classes count)).
+    class_weight : weights of the classes, a dict or "balanced" (n / (n_classes count)); classes left out have 1.
     dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.
     optimizer : one of fastnn's optimizers, by name or as an object, in place of ``solver``; its learning rate may be
         a schedule. None uses ``solver``.
@@ -237,8 +239,32 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if self._label_binarizer.y_type_.startswith("multilabel"):
             raise ValueError("class_weight is for one class per row; y has several labels per row")
         codes = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(int)
-        weights: Array = compute_sample_weight(self.class_weight, self.classes_[codes])
+        if isinstance(self.class_weight, dict):
+            weights: Array = self._factors_of_classes(self.class_weight)[codes]
+        else:
+            weights = compute_sample_weight(self.class_weight, self.classes_[codes])
         return weights if sample_weight is None else weights * sample_weight
+
+    def _factors_of_classes(self, class_weight: dict[Any, Any]) -> Array:
+        """Return the weight of every class, 1 for those left out.
+
+        Raises
+        ------
+        ValueError
+            A weight that is no finite number. A class that is not in y while one of y has no weight: it is misspelled;
+            where every class has its weight, others may have one too, as in scikit-learn.
+        """
+        classes = self.classes_.tolist()
+        unknown = [label for label in class_weight if label not in classes]
+        if unknown and len(class_weight) - len(unknown) < len(classes):
+            raise ValueError(
+                f"class_weight has the classes {unknown}, which are not in y, while classes of y have no weight; the "
+                f"classes of y are {classes}"
+            )
+        for label, weight in class_weight.items():
+            if not isinstance(weight, Real) or not math.isfinite(weight):
+                raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
+        return np.array([class_weight.get(label, 1.0) for label in classes], dtype=np.float64)
 
     def _stratify(self, y: Array) -> Array | None:
         return y if self.n_outputs_ == 1 else None
