@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import MLPClassifier, MLPRegressor, losses
 from fastnn.callbacks import EarlyStopping
 
 RNG = np.random.default_rng(3)
@@ -114,6 +114,50 @@ def test_class_weights_are_of_all_classes_not_of_those_in_a_batch():
         MLPClassifier(class_weight=given, random_state=0, max_iter=2).fit(X, Y) for given in (full, {**full, 9: 4.0})
     )
     np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "loss, wrong, accepted",
+    [
+        ("binary_crossentropy", 1.5, "binary_crossentropy takes targets between 0 and 1"),
+        (losses.BinaryFocalCrossentropy(from_logits=True), -0.5, "takes targets between 0 and 1"),
+        ("categorical_crossentropy", 2.0, "takes targets between 0 and 1"),
+        ("kl_divergence", 2.0, "takes targets between 0 and 1"),
+        ("dice", -1.0, "takes targets between 0 and 1"),
+        ("hinge", 2.0, "hinge takes targets between -1 and 1"),
+        ("squared_hinge", -2.0, "takes targets between -1 and 1"),
+        ("msle", -0.5, "mean_squared_logarithmic_error takes targets of at least 0"),
+        ("poisson", -0.5, "poisson takes targets of at least 0"),
+        (losses.Poisson(), -0.5, "poisson takes targets of at least 0"),
+    ],
+    ids=str,
+)
+def test_targets_out_of_the_range_of_a_loss_are_named(loss, wrong, accepted):
+    good = np.column_stack([Y > 0, Y > 1]).astype(float)
+    bad = good.copy()
+    bad[7, 1] = wrong
+    model = MLPRegressor(loss, standardize=True)
+    message = re.escape(f"y has {wrong} at row 7, column 1 (counted from 0); ") + f".*{accepted}$"
+    with pytest.raises(ValueError, match=f"^{message}"):
+        model.fit(X, bad)
+    with pytest.raises(ValueError, match=f"^validation_data: {message}"):
+        model.fit(X, good, validation_data=(X, bad))
+
+
+def test_targets_of_a_range_are_not_standardised():
+    model = MLPRegressor("binary_crossentropy", standardize=True, random_state=0, max_iter=2).fit(X, Y > 0)
+    by_hand = MLPRegressor("binary_crossentropy", random_state=0, max_iter=2).fit((X - X.mean(0)) / X.std(0), Y > 0)
+    np.testing.assert_allclose(model.predict(X), by_hand.predict((X - X.mean(0)) / X.std(0)), rtol=1e-9)
+
+
+def test_targets_of_none_are_not_numbers():
+    with pytest.raises(ValueError, match=r"^y has nan at row 0, column 0 "):
+        MLPRegressor().fit(X, np.array([None, 1.0, 2.0] * 20, dtype=object))
+
+
+def test_losses_of_labels_are_the_classifier_s():
+    with pytest.raises(ValueError, match="takes class labels, not numbers: use MLPClassifier"):
+        MLPRegressor("sparse_categorical_crossentropy").fit(X, Y)
 
 
 pandas = pytest.importorskip("pandas")

@@ -233,13 +233,20 @@ def as_targets(
             f"output{'s' if n_outputs > 1 else ''}, got {array.shape}{_shape_hint(array, kind, column)}"
         )
     _check_finite(array, name, dtype)
-    if kind in ("probabilities", "one_hot") and (array.min() < 0 or array.max() > 1):
-        row, col = map(int, np.argwhere((array < 0) | (array > 1))[0])
-        raise ValueError(
-            f"{name} has {array[row, col]} at row {row}, column {col} (counted from 0); {loss_name} takes targets "
-            "between 0 and 1"
-        )
+    if kind in ("probabilities", "one_hot"):
+        check_target_range(array, 0.0, 1.0, loss_name, name)
     return np.ascontiguousarray(array, dtype=dtype)
+
+
+def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str) -> None:
+    """Raise for the first of the targets (n, n_outputs) that is not between ``low`` and ``high``, which may be inf."""
+    if targets.min() < low or targets.max() > high:
+        row, col = map(int, np.argwhere((targets < low) | (targets > high))[0])
+        accepted = f"of at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(
+            f"{name} has {targets[row, col]} at row {row}, column {col} (counted from 0); {loss_name} takes targets "
+            f"{accepted}"
+        )
 
 
 def _shape_hint(array: Array, kind: str, column: bool) -> str:

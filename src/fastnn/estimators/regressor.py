@@ -16,8 +16,21 @@ from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.inspection import InspectionMixin
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import center_and_scale
+from fastnn.inputs import check_target_range
 
 Array = NDArray[Any]
+
+_ANY = (-np.inf, np.inf)
+_RANGES = {
+    "hinge": (-1.0, 1.0),
+    "squared_hinge": (-1.0, 1.0),
+    "mean_squared_logarithmic_error": (0.0, np.inf),
+    "poisson": (0.0, np.inf),
+}
+"""Least and largest target of losses of numbers that read others as the nearest of these or have no minimum for them.
+
+A model of Keras's dialect takes them all, as Keras does.
+"""
 
 
 class MLPRegressor(InspectionMixin, RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -43,7 +56,7 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
     kernel_initializer, bias_initializer : fastnn's initializers; None draws as scikit-learn does.
     standardize : whether columns and targets are brought to zero mean and unit variance first; predictions are in the
         units of y. Networks train badly on other scales, so it should be on unless the data are scaled already.
-        Targets of "poisson" are left as they are.
+        Targets of losses that take a range only, such as "poisson", are left as they are.
     missing : what NaN means in X: "error", or it is filled with the column's "mean" or "median"; "indicator" fills
         with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``. In text and categories,
         unless it is "error", a missing entry is none of the categories.
@@ -152,13 +165,36 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         X, y = self._check_X_y(X, y, reset, y_numeric=True)
         if y.dtype.kind not in "biuf":
             raise ValueError(f"y must hold numbers, got dtype {y.dtype}")
-        if self.loss == "poisson" and np.any(y < 0):
-            raise ValueError("loss='poisson' needs y >= 0, got a negative value")
+        bounded = self._check_targets(y)
         if reset:
             self._target_scaling = None
-            if self.standardize and self.loss != "poisson":
+            if self.standardize and not bounded:
                 self._target_scaling = center_and_scale(y.reshape(len(y), -1))
         return X, self._scaled(y)
+
+    def _check_targets(self, y: Array) -> bool:
+        """Return whether the loss takes targets of a range only.
+
+        Raises
+        ------
+        ValueError
+            A target that is not finite or not of the range; a loss of class labels.
+        """
+        columns = y.reshape(len(y), -1)
+        if not np.isfinite(columns).all():
+            # None in an array of objects is NaN only after scikit-learn's checks
+            row, col = map(int, np.argwhere(~np.isfinite(columns))[0])
+            raise ValueError(
+                f"y has {columns[row, col]} at row {row}, column {col} (counted from 0); it must be finite"
+            )
+        if self.loss == "squared_error":
+            return False
+        loss = losses.get(self.loss)
+        if loss.targets == "labels":
+            raise ValueError(f"loss {loss.name!r} takes class labels, not numbers: use MLPClassifier")
+        low, high = (0.0, 1.0) if loss.targets in ("probabilities", "one_hot") else _RANGES.get(loss.core_name, _ANY)
+        check_target_range(columns, low, high, loss.name, "y")
+        return (low, high) != _ANY
 
     def _scaled(self, y: Array) -> Array:
         """Return targets in the units the network is trained in."""
@@ -171,6 +207,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         if y.reshape(len(y), -1).shape[1] != self.n_outputs_:
             raise ValueError(f"y must have {self.n_outputs_} columns as in training, got shape {y.shape}")
+        self._check_targets(y)
         return self._scaled(y)
 
     def _core_loss(self) -> str:
