@@ -160,6 +160,16 @@ def test_losses_of_labels_are_the_classifier_s():
         MLPRegressor("sparse_categorical_crossentropy").fit(X, Y)
 
 
+@pytest.mark.parametrize("estimator, y", [(MLPClassifier, Y), (MLPRegressor, NUMBERS)])
+def test_no_rows_are_named(estimator, y):
+    model = estimator(max_iter=2).fit(X, y)
+    for call in (lambda: model.score(X[:0], y[:0]), lambda: model.predict(X[:0]), lambda: model.fit(X[:0], y[:0])):
+        with pytest.raises(
+            ValueError, match=r"^Found array with 0 sample\(s\) \(shape=\(0, 4\)\) while a minimum of 1"
+        ):
+            call()
+
+
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("narwhals")
 TEXT = np.array(["x", "y", None] * 20, dtype=object)
