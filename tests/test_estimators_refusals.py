@@ -222,3 +222,24 @@ def test_arrays_of_nullable_numbers_have_missing_values():
         MLPClassifier().fit(objects, Y)
     first, second = (MLPClassifier(missing="mean", random_state=0, max_iter=2).fit(x, Y) for x in (numbers, objects))
     np.testing.assert_array_equal(first.predict_proba(numbers), second.predict_proba(objects))
+
+
+def test_a_loss_of_other_targets_leaves_the_fitted_model():
+    model = MLPClassifier(max_iter=2, random_state=0).fit(X, Y)
+    before, outputs = dict(vars(model)), model.predict_proba(X)
+    model.loss = losses.SparseCategoricalCrossentropy()
+    with pytest.raises(ValueError, match="does not take one-hot targets"):
+        model.fit(X, Y)
+    model.loss = "log_loss"
+    assert vars(model) == before
+    assert np.array_equal(model.predict_proba(X), outputs)
+
+
+def test_the_poisson_loss_is_the_same_by_name_and_as_an_object():
+    counts = RNG.poisson(np.exp(X[:, 0]))
+    by_name, as_object = (
+        MLPRegressor(loss=loss, max_iter=20, random_state=0).fit(X, counts) for loss in ("poisson", losses.Poisson())
+    )
+    assert as_object.out_activation_ == by_name.out_activation_
+    assert np.array_equal(as_object.predict(X), by_name.predict(X))
+    assert as_object.loss_curve_ == by_name.loss_curve_

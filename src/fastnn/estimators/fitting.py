@@ -344,6 +344,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         X = self._prepared(X)
         if first_pass:
             self._initialize(X.shape[1], hidden, np.dtype(np.float64) if self.solver == "lbfgs" else dtype)
+        self._loss()  # raises for a loss of other targets
         return (X, y, sample_weight), validation
 
     def _objective(self, rule: Any) -> Objective:

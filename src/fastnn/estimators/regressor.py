@@ -217,7 +217,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return losses.get(self.loss).core_name
 
     def _out_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
+        return "exp" if self._core_loss() == "poisson" else "identity"
 
     def _n_columns(self) -> int:
         return int(self.n_outputs_) * (2 if self._core_loss() == "gaussian_nll" else 1)
@@ -230,13 +230,13 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if self.loss == "squared_error":
             # the gradient is that of half the sum over the outputs, the reported loss half their mean
             return "mean_squared_error", {"factor": 0.5 * n}, 1.0 / n
-        if self.loss == "poisson":
+        if self._core_loss() == "poisson":
             return "poisson", {"from_logits": True, "factor": n}, 1.0
         loss = losses.get(self.loss)
         return loss.core_name, loss.options(), 1.0
 
     def _loss_offset(self, y: Array, sample_weight: Array | None, order: Array | None, batch_size: int) -> float:
-        if self.loss != "poisson":
+        if self._core_loss() != "poisson":
             return 0.0
         constant = (xlogy(y, y) - y).sum(axis=1)
         if sample_weight is None:
