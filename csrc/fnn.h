@@ -41,7 +41,8 @@ typedef enum {
     FNN_HARD_SIGMOID,
     FNN_HARD_SILU,
     FNN_SOFTMAX, /* from here on: activations of a whole row */
-    FNN_LOG_SOFTMAX
+    FNN_LOG_SOFTMAX,
+    FNN_ACTIVATIONS
 } fnn_activation;
 
 typedef enum {
@@ -82,7 +83,8 @@ typedef enum {
     FNN_ADADELTA,
     FNN_LION,
     FNN_RMSPROP,
-    FNN_RMSPROP_CENTERED
+    FNN_RMSPROP_CENTERED,
+    FNN_UPDATES
 } fnn_update_kind;
 
 typedef enum { FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64 } fnn_dtype;

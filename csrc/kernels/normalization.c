@@ -11,11 +11,16 @@ static inline const real *scale_at(const real *W, ptrdiff_t f) {
 }
 static inline real offset_at(const real *W, ptrdiff_t n, ptrdiff_t f) { return scale_at(W, f)[panel_width(n, f / PANEL)]; }
 
-static double lane_tree(const dvec *s) {
-    double lanes[PANEL];
-    for (int i = 0; i < GROUPS; i++) d_store_double(lanes + i * DLANES, s[i]);
-    for (int half = PANEL / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+/* the lanes of a panel: halves are added until one is left */
+static inline double lane_tree(const dvec *s) {
+    dvec groups[GROUPS];
+    double lanes[DLANES];
+    UNROLL for (int i = 0; i < GROUPS; i++) groups[i] = s[i];
+    UNROLL for (int half = GROUPS / 2; half; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) groups[i] += groups[i + half];
+    d_store_double(lanes, groups[0]);
+    UNROLL for (int half = DLANES / 2; half; half /= 2)
+        UNROLL for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
     return lanes[0];
 }
 
@@ -148,39 +153,52 @@ static void normalize_gradient(void *dY, ptrdiff_t dy_stride, const void *X, ptr
 
 /* ---- over a row ---- */
 
-/* sum of X, or of (X - m)^2 where `squared` */
-static inline __attribute__((always_inline)) dvec vertical_sum(const real *X, ptrdiff_t n, int squared, dvec m) {
-    dvec s[PARTIALS];
-    UNROLL for (int j = 0; j < PARTIALS; j++) s[j] = d_set(0.0);
-#define VERTICAL_STEP(j)                                   \
-    {                                                      \
-        const dvec x = d_load(X + (o + j) * PANEL) - m;    \
-        s[j] = squared ? d_fma(x, x, s[j]) : (dvec)(s[j] + x); \
+/* Partial sums at a time: enough chains to hide the latency of an addition. */
+#define AT_ONCE (GROUPS < 4 ? 4 / GROUPS : 1)
+
+/* for each row of a panel the sum of X, or of (X - m)^2 where `squared` */
+static inline __attribute__((always_inline)) void vertical_sums(dvec *sums, const real *X, ptrdiff_t n, int squared,
+                                                                const dvec *m) {
+    dvec parts[GROUPS][PARTIALS];
+    for (int j = 0; j < PARTIALS; j += AT_ONCE) {
+        dvec s[AT_ONCE][GROUPS] = {0};
+        for (ptrdiff_t o = j; o < n; o += PARTIALS)
+            UNROLL for (int q = 0; q < AT_ONCE; q++) {
+                if (o + q >= n) break;
+                UNROLL for (int g = 0; g < GROUPS; g++) {
+                    const dvec x = d_load(X + (o + q) * PANEL + g * DLANES) - m[g];
+                    s[q][g] = squared ? d_fma(x, x, s[q][g]) : (dvec)(s[q][g] + x);
+                }
+            }
+        UNROLL for (int q = 0; q < AT_ONCE; q++) UNROLL for (int g = 0; g < GROUPS; g++) parts[g][j + q] = s[q][g];
     }
-    ptrdiff_t o = 0;
-    for (; o + PARTIALS <= n; o += PARTIALS) UNROLL for (int j = 0; j < PARTIALS; j++) VERTICAL_STEP(j)
-    for (int j = 0; o + j < n; j++) VERTICAL_STEP(j)
-    return vertical_tree(s);
+    for (int g = 0; g < GROUPS; g++) sums[g] = vertical_tree(parts[g]);
 }
 
 /* One panel. N: the normalized inputs, for the gradient, or NULL. inverse, offset: [panel], 1 / sqrt(variance + epsilon)
  * and what N is off a mean of zero. rms: the inputs are scaled, not centred. Ba et al. 2016. */
 static void layer_norm(void *Y_, void *N_, double *inverse, double *offset, const void *X_, const void *W, ptrdiff_t n,
                        double epsilon, int rms) {
-    for (int lane = 0; lane < PANEL; lane += DLANES) {
-        const real *X = (const real *)X_ + lane;
-        real *Y = (real *)Y_ + lane, *N = N_ ? (real *)N_ + lane : NULL;
-        const dvec share = d_set(1.0 / (double)n);
-        const dvec mean = vertical_sum(X, n, 0, d_set(0.0)) * share;
-        const dvec variance = vertical_sum(X, n, 1, mean) * share;
-        const dvec inv = d_set(1.0) / d_sqrt(variance + d_set(epsilon));
-        const dvec centre = rms ? d_set(0.0) : mean;
-        d_store_double(inverse + lane, inv);
-        d_store_double(offset + lane, (mean - centre) * inv);
-        for (ptrdiff_t o = 0; o < n; o++) {
-            const dvec x = (d_load(X + o * PANEL) - centre) * inv;
-            if (N) d_store(N + o * PANEL, x);
-            d_store(Y + o * PANEL, d_fma(x, d_set((double)*scale_at(W, o)), d_set((double)offset_at(W, n, o))));
+    const real *X = X_;
+    real *Y = Y_, *N = N_;
+    const dvec share = d_set(1.0 / (double)n);
+    dvec mean[GROUPS] = {0}, variance[GROUPS], inv[GROUPS], centre[GROUPS];
+    vertical_sums(variance, X, n, 0, mean);
+    for (int g = 0; g < GROUPS; g++) mean[g] = variance[g] * share;
+    vertical_sums(variance, X, n, 1, mean);
+    for (int g = 0; g < GROUPS; g++) {
+        inv[g] = d_set(1.0) / d_sqrt(variance[g] * share + d_set(epsilon));
+        centre[g] = rms ? d_set(0.0) : mean[g];
+        d_store_double(inverse + g * DLANES, inv[g]);
+        d_store_double(offset + g * DLANES, (mean[g] - centre[g]) * inv[g]);
+    }
+    for (ptrdiff_t o = 0; o < n; o++) {
+        const dvec scale = d_set((double)*scale_at(W, o)), shift = d_set((double)offset_at(W, n, o));
+        UNROLL for (int g = 0; g < GROUPS; g++) {
+            const ptrdiff_t at = o * PANEL + g * DLANES;
+            const dvec x = (d_load(X + at) - centre[g]) * inv[g];
+            if (N) d_store(N + at, x);
+            d_store(Y + at, d_fma(x, scale, shift));
         }
     }
 }
@@ -189,29 +207,42 @@ static void layer_norm(void *Y_, void *N_, double *inverse, double *offset, cons
  * dX = inverse (Z - mean Z - (N - offset) mean Z N); rms: without the first mean */
 static void layer_norm_gradient(void *dY, const void *N_, const double *inverse, const double *offset, const void *W,
                                 ptrdiff_t n, int rms, ptrdiff_t count) {
-    for (int lane = 0; lane < PANEL; lane += DLANES) {
-        real *g = (real *)dY + lane;
-        const real *N = (const real *)N_ + lane;
-        dvec s[PARTIALS], v[PARTIALS];
-        UNROLL for (int j = 0; j < PARTIALS; j++) s[j] = v[j] = d_set(0.0);
-#define GRADIENT_STEP(j)                                                                    \
-    {                                                                                       \
-        const dvec z = d_load(g + (o + j) * PANEL) * d_set((double)*scale_at(W, o + j));    \
-        s[j] += z;                                                                          \
-        v[j] = d_fma(z, d_load(N + (o + j) * PANEL), v[j]);                                 \
-    }
-        ptrdiff_t o = 0;
-        for (; o + PARTIALS <= n; o += PARTIALS) UNROLL for (int j = 0; j < PARTIALS; j++) GRADIENT_STEP(j)
-        for (int j = 0; o + j < n; j++) GRADIENT_STEP(j)
-        const dvec share = d_set(1.0 / (double)n), inv = d_load_double(inverse + lane), off = d_load_double(offset + lane);
-        const dvec m = rms ? d_set(0.0) : (dvec)(vertical_tree(s) * share), w = vertical_tree(v) * share;
-        for (o = 0; o < n; o++) {
-            const dvec z = d_load(g + o * PANEL) * d_set((double)*scale_at(W, o));
-            d_store(g + o * PANEL, inv * d_fma(off - d_load(N + o * PANEL), w, z - m));
+    real *G = dY;
+    const real *N = N_;
+    const dvec share = d_set(1.0 / (double)n);
+    dvec sums[GROUPS][PARTIALS], products[GROUPS][PARTIALS], m[GROUPS], w[GROUPS], inv[GROUPS], off[GROUPS];
+    for (int j = 0; j < PARTIALS; j += AT_ONCE) {
+        dvec s[AT_ONCE][GROUPS] = {0}, v[AT_ONCE][GROUPS] = {0};
+        for (ptrdiff_t o = j; o < n; o += PARTIALS)
+            UNROLL for (int q = 0; q < AT_ONCE; q++) {
+                if (o + q >= n) break;
+                const dvec scale = d_set((double)*scale_at(W, o + q));
+                UNROLL for (int g = 0; g < GROUPS; g++) {
+                    const ptrdiff_t at = (o + q) * PANEL + g * DLANES;
+                    const dvec z = d_load(G + at) * scale;
+                    s[q][g] += z;
+                    v[q][g] = d_fma(z, d_load(N + at), v[q][g]);
+                }
+            }
+        UNROLL for (int q = 0; q < AT_ONCE; q++) UNROLL for (int g = 0; g < GROUPS; g++) {
+            sums[g][j + q] = s[q][g];
+            products[g][j + q] = v[q][g];
         }
     }
-    for (ptrdiff_t o = 0; count < PANEL && o < n; o++)
-        for (ptrdiff_t i = count; i < PANEL; i++) ((real *)dY)[o * PANEL + i] = 0;
+    for (int g = 0; g < GROUPS; g++) {
+        m[g] = rms ? d_set(0.0) : (dvec)(vertical_tree(sums[g]) * share);
+        w[g] = vertical_tree(products[g]) * share;
+        inv[g] = d_load_double(inverse + g * DLANES);
+        off[g] = d_load_double(offset + g * DLANES);
+    }
+    for (ptrdiff_t o = 0; o < n; o++) {
+        const dvec scale = d_set((double)*scale_at(W, o));
+        UNROLL for (int g = 0; g < GROUPS; g++) {
+            const ptrdiff_t at = o * PANEL + g * DLANES;
+            d_store(G + at, inv[g] * d_fma(off[g] - d_load(N + at), w[g], d_load(G + at) * scale - m[g]));
+        }
+        for (ptrdiff_t i = count; i < PANEL; i++) G[o * PANEL + i] = 0;
+    }
 }
 
 /* ---- one element ---- */
