@@ -239,6 +239,21 @@ def test_reduce_on_plateau_follows_keras():
         ReduceLROnPlateau(factor=1.0)
 
 
+@pytest.mark.parametrize("callback", [LearningRateScheduler(lambda epoch, rate: rate), ReduceLROnPlateau("loss")])
+def test_a_learning_rate_that_follows_a_schedule_cannot_be_set(callback):
+    schedule = fastnn.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+    model = make_model(optimizer=fastnn.optimizers.SGD(schedule))
+    before, name = model.get_weights(), type(callback).__name__
+    expected = (
+        f"{name} sets the learning rate, but that of SGD follows {schedule!r}: give SGD a number as learning_rate, or "
+        f"leave {name} out"
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(expected)}$"):
+        model.fit(X, Y, verbose=0, callbacks=[callback])
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_terminate_on_nan_stops_quietly(capsys):
     model = make_model(optimizer=fastnn.optimizers.SGD(1e30), metrics=["mae"])
     history = model.fit(X, Y, epochs=5, batch_size=8, verbose=0, callbacks=[TerminateOnNaN()]).history

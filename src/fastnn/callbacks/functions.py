@@ -13,12 +13,21 @@ class LearningRateScheduler(Callback):
     ----------
     schedule : function of (epoch, learning_rate) or of (epoch), epochs counted from 0, that returns a float.
     verbose : 1 prints a line every epoch.
+
+    Raises
+    ------
+    TypeError
+        In ``fit``, before any step: the optimizer's learning rate follows a schedule.
     """
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
         self.schedule = schedule
         self.verbose = verbose
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Refuse a learning rate that cannot be set."""
+        self.model.optimizer.require_settable_rate("LearningRateScheduler")
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Set the learning rate."""

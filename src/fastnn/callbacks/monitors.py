@@ -178,7 +178,8 @@ class ReduceLROnPlateau(Monitor):
         self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier fit."""
+        """Forget an earlier fit; refuse a learning rate that cannot be set."""
+        self.model.optimizer.require_settable_rate("ReduceLROnPlateau")
         self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

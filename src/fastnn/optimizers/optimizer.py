@@ -149,6 +149,14 @@ class Optimizer(registry.Description):
         else:
             self._learning_rate = checked("learning_rate", value, 0.0)
 
+    def require_settable_rate(self, setter: str) -> None:
+        """Raise TypeError where the learning rate follows a schedule, so that ``setter`` could not set it."""
+        if self._schedule is not None:
+            raise TypeError(
+                f"{setter} sets the learning rate, but that of {type(self).__name__} follows {self._schedule!r}: give "
+                f"{type(self).__name__} a number as learning_rate, or leave {setter} out"
+            )
+
     def _check_schedule(self) -> None:
         if not isinstance(self._schedule, LearningRateSchedule):
             # Keras calls a plain function without arguments.
