@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from xml.etree import ElementTree
 
 import numpy as np
@@ -87,6 +88,38 @@ def test_history_draws_training_solid_and_validation_dashed():
         plotting.history({"loss": [1.0], "val_loss": [1.0], "mae": [1.0]}, ["auc"])
     many = {f"metric {number}": [1.0, 2.0] for number in range(10)}
     assert len(plotting.history(many, list(many)).lines) == 10
+
+
+def test_history_of_a_model_and_what_is_none():
+    X = np.random.default_rng(0).normal(size=(20, 5))
+    model = network()
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match=r"^history must be .* got Sequential, which was not fitted$"):
+        plotting.history(model)
+    model.fit(X, X[:, :3], epochs=3, verbose=0)
+    np.testing.assert_array_equal(plotting.history(model).lines[0].get_ydata(), model.history.history["loss"])
+    for given, got in ((None, "NoneType$"), ("loss", "str$"), ([1.0, 2.0], "list$")):
+        with pytest.raises(TypeError, match=rf"^history must be what fit returned, .* got {got}"):
+            plotting.history(given)
+    with pytest.raises(ValueError, match="the history has no 'loss'; it has nothing"):
+        plotting.history({})
+
+
+def test_an_estimator_is_refused_by_name():
+    pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    with warnings.catch_warnings(action="ignore"):
+        estimator = fastnn.MLPClassifier((3,), max_iter=2).fit(X, y)
+    refused = r"^model must be a fastnn.Sequential, got MLPClassifier; an estimator has its layers and loss in a form"
+    for draw in (plotting.network, lambda it: fastnn.loss_landscape(it, X, y), lambda it: fastnn.diagnose(it, X, y)):
+        with pytest.raises(TypeError, match=refused):
+            draw(estimator)
+    with pytest.raises(TypeError, match=r"got MLPClassifier: of an estimator pass \{'loss': estimator.loss_curve_\}"):
+        plotting.history(estimator)
+    with pytest.raises(TypeError, match=r"^landscape must be what fastnn.loss_landscape\(.*\) returned, got Seq"):
+        plotting.loss_landscape(network())
+    with pytest.raises(TypeError, match=r"^TrainingDoctor examines a fastnn\.Sequential"):
+        fastnn.MLPClassifier((3,), callbacks=[fastnn.TrainingDoctor(X, y)]).fit(X, y)
 
 
 def test_confusion_matrix_shows_the_counts():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastnn import _core
 from fastnn.callbacks import Callback, Logs
 from fastnn.inputs import Rows
+from fastnn.stack import LayerStack, require_stack
 
 if TYPE_CHECKING:
     from fastnn.sequential import Sequential
@@ -101,6 +102,7 @@ def diagnose(
     >>> [finding.where for finding in fastnn.diagnose(model, X, X[:, 0]) if finding.what == "unscaled inputs"]
     ['column 1']
     """
+    require_stack(model)
     model._require_compiled("diagnose")
     rows, program = model._check_rows(x, y, None)
     model._build_for(program)
@@ -399,6 +401,8 @@ class TrainingDoctor(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forget an earlier training."""
+        if not isinstance(self.model, LayerStack):
+            raise TypeError("TrainingDoctor examines a fastnn.Sequential: leave it out of an estimator's callbacks")
         self._losses, self._validation_losses = [], []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

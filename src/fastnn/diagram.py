@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fastnn.stack import LayerStack
+from fastnn.stack import LayerStack, require_stack
 
 __all__ = ["Column", "columns", "network_svg", "table_html"]
 
@@ -42,8 +40,9 @@ class Column:
     dots: bool
 
 
-def columns(model: "LayerStack") -> list[Column]:
+def columns(model: LayerStack) -> list[Column]:
     """Return the columns of a built model: the inputs, then every layer."""
+    require_stack(model)
     program = model.program
     found = [_column("Input", "features", program.n_features, 0, False, _INPUT_COLOUR)]
     for place, layer in enumerate(model.layers):
@@ -66,7 +65,7 @@ def _column(title: str, caption: str, size: int, n_weights: int, connected: bool
     return Column(title, caption, size, n_weights, connected, colour, heights, size > MAX_UNITS)
 
 
-def network_svg(model: "LayerStack") -> str:
+def network_svg(model: LayerStack) -> str:
     """Return an SVG picture of a built model: units, connections, sizes and numbers of weights.
 
     Raises
@@ -121,7 +120,7 @@ def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
     return f'<text x="{x}" y="{y}" text-anchor="middle" font-weight="{weight}" fill="#222">{escape(text)}</text>'
 
 
-def table_html(model: "LayerStack") -> str:
+def table_html(model: LayerStack) -> str:
     """Return a table of layers, output shapes and numbers of weights as HTML; "?" where the model is not built."""
     rows = []
     for place, layer in enumerate(model.layers):

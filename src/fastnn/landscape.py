@@ -15,6 +15,7 @@ from fastnn.inputs import Rows, as_count, as_verbosity
 from fastnn.own_loss import OwnLoss
 from fastnn.program import loss_options, skips_final_activation
 from fastnn.progress import ProgressLine
+from fastnn.stack import require_stack
 from fastnn.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ def loss_landscape(
         raise ValueError(f"span must be a positive number, got {span!r}")
     n, seed = as_count(n, "n", 2), as_count(seed, "seed", 0)
     verbosity = as_verbosity(verbose)
+    require_stack(model)
     model._require_compiled("loss_landscape")
     centre = _flatten(model.get_weights())
     rows, _ = model._check_rows(x, y, sample_weight)

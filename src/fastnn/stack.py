@@ -385,3 +385,13 @@ class LayerStack(Model, Variables, TrainableTogether):
         from fastnn.diagram import table_html
 
         return (self._repr_svg_() or "") + table_html(self)
+
+
+def require_stack(model: Any) -> None:
+    """Raise TypeError for an argument ``model`` that is no stack of layers, such as an estimator."""
+    if isinstance(model, LayerStack):
+        return
+    hint = ""
+    if hasattr(model, "get_params"):
+        hint = "; an estimator has its layers and loss in a form of its own: make a Sequential of them"
+    raise TypeError(f"model must be a fastnn.Sequential, got {type(model).__name__}{hint}")

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from fastnn.landscape import LossLandscape
 from fastnn.plotting.canvas import COLOURS, new_axes, pyplot, tidy
-
-if TYPE_CHECKING:
-    from fastnn.landscape import LossLandscape
 
 __all__ = ["history", "loss_landscape"]
 
@@ -19,7 +17,7 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
 
     Parameters
     ----------
-    history : what ``fit`` returned, or a dict from name to a list of values.
+    history : what ``fit`` returned, a fitted model, or a dict from name to a list of values.
     names : which to draw; by default "loss". Their validation values are drawn with them.
     ax : axes to draw into.
 
@@ -27,12 +25,14 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
     ------
     ValueError
         A name that the history does not have.
+    TypeError
+        No history: a model that was not fitted, or an estimator.
     """
-    values: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    values = _values_of(history)
     chosen = ["loss"] if names is None else [names] if isinstance(names, str) else list(names)
     missing = [name for name in chosen if name not in values]
     if missing:
-        raise ValueError(f"the history has no {missing[0]!r}; it has {', '.join(values)}")
+        raise ValueError(f"the history has no {missing[0]!r}; it has {', '.join(values) or 'nothing'}")
     ax = new_axes(ax)
     positive = True
     for name, colour in zip(chosen, cycle(COLOURS), strict=False):
@@ -52,7 +52,24 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
     return ax
 
 
-def loss_landscape(landscape: "LossLandscape", ax: Any = None) -> Any:
+def _values_of(history: Any) -> Mapping[str, Sequence[float]]:
+    """Return the recorded values of what ``fit`` returned, of a model, or of a dict."""
+    record = getattr(history, "history", history)
+    values = getattr(record, "history", record)
+    if isinstance(values, Mapping):
+        return values
+    hint = ""
+    if hasattr(history, "history"):
+        hint = ", which was not fitted"
+    elif hasattr(history, "get_params"):
+        hint = ": of an estimator pass {'loss': estimator.loss_curve_}"
+    raise TypeError(
+        "history must be what fit returned, a fitted model, or a dict from name to a list of values, got "
+        f"{type(history).__name__}{hint}"
+    )
+
+
+def loss_landscape(landscape: LossLandscape, ax: Any = None) -> Any:
     """Draw what ``fastnn.loss_landscape`` returned.
 
     Parameters
@@ -65,6 +82,10 @@ def loss_landscape(landscape: "LossLandscape", ax: Any = None) -> Any:
     -------
     The axes; an array of two for contours and surface.
     """
+    if not isinstance(landscape, LossLandscape):
+        raise TypeError(
+            "landscape must be what fastnn.loss_landscape(model, x, y) returned, got " + type(landscape).__name__
+        )
     if landscape.beta is None:
         return _curve(landscape, new_axes(ax))
     if ax is not None:
@@ -76,7 +97,7 @@ def loss_landscape(landscape: "LossLandscape", ax: Any = None) -> Any:
     return axes
 
 
-def _labels(landscape: "LossLandscape") -> list[str]:
+def _labels(landscape: LossLandscape) -> list[str]:
     if landscape.explained_variance is not None:
         return [
             f"principal axis {place + 1} ({share:.0%} of the path's variance)"
@@ -86,7 +107,7 @@ def _labels(landscape: "LossLandscape") -> list[str]:
     return [f"step along direction {place} ({unit})" for place in (1, 2)]
 
 
-def _curve(landscape: "LossLandscape", ax: Any) -> Any:
+def _curve(landscape: LossLandscape, ax: Any) -> Any:
     ax.plot(landscape.alpha, landscape.loss, color=COLOURS[0])
     ax.plot([0.0], [landscape.centre_loss], "*", color=COLOURS[1], markersize=12, label="the model")
     if _steep(landscape):
@@ -97,13 +118,13 @@ def _curve(landscape: "LossLandscape", ax: Any) -> Any:
     return ax
 
 
-def _steep(landscape: "LossLandscape") -> bool:
+def _steep(landscape: LossLandscape) -> bool:
     """Whether the losses are positive and cover more than a factor of three."""
     finite = landscape.loss[np.isfinite(landscape.loss)]
     return bool(finite.size and finite.min() > 0.0 and finite.max() > 3.0 * finite.min())
 
 
-def _contours(landscape: "LossLandscape", ax: Any) -> Any:
+def _contours(landscape: LossLandscape, ax: Any) -> Any:
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogFormatterSciNotation
 
@@ -135,7 +156,7 @@ def _contours(landscape: "LossLandscape", ax: Any) -> Any:
     return ax
 
 
-def _surface(landscape: "LossLandscape", ax: Any) -> Any:
+def _surface(landscape: LossLandscape, ax: Any) -> Any:
     from matplotlib.ticker import MaxNLocator
 
     steep = _steep(landscape)
