@@ -162,6 +162,37 @@ def test_decision_regions_take_classes_probabilities_and_scores():
         plotting.decision_regions(right["classes"], np.ones((4, 3)), y)
 
 
+def test_decision_regions_of_texts_name_them_in_the_legend():
+    X = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    y = np.array(["dog", "cat", "cat", "dog"])
+    # "cat" is class 0.
+    right = {
+        "texts": lambda g: np.where(g[:, 0] > 0, "cat", "dog"),
+        "objects": lambda g: np.where(g[:, 0] > 0, "cat", "dog").astype(object),
+        "probabilities": lambda g: np.where(g[:, :1] > 0, 0.1, 0.9),
+        "scores": lambda g: np.c_[g[:, 0], -g[:, 0]],
+    }
+    for f in right.values():
+        for labels in (y, y.astype(object), list(y)):
+            ax = plotting.decision_regions(f, X, labels, n=10)
+            assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cat", "dog"]
+            regions, *points = ax.collections
+            np.testing.assert_array_equal(
+                regions.get_array().reshape(10, 10), np.tile(np.repeat([1.0, 0.0], 5), (10, 1))
+            )
+            np.testing.assert_array_equal(points[0].get_offsets(), X[[1, 2]])
+    ax = plotting.decision_regions(right["texts"], X, y, n=10, class_names=["a cat", "a dog"])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a cat", "a dog"]
+    with pytest.raises(ValueError, match="class_names has 1 names, but there are 2 classes"):
+        plotting.decision_regions(right["texts"], X, y, n=10, class_names=["a cat"])
+    with pytest.raises(ValueError, match="predict gives class number 2, but y has 2 classes"):
+        plotting.decision_regions(lambda g: np.full(len(g), 2), X, y, n=10)
+    with pytest.raises(ValueError, match=r"^predict must give classes 0 to n_classes - 1, or texts in both"):
+        plotting.decision_regions(right["texts"], X, [0, 1, 1, 0], n=10)
+    with pytest.raises(ValueError, match=r"^y must hold classes 0 to n_classes - 1, or texts in both .* it has .*0.5"):
+        plotting.decision_regions(right["scores"], X, [0.5, 1, 1, 0], n=10)
+
+
 def test_residuals_are_true_less_predicted():
     ax = plotting.residuals([3.0, 5.0], [1.0, 6.0], name="depth", unit="km")
     np.testing.assert_array_equal(ax.collections[0].get_offsets(), [[1.0, 2.0], [6.0, -1.0]])

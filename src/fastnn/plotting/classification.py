@@ -131,15 +131,21 @@ def decision_regions(
     ----------
     predict : function, or object with ``predict``, from (m, 2) to classes (m,), probabilities (m, 1) of class 1, or
         scores (m, n_classes).
-    X, y : (n_rows, 2) features and (n_rows,) classes 0 to n_classes - 1.
+    X, y : (n_rows, 2) features and (n_rows,) classes 0 to n_classes - 1, or texts. Probabilities and scores mean the
+        texts in alphabetical order.
     feature_names : names with units, for the axes.
-    class_names : names of the classes.
+    class_names : names of the classes, in order; texts are their own names.
+
+    Raises
+    ------
+    ValueError
+        Not two features, labels that are no classes, or fewer names than classes.
     n : points of the grid along each feature.
     ax : axes to draw into.
     """
     from matplotlib.colors import ListedColormap
 
-    points, classes = np.asarray(X, dtype=np.float64), np.asarray(y).ravel().astype(np.int64)
+    points = np.asarray(X, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"X must have two features, got shape {points.shape}")
     low, high = points.min(axis=0), points.max(axis=0)
@@ -147,13 +153,12 @@ def decision_regions(
     first, second = (np.linspace(low[k] - margin[k], high[k] + margin[k], n) for k in (0, 1))
     grid = np.stack([part.ravel() for part in np.meshgrid(first, second)], axis=1)
     outputs = np.asarray((predict if callable(predict) and not hasattr(predict, "predict") else predict.predict)(grid))
-    if outputs.ndim == 2 and outputs.shape[1] > 1:
-        regions = outputs.argmax(axis=1)
-    else:
-        probability = np.issubdtype(outputs.dtype, np.floating) and outputs.ndim == 2
-        regions = (outputs.ravel() > 0.5) if probability else outputs.ravel()
-    n_classes = int(max(classes.max(), regions.max())) + 1
-    names = [f"class {k}" for k in range(n_classes)] if class_names is None else list(class_names)
+    classes, regions, names = _as_classes(np.asarray(y).ravel(), outputs)
+    if class_names is not None:
+        if len(class_names) < len(names):
+            raise ValueError(f"class_names has {len(class_names)} names, but there are {len(names)} classes")
+        names = list(class_names)
+    n_classes = len(names)
     ax = new_axes(ax, (5.0, 4.2))
     colours = [COLOURS[k % len(COLOURS)] for k in range(n_classes)]
     ax.pcolormesh(
@@ -173,6 +178,30 @@ def decision_regions(
     ax.set(xlabel=feature_names[0], ylabel=feature_names[1])
     ax.legend(frameon=True, fontsize=8, loc="upper right")
     return ax
+
+
+def _as_classes(labels: Any, outputs: Any) -> tuple[Any, Any, list[str]]:
+    """Return the classes of the labels and of a classifier's outputs as numbers, and the names of all classes."""
+    if outputs.ndim == 2 and outputs.shape[1] > 1:
+        outputs = outputs.argmax(axis=1)
+    elif outputs.ndim == 2 and np.issubdtype(outputs.dtype, np.floating):
+        outputs = outputs > 0.5
+    predicted = outputs.ravel()
+    if labels.dtype.kind in "OUT":
+        texts = labels.astype(np.str_)
+        if predicted.dtype.kind in "OUT":
+            names, numbers = np.unique(np.concatenate([texts, predicted.astype(np.str_)]), return_inverse=True)
+            return numbers[: len(texts)], numbers[len(texts) :], names.tolist()
+        names, classes = np.unique(texts, return_inverse=True)
+        if predicted.max() >= len(names):
+            raise ValueError(f"predict gives class number {predicted.max()}, but y has {len(names)} classes")
+        return classes, predicted, names.tolist()
+    for what, given in (("y must hold", labels), ("predict must give", predicted)):
+        if given.dtype.kind not in "fiub" or not np.all((given >= 0) & (given == np.floor(given))):
+            raise ValueError(f"{what} classes 0 to n_classes - 1, or texts in both y and predict; it has {given[0]!r}")
+    classes = labels.astype(np.int64)
+    n_classes = int(max(classes.max(), predicted.max())) + 1
+    return classes, predicted, [f"class {k}" for k in range(n_classes)]
 
 
 def _next_colour(ax: Any) -> str:
