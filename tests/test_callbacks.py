@@ -235,8 +235,36 @@ def test_reduce_on_plateau_follows_keras():
     logged, final = rates([1.0] * 7, factor=0.5, patience=1, cooldown=2)
     assert logged == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125] and final == 0.125
     assert rates([1.0, 1.0, 1.0], factor=0.1, patience=1, min_lr=0.5)[1] == 0.5
-    with pytest.raises(ValueError, match="factor must be less than 1"):
-        ReduceLROnPlateau(factor=1.0)
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping, ReduceLROnPlateau])
+@pytest.mark.parametrize("patience", [-1, 2.5, None, "3", True, np.nan])
+def test_patience_must_be_a_whole_number(callback, patience):
+    with pytest.raises(ValueError, match=f"^patience must be a whole number of at least 0, got {patience!r}$"):
+        callback(patience=patience)
+    assert callback(patience=np.int64(3)).patience == 3
+
+
+@pytest.mark.parametrize("factor", [1.0, 2, -0.1, None, "half", True, np.nan])
+def test_factor_must_lie_between_0_and_1(factor):
+    expected = f"factor must be a finite number of at least 0 and less than 1, got {factor!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        ReduceLROnPlateau(factor=factor)
+
+
+@pytest.mark.parametrize(
+    ("callback", "name", "value", "accepted"),
+    [
+        (EarlyStopping, "min_delta", "small", "a finite number"),
+        (EarlyStopping, "baseline", "best", "a finite number"),
+        (EarlyStopping, "start_from_epoch", -1, "a whole number of at least 0"),
+        (ReduceLROnPlateau, "cooldown", 1.5, "a whole number of at least 0"),
+        (ReduceLROnPlateau, "min_lr", -1.0, "a finite number of at least 0"),
+    ],
+)
+def test_other_arguments_of_monitors_are_checked(callback, name, value, accepted):
+    with pytest.raises(ValueError, match=f"^{name} must be {accepted}, got {value!r}$"):
+        callback(**{name: value})
 
 
 @pytest.mark.parametrize("callback", [LearningRateScheduler(lambda epoch, rate: rate), ReduceLROnPlateau("loss")])

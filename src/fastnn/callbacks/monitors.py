@@ -1,11 +1,23 @@
 """Callbacks that watch a number of the logs for improvement."""
 
+import math
 import warnings
 from typing import Any
 
 import numpy as np
 
 from fastnn.callbacks.callback import Callback, Logs
+from fastnn.inputs import as_count
+
+
+def _number(name: str, value: Any, low: float = -math.inf, below: float = math.inf) -> float:
+    """Return ``value`` as a finite float, low <= value < below, or raise ValueError."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not low <= value < below:
+        bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"less than {below:g}"] * (below < math.inf)
+        bounded = f" of {' and '.join(bounds)}" if bounds else ""
+        raise ValueError(f"{name} must be a finite number{bounded}, got {value!r}")
+    return float(value)
 
 
 class Monitor(Callback):
@@ -17,7 +29,7 @@ class Monitor(Callback):
             raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
         self.monitor = monitor
         self.mode = mode
-        self.min_delta = abs(min_delta)
+        self.min_delta = abs(_number("min_delta", min_delta))
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
 
     def _value(self, logs: Logs | None) -> float | None:
@@ -85,11 +97,11 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience = patience
+        self.patience = as_count(patience, "patience", 0)
         self.verbose = verbose
-        self.baseline = baseline
+        self.baseline = None if baseline is None else _number("baseline", baseline)
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = as_count(start_from_epoch, "start_from_epoch", 0)
         self._reset()
 
     def _reset(self) -> None:
@@ -140,7 +152,7 @@ class ReduceLROnPlateau(Monitor):
     Parameters
     ----------
     monitor : name in the logs.
-    factor : less than 1.
+    factor : at least 0 and less than 1.
     patience : epochs without improvement before the learning rate is reduced.
     verbose : 1 prints a line when it acts.
     mode : "min", "max" or "auto" (from the name).
@@ -163,13 +175,11 @@ class ReduceLROnPlateau(Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        if not factor < 1.0:
-            raise ValueError(f"factor must be less than 1, got {factor!r}")
-        self.factor = factor
-        self.patience = patience
+        self.factor = _number("factor", factor, 0.0, 1.0)
+        self.patience = as_count(patience, "patience", 0)
         self.verbose = verbose
-        self.cooldown = cooldown
-        self.min_lr = min_lr
+        self.cooldown = as_count(cooldown, "cooldown", 0)
+        self.min_lr = _number("min_lr", min_lr, 0.0)
         self._reset()
 
     def _reset(self) -> None:
