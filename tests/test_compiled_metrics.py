@@ -143,3 +143,33 @@ def test_metrics_compare_targets_with_the_means_of_normal_distributions():
     expected = np.abs(y - model.predict(X, verbose=0)[:, :2]).mean()
     assert model.evaluate(X, y, verbose=0, return_dict=True)["mae"] == pytest.approx(expected, rel=1e-5)
     assert model.train_on_batch(X, y, return_dict=True)["mae"] == pytest.approx(expected, rel=1e-5)
+
+
+def broken(y_true, y_pred):
+    return {}[len(y_true)]
+
+
+def wordy(y_true, y_pred):
+    return "good"
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "message"),
+    [
+        (broken, RuntimeError, r"metric 'broken' failed with y_true of shape \(8, 2\) and .* \(8, 2\): KeyError: 8$"),
+        (wordy, TypeError, "metric 'wordy' failed with y_true of shape"),
+        (
+            "sparse_categorical_accuracy",
+            ValueError,
+            "metric 'sparse_categorical_accuracy' failed with .*: ValueError: ",
+        ),
+    ],
+)
+def test_an_error_within_a_metric_names_it(metric, kind, message):
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2)], seed=0)
+    model.compile("sgd", "mse", metrics=["mae", metric])
+    X = np.zeros((8, 3))
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(kind, match=message) as raised:
+            method(X, X[:, :2], verbose=0)
+        assert raised.value.__cause__ is not None

@@ -42,11 +42,24 @@ class CompiledMetric:
         return direction
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Any:
-        """Return the metric of all rows: a float, or an array where the metric is one number per class."""
-        self.metric.reset_state()
-        self.metric.update_state(y_true, y_pred, sample_weight if self.weighted else None)
-        value = np.asarray(self.metric.result())
-        return float(value.reshape(())) if value.size == 1 else value
+        """Return the metric of all rows: a float, or an array where the metric is one number per class.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            The metric failed; the message names it. RuntimeError stands for all other kinds.
+        """
+        try:
+            self.metric.reset_state()
+            self.metric.update_state(y_true, y_pred, sample_weight if self.weighted else None)
+            value = np.asarray(self.metric.result())
+            return float(value.reshape(())) if value.size == 1 else value
+        except Exception as error:
+            kind = type(error) if type(error) in (TypeError, ValueError) else RuntimeError
+            raise kind(
+                f"metric {self.name!r} failed with y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     def get_config(self) -> Any:
         """Return the name, or the description of the metric object or function."""
