@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import layers
+from fastnn import layers, metrics
 from fastnn.compiled_metrics import compile_metrics
 
 RNG = np.random.default_rng(0)
@@ -143,6 +143,23 @@ def test_metrics_compare_targets_with_the_means_of_normal_distributions():
     expected = np.abs(y - model.predict(X, verbose=0)[:, :2]).mean()
     assert model.evaluate(X, y, verbose=0, return_dict=True)["mae"] == pytest.approx(expected, rel=1e-5)
     assert model.train_on_batch(X, y, return_dict=True)["mae"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_mean_and_sum_of_values_are_no_metrics_of_predictions():
+    for name in ("mean", "Mean", "sum", "Sum"):
+        with pytest.raises(ValueError, match=f"^unknown metric {name!r}") as raised:
+            compile_metrics([name])
+        known = str(raised.value).split("Known: ")[1].split(", ")
+        assert "mean_squared_error" in known and not {"mean", "sum"} & set(known)
+
+    class OwnMean(metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(np.abs(y_true - y_pred), sample_weight)
+
+    for metric in (metrics.Mean, metrics.Mean("mae"), metrics.Sum()):
+        with pytest.raises(TypeError, match=r"^a metric compares y_true and y_pred, but .* takes values: give"):
+            compile_metrics([metric])
+    assert compile_metrics([OwnMean()])[0](NUMBERS, GUESSES) == pytest.approx(np.abs(NUMBERS - GUESSES).mean())
 
 
 def broken(y_true, y_pred):

@@ -149,11 +149,22 @@ class FittingF1(_ChosenByShape):
         return metrics.F1Score(threshold=0.5 if y_pred.shape[1] == 1 else None)
 
 
+def _takes_values(metric_class: Any) -> bool:
+    """Whether a class updates with values, as ``Mean`` and ``Sum`` do, and not with targets and predictions."""
+    metrics = importlib.import_module("fastnn.metrics")
+    update = getattr(metric_class, "update_state", None)
+    return update is metrics.Mean.update_state or update is metrics.Sum.update_state
+
+
 def _usual_names() -> list[str]:
     """Names to list in a message: those that need no arguments, in the spelling of scripts."""
     unusual = ("io_u", "mean_metric_wrapper", "_at_", "mean_iou")
     listed = [
-        name for name in registry.listed("metric") if name.islower() and not any(part in name for part in unusual)
+        name
+        for name in registry.listed("metric")
+        if name.islower()
+        and not any(part in name for part in unusual)
+        and not _takes_values(registry.find("metric", name))
     ]
     return ["accuracy", "crossentropy", "iou", *listed]
 
@@ -175,7 +186,7 @@ def _named(name: str) -> Any:
         return keras.accuracy.FittingAccuracy(name)
     if name in ("crossentropy", "ce"):
         return keras.errors.FittingCrossentropy(name)
-    if not registry.knows("metric", name):
+    if not registry.knows("metric", name) or _takes_values(registry.find("metric", name)):
         raise ValueError(registry.unknown_name("metric", name, _usual_names()))
     found = registry.find("metric", name)
     try:
@@ -188,6 +199,11 @@ def _named(name: str) -> Any:
 def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
     if isinstance(metric, str):
         return CompiledMetric(metric, _named(metric), weighted, metric)
+    if _takes_values(metric if isinstance(metric, type) else type(metric)):
+        raise TypeError(
+            f"a metric compares y_true and y_pred, but {metric!r} takes values: give a function of (y_true, y_pred), "
+            "whose result is averaged over the rows"
+        )
     metric = metric() if isinstance(metric, type) else metric
     if hasattr(metric, "update_state") and hasattr(metric, "result"):
         return CompiledMetric(metric.name, metric, weighted, metric)
