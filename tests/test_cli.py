@@ -44,13 +44,47 @@ def test_bench_prints_a_table_and_writes_json(capsys, tmp_path):
         (["bench", "--contestants", "nobody"], "invalid choice: 'nobody'"),
         (["bench", "--quick", "--full"], "not allowed with argument"),
         (["bench", "--grid", "speed"], "invalid choice: 'speed'"),
+        (["bench", "--json", "nowhere/figures.json"], "no folder 'nowhere'"),
+        (["bench", "--plot", "nowhere/picture.png"], "no folder 'nowhere'"),
+        (["bench", "--neighbours", "-1"], "argument --neighbours: must be a whole number of at least 0"),
+        (["demo", "--picture", "nowhere/picture.png"], "'nowhere/picture.png' cannot be written: there is no folder"),
+        (["demo", "--picture", "."], "'.' cannot be written: it is a folder"),
+        (
+            ["demo", "--seed", "-1"],
+            "argument --seed: must be a whole number of at least 0 and less than 2^63, got '-1'",
+        ),
+        (["demo", "--seed", "1.5"], "argument --seed: must be a whole number"),
+        (["demo", "--seed", str(1 << 63)], "argument --seed: must be a whole number"),
     ],
 )
-def test_wrong_arguments(arguments, message, capsys):
+def test_wrong_arguments(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+    captured = capsys.readouterr()
+    # Before anything is measured or trained.
+    assert message in captured.err and captured.out == ""
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.xyz"])
+@pytest.mark.parametrize("command", [["demo", "--picture"], ["bench", "--plot"]])
+def test_pictures_need_a_known_suffix(command, name, capsys, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, name])
+    assert stop.value.code == 2
+    assert f"'{name}' must end with one of " in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_after_all_is_one_line(capsys, monkeypatch, tmp_path):
+    def fail(picture, seed):
+        raise OSError(28, "No space left on device", str(picture))
+
+    monkeypatch.setattr(demo, "run", fail)
+    assert cli.main(["demo", "--picture", str(tmp_path / "full.png")]) == 1
+    assert capsys.readouterr().err == f"fastnn: [Errno 28] No space left on device: '{tmp_path / 'full.png'}'\n"
 
 
 def test_demo_beats_the_linear_fit_on_earthquakes_it_has_not_seen():

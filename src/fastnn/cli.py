@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import fastnn
 
@@ -31,12 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="train on earthquake records, print the errors and save a picture")
     demo.add_argument(
         "--picture",
-        type=Path,
-        default=Path("fastnn-demo.png"),
+        type=options.picture_file,
+        default="fastnn-demo.png",
         metavar="FILE",
         help="where the picture goes (default: %(default)s); its suffix chooses the format",
     )
-    demo.add_argument("--seed", type=int, default=0, help="of the weights and the order of rows (default: 0)")
+    demo.add_argument("--seed", type=options.count, default=0, help="of the weights and the order of rows (default: 0)")
 
     commands.add_parser("info", help="version, instruction set, threads and compiler")
 
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except KeyboardInterrupt:
         return 130
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         print(f"fastnn: {error}", file=sys.stderr)
         return 1
 
