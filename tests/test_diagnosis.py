@@ -143,8 +143,32 @@ def test_callback_sees_overfitting_and_a_loss_that_stands_still(capsys):
 
     doctor = fastnn.TrainingDoctor(X, y, print_report=False)
     small(optimizer=fastnn.optimizers.SGD(learning_rate=1e-9)).fit(X, y, epochs=5, verbose=0, callbacks=[doctor])
-    assert found(doctor.findings, "loss stands still")
+    assert found(doctor.findings, "loss stands still") and not found(doctor.findings, "loss rises")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("losses", "what"),
+    [
+        ([1.0, 1.0, 1.0, 1.0, 1.0], ["loss stands still"]),
+        ([1.0, 5.0, 5.0, 5.0, 1.005], ["loss stands still"]),
+        ([1.0, 1.0, 1.0, 1.0, 1.02], ["loss rises"]),
+        ([-0.5, -0.4, -0.3, -0.2, -0.1], ["loss rises"]),
+        ([-0.5, -0.5, -0.5, -0.5, -0.5], ["loss stands still"]),
+        ([-0.5, -0.6, -0.7, -0.8, -0.9], []),
+        ([1.0, 0.9, 0.8, 0.7, 0.6], []),
+        ([1.0, 2.0, 3.0, 4.0], []),
+    ],
+)
+def test_a_loss_that_rose_did_not_stand_still(losses, what):
+    doctor = fastnn.TrainingDoctor(None, None)
+    for epoch, loss in enumerate(losses):
+        doctor.on_epoch_end(epoch, {"loss": loss})
+    findings = doctor._examine_course()
+    assert [finding.what for finding in findings] == what
+    if what == ["loss rises"]:
+        expected = f"it rose from {losses[0]:.4g} after the first epoch to {losses[-1]:.4g} after the last"
+        assert findings[0].measure == expected and "Lower the learning rate" in findings[0].advice
 
 
 def test_needs_a_compiled_model():

@@ -366,7 +366,7 @@ def _classes(values: Array) -> Array:
 
 
 class TrainingDoctor(Callback):
-    """Examines data and model at the end of training, and warns while the loss stands still or validation gets worse.
+    """Examines data and model at the end of training, also for a loss that stood still, rose or rose in validation.
 
     Parameters
     ----------
@@ -424,7 +424,14 @@ class TrainingDoctor(Callback):
     def _examine_course(self) -> list[Finding]:
         findings = []
         losses, validation = self._losses, self._validation_losses
-        if len(losses) >= 5 and losses[-1] > 0.99 * losses[0]:
+        margin = 0.01 * abs(losses[0]) if losses else 0.0
+        if len(losses) >= 5 and losses[-1] > losses[0] + margin:
+            findings.append(
+                Finding("loss rises", "training", "serious",
+                        f"it rose from {losses[0]:.4g} after the first epoch to {losses[-1]:.4g} after the last",
+                        "Lower the learning rate, scale the inputs, and check that the loss fits the last layer")
+            )  # fmt: skip
+        elif len(losses) >= 5 and losses[-1] > losses[0] - margin:
             findings.append(
                 Finding("loss stands still", "training", "serious",
                         f"{losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last",
