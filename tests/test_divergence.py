@@ -6,6 +6,7 @@ import pytest
 import fastnn
 from fastnn import layers
 from fastnn.callbacks import Callback, LambdaCallback, LearningRateScheduler, TerminateOnNaN
+from fastnn.program import misfit
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 Y = X[:, :1] - X[:, 1:2]
@@ -32,13 +33,80 @@ def test_the_error_names_epoch_step_loss_and_cures():
     for part in (
         "epoch 1 of 7",
         f"step {error.step} of 5",
-        f"{error.last_loss:.6g}",
+        f"{error.last_loss:.4g}",
         "scale inputs",
         "now 1e+30",
         "last finite",
     ):
         assert part in str(error)
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_the_error_is_short_where_the_weights_are_of_use_and_where_they_are_not():
+    x = np.array(X)
+    x[8, 0] = 1e30
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(1)], seed=1)
+    model.compile(fastnn.optimizers.SGD(0.05), "mse")
+    with pytest.raises(fastnn.DivergenceError) as caught:
+        model.fit(x, Y, batch_size=8, epochs=7, shuffle=False, verbose=0)
+    error = caught.value
+    assert str(error) == (
+        f"the loss became NaN or infinite in epoch 1 of 7, step {error.step} of 5; the mean loss of the epoch until "
+        f"then was {error.last_loss:.4g}. The model keeps its last finite weights. Likely cures: scale inputs and "
+        "targets to about unit size, lower the learning rate (now 0.05) or use a loss that grows slower (Huber)"
+    )
+    with pytest.raises(
+        fastnn.DivergenceError, match=r"finite weights, but they are as large as \d\.\de\+\d\d: make it"
+    ):
+        make_model(1e30).fit(X, Y, batch_size=8, epochs=7, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "cause"),
+    [
+        ("softmax", "mse", "mean_squared_error of a softmax: for classes use categorical_crossentropy"),
+        (
+            None,
+            "categorical_crossentropy",
+            "categorical_crossentropy takes probabilities, but the last layer's activation is 'linear': give the layer "
+            "activation='softmax', or the loss from_logits=True. Other cures: scale the inputs",
+        ),
+        ("relu", "categorical_crossentropy", "activation is 'relu': give the layer activation='softmax'. Other cures"),
+        (
+            "softmax",
+            fastnn.losses.BinaryCrossentropy(from_logits=True),
+            "from_logits=True takes values before an activation, but the last layer has 'softmax'",
+        ),
+        (None, "poisson", "poisson takes positive predictions: give the last layer activation='softplus'"),
+    ],
+)
+def test_the_error_names_a_loss_that_does_not_fit_the_output(activation, loss, cause):
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(8), layers.Dense(2, activation=activation)], seed=0)
+    model.compile(fastnn.optimizers.SGD(1e20), loss)
+    y = np.eye(2)[(X[:, 0] > 0).astype(int)]
+    for train in (lambda: model.fit(X, y, epochs=50, batch_size=8, verbose=0), lambda: model.train_on_batch(X, y)):
+        model.set_weights([np.full_like(weight, 3e38) for weight in model.get_weights()])
+        with pytest.raises(fastnn.DivergenceError) as caught:
+            train()
+        assert "Likely cause: " in str(caught.value) and cause in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("softmax", "categorical_crossentropy"),
+        ("softmax", "binary_crossentropy"),
+        ("sigmoid", "binary_crossentropy"),
+        ("sigmoid", "mse"),
+        (None, fastnn.losses.CategoricalCrossentropy(from_logits=True)),
+        ("exponential", "poisson"),
+        (None, "mse"),
+    ],
+)
+def test_a_loss_that_fits_is_no_cause(activation, loss):
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2, activation=activation)])
+    model.compile("sgd", loss)
+    assert misfit(model.loss, model.program) is None
 
 
 def linear_model():

@@ -13,7 +13,7 @@ from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.inputs import Rows, as_count
 from fastnn.own_loss import OwnLoss, make_fit
-from fastnn.program import loss_options, skips_final_activation
+from fastnn.program import loss_options, misfit, skips_final_activation
 from fastnn.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ Array = NDArray[Any]
 
 SLICE_SECONDS = 0.05
 """Longest native call of training: Ctrl-C and the progress line wait no longer than this."""
+_LARGE_WEIGHT = 1e4
+"""Larger ones are of no use: training from them goes wrong again."""
 _PRODUCTS_PER_CALL = 5e8
 """Products in one native call of prediction, about SLICE_SECONDS on one slow core."""
 
@@ -248,14 +250,27 @@ def divergence(
     model : the model.
     step : number of the step, counted from 1; 0 is the end of the epoch.
     """
-    before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch until then was {last_loss:.6g}"
+    before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch until then was {last_loss:.4g}"
     where = f"step {step} of {fit.n_steps}" if step else "at its end"
+    size = max((float(np.abs(weight).max(initial=0.0)) for weight in model.get_weights()), default=0.0)
+    kept = f", but they are as large as {size:.1e}: make it anew" if size > _LARGE_WEIGHT else ""
     message = (
         f"the {what} became NaN or infinite in epoch {epoch} of {epochs}, {where}{before}. "
-        "The model keeps its last finite weights. Likely cures: scale inputs and targets to about unit size, lower the "
-        f"learning rate (now {model.optimizer.learning_rate:g}), or use a loss that grows slower (Huber)"
+        f"The model keeps its last finite weights{kept}. {_cures(model)}"
     )
     return DivergenceError(message, epoch, step or fit.n_steps, last_loss)
+
+
+def _cures(model: "Sequential") -> str:
+    """Say what to do about a loss that is not finite."""
+    rate = f"lower the learning rate (now {model.optimizer.learning_rate:g})"
+    slower = model.loss.targets == "numbers" and model.loss.core_name != "huber"
+    cures = ["scale inputs and targets to about unit size" if slower else "scale the inputs to about unit size", rate]
+    if slower:
+        cures.append("use a loss that grows slower (Huber)")
+    general = f"{', '.join(cures[:-1])} or {cures[-1]}"
+    cause = misfit(model.loss, model.program)
+    return f"Likely cures: {general}" if cause is None else f"Likely cause: {cause}. Other cures: {general}"
 
 
 def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:
@@ -268,8 +283,7 @@ def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:
     fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
     if fit.run(1) == "nonfinite":
         raise DivergenceError(
-            "the loss of this batch is NaN or infinite; the update was not made. Likely cures: scale inputs and "
-            f"targets to about unit size, lower the learning rate (now {model.optimizer.learning_rate:g})",
+            f"the loss of this batch is NaN or infinite; the update was not made. {_cures(model)}",
             1,
             1,
         )
