@@ -81,6 +81,26 @@ def test_bad_x_is_refused_and_changes_nothing(name):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+def test_nan_is_met_with_what_fills_it_in():
+    nan, filled = changed(X, (7, 1), np.nan), "or let the first layer do it: layers.Normalization(missing='mean' or"
+    model = make_model()
+    for call in (lambda: model.fit(nan, NUMBERS, verbose=0), lambda: model.predict(nan), lambda: model(nan)):
+        with pytest.raises(ValueError, match=re.escape(f"drop such rows or fill them in, {filled} 'indicator')")):
+            call()
+    with pytest.raises(ValueError, match=r"fill them in, or make the layer with missing='mean' or 'indicator'$"):
+        layers.Normalization().adapt(nan)
+    # No layer fills in an infinity or a target.
+    for x, y in ((changed(X, (7, 1), np.inf), NUMBERS), (X, changed(NUMBERS, (7, 1), np.nan))):
+        with pytest.raises(ValueError, match=r"drop such rows or fill them in$"):
+            model.fit(x, y, verbose=0)
+    for missing in ("mean", "indicator"):
+        scale = layers.Normalization(missing=missing)
+        scale.adapt(nan)
+        model = fastnn.Sequential([scale, layers.Dense(2)], seed=0)
+        model.compile("sgd", "mse")
+        assert np.isfinite(model.fit(nan, NUMBERS, verbose=0).history["loss"]).all()
+
+
 def test_calling_the_model_says_the_same_as_predict():
     model = make_model()
     for name in ("too few features", "nan", "strings", "objects", "one dimension"):

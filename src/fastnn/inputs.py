@@ -108,8 +108,13 @@ def _not_numbers(array: Array, name: str) -> str:
     return message
 
 
-def _check_finite(array: Array, name: str, dtype: np.dtype[Any], allow_missing: bool = False) -> None:
-    """Raise for the first NaN, infinity or number that the network's dtype cannot hold; NaN may be allowed."""
+def _check_finite(
+    array: Array, name: str, dtype: np.dtype[Any], allow_missing: bool = False, missing_hint: str = ""
+) -> None:
+    """Raise for the first NaN, infinity or number that the network's dtype cannot hold; NaN may be allowed.
+
+    ``missing_hint`` says what else can be done about NaN.
+    """
     if array.dtype.kind != "f":
         return
     if allow_missing and np.isnan(array).any():
@@ -122,9 +127,10 @@ def _check_finite(array: Array, name: str, dtype: np.dtype[Any], allow_missing: 
     if found is not None:
         row, column = found
         where = f"row {row}" if array.ndim == 1 else f"row {row}, column {column}"
+        hint = missing_hint if np.isnan(matrix[row, column]) else ""
         raise ValueError(
             f"{name} has {matrix[row, column]} at {where} (counted from 0); all values must be finite: drop such rows "
-            "or fill them in"
+            f"or fill them in{hint}"
         )
     if array.dtype.itemsize > dtype.itemsize and array.size:
         largest = np.finfo(dtype).max
@@ -143,6 +149,7 @@ def as_features(
     name: str = "x",
     row_shape: tuple[int, ...] | None = None,
     allow_missing: bool = False,
+    missing_hint: str = "",
 ) -> Array:
     """Return inputs as (n, n_features), finite, of any real dtype; no copy where none is needed.
 
@@ -154,6 +161,7 @@ def as_features(
     name : name in messages.
     row_shape : shape of one row for a model that flattens its input, such as (28, 28); () accepts any shape.
     allow_missing : whether NaN is accepted, as a missing value.
+    missing_hint : what else than dropping and filling can be done about NaN, for the message.
 
     Raises
     ------
@@ -177,7 +185,7 @@ def as_features(
         raise ValueError(f"{name} has {array.shape[1]} features (columns), but the model takes {n_features}")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns: shape {array.shape}")
-    _check_finite(array, name, dtype, allow_missing)
+    _check_finite(array, name, dtype, allow_missing, missing_hint)
     return array
 
 

@@ -28,6 +28,7 @@ from fastnn.training import Evaluation, Training, fit_options, predict_rows, tra
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})
+_MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='mean' or 'indicator')"
 
 
 class Sequential(SavedStack):
@@ -148,7 +149,8 @@ class Sequential(SavedStack):
     def _check_features(self, x: Any, name: str = "x", n_features: int | None = None) -> tuple[Array, Program]:
         """Return checked inputs, and the program that fits them."""
         expected = n_features if n_features is not None else self._n_features()
-        X = as_features(x, expected, self.dtype, name, self._row_shape(), self._takes_missing())
+        missing = self._takes_missing()
+        X = as_features(x, expected, self.dtype, name, self._row_shape(), missing, _MISSING_HINT)
         return X, self._program_for(X.shape[1])
 
     def _check_rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Rows, Program]:

@@ -284,6 +284,7 @@ class Normalization(Layer):
             np.dtype(np.float64),
             "data",
             allow_missing=self.missing is not None,
+            missing_hint=", or make the layer with missing='mean' or 'indicator'",
         ).astype(np.float64)
         present = ~np.isnan(X)
         count = np.maximum(present.sum(axis=0), 1)
