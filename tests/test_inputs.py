@@ -38,7 +38,6 @@ BAD_X = {
     "too few features": (X[:, :2], "x has 2 features (columns), but the model takes 3"),
     "one dimension": (X[0], "x must have shape (n, 3), got (3,); for one row pass x.reshape(1, -1)"),
     "three dimensions": (X.reshape(2, 10, 3), "x must have shape (n, 3), got (2, 10, 3)"),
-    "no rows": (X[:0], "x is empty: it has shape (0, 3)"),
     "nan": (changed(X, (7, 1), np.nan), "x has nan at row 7, column 1"),
     "infinity": (changed(X, (0, 2), -np.inf), "x has -inf at row 0, column 2"),
     "nan in float16": (changed(X.astype(np.float16), (4, 0), np.nan), "x has nan at row 4, column 0"),
@@ -79,6 +78,39 @@ def test_bad_x_is_refused_and_changes_nothing(name):
     assert model.history is None
     assert model.network.iterations == 0
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_rows_give_no_outputs_and_cannot_be_trained_on(dtype):
+    model = make_model(dtype=dtype)
+    hooks = fastnn.callbacks.LambdaCallback(on_predict_batch_begin=lambda batch, logs: None)
+    unbuilt = fastnn.Sequential([layers.Dense(2)], dtype=dtype)
+    for empty in (X[:0], X[:0].astype("f4"), X[:0].astype(int), np.asfortranarray(X)[:0]):
+        for outputs in (
+            model.predict(empty),
+            model.predict(empty, steps=2, callbacks=[hooks]),
+            model.predict_on_batch(empty),
+            model(empty),
+            unbuilt.predict(empty),
+        ):
+            assert (outputs.shape, outputs.dtype) == ((0, 2), dtype)
+        assert model.input_gradients(empty).shape == (0, 2, 3)
+        before = model.get_weights()
+        for call in (
+            lambda empty=empty: model.fit(empty, NUMBERS[:0], verbose=0),
+            lambda empty=empty: model.evaluate(empty, NUMBERS[:0], verbose=0),
+            lambda empty=empty: model.train_on_batch(empty, NUMBERS[:0]),
+        ):
+            with pytest.raises(
+                ValueError, match=re.escape("x is empty: it has shape (0, 3), at least one row is needed")
+            ):
+                call()
+        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    for predict in (model.predict, model):
+        with pytest.raises(ValueError, match=re.escape("x has 2 features (columns), but the model takes 3")):
+            predict(X[:0, :2])
+    normal = fastnn.Sequential([layers.BatchNormalization(), layers.Dense(2, activation="softmax")], dtype=dtype)
+    assert normal.predict(X[:0]).shape == (0, 2)
 
 
 def test_nan_is_met_with_what_fills_it_in():

@@ -78,7 +78,10 @@ def test_any_array_as_inputs(given_array, dtype):
     other = model_of(dtype=dtype)
     np.testing.assert_array_equal(predicted, other.predict(clean))
     np.testing.assert_array_equal(predicted, model(given_array))
-    if np.abs(clean).max() <= 100.0:
+    if not len(clean):
+        with pytest.raises(ValueError, match="x is empty"):
+            model.fit(given_array, y, verbose=0)
+    elif np.abs(clean).max() <= 100.0:
         model.fit(given_array, y, batch_size=3, verbose=0)
         other.fit(clean, y, batch_size=3, verbose=0)
         for a, b in zip(model.get_weights(), other.get_weights(), strict=True):

@@ -150,6 +150,7 @@ def as_features(
     row_shape: tuple[int, ...] | None = None,
     allow_missing: bool = False,
     missing_hint: str = "",
+    allow_empty: bool = False,
 ) -> Array:
     """Return inputs as (n, n_features), finite, of any real dtype; no copy where none is needed.
 
@@ -162,6 +163,7 @@ def as_features(
     row_shape : shape of one row for a model that flattens its input, such as (28, 28); () accepts any shape.
     allow_missing : whether NaN is accepted, as a missing value.
     missing_hint : what else than dropping and filling can be done about NaN, for the message.
+    allow_empty : whether no rows are accepted.
 
     Raises
     ------
@@ -179,7 +181,7 @@ def as_features(
         takes = "n_features" if n_features is None else n_features
         hint = f"; for one row pass {name}.reshape(1, -1)" if array.ndim == 1 else ""
         raise ValueError(f"{name} must have shape (n, {takes}), got {array.shape}{hint}")
-    if array.shape[0] == 0:
+    if array.shape[0] == 0 and not allow_empty:
         raise ValueError(f"{name} is empty: it has shape {array.shape}, at least one row is needed")
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(f"{name} has {array.shape[1]} features (columns), but the model takes {n_features}")

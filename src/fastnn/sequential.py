@@ -146,11 +146,13 @@ class Sequential(SavedStack):
         first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
         return isinstance(first, Normalization) and first.missing is not None
 
-    def _check_features(self, x: Any, name: str = "x", n_features: int | None = None) -> tuple[Array, Program]:
+    def _check_features(
+        self, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
+    ) -> tuple[Array, Program]:
         """Return checked inputs, and the program that fits them."""
         expected = n_features if n_features is not None else self._n_features()
         missing = self._takes_missing()
-        X = as_features(x, expected, self.dtype, name, self._row_shape(), missing, _MISSING_HINT)
+        X = as_features(x, expected, self.dtype, name, self._row_shape(), missing, _MISSING_HINT, allow_empty)
         return X, self._program_for(X.shape[1])
 
     def _check_rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Rows, Program]:
@@ -381,7 +383,7 @@ class Sequential(SavedStack):
         steps: int | None = None,
         callbacks: Any = None,
     ) -> Array:
-        """Return the outputs (n, n_outputs) of inputs (n, n_features).
+        """Return the outputs (n, n_outputs) of inputs (n, n_features); n may be 0.
 
         Parameters
         ----------
@@ -396,7 +398,7 @@ class Sequential(SavedStack):
             x, _, _, batch_size = read_once(x, steps, "x", "steps")
             steps = None
         batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
-        X, program = self._check_features(x)
+        X, program = self._check_features(x, allow_empty=True)
         if steps is not None:
             X = X[: as_count(steps, "steps") * batch]
         self._build_for(program)
@@ -425,7 +427,7 @@ class Sequential(SavedStack):
         ----------
         x : inputs (n, n_features), finite numbers.
         """
-        X, program = self._check_features(x)
+        X, program = self._check_features(x, allow_empty=True)
         self._build_for(program)
         with self._reading("input_gradients"):
             return input_gradients(self, X)
@@ -472,7 +474,7 @@ class Sequential(SavedStack):
         except (TypeError, ValueError):
             pass
         # The core refused: convert what can be converted, or say clearly what is wrong.
-        X, program = self._check_features(x)
+        X, program = self._check_features(x, allow_empty=True)
         self._build_for(program)
         return self._predict(X, out)
 
