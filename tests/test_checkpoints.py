@@ -71,10 +71,41 @@ def test_a_killed_and_resumed_fit_gives_the_same_bits(tmp_path, cut):
 def test_a_backup_of_another_fit_is_refused(tmp_path):
     with pytest.raises(Killed):
         make().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill(1)])
-    narrow = fastnn.Sequential([layers.Dense(1)], seed=0)
-    narrow.compile("adam", "mse")
-    with pytest.raises(fastnn.ModelFormatError):
-        narrow.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill()])
+    dense, dropout, last = layers.Dense(8, activation="relu"), layers.Dropout(0.1), layers.Dense(1)
+    input_layer = fastnn.Input((3,))
+    different = "the model differs from the one that was saved: "
+    cases = [
+        ([input_layer, last], "adam", f"{different}its number of layers is 1, that of the saved one 3"),
+        (
+            [input_layer, layers.Dense(9, activation="relu"), dropout, last],
+            "adam",
+            f"{different}its layers[0] (Dense) has units=9, the saved one 8",
+        ),
+        (
+            [input_layer, layers.Dense(8, activation="tanh"), dropout, last],
+            "adam",
+            f"{different}its layers[0] (Dense) has activation='tanh', the saved one 'relu'",
+        ),
+        (
+            [input_layer, dense, layers.GaussianNoise(0.1), last],
+            "adam",
+            f"{different}its layers[1] is a GaussianNoise, that of the saved one a Dropout",
+        ),
+        ([input_layer, dense, dropout, last], "sgd", "the optimizer of the fit that was saved: Adam; now: SGD"),
+    ]
+    for stack, optimizer, change in cases:
+        model = fastnn.Sequential([type(layer).from_config(layer.get_config()) for layer in stack], seed=0)
+        model.compile(optimizer, "mse")
+        before = model.get_weights()
+        with pytest.raises(fastnn.ModelFormatError) as raised:
+            model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill()])
+        assert str(raised.value) == (
+            f"the backup in {str(tmp_path)!r} cannot be gone on with: {change}. Fit what was saved, give another "
+            "backup_dir, or delete this one to begin anew"
+        )
+        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    with pytest.raises(fastnn.ModelFormatError, match=r"saved: \['Kill', 'History'\]; now: \['History'\]"):
+        make().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])
     model = make(seed=2)
     before = model.get_weights()
     path = tmp_path / "backup.safetensors"

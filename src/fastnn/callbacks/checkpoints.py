@@ -13,7 +13,7 @@ from fastnn.callbacks.monitors import Monitor
 from fastnn.errors import ModelFormatError
 from fastnn.inputs import as_count
 from fastnn.saving.atomic import write_atomically
-from fastnn.saving.description import to_json
+from fastnn.saving.description import difference, model_config, to_json
 from fastnn.saving.model_file import (
     decode_parts,
     explained,
@@ -145,7 +145,7 @@ class BackupAndRestore(Callback):
     Raises
     ------
     ModelFormatError
-        In ``fit``: the backup is damaged, or of another model.
+        In ``fit``: the backup is damaged, or of another model, optimizer or list of callbacks; nothing is changed.
     """
 
     def __init__(
@@ -182,8 +182,13 @@ class BackupAndRestore(Callback):
             fit = parse_json(metadata.get("fit", ""), "state of the fit")
             states = fit["callbacks"]
             training = parse_json(metadata["training"], "training state")
-            if [state["class_name"] for state in states] != [type(callback).__name__ for callback in self._callbacks]:
-                raise ModelFormatError("it was made by a fit with other callbacks")
+            change = self._change(metadata, [state["class_name"] for state in states])
+        if change is not None:
+            raise ModelFormatError(
+                f"the backup in {self.backup_dir!r} cannot be gone on with: {change}. Fit what was saved, give another "
+                "backup_dir, or delete this one to begin anew"
+            )
+        with explained(repr(self.path)):
             kept = [
                 _read_state(callback, f"callbacks/{place}", state["state"], arrays)
                 for place, (callback, state) in enumerate(zip(self._callbacks, states, strict=True))
@@ -202,6 +207,25 @@ class BackupAndRestore(Callback):
         self.model.history.history = history
         self.model.history.epoch = list(fit["epochs"])
         return int(self.params["epochs"] if fit["stopped"] else fit["epoch"])
+
+    def _change(self, metadata: Mapping[str, str], callbacks: list[str]) -> str | None:
+        """Return how the fit differs from that of the backup; None if it does not."""
+        saved = parse_json(metadata["model"], "architecture")
+        # Through JSON, as the saved one came.
+        config = parse_json(to_json(model_config(self.model), "architecture"), "architecture")
+        change = difference(config, saved)
+        if change is not None:
+            return f"the model differs from the one that was saved: {change}"
+        names = {
+            "optimizer": type(self.model.optimizer).__name__,
+            "callbacks": [type(callback).__name__ for callback in self._callbacks],
+        }
+        arguments = parse_json(metadata["compile"], "training options")["arguments"]
+        before = {"optimizer": arguments["optimizer"]["class_name"], "callbacks": callbacks}
+        for what, name in names.items():
+            if name != before[what]:
+                return f"the {what} of the fit that was saved: {before[what]}; now: {name}"
+        return None
 
     def after_epoch(self, epoch: int) -> None:
         """Write the backup."""

@@ -91,6 +91,37 @@ def model_config(model: "Sequential") -> dict[str, Any]:
     }
 
 
+def difference(model: Mapping[str, Any], saved: Mapping[str, Any]) -> str | None:
+    """Return the first difference of two results of ``model_config`` in words; None if there is none.
+
+    Names and seeds may differ: they do from one process to the next.
+    """
+    new, old = _anonymous(model), _anonymous(saved)
+    stacks = [[layer for layer in each["layers"] if layer["class_name"] != "InputLayer"] for each in (new, old)]
+    if len(stacks[0]) != len(stacks[1]):
+        return f"its number of layers is {len(stacks[0])}, that of the saved one {len(stacks[1])}"
+    for number, (layer, other) in enumerate(zip(*stacks, strict=True)):
+        kind = layer["class_name"]
+        if kind != other["class_name"]:
+            return f"its layers[{number}] is a {kind}, that of the saved one a {other['class_name']}"
+        options = {**layer["config"], "trainable": layer.get("trainable", True)}
+        others = {**other["config"], "trainable": other.get("trainable", True)}
+        for name, value in options.items():
+            if value != others.get(name):
+                return f"its layers[{number}] ({kind}) has {name}={value!r}, the saved one {others.get(name)!r}"
+    for option in ("dtype", "build_input_shape"):
+        if new[option] != old[option]:
+            return f"it has {option} {new[option]!r}, the saved one {old[option]!r}"
+    return None
+
+
+def _anonymous(described: Any) -> Any:
+    """Return a description as it comes out of JSON, without names and seeds."""
+    if isinstance(described, Mapping):
+        return {key: _anonymous(value) for key, value in described.items() if key not in ("name", "seed")}
+    return [_anonymous(each) for each in described] if isinstance(described, list | tuple) else described
+
+
 def compile_config(model: "Sequential") -> dict[str, Any] | None:
     """Return the arguments of ``compile``; None for a model that is not compiled."""
     if model.optimizer is None:
