@@ -306,3 +306,14 @@ def test_metrics_may_be_a_list_for_the_one_output():
     model.compile("sgd", ["mse"], metrics=[["mae", "mse"]])
     assert model.metrics_names == ["loss", "mae", "mse"]
     assert model.reset_metrics() is None
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Nadam", "Adamax", "SGD", "RMSprop", "Adagrad", "Adadelta", "Lion"])
+def test_an_unknown_argument_of_an_optimizer_names_the_optimizer_and_what_it_takes(name):
+    optimizer = getattr(optimizers, name)
+    with pytest.raises(TypeError, match=f"^{name} has no argument 'lr': its name is learning_rate$"):
+        optimizer(lr=0.1)
+    with pytest.raises(TypeError, match=rf"^{name}: unknown argument 'clip_norm'\. Did you mean 'clipnorm'") as raised:
+        optimizer(clip_norm=0.1)
+    config = optimizer().get_config()
+    assert str(raised.value).split("Known: ")[1].split(", ") == sorted(config)

@@ -99,7 +99,10 @@ class Optimizer(registry.Description):
         gradient_accumulation_steps: int | None = None,
         loss_scale_factor: float | None = None,
         name: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise TypeError(self._unknown_argument(next(iter(unknown))))
         self._steps = 0
         self._schedule: Any = None
         self._excluded: re.Pattern[str] | None = None
@@ -127,6 +130,15 @@ class Optimizer(registry.Description):
         self.gradient_accumulation_steps = _count("gradient_accumulation_steps", gradient_accumulation_steps, 2)
         self.loss_scale_factor = _optional("loss_scale_factor", loss_scale_factor)
         self.name = name if name is not None else self.core_name
+
+    def _unknown_argument(self, given: str) -> str:
+        """Message for an argument that the optimizer does not have."""
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        own = [each.name for each in parameters if each.name != "self" and each.kind is not each.VAR_KEYWORD]
+        known = {*own, *CommonOptions.__annotations__}
+        if given == "lr":
+            return f"{type(self).__name__} has no argument 'lr': its name is learning_rate"
+        return f"{type(self).__name__}: {registry.unknown_name('argument', given, known)}"
 
     @property
     def learning_rate(self) -> float:
