@@ -68,6 +68,23 @@ def test_a_killed_and_resumed_fit_gives_the_same_bits(tmp_path, cut):
     assert same(whole, resumed)
 
 
+def test_a_fit_that_follows_a_schedule_is_resumed(tmp_path):
+    def scheduled():
+        return make(seed=11, optimizer=fastnn.optimizers.SGD(fastnn.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)))
+
+    whole, killed, resumed = scheduled(), scheduled(), scheduled()
+    whole.fit(X, Y, epochs=4, verbose=0)
+    for model, cut in ((killed, 2), (resumed, None)):
+        watch = [callbacks.BackupAndRestore(tmp_path / "b"), Kill(cut)]
+        if cut is None:
+            model.fit(X, Y, epochs=4, verbose=0, callbacks=watch)
+        else:
+            with pytest.raises(Killed):
+                model.fit(X, Y, epochs=4, verbose=0, callbacks=watch)
+    assert same(whole, resumed)
+    assert resumed.optimizer.learning_rate == whole.optimizer.learning_rate
+
+
 def test_a_backup_of_another_fit_is_refused(tmp_path):
     with pytest.raises(Killed):
         make().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill(1)])

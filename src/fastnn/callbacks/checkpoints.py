@@ -245,13 +245,14 @@ class BackupAndRestore(Callback):
             {"class_name": type(callback).__name__, "state": _state_of(callback, f"callbacks/{place}", arrays)}
             for place, callback in enumerate(self._callbacks)
         ]
-        rate = model.optimizer.learning_rate
+        optimizer = model.optimizer
         fit = {
             "epoch": epoch + 1,
             "stopped": bool(model.stop_training),
             "epochs": history.epoch,
             "history": recorded,
-            "learning_rate": float(rate) if isinstance(rate, int | float) else None,
+            # A schedule goes on by itself from the number of updates.
+            "learning_rate": optimizer.learning_rate if optimizer.schedule is None else None,
             "callbacks": states,
         }
         os.makedirs(self.backup_dir, exist_ok=True)

@@ -161,6 +161,11 @@ class Optimizer(registry.Description):
         else:
             self._learning_rate = checked("learning_rate", value, 0.0)
 
+    @property
+    def schedule(self) -> Any:
+        """The schedule or function that the learning rate follows; None where it is a number."""
+        return self._schedule
+
     def require_settable_rate(self, setter: str) -> None:
         """Raise TypeError where the learning rate follows a schedule, so that ``setter`` could not set it."""
         if self._schedule is not None:
