@@ -2,9 +2,11 @@
 
 import copy
 import errno
+import functools
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -119,6 +121,62 @@ def test_functions_of_the_user_are_saved_by_name(tmp_path):
     loaded = fastnn.load_model(path, custom_objects={"worst": worst})
     assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
     assert pickle.loads(pickle.dumps(model)).evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
+
+
+def slower(step):
+    return 0.1 / (step + 1)
+
+
+class Slower(fastnn.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, start):
+        self.start = start
+
+    def __call__(self, step):
+        return self.start / (step + 1)
+
+    def get_config(self):
+        return {"start": self.start}
+
+
+@pytest.mark.parametrize("rate", [slower, Slower(0.1), lambda step: 0.1 / (step + 1)], ids=["def", "class", "lambda"])
+def test_learning_rates_of_the_user_are_saved_by_name(tmp_path, rate):
+    path = tmp_path / "m.safetensors"
+    name = getattr(rate, "__name__", "Slower")
+    model = make(fastnn.optimizers.SGD(rate))
+    model.fit(X, Y, epochs=1, verbose=0)
+    model.save(path)
+    with pytest.raises(ValueError, match=r"custom_objects|unknown schedule"):
+        fastnn.load_model(path)
+    assert same(model, fastnn.load_model(path, compile=False))
+    loaded = fastnn.load_model(path, custom_objects={name: Slower if name == "Slower" else rate})
+    copies = [loaded, copy.deepcopy(model)]
+    if name != "<lambda>":
+        copies.append(pickle.loads(pickle.dumps(model)))
+    model.fit(X, Y, epochs=1, verbose=0)
+    for each in copies:
+        each.fit(X, Y, epochs=1, verbose=0)
+        assert same(model, each)
+
+
+def test_what_cannot_be_saved_is_named_before_anything_is_written(tmp_path):
+    path = tmp_path / "m.safetensors"
+
+    class Nameless(fastnn.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 0.1
+
+    same_name = "two functions or classes of your own have the name '<lambda>', by which they are saved"
+    cases = [
+        (functools.partial(slower), [], "has neither get_config"),
+        (Nameless(), [], "Nameless cannot be saved: define its get_config"),
+        (lambda step: 0.1, [lambda y_true, y_pred: 0.0], same_name),
+    ]
+    for rate, metrics, message in cases:
+        model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(2)])
+        model.compile(fastnn.optimizers.SGD(rate), "mse", metrics=metrics)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            model.save(path)
+        assert os.listdir(tmp_path) == []
 
 
 def test_other_programs_can_read_the_weights(tmp_path):

@@ -40,7 +40,16 @@ class LearningRateSchedule(registry.Description):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
+        if not hasattr(self, "name"):
+            raise ValueError(
+                f"{type(self).__name__} cannot be saved: define its get_config(), which returns the constructor's "
+                "arguments"
+            )
         return {**super().get_config(), "name": self.name}
+
+    def __repr__(self) -> str:
+        # A class of one's own need not say its arguments.
+        return super().__repr__() if hasattr(self, "name") else f"{type(self).__name__}()"
 
 
 class _Decay(LearningRateSchedule):

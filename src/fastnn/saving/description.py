@@ -29,7 +29,10 @@ def serialize(described: Any) -> dict[str, Any]:
     if hasattr(described, "get_config"):
         return {"class_name": type(described).__name__, "config": described.get_config()}
     if not hasattr(described, "__name__"):
-        raise ValueError(f"{described!r} cannot be saved: it has neither get_config() nor a name")
+        raise ValueError(
+            f"{described!r} cannot be saved: it has neither get_config() nor a name; give a function that def or "
+            "lambda made, or an object with get_config()"
+        )
     return {"function": described.__name__}
 
 
@@ -126,8 +129,12 @@ def compile_config(model: "Sequential") -> dict[str, Any] | None:
     """Return the arguments of ``compile``; None for a model that is not compiled."""
     if model.optimizer is None:
         return None
+    custom_objects_of(model)  # raises where a name would stand for two functions
+    optimizer = serialize(model.optimizer)
+    if callable(optimizer["config"].get("learning_rate")):
+        optimizer["config"]["learning_rate"] = serialize(model.optimizer.schedule)
     return {
-        "optimizer": serialize(model.optimizer),
+        "optimizer": optimizer,
         # A loss in Python is the function that compile was given.
         "loss": None if model.loss is None else serialize(getattr(model.loss, "function", model.loss)),
         "metrics": [metric.get_config() for metric in model.metrics if not metric.weighted],
@@ -137,9 +144,13 @@ def compile_config(model: "Sequential") -> dict[str, Any] | None:
 
 def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> dict[str, Any]:
     """Return the arguments of ``compile`` for the result of ``compile_config``."""
-    loss = config.get("loss")
+    loss, optimizer = config.get("loss"), config.get("optimizer")
+    options = optimizer.get("config") if isinstance(optimizer, dict) else None
+    if isinstance(optimizer, dict) and isinstance(options, dict) and isinstance(options.get("learning_rate"), dict):
+        rate = deserialize("schedule", options["learning_rate"], custom_objects)
+        optimizer = {**optimizer, "config": {**options, "learning_rate": rate}}
     return {
-        "optimizer": deserialize("optimizer", config.get("optimizer"), custom_objects),
+        "optimizer": deserialize("optimizer", optimizer, custom_objects),
         "loss": None if loss is None else deserialize("loss", loss, custom_objects),
         **{
             argument: [deserialize("metric", metric, custom_objects) for metric in config.get(argument) or ()]
@@ -149,10 +160,25 @@ def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects |
 
 
 def custom_objects_of(model: "Sequential") -> dict[str, Any]:
-    """Return the functions and classes that loading a copy of the model in this process needs."""
+    """Return the functions and classes that loading a copy of the model in this process needs.
+
+    Raises
+    ------
+    ValueError
+        Two of them have one name.
+    """
     used: list[Any] = [] if model.loss is None else [getattr(model.loss, "function", model.loss)]
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
-    return {name: thing for name, thing in map(_named, used) if thing is not None}
+    if model.optimizer is not None and model.optimizer.schedule is not None:
+        used.append(model.optimizer.schedule)
+    found: dict[str, Any] = {}
+    for name, thing in map(_named, used):
+        if thing is not None and found.setdefault(name, thing) is not thing:
+            raise ValueError(
+                f"two functions or classes of your own have the name {name!r}, by which they are saved: give loss, "
+                "metrics and learning rate different names"
+            )
+    return found
 
 
 def _named(described: Any) -> tuple[str, Any]:
@@ -160,7 +186,7 @@ def _named(described: Any) -> tuple[str, Any]:
     if not hasattr(described, "get_config"):
         return getattr(described, "__name__", ""), described
     name = type(described).__name__
-    known = any(registry.knows(kind, name) for kind in ("loss", "metric"))
+    known = any(registry.knows(kind, name) for kind in ("loss", "metric", "schedule"))
     return name, None if known else type(described)
 
 
