@@ -190,7 +190,7 @@ def loss_options(loss: Loss, program: Program) -> dict[str, float]:
     return options
 
 
-_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
+_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 
 
 def misfit(loss: Loss, program: Program) -> str | None:
