@@ -205,3 +205,27 @@ def test_arguments_and_defaults_are_those_of_keras(path):
             )
         checked += 1
     assert checked
+
+
+def test_the_documentation_lists_what_is_missing():
+    page = (Path(__file__).parent.parent / "docs" / "coming_from_keras.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]* \| ([^|]*) \|$", page.split("## What is missing")[1], re.MULTILINE)
+    listed = {name for row in rows for names in re.findall("`([^`]*)`", row) for name in names.split()}
+    in_words = {"images, sound and sequences", "text and categories"}
+    for path in (
+        "layers",
+        "activations",
+        "losses",
+        "optimizers",
+        "callbacks",
+        "constraints",
+        "initializers",
+        "regularizers",
+    ):
+        owner = owner_of(path)
+        left_out = "|".join(names for reason, names in LEFT_OUT[path].items() if reason not in in_words)
+        missing = {name for name in NAMES[path] if not hasattr(owner, name) and re.fullmatch(left_out, name)}
+        functions = {name for name in missing if name.islower() and path != "activations"}
+        assert not (missing - functions) - listed, path
+    # Nothing is called missing that is there.
+    assert {name for name in listed for path in NAMES if hasattr(owner_of(path), name)} == {"Residual", "Sequential"}

@@ -13,9 +13,14 @@ MOST_THREADS = 1024
 
 
 def set_num_threads(n: int) -> None:
-    """Set the number of threads for all later calls. No result depends on it.
+    """Set the largest number of threads for all later calls of this process. No result depends on it.
 
-    More threads than there are processors for this process would wait for each other: so many are used at most.
+    Networks and batches too small to gain use fewer. Threads beyond the processors of this process would wait for each
+    other and are not used, though ``get_num_threads`` returns ``n``. It holds for calls of all Python threads.
+
+    Parameters
+    ----------
+    n : whole number from 1 to 1024.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def get_num_threads() -> int:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Use ``n`` threads within a ``with`` block.
+    """Set ``n`` threads within a ``with`` block, as ``set_num_threads`` does, and what was set before at its end.
 
     Examples
     --------

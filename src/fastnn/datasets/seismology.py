@@ -18,8 +18,10 @@ def load_ground_motion() -> Dataset:
     Returns
     -------
     Dataset
-        ``data`` (182, 2): moment magnitude, distance in km. ``target`` (182,): peak horizontal acceleration in g.
-        Further columns: ``event`` (int64, 1 to 23) and ``station`` (text; empty for the 16 records without one).
+        ``data`` (182, 2): moment magnitude; distance in km, by the report the shortest from the station to the surface
+        projection of the rupture (the Joyner-Boore distance), which the documentation of R's copy of the table calls
+        hypocentral. ``target`` (182,): peak horizontal acceleration in g. Further columns: ``event`` (int64, 1 to 23)
+        and ``station`` (text; empty for the 16 records without one).
 
     References
     ----------
