@@ -77,6 +77,16 @@ def test_the_fastest_number_is_found_and_found_again(team, cut, most, order):
         assert choice.train(60_000, times, cut)[fastest] > 0.98 * 60_000
 
 
+@pytest.mark.parametrize("cut", [10**9, 7])
+def test_threads_that_become_slow_are_left_soon(team, cut):
+    choice = Choice(team, 2, 2e5)
+    choice.train(20_000, {1: 4400, 2: 3700}, cut)
+    assert choice.train(10_000, {1: 4400, 2: 12_000}, cut)[2] < 1500
+    # slow ones that are still the faster ones are not tried again and again
+    choice.train(20_000, {1: 44_000, 2: 12_000}, cut)
+    assert choice.train(100_000, {1: 44_000, 2: 12_000}, cut)[2] > 98_000
+
+
 def test_equal_numbers_and_interruptions_change_nothing(team):
     choice = Choice(team, 2, 2e5)
     assert choice.train(100_000, {1: 5000, 2: 5000})[2] > 98_000

@@ -188,8 +188,12 @@ int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads) {
 #define TRIED_OPERATIONS 5e6
 /* Of a leg, about 200 us; legs that pass before the first trial, and between trials, which cost less than 1 % then. */
 #define LEG_OPERATIONS 1e7
-#define LEGS_BEFORE 5
+#define LEGS_BEFORE 2
 #define LEGS_BETWEEN 300
+/* Between samples of one leg. So many slower than this times the other number in the last trial bring the next one. */
+#define LEGS_OF_STRETCH 9
+#define SLOW_SAMPLES 3
+#define SLOWER 1.25
 /* Legs on each number of threads in a trial, of which the fastest counts: the first one wakes threads up. */
 #define LEGS 3
 /* The other number of threads must be this much faster. */
@@ -200,11 +204,16 @@ void fnn_choice_start(fnn_choice *c, int most, double operations) {
     if (most == 1 || operations >= TRIED_OPERATIONS) return;
     c->leg = (ptrdiff_t)(1 + LEG_OPERATIONS / (operations + 1e5));
     c->wait = LEGS_BEFORE * c->leg;
+    c->least[1] = INT64_MAX;
 }
 
 int fnn_choice_threads(const fnn_choice *c) { return c->legs > LEGS ? c->other : c->used; }
 
-ptrdiff_t fnn_choice_steps(const fnn_choice *c) { return !c->leg ? PTRDIFF_MAX : c->legs ? c->leg : c->wait; }
+ptrdiff_t fnn_choice_steps(const fnn_choice *c) {
+    if (!c->leg) return PTRDIFF_MAX;
+    if (c->legs || c->stretch <= 0) return c->leg;
+    return c->stretch < c->wait ? c->stretch : c->wait;
+}
 
 /* Half as many and twice as many take turns. */
 static int other_threads(const fnn_choice *c) {
@@ -212,21 +221,34 @@ static int other_threads(const fnn_choice *c) {
     return c->used == c->most || (c->used > 1 && c->other >= c->used) ? fewer : more;
 }
 
+/* Whether the next trial is due. */
+static int is_due(fnn_choice *c, ptrdiff_t steps, int64_t nanoseconds) {
+    if (c->stretch > 0) {
+        c->stretch -= steps;
+    } else {
+        c->slow = (double)(nanoseconds / steps) > SLOWER * (double)c->least[1] ? c->slow + 1 : 0;
+        c->stretch = LEGS_OF_STRETCH * c->leg;
+    }
+    c->wait -= steps;
+    return c->wait <= 0 || c->slow == SLOW_SAMPLES;
+}
+
 void fnn_choice_note(fnn_choice *c, ptrdiff_t steps, int64_t nanoseconds) {
     if (!c->leg || !steps) return;
     if (!c->legs) {
-        c->wait -= steps;
-        if (c->wait > 0) return;
+        if (!is_due(c, steps, nanoseconds)) return;
         c->other = other_threads(c);
         c->legs = 2 * LEGS;
         c->wait = LEGS_BETWEEN * c->leg;
+        c->slow = 0;
         c->least[0] = c->least[1] = INT64_MAX;
         return;
     }
-    int64_t *least = &c->least[c->legs > LEGS];
-    if (nanoseconds / steps < *least) *least = nanoseconds / steps;
+    const int at = c->legs > LEGS;
+    if (nanoseconds / steps < c->least[at]) c->least[at] = nanoseconds / steps;
     if (--c->legs || (double)c->least[1] >= GAIN * (double)c->least[0]) return;
     const int used = c->used;
     c->used = c->other;
     c->other = used;
+    c->least[1] = c->least[0];
 }
