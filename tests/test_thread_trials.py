@@ -89,8 +89,10 @@ def test_threads_that_become_slow_are_left_soon(team, cut):
 
 def test_equal_numbers_and_interruptions_change_nothing(team):
     choice = Choice(team, 2, 2e5)
-    assert choice.train(100_000, {1: 5000, 2: 5000})[2] > 98_000
-    assert choice.train(100_000, {1: 4900, 2: 5000})[2] > 98_000
+    assert choice.train(100_000, {1: 5000, 2: 5000})[1] > 98_000
+    assert choice.train(100_000, {1: 5000, 2: 4900})[1] > 98_000
+    assert choice.train(100_000, {1: 5000, 2: 3000})[2] > 88_000
+    assert choice.train(100_000, {1: 2950, 2: 3000})[2] > 98_000
     rng = np.random.default_rng(0)
     for _ in range(2000):  # one leg of five is interrupted by another process
         threads, steps = choice.threads(), choice.steps()

@@ -51,7 +51,7 @@ static inline int fnn_panels_pay(ptrdiff_t n_in, ptrdiff_t rows) { return n_in >
 typedef struct {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint generation;
-    _Alignas(64) int members;
+    _Alignas(64) atomic_int members;
     int64_t started;         /* of the call, on the monotonic clock */
     _Atomic int64_t waited;  /* nanoseconds beyond the spins, of all members */
 } fnn_barrier;

@@ -10,7 +10,10 @@
  *    Small steps can be slower on several threads even where each has its processor: what a barrier and a cache line of
  *    another core cost depends on where the system, or the host of a virtual machine, runs the threads. So the time of
  *    training steps on fewer and on more threads is measured now and then, and the faster number is used.
- * d) A forked child has no threads of its parent's team and the runtime would wait for them: it runs on one thread,
+ * d) Some schedulers wake a thread on the processor of the one that woke it and move it only milliseconds later, longer
+ *    than most calls take. So where the threads had gone to sleep, the first one lets the others begin, and who finds
+ *    itself on the first one's processor moves away.
+ * e) A forked child has no threads of its parent's team and the runtime would wait for them: it runs on one thread,
  *    which gives the same bits. */
 
 #define _GNU_SOURCE
@@ -100,6 +103,47 @@ static void run_one(fnn_phase phase, void *context, int thread, int n_threads) {
     fnn_environment_leave(old);
 }
 
+/* Threads that have had nothing to do for this long sleep. */
+#define ASLEEP_NS 1000000
+/* The first thread waits for the others to begin: while it spins, then while others may run on its processor. */
+#define BEGIN_NS 300000
+static _Atomic int64_t last_end; /* of a call on several threads, on the monotonic clock */
+
+static int this_processor(void) {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* Moves this thread from a processor to another of those that it may run on, where each of the team can have its own. */
+static void leave_processor(int taken, int members) {
+#if defined(__linux__)
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) || CPU_COUNT(&allowed) < members) return;
+    others = allowed;
+    CPU_CLR((size_t)taken, &others);
+    if (sched_setaffinity(0, sizeof others, &others) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+    (void)taken, (void)members;
+#endif
+}
+
+static void begin_together(int thread, int members, int first, atomic_int *present) {
+    if (thread) {
+        if (this_processor() == first) leave_processor(first, members);
+        atomic_fetch_add_explicit(present, 1, memory_order_relaxed);
+        return;
+    }
+    for (int spins = 0; spins < SPINS; spins++) {
+        if (atomic_load_explicit(present, memory_order_relaxed) == members - 1) return;
+        pause_spin();
+    }
+    const int64_t until = fnn_clock_ns() + BEGIN_NS;
+    while (atomic_load_explicit(present, memory_order_relaxed) < members - 1 && fnn_clock_ns() < until) sched_yield();
+}
+
 void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier) {
     pthread_once(&fork_hook, install_fork_hook);
     if (barrier) {
@@ -117,15 +161,15 @@ void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *ba
         return;
     }
     if (barrier) barrier->started = started;
+    const int first = started - atomic_load(&last_end) > ASLEEP_NS ? this_processor() : -1;
+    atomic_int present = 0;
     int64_t first_done = started;
     int team = 1;
 #pragma omp parallel num_threads(n_threads)
     {
         const int members = omp_get_num_threads();
-        if (barrier) {
-#pragma omp single
-            barrier->members = members;
-        }
+        if (barrier) atomic_store_explicit(&barrier->members, members, memory_order_relaxed); /* all threads: the same */
+        if (first >= 0) begin_together(omp_get_thread_num(), members, first, &present);
         run_one(phase, context, omp_get_thread_num(), members);
 #pragma omp master
         {
@@ -133,14 +177,16 @@ void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *ba
             first_done = fnn_clock_ns();
         }
     }
-    const int64_t waited = fnn_clock_ns() - first_done;
+    const int64_t end = fnn_clock_ns(), waited = end - first_done;
+    atomic_store(&last_end, end);
     if (waited > CROWDED_AFTER_NS) leave_team(waited, started, team);
 }
 
 void fnn_barrier_wait(fnn_barrier *barrier) {
-    if (barrier->members == 1) return;
+    const int members = atomic_load_explicit(&barrier->members, memory_order_relaxed);
+    if (members == 1) return;
     const unsigned generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == barrier->members - 1) {
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == members - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&barrier->generation, generation + 1, memory_order_release);
         return;
@@ -157,6 +203,7 @@ void fnn_barrier_wait(fnn_barrier *barrier) {
 void fnn_team_release(void) {
 #if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9)
     if (!atomic_load(&forked) && !omp_in_parallel()) omp_pause_resource_all(omp_pause_hard);
+    atomic_store(&last_end, 0);
 #endif
 }
 
@@ -182,13 +229,14 @@ int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads) {
     return parts < n ? (int)parts : n;
 }
 
-/* ---- trials of fewer threads ---- */
+/* ---- trials of more and of fewer threads ---- */
 
-/* Steps of as many operations are tried on fewer threads. */
+/* Smaller steps begin on one thread. */
 #define TRIED_OPERATIONS 5e6
-/* Of a leg, about 200 us; legs that pass before the first trial, and between trials, which cost less than 1 % then. */
+/* Of a leg, about 200 us; legs before the first trial, which a short fit does not live to see, and between trials,
+ * which cost less than 1 % then. */
 #define LEG_OPERATIONS 1e7
-#define LEGS_BEFORE 2
+#define LEGS_BEFORE 10
 #define LEGS_BETWEEN 300
 /* Between samples of one leg. So many slower than this times the other number in the last trial bring the next one. */
 #define LEGS_OF_STRETCH 9
@@ -202,6 +250,7 @@ int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads) {
 void fnn_choice_start(fnn_choice *c, int most, double operations) {
     *c = (fnn_choice){.most = most, .used = most};
     if (most == 1 || operations >= TRIED_OPERATIONS) return;
+    c->used = 1; /* the shortest fits end before threads are made */
     c->leg = (ptrdiff_t)(1 + LEG_OPERATIONS / (operations + 1e5));
     c->wait = LEGS_BEFORE * c->leg;
     c->least[1] = INT64_MAX;
@@ -215,8 +264,9 @@ ptrdiff_t fnn_choice_steps(const fnn_choice *c) {
     return c->stretch < c->wait ? c->stretch : c->wait;
 }
 
-/* Half as many and twice as many take turns. */
+/* First all, then half as many and twice as many in turn. */
 static int other_threads(const fnn_choice *c) {
+    if (!c->other) return c->most;
     const int more = 2 * c->used < c->most ? 2 * c->used : c->most, fewer = (c->used + 1) / 2;
     return c->used == c->most || (c->used > 1 && c->other >= c->used) ? fewer : more;
 }

@@ -24,11 +24,13 @@ __all__ = [
     "WorkerError",
     "ask_all",
     "open_competitors",
+    "pace_of",
     "take_turns",
 ]
 
 E = TypeVar("E", bound="Entrant")
 
+_PACE_TURNS = 3
 _PAUSE = 0.02  # seconds between turns: threads of the last one that spin while idle have gone to sleep
 
 
@@ -46,7 +48,7 @@ class Schedule:
     @classmethod
     def quick(cls) -> "Schedule":
         """Return a few short turns."""
-        return cls(rounds=5, seconds=0.04)
+        return cls(rounds=4, seconds=0.1)
 
     @classmethod
     def full(cls) -> "Schedule":
@@ -230,7 +232,7 @@ def take_turns(
     list of Timing
         The better thread count of each contestant, by the median of its rounds, in the order of the competitors.
     """
-    paces = {competitor: _pace(competitor, turn, schedule.seconds) for competitor in competitors}
+    paces = {competitor: pace_of(competitor, turn, schedule.seconds) for competitor in competitors}
     fastest: dict[str, float] = {}
     for competitor, (_, pace) in paces.items():
         fastest[competitor.name] = min(pace, fastest.get(competitor.name, pace))
@@ -254,15 +256,21 @@ def take_turns(
     return list(best.values())
 
 
-def _pace(competitor: E, turn: Callable[[E, int], tuple[float, float]], seconds: float) -> tuple[int, float]:
-    """Find the amount of work that takes ``seconds``; return it and the seconds per unit. The first turn warms up."""
+def pace_of(competitor: E, turn: Callable[[E, int], tuple[float, float]], seconds: float) -> tuple[int, float]:
+    """Find the amount of work that takes ``seconds``; return it and the least seconds per unit of a few turns.
+
+    The first turn warms up.
+    """
     turn(competitor, 1)
-    amount = 1
-    while True:
+    amount, paces = 1, list[float]()
+    while len(paces) < _PACE_TURNS:
+        time.sleep(_PAUSE)
         taken, units = turn(competitor, amount)
         if taken > 0.3 * seconds:
-            return max(1, round(amount * seconds / taken)), taken / units
-        amount = max(2 * amount, min(20 * amount, round(0.5 * amount * seconds / taken)))
+            paces.append(taken / units)
+        else:
+            amount = max(2 * amount, min(20 * amount, round(0.5 * amount * seconds / taken)))
+    return max(1, round(seconds / (min(paces) * units / amount))), min(paces)
 
 
 class PeakMeter:

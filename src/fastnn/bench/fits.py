@@ -141,6 +141,29 @@ def _product_seconds(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return time.perf_counter() - start
 
 
+def after_pause(n_threads: int, rounds: int) -> dict[str, Any]:
+    """Microseconds of a prediction and of a fit that follow 20 ms without work, when threads sleep: medians."""
+    fastnn.set_num_threads(n_threads)
+    generator = np.random.Generator(np.random.Philox(0))
+    X, y = (generator.standard_normal((1024, columns), dtype=np.float32) for columns in (64, 10))
+    model = fastnn.Sequential([layers.Input((64,)), layers.Dense(100, activation="relu"), layers.Dense(10)], seed=0)
+    model.compile("adam", "mse")
+    calls: dict[str, Callable[[], Any]] = {
+        "prediction_us": lambda: model(X),
+        "fit_us": lambda: model.fit(X, y, 64, 2, verbose=0),
+    }
+    medians = {}
+    for name, call in calls.items():
+        seconds = []
+        for _ in range(rounds):
+            time.sleep(0.02)
+            start = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - start)
+        medians[name] = 1e6 * float(np.median(seconds))
+    return medians
+
+
 def clear() -> dict[str, Any]:
     """Let go of everything that was kept."""
     _epochs.clear()

@@ -48,7 +48,7 @@ def picture_file(text: str) -> Path:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every benchmark command accepts."""
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="a few networks in under a minute (the default)")
+    length.add_argument("--quick", action="store_true", help="a few networks in about a minute (the default)")
     length.add_argument("--full", action="store_true", help="every network, longer and more rounds")
     parser.add_argument("--json", metavar="FILE", type=output_file, help="write all figures, every round included")
     parser.add_argument("--plot", metavar="FILE", type=picture_file, help="draw the figures (needs the extra 'plot')")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn.bench.contest import Competitor, PeakMeter, Schedule, ask_all, open_competitors, take_turns
+from fastnn.bench.contest import Competitor, PeakMeter, Schedule, ask_all, open_competitors, pace_of, take_turns
 from fastnn.bench.contestants import CONTESTANTS
 from fastnn.bench.networks import NETWORKS, Network
 from fastnn.bench.report import Grid, progress, timing_row
@@ -60,7 +60,7 @@ def _train_one(
                 f"is not timed: losses of the epochs differ by {difference:.1e} from those of {judge.name}"
             )
         else:
-            seconds = competitor.ask("train", epochs=1)["seconds"] / _CHECK_BATCHES
+            _, seconds = pace_of(competitor, _turn, schedule.seconds / 4)
             # A slow contestant trains on fewer rows, so that a turn is not longer than the schedule says.
             n_batches = min(network.steps_per_epoch, max(1, round(schedule.seconds / seconds)))
             load: dict[str, Any] = {"network": network.name, "n_batches": n_batches}
