@@ -84,6 +84,7 @@ typedef struct {
     int legs;              /* of the trial that are left; 0: none is on */
     ptrdiff_t leg;         /* steps of one; 0: nothing is tried */
     ptrdiff_t wait;        /* steps until the next trial */
+    int between;           /* legs between trials */
     ptrdiff_t stretch;     /* steps until the next sample */
     int slow;              /* samples in a row that were slower than the other number in the last trial */
     int64_t least[2];      /* nanoseconds per step, on `used` and on `other` threads */

@@ -238,6 +238,8 @@ int fnn_threads_for(double operations, ptrdiff_t parts, int n_threads) {
 #define LEG_OPERATIONS 1e7
 #define LEGS_BEFORE 10
 #define LEGS_BETWEEN 300
+/* After the first one, twice as many each time: processors that had nothing to do are slow at first. */
+#define LEGS_BETWEEN_FIRST 30
 /* Between samples of one leg. So many slower than this times the other number in the last trial bring the next one. */
 #define LEGS_OF_STRETCH 9
 #define SLOW_SAMPLES 3
@@ -289,7 +291,8 @@ void fnn_choice_note(fnn_choice *c, ptrdiff_t steps, int64_t nanoseconds) {
         if (!is_due(c, steps, nanoseconds)) return;
         c->other = other_threads(c);
         c->legs = 2 * LEGS;
-        c->wait = LEGS_BETWEEN * c->leg;
+        c->between = !c->between ? LEGS_BETWEEN_FIRST : 2 * c->between < LEGS_BETWEEN ? 2 * c->between : LEGS_BETWEEN;
+        c->wait = c->between * c->leg;
         c->slow = 0;
         c->least[0] = c->least[1] = INT64_MAX;
         return;
