@@ -10,10 +10,14 @@ from fastnn import _core
 
 __all__ = ["fma_peak", "memory_bandwidth"]
 
+_WARM_UP = 0.03  # seconds
+
 
 def fma_peak(n_threads: int, seconds: float) -> dict[str, Any]:
     """Multiply-adds that so many threads can do at all, in float32, in the mean over a time, GFLOP/s."""
     with ThreadPoolExecutor(n_threads) as pool:
+        # New threads may share a processor for milliseconds.
+        list(pool.map(_core.fma_peak, [min(seconds, _WARM_UP)] * n_threads))
         return {"gflops": sum(pool.map(_core.fma_peak, [seconds] * n_threads))}
 
 
