@@ -135,13 +135,13 @@ def decision_regions(
         texts in alphabetical order.
     feature_names : names with units, for the axes.
     class_names : names of the classes, in order; texts are their own names.
+    n : points of the grid along each feature.
+    ax : axes to draw into.
 
     Raises
     ------
     ValueError
         Not two features, labels that are no classes, or fewer names than classes.
-    n : points of the grid along each feature.
-    ax : axes to draw into.
     """
     from matplotlib.colors import ListedColormap
 
