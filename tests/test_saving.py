@@ -72,14 +72,17 @@ def test_a_loaded_model_goes_on_with_the_same_bits(tmp_path, optimizer, dtype):
     assert same(model, loaded)
 
 
-def test_pickle_and_deepcopy_go_on_with_the_same_bits():
-    model = make()
-    model.fit(X, Y, epochs=2, verbose=0)
-    copies = [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+def check_that_copies_go_on_alike(model, copies):
     model.fit(X, Y, epochs=2, verbose=0)
     for other in copies:
         other.fit(X, Y, epochs=2, verbose=0)
         assert same(model, other)
+
+
+def test_pickle_and_deepcopy_go_on_with_the_same_bits():
+    model = make()
+    model.fit(X, Y, epochs=2, verbose=0)
+    check_that_copies_go_on_alike(model, [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)])
 
 
 def test_models_that_are_not_compiled_or_not_built(tmp_path):
@@ -152,10 +155,7 @@ def test_learning_rates_of_the_user_are_saved_by_name(tmp_path, rate):
     copies = [loaded, copy.deepcopy(model)]
     if name != "<lambda>":
         copies.append(pickle.loads(pickle.dumps(model)))
-    model.fit(X, Y, epochs=1, verbose=0)
-    for each in copies:
-        each.fit(X, Y, epochs=1, verbose=0)
-        assert same(model, each)
+    check_that_copies_go_on_alike(model, copies)
 
 
 def test_what_cannot_be_saved_is_named_before_anything_is_written(tmp_path):

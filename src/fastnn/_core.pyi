@@ -58,6 +58,8 @@ class Network:
     @property
     def in_use(self) -> bool:
         """Whether a call works with the weights in this moment."""
+    def forget_other_threads(self) -> None:
+        """In a forked child, in which only the thread that forked lives on."""
     def reserve(self, refusal: str) -> None:
         """Keep all other threads from the weights: they get RuntimeError with this message."""
     def release(self) -> None:

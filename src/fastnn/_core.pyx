@@ -3,9 +3,10 @@
 
 import os
 import platform
-import weakref
 
 import numpy as np
+
+from fastnn.forking import forget_in_child as _forget_in_child
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint64_t

@@ -1,12 +1,10 @@
 """Who works with a model: threads that read it, or one thread that changes it."""
 
-import os
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_ALL: "weakref.WeakSet[Occupancy]" = weakref.WeakSet()
+from fastnn.forking import forget_in_child
 
 
 class Occupancy:
@@ -20,7 +18,7 @@ class Occupancy:
         self._mutex = threading.Lock()
         self._changing: tuple[int, str] | None = None
         self._reading: list[tuple[int, str]] = []
-        _ALL.add(self)
+        forget_in_child(self)
 
     def forget_other_threads(self) -> None:
         """In a forked child, in which only the thread that forked lives on."""
@@ -79,12 +77,3 @@ def refusal(task: str, model: str, running: str) -> str:
         f"{task} of model {model!r} cannot begin: {running} runs in another thread. Wait until it has ended, or work "
         "with a copy made before, copy.deepcopy(model)"
     )
-
-
-def _forget_other_threads() -> None:
-    for occupancy in list(_ALL):
-        occupancy.forget_other_threads()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_other_threads)

@@ -129,15 +129,15 @@ def product_after_fit(rounds: int) -> dict[str, Any]:
     alone, after = [], []
     for _ in range(rounds):
         time.sleep(0.02)  # whatever spins has gone to sleep
-        alone.append(_product_seconds(a, b))
+        alone.append(_seconds(lambda: a @ b))
         run("product_after_fit", 1)
-        after.append(_product_seconds(a, b))
+        after.append(_seconds(lambda: a @ b))
     return {"alone_us": 1e6 * float(np.median(alone)), "after_us": 1e6 * float(np.median(after))}
 
 
-def _product_seconds(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+def _seconds(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
-    a @ b
+    call()
     return time.perf_counter() - start
 
 
@@ -157,9 +157,7 @@ def after_pause(n_threads: int, rounds: int) -> dict[str, Any]:
         seconds = []
         for _ in range(rounds):
             time.sleep(0.02)
-            start = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(_seconds(call))
         medians[name] = 1e6 * float(np.median(seconds))
     return medians
 

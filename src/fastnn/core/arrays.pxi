@@ -25,9 +25,7 @@ cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
         a = a.copy()
     m.dtype = dtype_of(a)
     if m.dtype < 0:
-        if a.dtype.kind not in "biuf":
-            raise TypeError(f"X must hold real numbers, got dtype {a.dtype}")
-        a = np.asarray(a, dtype=np.float64)
+        a = np.asarray(real_numbers("X", a), dtype=np.float64)
         m.dtype = FNN_F64
     if cnp.PyArray_NDIM(a) != 2:
         raise ValueError(f"X must have 2 dimensions (rows, features), got shape {np.shape(X)}")
@@ -41,11 +39,15 @@ cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
     return a
 
 
-cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
+cdef cnp.ndarray real_numbers(str name, object a):
     a = np.asarray(a)
     if a.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
-    cdef cnp.ndarray result = np.asarray(a, dtype=dtype, order="C")
+    return a
+
+
+cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
+    cdef cnp.ndarray result = np.asarray(real_numbers(name, a), dtype=dtype, order="C")
     if np.shape(result) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(result)}")
     return result if cnp.PyArray_ISALIGNED(result) else result.copy()
@@ -82,7 +84,7 @@ cdef void check_output(str name, object out, object dtype, tuple shape) except *
     if not isinstance(out, np_ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
     cdef cnp.ndarray a = out
-    if not cnp.PyArray_ISCARRAY(a) or (a.dtype is not dtype and a.dtype != dtype) or out.shape != shape:
+    if not cnp.PyArray_ISCARRAY(a) or a.dtype != dtype or out.shape != shape:
         raise ValueError(
             f"{name} must be a writeable, aligned, C-contiguous {dtype} array of shape {shape}, "
             f"got {out.dtype} of shape {out.shape}"

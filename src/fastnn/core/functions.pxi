@@ -9,9 +9,7 @@ cdef const fnn_kernels *kernels_for(object dtype) except NULL:
 
 
 cdef tuple as_real(str name, object x):
-    x = np.asarray(x)
-    if x.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+    x = real_numbers(name, x)
     dtype = x.dtype if x.dtype in (np.float32, np.float64) else np.dtype(np.float64)
     return np.require(x, dtype, ["C", "A"]).reshape(x.shape), dtype
 
@@ -25,8 +23,8 @@ def activation(name, x, out=None, parameters=()):
         out = np.empty(x.shape, dtype)
     else:
         check_output("out", out, dtype, x.shape)
-        if overlap(x, out) and x.ctypes.data != out.ctypes.data:
-            x = x.copy()
+        if cnp.PyArray_DATA(<cnp.ndarray>x) != cnp.PyArray_DATA(<cnp.ndarray>out):
+            x = apart(x, out)
     cdef const fnn_kernels *kernels = kernels_for(dtype)
     cdef cnp.ndarray source = x
     cdef cnp.ndarray target = out
@@ -158,7 +156,7 @@ cdef tuple dense_arrays(object x, object kernel, object bias):
     x, dtype = as_real("x", x)
     if x.ndim != 2:
         raise ValueError(f"x must have shape (rows, n_in), got {x.shape}")
-    kernel = np.require(as_real("kernel", kernel)[0], dtype, ["C", "A"])
+    kernel = np.require(real_numbers("kernel", kernel), dtype, ["C", "A"])
     if kernel.ndim != 2 or kernel.shape[0] != x.shape[1] or 0 in kernel.shape:
         raise ValueError(f"kernel must have shape ({x.shape[1]}, n_out), got {kernel.shape}")
     if bias is not None:

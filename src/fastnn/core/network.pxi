@@ -3,8 +3,6 @@
 # Far below what overflows the sizes of buffers.
 cdef Py_ssize_t MOST_FEATURES = 1 << 40
 
-cdef object NETWORKS = weakref.WeakSet()
-
 
 cdef class Network:
     cdef fnn_network *network
@@ -49,7 +47,7 @@ cdef class Network:
                                options.get(f"{parameter}_constraint"))
                 if not 1 <= native[i].n_out <= MOST_FEATURES:
                     raise ValueError(f"n_out must be from 1 to {MOST_FEATURES}, got {options['n_out']}")
-        NETWORKS.add(self)
+        _forget_in_child(self)
         self.kinds = tuple(kind for kind, _ in ops)
         self.network = fnn_network_new(kernels, n_features, native, <int>count)
         if self.network == NULL:
@@ -100,7 +98,7 @@ cdef class Network:
     def in_use(self):
         return self.users != 0
 
-    cdef void forget_other_threads(self) noexcept:
+    def forget_other_threads(self):
         """In a forked child, in which only the thread that forked lives on."""
         self.users = 0
         if self.owner != PyThread_get_thread_ident():
@@ -262,12 +260,3 @@ cdef class Network:
 
 
 cdef int SIGMOID = ACTIVATIONS.index("sigmoid")
-
-
-def _forget_other_threads():
-    for network in list(NETWORKS):
-        (<Network>network).forget_other_threads()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_other_threads)

@@ -17,12 +17,16 @@ _FRAME_PACKAGES = ("pandas", "polars", "pyarrow")
 
 def is_frame(X: Any) -> bool:
     """Whether X is a pandas or polars frame or a pyarrow table."""
-    return type(X).__module__.split(".")[0] in _FRAME_PACKAGES and hasattr(X, "columns")
+    return _package(X) in _FRAME_PACKAGES and hasattr(X, "columns")
+
+
+def _package(X: Any) -> str:
+    return type(X).__module__.split(".")[0]
 
 
 def _opened(X: Any) -> Any:
     """Return a frame through narwhals, its columns named by strings."""
-    if type(X).__module__.split(".")[0] == "pandas":
+    if _package(X) == "pandas":
         X = X.set_axis([str(name) for name in X.columns], axis="columns")
     return _narwhals().from_native(X, eager_only=True)
 
@@ -48,9 +52,7 @@ def _narwhals() -> Any:
 
 def _plain_numbers(X: Any) -> bool:
     """Whether a pandas frame holds nothing but numbers and booleans."""
-    return type(X).__module__.split(".")[0] == "pandas" and all(
-        getattr(dtype, "kind", "O") in "biuf" for dtype in X.dtypes
-    )
+    return _package(X) == "pandas" and all(getattr(dtype, "kind", "O") in "biuf" for dtype in X.dtypes)
 
 
 def _kind(series: Any) -> str:
@@ -119,7 +121,7 @@ class FrameEncoder:
         """
         if _plain_numbers(X):
             return None
-        named = type(X).__module__.split(".")[0] != "pandas" or _get_feature_names(X) is not None
+        named = _package(X) != "pandas" or _get_feature_names(X) is not None
         frame = _opened(X)
         categories = {}
         for name in frame.columns:
@@ -132,7 +134,7 @@ class FrameEncoder:
     @staticmethod
     def as_numbers(X: Any) -> Any:
         """Return a frame of numbers as scikit-learn takes it."""
-        if type(X).__module__.split(".")[0] == "pandas":
+        if _package(X) == "pandas":
             return X
         frame = _narwhals().from_native(X, eager_only=True)
         bad = [name for name in frame.columns if _kind(frame[name]) != "number"]
