@@ -8,6 +8,7 @@ import pytest
 
 import fastnn
 from fastnn import layers
+from fastnn._progress import ProgressLine
 from fastnn.callbacks import (
     Callback,
     EarlyStopping,
@@ -17,7 +18,6 @@ from fastnn.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
-from fastnn.progress import ProgressLine
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X[:, :1] - X[:, 1:2]

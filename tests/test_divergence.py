@@ -6,7 +6,7 @@ import pytest
 import fastnn
 from fastnn import layers
 from fastnn.callbacks import Callback, LambdaCallback, LearningRateScheduler, TerminateOnNaN
-from fastnn.program import misfit
+from fastnn.network.program import misfit
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 Y = X[:, :1] - X[:, 1:2]

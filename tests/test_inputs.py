@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import inputs, layers
+from fastnn import layers
+from fastnn._arrays import as_features
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3))
@@ -388,7 +389,7 @@ def test_nullable_numbers_of_a_frame_have_missing_values():
     table = pandas.DataFrame({"count": pandas.array([1, None, 3], dtype="Int64"), "size": [0.5, 1.5, 2.5]})
     expected = np.array([[1, 0.5], [np.nan, 1.5], [3, 2.5]])
     with pytest.raises(ValueError, match="x has nan at row 1, column 0"):
-        inputs.as_features(table, 2, np.dtype("float32"))
-    np.testing.assert_array_equal(inputs.as_features(table, 2, np.dtype("float32"), allow_missing=True), expected)
+        as_features(table, 2, np.dtype("float32"))
+    np.testing.assert_array_equal(as_features(table, 2, np.dtype("float32"), allow_missing=True), expected)
     with pytest.raises(ValueError, match="x must be real numbers, but its dtype is object"):
-        inputs.as_features(table.assign(size="large"), 2, np.dtype("float32"))
+        as_features(table.assign(size="large"), 2, np.dtype("float32"))

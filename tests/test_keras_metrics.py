@@ -9,7 +9,7 @@ import pytest
 
 import fastnn
 from fastnn import layers, metrics
-from fastnn.compiled_metrics import compile_metrics
+from fastnn.training.metrics import compile_metrics
 
 _cases = runpy.run_path(str(Path(__file__).parent / "keras_metric_cases.py"))
 CASES, batches = _cases["CASES"], _cases["batches"]

@@ -20,9 +20,11 @@ def test_descriptions_import_neither_the_core_nor_each_other(name):
     for node in [node for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fastnn"):
             imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    forbidden = {f"fastnn.{other}" for other in (*DESCRIPTIONS, "_core", "ops", "sequential") if other != name}
+        elif isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+    forbidden = {f"fastnn.{other}" for other in (*DESCRIPTIONS, "_core", "ops", "models") if other != name}
     assert not imported & forbidden
-    assert "fastnn.registry" in imported
+    assert "fastnn._registry" in imported
 
 
 def test_bad_arguments_of_layers():

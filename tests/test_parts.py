@@ -282,7 +282,7 @@ def test_frozen_layers_stay_and_the_others_train_the_same():
     assert outcomes[0][0].tobytes() == outcomes[3][0].tobytes()
 
 
-def test_a_step_around_ones_own_loss_equals_the_native_step():
+def test_a_step_around_a_custom_loss_equals_the_native_step():
     results = []
     for own in (False, True):
         network = parts.make_network("float64", dense=parts.DENSE["penalties"])

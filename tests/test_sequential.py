@@ -145,7 +145,7 @@ def test_seeds():
     first = [make_model(seed=None), make_model(seed=None)]
     fastnn.utils.set_random_seed(11)
     second = [make_model(seed=None), make_model(seed=None)]
-    fastnn.randomness.set_global_seed(None)
+    fastnn._randomness.set_global_seed(None)
     assert same_bits(first[0], second[0]) and same_bits(first[1], second[1])
     assert not same_bits(*first)
 

@@ -38,13 +38,13 @@ from fastnn import (
     regularizers,
     utils,
 )
+from fastnn._processors import default_num_threads as _default_num_threads
+from fastnn._processors import get_num_threads, set_num_threads, show_config, threads
 from fastnn.errors import DivergenceError, ModelFormatError
 from fastnn.layers import Input
+from fastnn.models.sequential import Sequential
+from fastnn.network.stack import Model
 from fastnn.saving import load_model
-from fastnn.sequential import Sequential
-from fastnn.stack import Model
-from fastnn.threads import default_num_threads as _default_num_threads
-from fastnn.threads import get_num_threads, set_num_threads, show_config, threads
 
 if TYPE_CHECKING:
     from fastnn import backend, datasets, metrics, model_selection, plotting, reference

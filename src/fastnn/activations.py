@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastnn import registry
+import fastnn._registry as registry
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ActivationFunction:
 
     def __call__(self, x: Any, **parameters: float) -> Any:
         """Apply the function to an array; softmax works along the last axis."""
-        from fastnn import ops
+        import fastnn.ops as ops
 
         chosen = self.with_parameters(**parameters) if parameters else self
         return ops.activation(chosen.name, x, None, **chosen.parameters)

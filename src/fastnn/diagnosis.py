@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.callbacks import Callback, Logs
-from fastnn.inputs import Rows
-from fastnn.stack import LayerStack, require_stack
+from fastnn.network.stack import LayerStack, require_stack
+from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 __all__ = ["Diagnosis", "Finding", "TrainingDoctor", "diagnose"]
 

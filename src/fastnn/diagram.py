@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
-from fastnn.stack import LayerStack, require_stack
+from fastnn.network.stack import LayerStack, require_stack
 
 __all__ = ["Column", "columns", "network_svg", "table_html"]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 
 # Standard deviation of a standard normal cut at two standard deviations: He et al. (2015) variances are of the cut one.
 _TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
@@ -54,7 +54,7 @@ class Initializer(registry.Description):
         source : random numbers of the model; not used by an initializer that has a seed of its own.
         """
         if self.seed is not None or source is None:
-            from fastnn.randomness import Stream
+            from fastnn._randomness import Stream
 
             source = Stream(self.seed)
         whole = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]

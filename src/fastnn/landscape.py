@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core, registry
+import fastnn._core as _core
+import fastnn._registry as registry
+from fastnn._arguments import as_count, as_verbosity
+from fastnn._processors import get_num_threads
+from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
-from fastnn.inputs import Rows, as_count, as_verbosity
-from fastnn.own_loss import OwnLoss
-from fastnn.program import loss_options, skips_final_activation
-from fastnn.progress import ProgressLine
-from fastnn.stack import require_stack
-from fastnn.threads import get_num_threads
+from fastnn.losses.custom import CustomLoss
+from fastnn.network.program import loss_options, skips_final_activation
+from fastnn.network.stack import require_stack
+from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 __all__ = ["LossLandscape", "WeightRecorder", "loss_landscape"]
 
@@ -105,7 +107,7 @@ class LossLandscape:
         -------
         Axes, or an array of the two axes where both are made.
         """
-        from fastnn import plotting
+        import fastnn.plotting as plotting
 
         return plotting.loss_landscape(self, ax=ax)
 
@@ -272,7 +274,7 @@ class _Evaluation:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
         outputs = network.predict(self._rows.X, None, 1, self._skip)
-        if isinstance(self._loss, OwnLoss):
+        if isinstance(self._loss, CustomLoss):
             return self._loss(self._rows.y, outputs, self._rows.sample_weight)
         value, _ = _core.loss_and_gradient(
             self._loss.core_name, self._rows.y, outputs, self._rows.sample_weight, False, **self._options

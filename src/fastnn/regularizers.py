@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import registry
+import fastnn._registry as registry
 
 
 def _factor(name: str, value: Any) -> float:

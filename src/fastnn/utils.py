@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.inputs import as_count, as_numbers
-from fastnn.randomness import set_global_seed
+from fastnn._arguments import as_count
+from fastnn._arrays import as_numbers
+from fastnn._randomness import set_global_seed
 
 __all__ = ["PyDataset", "Sequence", "clear_session", "normalize", "set_random_seed", "to_categorical"]
 

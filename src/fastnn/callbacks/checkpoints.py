@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import as_count
 from fastnn.callbacks.callback import Callback, Logs
 from fastnn.callbacks.monitors import Monitor
 from fastnn.errors import ModelFormatError
-from fastnn.inputs import as_count
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import difference, model_config, to_json
 from fastnn.saving.model_file import (

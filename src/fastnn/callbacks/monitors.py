@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._arguments import as_count
 from fastnn.callbacks.callback import Callback, Logs
-from fastnn.inputs import as_count
 
 
 def _number(name: str, value: Any, low: float = -math.inf, below: float = math.inf) -> float:

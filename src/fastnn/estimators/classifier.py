@@ -13,7 +13,7 @@ from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnn import losses
+import fastnn.losses as losses
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.inspection import InspectionMixin
 from fastnn.estimators.parameters import CONSTRAINTS

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.estimators.network import Objective, threads_to_use
 from fastnn.estimators.protocol import EpochReporter, TaskReporter
 

@@ -18,7 +18,10 @@ from sklearn.utils import check_array, check_random_state, check_X_y, column_or_
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn import _core, initializers, optimizers
+import fastnn._core as _core
+import fastnn.initializers as initializers
+import fastnn.optimizers as optimizers
+from fastnn._randomness import Stream
 from fastnn.callbacks import ProgbarLogger
 from fastnn.estimators.epochs import NOT_FINITE, Epochs
 from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
@@ -34,7 +37,6 @@ from fastnn.estimators.network import (
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import InputPreparation
 from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter, copies_of
-from fastnn.randomness import Stream
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array, Array | None]

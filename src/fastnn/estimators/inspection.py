@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn import _core
+import fastnn._core as _core
 
 Array = NDArray[Any]
 

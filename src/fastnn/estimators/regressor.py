@@ -11,12 +11,12 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn import losses
+import fastnn.losses as losses
+from fastnn._arrays import check_target_range
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.inspection import InspectionMixin
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import center_and_scale
-from fastnn.inputs import check_target_range
 
 Array = NDArray[Any]
 

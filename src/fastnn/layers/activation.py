@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.layers.arguments import (
     activation_options,
     find_initializer,

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import constraints, registry, regularizers
+import fastnn._registry as registry
+import fastnn.constraints as constraints
+import fastnn.regularizers as regularizers
 
 if TYPE_CHECKING:
     from fastnn.layers.layer import Layer

@@ -4,7 +4,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastnn import registry, regularizers
+import fastnn._registry as registry
+import fastnn.regularizers as regularizers
 from fastnn.layers.activation import find_activation
 from fastnn.layers.arguments import (
     absent,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.layers.arguments import float_type, positive_integer, row_shape
 
 Array = NDArray[Any]

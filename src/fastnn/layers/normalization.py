@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.layers.arguments import (
     absent,
     find_initializer,
@@ -273,7 +273,7 @@ class Normalization(Layer):
         batch_size, steps : accepted as in Keras; the data is taken at once.
         """
         # imported late: inputs needs the compiled core, layers do not
-        from fastnn.inputs import as_features
+        from fastnn._arrays import as_features
 
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")

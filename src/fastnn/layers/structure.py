@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, TrainableTogether, WeightAccess
 
 Array = NDArray[Any]

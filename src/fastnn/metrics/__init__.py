@@ -4,16 +4,16 @@ Beside them: calibration of probabilities and intervals, classification with a r
 classes, which are updated with rows and usable in ``compile``.
 """
 
-from ._validation import UndefinedMetricWarning
-from .calibration import calibration_curve, expected_calibration_error, interval_coverage
-from .classification import (
+from fastnn.metrics._validation import UndefinedMetricWarning
+from fastnn.metrics.calibration import calibration_curve, expected_calibration_error, interval_coverage
+from fastnn.metrics.classification import (
     accuracy_score,
     balanced_accuracy_score,
     cohen_kappa_score,
     confusion_matrix,
     matthews_corrcoef,
 )
-from .keras import (
+from fastnn.metrics.keras import (
     AUC,
     Accuracy,
     BinaryAccuracy,
@@ -61,10 +61,23 @@ from .keras import (
     TrueNegatives,
     TruePositives,
 )
-from .precision_recall import f1_score, fbeta_score, iou_score, jaccard_score, precision_score, recall_score
-from .probabilistic import brier_score_loss, log_loss
-from .ranking import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve, top_k_accuracy_score
-from .regression import (
+from fastnn.metrics.precision_recall import (
+    f1_score,
+    fbeta_score,
+    iou_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+)
+from fastnn.metrics.probabilistic import brier_score_loss, log_loss
+from fastnn.metrics.ranking import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+    top_k_accuracy_score,
+)
+from fastnn.metrics.regression import (
     mean_absolute_error,
     mean_absolute_percentage_error,
     mean_pinball_loss,
@@ -72,8 +85,8 @@ from .regression import (
     r2_score,
     root_mean_squared_error,
 )
-from .report import classification_report
-from .selective import accuracy_at_coverage, rejection_threshold, risk_coverage_curve, selective_accuracy
+from fastnn.metrics.report import classification_report
+from fastnn.metrics.selective import accuracy_at_coverage, rejection_threshold, risk_coverage_curve, selective_accuracy
 
 __all__ = [
     "AUC",

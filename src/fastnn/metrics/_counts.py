@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _rows
+from fastnn.metrics import _rows
 
 Array = NDArray[Any]
 

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._targets import as_labels, encode, labels_1d, positive_class, type_of_target
-from ._validation import Array, as_column, as_dense, as_real, as_sample_weight, mean, require_same_length, warn
+from fastnn.metrics._targets import as_labels, encode, labels_1d, positive_class, type_of_target
+from fastnn.metrics._validation import (
+    Array,
+    as_column,
+    as_dense,
+    as_real,
+    as_sample_weight,
+    mean,
+    require_same_length,
+    warn,
+)
 
 
 def as_probabilities(argument: str, values: ArrayLike) -> Array:

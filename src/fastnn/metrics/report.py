@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._targets import LabelPairs
-from ._validation import warn
-from .precision_recall import (
+from fastnn.metrics._targets import LabelPairs
+from fastnn.metrics._validation import warn
+from fastnn.metrics.precision_recall import (
     average_scores,
     average_weights,
     label_sums,

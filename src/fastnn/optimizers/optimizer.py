@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.optimizers.schedules import LearningRateSchedule
 
 

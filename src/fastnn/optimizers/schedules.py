@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 
 Steps = NDArray[np.float64]
 

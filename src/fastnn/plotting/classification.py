@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import metrics
+import fastnn.metrics as metrics
 from fastnn.plotting.canvas import COLOURS, MARKERS, column, new_axes, tidy
 
 __all__ = ["calibration_curve", "confusion_matrix", "decision_regions", "precision_recall_curve", "roc_curve"]

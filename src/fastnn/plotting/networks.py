@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import diagram
+import fastnn.diagram as diagram
 from fastnn.plotting.canvas import new_axes
 
 if TYPE_CHECKING:
-    from fastnn.stack import LayerStack
+    from fastnn.network.stack import LayerStack
 
 __all__ = ["network", "speed_table"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import metrics
+import fastnn.metrics as metrics
 from fastnn.plotting.canvas import COLOURS, column, new_axes, tidy
 
 __all__ = ["predicted_against_true", "residuals"]

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import Array, as_floating, complete_options, require_known
-from .error_function import normal_cdf
+from fastnn.reference.arguments import Array, as_floating, complete_options, require_known
+from fastnn.reference.error_function import normal_cdf
 
 # Klambauer et al., "Self-normalizing neural networks", 2017.
 _SELU_ALPHA = 1.6732632423543772848170429916717

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .activations import find_activation
-from .arguments import Array, as_floating, require_matrix
+from fastnn.reference.activations import find_activation
+from fastnn.reference.arguments import Array, as_floating, require_matrix
 
 
 def _check_layer(x: Array, kernel: Array, bias: Array | None) -> None:

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import Array, as_floating
+from fastnn.reference.arguments import Array, as_floating
 
 _SMALL = 0.46875
 # Coefficients, highest power first. erf(x) = x * P(x^2) / Q(x^2) for |x| <= 0.46875.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .activations import activation, activation_gradient
-from .arguments import Array
-from .random import dropped, normal
+from fastnn.reference.activations import activation, activation_gradient
+from fastnn.reference.arguments import Array
+from fastnn.reference.random import dropped, normal
 
 Place = tuple[int, int, int]
 Rule = Callable[[Array], Array]

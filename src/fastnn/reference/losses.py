@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import more_losses
-from .arguments import Array, as_floating, complete_options, require_known
+from fastnn.reference import row_losses
+from fastnn.reference.arguments import Array, as_floating, complete_options, require_known
 
 PROBABILITY_EPSILON = 1e-7
 """Probabilities are clipped to [1e-7, 1 - 1e-7] before their logarithm, as in Keras."""
@@ -151,24 +151,24 @@ LOSSES: dict[str, Loss] = {
     "binary_crossentropy": Loss(_binary_crossentropy, _ENTROPY_OPTIONS),
     "categorical_crossentropy": Loss(_categorical_crossentropy, _ENTROPY_OPTIONS),
     "sparse_categorical_crossentropy": Loss(_sparse_categorical_crossentropy, _ENTROPY_OPTIONS, takes_labels=True),
-    "mean_absolute_percentage_error": Loss(more_losses.mean_absolute_percentage_error, {}),
-    "mean_squared_logarithmic_error": Loss(more_losses.mean_squared_logarithmic_error, {}),
-    "log_cosh": Loss(more_losses.log_cosh, {}),
-    "poisson": Loss(more_losses.poisson, {}),
-    "hinge": Loss(more_losses.hinge, {}),
-    "squared_hinge": Loss(more_losses.squared_hinge, {}),
-    "quantile": Loss(more_losses.quantile, {"q": 0.5}),
-    "gaussian_nll": Loss(more_losses.gaussian_nll, {"full": False}, half_targets=True),
-    "kl_divergence": Loss(more_losses.kl_divergence, {}),
-    "categorical_hinge": Loss(more_losses.categorical_hinge, {}),
-    "cosine_similarity": Loss(more_losses.cosine_similarity, {}),
-    "dice": Loss(more_losses.dice, {"per_row": False}),
+    "mean_absolute_percentage_error": Loss(row_losses.mean_absolute_percentage_error, {}),
+    "mean_squared_logarithmic_error": Loss(row_losses.mean_squared_logarithmic_error, {}),
+    "log_cosh": Loss(row_losses.log_cosh, {}),
+    "poisson": Loss(row_losses.poisson, {}),
+    "hinge": Loss(row_losses.hinge, {}),
+    "squared_hinge": Loss(row_losses.squared_hinge, {}),
+    "quantile": Loss(row_losses.quantile, {"q": 0.5}),
+    "gaussian_nll": Loss(row_losses.gaussian_nll, {"full": False}, half_targets=True),
+    "kl_divergence": Loss(row_losses.kl_divergence, {}),
+    "categorical_hinge": Loss(row_losses.categorical_hinge, {}),
+    "cosine_similarity": Loss(row_losses.cosine_similarity, {}),
+    "dice": Loss(row_losses.dice, {"per_row": False}),
     "binary_focal_crossentropy": Loss(
-        more_losses.binary_focal_crossentropy,
+        row_losses.binary_focal_crossentropy,
         {"apply_class_balancing": False, "alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS},
     ),
     "categorical_focal_crossentropy": Loss(
-        more_losses.categorical_focal_crossentropy, {"alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS}
+        row_losses.categorical_focal_crossentropy, {"alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS}
     ),
 }
 

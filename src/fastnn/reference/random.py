@@ -4,7 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .arguments import Array
+from fastnn.reference.arguments import Array
 
 ROUNDS = 7
 _LOW = np.uint64(0xFFFFFFFF)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arguments import Array
+from fastnn.reference.arguments import Array
 
 SMALL = 1e-7
 """Added to norms before a division, as in Keras."""

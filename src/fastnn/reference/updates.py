@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arguments import Array
+from fastnn.reference.arguments import Array
 
 
 def weight_decay(w: Array, learning_rate: float, weight_decay: float) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import registry
+import fastnn._registry as registry
 
 if TYPE_CHECKING:
     from fastnn.layers import Layer
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 CustomObjects = Mapping[str, Any]
 

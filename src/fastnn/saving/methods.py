@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from fastnn.network.stack import LayerStack
 from fastnn.saving import model_file
 from fastnn.saving.description import (
     CustomObjects,
@@ -15,10 +16,9 @@ from fastnn.saving.description import (
     to_json,
 )
 from fastnn.saving.safetensors import parse_json
-from fastnn.stack import LayerStack
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 
 def model_from_bytes(data: bytes, custom_objects: CustomObjects) -> "Sequential":

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from fastnn.errors import ModelFormatError
 from fastnn.layers import ParameterSpec
-from fastnn.program import build_program
+from fastnn.network.program import build_program
+from fastnn.network.weights import KeptWeights, NetworkState
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import (
     CustomObjects,
@@ -27,10 +28,9 @@ from fastnn.saving.description import (
     to_json,
 )
 from fastnn.saving.safetensors import decode, encode, parse_json
-from fastnn.weights import KeptWeights, NetworkState
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -227,7 +227,7 @@ def build_model(
     arrays : its weights, exactly those that it needs; None draws new ones.
     custom_objects : classes by name.
     """
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
     described, shape = config["layers"], config.get("build_input_shape")
     name = config.get("name")

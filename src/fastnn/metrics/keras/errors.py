@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.metrics.keras.metric import EPSILON, Metric, RowMean, same_rank
 
 Array = NDArray[Any]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.layers import automatic_name
 
 Array = NDArray[Any]

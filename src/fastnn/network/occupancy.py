@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fastnn.forking import forget_in_child
+from fastnn._forking import forget_in_child
 
 
 class Occupancy:

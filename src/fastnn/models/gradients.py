@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+import fastnn._core as _core
 
 if TYPE_CHECKING:
-    from fastnn.inputs import Rows
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
+    from fastnn.training.rows import Rows
 
 Array = NDArray[Any]
 

@@ -26,7 +26,7 @@ from fastnn.layers import (
 )
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 Array = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class _Block:
 
 def folded(model: "Sequential") -> "Sequential":
     """Return what ``model.folded()`` describes."""
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
     n_features = model.program.n_features
     described = _fold(model.layers, n_features)

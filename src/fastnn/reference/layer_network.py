@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import Array, complete_options, require_known
-from .layers import Layer, Place
-from .losses import loss_and_gradient
-from .training_rules import (
+from fastnn.reference.arguments import Array, complete_options, require_known
+from fastnn.reference.layers import Layer, Place
+from fastnn.reference.losses import loss_and_gradient
+from fastnn.reference.training_rules import (
     clip_by_global_norm,
     clip_by_norm,
     clip_by_value,
     moving_average,
     penalty_and_gradient,
 )
-from .updates import OPTIMIZERS, weight_decay
+from fastnn.reference.updates import OPTIMIZERS, weight_decay
 
 
 class LayerNetwork:

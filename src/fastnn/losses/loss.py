@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
 
 Array = NDArray[Any]
 
@@ -77,7 +77,7 @@ class Loss(registry.Description):
 
         With reduction "none" it is an array, as ``of_rows`` returns it.
         """
-        from fastnn import ops
+        import fastnn.ops as ops
 
         if self.reduction == "none":
             rows = self.of_rows(y_true, y_pred)
@@ -97,7 +97,7 @@ class Loss(registry.Description):
         ndarray or float
             (...), the last axis reduced; one number for one row, or where the loss couples rows.
         """
-        from fastnn import ops
+        import fastnn.ops as ops
 
         predictions = np.asarray(y_pred)
         if predictions.ndim == 0:

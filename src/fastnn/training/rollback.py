@@ -11,13 +11,13 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
-from fastnn.weights import NetworkState, NetworkWeights
+import fastnn._core as _core
+from fastnn.network.weights import NetworkState, NetworkWeights
 
 _COPY_SHARE = 0.01
 
 
-class Recovery:
+class Rollback:
     """Copies of the weights at the start of some epochs, and the way from a copy to the last finite weights.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import Array
+from fastnn.reference.arguments import Array
 
 SMALL = 1e-7
 """Keras's epsilon."""

@@ -5,26 +5,21 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn import losses, optimizers
-from fastnn.batches import BatchSource, gives_batches, read_once
+import fastnn.losses as losses
+import fastnn.optimizers as optimizers
+from fastnn._arguments import as_count, as_verbosity
+from fastnn._arrays import as_features
+from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
-from fastnn.compiled_metrics import CompiledMetric, compile_metrics
-from fastnn.gradients import input_gradients, weight_gradients
-from fastnn.inputs import (
-    Rows,
-    as_count,
-    as_features,
-    as_sample_weight,
-    as_targets,
-    as_verbosity,
-    split_point,
-    weigh_classes,
-)
 from fastnn.layers import Flatten, Layer, Normalization
-from fastnn.program import Program, flattens
-from fastnn.progress import ProgressLine, format_logs
+from fastnn.models.gradients import input_gradients, weight_gradients
+from fastnn.network.program import Program, flattens
 from fastnn.saving.methods import SavedStack
-from fastnn.training import Evaluation, Training, fit_options, predict_rows, train_one_batch
+from fastnn.training.batches import BatchSource, gives_batches, read_once
+from fastnn.training.evaluation import Evaluation, predict_rows
+from fastnn.training.fit import Training, fit_options, train_one_batch
+from fastnn.training.metrics import CompiledMetric, compile_metrics
+from fastnn.training.rows import Rows, as_sample_weight, as_targets, split_point, weigh_classes
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})
@@ -453,7 +448,7 @@ class Sequential(SavedStack):
         [(4, 2)]
         """
         self._require_built()
-        from fastnn.folding import folded
+        from fastnn.models.folding import folded
 
         with self._reading("folded"):
             return folded(self)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.inputs import as_count
+from fastnn._arguments import as_count
 
 Array = NDArray[Any]
 Pass = tuple[Array, Array | None, Array | None]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn import registry
-from fastnn.loss import Loss
+import fastnn._registry as registry
+from fastnn.losses.loss import Loss
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,25 @@ class LossFunction:
         described = registry.find("loss", self.name)
         loss: Loss = described(**dict(zip(described.option_names(), positional, strict=False)), **options)
         return loss.of_rows(y_true, y_pred)
+
+
+binary_crossentropy = LossFunction("binary_crossentropy")
+binary_focal_crossentropy = LossFunction("binary_focal_crossentropy")
+categorical_crossentropy = LossFunction("categorical_crossentropy")
+categorical_focal_crossentropy = LossFunction("categorical_focal_crossentropy")
+categorical_hinge = LossFunction("categorical_hinge")
+cosine_similarity = LossFunction("cosine_similarity")
+dice = LossFunction("dice")
+gaussian_nll = LossFunction("gaussian_nll")
+hinge = LossFunction("hinge")
+huber = LossFunction("huber")
+kl_divergence = LossFunction("kl_divergence")
+log_cosh = LossFunction("log_cosh")
+mean_absolute_error = LossFunction("mean_absolute_error")
+mean_absolute_percentage_error = LossFunction("mean_absolute_percentage_error")
+mean_squared_error = LossFunction("mean_squared_error")
+mean_squared_logarithmic_error = LossFunction("mean_squared_logarithmic_error")
+poisson = LossFunction("poisson")
+quantile = LossFunction("quantile")
+sparse_categorical_crossentropy = LossFunction("sparse_categorical_crossentropy")
+squared_hinge = LossFunction("squared_hinge")

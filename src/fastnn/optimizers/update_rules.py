@@ -5,7 +5,7 @@ An optimizer holds options; moments and the number of updates belong to the mode
 
 from typing import Any, ClassVar, Unpack
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.optimizers.optimizer import CommonOptions, Optimizer, OptionsBesideDecay, checked
 
 

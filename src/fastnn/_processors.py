@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from fastnn import _core
+import fastnn._core as _core
 
 MOST_THREADS = 1024
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+import fastnn._core as _core
 
 # Streams of starting values lie above those of shuffling and dropout, which the core numbers from 0.
 _FIRST_STREAM = 1 << 48

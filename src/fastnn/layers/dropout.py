@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.layers.arguments import fraction, nonnegative
 from fastnn.layers.layer import Layer
 

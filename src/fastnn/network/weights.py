@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.layers import ParameterSpec
-from fastnn.program import Program
+from fastnn.network.program import Program
 
 Array = NDArray[Any]
 

@@ -1,21 +1,16 @@
-"""Training with a loss written in Python: called between the native forward and backward pass of each batch."""
+"""A loss written in Python by the user."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
-from fastnn.inputs import Rows
-from fastnn.losses import Loss
-
-Array = NDArray[Any]
+from fastnn.losses.loss import Loss
 
 
-class OwnLoss(Loss):
-    """A loss of one's own: any function of targets and predictions of a batch, in Python.
+class CustomLoss(Loss):
+    """A loss that is any Python function of targets and predictions of a batch, in Python.
 
     Parameters
     ----------
@@ -65,46 +60,3 @@ class OwnLoss(Loss):
     def get_config(self) -> dict[str, Any]:
         """Return the function."""
         return {"function": self.function}
-
-
-class OwnLossFit:
-    """A fit whose steps call a loss in Python; used as the core's ``Fit`` is.
-
-    Parameters
-    ----------
-    fit : the native fit.
-    loss : the loss.
-    y : targets (n, columns).
-    """
-
-    def __init__(self, fit: _core.Fit, loss: OwnLoss, y: Array) -> None:
-        self._fit = fit
-        self._loss = loss
-        self._y = y
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._fit, name)
-
-    def run(self, max_steps: int = -1, max_seconds: float = 0.05) -> str:
-        """Run steps as ``Fit.run`` does; a step whose loss or gradient is not finite makes no update."""
-        fit = self._fit
-        end = time.monotonic() + max_seconds
-        last = fit.n_steps if max_steps < 0 else min(fit.n_steps, fit.step + max_steps)
-        while fit.step < last:
-            y_pred = fit.forward()
-            value, gradient = self._loss.evaluate(self._y[fit.batch_rows()], y_pred)
-            if not (np.isfinite(value) and np.isfinite(gradient).all()):
-                return "nonfinite"
-            fit.backward(gradient, value)
-            if time.monotonic() >= end:
-                break
-        return "finished" if fit.step >= fit.n_steps else "more"
-
-
-def make_fit(network: _core.Network, loss: Loss, rows: Rows, batch_size: int, predictions: Array | None) -> Any:
-    """Return the fit of a network on rows: a native one, or one around a loss in Python."""
-    if not isinstance(loss, OwnLoss):
-        return _core.Fit(network, rows.X, rows.y, rows.sample_weight, batch_size, 0, predictions)
-    if rows.sample_weight is not None:
-        raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
-    return OwnLossFit(_core.Fit(network, rows.X, rows.y, None, batch_size, 0, predictions), loss, rows.y)

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn import _core
-from fastnn.inputs import as_count
+import fastnn._core as _core
+from fastnn._arguments import as_count
+from fastnn._randomness import Stream, draw_seed
 from fastnn.layers import InputLayer, Layer, automatic_name
 from fastnn.layers.layer import TrainableTogether, Variables
-from fastnn.occupancy import Occupancy, refusal
-from fastnn.program import Program, build_program, check_sequence, declared_features, loss_options
-from fastnn.randomness import Stream, draw_seed
-from fastnn.summary import format_summary
-from fastnn.weights import KeptWeights, LayerWeights, NetworkWeights
+from fastnn.network.occupancy import Occupancy, refusal
+from fastnn.network.program import Program, build_program, check_sequence, declared_features, loss_options
+from fastnn.network.summary import format_summary
+from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
 
 Array = NDArray[Any]
 

@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+import fastnn._core as _core
+from fastnn._arguments import as_count
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
-from fastnn.inputs import Rows, as_count
-from fastnn.own_loss import OwnLoss, make_fit
-from fastnn.program import loss_options, misfit, skips_final_activation
-from fastnn.recovery import Recovery
+from fastnn.losses import Loss
+from fastnn.losses.custom import CustomLoss
+from fastnn.network.program import misfit
+from fastnn.training.custom_loss import CustomLossFit
+from fastnn.training.evaluation import Evaluation, metric_values
+from fastnn.training.rollback import Rollback
+from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
-
+    from fastnn.models.sequential import Sequential
 Array = NDArray[Any]
+
 
 SLICE_SECONDS = 0.05
 """Longest native call of training: Ctrl-C and the progress line wait no longer than this."""
+
+
 _LARGE_WEIGHT = 1e4
 """Larger ones are of no use: training from them goes wrong again."""
-_PRODUCTS_PER_CALL = 5e8
-"""Products in one native call of prediction, about SLICE_SECONDS on one slow core."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class Training:
         self._n_rows = rows.n
         self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
         self._fit = make_fit(network, model.loss, rows, options.batch_size, self._predictions)
-        self._recovery = Recovery(model.network_weights, self._fit, next_rows is None)
+        self._rollback = Rollback(model.network_weights, self._fit, next_rows is None)
 
     def run(self) -> None:
         """Run all epochs."""
@@ -139,7 +143,7 @@ class Training:
                 break
         if logs and not model.network_weights.finite():
             # The last steps had a finite loss and a gradient that was not.
-            self._recovery.recover()
+            self._rollback.recover()
             if not self._terminators:
                 raise divergence("weights", epoch + 1, options.epochs, self._fit, float(logs["loss"]), model)
         elif logs and model.optimizer.use_ema:
@@ -168,7 +172,7 @@ class Training:
         model, fit = self._model, self._fit
         rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
         model.epochs_begun += 1
-        self._recovery.begin_epoch(model.seed, model.epochs_begun, self._options.shuffle, rates)
+        self._rollback.begin_epoch(model.seed, model.epochs_begun, self._options.shuffle, rates)
         if self._each_step:
             return self._run_steps(epoch, rates)
         loggers = self._callbacks.progress_loggers
@@ -222,18 +226,12 @@ class Training:
         """Go back to the last finite weights; raise, unless a ``TerminateOnNaN`` takes care."""
         step, loss = self._fit.step, self._mean_loss()
         logs = self._epoch_logs(float("nan")) if step and self._terminators else {"loss": float("nan")}
-        self._recovery.recover()
+        self._rollback.recover()
         if not self._terminators:
             raise divergence("loss", epoch + 1, self._options.epochs, self._fit, loss, self._model, step + 1)
         for terminator in self._terminators:
             terminator.on_divergence(step)
         return logs
-
-
-def metric_values(model: "Sequential", y_true: Array, outputs: Array, weight: Array | None) -> dict[str, Any]:
-    """Return the model's metrics by name: of those outputs that predict the targets, the first ones."""
-    y_pred = outputs[:, : model.loss.target_columns(outputs.shape[1])]
-    return {metric.name: metric(y_true, y_pred, weight) for metric in model.metrics}
 
 
 def divergence(
@@ -293,81 +291,10 @@ def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:
     return logs
 
 
-def rows_per_call(model: "Sequential") -> int:
-    """Rows of a native call of prediction or evaluation that takes about ``SLICE_SECONDS``."""
-    return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
-
-
-class Evaluation:
-    """Loss and metrics of rows without training, as often as asked for.
-
-    Parameters
-    ----------
-    model : compiled model.
-    rows : the rows.
-    batch_size : rows of a batch, for callbacks and for losses that depend on it.
-    callbacks : those of the fit or of the evaluation.
-    """
-
-    def __init__(self, model: "Sequential", rows: Rows, batch_size: int, callbacks: CallbackList) -> None:
-        self._model = model
-        self._rows = rows
-        self._callbacks = callbacks
-        self._options = loss_options(model.loss, model.program)
-        self._logits = skips_final_activation(model.loss, model.program)
-        each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
-        block = batch_size if each_batch or model.loss.depends_on_batches else rows_per_call(model)
-        self._parts = [slice(start, min(start + block, rows.n)) for start in range(0, rows.n, block)]
-        network = model.network
-        self._predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
-        self._activity = np.empty(min(rows.n, block)) if model.program.penalizes_outputs else None
-
-    def run(self) -> dict[str, Any]:
-        """Evaluate with the weights of now."""
-        model, rows, callbacks, predictions = self._model, self._rows, self._callbacks, self._predictions
-        loss_sum = 0.0
-        callbacks.call("on_test_begin", {})
-        for batch, part in enumerate(self._parts):
-            callbacks.call("on_test_batch_begin", batch, {})
-            value, outputs = self._evaluate(part)
-            loss_sum += value * (part.stop - part.start)
-            if predictions is not None:
-                final = model.program.final_activation
-                predictions[part] = _core.activation(str(final), outputs) if self._logits else outputs
-            callbacks.call("on_test_batch_end", batch, {"loss": loss_sum / part.stop})
-        logs: dict[str, Any] = {"loss": loss_sum / rows.n}
-        if predictions is not None:
-            logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
-        callbacks.call("on_test_end", logs)
-        return logs
-
-    def _evaluate(self, part: slice) -> tuple[float, Array]:
-        """Return mean loss with penalties, and outputs, of some of the rows."""
-        loss, network, rows = self._model.loss, self._model.network, self._rows
-        weight = None if rows.sample_weight is None else rows.sample_weight[part]
-        penalties = None if self._activity is None else self._activity[: part.stop - part.start]
-        outputs = network.predict(rows.X[part], None, 0, self._logits, penalties)
-        if isinstance(loss, OwnLoss):
-            value = loss(rows.y[part], outputs, weight)
-        else:
-            value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **self._options)
-        return value + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), outputs
-
-
-def predict_rows(model: "Sequential", X: Array, batch_size: int, callbacks: CallbackList) -> Array:
-    """Return the outputs (n, n_outputs) of inputs (n, n_features)."""
-    network = model.network
-    each_batch = callbacks.has("on_predict_batch_begin", "on_predict_batch_end")
-    block = batch_size if each_batch else rows_per_call(model)
-    n = X.shape[0]
-    if n <= block and not callbacks.callbacks:
-        return network.predict(X)
-    callbacks.call("on_predict_begin", {})
-    out = np.empty((n, network.n_outputs), network.dtype)
-    for batch, start in enumerate(range(0, n, block)):
-        callbacks.call("on_predict_batch_begin", batch, {})
-        stop = min(start + block, n)
-        out[start:stop] = network.predict(X[start:stop])
-        callbacks.call("on_predict_batch_end", batch, {"outputs": out[start:stop]})
-    callbacks.call("on_predict_end", {})
-    return out
+def make_fit(network: _core.Network, loss: Loss, rows: Rows, batch_size: int, predictions: Array | None) -> Any:
+    """Return the fit of a network on rows: a native one, or one around a loss in Python."""
+    if not isinstance(loss, CustomLoss):
+        return _core.Fit(network, rows.X, rows.y, rows.sample_weight, batch_size, 0, predictions)
+    if rows.sample_weight is not None:
+        raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
+    return CustomLossFit(_core.Fit(network, rows.X, rows.y, None, batch_size, 0, predictions), loss, rows.y)
