@@ -3,7 +3,6 @@
 import math
 import sys
 import warnings
-from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
@@ -30,13 +29,6 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def warn_undefined(message: str) -> None:
     """Warn that a metric is not defined."""
     warn(message, UndefinedMetricWarning)
-
-
-def require_choice(argument: str, value: Any, accepted: Iterable[Any]) -> None:
-    """Raise ValueError unless ``value`` is one of the accepted strings or None."""
-    choices = tuple(accepted)
-    if not (value is None or isinstance(value, str)) or value not in choices:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
 
 
 def require_same_length(**arrays: Any) -> int:
