@@ -1,6 +1,5 @@
 """Checks of the metrics' arguments and the weighted mean that all of them share."""
 
-import math
 import sys
 import warnings
 from types import FrameType
@@ -8,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn._arrays import first_nonfinite
 
 Array = NDArray[Any]
 
@@ -72,14 +73,9 @@ def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
 
 def require_finite(argument: str, array: Array) -> None:
     """Raise ValueError naming the first row that holds NaN or infinity."""
-    # The sum is finite unless an entry is not, or the sum overflows: a cheap first test.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(array.sum(dtype=np.float64)):
-            return
-    finite = np.isfinite(array)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))[0])
-        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {row}).")
+    found = first_nonfinite(array)
+    if found is not None:
+        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {found[0]}).")
 
 
 def as_column(argument: str, array: Array) -> Array:
