@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnn.layers import Layer
+from fastnn.layers.layer import layer_config, layer_from_config
 from fastnn.models.sequential import Sequential
 from fastnn.network.stack import Model
 from fastnn.saving import load_model, save_model
-from fastnn.saving.description import layer_config, layer_from_config
 from fastnn.saving.methods import model_from_json
 
 __all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

@@ -5,10 +5,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from fastnn._registry import CustomObjects
 from fastnn.network.stack import LayerStack
 from fastnn.saving import model_file
 from fastnn.saving.description import (
-    CustomObjects,
     compile_arguments,
     compile_config,
     custom_objects_of,

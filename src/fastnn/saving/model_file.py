@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn.errors import ModelFormatError
 from fastnn.layers import ParameterSpec
+from fastnn.layers.layer import layer_from_config
 from fastnn.network.program import build_program
 from fastnn.network.weights import KeptWeights, NetworkState
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import (
-    CustomObjects,
-    MissingObjectError,
     compile_arguments,
     compile_config,
-    layer_from_config,
     model_config,
     to_json,
 )
