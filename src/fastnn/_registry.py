@@ -138,7 +138,7 @@ def serialize(described: Any) -> dict[str, Any]:
 
 
 def deserialize(kind: str, description: Any, custom_objects: CustomObjects | None = None) -> Any:
-    """Return the object of ``serialize``; names in ``custom_objects`` take precedence. A string, a name, stays a string.
+    """Return the object of ``serialize``; names in ``custom_objects`` come first. A string stays a string.
 
     Raises
     ------

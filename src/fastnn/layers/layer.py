@@ -187,7 +187,7 @@ class Layer(registry.Description):
         return False
 
     def _regularize(self, parameter: str, regularizer: Any, constraint: Any) -> None:
-        """Set the regularizer and the constraint of a weight: of "beta", ``beta_regularizer`` and ``beta_constraint``."""
+        """Set the regularizer and the constraint of a weight, such as ``beta_regularizer`` and ``beta_constraint``."""
         setattr(self, f"{parameter}_regularizer", regularizers.get(regularizer))
         found = constraints.get(constraint)
         if found is not None and parameter != "kernel":
