@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 import pytest
+from same_bits import same_weights
+from sample_models import relu_model
 
 import fastnn
 from fastnn import layers
@@ -17,14 +19,8 @@ X = RNG.normal(size=(70, 4)).astype(np.float32)
 Y = np.stack([X[:, 0] - X[:, 1], np.sin(X[:, 2])], axis=1)
 
 
-def make_model(*extra):
-    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(7, activation="relu"), *extra, layers.Dense(2)], seed=3)
-    model.compile(optimizer="adam", loss="mse")
-    return model
-
-
 def test_failed_fit_leaves_the_model_free():
-    model = make_model()
+    model = relu_model()
 
     class Stop(fastnn.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -36,7 +32,7 @@ def test_failed_fit_leaves_the_model_free():
 
 
 def test_second_training_at_once_is_refused():
-    model = make_model()
+    model = relu_model()
     started, go_on, errors = threading.Event(), threading.Event(), []
 
     class Wait(fastnn.callbacks.Callback):
@@ -66,7 +62,7 @@ def test_second_training_at_once_is_refused():
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no interval timer")
 def test_interruption_comes_at_a_whole_step_and_soon():
     big_x, big_y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))
-    model = make_model(layers.Dense(64, activation="tanh"), layers.Dropout(0.1))
+    model = relu_model(layers.Dense(64, activation="tanh"), layers.Dropout(0.1))
     steps = -(-len(big_x) // 32)
     raised = []
 
@@ -91,15 +87,14 @@ def test_interruption_comes_at_a_whole_step_and_soon():
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = self.model.network.iterations == done
 
-    repeated = make_model(layers.Dense(64, activation="tanh"), layers.Dropout(0.1))
+    repeated = relu_model(layers.Dense(64, activation="tanh"), layers.Dropout(0.1))
     whole = done // steps
     if whole:
         repeated.fit(big_x, big_y, epochs=whole, verbose=0)
     if done % steps:
         repeated.fit(big_x, big_y, epochs=1, verbose=0, callbacks=[StopAt()])
     assert repeated.network.iterations == done
-    for a, b in zip(model.get_weights(), repeated.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert same_weights(model, repeated)
     model.fit(X, Y, verbose=0)
 
 
