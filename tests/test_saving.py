@@ -316,8 +316,8 @@ def _umask():
 
 def test_kills_while_saving(tmp_path):
     script = Path(__file__).parent / "kill_while_saving.py"
-    command = [sys.executable, str(script), str(tmp_path), "300", "1"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    command = [sys.executable, str(script), str(tmp_path), "300", "100", "20", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=True)
     counts = json.loads(run.stdout)
     assert counts["lost"] == counts["torn"] == 0
     assert counts["changed"] > 100 and counts["interrupted"] > 20, "the kills must hit savings"
