@@ -1,7 +1,5 @@
 """Pictures: what is drawn, where, with which labels; nothing is compared pixel by pixel."""
 
-import subprocess
-import sys
 import warnings
 from xml.etree import ElementTree
 
@@ -249,12 +247,12 @@ def test_notebooks_show_a_model():
     assert "&lt;net&gt;: not built" in unbuilt._repr_html_()
 
 
-def test_fastnn_imports_no_matplotlib_and_the_extra_is_named():
+def test_fastnn_imports_no_matplotlib_and_the_extra_is_named(run_python):
     code = (
         "import sys, fastnn; assert 'matplotlib' not in sys.modules; sys.modules['matplotlib'] = None\n"
         "import fastnn.plotting\n"
         "try: fastnn.plotting.history({'loss': [1.0]})\n"
         "except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install '.[plot]'" in done.stdout
+    done = run_python(code)
+    assert done.returncode == 0 and "pip install '.[plot]'" in done.stdout
