@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 
 import fastnn.losses as losses
 import fastnn.optimizers as optimizers
-from fastnn._arguments import as_count, as_verbosity
+from fastnn._arguments import as_verbosity, whole
 from fastnn._arrays import as_features
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -271,7 +271,7 @@ class Sequential(SavedStack):
             history = History()
             always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
             steps = -(-rows.n // options.batch_size)
-            if steps_per_epoch is not None and as_count(steps_per_epoch, "steps_per_epoch") != steps:
+            if steps_per_epoch is not None and whole("steps_per_epoch", steps_per_epoch, at_least=1) != steps:
                 raise ValueError(
                     f"steps_per_epoch={steps_per_epoch}, but an epoch is all {rows.n} rows, {steps} batches of "
                     f"{options.batch_size}: leave steps_per_epoch out, and give fewer rows for shorter epochs"
@@ -350,7 +350,7 @@ class Sequential(SavedStack):
         if y is None and gives_batches(x):
             x, y, sample_weight, batch_size = read_once(x, steps, "x", "steps")
             steps = None
-        batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
+        batch = 32 if batch_size is None else whole("batch_size", batch_size, at_least=1)
         rows, program = self._check_rows(x, y, sample_weight)
         rows = rows.first(steps, batch, "steps")
         callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
@@ -392,10 +392,10 @@ class Sequential(SavedStack):
         if gives_batches(x):
             x, _, _, batch_size = read_once(x, steps, "x", "steps")
             steps = None
-        batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
+        batch = 32 if batch_size is None else whole("batch_size", batch_size, at_least=1)
         X, program = self._check_features(x, allow_empty=True)
         if steps is not None:
-            X = X[: as_count(steps, "steps") * batch]
+            X = X[: whole("steps", steps, at_least=1) * batch]
         self._build_for(program)
         callback_list = _NO_CALLBACKS
         if callbacks is not None:

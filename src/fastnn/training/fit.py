@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_count
+from fastnn._arguments import flag, whole
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.losses import Loss
@@ -63,23 +63,23 @@ def fit_options(
     batch_size: Any, epochs: Any, initial_epoch: Any, shuffle: Any, validation_batch_size: Any, validation_freq: Any
 ) -> FitOptions:
     """Return checked options of ``fit``; ``batch_size`` None is 32."""
-    batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
-    if not isinstance(shuffle, bool | np.bool_):
-        raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
+    batch = 32 if batch_size is None else whole("batch_size", batch_size, at_least=1)
     frequency: int | frozenset[int]
     if isinstance(validation_freq, list | tuple | set | frozenset):
-        frequency = frozenset(as_count(epoch, "each entry of validation_freq") for epoch in validation_freq)
+        frequency = frozenset(whole("each entry of validation_freq", epoch, at_least=1) for epoch in validation_freq)
     else:
-        frequency = as_count(validation_freq, "validation_freq")
+        frequency = whole("validation_freq", validation_freq, at_least=1)
     return FitOptions(
-        epochs=as_count(epochs, "epochs", 0),
-        initial_epoch=as_count(initial_epoch, "initial_epoch", 0),
+        epochs=whole("epochs", epochs, at_least=0),
+        initial_epoch=whole("initial_epoch", initial_epoch, at_least=0),
         batch_size=batch,
         validation_batch_size=(
-            batch if validation_batch_size is None else as_count(validation_batch_size, "validation_batch_size")
+            batch
+            if validation_batch_size is None
+            else whole("validation_batch_size", validation_batch_size, at_least=1)
         ),
         validation_freq=frequency,
-        shuffle=bool(shuffle),
+        shuffle=flag("shuffle", shuffle),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import as_count
+from fastnn._arguments import number, whole
 from fastnn._arrays import as_numbers, check_finite, check_target_range
 
 Array = NDArray[Any]
@@ -38,7 +38,7 @@ class Rows:
         """Return the first batches; all rows for None. ``name`` is that of the number in messages."""
         if n_batches is None:
             return self
-        return self.split(as_count(n_batches, name) * batch_size)[0]
+        return self.split(whole(name, n_batches, at_least=1) * batch_size)[0]
 
     def split(self, point: int) -> tuple["Rows", "Rows"]:
         """Return the rows before and from ``point`` on."""
@@ -186,9 +186,7 @@ def weigh_classes(rows: Rows, class_weight: Any, kind: str, n_classes: int, dtyp
             or not 0 <= label < n_classes
         ):
             raise ValueError(f"class_weight has class {label!r}; the classes are 0 to {n_classes - 1}")
-        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not math.isfinite(weight):
-            raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
-        table[int(label)] = weight
+        table[int(label)] = number(f"class_weight of class {label!r}", weight)
     factors[known] = table[classes[known]]
     per_row = factors if rows.sample_weight is None else factors * rows.sample_weight
     return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=dtype))
@@ -196,10 +194,8 @@ def weigh_classes(rows: Rows, class_weight: Any, kind: str, n_classes: int, dtyp
 
 def split_point(n: int, validation_split: Any) -> int:
     """Return how many of the first rows are for training; the rest, the last rows, are for validation."""
-    number = isinstance(validation_split, int | float | np.number) and not isinstance(validation_split, bool)
-    if not number or not 0.0 <= validation_split < 1.0:
-        raise ValueError(f"validation_split must be at least 0 and less than 1, got {validation_split!r}")
-    point = math.floor(n * (1.0 - float(validation_split)))
+    part = number("validation_split", validation_split, at_least=0.0, below=1.0)
+    point = math.floor(n * (1.0 - part))
     if validation_split and not 0 < point < n:
         raise ValueError(
             f"validation_split={validation_split} of {n} rows leaves {point} for training and {n - point} for "
