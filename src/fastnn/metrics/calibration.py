@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn.metrics._counts import label_counts
-from fastnn.metrics._validation import Array, as_real, as_sample_weight, mean, require_choice, require_same_length
+from fastnn.metrics.counts import label_counts
 from fastnn.metrics.probabilistic import as_probabilities, binary_outcomes
 from fastnn.metrics.selective import confidence_and_hits
+from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_choice, require_same_length
 
 
 def _bins(probability: Array, n_bins: int, strategy: str) -> Array:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn.metrics._counts import matches
-from fastnn.metrics._targets import LabelPairs
-from fastnn.metrics._validation import Array, mean, require_choice, warn, warn_undefined
+from fastnn.metrics.counts import matches
+from fastnn.metrics.targets import LabelPairs
+from fastnn.metrics.validation import Array, mean, require_choice, warn, warn_undefined
 
 
 def accuracy_score(

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn.metrics._targets import LabelPairs
-from fastnn.metrics._validation import Array, mean, require_choice, warn, warn_undefined
+from fastnn.metrics.targets import LabelPairs
+from fastnn.metrics.validation import Array, mean, require_choice, warn, warn_undefined
 
 AVERAGES = ("binary", "micro", "macro", "samples", "weighted", None)
 

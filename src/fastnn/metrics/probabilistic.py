@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn.metrics._targets import as_labels, encode, labels_1d, positive_class, type_of_target
-from fastnn.metrics._validation import (
+from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
+from fastnn.metrics.validation import (
     Array,
     as_column,
     as_dense,

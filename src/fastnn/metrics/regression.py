@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn.metrics._validation import Array, as_real, as_sample_weight, mean, require_same_length, warn_undefined
+from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_same_length, warn_undefined
 
 _AVERAGES = ("raw_values", "uniform_average")
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn.metrics._targets import LabelPairs
-from fastnn.metrics._validation import warn
 from fastnn.metrics.precision_recall import (
     average_scores,
     average_weights,
@@ -17,6 +15,8 @@ from fastnn.metrics.precision_recall import (
     require_zero_division,
     scores_from_sums,
 )
+from fastnn.metrics.targets import LabelPairs
+from fastnn.metrics.validation import warn
 
 _METRICS = ("precision", "recall", "f-score")
 _HEADERS = ("precision", "recall", "f1-score", "support")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn.metrics._targets import encode, labels_1d, type_of_target
-from fastnn.metrics._validation import Array, as_sample_weight, mean, require_same_length
 from fastnn.metrics.probabilistic import as_probabilities
+from fastnn.metrics.targets import encode, labels_1d, type_of_target
+from fastnn.metrics.validation import Array, as_sample_weight, mean, require_same_length
 
 
 def confidence_and_hits(y_true: ArrayLike, y_prob: ArrayLike, labels: Any = None) -> tuple[Array, Array]:

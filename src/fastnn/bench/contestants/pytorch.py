@@ -60,9 +60,9 @@ class _PyTorch:
             self.module.append(nn.Softmax(dim=1))
         self.module.eval()
 
-    @torch.inference_mode()
     def predict(self, x: Array) -> Array:
-        outputs: Array = self.module(torch.from_numpy(x)).numpy()
+        with torch.inference_mode():
+            outputs: Array = self.module(torch.from_numpy(x)).numpy()
         return outputs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn.metrics.keras.metric import RowMean, same_rank
+from fastnn.metrics.keras.metric import RowMean
 
 Array = NDArray[Any]
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 class Accuracy(RowMean):
     """Fraction of entries of ``y_pred`` that are equal to ``y_true``.
 
-    In ``compile`` the name "accuracy" is not this class but the accuracy that fits the shapes, as in Keras.
+    In ``compile`` the name "accuracy" is not this class but the accuracy that matches the shapes, as in Keras.
     """
 
     direction = "max"
@@ -132,17 +132,3 @@ class SparseTopKCategoricalAccuracy(_TopK):
         if self.from_sorted_ids:
             return np.any(labels[:, np.newaxis] == y_pred[:, : self.k], axis=1)
         return _among_largest(labels, y_pred, self.k)
-
-
-class FittingAccuracy(RowMean):
-    """The accuracy that fits the shapes, chosen as Keras chooses for the names "accuracy" and "acc"."""
-
-    direction = "max"
-
-    def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return 1 for right rows."""
-        y_true, y_pred = same_rank(y_true, y_pred)
-        if y_pred.shape[-1] == 1:
-            return BinaryAccuracy().rows(y_true, y_pred)
-        sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
-        return (SparseCategoricalAccuracy if sparse else CategoricalAccuracy)().rows(y_true, y_pred)

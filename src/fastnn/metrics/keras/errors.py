@@ -287,19 +287,6 @@ class SparseCategoricalCrossentropy(_Error):
         return np.where(ignored, 0.0, -logarithms)
 
 
-class FittingCrossentropy(_Error):
-    """The cross-entropy that fits the shapes, chosen as Keras chooses for the names "crossentropy" and "ce"."""
-
-    default_name = "crossentropy"
-
-    def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return cross-entropies."""
-        if y_pred.shape[-1] == 1:
-            return BinaryCrossentropy().rows(y_true, y_pred)
-        sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
-        return (SparseCategoricalCrossentropy if sparse else CategoricalCrossentropy)().rows(y_true, y_pred)
-
-
 class _Correlation(RowMean):
     """Base of correlations along an axis."""
 

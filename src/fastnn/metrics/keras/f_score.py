@@ -83,7 +83,7 @@ class FBetaScore(Metric):
         self._counts = np.zeros((3, 1))
 
 
-@registry.register("metric", "f1_score", "F1Score", "f1")
+@registry.register("metric", "F1Score")
 class F1Score(FBetaScore):
     """``2 precision recall / (precision + recall)`` of every class; arguments as in ``FBetaScore``."""
 

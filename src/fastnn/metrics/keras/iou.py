@@ -11,6 +11,8 @@ from fastnn.metrics.keras.metric import EPSILON, Metric
 
 Array = NDArray[Any]
 
+_LABEL_OPTIONS = ("ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
+
 
 @registry.register("metric", "io_u", "IoU")
 class IoU(Metric):
@@ -28,14 +30,7 @@ class IoU(Metric):
     """
 
     direction = "max"
-    _options: ClassVar[tuple[str, ...]] = (
-        "num_classes",
-        "target_class_ids",
-        "ignore_class",
-        "sparse_y_true",
-        "sparse_y_pred",
-        "axis",
-    )
+    _options: ClassVar[tuple[str, ...]] = ("num_classes", "target_class_ids", *_LABEL_OPTIONS)
 
     def __init__(
         self,
@@ -113,13 +108,7 @@ class BinaryIoU(IoU):
 class MeanIoU(IoU):
     """``IoU`` averaged over all classes."""
 
-    _options: ClassVar[tuple[str, ...]] = (
-        "num_classes",
-        "ignore_class",
-        "sparse_y_true",
-        "sparse_y_pred",
-        "axis",
-    )
+    _options: ClassVar[tuple[str, ...]] = ("num_classes", *_LABEL_OPTIONS)
 
     def __init__(
         self,

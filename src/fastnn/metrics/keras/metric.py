@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
-from fastnn.layers import automatic_name
+from fastnn._names import automatic_name
 
 Array = NDArray[Any]
 EPSILON = 1e-7

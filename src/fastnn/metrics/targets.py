@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.metrics._counts import label_counts, largest_code, pair_counts, small_pair_counts, string_codes
-from fastnn.metrics._validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
+from fastnn.metrics.counts import label_counts, largest_code, pair_counts, small_pair_counts, string_codes
+from fastnn.metrics.validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
 
 # A table of all pairs of labels is made if it has at most this many cells, or four for each row.
 _SMALL_TABLE = 4096
