@@ -32,7 +32,7 @@ from fastnn.reference.training_rules import (
     penalty_and_gradient,
     unit_norm,
 )
-from fastnn.reference.updates import (
+from fastnn.reference.update_rules import (
     OPTIMIZERS,
     adadelta,
     adagrad,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from fastnn.reference.activations import find_activation
 from fastnn.reference.arguments import Array, complete_options, require_known
 from fastnn.reference.losses import LOSSES, as_targets, find_loss
-from fastnn.reference.updates import OPTIMIZERS, weight_decay
+from fastnn.reference.update_rules import OPTIMIZERS, weight_decay
 
 # Elements of the parameter vector that one pass of the update rule handles, so that w, g, m, v and a temporary stay in
 # cache: Adam on 670,000 float32 weights took 1.43 ms, 1.76 ms in one piece, 2.76 ms in pieces of 4096 (AMD Zen 3).

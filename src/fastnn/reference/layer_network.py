@@ -15,7 +15,7 @@ from fastnn.reference.training_rules import (
     moving_average,
     penalty_and_gradient,
 )
-from fastnn.reference.updates import OPTIMIZERS, weight_decay
+from fastnn.reference.update_rules import OPTIMIZERS, weight_decay
 
 
 class LayerNetwork:
