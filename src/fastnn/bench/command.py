@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import fastnn
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.bench.contest import PeakMeter, Schedule, open_competitors
 from fastnn.bench.contestants import CONTESTANTS, installed
 from fastnn.bench.growth import measure_growth

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn
-from fastnn import _core, callbacks, layers, losses, optimizers
+import fastnn._core as _core
+from fastnn import callbacks, layers, losses, optimizers
 from fastnn.bench.contestants.contestant import LEARNING_RATE
 from fastnn.bench.contestants.fastnn_model import CONTESTANT
 from fastnn.bench.networks import NETWORKS, network_data, network_weights

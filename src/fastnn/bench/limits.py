@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _core
+import fastnn._core as _core
 
 __all__ = ["fma_peak", "memory_bandwidth"]
 
