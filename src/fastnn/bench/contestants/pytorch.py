@@ -21,7 +21,7 @@ def _module(weights: list[Array]) -> nn.Sequential:
 
 
 class _PyTorch:
-    """Batches are cut before the clock starts; losses are read once per epoch."""
+    """Batches are cut before the timing starts; losses are read once per epoch."""
 
     def __init__(self, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
