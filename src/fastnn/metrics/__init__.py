@@ -1,7 +1,7 @@
 """Metrics of predictions, with scikit-learn's names, arguments and results.
 
-Beside them: calibration of probabilities and intervals, classification with a reject option, and Keras's metric
-classes, which are updated with rows and usable in ``compile``.
+Also: calibration of probabilities and intervals, classification with a reject option, and Keras's metric classes,
+which are updated with rows and can be passed to ``compile``.
 """
 
 import fastnn.metrics.keras as keras

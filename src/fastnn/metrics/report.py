@@ -40,7 +40,7 @@ def classification_report(
     y_true, y_pred : array_like
         Labels (n,), or 0/1 indicators (n, k).
     labels : array_like, optional
-        Classes of the table, in this order; default all that occur, sorted.
+        Classes of the table, in this order; default all classes that occur, sorted.
     target_names : array_like, optional
         Names of the classes, in the same order.
     sample_weight : array_like, optional
@@ -48,7 +48,7 @@ def classification_report(
     digits : int
         Decimals in the text.
     output_dict : bool
-        True: a dictionary of dictionaries in place of the text.
+        True: return a dictionary of dictionaries instead of text.
     zero_division : {"warn", 0, 1, nan}
         As for `precision_score`.
 

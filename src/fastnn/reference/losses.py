@@ -66,7 +66,13 @@ LOSSES: dict[str, Loss] = {
 
 
 def find_loss(name: str, options: dict[str, Any]) -> tuple[Loss, dict[str, Any], bool]:
-    """Return the table's row for ``name``, the kernel's options, and whether to sum; ValueError names what is wrong."""
+    """Return the table's row for ``name``, the kernel's options, and whether to sum.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or an option out of range.
+    """
     require_known("loss", name, LOSSES)
     entry = LOSSES[name]
     values = complete_options(f"loss {name!r}", options, {**entry.options, "sum": False})
@@ -79,7 +85,7 @@ def find_loss(name: str, options: dict[str, Any]) -> tuple[Loss, dict[str, Any],
 
 
 def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: Any) -> Array:
-    """Return targets as labels (n,) int64 in 0..c-1, or as values of ``shape`` (n, c); (n,) equals (n, 1)."""
+    """Return targets as labels (n,) int64 in 0..c-1, or as values of ``shape`` (n, c); (n,) means (n, 1)."""
     y = np.asarray(y_true)
     n, n_outputs = shape
     if entry.takes_labels:
@@ -89,7 +95,7 @@ def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: An
         labels: Array = y.astype(np.int64, copy=False)
         if y.dtype.kind not in "iu" and not np.array_equal(labels, y):
             raise ValueError("y_true must hold whole-number labels.")
-        # As unsigned numbers negative labels are huge: one comparison finds both ends.
+        # As unsigned numbers, negative labels are huge: one comparison checks both bounds.
         if labels.view(np.uint64).max() >= n_outputs:
             raise ValueError(f"labels in y_true must be in 0..{n_outputs - 1}, got {labels.min()}..{labels.max()}.")
         return labels
@@ -139,14 +145,14 @@ def _evaluate(
     rows = entry.kernel(y, p, scale, out, **values)
     if weight is not None:
         rows = rows * weight
-    total = float(rows.sum(dtype=np.float64)) / divisor
+    total = float(rows.sum(dtype=np.float64) / divisor)
     return total, None if out is None else out.reshape(given.shape)
 
 
 def loss(
     name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None, **options: Any
 ) -> float:
-    """Value of a loss: the mean over rows of each row's loss times its weight.
+    """Value of a loss: the mean over rows of the row losses times their weights.
 
     Arguments and errors are those of `loss_and_gradient`.
 
@@ -172,16 +178,20 @@ def loss_and_gradient(
     y_pred : array_like
         Predictions (n, c), or (n,) for a single output; float32 stays float32.
     sample_weight : array_like, optional
-        (n,) factors of the row losses; the division is by the number of rows all the same.
+        (n,) factors of the row losses; the divisor remains the number of rows.
     **options
-        ``sum`` (False): the sum over rows in place of the mean. ``weighted_mean`` (False): the division is by the sum
-        of the weights. ``ignore_class`` (None) of sparse_categorical_crossentropy: label, of any value, whose rows are
-        left out of sum and divisor. A division by 0 gives 0. ``delta`` (1.0) of huber. ``from_logits`` (False)
-        and ``label_smoothing`` (0.0) of the cross-entropies. Without ``from_logits`` predictions are probabilities,
-        clipped to [1e-7, 1 - 1e-7]; the categorical ones are first divided by their row's sum. ``gamma`` (2.0) and
-        ``alpha`` (0.25) of the focal ones, a number or of the categorical one (c,), ``apply_class_balancing`` (False)
-        of the binary one; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll; ``per_row`` (False) of dice. The
-        gradient is that of exactly this function: zero where the clip acts.
+        Of all losses, with defaults: ``sum`` (False) sums over rows instead of averaging; ``weighted_mean`` (False)
+        divides by the sum of the weights. A division by 0 gives 0.
+
+        Of single losses: ``delta`` (1.0) of huber; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll;
+        ``per_row`` (False) of dice; ``from_logits`` (False) and ``label_smoothing`` (0.0) of the cross-entropies;
+        ``ignore_class`` (None) of sparse_categorical_crossentropy, a label of any value whose rows count neither in
+        the sum nor in the divisor; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal cross-entropies, where alpha may
+        be (c,) for the categorical one; ``apply_class_balancing`` (False) of the binary one.
+
+        Without ``from_logits`` predictions are probabilities, clipped to [1e-7, 1 - 1e-7]; those of the categorical
+        losses are first divided by their row's sum. The gradient is the gradient of exactly this function: zero
+        where the clip acts.
 
     Returns
     -------
