@@ -1,4 +1,4 @@
-"""Pictures of training: the history, and the loss landscape."""
+"""Pictures of training: the history and the loss landscape."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -16,8 +16,8 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
 
     Parameters
     ----------
-    history : what ``fit`` returned, a fitted model, or a dict from name to a list of values.
-    names : which to draw; by default "loss". Their validation values are drawn with them.
+    history : result of ``fit``, a fitted model, or a dict from name to a list of values.
+    names : names to draw; by default "loss". Their validation values are drawn as well.
     ax : axes to draw into.
 
     Raises
@@ -25,7 +25,7 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
     ValueError
         A name that the history does not have.
     TypeError
-        No history: a model that was not fitted, or an estimator.
+        Not a history, such as a model that was not fitted, or an estimator.
     """
     values = _values_of(history)
     chosen = ["loss"] if names is None else [names] if isinstance(names, str) else list(names)
@@ -52,7 +52,7 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
 
 
 def _values_of(history: Any) -> Mapping[str, Sequence[float]]:
-    """Return the recorded values of what ``fit`` returned, of a model, or of a dict."""
+    """Return the recorded values of the result of ``fit``, of a model, or of a dict."""
     record = getattr(history, "history", history)
     values = getattr(record, "history", record)
     if isinstance(values, Mapping):
@@ -61,21 +61,21 @@ def _values_of(history: Any) -> Mapping[str, Sequence[float]]:
     if hasattr(history, "history"):
         hint = ", which was not fitted"
     elif hasattr(history, "get_params"):
-        hint = ": of an estimator pass {'loss': estimator.loss_curve_}"
+        hint = ": for an estimator pass {'loss': estimator.loss_curve_}"
     raise TypeError(
-        "history must be what fit returned, a fitted model, or a dict from name to a list of values, got "
+        "history must be the result of fit, a fitted model, or a dict from name to a list of values, got "
         f"{type(history).__name__}{hint}"
     )
 
 
 def loss_landscape(landscape: Any, ax: Any = None) -> Any:
-    """Draw what ``fastnn.loss_landscape`` returned.
+    """Draw the result of ``fastnn.loss_landscape``.
 
     Parameters
     ----------
     landscape : a ``fastnn.landscape.LossLandscape``.
-    ax : flat axes for contours or the curve, or axes with ``projection="3d"`` for the surface. None makes a figure of
-        contours and surface, or of the curve.
+    ax : axes to draw into: flat axes for contours or the curve, axes with ``projection="3d"`` for the surface. None
+        makes a new figure, which in two dimensions has both.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def loss_landscape(landscape: Any, ax: Any = None) -> Any:
     """
     if not all(hasattr(landscape, name) for name in ("alpha", "beta", "loss")):
         raise TypeError(
-            "landscape must be what fastnn.loss_landscape(model, x, y) returned, got " + type(landscape).__name__
+            "landscape must be the result of fastnn.loss_landscape(model, x, y), got " + type(landscape).__name__
         )
     if landscape.beta is None:
         return _curve(landscape, new_axes(ax))
