@@ -118,7 +118,10 @@ def test_submarine_light_and_temperature_by_hand():
     assert np.std(voyage["temperature"] - temperature) == pytest.approx(0.02, rel=0.15)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [({"n": 0}, "n: 0 rows"), ({"seed": -1}, "seed: -1 is negative")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"n": 0}, "n must be at least 1, got 0"), ({"seed": -1}, "seed must be at least 0, got -1")],
+)
 def test_submarine_rejects(arguments, message):
     with pytest.raises(ValueError, match=message):
         datasets.load_submarine(**arguments)
