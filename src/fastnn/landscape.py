@@ -15,9 +15,9 @@ from fastnn._arguments import as_count, as_verbosity
 from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
-from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import require_stack
+from fastnn.training.evaluation import loss_of_outputs
 from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -274,12 +274,7 @@ class _Evaluation:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
         outputs = network.predict(self._rows.X, None, 1, self._skip)
-        if isinstance(self._loss, CustomLoss):
-            return self._loss(self._rows.y, outputs, self._rows.sample_weight)
-        value, _ = _core.loss_and_gradient(
-            self._loss.core_name, self._rows.y, outputs, self._rows.sample_weight, False, **self._options
-        )
-        return value
+        return loss_of_outputs(self._loss, self._options, self._rows.y, outputs, self._rows.sample_weight)
 
 
 def _flatten(weights: Sequence[Array]) -> NDArray[np.float64]:

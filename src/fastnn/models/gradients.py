@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+from fastnn.losses.custom import CustomLoss
 
 if TYPE_CHECKING:
     from fastnn.models.sequential import Sequential
@@ -19,7 +20,7 @@ _ROWS = 128
 
 def weight_gradients(model: "Sequential", rows: "Rows") -> list[Array]:
     """Return the gradients of the loss of all rows as one batch, in the order of ``get_weights()``; dropout is off."""
-    if hasattr(model.loss, "function"):
+    if isinstance(model.loss, CustomLoss):
         raise ValueError(f"gradients needs one of fastnn's losses, but the loss is your function {model.loss.name!r}")
     fit = _core.Fit(model.network, rows.X, rows.y, rows.sample_weight, rows.n)
     found = {(op, name): gradient for op, name, gradient in fit.gradients()}

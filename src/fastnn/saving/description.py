@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastnn._registry as registry
+from fastnn.losses import Loss
+from fastnn.losses.custom import CustomLoss
 
 if TYPE_CHECKING:
     from fastnn.layers import Layer
@@ -135,11 +137,15 @@ def compile_config(model: "Sequential") -> dict[str, Any] | None:
         optimizer["config"]["learning_rate"] = serialize(model.optimizer.schedule)
     return {
         "optimizer": optimizer,
-        # A loss in Python is the function that compile was given.
-        "loss": None if model.loss is None else serialize(getattr(model.loss, "function", model.loss)),
+        "loss": None if model.loss is None else serialize(_compiled_loss(model.loss)),
         "metrics": [metric.get_config() for metric in model.metrics if not metric.weighted],
         "weighted_metrics": [metric.get_config() for metric in model.metrics if metric.weighted],
     }
+
+
+def _compiled_loss(loss: Loss) -> Any:
+    """Return what ``compile`` was given: the function of a loss written in Python, or the loss."""
+    return loss.function if isinstance(loss, CustomLoss) else loss
 
 
 def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> dict[str, Any]:
@@ -167,7 +173,7 @@ def custom_objects_of(model: "Sequential") -> dict[str, Any]:
     ValueError
         Two of them have one name.
     """
-    used: list[Any] = [] if model.loss is None else [getattr(model.loss, "function", model.loss)]
+    used: list[Any] = [] if model.loss is None else [_compiled_loss(model.loss)]
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
     if model.optimizer is not None and model.optimizer.schedule is not None:
         used.append(model.optimizer.schedule)

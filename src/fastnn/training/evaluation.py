@@ -1,5 +1,6 @@
 """The loops behind ``evaluate`` and ``predict``."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn.callbacks import CallbackList
+from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.training.rows import Rows
@@ -23,6 +25,25 @@ _PRODUCTS_PER_CALL = 5e8
 def rows_per_call(model: "Sequential") -> int:
     """Rows of a native call of prediction or evaluation that takes about ``SLICE_SECONDS``."""
     return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
+
+
+def loss_of_outputs(
+    loss: Loss, options: Mapping[str, Any], y: Array, outputs: Array, sample_weight: Array | None
+) -> float:
+    """Return the loss of given outputs, without penalties.
+
+    Parameters
+    ----------
+    loss : any loss, also one written in Python.
+    options : ``loss_options`` of the loss and the network.
+    y : targets.
+    outputs : of the network; the values before its last activation where ``skips_final_activation``.
+    sample_weight : (n,) or None.
+    """
+    if isinstance(loss, CustomLoss):
+        return loss(y, outputs, sample_weight)
+    value, _ = _core.loss_and_gradient(loss.core_name, y, outputs, sample_weight, False, **options)
+    return value
 
 
 def metric_values(model: "Sequential", y_true: Array, outputs: Array, weight: Array | None) -> dict[str, Any]:
@@ -76,14 +97,11 @@ class Evaluation:
 
     def _evaluate(self, part: slice) -> tuple[float, Array]:
         """Return mean loss with penalties, and outputs, of some of the rows."""
-        loss, network, rows = self._model.loss, self._model.network, self._rows
+        network, rows = self._model.network, self._rows
         weight = None if rows.sample_weight is None else rows.sample_weight[part]
         penalties = None if self._activity is None else self._activity[: part.stop - part.start]
         outputs = network.predict(rows.X[part], None, 0, self._logits, penalties)
-        if isinstance(loss, CustomLoss):
-            value = loss(rows.y[part], outputs, weight)
-        else:
-            value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **self._options)
+        value = loss_of_outputs(self._model.loss, self._options, rows.y[part], outputs, weight)
         return value + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), outputs
 
 
