@@ -18,7 +18,7 @@ from fastnn.callbacks import Callback, Logs
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import require_stack
 from fastnn.training.evaluation import loss_of_outputs
-from fastnn.training.rows import Rows
+from fastnn.training.rows import Rows, rows_of
 
 if TYPE_CHECKING:
     from fastnn.models.sequential import Sequential
@@ -186,9 +186,9 @@ def loss_landscape(
     n, seed = as_count(n, "n", 2), as_count(seed, "seed", 0)
     verbosity = as_verbosity(verbose)
     require_stack(model)
-    model._require_compiled("loss_landscape")
+    model.require_compiled("loss_landscape")
     centre = _flatten(model.get_weights())
-    rows, _ = model._check_rows(x, y, sample_weight)
+    rows, _ = rows_of(model, x, y, sample_weight)
     path, explained = None, None
     half_width = np.full(dimensions, float(span))
     middle = np.zeros(dimensions)
