@@ -1,4 +1,4 @@
-"""The training loop: native calls of at most 50 ms, callbacks between them, and what happens when the loss diverges."""
+"""The loop behind ``fit``: epochs, validation, callbacks, and what happens when training diverges."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +15,13 @@ from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import misfit
 from fastnn.network.stack import LayerStack
 from fastnn.training.custom_loss import CustomLossFit
+from fastnn.training.epochs import run_epoch
 from fastnn.training.evaluation import Evaluation, metric_values
 from fastnn.training.rollback import Rollback
 from fastnn.training.rows import Rows, RowSource
 
 Array = NDArray[Any]
 
-
-SLICE_SECONDS = 0.05
-"""Longest native call of training: Ctrl-C and the progress line wait no longer than this."""
 _LARGE_WEIGHT = 1e4
 """Training that starts from larger weights diverges again."""
 
@@ -86,7 +84,6 @@ class Training:
         self._validation = None
         if source.validation is not None:
             self._validation = Evaluation(model, source.validation, source.validation_batch_size, callbacks)
-        self._each_step = callbacks.has("on_train_batch_begin", "on_train_batch_end")
         self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
         self._network = network = model.network
         self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
@@ -122,40 +119,26 @@ class Training:
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""
         model, fit = self._model, self._fit
-        rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
+        self._rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
         model.epochs_begun += 1
-        self._rollback.begin_epoch(model.seed, model.epochs_begun, self._shuffle, rates)
-        if self._each_step:
-            return self._run_steps(epoch, rates)
-        loggers = self._callbacks.progress_loggers
-        while (status := fit.run(-1, SLICE_SECONDS)) == "more":
-            for logger in loggers:
-                logger.on_progress(fit.step, self._mean_loss())
-        if status == "nonfinite":
+        self._rollback.begin_epoch(model.seed, model.epochs_begun, self._shuffle, self._rates)
+        if self._callbacks.each_step:
+            self._rate = model.optimizer.learning_rate
+            if self._predictions is not None:
+                # A callback may stop the epoch early: rows that were not trained on have no prediction.
+                self._predictions.fill(np.nan)
+        if not run_epoch(fit, self._callbacks, self._mean_loss, self._follow_rate):
             return self._diverged(epoch)
         return self._epoch_logs(self._mean_loss())
 
-    def _run_steps(self, epoch: int, rates: Array) -> dict[str, Any]:
-        """Train one epoch with a return to Python after every step; callbacks may change the learning rate."""
-        fit, callbacks, optimizer = self._fit, self._callbacks, self._model.optimizer
-        first, rate = self._network.iterations, optimizer.learning_rate
-        if self._predictions is not None:
-            self._predictions.fill(np.nan)
-        for step in range(fit.n_steps):
-            callbacks.call("on_train_batch_begin", step, {})
-            if optimizer.learning_rate != rate:
-                # In place, so that a recovery repeats the epoch with the same rates.
-                rates[step:] = optimizer.learning_rates(first, fit.n_steps)[step:]
-                fit.set_learning_rates(rates)
-                rate = optimizer.learning_rate
-            if fit.run(1) == "nonfinite":
-                return self._diverged(epoch)
-            callbacks.call("on_train_batch_end", step, {"loss": self._mean_loss()})
-            for logger in callbacks.progress_loggers:
-                logger.on_progress(step + 1, self._mean_loss())
-            if self._model.stop_training:
-                break
-        return self._epoch_logs(self._mean_loss())
+    def _follow_rate(self, step: int) -> None:
+        """Apply a learning rate that a callback has set to the rest of the epoch."""
+        optimizer, fit = self._model.optimizer, self._fit
+        if optimizer.learning_rate != self._rate:
+            # In place, so that a recovery repeats the epoch with the same rates.
+            self._rates[step:] = optimizer.learning_rates(self._network.iterations, fit.n_steps - step)
+            fit.set_learning_rates(self._rates)
+            self._rate = optimizer.learning_rate
 
     def _mean_loss(self) -> float:
         """Mean loss of the epoch's rows so far; NaN before the first step."""
