@@ -11,7 +11,7 @@ import fastnn._registry as registry
 import fastnn.losses as losses
 import fastnn.optimizers as optimizers
 import fastnn.saving as saving
-from fastnn._arguments import as_count, as_verbosity
+from fastnn._arguments import as_verbosity
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.models.gradients import input_gradients, weight_gradients
@@ -26,11 +26,11 @@ from fastnn.saving.description import (
     to_json,
 )
 from fastnn.saving.model_file import build_model, decode_model, encode_model
-from fastnn.training.batches import gives_batches, read_once
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.rows import BATCH_SIZE, RowSource, features_of, rows_of, weigh_classes
+from fastnn.training.rows import features_of, rows_of, weigh_classes
+from fastnn.training.source import RowSource, Validation, one_pass
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})
@@ -187,19 +187,8 @@ class Sequential(LayerStack):
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
         with self._changing("fit"):
-            source = RowSource.of(
-                self,
-                x,
-                y,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                batch_size=batch_size,
-                steps_per_epoch=steps_per_epoch,
-                validation_data=validation_data,
-                validation_split=validation_split,
-                validation_steps=validation_steps,
-                validation_batch_size=validation_batch_size,
-            )
+            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
+            source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
             history = History()
             always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
             parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
@@ -271,12 +260,9 @@ class Sequential(LayerStack):
         """
         self.require_compiled("evaluate")
         verbosity = as_verbosity(verbose)
-        if y is None and gives_batches(x):
-            x, y, sample_weight, batch_size = read_once(x, steps, "x", "steps")
-            steps = None
-        batch = BATCH_SIZE if batch_size is None else as_count(batch_size, "batch_size")
+        x, y, sample_weight, batch, n = one_pass(x, y, sample_weight, batch_size, steps)
         rows, program = rows_of(self, x, y, sample_weight)
-        rows = rows.first(steps, batch, "steps")
+        rows = rows.first(n)
         callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
         self.build_from(program)
         callback_list.attach()
@@ -313,13 +299,9 @@ class Sequential(LayerStack):
         callbacks : list of callbacks.
         """
         as_verbosity(verbose)
-        if gives_batches(x):
-            x, _, _, batch_size = read_once(x, steps, "x", "steps")
-            steps = None
-        batch = BATCH_SIZE if batch_size is None else as_count(batch_size, "batch_size")
+        x, _, _, batch, n = one_pass(x, None, None, batch_size, steps)
         X, program = features_of(self, x, allow_empty=True)
-        if steps is not None:
-            X = X[: as_count(steps, "steps") * batch]
+        X = X[:n]
         self.build_from(program)
         callback_list = _NO_CALLBACKS
         if callbacks is not None:

@@ -18,7 +18,8 @@ from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_epoch
 from fastnn.training.evaluation import Evaluation, metric_values
 from fastnn.training.rollback import Rollback
-from fastnn.training.rows import Rows, RowSource
+from fastnn.training.rows import Rows
+from fastnn.training.source import RowSource
 
 Array = NDArray[Any]
 

@@ -1,24 +1,19 @@
 """The rows of a fit or an evaluation: inputs, targets and weights, checked and converted once."""
 
 import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import as_count
 from fastnn._arrays import as_features, as_numbers, check_finite, check_target_range
 from fastnn.network.program import Program, flattened_shape, takes_missing
 from fastnn.network.stack import LayerStack
-from fastnn.training.batches import BatchSource, Pass, gives_batches, read_once
 
 Array = NDArray[Any]
 
-BATCH_SIZE = 32
-"""Rows in a batch where the caller does not say."""
 _NAMES = ("x", "y", "sample_weight")
 _VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
 _MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='mean' or 'indicator')"
@@ -44,11 +39,9 @@ class Rows:
         """Number of rows."""
         return int(self.X.shape[0])
 
-    def first(self, n_batches: int | None, batch_size: int, name: str) -> "Rows":
-        """Return the first batches; all rows for None. ``name`` is that of the number in messages."""
-        if n_batches is None:
-            return self
-        return self.split(as_count(n_batches, name) * batch_size)[0]
+    def first(self, n: int | None) -> "Rows":
+        """Return the first ``n`` rows; all for None."""
+        return self if n is None else self.split(n)[0]
 
     def split(self, point: int) -> tuple["Rows", "Rows"]:
         """Return the rows before and from ``point`` on."""
@@ -99,138 +92,6 @@ def validation_rows(model: LayerStack, data: Any, n_features: int) -> Rows:
         raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
     weight = data[2] if len(data) == 3 else None
     return rows_of(model, data[0], data[1], weight, _VALIDATION_NAMES, n_features)[0]
-
-
-class RowSource:
-    """The rows of a fit, epoch by epoch: the same arrays every time, or the next pass of a source of batches.
-
-    The rows of an epoch are in memory as a whole. A later pass is copied over the one before, so that whatever was
-    made for the first rows sees the later ones.
-
-    Parameters
-    ----------
-    model : compiled model.
-    rows : rows of the first epoch.
-    program : what the model's network for these rows is compiled from.
-    batch_size : rows in a step.
-    class_weight : as in ``fit``.
-    batches : source of the later epochs' rows; None if they are always the same.
-
-    Attributes
-    ----------
-    rows : rows of the current epoch, with weights that include the classes'.
-    validation : rows to evaluate after an epoch, or None.
-    validation_batch_size : rows in a batch of the evaluation.
-    """
-
-    def __init__(
-        self,
-        model: LayerStack,
-        rows: Rows,
-        program: Program,
-        batch_size: int,
-        class_weight: Any = None,
-        batches: BatchSource | None = None,
-    ) -> None:
-        self._model = model
-        self._class_weight = class_weight
-        self._batches = batches
-        self.program = program
-        self.batch_size = batch_size
-        self.rows = self._weighed(rows)
-        self.validation: Rows | None = None
-        self.validation_batch_size = batch_size
-
-    @classmethod
-    def of(
-        cls,
-        model: LayerStack,
-        x: Any,
-        y: Any,
-        *,
-        sample_weight: Any = None,
-        class_weight: Any = None,
-        batch_size: Any = None,
-        steps_per_epoch: Any = None,
-        validation_data: Any = None,
-        validation_split: Any = 0.0,
-        validation_steps: Any = None,
-        validation_batch_size: Any = None,
-    ) -> "RowSource":
-        """Check and convert what ``fit`` was given; arguments and errors as there. The model is not changed."""
-        batches = None
-        if y is None and gives_batches(x):
-            batches = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch")
-            if sample_weight is not None or validation_split:
-                raise ValueError(
-                    "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
-                )
-            x, y, sample_weight = batches.read()
-            batch_size = batches.batch_size
-        batch = BATCH_SIZE if batch_size is None else as_count(batch_size, "batch_size")
-        rows, program = rows_of(model, x, y, sample_weight)
-        validation = None
-        if validation_data is not None:
-            if gives_batches(validation_data):
-                *validation_data, _ = read_once(
-                    validation_data, validation_steps, "validation_data", "validation_steps"
-                )
-                validation_steps = None
-            validation = validation_rows(model, validation_data, program.n_features)
-        elif validation_split:
-            rows, validation = rows.split(split_point(rows.n, validation_split))
-        source = cls(model, rows, program, batch, class_weight, batches)
-        if batches is None and steps_per_epoch is not None:
-            source._check_steps(steps_per_epoch)
-        if validation_batch_size is not None:
-            source.validation_batch_size = as_count(validation_batch_size, "validation_batch_size")
-        if validation is not None:
-            source.validation = validation.first(validation_steps, source.validation_batch_size, "validation_steps")
-        return source
-
-    @property
-    def n_steps(self) -> int:
-        """Steps of an epoch."""
-        return -(-self.rows.n // self.batch_size)
-
-    @property
-    def same_rows(self) -> bool:
-        """Whether every epoch has the same rows."""
-        return self._batches is None
-
-    def __iter__(self) -> Iterator[Rows]:
-        """Give the rows of one epoch after the other, without end or until the batches end."""
-        yield self.rows
-        while self._batches is None or self._take(self._batches.read_next()):
-            yield self.rows
-
-    def _take(self, following: Pass | None) -> bool:
-        """Copy the next epoch's rows over the current ones; return False if there are none."""
-        if following is None:
-            warnings.warn("x has no more batches: fit ends before the last epoch", stacklevel=5)
-            return False
-        old, new = self.rows, self._weighed(rows_of(self._model, *following)[0])
-        for before, after in ((old.X, new.X), (old.y, new.y), (old.sample_weight, new.sample_weight)):
-            shapes = [None if array is None else array.shape for array in (before, after)]
-            if shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"x gives an array of shape {shapes[1]} where the first epoch had {shapes[0]}: every epoch must "
-                    "have the same number of rows"
-                )
-            if before is not None and after is not None:
-                before[...] = after
-        return True
-
-    def _weighed(self, rows: Rows) -> Rows:
-        """Return the rows with the weights of their classes."""
-        return weigh_classes(rows, self._class_weight, self._model, self.program.n_outputs)
-
-    def _check_steps(self, steps_per_epoch: Any) -> None:
-        if as_count(steps_per_epoch, "steps_per_epoch") != self.n_steps:
-            raise ValueError(
-                f"steps_per_epoch={steps_per_epoch}, but an epoch is all {self.rows.n} rows, {self.n_steps} batches of "
-                f"{self.batch_size}: leave steps_per_epoch out, and give fewer rows for shorter epochs"
-            )
 
 
 def as_targets(
