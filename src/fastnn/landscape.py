@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-import fastnn._registry as registry
-from fastnn._arguments import as_count, as_verbosity
+from fastnn._arguments import as_verbosity, choice, number, whole
 from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
@@ -56,7 +55,7 @@ class WeightRecorder(Callback):
 
     def __init__(self, every: int = 1) -> None:
         super().__init__()
-        self.every = as_count(every, "every")
+        self.every = whole("every", every, at_least=1)
         self.weights: list[list[Array]] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -177,13 +176,10 @@ def loss_landscape(
     >>> fastnn.loss_landscape(model, X, X**2, n=11).loss.shape
     (11, 11)
     """
-    if directions not in DIRECTIONS:
-        raise ValueError(registry.unknown_name("directions", directions, DIRECTIONS))
-    if dimensions not in (1, 2):
-        raise ValueError(f"dimensions must be 1 or 2, got {dimensions!r}")
-    if isinstance(span, bool) or not isinstance(span, int | float | np.number) or not 0.0 < span < np.inf:
-        raise ValueError(f"span must be a positive number, got {span!r}")
-    n, seed = as_count(n, "n", 2), as_count(seed, "seed", 0)
+    choice("directions", directions, DIRECTIONS)
+    choice("dimensions", dimensions, (1, 2))
+    span = number("span", span, above=0.0)
+    n, seed = whole("n", n, at_least=2), whole("seed", seed, at_least=0)
     verbosity = as_verbosity(verbose)
     require_stack(model)
     model.require_compiled("loss_landscape")
@@ -314,9 +310,9 @@ def _principal_directions(
         )
     records = trajectory.weights if isinstance(trajectory, WeightRecorder) else list(trajectory)
     expected = [value.shape for value in model.get_weights()]
-    for number, record in enumerate(records):
+    for place, record in enumerate(records):
         if [np.shape(value) for value in record] != expected:
-            raise ValueError(f"record {number} of trajectory does not have the shapes of model.get_weights()")
+            raise ValueError(f"record {place} of trajectory does not have the shapes of model.get_weights()")
     if len(records) <= dimensions:
         raise ValueError(f"trajectory must hold more than {dimensions} records, got {len(records)}")
     differences = np.stack([_flatten(record) for record in records]) - centre

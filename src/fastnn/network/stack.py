@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_count
+from fastnn._arguments import float_type, whole
 from fastnn._randomness import Stream, draw_seed
 from fastnn.layers import InputLayer, Layer, automatic_name
 from fastnn.layers.layer import TrainableTogether, Variables
@@ -55,19 +55,10 @@ class LayerStack(Model, Variables, TrainableTogether):
         dtype: DTypeLike = "float32",
         name: str | None = None,
     ) -> None:
-        try:
-            self.dtype = np.dtype(dtype)
-        except TypeError:
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        if seed is not None:
-            seed = as_count(seed, "seed", 0)
-            if seed >= 1 << 63:
-                raise ValueError(f"seed must be less than 2**63, got {seed}")
+        self.dtype = float_type("dtype", dtype)
         if isinstance(layers, Layer):
             raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
-        self.seed: int = draw_seed() if seed is None else seed
+        self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
         self.name = name if name is not None else automatic_name("Sequential")
         self.optimizer: Any = None
         self.loss: Any = None
@@ -207,7 +198,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         input_shape : (None, n_features) as in Keras, or n_features.
         """
         sizes = [input_shape] if isinstance(input_shape, int | np.integer) else list(input_shape)
-        self.build_from(self.program_for(as_count(sizes[-1], "n_features")))
+        self.build_from(self.program_for(whole("n_features", sizes[-1], at_least=1)))
 
     def program_for(self, n_features: int) -> Program:
         """Return the model's program, or the one that it would get for data of ``n_features`` columns.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import as_count
+from fastnn._arguments import whole
 
 Array = NDArray[Any]
 Pass = tuple[Array, Array | None, Array | None]
@@ -39,7 +39,7 @@ class BatchSource:
         self._repeats = not isinstance(source, Iterator)
         if steps is None and not self._repeats:
             raise ValueError(f"{name} is a generator, which may have no end: give {steps_name}, the batches to take")
-        self._steps = None if steps is None else as_count(steps, steps_name)
+        self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
         self._running: Iterator[Any] = iter(() if steps is None else source)
         self._name, self._steps_name = name, steps_name

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_count
+from fastnn._arguments import flag, whole
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.losses import Loss
@@ -52,15 +52,13 @@ class FitOptions:
 
 def fit_options(epochs: Any, initial_epoch: Any, shuffle: Any, validation_freq: Any) -> FitOptions:
     """Return the checked options of ``fit``."""
-    if not isinstance(shuffle, bool | np.bool_):
-        raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
     frequency: int | frozenset[int]
     if isinstance(validation_freq, list | tuple | set | frozenset):
-        frequency = frozenset(as_count(epoch, "each entry of validation_freq") for epoch in validation_freq)
+        frequency = frozenset(whole("each entry of validation_freq", epoch, at_least=1) for epoch in validation_freq)
     else:
-        frequency = as_count(validation_freq, "validation_freq")
-    first = as_count(initial_epoch, "initial_epoch", 0)
-    return FitOptions(as_count(epochs, "epochs", 0), first, frequency, bool(shuffle))
+        frequency = whole("validation_freq", validation_freq, at_least=1)
+    first = whole("initial_epoch", initial_epoch, at_least=0)
+    return FitOptions(whole("epochs", epochs, at_least=0), first, frequency, flag("shuffle", shuffle))
 
 
 class Training:

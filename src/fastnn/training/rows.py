@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import number
 from fastnn._arrays import as_features, as_numbers, check_finite, check_target_range
 from fastnn.network.program import Program, flattened_shape, takes_missing
 from fastnn.network.stack import LayerStack
@@ -235,9 +236,7 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: i
             or not 0 <= label < n_classes
         ):
             raise ValueError(f"class_weight has class {label!r}; the classes are 0 to {n_classes - 1}")
-        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not math.isfinite(weight):
-            raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
-        table[int(label)] = weight
+        table[int(label)] = number(f"class_weight of class {label!r}", weight)
     factors[known] = table[classes[known]]
     per_row = factors if rows.sample_weight is None else factors * rows.sample_weight
     return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=model.dtype))
@@ -245,10 +244,8 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: i
 
 def split_point(n: int, validation_split: Any) -> int:
     """Return the number of rows for training, the first ones; the rest is for validation."""
-    number = isinstance(validation_split, int | float | np.number) and not isinstance(validation_split, bool)
-    if not number or not 0.0 <= validation_split < 1.0:
-        raise ValueError(f"validation_split must be at least 0 and less than 1, got {validation_split!r}")
-    point = math.floor(n * (1.0 - float(validation_split)))
+    fraction = number("validation_split", validation_split, at_least=0.0, below=1.0)
+    point = math.floor(n * (1.0 - fraction))
     if validation_split and not 0 < point < n:
         raise ValueError(
             f"validation_split={validation_split} of {n} rows leaves {point} for training and {n - point} for "

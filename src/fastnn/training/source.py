@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn._arguments import as_count
+from fastnn._arguments import whole
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Pass, gives_batches, read_once
 from fastnn.training.rows import Rows, rows_of, split_point, validation_rows, weigh_classes
@@ -27,12 +27,12 @@ def one_pass(x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any) ->
 
 def as_batch_size(value: Any, default: int = 32, name: str = "batch_size") -> int:
     """Return a checked number of rows in a batch; the default for None."""
-    return default if value is None else as_count(value, name)
+    return default if value is None else whole(name, value, at_least=1)
 
 
 def _rows_in(steps: Any, batch_size: int, name: str) -> int | None:
     """Return the rows of a number of batches; None for None."""
-    return None if steps is None else as_count(steps, name) * batch_size
+    return None if steps is None else whole(name, steps, at_least=1) * batch_size
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class RowSource:
         rows, self.program = rows_of(model, x, y, sample_weight)
         rows, self.validation = validation.separate(model, rows, self.validation_batch_size)
         self.rows = self._weighed(rows)
-        if steps_per_epoch is not None and as_count(steps_per_epoch, "steps_per_epoch") != self.n_steps:
+        if steps_per_epoch is not None and whole("steps_per_epoch", steps_per_epoch, at_least=1) != self.n_steps:
             raise ValueError(
                 f"steps_per_epoch={steps_per_epoch}, but an epoch is all {self.rows.n} rows, {self.n_steps} batches of "
                 f"{self.batch_size}: leave steps_per_epoch out, and give fewer rows for shorter epochs"
