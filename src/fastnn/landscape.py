@@ -14,10 +14,10 @@ from fastnn._arguments import as_verbosity, choice, number, whole
 from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
-from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import require_stack
-from fastnn.training.rows import Rows
+from fastnn.training.evaluation import loss_of_outputs
+from fastnn.training.rows import Rows, rows_of
 
 if TYPE_CHECKING:
     from fastnn.models.sequential import Sequential
@@ -184,9 +184,9 @@ def loss_landscape(
     n, seed = whole("n", n, at_least=2), whole("seed", seed, at_least=0)
     verbosity = as_verbosity(verbose)
     require_stack(model)
-    model._require_compiled("loss_landscape")
+    model.require_compiled("loss_landscape")
     centre = _flatten(model.get_weights())
-    rows, _ = model._check_rows(x, y, sample_weight)
+    rows, _ = rows_of(model, x, y, sample_weight)
     path, explained = None, None
     half_width = np.full(dimensions, float(span))
     middle = np.zeros(dimensions)
@@ -272,12 +272,7 @@ class _Evaluation:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
         outputs = network.predict(self._rows.X, None, 1, self._skip)
-        if isinstance(self._loss, CustomLoss):
-            return self._loss(self._rows.y, outputs, self._rows.sample_weight)
-        value, _ = _core.loss_and_gradient(
-            self._loss.core_name, self._rows.y, outputs, self._rows.sample_weight, False, **self._options
-        )
-        return value
+        return loss_of_outputs(self._loss, self._options, self._rows.y, outputs, self._rows.sample_weight)
 
 
 def _flatten(weights: Sequence[Array]) -> NDArray[np.float64]:
