@@ -23,7 +23,7 @@ import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number
 from fastnn._randomness import Stream
-from fastnn.callbacks import ProgbarLogger
+from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.epochs import NOT_FINITE, Epochs
 from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
 from fastnn.estimators.lbfgs import check_arguments, minimize
@@ -37,7 +37,7 @@ from fastnn.estimators.network import (
 )
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter, copies_of
+from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, TaskReporter, copies_of
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array, Array | None]
@@ -457,15 +457,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         )
         max_iter = 1 if incremental else self.max_iter
         always = (ProgbarLogger(1),) if self.progress else ()
-        model = CallbackModel(network, rule)
         self.callbacks_ = copies_of(self.callbacks)
-        epochs = EpochReporter(self.callbacks_, model, max_iter, fit.n_steps, always)
+        parameters = {"epochs": max_iter, "steps": fit.n_steps, "verbose": 1}
+        callbacks = CallbackList(self.callbacks_, CallbackModel(network, rule), parameters, always)
+        callbacks.attach()
         tasks = TaskReporter(self, max_iter, *raw, self._attributes)
-        run = Epochs(self, fit, rule, objective, epochs, tasks, validation, (y, weights, batch_size))
+        run = Epochs(self, fit, rule, objective, callbacks, tasks, validation, (y, weights, batch_size))
         try:
             run.run(max_iter, incremental)
         finally:
-            epochs.close()
+            callbacks.close()
         tasks.close()
         if self.early_stopping:
             network.write(*self._best_weights)
