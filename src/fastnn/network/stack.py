@@ -214,7 +214,7 @@ class LayerStack(Model, Variables, TrainableTogether):
     def _build(self, program: Program) -> None:
         """Make the compiled network; layers taken over from an earlier one keep weights of the right shape."""
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
-        weights = NetworkWeights(network, program)
+        weights = NetworkWeights(network, [place for places in program.places for place in places])
         values: list[tuple[int, str, Array]] = []
         number = 0
         for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True):
