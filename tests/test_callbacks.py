@@ -174,7 +174,7 @@ def test_early_stopping_prints_and_warns(capsys):
     stopped_after([1.0, 2.0, 2.0], verbose=1, restore_best_weights=True)
     text = capsys.readouterr().out
     assert "Epoch 2: early stopping" in text and "end of the best epoch: 1." in text
-    with pytest.warns(UserWarning, match="watches 'val_loss', which is not there; available: loss"):
+    with pytest.warns(UserWarning, match="watches 'val_loss', which is not in the logs; available: loss"):
         tanh_model().fit(X, Y, verbose=0, callbacks=[EarlyStopping()])
 
 
@@ -212,7 +212,7 @@ def test_learning_rate_scheduler():
     assert same_weights(model, by_hand)
     model.fit(X, Y, epochs=2, verbose=0, callbacks=[LearningRateScheduler(lambda epoch: 0.01 * (epoch + 1))])
     assert model.optimizer.learning_rate == 0.02
-    with pytest.raises(ValueError, match="the schedule must return a learning rate, it returned 'fast'"):
+    with pytest.raises(ValueError, match="the schedule must return a learning rate, but returned 'fast'"):
         model.fit(X, Y, verbose=0, callbacks=[LearningRateScheduler(lambda epoch, rate: "fast")])
 
 

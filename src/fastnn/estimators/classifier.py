@@ -14,8 +14,6 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 import fastnn.losses as losses
 from fastnn._arguments import number
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
-from fastnn.estimators.inspection import InspectionMixin
-from fastnn.estimators.parameters import CONSTRAINTS
 
 Array = NDArray[Any]
 
@@ -31,7 +29,7 @@ def _fitted_binarizer(y: Array) -> LabelBinarizer:
     return binarizer
 
 
-class MLPClassifier(InspectionMixin, ClassifierMixin, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` over the compiled core.
 
     Minimises the mean log loss plus ``alpha / 2 sum(w^2)`` over the kernels, divided by the rows of a batch. Outputs
@@ -79,7 +77,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CONSTRAINTS,
+        **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"log_loss"}), str, losses.Loss],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }

@@ -15,8 +15,6 @@ import fastnn.losses as losses
 from fastnn._arguments import number
 from fastnn._arrays import check_target_range
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
-from fastnn.estimators.inspection import InspectionMixin
-from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import center_and_scale
 
 Array = NDArray[Any]
@@ -34,7 +32,7 @@ A model of Keras's dialect takes them all, as Keras does.
 """
 
 
-class MLPRegressor(InspectionMixin, RegressorMixin, BaseMLP):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     """Multi-layer perceptron regressor: scikit-learn's ``MLPRegressor`` over the compiled core.
 
     Minimises half the squared error (or half the Poisson deviance, with exponential outputs) plus
@@ -83,7 +81,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CONSTRAINTS,
+        **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"}), str, losses.Loss],
     }
 

@@ -238,7 +238,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         if program is self._program:
             return
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
-        weights = NetworkWeights(network, program)
+        weights = NetworkWeights(network, [place for places in program.places for place in places])
         if values is None:
             values = self._starting_weights(program)
         for (op, parameter), value in zip(weights.parameters, values, strict=True):

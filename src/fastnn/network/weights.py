@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 import fastnn._core as _core
 from fastnn._arrays import first_nonfinite
 from fastnn.layers import ParameterSpec
-from fastnn.network.program import Program
 
 Array = NDArray[Any]
 
@@ -40,12 +39,12 @@ class NetworkWeights:
     Parameters
     ----------
     network : the compiled network.
-    program : what it was compiled from.
+    parameters : op and name of every weight.
     """
 
-    def __init__(self, network: _core.Network, program: Program) -> None:
+    def __init__(self, network: _core.Network, parameters: list[tuple[int, str]]) -> None:
         self.network = network
-        self.parameters = [place for places in program.places for place in places]
+        self.parameters = parameters
         self.version = 0
 
     def read(self, op: int, name: str) -> Array:
