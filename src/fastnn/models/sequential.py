@@ -13,12 +13,12 @@ import fastnn.optimizers as optimizers
 import fastnn.saving as saving
 from fastnn._arguments import as_verbosity
 from fastnn._progress import ProgressLine, format_logs
+from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.models.gradients import input_gradients, weight_gradients
 from fastnn.network.stack import LayerStack
 from fastnn.network.summary import summary_text
 from fastnn.saving.description import (
-    CustomObjects,
     compile_arguments,
     compile_config,
     custom_objects_of,

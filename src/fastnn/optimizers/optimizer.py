@@ -221,7 +221,7 @@ class Optimizer(registry.Description):
         """Return the constructor's arguments and, where weights are left out of weight decay, their patterns."""
         rate: Any = self._schedule if self._schedule is not None else self._learning_rate
         if isinstance(rate, LearningRateSchedule):
-            rate = {"class_name": type(rate).__name__, "config": rate.get_config()}
+            rate = registry.serialize(rate)
         config = super().get_config()
         common = [option for option in CommonOptions.__annotations__ if option != "name"]
         config.update({option: getattr(self, option) for option in common})

@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn.errors import ModelFormatError
 from fastnn.layers import ParameterSpec
+from fastnn.layers.layer import layer_from_config
 from fastnn.network.program import build_program
 from fastnn.network.stack import LayerStack
 from fastnn.network.weights import NetworkState
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import (
-    CustomObjects,
-    MissingObjectError,
     compile_arguments,
     compile_config,
-    layer_from_config,
     model_config,
     to_json,
 )
