@@ -49,7 +49,7 @@ def test_input_takes_a_batch_shape():
     for wrong, message in (
         ({}, "give shape or batch_shape, one of them"),
         ({"shape": (3,), "sparse": True}, "sparse and ragged must be None"),
-        ({"shape": (3,), "batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"shape": (3,), "batch_size": 0}, "batch_size must be a whole number of at least 1, or None, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             layers.Input(**wrong)
@@ -60,9 +60,9 @@ def test_what_is_not_supported_says_so():
         (lambda: layers.Dense(2, lora_rank=4), "lora_rank is not supported"),
         (lambda: layers.BatchNormalization(renorm=True), "renorm is not supported"),
         (lambda: layers.Flatten("channels_first"), "data_format must be None or 'channels_last'"),
-        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=0.5), "ignore_class must be a class label"),
-        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=True), "ignore_class must be a class label"),
-        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=2**63), "ignore_class must be a class label"),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=0.5), "ignore_class must be a whole number from"),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=True), "ignore_class must be a whole number from"),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=2**63), "ignore_class must be a whole number from"),
         (lambda: losses.BinaryCrossentropy(axis=0), "axis must be -1"),
         (lambda: small().compile("sgd", "mse", ["mae"]), r"loss_weights must be None.*\['mae'\]"),
         (lambda: small().fit(X, Y, batch_size=10, steps_per_epoch=2), "all 30 rows, 3 batches of 10"),

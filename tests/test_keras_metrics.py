@@ -117,7 +117,7 @@ def test_bad_arguments():
         (lambda: metrics.F1Score(average="makro"), "Did you mean 'macro'"),
         (lambda: metrics.FBetaScore(beta=0.0), "beta"),
         (lambda: metrics.IoU(3, [3]), "target_class_ids"),
-        (lambda: metrics.RecallAtPrecision(1.2), "precision must lie between"),
+        (lambda: metrics.RecallAtPrecision(1.2), "precision must be a number between"),
         (lambda: metrics.R2Score("mean"), "class_aggregation"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -110,7 +110,7 @@ def test_an_estimator_is_refused_by_name():
     X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
     with warnings.catch_warnings(action="ignore"):
         estimator = fastnn.MLPClassifier((3,), max_iter=2).fit(X, y)
-    refused = r"^model must be a fastnn.Sequential, got MLPClassifier; an estimator has its layers and loss in a form"
+    refused = r"^model must be a fastnn.Sequential, got MLPClassifier; an estimator stores its layers and loss in its"
     for draw in (plotting.network, lambda it: fastnn.loss_landscape(it, X, y), lambda it: fastnn.diagnose(it, X, y)):
         with pytest.raises(TypeError, match=refused):
             draw(estimator)

@@ -120,7 +120,7 @@ def test_add_and_pop_keep_the_weights():
     np.testing.assert_array_equal(model.get_weights()[2], top[0])
     model.fit(X, Y, verbose=0)
     empty = fastnn.Sequential()
-    with pytest.raises(ValueError, match="no layer to take off"):
+    with pytest.raises(ValueError, match="no layers to remove"):
         empty.pop()
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import fastnn._core as _core
 from fastnn.callbacks import Callback, Logs
 from fastnn.network.stack import LayerStack, require_stack
-from fastnn.training.rows import Rows
+from fastnn.training.rows import Rows, rows_of, validation_rows
 
 if TYPE_CHECKING:
     from fastnn.models.sequential import Sequential
@@ -107,15 +107,15 @@ def diagnose(
     ['column 1']
     """
     require_stack(model)
-    model._require_compiled("diagnose")
-    rows, program = model._check_rows(x, y, None)
-    model._build_for(program)
+    model.require_compiled("diagnose")
+    rows, program = rows_of(model, x, y)
+    model.build_from(program)
     rows = _counted(model, rows)
     part = Rows(rows.X[:MAX_ROWS], rows.y[:MAX_ROWS], None)
     findings = [*_examine_inputs(rows), *_examine_targets(model, rows)]
     findings += [*_examine_units(model, part.X), *_examine_gradients(model, part, learning_rate)]
     if validation_data is not None:
-        validation = _counted(model, model._check_validation(validation_data, program))
+        validation = _counted(model, validation_rows(model, validation_data, program.n_features))
         findings += _examine_validation(model, rows, validation)
     return Diagnosis(findings)
 

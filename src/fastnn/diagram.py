@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from html import escape
 
 from fastnn.network.stack import LayerStack, require_stack
+from fastnn.network.summary import layer_table
 
 __all__ = ["Column", "columns", "network_svg", "table_html"]
 
@@ -122,13 +123,7 @@ def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
 
 def table_html(model: LayerStack) -> str:
     """Return an HTML table of layers, output shapes and numbers of weights; "?" if the model is not built."""
-    rows = []
-    for place, layer in enumerate(model.layers):
-        shape, n_weights = "?", "?"
-        if model.built:
-            shape, n_weights = f"(None, {model.program.widths[place]})", f"{layer.count_params():,}"
-        cells = (f"{layer.name} ({type(layer).__name__})", shape, n_weights)
-        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    rows = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in layer_table(model)]
     total = f"{model.count_params():,} weights" if model.built else "not built: the number of features is not known yet"
     return (
         f"<table><caption>{escape(model.name)}: {total}</caption><thead><tr><th>layer</th><th>output shape</th>"

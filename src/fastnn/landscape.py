@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-import fastnn._registry as registry
-from fastnn._arguments import as_count, as_verbosity
+from fastnn._arguments import as_verbosity, choice, number, whole
 from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
-from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import require_stack
-from fastnn.training.rows import Rows
+from fastnn.training.evaluation import loss_of_outputs
+from fastnn.training.rows import Rows, rows_of
 
 if TYPE_CHECKING:
     from fastnn.models.sequential import Sequential
@@ -56,7 +55,7 @@ class WeightRecorder(Callback):
 
     def __init__(self, every: int = 1) -> None:
         super().__init__()
-        self.every = as_count(every, "every")
+        self.every = whole("every", every, at_least=1)
         self.weights: list[list[Array]] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -179,18 +178,15 @@ def loss_landscape(
     >>> fastnn.loss_landscape(model, X, X**2, n=11).loss.shape
     (11, 11)
     """
-    if directions not in DIRECTIONS:
-        raise ValueError(registry.unknown_name("directions", directions, DIRECTIONS))
-    if dimensions not in (1, 2):
-        raise ValueError(f"dimensions must be 1 or 2, got {dimensions!r}")
-    if isinstance(span, bool) or not isinstance(span, int | float | np.number) or not 0.0 < span < np.inf:
-        raise ValueError(f"span must be a positive number, got {span!r}")
-    n, seed = as_count(n, "n", 2), as_count(seed, "seed", 0)
+    choice("directions", directions, DIRECTIONS)
+    choice("dimensions", dimensions, (1, 2))
+    span = number("span", span, above=0.0)
+    n, seed = whole("n", n, at_least=2), whole("seed", seed, at_least=0)
     verbosity = as_verbosity(verbose)
     require_stack(model)
-    model._require_compiled("loss_landscape")
+    model.require_compiled("loss_landscape")
     centre = _flatten(model.get_weights())
-    rows, _ = model._check_rows(x, y, sample_weight)
+    rows, _ = rows_of(model, x, y, sample_weight)
     path, explained = None, None
     half_width = np.full(dimensions, float(span))
     middle = np.zeros(dimensions)
@@ -276,12 +272,7 @@ class _Evaluation:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
         outputs = network.predict(self._rows.X, None, 1, self._skip)
-        if isinstance(self._loss, CustomLoss):
-            return self._loss(self._rows.y, outputs, self._rows.sample_weight)
-        value, _ = _core.loss_and_gradient(
-            self._loss.core_name, self._rows.y, outputs, self._rows.sample_weight, False, **self._options
-        )
-        return value
+        return loss_of_outputs(self._loss, self._options, self._rows.y, outputs, self._rows.sample_weight)
 
 
 def _flatten(weights: Sequence[Array]) -> NDArray[np.float64]:
@@ -321,9 +312,9 @@ def _principal_directions(
         )
     records = trajectory.weights if isinstance(trajectory, WeightRecorder) else list(trajectory)
     expected = [value.shape for value in model.get_weights()]
-    for number, record in enumerate(records):
+    for place, record in enumerate(records):
         if [np.shape(value) for value in record] != expected:
-            raise ValueError(f"record {number} of trajectory does not have the shapes of model.get_weights()")
+            raise ValueError(f"record {place} of trajectory does not have the shapes of model.get_weights()")
     if len(records) <= dimensions:
         raise ValueError(f"trajectory must hold more than {dimensions} records, got {len(records)}")
     differences = np.stack([_flatten(record) for record in records]) - centre

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import number, whole
+
 __all__ = ["SpatialBlockSplit"]
 
 EARTH_RADIUS_KM = 6371.0088
@@ -45,13 +47,9 @@ class SpatialBlockSplit:
     def __init__(
         self, n_splits: int = 5, block_size: float = 1.0, buffer: float = 0.0, geographic: bool = False, seed: int = 0
     ) -> None:
-        if isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2:
-            raise ValueError(f"n_splits must be a whole number of at least 2, got {n_splits!r}")
-        if not 0.0 < block_size < np.inf:
-            raise ValueError(f"block_size must be a positive number, got {block_size!r}")
-        if not 0.0 <= buffer < np.inf:
-            raise ValueError(f"buffer must be a number of at least 0, got {buffer!r}")
-        self.n_splits, self.block_size, self.buffer = int(n_splits), float(block_size), float(buffer)
+        self.n_splits = whole("n_splits", n_splits, at_least=2)
+        self.block_size = number("block_size", block_size, above=0.0)
+        self.buffer = number("buffer", buffer, at_least=0.0)
         self.geographic, self.seed = geographic, seed
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
@@ -69,15 +67,13 @@ class SpatialBlockSplit:
         """
         positions = self._positions(X if groups is None else groups, "X" if groups is None else "groups")
         fold = self._folds(self.blocks(X if groups is None else groups))
-        for number in range(self.n_splits):
-            test = fold == number
+        for k in range(self.n_splits):
+            test = fold == k
             train = ~test
             if self.buffer > 0.0:
                 train &= ~_near(positions, positions[test], self.buffer)
             if not train.any():
-                raise ValueError(
-                    f"no training row is more than buffer={self.buffer:g} from the test rows of fold {number}"
-                )
+                raise ValueError(f"no training row is more than buffer={self.buffer:g} from the test rows of fold {k}")
             yield np.flatnonzero(train), np.flatnonzero(test)
 
     def blocks(self, coordinates: Any) -> NDArray[np.intp]:

@@ -5,18 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import choice, whole
 from fastnn.metrics.counts import label_counts
 from fastnn.metrics.probabilistic import as_probabilities, binary_outcomes
 from fastnn.metrics.selective import confidence_and_hits
-from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_choice, require_same_length
+from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_same_length
 
 
 def _bins(probability: Array, n_bins: int, strategy: str) -> Array:
     """Return the bin (n,) of each probability, of bins of equal width or equal numbers of rows, with right edges."""
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be a whole number >= 1, got {n_bins!r}.")
-    if strategy not in ("uniform", "quantile"):
-        raise ValueError(f"strategy must be 'uniform' or 'quantile', got {strategy!r}.")
+    n_bins = whole("n_bins", n_bins, at_least=1)
+    choice("strategy", strategy, ("uniform", "quantile"))
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     if strategy == "quantile":
         edges = np.percentile(probability, edges * 100.0)
@@ -113,8 +112,7 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9], n_bins=2), 6)
     0.175
     """
-    if norm not in ("l1", "max"):
-        raise ValueError(f"norm must be 'l1' or 'max', got {norm!r}.")
+    choice("norm", norm, ("l1", "max"))
     probabilities = as_probabilities("y_prob", y_prob)
     if probabilities.ndim == 1 or probabilities.shape[1] == 1:
         outcome, probability = binary_outcomes(y_true, probabilities, pos_label, "y_prob")
@@ -162,7 +160,7 @@ def interval_coverage(
     >>> interval_coverage([1.0, 2.0, 3.0, 9.0], [0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0])
     0.75
     """
-    require_choice("multioutput", multioutput, ("uniform_average", "raw_values"))
+    choice("multioutput", multioutput, ("uniform_average", "raw_values"))
     y, lower, upper = as_real("y_true", y_true), as_real("y_lower", y_lower), as_real("y_upper", y_upper)
     n_rows = require_same_length(y_true=y, y_lower=lower, y_upper=upper)
     y, lower, upper = (array.reshape(n_rows, -1) for array in (y, lower, upper))

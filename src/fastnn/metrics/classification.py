@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import choice
 from fastnn.metrics.counts import matches
 from fastnn.metrics.targets import LabelPairs
-from fastnn.metrics.validation import Array, mean, require_choice, warn, warn_undefined
+from fastnn.metrics.validation import Array, mean, warn, warn_undefined
 
 
 def accuracy_score(
@@ -96,7 +97,7 @@ def confusion_matrix(
     array([[1, 1],
            [0, 2]])
     """
-    require_choice("normalize", normalize, ("true", "pred", "all", None))
+    choice("normalize", normalize, ("true", "pred", "all", None))
     pairs = LabelPairs(y_true, y_pred, sample_weight)
     matrix = _confusion(pairs, labels, normalize)
     if matrix.shape == (1, 1):
@@ -240,7 +241,7 @@ def cohen_kappa_score(
     >>> cohen_kappa_score([1, 1, 0, 0], [1, 1, 0, 1])
     0.5
     """
-    require_choice("weights", weights, ("linear", "quadratic", None))
+    choice("weights", weights, ("linear", "quadratic", None))
     if not (math.isnan(replace_undefined_by) or -1.0 <= replace_undefined_by <= 1.0):
         raise ValueError(f"replace_undefined_by must be in [-1, 1] or NaN, got {replace_undefined_by!r}.")
     pairs = LabelPairs(y1, y2, sample_weight)

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import choice
 from fastnn.metrics.targets import LabelPairs
-from fastnn.metrics.validation import Array, mean, require_choice, warn, warn_undefined
+from fastnn.metrics.validation import Array, mean, warn, warn_undefined
 
 AVERAGES = ("binary", "micro", "macro", "samples", "weighted", None)
 
@@ -40,7 +41,7 @@ def require_zero_division(zero_division: Any, *, allow_nan: bool = True) -> floa
 
 def select_labels(pairs: LabelPairs, average: str | None, labels: Any, pos_label: Any) -> Any:
     """Return the labels to average over (None: all that occur), as scikit-learn chooses them."""
-    require_choice("average", average, AVERAGES)
+    choice("average", average, AVERAGES)
     if average == "binary":
         if pairs.kind != "binary":
             choices = [choice for choice in AVERAGES if choice != "binary"]

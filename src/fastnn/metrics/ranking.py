@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import choice, number, optional, whole
 from fastnn.metrics.counts import counts_at_thresholds, ordered_pairs
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from fastnn.metrics.validation import (
@@ -19,7 +20,6 @@ from fastnn.metrics.validation import (
     as_real,
     as_sample_weight,
     mean,
-    require_choice,
     require_same_length,
     warn,
     warn_undefined,
@@ -258,11 +258,9 @@ def roc_auc_score(
     >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    require_choice("average", average, ("micro", "macro", "weighted", "samples", None))
-    if multi_class not in ("raise", "ovr", "ovo"):
-        raise ValueError(f"multi_class must be 'raise', 'ovr' or 'ovo', got {multi_class!r}.")
-    if max_fpr is not None and not 0.0 < max_fpr <= 1.0:
-        raise ValueError(f"max_fpr must be in (0, 1], got {max_fpr!r}.")
+    choice("average", average, ("micro", "macro", "weighted", "samples", None))
+    choice("multi_class", multi_class, ("raise", "ovr", "ovo"))
+    max_fpr = optional(number, "max_fpr", max_fpr, above=0.0, at_most=1.0)
     y = as_labels("y_true", y_true)
     kind = type_of_target("y_true", y)
     score = as_real("y_score", y_score)
@@ -391,7 +389,7 @@ def average_precision_score(
     >>> round(average_precision_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 6)
     0.833333
     """
-    require_choice("average", average, ("micro", "macro", "weighted", "samples", None))
+    choice("average", average, ("micro", "macro", "weighted", "samples", None))
     y = as_labels("y_true", y_true)
     kind = type_of_target("y_true", y)
     score = as_real("y_score", y_score)
@@ -452,8 +450,7 @@ def top_k_accuracy_score(
     >>> top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.3], [0.3, 0.4, 0.3], [0.7, 0.2, 0.1]], k=2)
     0.6666666666666666
     """
-    if k < 1:
-        raise ValueError(f"k must be a whole number >= 1, got {k!r}.")
+    k = whole("k", k, at_least=1)
     y = labels_1d("y_true", y_true)
     kind = type_of_target("y_true", y)
     if kind == "binary" and labels is not None and np.size(labels) > 2:

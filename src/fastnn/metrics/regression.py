@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import number
 from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_same_length, warn_undefined
 
 _AVERAGES = ("raw_values", "uniform_average")
@@ -182,8 +183,7 @@ def mean_pinball_loss(
     >>> round(mean_pinball_loss([1.0, 2.0, 3.0], [0.0, 2.0, 3.0], alpha=0.1), 6)
     0.033333
     """
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha must be in [0, 1], got {alpha!r}.")
+    alpha = number("alpha", alpha, at_least=0.0, at_most=1.0)
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, _AVERAGES)
     difference = y - p
     losses = np.maximum(alpha * difference, (alpha - 1.0) * difference)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import whole
 from fastnn.metrics.precision_recall import (
     average_scores,
     average_weights,
@@ -69,8 +70,7 @@ def classification_report(
     weighted avg       0.83      0.67      0.67         3
     <BLANKLINE>
     """
-    if digits < 0:
-        raise ValueError(f"digits must be a whole number >= 0, got {digits!r}.")
+    digits = whole("digits", digits, at_least=0)
     require_zero_division(zero_division)
     pairs = LabelPairs(y_true, y_pred, sample_weight)
     shown = pairs.labels if labels is None else np.asarray(labels)

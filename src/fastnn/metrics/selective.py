@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import number
 from fastnn.metrics.probabilistic import as_probabilities
 from fastnn.metrics.targets import encode, labels_1d, type_of_target
 from fastnn.metrics.validation import Array, as_sample_weight, mean, require_same_length
@@ -118,8 +119,7 @@ def selective_accuracy(
     >>> selective_accuracy([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.6], 0.75)
     (1.0, 0.75)
     """
-    if not 0.0 <= threshold <= 1.0:
-        raise ValueError(f"threshold must be in [0, 1], got {threshold!r}.")
+    threshold = number("threshold", threshold, at_least=0.0, at_most=1.0)
     confidence, hits = confidence_and_hits(y_true, y_prob, labels)
     weights = as_sample_weight(sample_weight, len(hits))
     answered = confidence >= threshold
@@ -146,8 +146,7 @@ def accuracy_at_coverage(
     >>> accuracy_at_coverage([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.6], 0.75)
     1.0
     """
-    if not 0.0 < coverage <= 1.0:
-        raise ValueError(f"coverage must be in (0, 1], got {coverage!r}.")
+    coverage = number("coverage", coverage, above=0.0, at_most=1.0)
     answered, risk, _ = risk_coverage_curve(y_true, y_prob, labels=labels, sample_weight=sample_weight)
     # Coverages are sums of floats: a rounding error must not change the result.
     reached = int(np.argmax(answered >= coverage * (1.0 - 1e-12)))
@@ -183,8 +182,7 @@ def rejection_threshold(
     >>> rejection_threshold([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.6], accuracy=0.95)
     0.8
     """
-    if not 0.0 <= accuracy <= 1.0:
-        raise ValueError(f"accuracy must be in [0, 1], got {accuracy!r}.")
+    accuracy = number("accuracy", accuracy, at_least=0.0, at_most=1.0)
     _, risk, thresholds = risk_coverage_curve(y_true, y_prob, labels=labels, sample_weight=sample_weight)
     reached = np.flatnonzero(risk <= (1.0 - accuracy) * (1.0 + 1e-12))
     return float(thresholds[reached[-1]]) if len(reached) else float("inf")

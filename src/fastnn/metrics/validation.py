@@ -1,14 +1,14 @@
 """Checks of the metrics' arguments, and the weighted mean."""
 
-import math
 import sys
 import warnings
-from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn._arrays import first_nonfinite
 
 Array = NDArray[Any]
 
@@ -30,13 +30,6 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def warn_undefined(message: str) -> None:
     """Warn that a metric is not defined."""
     warn(message, UndefinedMetricWarning)
-
-
-def require_choice(argument: str, value: Any, accepted: Iterable[Any]) -> None:
-    """Raise ValueError unless ``value`` is one of the accepted strings or None."""
-    choices = tuple(accepted)
-    if not (value is None or isinstance(value, str)) or value not in choices:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
 
 
 def require_same_length(**arrays: Any) -> int:
@@ -80,14 +73,9 @@ def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
 
 def require_finite(argument: str, array: Array) -> None:
     """Raise ValueError that names the first row with NaN or infinity."""
-    # The sum is finite unless an entry is not, or the sum overflows: a cheap first test.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(array.sum(dtype=np.float64)):
-            return
-    finite = np.isfinite(array)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))[0])
-        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {row}).")
+    found = first_nonfinite(array)
+    if found is not None:
+        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {found[0]}).")
 
 
 def as_column(argument: str, array: Array) -> Array:

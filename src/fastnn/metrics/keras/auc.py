@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import whole
 from fastnn.metrics.keras.confusion import Counts, entries, even_thresholds
 from fastnn.metrics.keras.metric import EPSILON, Metric, divide
 
@@ -61,8 +62,8 @@ class AUC(Metric):
         super().__init__(dtype, name)
         self.curve = _spelled("curve", curve, _CURVES)
         self.summation_method = _spelled("summation_method", summation_method, _SUMMATIONS)
-        if thresholds is None and num_thresholds <= 1:
-            raise ValueError(f"num_thresholds must be greater than 1, got {num_thresholds!r}")
+        if thresholds is None:
+            num_thresholds = whole("num_thresholds", num_thresholds, at_least=2)
         if num_labels is not None and not multi_label:
             raise ValueError("num_labels needs multi_label=True")
         self._given = None if thresholds is None else sorted(float(value) for value in thresholds)

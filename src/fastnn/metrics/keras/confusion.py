@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import number, whole
 from fastnn.metrics.keras.metric import Metric, divide, same_rank
 
 Array = NDArray[Any]
@@ -119,10 +120,8 @@ def _thresholds(thresholds: Any, default: float) -> list[float]:
     """Return thresholds as a list of numbers from 0 to 1; ``default`` for None."""
     if thresholds is None:
         return [default]
-    listed = [float(value) for value in np.atleast_1d(thresholds)]
-    if not all(0.0 <= value <= 1.0 for value in listed):
-        raise ValueError(f"thresholds must lie between 0 and 1, got {thresholds!r}")
-    return listed
+    listed = np.atleast_1d(thresholds)
+    return [number("each of thresholds", value, at_least=0.0, at_most=1.0) for value in listed]
 
 
 def _are_even(thresholds: Sequence[float]) -> bool:
@@ -283,12 +282,8 @@ class _BestUnder(Metric):
 
     def __init__(self, bound: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any) -> None:
         super().__init__(dtype, name)
-        if not 0.0 <= bound <= 1.0:
-            raise ValueError(f"{self._bound_name} must lie between 0 and 1, got {bound!r}")
-        if num_thresholds < 1:
-            raise ValueError(f"num_thresholds must be at least 1, got {num_thresholds!r}")
-        self.value = bound
-        self.num_thresholds = num_thresholds
+        self.value = number(self._bound_name, bound, at_least=0.0, at_most=1.0)
+        self.num_thresholds = whole("num_thresholds", num_thresholds, at_least=1)
         self.class_id = class_id
         one = num_thresholds == 1
         self._counts = Counts([0.5] if one else even_thresholds(num_thresholds), not one)

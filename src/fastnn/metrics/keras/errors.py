@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import choice, last_axis, whole
 from fastnn.metrics.keras.metric import EPSILON, Metric, RowMean, same_rank
 
 Array = NDArray[Any]
@@ -239,8 +240,7 @@ class CategoricalCrossentropy(_Crossentropy):
         axis: int = -1,
     ) -> None:
         super().__init__(name, dtype, from_logits, label_smoothing)
-        if axis not in (-1, 1):
-            raise ValueError(f"axis must be -1, the columns, got {axis!r}")
+        last_axis(axis)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return cross-entropies."""
@@ -273,8 +273,7 @@ class SparseCategoricalCrossentropy(_Error):
         axis: int = -1,
     ) -> None:
         super().__init__(name, dtype)
-        if axis not in (-1, 1):
-            raise ValueError(f"axis must be -1, the columns, got {axis!r}")
+        last_axis(axis)
         self.from_logits = from_logits
         self.ignore_class = ignore_class
 
@@ -371,13 +370,9 @@ class R2Score(Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(dtype, name)
-        known = ("uniform_average", "variance_weighted_average")
-        if class_aggregation is not None and class_aggregation not in known:
-            raise ValueError(registry.unknown_name("class_aggregation", class_aggregation, known))
-        if num_regressors < 0:
-            raise ValueError(f"num_regressors must be at least 0, got {num_regressors!r}")
-        self.class_aggregation = class_aggregation
-        self.num_regressors = num_regressors
+        known = ("uniform_average", "variance_weighted_average", None)
+        self.class_aggregation = choice("class_aggregation", class_aggregation, known)
+        self.num_regressors = whole("num_regressors", num_regressors, at_least=0)
         self._sums: Array = np.zeros((4, 1))
         self._entries = 0
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import choice, number, optional
 from fastnn.metrics.keras.metric import EPSILON, Metric, same_rank
 
 Array = NDArray[Any]
@@ -38,15 +39,9 @@ class FBetaScore(Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(dtype, name)
-        if average is not None and average not in _AVERAGES:
-            raise ValueError(registry.unknown_name("average", average, _AVERAGES))
-        if not beta > 0.0:
-            raise ValueError(f"beta must be positive, got {beta!r}")
-        if threshold is not None and not 0.0 < threshold <= 1.0:
-            raise ValueError(f"threshold must be greater than 0 and at most 1, got {threshold!r}")
-        self.average = average
-        self.beta = float(beta)
-        self.threshold = threshold
+        self.average = choice("average", average, (*_AVERAGES, None))
+        self.beta = number("beta", beta, above=0.0)
+        self.threshold = optional(number, "threshold", threshold, above=0.0, at_most=1.0)
         self._counts: Array = np.zeros((3, 1))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:

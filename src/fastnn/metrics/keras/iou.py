@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import whole
 from fastnn.metrics.keras.metric import EPSILON, Metric
 
 Array = NDArray[Any]
@@ -44,12 +45,11 @@ class IoU(Metric):
         axis: int = -1,
     ) -> None:
         super().__init__(dtype, name)
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
-        if not all(0 <= label < num_classes for label in target_class_ids):
-            raise ValueError(f"target_class_ids must be from 0 to {num_classes - 1}, got {target_class_ids!r}")
-        self.num_classes = num_classes
-        self.target_class_ids = list(target_class_ids)
+        self.num_classes = whole("num_classes", num_classes, at_least=1)
+        self.target_class_ids = [
+            whole("each of target_class_ids", label, at_least=0, at_most=self.num_classes - 1)
+            for label in target_class_ids
+        ]
         self.ignore_class = ignore_class
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
