@@ -238,7 +238,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         if program is self._program:
             return
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
-        weights = NetworkWeights(network, program)
+        weights = NetworkWeights(network, program.parameters)
         if values is None:
             values = self._starting_weights(program)
         for (op, parameter), value in zip(weights.parameters, values, strict=True):
@@ -278,7 +278,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         """Copy the weights to the layers and drop the network."""
         if self.built:
             for layer, specs in zip(self.layers, self.program.specs, strict=True):
-                layer.lend(specs, KeptWeights(specs, layer.get_weights()))
+                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}))
         self._unbuild()
 
     def _unbuild(self) -> None:
@@ -340,9 +340,9 @@ class LayerStack(Model, Variables, TrainableTogether):
         ValueError
             Wrong number of arrays or wrong shape; nothing is changed then.
         """
-        specs = [spec for per_layer in self.program.specs for spec in per_layer]
-        if len(weights) != len(specs):
-            raise ValueError(f"the model has {len(specs)} weight arrays, got {len(weights)}")
+        n_arrays = len(self.program.parameters)
+        if len(weights) != n_arrays:
+            raise ValueError(f"the model has {n_arrays} weight arrays, got {len(weights)}")
         remaining = list(weights)
         checked = []
         for layer, per_layer in zip(self.layers, self.program.specs, strict=True):
