@@ -12,11 +12,6 @@ from fastnn import metrics
 LABEL_METRICS = ("precision_score", "recall_score", "f1_score", "fbeta_score", "jaccard_score")
 
 
-@pytest.fixture
-def sklearn_metrics():
-    return pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
-
-
 def outcome(function, *args, **kwargs):
     """Result and sorted kinds of warnings, or the kind of error."""
     with warnings.catch_warnings(record=True) as caught:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import constraints, layers, losses, optimizers, regularizers
@@ -82,7 +83,7 @@ def test_a_loss_in_python_that_diverges_or_is_weighted():
     before = model.get_weights()
     with pytest.raises(fastnn.DivergenceError):
         model.fit(X, Y, verbose=0)
-    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
     with pytest.raises(ValueError, match="takes no sample_weight"):
         model.fit(X, Y, sample_weight=np.ones(50), verbose=0)
 

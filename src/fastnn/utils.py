@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import whole
 from fastnn._arrays import as_numbers
+from fastnn._names import forget_automatic_names
 from fastnn._randomness import set_global_seed
 
 __all__ = ["PyDataset", "Sequence", "clear_session", "normalize", "set_random_seed", "to_categorical"]
@@ -131,6 +132,4 @@ def clear_session(free_memory: bool = True) -> None:
     ----------
     free_memory : accepted as in Keras; models give their memory back when they are no longer used.
     """
-    from fastnn.layers.layer import forget_automatic_names
-
     forget_automatic_names()

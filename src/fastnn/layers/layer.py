@@ -1,11 +1,8 @@
 """The base of all layers, and the input."""
 
-import itertools
 import math
-import re
 import weakref
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,23 +11,9 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import flag, float_type, optional, whole
+from fastnn._names import automatic_name
 
 Array = NDArray[Any]
-
-_name_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-
-
-def automatic_name(class_name: str) -> str:
-    """Return Keras's automatic name of the next object of a class: "dense", "dense_1", ..."""
-    snake = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", class_name)
-    snake = re.sub("([a-z])([A-Z])", r"\1_\2", snake).lower()
-    number = next(_name_counters[snake])
-    return snake if number == 0 else f"{snake}_{number}"
-
-
-def forget_automatic_names() -> None:
-    """Begin the numbers of automatic names anew."""
-    _name_counters.clear()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Everything is described by ``{"class_name": name, "config": get_config()}``, so 
 back.
 """
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +44,8 @@ def deserialize(kind: str, config: Any, custom_objects: CustomObjects | None = N
         A name that is neither registered nor in ``custom_objects``, or a config of the wrong form.
     """
     if kind == "metric":
-        importlib.import_module("fastnn.metrics")
+        import fastnn.metrics  # noqa: F401  (registers the names)
+
     custom = custom_objects or {}
     if isinstance(config, str):
         return custom.get(config, config)

@@ -1,4 +1,4 @@
-"""Means over rows of regression errors, cross-entropies and the other loss functions, and the R2 score."""
+"""Means over rows of regression errors, cross-entropies and other loss functions, and the R2 score."""
 
 from typing import Any
 
@@ -121,7 +121,7 @@ class CosineSimilarity(_Error):
 
 
 def _signs(y_true: Array) -> Any:
-    """Return targets 0 and 1 as -1 and 1; others as they are."""
+    """Return targets 0 and 1 as -1 and 1, other targets unchanged."""
     return 2.0 * y_true - 1.0 if np.isin(y_true, (0, 1)).all() else y_true
 
 
@@ -161,7 +161,7 @@ class CategoricalHinge(_Error):
 
 @registry.register("metric", "kl_divergence", "KLDivergence")
 class KLDivergence(_Error):
-    """``sum(y_true log(y_true / y_pred))``, both cut to 1e-7 .. 1."""
+    """``sum(y_true log(y_true / y_pred))``, both clipped to 1e-7 .. 1."""
 
     default_name = "kl_divergence"
 
@@ -202,7 +202,7 @@ class _Crossentropy(_Error):
 
 @registry.register("metric", "binary_crossentropy", "BinaryCrossentropy", "bce", "BCE")
 class BinaryCrossentropy(_Crossentropy):
-    """``-mean(t log(p) + (1 - t) log(1 - p))``, p cut to 1e-7 .. 1 - 1e-7."""
+    """``-mean(t log(p) + (1 - t) log(1 - p))``, p clipped to 1e-7 .. 1 - 1e-7."""
 
     default_name = "binary_crossentropy"
 
@@ -216,7 +216,7 @@ class BinaryCrossentropy(_Crossentropy):
 
 
 def _log_probabilities(y_pred: Array, from_logits: bool) -> Any:
-    """Logarithms of the classes' probabilities, (n, n_classes)."""
+    """Return the logarithms of the classes' probabilities, (n, n_classes)."""
     y_pred = np.asarray(y_pred, np.float64)
     if from_logits:
         shifted = y_pred - np.max(y_pred, axis=-1, keepdims=True)
@@ -227,7 +227,7 @@ def _log_probabilities(y_pred: Array, from_logits: bool) -> Any:
 
 @registry.register("metric", "categorical_crossentropy", "CategoricalCrossentropy")
 class CategoricalCrossentropy(_Crossentropy):
-    """``-sum(t log(p))`` over the classes, targets as one-hot rows; p cut to 1e-7 .. 1 - 1e-7."""
+    """``-sum(t log(p))`` over the classes, for one-hot targets; p clipped to 1e-7 .. 1 - 1e-7."""
 
     default_name = "categorical_crossentropy"
 
@@ -251,13 +251,13 @@ class CategoricalCrossentropy(_Crossentropy):
 
 @registry.register("metric", "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
 class SparseCategoricalCrossentropy(_Error):
-    """``-log(p[label])``, targets as class labels; p cut to 1e-7 .. 1 - 1e-7.
+    """``-log(p[label])``, for class labels; p clipped to 1e-7 .. 1 - 1e-7.
 
     Parameters
     ----------
     name, dtype : as in ``Metric``.
     from_logits : whether ``y_pred`` are logits.
-    ignore_class : label whose rows count 0.
+    ignore_class : label whose rows count as 0.
     axis : accepted as in Keras; the classes are the columns.
     """
 
@@ -286,19 +286,6 @@ class SparseCategoricalCrossentropy(_Error):
         return np.where(ignored, 0.0, -logarithms)
 
 
-class FittingCrossentropy(_Error):
-    """The cross-entropy that fits the shapes, chosen as Keras chooses for the names "crossentropy" and "ce"."""
-
-    default_name = "crossentropy"
-
-    def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return cross-entropies."""
-        if y_pred.shape[-1] == 1:
-            return BinaryCrossentropy().rows(y_true, y_pred)
-        sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
-        return (SparseCategoricalCrossentropy if sparse else CategoricalCrossentropy)().rows(y_true, y_pred)
-
-
 class _Correlation(RowMean):
     """Base of correlations along an axis."""
 
@@ -310,7 +297,7 @@ class _Correlation(RowMean):
         self.axis = axis
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the correlations; NaN where numbers along the axis are all the same."""
+        """Return the correlations; NaN where all numbers along the axis are equal."""
         truth, guess = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.atleast_1d(self.correlation(truth, guess))
@@ -327,8 +314,8 @@ class PearsonCorrelation(_Correlation):
     Parameters
     ----------
     name, dtype : as in ``Metric``.
-    axis : -1 correlates the outputs of each row and averages over the rows; 0 correlates the rows of each output, all
-        rows of the epoch at once where Keras averages over batches.
+    axis : -1 correlates the outputs of each row and averages over the rows; 0 correlates the rows of each output, over
+        all rows of an epoch, whereas Keras averages over batches.
     """
 
     def __init__(self, name: str | None = "pearson_correlation", dtype: Any = None, axis: int = -1) -> None:
@@ -367,8 +354,8 @@ class R2Score(Metric):
 
     Parameters
     ----------
-    class_aggregation : "uniform_average" over the outputs, "variance_weighted_average", or None for one per output.
-    num_regressors : number of independent variables of the adjusted score; 0 for the plain one.
+    class_aggregation : "uniform_average", "variance_weighted_average", or None for one score per output.
+    num_regressors : number of independent variables of the adjusted score; 0 for the plain score.
     name, dtype : as in ``Metric``.
     """
 
