@@ -156,7 +156,7 @@ class LayerStack(Model, Variables, TrainableTogether):
 
     @property
     def built(self) -> bool:
-        """Whether the number of features is known and the weights exist."""
+        """Whether the number of features is known, so that the weights exist."""
         return self._network is not None
 
     @property
@@ -175,7 +175,7 @@ class LayerStack(Model, Variables, TrainableTogether):
 
     @property
     def program(self) -> Program:
-        """What the network was compiled from."""
+        """The program that the network was compiled from."""
         self._require_built()
         assert self._program is not None
         return self._program
@@ -233,7 +233,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         Parameters
         ----------
         program : result of ``program_for`` or ``build_program``.
-        values : all weights in order; None takes those that the layers hold, and draws new ones for the other layers.
+        values : all weights in order; if None, layers keep the weights that they hold, and the others get new ones.
         """
         if program is self._program:
             return
@@ -252,7 +252,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         self._predict = network.predict
 
     def _starting_weights(self, program: Program) -> list[Array]:
-        """Return the weights of layers that hold some of the right shapes, and new ones for the other layers."""
+        """Return the weights that the layers hold, where the shapes are right, and new weights for the other layers."""
         values: list[Array] = []
         for layer, specs in zip(self.layers, program.specs, strict=True):
             held = layer.get_weights()
@@ -338,7 +338,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         Raises
         ------
         ValueError
-            Wrong number of arrays or wrong shape; nothing is changed then.
+            Wrong number of arrays or wrong shape; the model is not changed.
         """
         n_arrays = len(self.program.parameters)
         if len(weights) != n_arrays:
@@ -359,11 +359,11 @@ class LayerStack(Model, Variables, TrainableTogether):
 
     @property
     def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training leaves: of frozen layers, moving and learned statistics."""
+        """Copies of the weights that training does not change: frozen layers, moving and learned statistics."""
         return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
 
     def _trained(self) -> list[bool]:
-        """Whether training changes each weight."""
+        """Return for each weight whether training changes it."""
         return [
             spec.trainable and layer.trainable
             for layer, specs in zip(self.layers, self.program.specs, strict=True)

@@ -216,7 +216,7 @@ def build_model(
     Parameters
     ----------
     config : result of ``model_config``.
-    arrays : its weights, exactly those that it needs; None draws new ones.
+    arrays : the weights by name, exactly those that the architecture needs; None draws new ones.
     model_class : class of the result.
     custom_objects : classes by name.
     """
