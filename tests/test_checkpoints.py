@@ -121,7 +121,9 @@ def test_a_backup_of_another_fit_is_refused(tmp_path):
             "backup_dir, or delete this one to start over"
         )
         assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    with pytest.raises(fastnn.ModelFormatError, match=r"had the callbacks \['Kill', 'History'\]; this one has \['History'\]"):
+    with pytest.raises(
+        fastnn.ModelFormatError, match=r"had the callbacks \['Kill', 'History'\]; this one has \['History'\]"
+    ):
         make().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])
     model = make(seed=2)
     before = model.get_weights()
