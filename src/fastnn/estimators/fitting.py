@@ -428,7 +428,7 @@ class BaseMLP(NetworkEstimator):
         return stop
 
     def _attributes(self, flat: list[Array] | None = None) -> dict[str, Any]:
-        """Return the attributes that a copy of this estimator needs to predict: with these weights, or with ``flat``."""
+        """Return the attributes that a copy needs to predict, with the weights of this estimator or with ``flat``."""
         network = copy.copy(self._net)
         if flat:
             shapes = [array.shape for arrays in network.read() for array in arrays]
