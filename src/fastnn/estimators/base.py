@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
+from fastnn._arguments import float_type, number, whole
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
@@ -167,13 +168,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
 
     def _network_dtype(self, X: Any) -> np.dtype[Any]:
         if self.dtype is not None:
-            try:
-                dtype: np.dtype[Any] = np.dtype(self.dtype)
-            except TypeError:
-                dtype = np.dtype(object)
-            if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-                raise ValueError(f"dtype must be None, 'float32' or 'float64', got {self.dtype!r}")
-            return dtype
+            return float_type("dtype", self.dtype, others=", or None")
         return np.dtype(np.float64) if X.dtype == np.float64 else np.dtype(np.float32)
 
     def _make_network(self, n_features: int, hidden: list[int], dtype: np.dtype[Any]) -> None:
@@ -182,9 +177,8 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         out_activation = self._out_activation()
         self.out_activation_ = out_activation
         activations = [native_activation(a) for a in self._per_layer("activation", self.activation, len(hidden))]
-        dropout = [float(rate) for rate in self._per_layer("dropout", self.dropout, len(hidden))]
-        if not all(0.0 <= rate < 1.0 for rate in dropout):
-            raise ValueError(f"dropout must be at least 0 and less than 1, got {self.dropout!r}")
+        rates = self._per_layer("dropout", self.dropout, len(hidden))
+        dropout = [number("dropout", rate, at_least=0.0, below=1.0) for rate in rates]
         architecture = Architecture(
             n_features,
             [*map(int, hidden), self._n_columns()],
@@ -298,8 +292,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         check_is_fitted(self)
         X = self._prepared(self._check_X(X))
         n_outputs = self._net.architecture.sizes[-1]
-        if not 0 <= output < n_outputs:
-            raise ValueError(f"output must be from 0 to {n_outputs - 1}, got {output!r}")
+        output = whole("output", output, at_least=0, at_most=n_outputs - 1)
         gradients: Array = self._net.input_gradients(X, output)
         return gradients
 
