@@ -76,6 +76,7 @@ class Training:
         self._model = model
         self._source = source
         self._rows = rows = source.rows
+        self._n_rows, self._batch_size = rows.n, source.batch_size
         self._options = options
         # Batches keep the order in which they come.
         self._shuffle = options.shuffle and source.same_rows
@@ -141,7 +142,7 @@ class Training:
 
     def _mean_loss(self) -> float:
         """Mean loss of the epoch's rows so far; NaN before the first step."""
-        rows = min(self._fit.step * self._source.batch_size, self._rows.n)
+        rows = min(self._fit.step * self._batch_size, self._n_rows)
         return self._fit.loss_sum / rows if rows else float("nan")
 
     def _epoch_logs(self, loss: float) -> dict[str, Any]:
