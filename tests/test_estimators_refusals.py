@@ -22,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.mark.parametrize(
     "estimator, y, given, message",
     [
-        (MLPClassifier, Y, (X, Y + 2), r"y has the labels \[3, 4\], which are none of the classes \[0, 1, 2\]"),
-        (MLPClassifier, Y, (X, Y.astype(str)), r"y has the labels \['0', '1', '2'\], which are none of"),
+        (MLPClassifier, Y, (X, Y + 2), r"y has the labels \[3, 4\], which are not among the classes \[0, 1, 2\]"),
+        (MLPClassifier, Y, (X, Y.astype(str)), r"y has the labels \['0', '1', '2'\], which are not among"),
         (MLPClassifier, Y, (X, LABELS), r"y should be a 1d array, got an array of shape \(60, 2\)"),
         (
             MLPClassifier,

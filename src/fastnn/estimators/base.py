@@ -97,11 +97,11 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         raise NotImplementedError
 
     def _loss(self) -> tuple[str, dict[str, Any], float]:
-        """Return name and options of the core's loss, and the reported loss over the core's."""
+        """Return name and options of the core's loss, and the factor from the core's loss to the reported one."""
         raise NotImplementedError
 
     def _loss_offset(self, y: Array, sample_weight: Array | None, order: Array | None, batch_size: int) -> float:
-        """Return what the reported loss of an epoch adds to the core's: a function of the targets alone."""
+        """Return the part of an epoch's reported loss that the core leaves out, a function of the targets alone."""
         return 0.0
 
     def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
@@ -236,13 +236,13 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _prepared(self, X: Any) -> Array:
-        """Return checked X as a dense array with missing values filled and columns standardised."""
+        """Return checked X as a dense array with missing values filled and columns standardized."""
         dense: Array = X.toarray() if scipy.sparse.issparse(X) else X
         preparation: InputPreparation | None = self.__dict__.get("_preparation")
         return dense if preparation is None else preparation.transform(dense)
 
     def _outputs(self, X: Any) -> Array:
-        """Return the outputs (n, n_outputs) of X as the user gave it."""
+        """Return the outputs (n, n_outputs) for the user's X."""
         own = self.__dict__
         if "_net" in own and own.get("_preparation") is None and "feature_names_in_" not in own:
             outputs: Array | None = self._net.predict_plain(X)
@@ -257,7 +257,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
             outputs = np.concatenate([self._net.predict(self._prepared(block), threads) for block in blocks])
         else:
             outputs = self._net.predict(self._prepared(X), threads)
-        # float64 or integer columns times float32 weights are float64, as in NumPy
+        # As in NumPy, float64 or integer columns times float32 weights are float64.
         wide = np.result_type(X.dtype, outputs.dtype)
         return outputs if self.dtype is not None or wide == outputs.dtype else outputs.astype(wide)
 
@@ -282,12 +282,12 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
     def input_gradients(self, X: Any, output: int = 0) -> Array:
         """Return the derivatives (n, n_inputs) of one output with respect to the inputs of every row of X.
 
-        Inputs are the columns the network sees: after encoding, filling of missing values and standardisation.
+        The inputs are the columns that the network sees, after encoding, filling of missing values and standardization.
 
         Parameters
         ----------
         X : (n, n_features).
-        output : number of the output: a class of several, a label, or a target; 0 is the second class of two.
+        output : number of the output: of the class, the label or the target. With two classes, 0 is the second class.
         """
         check_is_fitted(self)
         X = self._prepared(self._check_X(X))

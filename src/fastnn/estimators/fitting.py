@@ -1,4 +1,4 @@
-"""The fit of both estimators: checks of its arguments, epochs of an update rule, or L-BFGS.
+"""The fit of both estimators: its arguments, epochs of an update rule, and L-BFGS.
 
 Design: random numbers are drawn in scikit-learn's order, so that an equal ``random_state`` gives equal starting
 weights, validation rows and orders of rows.
@@ -129,7 +129,7 @@ class BaseMLP(NetworkEstimator):
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
     ) -> tuple[Weighted, Weighted | None]:
-        """Return rows to train on and given rows to validate with, as the network takes them; make it if need be."""
+        """Return training rows and given validation rows in the network's form; make the network if there is none."""
         hidden = self._hidden_sizes()
         if self.solver == "lbfgs":
             check_arguments(self, validation_data)
@@ -154,7 +154,7 @@ class BaseMLP(NetworkEstimator):
         if first_pass:
             self._make_network(X.shape[1], hidden, np.dtype(np.float64) if self.solver == "lbfgs" else dtype)
             self._reset_history()
-        self._loss()  # raises for a loss of other targets
+        self._loss()  # raises if the loss takes other targets
         return (X, y, sample_weight), validation
 
     def _given_validation(self, validation_data: Any) -> Weighted:
@@ -175,7 +175,7 @@ class BaseMLP(NetworkEstimator):
         return X, y.reshape(len(y), -1), weights
 
     def _reset_history(self) -> None:
-        """Forget what earlier fits recorded."""
+        """Reset the attributes that fits record in."""
         self.n_iter_ = 0
         self.t_ = 0
         self.__dict__.pop("_optimizer", None)
@@ -227,7 +227,7 @@ class BaseMLP(NetworkEstimator):
     # By epochs
 
     def _update_rule(self, incremental: bool) -> Any:
-        """Return the optimizer of this fit; the one before goes on in ``partial_fit``."""
+        """Return the optimizer of this fit; ``partial_fit`` continues with the previous one."""
         if incremental and "_optimizer" in self.__dict__:
             return self._optimizer
         if self.optimizer is not None:
@@ -239,7 +239,7 @@ class BaseMLP(NetworkEstimator):
         return self._optimizer
 
     def _split(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[Weighted, Weighted]:
-        """Return rows to train on and rows to validate with."""
+        """Split rows at random into training and validation rows."""
         train, held_out = train_test_split(
             np.arange(X.shape[0]),
             random_state=self._random_state,
@@ -428,7 +428,7 @@ class BaseMLP(NetworkEstimator):
         return stop
 
     def _attributes(self, flat: list[Array] | None = None) -> dict[str, Any]:
-        """Return the attributes that a copy of this estimator needs to predict as now, or with flat parameters."""
+        """Return the attributes that a copy needs to predict, with the weights of this estimator or with ``flat``."""
         network = copy.copy(self._net)
         if flat:
             shapes = [array.shape for arrays in network.read() for array in arrays]

@@ -23,16 +23,16 @@ SKLEARN_ACTIVATIONS = {
     "tanh": "tanh",
     "relu": "relu",
 }
-"""scikit-learn's names of activations and the core's."""
+"""The core's name of each of scikit-learn's activations."""
 
 
 def native_activation(name: Any) -> tuple[str, tuple[float, ...]]:
-    """Return the core's name and options of an activation given by scikit-learn's name, fastnn's name or as an object.
+    """Return the core's name and options of an activation: scikit-learn's name, fastnn's name, or an object.
 
     Raises
     ------
     ValueError
-        Unknown name; the message lists the known ones and the nearest.
+        Unknown name; the message lists the known names and suggests the closest.
     """
     if isinstance(name, str) and name in SKLEARN_ACTIVATIONS:
         return SKLEARN_ACTIVATIONS[name], ()
@@ -82,14 +82,14 @@ class Architecture:
 
 @dataclass
 class Objective:
-    """Loss and update rule as the core takes them, and the way from the core's loss to the reported one.
+    """Loss and update rule of the core, and the conversion of the core's loss to the reported one.
 
     Parameters
     ----------
     loss, loss_options : name and options of the core's loss.
     rule, rule_options : name and options of the core's update rule.
     alpha : factor of the squared weights, ``alpha / 2 sum(w^2)``, divided by the rows of a batch.
-    report : the reported loss over the minimized one, both without the penalty.
+    report : factor from the minimized loss to the reported one, both without the penalty.
     """
 
     loss: str

@@ -76,6 +76,7 @@ class Training:
         self._model = model
         self._source = source
         self._rows = rows = source.rows
+        self._n_rows, self._batch_size = rows.n, source.batch_size
         self._options = options
         # Batches keep the order in which they come.
         self._shuffle = options.shuffle and source.same_rows
