@@ -1,12 +1,12 @@
 """Prints, as JSON, what the chosen instruction set computes: run by test_core.py once per instruction set."""
 
-import hashlib
 import itertools
 import json
 import sys
 
 import definition
 import numpy as np
+from same_bits import digest
 
 from fastnn import _core
 
@@ -92,14 +92,6 @@ def definition_mismatches():
         if any(a.tobytes() != b.tobytes() for a, b in zip(wanted, got, strict=True)):
             bad.append((m, n, k))
     return bad
-
-
-def digest(*arrays):
-    """SHA-256 of the arrays' bytes."""
-    h = hashlib.sha256()
-    for a in arrays:
-        h.update(np.ascontiguousarray(a).tobytes())
-    return h.hexdigest()
 
 
 def train(name, dtype, n_threads, steps=200, max_steps=None):

@@ -1,10 +1,10 @@
 """Prints, as JSON, hashes of networks with every kind of layer; test_structural_layers.py runs it."""
 
-import hashlib
 import json
 import sys
 
 import numpy as np
+from same_bits import digest
 
 from fastnn import _core
 
@@ -118,14 +118,6 @@ def data(name, n, dtype="float64"):
     return X, y
 
 
-def digest(*arrays):
-    """SHA-256 of the arrays' bytes."""
-    h = hashlib.sha256()
-    for a in arrays:
-        h.update(np.ascontiguousarray(a).tobytes())
-    return h.hexdigest()
-
-
 def train(name, dtype, n_threads, max_steps=-1):
     """Hash of weights, moments, predictions and losses after three epochs with ragged last batches."""
     trained = network(name, dtype)
@@ -164,4 +156,4 @@ if __name__ == "__main__":
         for name in NETWORKS | FEW_ROWS
         for dtype in ("float32", "float64")
     }
-    json.dump({"hashes": hashes, "rows": row_mismatches()}, sys.stdout)
+    json.dump({"isa": _core.config()["isa"], "hashes": hashes, "rows": row_mismatches()}, sys.stdout)

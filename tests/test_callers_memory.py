@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-import subprocess
 import sys
 
 import numpy as np
@@ -131,7 +130,7 @@ def test_the_callers_rounding_mode_changes_no_bit():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-def test_a_child_forked_while_another_thread_predicts_can_train():
+def test_a_child_forked_while_another_thread_predicts_can_train(run_python):
     code = """
 import os, sys, threading, warnings
 import numpy as np
@@ -164,4 +163,4 @@ ended.set()
 thread.join()
 sys.exit(status != 0)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert run_python(code).returncode == 0

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from same_bits import same_arrays, same_weights
 
 import fastnn
 from fastnn import layers
@@ -78,7 +79,7 @@ def test_bad_x_is_refused_and_changes_nothing(name):
             call()
     assert model.history is None
     assert model.network.iterations == 0
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -106,7 +107,7 @@ def test_no_rows_give_no_outputs_and_cannot_be_trained_on(dtype):
                 ValueError, match=re.escape("x is empty: it has shape (0, 3), at least one row is needed")
             ):
                 call()
-        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+        assert same_arrays(before, model.get_weights())
     for predict in (model.predict, model):
         with pytest.raises(ValueError, match=re.escape("x has 2 features (columns), but the model takes 3")):
             predict(X[:0, :2])
@@ -242,7 +243,7 @@ def test_bad_options_of_fit():
         ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, got 2.5"),
         ({"epochs": -1}, "epochs must be a whole number of at least 0, got -1"),
         ({"epochs": True}, "epochs must be"),
-        ({"validation_split": 1.0}, "validation_split must be at least 0 and less than 1, got 1.0"),
+        ({"validation_split": 1.0}, "validation_split must be a number of at least 0 and less than 1, got 1.0"),
         ({"validation_split": 0.999}, "leaves 0 for training and 20 for validation"),
         ({"validation_data": (X,)}, "validation_data must be (x, y) or (x, y, sample_weight)"),
         (
@@ -297,7 +298,10 @@ def test_unknown_names_list_the_known_ones_and_the_nearest():
             lambda: fastnn.Sequential().compile("adam", "mse", metrics=["acuracy"]),
             r"metric 'acuracy'. Did you mean 'accuracy'\?",
         ),
-        (lambda: fastnn.losses.Huber(reduction="average"), r"unknown reduction 'average'"),
+        (
+            lambda: fastnn.losses.Huber(reduction="average"),
+            r"reduction must be 'sum_over_batch_size', .* or None, got 'average'",
+        ),
         (lambda: fastnn.initializers.VarianceScaling(mode="fan_inn"), r"Did you mean 'fan_in'\?"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -324,8 +328,7 @@ def test_every_memory_layout_gives_the_same_bits(convert):
     kept = np.array(given)
     other.fit(given, NUMBERS, verbose=0)
     np.testing.assert_array_equal(np.array(given), kept)
-    for a, b in zip(plain.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert same_weights(plain, other)
     np.testing.assert_array_equal(plain.predict(X), other.predict(given))
     np.testing.assert_array_equal(plain.predict(X), np.asarray(other(given)))
 

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from derivatives import finite_difference, partial_difference
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import _core, layers, losses, ops, reference, regularizers
@@ -75,12 +77,8 @@ def test_every_loss_equals_its_twin(name, weight):
 def test_gradient_of_the_mean_by_weights_is_its_derivative():
     p = RNG.normal(size=(7, 2))
     _, gradient = ops.loss_and_gradient("mean_squared_error", Y[:7], p, WEIGHT[:7], weighted_mean=True)
-    for at in np.ndindex(p.shape):
-        moved = [p.copy(), p.copy()]
-        moved[0][at] += 1e-6
-        moved[1][at] -= 1e-6
-        up, down = (ops.loss("mean_squared_error", Y[:7], q, WEIGHT[:7], weighted_mean=True) for q in moved)
-        assert gradient[at] == pytest.approx((up - down) / 2e-6, rel=1e-6, abs=1e-9)
+    numeric = finite_difference(lambda q: ops.loss("mean_squared_error", Y[:7], q, WEIGHT[:7], weighted_mean=True), p)
+    assert gradient == pytest.approx(numeric, rel=1e-6, abs=1e-9)
 
 
 def test_a_scaled_weight_changes_the_mean_by_rows_only():
@@ -112,7 +110,7 @@ def test_a_batch_without_weight_adds_its_penalty_only():
     model = make_model(losses.MeanSquaredError(reduction=MEAN))
     before = model.get_weights()
     assert model.train_on_batch(X[:5], Y[:5], sample_weight=np.zeros(5)) == 0.0
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
     weight = np.r_[np.zeros(16), np.ones(54)]
     history = model.fit(X, Y, 16, 2, shuffle=False, verbose=0, sample_weight=weight).history["loss"]
     assert np.isfinite(history).all()
@@ -139,7 +137,7 @@ def test_class_weights_are_sample_weights():
         model = classifier(reduction=MEAN)
         model.fit(X, LABELS, 16, 3, verbose=0, **fit)
         ends.append(model.get_weights())
-    assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
+    assert same_arrays(*ends)
 
 
 # Ignored labels
@@ -179,11 +177,8 @@ def test_gradient_with_ignored_labels_equals_twin_and_differences(options, weigh
     np.testing.assert_allclose(gradient, twin, rtol=1e-12, atol=1e-15)
     assert not gradient[1::3].any() and gradient[::3].all()
     for at in np.ndindex(6, 3):
-        moved = [p.copy(), p.copy()]
-        moved[0][at] += 1e-6
-        moved[1][at] -= 1e-6
-        up, down = (ops.loss("sparse_categorical_crossentropy", y, q, weight, **given) for q in moved)
-        assert gradient[at] == pytest.approx((up - down) / 2e-6, rel=1e-6, abs=1e-9)
+        slope = partial_difference(lambda q: ops.loss("sparse_categorical_crossentropy", y, q, weight, **given), p, at)
+        assert gradient[at] == pytest.approx(slope, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "softplus", "linear"])
@@ -243,7 +238,7 @@ def test_a_batch_of_ignored_rows_changes_nothing():
     model = classifier(ignore_class=-1)
     before = model.get_weights()
     assert model.train_on_batch(X[:9], np.full(9, -1)) == 0.0
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
     assert model.evaluate(X[:9], np.full(9, -1), verbose=0) == 0.0
 
 

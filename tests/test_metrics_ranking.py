@@ -10,11 +10,6 @@ import pytest
 from fastnn import metrics
 
 
-@pytest.fixture
-def sklearn_metrics():
-    return pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
-
-
 def call(function, *args, **kwargs):
     """Result and sorted kinds of warnings."""
     with warnings.catch_warnings(record=True) as caught:

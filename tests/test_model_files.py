@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import ModelFormatError, layers
@@ -27,10 +28,10 @@ def data(tmp_path_factory):
 def refused(data, tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(data)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ModelFormatError) as caught:
         fastnn.load_model(path)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     return str(caught.value)
 
 
@@ -253,13 +254,13 @@ def test_thousands_of_mutations(data, tmp_path):
     refusals = 0
     for _ in range(3000):
         path.write_bytes(mutated(data, draw))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             model = fastnn.load_model(path)
             assert model.count_params() == 13
         except ModelFormatError:
             refusals += 1
-        assert time.perf_counter() - start < 1.0
+        assert time.process_time() - start < 1.0
     assert refusals > 2000
 
 
@@ -275,7 +276,7 @@ def test_load_weights_changes_nothing_on_error(data, tmp_path):
         try:
             model.load_weights(path)
         except ModelFormatError:
-            assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+            assert same_arrays(before, model.get_weights())
         else:
             model.set_weights(before)
 

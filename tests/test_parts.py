@@ -1,21 +1,12 @@
 """Every loss, update rule and option of the core: derivatives, the NumPy twins, equal bits."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
+import part_bits as parts
 import pytest
+from derivatives import finite_difference
 
 from fastnn import _core, ops, reference
 
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("part_bits", HERE / "part_bits.py")
-parts = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(parts)
 # avx512 and neon run where the machine has them; the baseline rounds twice, so its bits are its own.
 FUSED = [isa for isa in _core.config()["isas"] if isa != "baseline"]
 ROWS = slice(0, 40)
@@ -23,23 +14,9 @@ OPTIONS = [(loss, *case) for table in (parts.LOSSES, parts.LOGITS) for loss, cas
 
 
 @pytest.fixture(scope="module")
-def hashes():
-    processes = {
-        isa: subprocess.Popen(
-            [sys.executable, str(HERE / "part_bits.py")],
-            env={**os.environ, "FASTNN_ISA": isa},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for isa in FUSED
-    }
-    results = {}
-    for isa, process in processes.items():
-        text, _ = process.communicate()
-        assert process.returncode == 0, f"tests/part_bits.py failed on {isa}"
-        results[isa] = json.loads(text)
-        assert results[isa]["isa"] == isa
-    return {isa: result["hashes"] for isa, result in results.items()}
+def hashes(run_per_isa):
+    """Hashes of everything that tests/part_bits.py trains, by instruction set."""
+    return {isa: computed["hashes"] for isa, computed in run_per_isa("part_bits.py", FUSED).items()}
 
 
 @pytest.mark.parametrize("isa", FUSED)
@@ -58,17 +35,6 @@ def test_recipes_differ(hashes):
     assert len(set(found)) == len(found)
 
 
-def numeric_gradient(function, x, step=1e-6):
-    slopes = np.empty_like(x)
-    for index in np.ndindex(x.shape):
-        moved = x.copy()
-        moved[index] += step
-        above = function(moved)
-        moved[index] = x[index] - step
-        slopes[index] = (above - function(moved)) / (2 * step)
-    return slopes
-
-
 @pytest.mark.parametrize(("loss", "targets", "last", "options"), OPTIONS)
 def test_loss_gradient_is_the_derivative(loss, targets, last, options):
     rng = np.random.default_rng(2)
@@ -76,7 +42,7 @@ def test_loss_gradient_is_the_derivative(loss, targets, last, options):
     logits = rng.normal(size=(5, 6))
     p = logits if options.get("from_logits") else _core.activation(last, logits)
     _, gradient = _core.loss_and_gradient(loss, y, p, weight, True, **options)
-    slopes = numeric_gradient(lambda q: _core.loss_and_gradient(loss, y, q, weight, False, **options)[0], p)
+    slopes = finite_difference(lambda q: _core.loss_and_gradient(loss, y, q, weight, False, **options)[0], p)
     np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-9)
 
 
@@ -167,7 +133,7 @@ def test_weight_gradients_are_derivatives_of_the_reported_loss(loss, options, la
             network.set_parameter(op, name, start)
             return result
 
-        np.testing.assert_allclose(gradient, numeric_gradient(loss_at, start), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(gradient, finite_difference(loss_at, start), rtol=1e-6, atol=1e-9)
 
 
 def reference_training(rule, rule_options, dense, steps):

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from derivatives import finite_difference
 
 from fastnn import reference
 
@@ -26,22 +27,6 @@ LOSS_CASES = [
     ("sparse_categorical_crossentropy", {"from_logits": True}),
     ("sparse_categorical_crossentropy", {"from_logits": True, "label_smoothing": 0.1, "sum": True}),
 ]
-
-
-def finite_difference(f, x, h=1e-4):
-    """Gradient of the scalar f at x by Richardson-extrapolated central differences (error of order h^4)."""
-    gradient = np.empty_like(x)
-    for index in np.ndindex(x.shape):
-        moved = x.copy()
-
-        def at(offset, index=index, moved=moved):
-            moved[index] = x[index] + offset
-            return f(moved)
-
-        coarse = (at(2 * h) - at(-2 * h)) / (4 * h)
-        fine = (at(h) - at(-h)) / (2 * h)
-        gradient[index] = (4 * fine - coarse) / 3
-    return gradient
 
 
 def assert_gradient(actual, expected):

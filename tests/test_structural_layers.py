@@ -1,39 +1,24 @@
 """Normalizations, PReLU, noise, branches, missing values: gradients, equal bits, arithmetic, errors, folding."""
 
-import importlib
 import json
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
+import layer_bits
 import numpy as np
 import pytest
+from derivatives import partial_difference
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import _core, layers
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-layer_bits = importlib.import_module("layer_bits")
 ISAS = _core.config()["isas"]
 
 
 @pytest.fixture(scope="module")
-def computed():
+def computed(run_per_isa):
     """What each instruction set of this machine computes (tests/layer_bits.py)."""
-    results = {}
-    for isa in ISAS:
-        run = subprocess.run(
-            [sys.executable, str(HERE / "layer_bits.py")],
-            env={**os.environ, "FASTNN_ISA": isa, "PYTHONPATH": str(HERE)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        results[isa] = json.loads(run.stdout)
-    return results
+    return run_per_isa("layer_bits.py")
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -72,7 +57,8 @@ def test_gradients_agree_with_finite_differences(name, training):
     fit = _core.Fit(network, X, y, None, n, 2)
     fit.begin_epoch(3, 1, False, np.zeros(1))
 
-    def value():
+    def loss_with(op, parameter, moved):
+        network.set_parameter(op, parameter, moved)
         if not training:
             return _core.loss_and_gradient("mean_squared_error", y, network.predict(X), None, gradient=False)[0]
         # a step of rate 0: the loss with the same masks, and statistics of the batch
@@ -82,18 +68,11 @@ def test_gradients_agree_with_finite_differences(name, training):
 
     gradients = fit.gradients(training)
     assert {(op, parameter) for op, parameter, _ in gradients} == trained(name)
-    h = 1e-4
     for op, parameter, gradient in gradients:
         start = network.get_parameter(op, parameter)
         for index in list(np.ndindex(start.shape))[:12]:
-            at = {}
-            for step in (-2, -1, 1, 2):
-                moved = start.copy()
-                moved[index] += step * h
-                network.set_parameter(op, parameter, moved)
-                at[step] = value()
+            numeric = partial_difference(lambda moved, at=(op, parameter): loss_with(*at, moved), start, index)
             network.set_parameter(op, parameter, start)
-            numeric = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
             np.testing.assert_allclose(gradient[index], numeric, rtol=1e-6, atol=1e-9)
 
 
@@ -182,7 +161,7 @@ def test_a_frozen_batch_normalization_takes_and_keeps_its_moving_statistics():
     before = [*model.layers[0].get_weights(), *model.layers[1].get_weights()]
     model.fit(X, X[:, :1], epochs=2, verbose=0)
     after = [*model.layers[0].get_weights(), *model.layers[1].get_weights()]
-    assert all((a == b).all() for a, b in zip(before[:4], after[:4], strict=True))
+    assert same_arrays(before[:4], after[:4])
     assert not (before[4] == after[4]).all()
 
 
@@ -318,7 +297,7 @@ def test_residual_adds_its_input():
     model.compile("sgd", "mse")
     before = block.get_weights()
     model.fit(X, X, epochs=1, verbose=0)
-    assert all((a == b).all() for a, b in zip(before, block.get_weights(), strict=True))
+    assert same_arrays(before, block.get_weights())
     with pytest.raises(ValueError, match="it has 4 inputs and 3 outputs"):
         fastnn.Sequential([fastnn.Input((4,)), layers.Residual([layers.Dense(3)])])
     with pytest.raises(ValueError, match="needs a layer that computes something"):
@@ -328,10 +307,10 @@ def test_residual_adds_its_input():
 def test_wrong_arguments_name_themselves():
     for make, message in (
         (lambda: layers.BatchNormalization(axis=0), "axis must be -1"),
-        (lambda: layers.BatchNormalization(momentum=1.5), "momentum must lie between 0 and 1, got 1.5"),
-        (lambda: layers.LayerNormalization(epsilon=-1.0), "epsilon must be at least 0"),
-        (lambda: layers.GaussianNoise(-0.1), "stddev must be at least 0"),
-        (lambda: layers.AlphaDropout(1.0), "rate must be at least 0 and less than 1"),
+        (lambda: layers.BatchNormalization(momentum=1.5), "momentum must be a number between 0 and 1, got 1.5"),
+        (lambda: layers.LayerNormalization(epsilon=-1.0), "epsilon must be a finite number of at least 0"),
+        (lambda: layers.GaussianNoise(-0.1), "stddev must be a finite number of at least 0"),
+        (lambda: layers.AlphaDropout(1.0), "rate must be a number of at least 0 and less than 1"),
         (lambda: layers.Normalization(mean=1.0), "give both mean and variance"),
         (lambda: layers.Normalization(missing="zero"), "missing must be None, 'mean' or 'indicator', got 'zero'"),
         (lambda: layers.PReLU(shared_axes=[1]), "shared_axes must be None"),
@@ -407,7 +386,7 @@ def test_folding_predicts_the_same_with_fewer_layers(dtype):
     np.testing.assert_allclose(fewer.predict(X), model.predict(X), rtol=tolerance, atol=tolerance)
     before = model.get_weights()
     _random_weights(fewer)
-    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
 
 
 def test_folding_keeps_a_bottleneck_and_what_is_not_linear():

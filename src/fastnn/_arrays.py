@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastnn._core as _core
-
 Array = NDArray[Any]
 
 
@@ -70,6 +68,21 @@ def _not_numbers(array: Array, name: str) -> str:
     return message
 
 
+def first_nonfinite(array: Array) -> tuple[int, ...] | None:
+    """Return the index of the first NaN or infinity; None if all numbers are finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is finite only if all its terms are: one pass, without a mask of the array's size.
+        if math.isfinite(array.sum()):
+            return None
+    rows = np.atleast_1d(array)
+    for start in range(0, len(rows), 65536):  # the mask of all rows could be too large for the memory
+        finite = np.isfinite(rows[start : start + 65536])
+        if not finite.all():
+            row, *column = map(int, np.argwhere(~finite)[0])
+            return start + row, *column
+    return None
+
+
 def check_finite(
     array: Array, name: str, dtype: np.dtype[Any], allow_missing: bool = False, missing_hint: str = ""
 ) -> None:
@@ -82,10 +95,7 @@ def check_finite(
     if allow_missing and np.isnan(array).any():
         array = np.where(np.isnan(array), array.dtype.type(0), array)
     matrix = array.reshape(-1, 1) if array.ndim == 1 else array
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A sum is finite only if all its terms are; one pass without a mask of the array's size.
-        surely_finite = np.isfinite(array.sum())
-    found = None if surely_finite else _core.first_nonfinite(matrix)
+    found = first_nonfinite(matrix)
     if found is not None:
         row, column = found
         where = f"row {row}" if array.ndim == 1 else f"row {row}, column {column}"

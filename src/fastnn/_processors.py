@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 import fastnn._core as _core
+from fastnn._arguments import whole
 
 MOST_THREADS = 1024
 
@@ -27,7 +28,7 @@ def set_num_threads(n: int) -> None:
     ValueError
         ``n`` is not a whole number from 1 to 1024.
     """
-    _core.set_num_threads(_as_threads(n))
+    _core.set_num_threads(whole("n", n, at_least=1, at_most=MOST_THREADS))
 
 
 def get_num_threads() -> int:
@@ -54,12 +55,6 @@ def threads(n: int) -> Iterator[None]:
         _core.set_num_threads(before)
 
 
-def _as_threads(n: object, name: str = "n") -> int:
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= MOST_THREADS:
-        raise ValueError(f"{name} must be a whole number from 1 to {MOST_THREADS}, got {n!r}")
-    return int(n)
-
-
 def default_num_threads(environment: Mapping[str, str] = os.environ, root: str = "/") -> int:
     """Return the least of: usable cores, the container's CPU quota, FASTNN_NUM_THREADS, OMP_NUM_THREADS.
 
@@ -80,7 +75,8 @@ def default_num_threads(environment: Mapping[str, str] = os.environ, root: str =
         limits.append(max(1, math.ceil(quota)))
     own = environment.get("FASTNN_NUM_THREADS", "").strip()
     if own:
-        limits.append(_as_threads(int(own) if own.isdecimal() else own, "FASTNN_NUM_THREADS"))
+        given = int(own) if own.isdecimal() else own
+        limits.append(whole("FASTNN_NUM_THREADS", given, at_least=1, at_most=MOST_THREADS))
     # OpenMP allows a list, one number for each level of nesting; other software may have put anything there.
     outer = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if outer.isdecimal() and int(outer) >= 1:

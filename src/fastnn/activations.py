@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastnn._registry as registry
+from fastnn._arguments import number, optional
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class ActivationFunction:
             if option not in self.parameters:
                 known = ", ".join(self.parameters) or "none"
                 raise TypeError(f"activation {self.__name__!r} has no option {option!r}; its options: {known}")
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{option} of activation {self.__name__!r} must be a number, got {value!r}")
+            if value != math.inf:
+                number(f"{option} of activation {self.__name__!r}", value)
         changed = {option: float(parameters.get(option, value)) for option, value in self.parameters.items()}
         return type(self)(self.name, changed)
 
@@ -90,10 +91,10 @@ class GeneralReLU(ActivationFunction):
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
         """Return the function with some options changed; ``max_value=None`` is no maximum."""
-        if parameters.get("max_value", 0.0) is None:
-            parameters["max_value"] = math.inf
-        if parameters.get("max_value", 0.0) < 0.0:
-            raise ValueError(f"max_value must be at least 0, got {parameters['max_value']!r}")
+        if "max_value" in parameters:
+            given = None if parameters["max_value"] == math.inf else parameters["max_value"]
+            bound = optional(number, "max_value", given, at_least=0.0)
+            parameters["max_value"] = math.inf if bound is None else bound
         return super().with_parameters(**parameters)
 
     def get_config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import fastnn._registry as registry
-from fastnn.layers.arguments import fraction, nonnegative
+from fastnn._arguments import number
 from fastnn.layers.layer import Layer
 
 
@@ -25,7 +25,7 @@ class Dropout(Layer):
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **layer_options: Any) -> None:
         if noise_shape is not None:
             raise ValueError(f"noise_shape must be None, each element is dropped on its own; got {noise_shape!r}")
-        self.rate = fraction("rate", rate)
+        self.rate = number("rate", rate, at_least=0.0, below=1.0)
         self.seed = seed
         super().__init__(**layer_options)
 
@@ -64,7 +64,7 @@ class GaussianNoise(Layer):
     _options = ("stddev", "seed")
 
     def __init__(self, stddev: float, seed: int | None = None, **layer_options: Any) -> None:
-        self.stddev = nonnegative("stddev", stddev)
+        self.stddev = number("stddev", stddev, at_least=0.0)
         self.seed = seed
         super().__init__(**layer_options)
 

@@ -1,10 +1,10 @@
 """Losses that are a mean over the outputs of a row."""
 
-import math
 from typing import Any
 
 import fastnn._registry as registry
-from fastnn.losses.loss import Loss, last_axis, number_between
+from fastnn._arguments import last_axis, number
+from fastnn.losses.loss import Loss
 
 
 @registry.register("loss", "mean_squared_error", "MeanSquaredError", "mse", "MSE")
@@ -49,9 +49,7 @@ class Huber(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        self.delta = number_between("delta", delta, 0.0, math.inf)
-        if self.delta == 0.0:
-            raise ValueError(f"delta must be a positive number, got {delta!r}")
+        self.delta = number("delta", delta, above=0.0)
 
 
 @registry.register("loss", "binary_crossentropy", "BinaryCrossentropy", "bce", "BCE")
@@ -82,7 +80,7 @@ class BinaryCrossentropy(Loss):
         super().__init__(reduction, name, dtype)
         last_axis(axis)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
+        self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
 
 
 @registry.register("loss", "mean_absolute_percentage_error", "MeanAbsolutePercentageError", "mape", "MAPE")
@@ -150,9 +148,7 @@ class Quantile(Loss):
 
     def __init__(self, q: float = 0.5, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
         super().__init__(reduction, name)
-        self.q = number_between("q", q, 0.0, 1.0)
-        if self.q in (0.0, 1.0):
-            raise ValueError(f"q must lie between 0 and 1, got {q!r}")
+        self.q = number("q", q, above=0.0, below=1.0)
 
 
 @registry.register("loss", "binary_focal_crossentropy", "BinaryFocalCrossentropy")
@@ -187,8 +183,8 @@ class BinaryFocalCrossentropy(Loss):
     ) -> None:
         super().__init__(reduction, name, dtype)
         self.apply_class_balancing = bool(apply_class_balancing)
-        self.alpha = number_between("alpha", alpha, 0.0, 1.0)
-        self.gamma = number_between("gamma", gamma, 0.0, math.inf)
+        self.alpha = number("alpha", alpha, at_least=0.0, at_most=1.0)
+        self.gamma = number("gamma", gamma, at_least=0.0)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
+        self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
         last_axis(axis)

@@ -1,12 +1,12 @@
 """The base of all losses, and checks of their arguments."""
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import choice
 
 Array = NDArray[Any]
 
@@ -39,13 +39,8 @@ class Loss(registry.Description):
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
     ) -> None:
-        if reduction is None:
-            reduction = "none"
-        elif reduction == "mean":
-            reduction = "sum_over_batch_size"
-        if reduction not in REDUCTIONS:
-            raise ValueError(registry.unknown_name("reduction", reduction, (*REDUCTIONS, "mean")))
-        self.reduction = reduction
+        chosen = choice("reduction", reduction, (*REDUCTIONS, "mean", None))
+        self.reduction = {"mean": "sum_over_batch_size", None: "none"}.get(chosen, chosen)
         self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)
 
     @property
@@ -113,34 +108,3 @@ class Loss(registry.Description):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "reduction": self.reduction, "name": self.name}
-
-
-def number_between(name: str, value: Any, low: float, high: float) -> float:
-    """``value`` as a float, low <= value <= high and finite."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not low <= value <= high or math.isinf(value):
-        bound = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise ValueError(f"{name} must be a number {bound}, got {value!r}")
-    return float(value)
-
-
-def number_or_list(name: str, value: Any, low: float, high: float) -> float | list[float]:
-    """``value`` as a float or, where it is a sequence, as a list of floats; each as in ``number_between``."""
-    if np.ndim(value) != 1:
-        return number_between(name, value, low, high)
-    return [number_between(f"each number in {name}", each, low, high) for each in value]
-
-
-def last_axis(axis: int) -> int:
-    """``axis`` after checking that it is that of the outputs."""
-    if axis not in (-1, 1) or isinstance(axis, bool):
-        raise ValueError(f"axis must be -1, the outputs of a row, got {axis!r}")
-    return -1
-
-
-def as_label(name: str, value: Any) -> int:
-    """``value`` as an int after checking that it is a whole number that labels can have."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} must be a class label, a whole number, or None, got {value!r}")
-    return int(value)

@@ -1,11 +1,13 @@
 """Losses that need all outputs of a row at once: probabilities of classes, angles, mean and variance."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import fastnn._registry as registry
-from fastnn.losses.loss import Loss, as_label, last_axis, number_between, number_or_list
+from fastnn._arguments import last_axis, number, optional, whole
+from fastnn.losses.loss import Loss
 
 
 @registry.register("loss", "categorical_crossentropy", "CategoricalCrossentropy")
@@ -36,7 +38,7 @@ class CategoricalCrossentropy(Loss):
         super().__init__(reduction, name, dtype)
         last_axis(axis)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
+        self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
 
 
 @registry.register("loss", "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
@@ -68,7 +70,7 @@ class SparseCategoricalCrossentropy(Loss):
         super().__init__(reduction, name, dtype)
         last_axis(axis)
         self.from_logits = bool(from_logits)
-        self.ignore_class = None if ignore_class is None else as_label("ignore_class", ignore_class)
+        self.ignore_class = optional(whole, "ignore_class", ignore_class, at_least=-(2**63), at_most=2**63 - 1)
 
 
 @registry.register("loss", "gaussian_nll", "GaussianNLL")
@@ -139,10 +141,13 @@ class CategoricalFocalCrossentropy(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        self.alpha = number_or_list("alpha", alpha, 0.0, math.inf)
-        self.gamma = number_between("gamma", gamma, 0.0, math.inf)
+        if np.ndim(alpha) == 1:
+            self.alpha: Any = [number("each number in alpha", each, at_least=0.0) for each in alpha]  # type: ignore[union-attr]
+        else:
+            self.alpha = number("alpha", alpha, at_least=0.0, others=" or a list of such numbers")
+        self.gamma = number("gamma", gamma, at_least=0.0)
         self.from_logits = bool(from_logits)
-        self.label_smoothing = number_between("label_smoothing", label_smoothing, 0.0, 1.0)
+        self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
         last_axis(axis)
 
     def target_columns(self, n_outputs: int) -> int:

@@ -1,10 +1,10 @@
 """Metrics of predictions, with scikit-learn's names, arguments and results.
 
-Beside them: calibration of probabilities and intervals, classification with a reject option, and Keras's metric
-classes, which are updated with rows and usable in ``compile``.
+Also: calibration of probabilities and intervals, classification with a reject option, and Keras's metric classes,
+which are updated with rows and can be passed to ``compile``.
 """
 
-from fastnn.metrics._validation import UndefinedMetricWarning
+import fastnn.metrics.keras as keras
 from fastnn.metrics.calibration import calibration_curve, expected_calibration_error, interval_coverage
 from fastnn.metrics.classification import (
     accuracy_score,
@@ -13,54 +13,7 @@ from fastnn.metrics.classification import (
     confusion_matrix,
     matthews_corrcoef,
 )
-from fastnn.metrics.keras import (
-    AUC,
-    Accuracy,
-    BinaryAccuracy,
-    BinaryCrossentropy,
-    BinaryIoU,
-    CategoricalAccuracy,
-    CategoricalCrossentropy,
-    CategoricalHinge,
-    ConcordanceCorrelation,
-    CosineSimilarity,
-    F1Score,
-    FalseNegatives,
-    FalsePositives,
-    FBetaScore,
-    Hinge,
-    IoU,
-    KLDivergence,
-    LogCoshError,
-    Mean,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanIoU,
-    MeanMetricWrapper,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Metric,
-    OneHotIoU,
-    OneHotMeanIoU,
-    PearsonCorrelation,
-    Poisson,
-    Precision,
-    PrecisionAtRecall,
-    R2Score,
-    Recall,
-    RecallAtPrecision,
-    RootMeanSquaredError,
-    SensitivityAtSpecificity,
-    SparseCategoricalAccuracy,
-    SparseCategoricalCrossentropy,
-    SparseTopKCategoricalAccuracy,
-    SpecificityAtSensitivity,
-    SquaredHinge,
-    Sum,
-    TopKCategoricalAccuracy,
-    TrueNegatives,
-    TruePositives,
-)
+from fastnn.metrics.keras import *  # noqa: F403  (the classes of keras.__all__)
 from fastnn.metrics.precision_recall import (
     f1_score,
     fbeta_score,
@@ -87,54 +40,9 @@ from fastnn.metrics.regression import (
 )
 from fastnn.metrics.report import classification_report
 from fastnn.metrics.selective import accuracy_at_coverage, rejection_threshold, risk_coverage_curve, selective_accuracy
+from fastnn.metrics.validation import UndefinedMetricWarning
 
 __all__ = [
-    "AUC",
-    "Accuracy",
-    "BinaryAccuracy",
-    "BinaryCrossentropy",
-    "BinaryIoU",
-    "CategoricalAccuracy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "ConcordanceCorrelation",
-    "CosineSimilarity",
-    "F1Score",
-    "FBetaScore",
-    "FalseNegatives",
-    "FalsePositives",
-    "Hinge",
-    "IoU",
-    "KLDivergence",
-    "LogCoshError",
-    "Mean",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanIoU",
-    "MeanMetricWrapper",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Metric",
-    "OneHotIoU",
-    "OneHotMeanIoU",
-    "PearsonCorrelation",
-    "Poisson",
-    "Precision",
-    "PrecisionAtRecall",
-    "R2Score",
-    "Recall",
-    "RecallAtPrecision",
-    "RootMeanSquaredError",
-    "SensitivityAtSpecificity",
-    "SparseCategoricalAccuracy",
-    "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy",
-    "SpecificityAtSensitivity",
-    "SquaredHinge",
-    "Sum",
-    "TopKCategoricalAccuracy",
-    "TrueNegatives",
-    "TruePositives",
     "UndefinedMetricWarning",
     "accuracy_at_coverage",
     "accuracy_score",
@@ -169,3 +77,4 @@ __all__ = [
     "selective_accuracy",
     "top_k_accuracy_score",
 ]
+__all__ += keras.__all__

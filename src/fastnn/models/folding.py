@@ -1,11 +1,11 @@
-"""Folding: what is linear at prediction becomes part of the dense products.
+"""Folding: every step that is linear at prediction becomes part of the dense products.
 
-``W2 (W1 x + b1) + b2`` is one layer, and so is a normalization with known statistics before or behind a dense product.
+``W2 (W1 x + b1) + b2`` is one layer, and so is a normalization with known statistics before or after a dense product.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,7 @@ from fastnn.layers import (
     Normalization,
     Residual,
 )
-
-if TYPE_CHECKING:
-    from fastnn.models.sequential import Sequential
+from fastnn.network.stack import LayerStack
 
 Array = NDArray[np.float64]
 
@@ -59,25 +57,20 @@ class _Block:
     name: str
 
 
-def folded(model: "Sequential") -> "Sequential":
-    """Return what ``model.folded()`` describes."""
-    from fastnn.models.sequential import Sequential
-
+def folded_layers(model: LayerStack) -> tuple[list[Layer], list[Any]]:
+    """Return the layers, from ``Input`` on, and the weights of the model that ``Sequential.folded`` describes."""
     n_features = model.program.n_features
-    described = _fold(model.layers, n_features)
     weights: list[Any] = []
-    layers = _layers(described, weights, n_features)
-    shape = model._all_layers[0].declared_input
-    start = [Input((n_features,) if shape is None else shape)]
+    layers = _layers(_fold(model.layers, n_features), weights, n_features)
+    shape = model.all_layers[0].declared_input
+    start: list[Layer] = [Input((n_features,) if shape is None else shape)]
     if shape is not None and len(shape) > 1:
-        start.append(Flatten())  # type: ignore[arg-type]
-    result = Sequential([*start, *layers], seed=model.seed, dtype=model.dtype, name=f"{model.name}_folded")
-    result.set_weights(weights)
-    return result
+        start.append(Flatten())
+    return [*start, *layers], weights
 
 
 def _fold(layers: Sequence[Layer], n_in: int) -> list[Any]:
-    """Describe layers as products, scalings, blocks and layers that stay, neighbours combined."""
+    """Describe layers as products, scalings, blocks and unchanged layers, with neighbours combined."""
     parts: list[Any] = []
     for layer in layers:
         for part in _describe(layer, n_in):
@@ -87,7 +80,7 @@ def _fold(layers: Sequence[Layer], n_in: int) -> list[Any]:
 
 
 def _describe(layer: Layer, n_in: int) -> list[Any]:
-    """Describe one layer; nothing for one that does nothing at prediction."""
+    """Describe one layer; return an empty list if it does nothing at prediction."""
     if isinstance(layer, InputLayer | Flatten | Identity | Dropout | GaussianNoise):
         return []
     if isinstance(layer, Dense):
@@ -113,7 +106,7 @@ def _describe(layer: Layer, n_in: int) -> list[Any]:
 
 
 def _append(parts: list[Any], part: Any) -> None:
-    """Add a part behind the others, as one with the last where both are linear."""
+    """Append a part, or combine it with the last one where both are linear."""
     last = parts[-1] if parts else None
     if isinstance(last, _Product) and last.activation is None:
         if isinstance(part, _Scaling):
@@ -140,26 +133,26 @@ def _append(parts: list[Any], part: Any) -> None:
 
 
 def _is_cheaper(first: Array, second: Array) -> bool:
-    """Whether one product costs no more than two: a narrow layer between wide ones is kept."""
+    """Whether one product costs no more than two; it does for a narrow layer between wide ones."""
     return bool(first.shape[0] * second.shape[1] <= first.size + second.size)
 
 
 def _layers(parts: Sequence[Any], weights: list[Any], n_in: int) -> list[Layer]:
-    """Return new layers for described parts; their weights are added to ``weights``."""
+    """Return new layers for described parts, and append their weights to ``weights``."""
     layers: list[Layer] = []
     for part in parts:
         if isinstance(part, _Product):
             layers.append(Dense(part.kernel.shape[1], activation=part.activation, name=part.name))
             weights += [part.kernel, part.bias]
         elif isinstance(part, _Scaling):
-            # epsilon 0 and variance 1: gamma is the scale itself
+            # With epsilon 0 and variance 1, gamma is the scale itself.
             layers.append(BatchNormalization(epsilon=0.0))
             weights += [part.scale, part.shift, np.zeros_like(part.scale), np.ones_like(part.scale)]
         elif isinstance(part, _Block):
             inner = _layers(part.parts, weights, n_in)
             layers.append(Residual(inner, name=part.name))
         else:
-            # one that stays: same options, same weights
+            # An unchanged layer: same options, same weights.
             config = {key: value for key, value in part.get_config().items() if key != "input_shape"}
             layers.append(type(part).from_config(config))
             weights += part.get_weights()

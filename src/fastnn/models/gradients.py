@@ -1,25 +1,24 @@
-"""Gradients as arrays: of the loss with respect to the weights, of the outputs with respect to the inputs."""
+"""Gradients of the loss with respect to the weights, and of the outputs with respect to the inputs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-
-if TYPE_CHECKING:
-    from fastnn.models.sequential import Sequential
-    from fastnn.training.rows import Rows
+from fastnn.losses.custom import CustomLoss
+from fastnn.network.stack import LayerStack
+from fastnn.training.rows import Rows
 
 Array = NDArray[Any]
 
 _ROWS = 128
-"""Rows whose input gradients one pass gives; the pass multiplies with an identity of this size."""
+"""Rows per pass of the input gradients; a pass multiplies with an identity matrix of this size."""
 
 
-def weight_gradients(model: "Sequential", rows: "Rows") -> list[Array]:
+def weight_gradients(model: LayerStack, rows: Rows) -> list[Array]:
     """Return the gradients of the loss of all rows as one batch, in the order of ``get_weights()``; dropout is off."""
-    if hasattr(model.loss, "function"):
+    if isinstance(model.loss, CustomLoss):
         raise ValueError(f"gradients needs one of fastnn's losses, but the loss is your function {model.loss.name!r}")
     fit = _core.Fit(model.network, rows.X, rows.y, rows.sample_weight, rows.n)
     found = {(op, name): gradient for op, name, gradient in fit.gradients()}
@@ -28,7 +27,7 @@ def weight_gradients(model: "Sequential", rows: "Rows") -> list[Array]:
     return [found.get(place, zero) for place, zero in zip(places, zeros, strict=True)]
 
 
-def input_gradients(model: "Sequential", X: Array) -> Array:
+def input_gradients(model: LayerStack, X: Array) -> Array:
     """Return the Jacobians (n, n_outputs, n_features) of the outputs with respect to each row of inputs.
 
     The rows become the kernel of a dense layer that is fed with an identity, so that the gradient of this kernel is
@@ -40,22 +39,22 @@ def input_gradients(model: "Sequential", X: Array) -> Array:
         block = np.ascontiguousarray(X[start : start + _ROWS], network.dtype)
         n = len(block)
         first = ("dense", {"n_out": network.n_features, "use_bias": False, "activation": "linear"})
-        behind = _core.Network(n, [first, *map(_moved, program.ops)], network.dtype.name)
-        behind.set_parameter(0, "kernel", block)
+        follower = _core.Network(n, [first, *map(_moved, program.ops)], network.dtype.name)
+        follower.set_parameter(0, "kernel", block)
         for place in (place for per_layer in program.places for place in per_layer):
-            behind.set_parameter(place[0] + 1, place[1], network.get_parameter(*place))
-        behind.compile("mean_absolute_error", {"sum": True}, "sgd", {})
+            follower.set_parameter(place[0] + 1, place[1], network.get_parameter(*place))
+        follower.compile("mean_absolute_error", {"sum": True}, "sgd", {})
         identity = np.eye(n, dtype=network.dtype)
-        outputs = behind.predict(identity)
+        outputs = follower.predict(identity)
         for column in range(network.n_outputs):
             targets = outputs.copy()
             targets[:, column] -= 1.0 + np.abs(targets[:, column])
-            _, _, gradient = _core.Fit(behind, identity, targets, None, n).gradients()[0]
+            _, _, gradient = _core.Fit(follower, identity, targets, None, n).gradients()[0]
             jacobians[start : start + n, column] = gradient * network.n_outputs
     return jacobians
 
 
 def _moved(op: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Return an op whose reference to another op counts one more."""
+    """Return an op for the place one further back; a reference to another op moves with it."""
     kind, options = op
     return kind, {**options, "source": options["source"] + 1} if "source" in options else options

@@ -1,47 +1,58 @@
 """``Sequential``: a stack of layers with Keras's methods, trained by the compiled core."""
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
+import fastnn._registry as registry
 import fastnn.losses as losses
 import fastnn.optimizers as optimizers
-from fastnn._arguments import as_count, as_verbosity
-from fastnn._arrays import as_features
+import fastnn.saving as saving
+from fastnn._arguments import as_verbosity
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
-from fastnn.layers import Flatten, Layer, Normalization
 from fastnn.models.gradients import input_gradients, weight_gradients
-from fastnn.network.program import Program, flattens
-from fastnn.saving.methods import SavedStack
-from fastnn.training.batches import BatchSource, gives_batches, read_once
+from fastnn.network.stack import LayerStack
+from fastnn.network.summary import summary_text
+from fastnn.saving.description import (
+    CustomObjects,
+    compile_arguments,
+    compile_config,
+    custom_objects_of,
+    model_config,
+    to_json,
+)
+from fastnn.saving.model_file import build_model, decode_model, encode_model
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.rows import Rows, as_sample_weight, as_targets, split_point, weigh_classes
+from fastnn.training.rows import features_of, rows_of, weigh_classes
+from fastnn.training.source import RowSource, Validation, one_pass
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})
-_MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='mean' or 'indicator')"
 
 
-class Sequential(SavedStack):
-    """A stack of layers, each fed by the one before.
+@registry.register("model", "Sequential")
+class Sequential(LayerStack):
+    """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters
     ----------
-    layers : list of layers; the first may be ``Input((n_features,))``. Without a stated size the data give it.
+    layers : list of layers; the first may be ``Input((n_features,))``. Without it, the first data give the size.
     seed : whole number that fixes starting weights, shuffling and dropout; None draws one (see the attribute).
-    dtype : "float32" or "float64", of weights and outputs.
+    dtype : "float32" or "float64"; type of weights and outputs.
     name : name in ``summary()``.
 
     Attributes
     ----------
     seed : the seed in use.
-    optimizer, loss, metrics : what ``compile`` was given.
+    optimizer, loss, metrics : set by ``compile``.
     history : ``History`` of the last ``fit``.
-    stop_training : a callback sets it to end ``fit`` after the epoch.
+    stop_training : a callback sets this to True to end ``fit`` after the current epoch.
 
     Examples
     --------
@@ -55,18 +66,8 @@ class Sequential(SavedStack):
     (3, (64, 1))
     """
 
-    def __init__(
-        self,
-        layers: Sequence[Layer] | None = None,
-        seed: int | None = None,
-        dtype: DTypeLike = "float32",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(layers, seed, dtype, name)
-        self.metrics: list[CompiledMetric] = []
-        self.history: History | None = None
-        self.stop_training = False
-        self.epochs_begun = 0
+    metrics: list[CompiledMetric]
+    history: History | None
 
     # Training
 
@@ -87,16 +88,16 @@ class Sequential(SavedStack):
         Parameters
         ----------
         optimizer : name or optimizer.
-        loss : name, loss or function of your own; a list of one; None for a model that only predicts.
+        loss : name, loss or custom function; a list of one of these; None for a model that only predicts.
         loss_weights : must be None: there is one loss.
         metrics : list of names, functions of (y_true, y_pred) or metric objects, computed on all rows of an epoch.
         weighted_metrics : the same, with sample weights.
-        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : Keras's; they change nothing here.
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : accepted as in Keras; they have no effect.
 
         Raises
         ------
         ValueError
-            Unknown name; lists the known ones and the nearest.
+            Unknown name; the message lists the known names and the nearest one.
         """
         if loss_weights is not None:
             raise ValueError(
@@ -107,7 +108,7 @@ class Sequential(SavedStack):
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
         if self._program is not None and new_loss is not None:
-            new_loss.target_columns(self._program.n_outputs)  # raises where the loss does not suit them
+            new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
         new_metrics = compile_metrics(metrics, weighted_metrics)
         with self._changing("compile"):
             self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
@@ -123,56 +124,6 @@ class Sequential(SavedStack):
     def metrics_names(self) -> list[str]:
         """Names of what ``evaluate`` returns: "loss", then the metrics."""
         return ["loss", *(metric.name for metric in self.metrics)]
-
-    def _require_compiled(self, method: str) -> None:
-        if self.optimizer is None:
-            raise RuntimeError(f"call model.compile(optimizer=..., loss=...) before {method}")
-        if self.loss is None:
-            raise RuntimeError(f"{method} needs a loss: call model.compile(optimizer=..., loss=...)")
-
-    def _row_shape(self) -> tuple[int, ...] | None:
-        """Shape of a row before a first ``Flatten``: () for any; None if the model takes vectors only."""
-        if not flattens(self.layers):
-            return None
-        return self._all_layers[0].declared_input or ()
-
-    def _takes_missing(self) -> bool:
-        """Whether NaN in the inputs stands for a missing value: the first layer replaces it."""
-        first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
-        return isinstance(first, Normalization) and first.missing is not None
-
-    def _check_features(
-        self, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
-    ) -> tuple[Array, Program]:
-        """Return checked inputs, and the program that fits them."""
-        expected = n_features if n_features is not None else self._n_features()
-        missing = self._takes_missing()
-        X = as_features(x, expected, self.dtype, name, self._row_shape(), missing, _MISSING_HINT, allow_empty)
-        return X, self._program_for(X.shape[1])
-
-    def _check_rows(self, x: Any, y: Any, sample_weight: Any) -> tuple[Rows, Program]:
-        """Return checked inputs, targets and weights, and the program that fits them."""
-        X, program = self._check_features(x)
-        return self._rows_of(X, y, sample_weight, program, ("x", "y", "sample_weight")), program
-
-    def _rows_of(self, X: Array, y: Any, sample_weight: Any, program: Program, names: tuple[str, str, str]) -> Rows:
-        """Return checked inputs with their targets and weights, which messages call by ``names``."""
-        loss, n = self.loss, X.shape[0]
-        columns = loss.target_columns(program.n_outputs)
-        targets = as_targets(y, loss.targets, loss.name, columns, n, self.dtype, names[1], names[0], loss.ignore_class)
-        return Rows(X, targets, as_sample_weight(sample_weight, n, self.dtype, names[2]))
-
-    def _check_validation(self, data: Any, program: Program) -> Rows:
-        """Return ``validation_data`` checked."""
-        if not isinstance(data, tuple | list) or len(data) not in (2, 3):
-            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        names = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
-        X, _ = self._check_features(data[0], names[0], program.n_features)
-        return self._rows_of(X, data[1], data[2] if len(data) == 3 else None, program, names)
-
-    def _build_for(self, program: Program) -> None:
-        if self._program is not program:
-            self._build(program)
 
     def fit(
         self,
@@ -193,13 +144,13 @@ class Sequential(SavedStack):
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
     ) -> History:
-        """Train.
+        """Train the model for a number of epochs.
 
         Parameters
         ----------
         x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight)
-            of one size: a generator, a ``utils.PyDataset``, a loader of another library. The rows of an epoch are
-            collected before it, and keep their order.
+            of one size: a generator, a ``utils.PyDataset`` or a loader of another library. The rows of an epoch are
+            collected in memory before it, and keep their order.
         y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
         batch_size : rows in a step, 32 by default; the last step of an epoch takes what is left.
         epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
@@ -208,11 +159,11 @@ class Sequential(SavedStack):
         validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
         validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
         shuffle : whether every epoch has a new order of rows.
-        class_weight : dict from class to the factor of its rows' loss; classes left out have 1.
-        sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, save with the
+        class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1.
+        sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
             loss reduction "mean_with_sample_weight".
-        steps_per_epoch : None or the number of batches of all rows: an epoch goes through all rows. Of a generator the
-            batches to take for every epoch; one that ends ends ``fit``.
+        steps_per_epoch : for arrays None or the number of batches of all rows, because an epoch goes through all rows;
+            for a generator the batches to take for every epoch. ``fit`` ends when the generator does.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.
         validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
@@ -225,66 +176,29 @@ class Sequential(SavedStack):
         Raises
         ------
         ValueError
-            Inputs that do not fit; nothing is changed then.
+            Inputs that do not fit; the model is not changed.
         RuntimeError
-            Not compiled, or another thread trains or reads the model. While ``fit`` runs, calls of other threads raise
-            it instead, and ``fit`` goes on.
+            The model is not compiled, or another thread trains or reads it. While ``fit`` runs, calls from other
+            threads raise this error, and ``fit`` continues.
         DivergenceError
             The loss became NaN or infinite; the model keeps its last finite weights.
         """
-        self._require_compiled("fit")
-        source = None
-        if y is None and gives_batches(x):
-            source = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch")
-            if sample_weight is not None or validation_split:
-                raise ValueError(
-                    "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
-                )
-            x, y, sample_weight = source.read()
-            batch_size, shuffle, steps_per_epoch = source.batch_size, False, None
-        if gives_batches(validation_data):
-            *validation_data, _ = read_once(validation_data, validation_steps, "validation_data", "validation_steps")
-            validation_steps = None
-        options = fit_options(batch_size, epochs, initial_epoch, shuffle, validation_batch_size, validation_freq)
+        self.require_compiled("fit")
+        options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
         with self._changing("fit"):
-            rows, program = self._check_rows(x, y, sample_weight)
-            validation = None
-            if validation_data is not None:
-                validation = self._check_validation(validation_data, program)
-            elif validation_split:
-                rows, validation = rows.split(split_point(rows.n, validation_split))
-            if validation is not None:
-                validation = validation.first(validation_steps, options.validation_batch_size, "validation_steps")
-
-            def weighed(rows: Rows) -> Rows:
-                if class_weight is None:
-                    return rows
-                return weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
-
-            def next_rows() -> Rows | None:
-                assert source is not None
-                found = source.read_next()
-                return None if found is None else weighed(self._check_rows(*found)[0])
-
-            rows = weighed(rows)
+            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
+            source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
             history = History()
             always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
-            steps = -(-rows.n // options.batch_size)
-            if steps_per_epoch is not None and as_count(steps_per_epoch, "steps_per_epoch") != steps:
-                raise ValueError(
-                    f"steps_per_epoch={steps_per_epoch}, but an epoch is all {rows.n} rows, {steps} batches of "
-                    f"{options.batch_size}: leave steps_per_epoch out, and give fewer rows for shorter epochs"
-                )
-            callback_list = CallbackList(
-                callbacks, self, {"epochs": options.epochs, "steps": steps, "verbose": verbosity}, always
-            )
-            self._build_for(program)
+            parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
+            callback_list = CallbackList(callbacks, self, parameters, always)
+            self.build_from(source.program)
             callback_list.attach()
             self.history = history
             try:
                 with self._training("fit"):
-                    Training(self, rows, validation, options, callback_list, next_rows if source else None).run()
+                    Training(self, source, options, callback_list).run()
             finally:
                 callback_list.close()
         return history
@@ -297,24 +211,23 @@ class Sequential(SavedStack):
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Do one update with all rows given, in order.
+        """Make one update with all given rows, in order.
 
         Returns
         -------
         float, list or dict
             Loss of these rows before the update, or [loss, metrics...], or a dict by name.
         """
-        self._require_compiled("train_on_batch")
+        self.require_compiled("train_on_batch")
         with self._changing("train_on_batch"):
-            rows, program = self._check_rows(x, y, sample_weight)
-            if class_weight is not None:
-                rows = weigh_classes(rows, class_weight, self.loss.targets, program.n_outputs, self.dtype)
-            self._build_for(program)
+            rows, program = rows_of(self, x, y, sample_weight)
+            rows = weigh_classes(rows, class_weight, self, program.n_outputs)
+            self.build_from(program)
             with self._training("train_on_batch"):
                 return _as_keras_returns(train_one_batch(self, rows), return_dict)
 
     def reset_metrics(self) -> None:
-        """Do nothing: metrics are of whole epochs, or of the rows of one ``train_on_batch``."""
+        """Do nothing: metrics describe a whole epoch, or the rows of one ``train_on_batch``."""
 
     # Evaluation and prediction
 
@@ -334,8 +247,8 @@ class Sequential(SavedStack):
         Parameters
         ----------
         x, y, sample_weight : as in ``fit``.
-        batch_size : rows in a batch; matters to callbacks, and to losses whose batches do not weigh like their rows.
-        verbose : 0 silent, else one line of results.
+        batch_size : rows in a batch; matters to callbacks and to losses that depend on how rows are batched.
+        verbose : 0 silent, otherwise one line of results.
         steps : batches to evaluate, the first ones; None for all rows.
         callbacks : list of callbacks.
         return_dict : whether to return a dict by name.
@@ -343,20 +256,17 @@ class Sequential(SavedStack):
         Returns
         -------
         float, list or dict
-            Loss; [loss, metrics...] where there are metrics; or a dict by name.
+            Loss; [loss, metrics...] if there are metrics; or a dict by name.
         """
-        self._require_compiled("evaluate")
+        self.require_compiled("evaluate")
         verbosity = as_verbosity(verbose)
-        if y is None and gives_batches(x):
-            x, y, sample_weight, batch_size = read_once(x, steps, "x", "steps")
-            steps = None
-        batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
-        rows, program = self._check_rows(x, y, sample_weight)
-        rows = rows.first(steps, batch, "steps")
+        x, y, sample_weight, batch, n = one_pass(x, y, sample_weight, batch_size, steps)
+        rows, program = rows_of(self, x, y, sample_weight)
+        rows = rows.first(n)
         callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
-        self._build_for(program)
+        self.build_from(program)
         callback_list.attach()
-        with self._reading("evaluate"):
+        with self.reading("evaluate"):
             results = Evaluation(self, rows, batch, callback_list).run()
         if verbosity:
             ProgressLine().print(format_logs(results))
@@ -364,10 +274,10 @@ class Sequential(SavedStack):
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the loss and the metrics of one batch, as ``evaluate`` does."""
-        self._require_compiled("test_on_batch")
-        rows, program = self._check_rows(x, y, sample_weight)
-        self._build_for(program)
-        with self._reading("test_on_batch"):
+        self.require_compiled("test_on_batch")
+        rows, program = rows_of(self, x, y, sample_weight)
+        self.build_from(program)
+        with self.reading("test_on_batch"):
             return _as_keras_returns(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
 
     def predict(
@@ -383,36 +293,32 @@ class Sequential(SavedStack):
         Parameters
         ----------
         x : inputs, finite numbers, or an iterable of batches of them.
-        batch_size : rows in a batch; matters to callbacks only. No output depends on the rows around it.
+        batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
         verbose : accepted as in Keras; prediction prints nothing.
         steps : batches to predict, the first ones; None for all rows.
         callbacks : list of callbacks.
         """
         as_verbosity(verbose)
-        if gives_batches(x):
-            x, _, _, batch_size = read_once(x, steps, "x", "steps")
-            steps = None
-        batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
-        X, program = self._check_features(x, allow_empty=True)
-        if steps is not None:
-            X = X[: as_count(steps, "steps") * batch]
-        self._build_for(program)
+        x, _, _, batch, n = one_pass(x, None, None, batch_size, steps)
+        X, program = features_of(self, x, allow_empty=True)
+        X = X[:n]
+        self.build_from(program)
         callback_list = _NO_CALLBACKS
         if callbacks is not None:
             callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
             callback_list.attach()
-        with self._reading("predict"):
+        with self.reading("predict"):
             return predict_rows(self, X, batch, callback_list)
 
     def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
         """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.
 
-        All rows are one batch and dropout is off; what training does not change has zeros.
+        All rows are one batch and dropout is off. Weights that training does not change have gradient 0.
         """
-        self._require_compiled("gradients")
-        rows, program = self._check_rows(x, y, sample_weight)
-        self._build_for(program)
-        with self._reading("gradients"):
+        self.require_compiled("gradients")
+        rows, program = rows_of(self, x, y, sample_weight)
+        self.build_from(program)
+        with self.reading("gradients"):
             return weight_gradients(self, rows)
 
     def input_gradients(self, x: Any) -> Array:
@@ -422,9 +328,9 @@ class Sequential(SavedStack):
         ----------
         x : inputs (n, n_features), finite numbers.
         """
-        X, program = self._check_features(x, allow_empty=True)
-        self._build_for(program)
-        with self._reading("input_gradients"):
+        X, program = features_of(self, x, allow_empty=True)
+        self.build_from(program)
+        with self.reading("input_gradients"):
             return input_gradients(self, X)
 
     def predict_on_batch(self, x: Any) -> Array:
@@ -434,9 +340,9 @@ class Sequential(SavedStack):
     def folded(self) -> "Sequential":
         """Return a new model that predicts the same to rounding with fewer layers; this one is not changed.
 
-        Normalizations with known statistics become part of a dense product before or behind them, linear dense layers
-        that follow each other become one where that costs no more, and dropout and noise are left out. The weights are
-        combined in float64. The copy does not follow later changes of this model's weights.
+        Normalizations with known statistics become part of the dense layer before or after them, consecutive linear
+        dense layers become one where that costs no more, and dropout and noise are left out. The weights are combined
+        in float64. The new model does not follow later changes of this model's weights.
 
         Examples
         --------
@@ -448,13 +354,16 @@ class Sequential(SavedStack):
         [(4, 2)]
         """
         self._require_built()
-        from fastnn.models.folding import folded
+        from fastnn.models.folding import folded_layers
 
-        with self._reading("folded"):
-            return folded(self)
+        with self.reading("folded"):
+            layers, weights = folded_layers(self)
+        model = Sequential(layers, seed=self.seed, dtype=self.dtype, name=f"{self.name}_folded")
+        model.set_weights(weights)
+        return model
 
     def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:
-        """Return the outputs (n, n_outputs) of inputs (n, n_features): the quickest way for few rows.
+        """Return the outputs (n, n_outputs) of inputs (n, n_features): the fastest way to predict a few rows.
 
         Parameters
         ----------
@@ -468,10 +377,107 @@ class Sequential(SavedStack):
             return self._predict(x, out)
         except (TypeError, ValueError):
             pass
-        # The core refused: convert what can be converted, or say clearly what is wrong.
-        X, program = self._check_features(x, allow_empty=True)
-        self._build_for(program)
+        # The core refused: convert the inputs, or raise an error that says what is wrong with them.
+        X, program = features_of(self, x, allow_empty=True)
+        self.build_from(program)
         return self._predict(X, out)
+
+    # Saving and description
+
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
+        """Write weights, architecture, optimizer and training state into one safetensors file.
+
+        After a crash there is the old file or the new one, never a partial file. ``fastnn.load_model`` reads it.
+
+        Parameters
+        ----------
+        filepath : where to write; the usual ending is ".safetensors".
+        overwrite : whether an existing file may be replaced.
+        zipped : accepted as in Keras; the file is never zipped.
+
+        Raises
+        ------
+        FileExistsError
+            The file exists and ``overwrite`` is False.
+        ValueError
+            Some part of the model cannot be written as data.
+        OSError
+            The file cannot be written; an old one is unchanged.
+        """
+        saving.save_model(self, filepath, overwrite, zipped)
+
+    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights alone; arguments and errors as in ``save``."""
+        saving.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Replace the weights by those of a file that ``save`` or ``save_weights`` wrote.
+
+        Raises
+        ------
+        ModelFormatError
+            The file is damaged, truncated, or not written by fastnn.
+        ValueError
+            The model is not built, or its weights have other shapes; the model is not changed.
+        """
+        saving.load_weights(self, filepath)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the architecture: name, dtype, seed and layers."""
+        return model_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
+        """Return a model with new weights for the result of ``get_config()``."""
+        return build_model(copy.deepcopy(config), None, cls, custom_objects)
+
+    def to_json(self) -> str:
+        """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""
+        return to_json({"class_name": "Sequential", "config": self.get_config()}, "architecture")
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return the arguments of ``compile`` as data; None before ``compile``."""
+        return compile_config(self)
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile with the result of ``get_compile_config()``."""
+        self.compile(**compile_arguments(config))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return decode_model, (b"".join(encode_model(self)), Sequential, custom_objects_of(self))
+
+    # Pictures
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Parameters
+        ----------
+        print_fn : function to call with the table instead of ``print``.
+        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras. The table is as wide
+            as it needs to be, shows all layers, and counts frozen weights below.
+        """
+        (print if print_fn is None else print_fn)(summary_text(self))
+
+    def _repr_svg_(self) -> str | None:
+        """Return the diagram; None before the model is built."""
+        from fastnn.diagram import network_svg
+
+        return network_svg(self) if self.built and self.layers else None
+
+    def _repr_html_(self) -> str:
+        """Return the diagram and a table of shapes and numbers of weights, for notebooks."""
+        from fastnn.diagram import table_html
+
+        return (self._repr_svg_() or "") + table_html(self)
 
 
 def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, ParameterSpec, Residual
+from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, Normalization, ParameterSpec, Residual
 from fastnn.losses import Loss
 
 
@@ -91,9 +91,16 @@ def _keeps_shape(layer: Layer) -> bool:
     return isinstance(layer, InputLayer) or layer.keeps_elements()
 
 
-def flattens(layers: Sequence[Layer]) -> bool:
-    """Whether the first layer that needs rows of a shape is ``Flatten``."""
-    return isinstance(next((layer for layer in layers if not _keeps_shape(layer)), None), Flatten)
+def flattened_shape(layers: Sequence[Layer]) -> tuple[int, ...] | None:
+    """Return the shape of the rows that a first ``Flatten`` takes, () for any; None where rows must be vectors."""
+    first = next((layer for layer in layers if not _keeps_shape(layer)), None)
+    return layers[0].declared_input or () if isinstance(first, Flatten) else None
+
+
+def takes_missing(layers: Sequence[Layer]) -> bool:
+    """Whether NaN in the inputs stands for a missing value, which the first layer replaces."""
+    first = next((layer for layer in layers if not isinstance(layer, InputLayer | Flatten)), None)
+    return isinstance(first, Normalization) and first.missing is not None
 
 
 def declared_features(layers: Sequence[Layer]) -> int | None:

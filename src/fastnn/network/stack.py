@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -10,34 +10,42 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_count
+from fastnn._arguments import float_type, whole
 from fastnn._randomness import Stream, draw_seed
 from fastnn.layers import InputLayer, Layer, automatic_name
 from fastnn.layers.layer import TrainableTogether, Variables
 from fastnn.network.occupancy import Occupancy, refusal
 from fastnn.network.program import Program, build_program, check_sequence, declared_features, loss_options
-from fastnn.network.summary import format_summary
 from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
 
 Array = NDArray[Any]
 
 
 class Model:
-    """Base of all models, for ``isinstance``: a model is made as ``fastnn.Sequential``."""
+    """Base of all models, for ``isinstance`` checks: make a model with ``fastnn.Sequential``."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         raise TypeError(
-            "fastnn has no functional API and no models of one's own: list layers in fastnn.Sequential([...]), with a "
-            "fastnn.layers.Residual for a branch"
+            "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
+            "skip connection use fastnn.layers.Residual"
         )
 
 
 class LayerStack(Model, Variables, TrainableTogether):
-    """Layers, their network once it is built, and their weights: the base of ``Sequential``.
+    """A stack of layers, its compiled network once it is built, and the state of its training.
+
+    Everything that works with a model takes a ``LayerStack``; ``Sequential`` adds the methods of users.
 
     Parameters
     ----------
     layers, seed, dtype, name : as in ``Sequential``.
+
+    Attributes
+    ----------
+    optimizer, loss, metrics : set by ``compile``; None, None and [] before.
+    history : ``History`` of the last ``fit``, or None.
+    stop_training : ``fit`` ends after the epoch in which this becomes True.
+    epochs_begun : number of epochs and single updates so far: it selects the random numbers of the next one.
     """
 
     def __init__(
@@ -47,30 +55,24 @@ class LayerStack(Model, Variables, TrainableTogether):
         dtype: DTypeLike = "float32",
         name: str | None = None,
     ) -> None:
-        try:
-            self.dtype = np.dtype(dtype)
-        except TypeError:
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        if seed is not None:
-            seed = as_count(seed, "seed", 0)
-            if seed >= 1 << 63:
-                raise ValueError(f"seed must be less than 2**63, got {seed}")
+        self.dtype = float_type("dtype", dtype)
         if isinstance(layers, Layer):
             raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
-        self.seed: int = draw_seed() if seed is None else seed
+        self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
         self.name = name if name is not None else automatic_name("Sequential")
         self.optimizer: Any = None
         self.loss: Any = None
+        self.metrics: list[Any] = []
+        self.history: Any = None
+        self.stop_training = False
+        self.epochs_begun = 0
         self._all_layers: list[Layer] = []
         self._occupancy = Occupancy()
         self._program: Program | None = None
         self._network: _core.Network | None = None
         self._weights: NetworkWeights | None = None
         self._predict: Callable[[Any, Array | None], Array] = self._predict_unbuilt
-        for layer in layers or ():
-            self._append(layer)
+        self.put(layers or ())
         self._build_if_possible()
 
     # Layers
@@ -79,6 +81,11 @@ class LayerStack(Model, Variables, TrainableTogether):
     def layers(self) -> list[Layer]:
         """The layers, without an ``Input``."""
         return [layer for layer in self._all_layers if not isinstance(layer, InputLayer)]
+
+    @property
+    def all_layers(self) -> list[Layer]:
+        """The layers, with the ``Input`` if there is one."""
+        return list(self._all_layers)
 
     def add(self, layer: Layer, rebuild: bool = True) -> None:
         """Put a layer on top.
@@ -93,10 +100,15 @@ class LayerStack(Model, Variables, TrainableTogether):
         TypeError
             Not a layer.
         ValueError
-            The layer cannot follow the others, or belongs to a model already.
+            The layer cannot follow the layers below it, or already belongs to a model.
         """
-        self._append(layer)
+        self.put([layer])
         self._build_if_possible()
+
+    def put(self, layers: Iterable[Layer]) -> None:
+        """Put layers on top without building the network."""
+        for layer in layers:
+            self._append(layer)
 
     def _append(self, layer: Any) -> None:
         if not isinstance(layer, Layer):
@@ -111,7 +123,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         owner = layer.owner() if layer.owner is not None else None
         if owner is not None:
             raise ValueError(
-                f"layer {layer.name!r} belongs to model {owner.name!r} already and layers are not shared: make a "
+                f"layer {layer.name!r} already belongs to model {owner.name!r} and layers cannot be shared: make a "
                 "new one with type(layer).from_config(layer.get_config())"
             )
         with self._changing("add"):
@@ -121,9 +133,9 @@ class LayerStack(Model, Variables, TrainableTogether):
             layer.owner = weakref.ref(self)
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Take the top layer off and return it; the others keep their weights. ``rebuild`` as in ``add``."""
+        """Remove and return the top layer; all layers keep their weights. ``rebuild`` as in ``add``."""
         if not self.layers:
-            raise ValueError("the model has no layer to take off")
+            raise ValueError("the model has no layers to remove")
         with self._changing("pop"):
             self._keep_weights()
             layer = self._all_layers.pop()
@@ -186,15 +198,17 @@ class LayerStack(Model, Variables, TrainableTogether):
         input_shape : (None, n_features) as in Keras, or n_features.
         """
         sizes = [input_shape] if isinstance(input_shape, int | np.integer) else list(input_shape)
-        n_features = as_count(sizes[-1], "n_features")
-        program = self._program_for(n_features)
-        if self.built and program.n_features == self.program.n_features:
-            return
-        self._build(program)
+        self.build_from(self.program_for(whole("n_features", sizes[-1], at_least=1)))
 
-    def _program_for(self, n_features: int) -> Program:
-        """Program for data of ``n_features`` columns; the existing one where there is one."""
-        known = self._n_features()
+    def program_for(self, n_features: int) -> Program:
+        """Return the model's program, or the one that it would get for data of ``n_features`` columns.
+
+        Raises
+        ------
+        ValueError
+            The model takes another number of columns, or has no layers.
+        """
+        known = self.n_features
         if known is not None and known != n_features:
             raise ValueError(f"the model takes {known} features, got {n_features}")
         if self._program is not None:
@@ -203,28 +217,31 @@ class LayerStack(Model, Variables, TrainableTogether):
             raise ValueError("the model has no layers; add one first")
         return build_program(self.layers, n_features)
 
-    def _n_features(self) -> int | None:
+    @property
+    def n_features(self) -> int | None:
+        """Number of input columns; None if neither the layers nor ``build`` have said it yet."""
         return self._program.n_features if self._program is not None else declared_features(self._all_layers)
 
     def _build_if_possible(self) -> None:
         n_features = declared_features(self._all_layers)
         if n_features is not None and any(layer.op(1) is not None for layer in self.layers):
-            self._build(build_program(self.layers, n_features))
+            self.build_from(build_program(self.layers, n_features))
 
-    def _build(self, program: Program) -> None:
-        """Make the compiled network; layers taken over from an earlier one keep weights of the right shape."""
+    def build_from(self, program: Program, values: Iterable[Array] | None = None) -> None:
+        """Compile the network of a program; do nothing if this is the model's program already.
+
+        Parameters
+        ----------
+        program : result of ``program_for`` or ``build_program``.
+        values : all weights in order; None takes those that the layers hold, and draws new ones for the other layers.
+        """
+        if program is self._program:
+            return
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
         weights = NetworkWeights(network, program)
-        values: list[tuple[int, str, Array]] = []
-        number = 0
-        for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True):
-            kept = layer.get_weights()
-            reuse = [value.shape for value in kept] == [spec.shape for spec in specs]
-            for i, ((op, parameter), spec) in enumerate(zip(places, specs, strict=True)):
-                drawn = kept[i] if reuse else spec.initializer(spec.shape, self.dtype, Stream(self.seed, number))
-                values.append((op, parameter, drawn))
-                number += 1
-        for op, parameter, value in values:
+        if values is None:
+            values = self._starting_weights(program)
+        for (op, parameter), value in zip(weights.parameters, values, strict=True):
             weights.write(op, parameter, value)
         for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True):
             by_name = {spec.name: place for spec, place in zip(specs, places, strict=True)}
@@ -233,6 +250,18 @@ class LayerStack(Model, Variables, TrainableTogether):
             self._compile_network(network, program)
         self._program, self._network, self._weights = program, network, weights
         self._predict = network.predict
+
+    def _starting_weights(self, program: Program) -> list[Array]:
+        """Return the weights of layers that hold some of the right shapes, and new ones for the other layers."""
+        values: list[Array] = []
+        for layer, specs in zip(self.layers, program.specs, strict=True):
+            held = layer.get_weights()
+            if [value.shape for value in held] == [spec.shape for spec in specs]:
+                values += held
+            else:
+                for spec in specs:
+                    values.append(spec.initializer(spec.shape, self.dtype, Stream(self.seed, len(values))))
+        return values
 
     def _compile_network(self, network: _core.Network, program: Program) -> None:
         options = loss_options(self.loss, program)
@@ -246,7 +275,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         network.compile(self.loss.core_name, options, self.optimizer.core_name, rule)
 
     def _keep_weights(self) -> None:
-        """Copy the weights to the layers and give up the network."""
+        """Copy the weights to the layers and drop the network."""
         if self.built:
             for layer, specs in zip(self.layers, self.program.specs, strict=True):
                 layer.lend(specs, KeptWeights(specs, layer.get_weights()))
@@ -263,15 +292,22 @@ class LayerStack(Model, Variables, TrainableTogether):
     def _require_built(self) -> None:
         if self._network is None:
             raise ValueError(
-                "the model is not built: its number of features is not known yet. Begin it with Input((n_features,)), "
+                "the model is not built: its number of features is not known yet. Start it with Input((n_features,)), "
                 "call model.build((None, n_features)), or fit it"
             )
+
+    def require_compiled(self, method: str) -> None:
+        """Raise RuntimeError unless ``compile`` gave an optimizer and a loss; ``method`` is named in the message."""
+        if self.optimizer is None:
+            raise RuntimeError(f"call model.compile(optimizer=..., loss=...) before {method}")
+        if self.loss is None:
+            raise RuntimeError(f"{method} needs a loss: call model.compile(optimizer=..., loss=...)")
 
     def _changing(self, task: str, within: bool = False) -> AbstractContextManager[None]:
         """Keep other threads out while this one changes the model."""
         return self._occupancy.changing(task, self.name, within)
 
-    def _reading(self, task: str) -> AbstractContextManager[None]:
+    def reading(self, task: str) -> AbstractContextManager[None]:
         """Keep other threads from changing the model while this one reads it."""
         return self._occupancy.reading(task, self.name)
 
@@ -293,7 +329,7 @@ class LayerStack(Model, Variables, TrainableTogether):
     def get_weights(self) -> list[Array]:
         """Return copies of all weights: kernel and bias of the first layer, of the second, ..."""
         self._require_built()
-        with self._reading("get_weights"):
+        with self.reading("get_weights"):
             return [value for layer in self.layers for value in layer.get_weights()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -339,59 +375,15 @@ class LayerStack(Model, Variables, TrainableTogether):
         self._require_built()
         return sum(layer.count_params() for layer in self.layers)
 
-    def summary(
-        self,
-        line_length: int | None = None,
-        positions: Sequence[float] | None = None,
-        print_fn: Callable[[str], Any] | None = None,
-        expand_nested: bool = False,
-        show_trainable: bool = False,
-        layer_range: Sequence[str] | None = None,
-    ) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights.
-
-        Parameters
-        ----------
-        print_fn : what to call with the table instead of ``print``.
-        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras; the table is as wide
-            as it needs to be, shows all layers and counts frozen weights below.
-        """
-        rows = []
-        for place, layer in enumerate(self.layers):
-            shape, n_weights = "?", "?"
-            if self._program is not None:
-                shape, n_weights = f"(None, {self._program.widths[place]})", f"{layer.count_params():,}"
-            rows.append((f"{layer.name} ({type(layer).__name__})", shape, n_weights))
-        totals = [("Total params", "not built"), ("Trainable params", "not built")]
-        if self.built:
-            trained = sum(array.size for array in self.trainable_weights)
-            total = self.count_params()
-            counts = {"Total": total, "Trainable": trained, "Non-trainable": total - trained}
-            totals = [(f"{kind} params", f"{count:,}") for kind, count in counts.items()]
-        table = format_summary(self.name, rows, totals)
-        (print if print_fn is None else print_fn)(table)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
-    def _repr_svg_(self) -> str | None:
-        """Return the diagram; None before the model is built."""
-        from fastnn.diagram import network_svg
-
-        return network_svg(self) if self.built and self.layers else None
-
-    def _repr_html_(self) -> str:
-        """Return the diagram and a table of shapes and numbers of weights, for notebooks."""
-        from fastnn.diagram import table_html
-
-        return (self._repr_svg_() or "") + table_html(self)
-
 
 def require_stack(model: Any) -> None:
-    """Raise TypeError for an argument ``model`` that is no stack of layers, such as an estimator."""
+    """Raise TypeError for an argument ``model`` that is not a stack of layers, such as an estimator."""
     if isinstance(model, LayerStack):
         return
     hint = ""
     if hasattr(model, "get_params"):
-        hint = "; an estimator has its layers and loss in a form of its own: make a Sequential of them"
+        hint = "; an estimator stores its layers and loss in its own form: make a Sequential of them"
     raise TypeError(f"model must be a fastnn.Sequential, got {type(model).__name__}{hint}")

@@ -8,17 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+from fastnn._arrays import first_nonfinite
 from fastnn.layers import ParameterSpec
 from fastnn.network.program import Program
 
 Array = NDArray[Any]
-
-
-def _finite(array: Array) -> bool:
-    """Whether all numbers are finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A sum is finite only if all its terms are; one pass without a mask of the array's size.
-        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,7 @@ class NetworkState:
     @property
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
-        return all(_finite(slots[0]) for slots in self.arrays)
+        return all(first_nonfinite(slots[0]) is None for slots in self.arrays)
 
 
 class NetworkWeights:
@@ -83,7 +77,7 @@ class NetworkWeights:
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
-        return all(_finite(self.network.get_parameter(op, name)) for op, name in self.parameters)
+        return all(first_nonfinite(self.network.get_parameter(op, name)) is None for op, name in self.parameters)
 
 
 @dataclass(frozen=True)

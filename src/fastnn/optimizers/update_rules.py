@@ -6,7 +6,8 @@ An optimizer holds options; moments and the number of updates belong to the mode
 from typing import Any, ClassVar, Unpack
 
 import fastnn._registry as registry
-from fastnn.optimizers.optimizer import CommonOptions, Optimizer, OptionsBesideDecay, checked
+from fastnn._arguments import number
+from fastnn.optimizers.optimizer import CommonOptions, Optimizer, OptionsBesideDecay
 
 
 @registry.register("optimizer", "sgd", "SGD")
@@ -34,9 +35,7 @@ class SGD(Optimizer):
     ) -> None:
         common.setdefault("name", "SGD")
         super().__init__(learning_rate, weight_decay=weight_decay, **common)
-        self.momentum = checked("momentum", momentum, 0.0)
-        if self.momentum > 1.0:
-            raise ValueError(f"momentum must lie between 0 and 1, got {momentum!r}")
+        self.momentum = number("momentum", momentum, at_least=0.0, at_most=1.0)
         self.nesterov = bool(nesterov)
 
 
@@ -54,9 +53,9 @@ class _Moments(Optimizer):
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.beta_1 = checked("beta_1", beta_1, 0.0, 1.0)
-        self.beta_2 = checked("beta_2", beta_2, 0.0, 1.0)
-        self.epsilon = checked("epsilon", epsilon, 0.0)
+        self.beta_1 = number("beta_1", beta_1, at_least=0.0, below=1.0)
+        self.beta_2 = number("beta_2", beta_2, at_least=0.0, below=1.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
 
 
 @registry.register("optimizer", "adam", "Adam")
@@ -157,8 +156,8 @@ class Adagrad(Optimizer):
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.initial_accumulator_value = checked("initial_accumulator_value", initial_accumulator_value, 0.0)
-        self.epsilon = checked("epsilon", epsilon, 0.0)
+        self.initial_accumulator_value = number("initial_accumulator_value", initial_accumulator_value, at_least=0.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
 
 
 @registry.register("optimizer", "adadelta", "Adadelta")
@@ -186,8 +185,8 @@ class Adadelta(Optimizer):
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.rho = checked("rho", rho, 0.0, 1.0)
-        self.epsilon = checked("epsilon", epsilon, 0.0)
+        self.rho = number("rho", rho, at_least=0.0, below=1.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
 
 
 @registry.register("optimizer", "lion", "Lion")
@@ -213,10 +212,8 @@ class Lion(Optimizer):
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.beta_1 = checked("beta_1", beta_1, 0.0)
-        if not 0.0 < self.beta_1 <= 1.0:
-            raise ValueError(f"beta_1 must be more than 0 and at most 1, got {beta_1!r}")
-        self.beta_2 = checked("beta_2", beta_2, 0.0, 1.0)
+        self.beta_1 = number("beta_1", beta_1, above=0.0, at_most=1.0)
+        self.beta_2 = number("beta_2", beta_2, at_least=0.0, below=1.0)
 
 
 @registry.register("optimizer", "rmsprop", "RMSprop")
@@ -247,7 +244,7 @@ class RMSprop(Optimizer):
         **common: Unpack[OptionsBesideDecay],
     ) -> None:
         super().__init__(learning_rate, weight_decay=weight_decay, **common)
-        self.rho = checked("rho", rho, 0.0, 1.0)
-        self.momentum = checked("momentum", momentum, 0.0)
-        self.epsilon = checked("epsilon", epsilon, 0.0)
+        self.rho = number("rho", rho, at_least=0.0, below=1.0)
+        self.momentum = number("momentum", momentum, at_least=0.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
         self.centered = bool(centered)

@@ -1,7 +1,7 @@
-"""The NumPy twin of every compiled kernel: same names, arguments and results, written to be read.
+"""The NumPy twin of every compiled kernel: the same names, arguments and results, written for readers.
 
 Tests compare the kernels with it in float64, benchmarks in float32. Nothing else in the package imports it, and it
-imports NumPy only.
+imports only NumPy.
 """
 
 from fastnn.reference.activations import ACTIVATIONS, activation, activation_gradient
@@ -32,7 +32,7 @@ from fastnn.reference.training_rules import (
     penalty_and_gradient,
     unit_norm,
 )
-from fastnn.reference.updates import (
+from fastnn.reference.update_rules import (
     OPTIMIZERS,
     adadelta,
     adagrad,

@@ -1,4 +1,4 @@
-"""A whole network of dense layers, trained step by step in plain NumPy."""
+"""A network of dense layers, trained by mini-batch steps in plain NumPy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from fastnn.reference.activations import find_activation
 from fastnn.reference.arguments import Array, complete_options, require_known
 from fastnn.reference.losses import LOSSES, as_targets, find_loss
-from fastnn.reference.updates import OPTIMIZERS, weight_decay
+from fastnn.reference.update_rules import OPTIMIZERS, weight_decay
 
-# Elements of the parameter vector that one pass of the update rule handles, so that w, g, m, v and a temporary stay in
-# cache: Adam on 670,000 float32 weights took 1.43 ms, 1.76 ms in one piece, 2.76 ms in pieces of 4096 (AMD Zen 3).
+# Elements of the parameter vector per pass of the update rule, so that w, g, m, v and a temporary stay in cache: Adam
+# on 670,000 float32 weights took 1.43 ms; in one pass it took 1.76 ms, in passes of 4096 elements 2.76 ms (AMD Zen 3).
 _UPDATE_BLOCK = 32768
 
 
@@ -20,16 +20,16 @@ class DenseNetwork:
     """Fully connected network trained by mini-batch steps.
 
     Layer l computes ``A[l] = f(A[l-1] @ W[l] + b[l])``; `step` computes the loss of one batch, its gradient by
-    backpropagation (Rumelhart, Hinton and Williams, 1986), and applies one update to all parameters. Parameters,
-    gradients and moments are single vectors of which the layers' arrays are views, so that an update is a few
-    operations for the whole network.
+    backpropagation (Rumelhart, Hinton and Williams, 1986), and applies one update to all parameters. The parameters are
+    one vector, and so are the gradients and each moment; the layers' arrays are views of them, so that an update takes
+    a few operations for the whole network.
 
     Parameters
     ----------
     sizes : sequence of int
-        Number of inputs, units of each layer.
+        Number of inputs, then the units of each layer.
     activation : str or sequence of str
-        Activation of the hidden layers, or one for every layer, the last included.
+        Activation of the hidden layers, or one for every layer, including the last.
     loss : str
         A key of `LOSSES`.
     learning_rate : float
@@ -39,20 +39,20 @@ class DenseNetwork:
     output_activation : str
         Activation of the last layer when ``activation`` is a single name.
     loss_options : mapping, optional
-        As for `loss_and_gradient`. Default: ``{"from_logits": True}`` for a cross-entropy over a linear last layer,
-        else empty. With ``from_logits`` a last softmax (or sigmoid) is left out in training: the loss takes what
-        goes into it.
+        As in `loss_and_gradient`. Default: ``{"from_logits": True}`` for a cross-entropy after a linear last layer,
+        else empty. With ``from_logits`` a final softmax or sigmoid is left out in training, and the loss takes its
+        inputs.
     optimizer : str
         A key of `OPTIMIZERS`.
     optimizer_options : mapping, optional
         sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon; rmsprop: rho, momentum, epsilon, centered; all:
         weight_decay.
     dtype : {"float32", "float64"}
-        Of parameters and arithmetic.
+        Type of parameters and arithmetic.
     use_bias : bool
-        Whether the layers have biases; without, ``weights`` is ``[W1, W2, ...]``.
+        Whether the layers have biases; without them ``weights`` is ``[W1, W2, ...]``.
     seed : int
-        Of the default starting values.
+        Seed of the default starting values.
 
     Examples
     --------
@@ -188,7 +188,7 @@ class DenseNetwork:
         return a
 
     def _allocate(self, n_rows: int) -> None:
-        """Buffers for a batch: outputs, gradients with respect to them, pre-activations where these are needed."""
+        """Allocate buffers for a batch: outputs, gradients with respect to them, and pre-activations where needed."""
         widths = self.sizes[1:]
         self._outputs = [np.empty((n_rows, width), self.dtype) for width in widths]
         self._deltas = [np.empty((n_rows, width), self.dtype) for width in widths]
@@ -246,7 +246,7 @@ class DenseNetwork:
     def gradients(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> tuple[float, list[Array]]:
-        """Loss of a batch and its gradients in the form of `weights`; changes no parameter."""
+        """Return the loss of a batch and its gradients in the form of `weights`, without changing parameters."""
         loss = self._backpropagate(X, y, sample_weight)
         return loss, [view.copy() for view in self._gradient_views]
 

@@ -1,4 +1,4 @@
-"""A stack of layers trained by mini-batch steps in plain NumPy, with everything around the update rule."""
+"""A stack of layers, trained by mini-batch steps in plain NumPy with penalties, clipping, averages and constraints."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,26 +15,27 @@ from fastnn.reference.training_rules import (
     moving_average,
     penalty_and_gradient,
 )
-from fastnn.reference.updates import OPTIMIZERS, weight_decay
+from fastnn.reference.update_rules import OPTIMIZERS, weight_decay
 
 
 class LayerNetwork:
     """Layers, a loss and an update rule.
 
-    One step: gradients with penalties, mean over accumulated steps, clipping, weight decay, update, moving average,
-    constraints, in Keras's order.
+    A step has Keras's order: gradients with penalties, mean over accumulated steps, clipping, weight decay, update,
+    moving average, constraints.
 
     Parameters
     ----------
     layers : layers with their starting weights.
     loss : a key of `LOSSES`, or a function of (targets, outputs) that returns loss and gradient.
     optimizer : a key of `OPTIMIZERS`.
-    learning_rate : number, or function of the number of updates made before.
-    loss_options, optimizer_options : as for `loss_and_gradient` and `OPTIMIZERS`.
+    learning_rate : number, or function of the number of earlier updates.
+    loss_options, optimizer_options : options of `loss_and_gradient` and of the rule in `OPTIMIZERS`.
     seed : seed of dropout and noise.
     clip : ("clipnorm" | "clipvalue" | "global_clipnorm", bound), or None.
-    average : (momentum, updates after which the weights become their average, or 0) of a moving average, or None.
-    accumulate : steps whose mean gradient makes an update.
+    average : momentum of the weights' moving average and the number of updates between replacements of the weights by
+        it (0: none), or None.
+    accumulate : number of steps whose mean gradient makes an update.
 
     Examples
     --------
@@ -103,7 +104,7 @@ class LayerNetwork:
         ----------
         X : (n, n_in).
         y : (n, n_out), or labels (n,).
-        at : seed, number of the epoch from 1 and of its step from 0: the place of dropout and noise.
+        at : seed, number of the epoch from 1, and of its step from 0, for the random numbers.
         sample_weight : (n,) factors of the row losses.
         """
         self._activity_gradients: dict[int, Array] = {}
@@ -157,7 +158,7 @@ class LayerNetwork:
                     w[...] = rule(w)
 
     def fit(self, X: Any, y: Any, batch_size: int, epochs: int, sample_weight: Any = None) -> list[float]:
-        """Train with the rows in order and return the mean loss of each epoch's rows."""
+        """Train on the rows in order and return the mean loss of each epoch."""
         X, y = np.asarray(X, np.float64), np.asarray(y)
         history = []
         for epoch in range(1, epochs + 1):

@@ -1,1 +1,1 @@
-"""What is done with a model: rows, epochs, evaluation, metrics and the way back from a divergence."""
+"""What is done with a model: its rows, epochs, evaluation, metrics, and recovery from a divergence."""

@@ -1,4 +1,4 @@
-"""Rows that come batch by batch: from generators, ``utils.PyDataset`` and the loaders of other libraries."""
+"""Rows that arrive batch by batch: from generators, ``utils.PyDataset`` and the loaders of other libraries."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import as_count
+from fastnn._arguments import whole
 
 Array = NDArray[Any]
 Pass = tuple[Array, Array | None, Array | None]
@@ -15,7 +15,7 @@ Pass = tuple[Array, Array | None, Array | None]
 
 
 def gives_batches(x: Any) -> bool:
-    """Whether ``x`` is no array, nor something that becomes one, but can be gone through."""
+    """Whether ``x`` is an iterable of batches and not array-like."""
     if isinstance(x, Sequence | Set | Mapping) or not isinstance(x, Iterable):
         return False
     return not any(hasattr(x, name) for name in ("__array__", "__array_interface__", "toarray"))
@@ -26,20 +26,20 @@ class BatchSource:
 
     Parameters
     ----------
-    source : iterable of (x, y) or (x, y, sample_weight), or of x alone; of one size, save a smaller last batch.
-    steps : batches of a pass; None for all, which an iterator refuses: it may have no end.
+    source : iterable of batches (x, y), (x, y, sample_weight) or x; all of one size, except a smaller last one.
+    steps : batches of a pass; None for all. An iterator, which may have no end, needs a number.
     name, steps_name : names in messages.
 
     Attributes
     ----------
-    batch_size : rows in a batch, known after the first pass.
+    batch_size : rows in a batch; known after the first pass.
     """
 
     def __init__(self, source: Any, steps: Any, name: str, steps_name: str) -> None:
         self._repeats = not isinstance(source, Iterator)
         if steps is None and not self._repeats:
             raise ValueError(f"{name} is a generator, which may have no end: give {steps_name}, the batches to take")
-        self._steps = None if steps is None else as_count(steps, steps_name)
+        self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
         self._running: Iterator[Any] = iter(() if steps is None else source)
         self._name, self._steps_name = name, steps_name
@@ -51,7 +51,7 @@ class BatchSource:
         Raises
         ------
         ValueError
-            No batch, fewer than asked for, or batches that do not fit together.
+            No batch, fewer than ``steps``, or batches that do not fit together.
         """
         found = self.read_next()
         if found is None:
@@ -59,7 +59,7 @@ class BatchSource:
         return found
 
     def read_next(self) -> Pass | None:
-        """Return the rows of the next pass; None where an iterator has ended."""
+        """Return the rows of the next pass; None if an iterator has too few batches left."""
         batches = self._next_batches()
         if self._steps is not None and len(batches) < self._steps:
             return None

@@ -1,4 +1,4 @@
-"""Training with a loss written in Python: it is called between the native forward and backward pass of each batch."""
+"""Training with a loss written in Python, which runs between the native forward and backward pass of each batch."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 class CustomLossFit:
-    """A fit whose steps call a loss in Python; used as the core's ``Fit`` is.
+    """A fit whose steps call a loss written in Python; has the interface of the core's ``Fit``.
 
     Parameters
     ----------

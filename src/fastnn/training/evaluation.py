@@ -1,48 +1,67 @@
 """The loops behind ``evaluate`` and ``predict``."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn.callbacks import CallbackList
+from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
+from fastnn.network.stack import LayerStack
 from fastnn.training.rows import Rows
-
-if TYPE_CHECKING:
-    from fastnn.models.sequential import Sequential
 
 Array = NDArray[Any]
 
 _PRODUCTS_PER_CALL = 5e8
-"""Products in one native call of prediction, about SLICE_SECONDS on one slow core."""
+"""Products in one native call of prediction: about 50 ms on one slow core."""
 
 
-def rows_per_call(model: "Sequential") -> int:
-    """Rows of a native call of prediction or evaluation that takes about ``SLICE_SECONDS``."""
+def rows_per_call(model: LayerStack) -> int:
+    """Return the rows of a native call of prediction or evaluation that takes about 50 ms."""
     return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
 
 
-def metric_values(model: "Sequential", y_true: Array, outputs: Array, weight: Array | None) -> dict[str, Any]:
-    """Return the model's metrics by name: of those outputs that predict the targets, the first ones."""
+def loss_of_outputs(
+    loss: Loss, options: Mapping[str, Any], y: Array, outputs: Array, sample_weight: Array | None
+) -> float:
+    """Return the loss of given outputs, without penalties.
+
+    Parameters
+    ----------
+    loss : any loss, also one written in Python.
+    options : ``loss_options`` of the loss and the network.
+    y : targets.
+    outputs : of the network; the values before its last activation where ``skips_final_activation``.
+    sample_weight : (n,) or None.
+    """
+    if isinstance(loss, CustomLoss):
+        return loss(y, outputs, sample_weight)
+    value, _ = _core.loss_and_gradient(loss.core_name, y, outputs, sample_weight, False, **options)
+    return value
+
+
+def metric_values(model: LayerStack, y_true: Array, outputs: Array, weight: Array | None) -> dict[str, Any]:
+    """Return the model's metrics by name, computed from the outputs that predict targets: the first ones."""
     y_pred = outputs[:, : model.loss.target_columns(outputs.shape[1])]
     return {metric.name: metric(y_true, y_pred, weight) for metric in model.metrics}
 
 
 class Evaluation:
-    """Loss and metrics of rows without training, as often as asked for.
+    """Loss and metrics of rows, without training; can be run many times.
 
     Parameters
     ----------
     model : compiled model.
     rows : the rows.
-    batch_size : rows of a batch, for callbacks and for losses that depend on it.
-    callbacks : those of the fit or of the evaluation.
+    batch_size : rows in a batch; matters to callbacks and to losses that depend on batches.
+    callbacks : callbacks of the fit or of the evaluation.
     """
 
-    def __init__(self, model: "Sequential", rows: Rows, batch_size: int, callbacks: CallbackList) -> None:
+    def __init__(self, model: LayerStack, rows: Rows, batch_size: int, callbacks: CallbackList) -> None:
         self._model = model
         self._rows = rows
         self._callbacks = callbacks
@@ -56,7 +75,7 @@ class Evaluation:
         self._activity = np.empty(min(rows.n, block)) if model.program.penalizes_outputs else None
 
     def run(self) -> dict[str, Any]:
-        """Evaluate with the weights of now."""
+        """Evaluate with the current weights."""
         model, rows, callbacks, predictions = self._model, self._rows, self._callbacks, self._predictions
         loss_sum = 0.0
         callbacks.call("on_test_begin", {})
@@ -75,19 +94,16 @@ class Evaluation:
         return logs
 
     def _evaluate(self, part: slice) -> tuple[float, Array]:
-        """Return mean loss with penalties, and outputs, of some of the rows."""
-        loss, network, rows = self._model.loss, self._model.network, self._rows
+        """Return the mean loss with penalties, and the outputs, of some of the rows."""
+        network, rows = self._model.network, self._rows
         weight = None if rows.sample_weight is None else rows.sample_weight[part]
         penalties = None if self._activity is None else self._activity[: part.stop - part.start]
         outputs = network.predict(rows.X[part], None, 0, self._logits, penalties)
-        if isinstance(loss, CustomLoss):
-            value = loss(rows.y[part], outputs, weight)
-        else:
-            value, _ = _core.loss_and_gradient(loss.core_name, rows.y[part], outputs, weight, False, **self._options)
+        value = loss_of_outputs(self._model.loss, self._options, rows.y[part], outputs, weight)
         return value + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), outputs
 
 
-def predict_rows(model: "Sequential", X: Array, batch_size: int, callbacks: CallbackList) -> Array:
+def predict_rows(model: LayerStack, X: Array, batch_size: int, callbacks: CallbackList) -> Array:
     """Return the outputs (n, n_outputs) of inputs (n, n_features)."""
     network = model.network
     each_batch = callbacks.has("on_predict_batch_begin", "on_predict_batch_end")

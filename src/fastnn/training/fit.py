@@ -1,86 +1,64 @@
-"""The loops behind ``fit``, ``evaluate`` and ``predict``: native calls of at most 50 ms, callbacks between them."""
+"""The loop behind ``fit``: epochs, validation, callbacks, and what happens when training diverges."""
 
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_count
+from fastnn._arguments import flag, whole
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import misfit
+from fastnn.network.stack import LayerStack
 from fastnn.training.custom_loss import CustomLossFit
+from fastnn.training.epochs import run_epoch
 from fastnn.training.evaluation import Evaluation, metric_values
 from fastnn.training.rollback import Rollback
 from fastnn.training.rows import Rows
+from fastnn.training.source import RowSource
 
-if TYPE_CHECKING:
-    from fastnn.models.sequential import Sequential
 Array = NDArray[Any]
 
-
-SLICE_SECONDS = 0.05
-"""Longest native call of training: Ctrl-C and the progress line wait no longer than this."""
-
-
 _LARGE_WEIGHT = 1e4
-"""Larger ones are of no use: training from them goes wrong again."""
+"""Training that starts from larger weights diverges again."""
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """What ``fit`` was asked to do.
+    """The checked options of one call of ``fit``.
 
     Parameters
     ----------
     epochs, initial_epoch : numbers of the end (exclusive) and of the first epoch.
-    batch_size, validation_batch_size : rows in a batch.
-    validation_freq : epochs between validations, or the numbers of the epochs (counted from 1) to validate after.
+    validation_freq : epochs between validations, or the numbers (counted from 1) of the epochs to validate after.
     shuffle : whether the rows get a new order every epoch.
     """
 
     epochs: int
     initial_epoch: int
-    batch_size: int
-    validation_batch_size: int
     validation_freq: int | frozenset[int]
     shuffle: bool
 
     def validates(self, epoch: int) -> bool:
-        """Whether an epoch, counted from 0, is followed by a validation."""
+        """Whether to validate after an epoch, counted from 0."""
         if isinstance(self.validation_freq, int):
             return (epoch + 1) % self.validation_freq == 0
         return epoch + 1 in self.validation_freq
 
 
-def fit_options(
-    batch_size: Any, epochs: Any, initial_epoch: Any, shuffle: Any, validation_batch_size: Any, validation_freq: Any
-) -> FitOptions:
-    """Return checked options of ``fit``; ``batch_size`` None is 32."""
-    batch = 32 if batch_size is None else as_count(batch_size, "batch_size")
-    if not isinstance(shuffle, bool | np.bool_):
-        raise ValueError(f"shuffle must be True or False, got {shuffle!r}")
+def fit_options(epochs: Any, initial_epoch: Any, shuffle: Any, validation_freq: Any) -> FitOptions:
+    """Return the checked options of ``fit``."""
     frequency: int | frozenset[int]
     if isinstance(validation_freq, list | tuple | set | frozenset):
-        frequency = frozenset(as_count(epoch, "each entry of validation_freq") for epoch in validation_freq)
+        frequency = frozenset(whole("each entry of validation_freq", epoch, at_least=1) for epoch in validation_freq)
     else:
-        frequency = as_count(validation_freq, "validation_freq")
-    return FitOptions(
-        epochs=as_count(epochs, "epochs", 0),
-        initial_epoch=as_count(initial_epoch, "initial_epoch", 0),
-        batch_size=batch,
-        validation_batch_size=(
-            batch if validation_batch_size is None else as_count(validation_batch_size, "validation_batch_size")
-        ),
-        validation_freq=frequency,
-        shuffle=bool(shuffle),
-    )
+        frequency = whole("validation_freq", validation_freq, at_least=1)
+    first = whole("initial_epoch", initial_epoch, at_least=0)
+    return FitOptions(whole("epochs", epochs, at_least=0), first, frequency, flag("shuffle", shuffle))
 
 
 class Training:
@@ -89,38 +67,27 @@ class Training:
     Parameters
     ----------
     model : a built and compiled model.
-    rows : training rows.
-    validation : validation rows, or None.
+    source : rows to train on and to validate with.
     options : what to do.
     callbacks : attached callbacks.
-    next_rows : returns the rows of the second and later epochs, as many as ``rows``, None where there are no more;
-        by default they are the same ones.
     """
 
-    def __init__(
-        self,
-        model: "Sequential",
-        rows: Rows,
-        validation: Rows | None,
-        options: FitOptions,
-        callbacks: CallbackList,
-        next_rows: Callable[[], Rows | None] | None = None,
-    ) -> None:
+    def __init__(self, model: LayerStack, source: RowSource, options: FitOptions, callbacks: CallbackList) -> None:
         self._model = model
-        self._rows = rows
+        self._source = source
+        self._rows = rows = source.rows
         self._options = options
+        # Batches keep the order in which they come.
+        self._shuffle = options.shuffle and source.same_rows
         self._callbacks = callbacks
         self._validation = None
-        if validation is not None:
-            self._validation = Evaluation(model, validation, options.validation_batch_size, callbacks)
-        self._next_rows = next_rows
-        self._each_step = callbacks.has("on_train_batch_begin", "on_train_batch_end")
+        if source.validation is not None:
+            self._validation = Evaluation(model, source.validation, source.validation_batch_size, callbacks)
         self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
         self._network = network = model.network
-        self._n_rows = rows.n
         self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
-        self._fit = make_fit(network, model.loss, rows, options.batch_size, self._predictions)
-        self._rollback = Rollback(model.network_weights, self._fit, next_rows is None)
+        self._fit = make_fit(network, model.loss, rows, source.batch_size, self._predictions)
+        self._rollback = Rollback(model.network_weights, self._fit, source.same_rows)
 
     def run(self) -> None:
         """Run all epochs."""
@@ -129,17 +96,15 @@ class Training:
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
         first = callbacks.resume(options.initial_epoch)
-        for epoch in range(first, options.epochs):
-            if epoch > first and self._next_rows is not None and not self._replace_rows(self._next_rows()):
-                break
+        for epoch, _ in zip(range(first, options.epochs), self._source, strict=False):
             callbacks.call("on_epoch_begin", epoch, {})
             logs = self._run_epoch(epoch)
             if self._validation is not None and options.validates(epoch):
                 logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
             callbacks.call("after_epoch", epoch)
-            # Infinite weights are taken back while the rows that led to them are there.
-            if model.stop_training or (self._next_rows is not None and not model.network_weights.finite()):
+            # Weights that are not finite are taken back while the rows that led to them are still there.
+            if model.stop_training or not (self._source.same_rows or model.network_weights.finite()):
                 break
         if logs and not model.network_weights.finite():
             # The last steps had a finite loss and a gradient that was not.
@@ -150,64 +115,33 @@ class Training:
             model.network_weights.use_average()
         callbacks.call("on_train_end", logs)
 
-    def _replace_rows(self, following: Rows | None) -> bool:
-        """Take over the next epoch's rows, in place; False where there are none."""
-        if following is None:
-            warnings.warn("x has no more batches: fit ends before the last epoch", stacklevel=4)
-            return False
-        rows = self._rows
-        for old, new in ((rows.X, following.X), (rows.y, following.y), (rows.sample_weight, following.sample_weight)):
-            shapes = [None if array is None else array.shape for array in (old, new)]
-            if shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"x gives an array of shape {shapes[1]} where the first epoch had {shapes[0]}: every epoch must "
-                    "have as many rows"
-                )
-            if old is not None and new is not None:
-                old[...] = new
-        return True
-
     def _run_epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""
         model, fit = self._model, self._fit
-        rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
+        self._rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
         model.epochs_begun += 1
-        self._rollback.begin_epoch(model.seed, model.epochs_begun, self._options.shuffle, rates)
-        if self._each_step:
-            return self._run_steps(epoch, rates)
-        loggers = self._callbacks.progress_loggers
-        while (status := fit.run(-1, SLICE_SECONDS)) == "more":
-            for logger in loggers:
-                logger.on_progress(fit.step, self._mean_loss())
-        if status == "nonfinite":
+        self._rollback.begin_epoch(model.seed, model.epochs_begun, self._shuffle, self._rates)
+        if self._callbacks.each_step:
+            self._rate = model.optimizer.learning_rate
+            if self._predictions is not None:
+                # A callback may stop the epoch early: rows that were not trained on have no prediction.
+                self._predictions.fill(np.nan)
+        if not run_epoch(fit, self._callbacks, self._mean_loss, self._follow_rate):
             return self._diverged(epoch)
         return self._epoch_logs(self._mean_loss())
 
-    def _run_steps(self, epoch: int, rates: Array) -> dict[str, Any]:
-        """Train one epoch with a return to Python after every step; callbacks may change the learning rate."""
-        fit, callbacks, optimizer = self._fit, self._callbacks, self._model.optimizer
-        first, rate = self._network.iterations, optimizer.learning_rate
-        if self._predictions is not None:
-            self._predictions.fill(np.nan)
-        for step in range(fit.n_steps):
-            callbacks.call("on_train_batch_begin", step, {})
-            if optimizer.learning_rate != rate:
-                # In place, so that a recovery repeats the epoch with the same rates.
-                rates[step:] = optimizer.learning_rates(first, fit.n_steps)[step:]
-                fit.set_learning_rates(rates)
-                rate = optimizer.learning_rate
-            if fit.run(1) == "nonfinite":
-                return self._diverged(epoch)
-            callbacks.call("on_train_batch_end", step, {"loss": self._mean_loss()})
-            for logger in callbacks.progress_loggers:
-                logger.on_progress(step + 1, self._mean_loss())
-            if self._model.stop_training:
-                break
-        return self._epoch_logs(self._mean_loss())
+    def _follow_rate(self, step: int) -> None:
+        """Apply a learning rate that a callback has set to the rest of the epoch."""
+        optimizer, fit = self._model.optimizer, self._fit
+        if optimizer.learning_rate != self._rate:
+            # In place, so that a recovery repeats the epoch with the same rates.
+            self._rates[step:] = optimizer.learning_rates(self._network.iterations, fit.n_steps - step)
+            fit.set_learning_rates(self._rates)
+            self._rate = optimizer.learning_rate
 
     def _mean_loss(self) -> float:
         """Mean loss of the epoch's rows so far; NaN before the first step."""
-        rows = min(self._fit.step * self._options.batch_size, self._n_rows)
+        rows = min(self._fit.step * self._source.batch_size, self._rows.n)
         return self._fit.loss_sum / rows if rows else float("nan")
 
     def _epoch_logs(self, loss: float) -> dict[str, Any]:
@@ -223,7 +157,7 @@ class Training:
         return logs
 
     def _diverged(self, epoch: int) -> dict[str, Any]:
-        """Go back to the last finite weights; raise, unless a ``TerminateOnNaN`` takes care."""
+        """Go back to the last finite weights; raise DivergenceError unless there is a ``TerminateOnNaN``."""
         step, loss = self._fit.step, self._mean_loss()
         logs = self._epoch_logs(float("nan")) if step and self._terminators else {"loss": float("nan")}
         self._rollback.recover()
@@ -235,23 +169,23 @@ class Training:
 
 
 def divergence(
-    what: str, epoch: int, epochs: int, fit: _core.Fit, last_loss: float, model: "Sequential", step: int = 0
+    what: str, epoch: int, epochs: int, fit: _core.Fit, last_loss: float, model: LayerStack, step: int = 0
 ) -> DivergenceError:
-    """Return the error for a loss or weights that are NaN or infinite.
+    """Return the error for a loss, or weights, that became NaN or infinite.
 
     Parameters
     ----------
     what : "loss" or "weights".
     epoch, epochs : number of the epoch, counted from 1, and of the last one.
     fit : the running fit.
-    last_loss : mean loss of the epoch's steps before.
+    last_loss : mean loss of the epoch's earlier steps.
     model : the model.
-    step : number of the step, counted from 1; 0 is the end of the epoch.
+    step : number of the step, counted from 1; 0 stands for the end of the epoch.
     """
     before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch until then was {last_loss:.4g}"
     where = f"step {step} of {fit.n_steps}" if step else "at its end"
     size = max((float(np.abs(weight).max(initial=0.0)) for weight in model.get_weights()), default=0.0)
-    kept = f", but they are as large as {size:.1e}: make it anew" if size > _LARGE_WEIGHT else ""
+    kept = f", but they have grown to {size:.1e}: rebuild the model" if size > _LARGE_WEIGHT else ""
     message = (
         f"the {what} became NaN or infinite in epoch {epoch} of {epochs}, {where}{before}. "
         f"The model keeps its last finite weights{kept}. {_cures(model)}"
@@ -259,7 +193,7 @@ def divergence(
     return DivergenceError(message, epoch, step or fit.n_steps, last_loss)
 
 
-def _cures(model: "Sequential") -> str:
+def _cures(model: LayerStack) -> str:
     """Say what to do about a loss that is not finite."""
     rate = f"lower the learning rate (now {model.optimizer.learning_rate:g})"
     slower = model.loss.targets == "numbers" and model.loss.core_name != "huber"
@@ -271,7 +205,7 @@ def _cures(model: "Sequential") -> str:
     return f"Likely cures: {general}" if cause is None else f"Likely cause: {cause}. Other cures: {general}"
 
 
-def train_one_batch(model: "Sequential", rows: Rows) -> dict[str, Any]:
+def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     """Do one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network
     predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None

@@ -5,7 +5,6 @@ for sparse targets. Names mean Keras's metric classes with their defaults; "accu
 are chosen by the shapes.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,7 +90,9 @@ class FunctionMetric:
         if result.ndim == 0 or len(result) != len(y_pred):
             self._value = float(np.mean(result, dtype=np.float64))
             return
-        mean = importlib.import_module("fastnn.metrics").Mean()
+        from fastnn.metrics import Mean
+
+        mean = Mean()
         mean.update_state(result, sample_weight)
         self._value = mean.result()
 
@@ -100,73 +101,23 @@ class FunctionMetric:
         return self._value
 
 
-class _ChosenByShape:
-    """Base of metrics whose class is chosen when the first rows come."""
-
-    direction = "max"
-
-    def __init__(self) -> None:
-        self._metric: Any = None
-
-    def _choose(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the metric object for the shapes."""
-        raise NotImplementedError(f"{type(self).__name__} must define _choose(y_true, y_pred)")
-
-    def reset_state(self) -> None:
-        """Forget all rows."""
-        self._metric = None
-
-    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
-        """Take rows into account."""
-        if self._metric is None:
-            self._metric = self._choose(y_true, y_pred)
-        self._metric.update_state(y_true, y_pred, sample_weight)
-
-    def result(self) -> Any:
-        """Return the value."""
-        return self._metric.result()
-
-
-class FittingIoU(_ChosenByShape):
-    """fastnn's name "iou": of class 1 where there is one output column, else the mean over the classes that occur."""
-
-    def _choose(self, y_true: Array, y_pred: Array) -> Any:
-        metrics = importlib.import_module("fastnn.metrics")
-        if y_pred.shape[1] == 1:
-            # An output of exactly 0.5 is class 0, as in the other metrics.
-            return metrics.BinaryIoU([1], threshold=float(np.nextafter(np.float32(0.5), np.float32(1.0))))
-        return metrics.MeanIoU(y_pred.shape[1], sparse_y_true=y_true.ndim < y_pred.ndim, sparse_y_pred=False)
-
-
-class FittingF1(_ChosenByShape):
-    """The name "f1_score": Keras's one score per class; at threshold 0.5 where there is one output column.
-
-    Keras's default calls the largest output of a row positive, which a single column always is.
-    """
-
-    def _choose(self, y_true: Array, y_pred: Array) -> Any:
-        metrics = importlib.import_module("fastnn.metrics")
-        return metrics.F1Score(threshold=0.5 if y_pred.shape[1] == 1 else None)
-
-
 def _takes_values(metric_class: Any) -> bool:
     """Whether a class updates with values, as ``Mean`` and ``Sum`` do, and not with targets and predictions."""
-    metrics = importlib.import_module("fastnn.metrics")
-    update = getattr(metric_class, "update_state", None)
-    return update is metrics.Mean.update_state or update is metrics.Sum.update_state
+    from fastnn.metrics import Mean, Sum
+
+    return getattr(metric_class, "update_state", None) in (Mean.update_state, Sum.update_state)
 
 
 def _usual_names() -> list[str]:
     """Names to list in a message: those that need no arguments, in the spelling of scripts."""
-    unusual = ("io_u", "mean_metric_wrapper", "_at_", "mean_iou")
-    listed = [
+    unusual = ("io_u", "mean_metric_wrapper", "_at_")
+    return [
         name
         for name in registry.listed("metric")
         if name.islower()
         and not any(part in name for part in unusual)
         and not _takes_values(registry.find("metric", name))
     ]
-    return ["accuracy", "crossentropy", "iou", *listed]
 
 
 def _named(name: str) -> Any:
@@ -175,17 +126,10 @@ def _named(name: str) -> Any:
     Raises
     ------
     ValueError
-        Unknown name; lists the known ones and the nearest.
+        Unknown name; the message lists the known ones and the nearest.
     """
-    if name in ("iou", "iou_score"):
-        return FittingIoU()
-    if name in ("f1_score", "f1"):
-        return FittingF1()
-    keras = importlib.import_module("fastnn.metrics.keras")
-    if name in ("accuracy", "acc"):
-        return keras.accuracy.FittingAccuracy(name)
-    if name in ("crossentropy", "ce"):
-        return keras.errors.FittingCrossentropy(name)
+    import fastnn.metrics  # noqa: F401  (registers the names)
+
     if not registry.knows("metric", name) or _takes_values(registry.find("metric", name)):
         raise ValueError(registry.unknown_name("metric", name, _usual_names()))
     found = registry.find("metric", name)

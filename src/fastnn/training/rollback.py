@@ -1,8 +1,8 @@
-"""Back to the last finite weights after a divergence.
+"""Going back to the last finite weights after a divergence.
 
-Design: a) a step whose loss is not finite changes nothing, so usually the weights are still finite and nothing is to be
-done; b) else an earlier step made them infinite while its own loss was finite. Training is deterministic, so the
-weights before that step are found by going back to a copy and repeating the steps since; c) copying is rationed to
+Design: a) a step whose loss is not finite changes nothing, so usually the weights are still finite and nothing has to
+be done; b) otherwise an earlier step, whose own loss was finite, made them infinite. Training is deterministic, so the
+weights before that step are found by going back to a copy and repeating the steps since; c) copying may take at most
 1 % of the time.
 """
 
@@ -18,13 +18,13 @@ _COPY_SHARE = 0.01
 
 
 class Rollback:
-    """Copies of the weights at the start of some epochs, and the way from a copy to the last finite weights.
+    """Keeps copies of the weights at the start of some epochs, and finds the last finite weights from a copy.
 
     Parameters
     ----------
     weights : the network's weights.
     fit : the running fit.
-    same_rows : whether every epoch has the same rows; if not, only the epoch at hand can be repeated.
+    same_rows : whether every epoch has the same rows; if not, only the current epoch can be repeated.
     """
 
     def __init__(self, weights: NetworkWeights, fit: _core.Fit, same_rows: bool = True) -> None:
@@ -38,12 +38,12 @@ class Rollback:
         self._epochs: list[tuple[int, int, bool, NDArray[np.float64]]] = []
 
     def begin_epoch(self, seed: int, number: int, shuffle: bool, learning_rates: NDArray[np.float64]) -> None:
-        """Begin an epoch of the fit, after a copy of the weights if one is due."""
+        """Copy the weights if a copy is due, then begin an epoch of the fit."""
         now = time.monotonic()
         changed = self._weights.version != self._version or not self._same_rows
         if changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds:
             copy = self._weights.capture()
-            # A copy that is not finite is of no use: keep the older one, which training can repeat from.
+            # Training cannot be repeated from a copy that is not finite: keep the older one.
             if changed or copy.finite:
                 self._copy = copy
                 self._version = self._weights.version
@@ -54,11 +54,11 @@ class Rollback:
         self._fit.begin_epoch(seed, number, shuffle, learning_rates)
 
     def recover(self) -> None:
-        """Bring the network to the last finite weights it had."""
+        """Give the network the last finite weights that it had."""
         if self._copy is None or self._weights.finite():
             return
         self._weights.restore(self._copy)
-        # A callback set weights within the epoch: the steps since the copy cannot be repeated.
+        # A callback has set weights during the epoch: the steps since the copy cannot be repeated.
         if self._weights.version != self._version:
             return
         for epoch in self._epochs:

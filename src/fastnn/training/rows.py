@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import as_count
-from fastnn._arrays import as_numbers, check_finite, check_target_range
+from fastnn._arguments import number
+from fastnn._arrays import as_features, as_numbers, check_finite, check_target_range
+from fastnn.network.program import Program, flattened_shape, takes_missing
+from fastnn.network.stack import LayerStack
 
 Array = NDArray[Any]
+
+_NAMES = ("x", "y", "sample_weight")
+_VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
+_MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='mean' or 'indicator')"
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,59 @@ class Rows:
         """Number of rows."""
         return int(self.X.shape[0])
 
-    def first(self, n_batches: int | None, batch_size: int, name: str) -> "Rows":
-        """Return the first batches; all rows for None. ``name`` is that of the number in messages."""
-        if n_batches is None:
-            return self
-        return self.split(as_count(n_batches, name) * batch_size)[0]
+    def first(self, n: int | None) -> "Rows":
+        """Return the first ``n`` rows; all for None."""
+        return self if n is None else self.split(n)[0]
 
     def split(self, point: int) -> tuple["Rows", "Rows"]:
         """Return the rows before and from ``point`` on."""
         weight = self.sample_weight
         first = Rows(self.X[:point], self.y[:point], None if weight is None else weight[:point])
         return first, Rows(self.X[point:], self.y[point:], None if weight is None else weight[point:])
+
+
+def features_of(
+    model: LayerStack, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
+) -> tuple[Array, Program]:
+    """Return checked inputs of a model, and its program or the one that it would get for them.
+
+    Parameters
+    ----------
+    model : any model; it is not changed.
+    x : array-like (n, n_features).
+    name : name in messages.
+    n_features : columns that the inputs must have; by default those that the model takes.
+    allow_empty : whether n may be 0.
+    """
+    layers = model.all_layers
+    expected = model.n_features if n_features is None else n_features
+    shape, missing = flattened_shape(layers), takes_missing(layers)
+    X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
+    return X, model.program_for(X.shape[1])
+
+
+def rows_of(
+    model: LayerStack,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    names: tuple[str, str, str] = _NAMES,
+    n_features: int | None = None,
+) -> tuple[Rows, Program]:
+    """Return checked rows for the loss of a compiled model; ``names`` of the arrays, the rest as in ``features_of``."""
+    X, program = features_of(model, x, names[0], n_features)
+    loss, n = model.loss, X.shape[0]
+    columns = loss.target_columns(program.n_outputs)
+    targets = as_targets(y, loss.targets, loss.name, columns, n, model.dtype, names[1], names[0], loss.ignore_class)
+    return Rows(X, targets, as_sample_weight(sample_weight, n, model.dtype, names[2])), program
+
+
+def validation_rows(model: LayerStack, data: Any, n_features: int) -> Rows:
+    """Return the checked rows of ``validation_data``, (x, y) or (x, y, sample_weight)."""
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+    weight = data[2] if len(data) == 3 else None
+    return rows_of(model, data[0], data[1], weight, _VALIDATION_NAMES, n_features)[0]
 
 
 def as_targets(
@@ -148,22 +196,24 @@ def as_sample_weight(value: Any, n_rows: int, dtype: np.dtype[Any], name: str = 
     return np.ascontiguousarray(weights, dtype=dtype)
 
 
-def weigh_classes(rows: Rows, class_weight: Any, kind: str, n_classes: int, dtype: np.dtype[Any]) -> Rows:
+def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: int) -> Rows:
     """Return the rows with their weights multiplied by the weight of their class.
 
     Parameters
     ----------
     rows : checked rows.
-    class_weight : dict from class to weight; classes left out count 1.
-    kind : what the loss takes.
-    n_classes : the model's outputs.
-    dtype : the network's dtype.
+    class_weight : dict from class to weight; classes that it leaves out have weight 1. None changes nothing.
+    model : compiled model; its loss says where the classes are.
+    n_outputs : outputs that the model has or will have.
 
     Raises
     ------
     ValueError
-        Not a dict, a class that does not exist, a weight that is no number, or targets without classes.
+        Not a dict, a class that does not exist, a weight that is not a number, or targets without classes.
     """
+    if class_weight is None:
+        return rows
+    kind, n_classes = model.loss.targets, n_outputs
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
     factors = np.ones(rows.n)
@@ -186,20 +236,16 @@ def weigh_classes(rows: Rows, class_weight: Any, kind: str, n_classes: int, dtyp
             or not 0 <= label < n_classes
         ):
             raise ValueError(f"class_weight has class {label!r}; the classes are 0 to {n_classes - 1}")
-        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not math.isfinite(weight):
-            raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
-        table[int(label)] = weight
+        table[int(label)] = number(f"class_weight of class {label!r}", weight)
     factors[known] = table[classes[known]]
     per_row = factors if rows.sample_weight is None else factors * rows.sample_weight
-    return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=dtype))
+    return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=model.dtype))
 
 
 def split_point(n: int, validation_split: Any) -> int:
-    """Return how many of the first rows are for training; the rest, the last rows, are for validation."""
-    number = isinstance(validation_split, int | float | np.number) and not isinstance(validation_split, bool)
-    if not number or not 0.0 <= validation_split < 1.0:
-        raise ValueError(f"validation_split must be at least 0 and less than 1, got {validation_split!r}")
-    point = math.floor(n * (1.0 - float(validation_split)))
+    """Return the number of rows for training, the first ones; the rest is for validation."""
+    fraction = number("validation_split", validation_split, at_least=0.0, below=1.0)
+    point = math.floor(n * (1.0 - fraction))
     if validation_split and not 0 < point < n:
         raise ValueError(
             f"validation_split={validation_split} of {n} rows leaves {point} for training and {n - point} for "

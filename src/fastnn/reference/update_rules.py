@@ -1,7 +1,7 @@
-"""Update rules in plain NumPy, in place, with the formulas of Keras 3.
+"""Update rules in plain NumPy, in place, with the formulas of Keras 3: those of csrc/kernels/update.c.
 
-Each rule changes the parameters ``w`` and its own moments, arrays of one shape, given the gradient ``g``, which it
-leaves alone.
+Each rule takes the gradient ``g`` and changes the parameters ``w`` and its own moments, arrays of the same shape. The
+gradient itself is not changed.
 """
 
 import math
@@ -114,7 +114,7 @@ def rmsprop(
 ) -> None:
     """RMSprop: ``v = rho * v + (1 - rho) * g^2; w -= learning_rate * g / sqrt(v + epsilon)``.
 
-    Centered, the running mean of the gradient, squared, is taken from v under the root. With momentum,
+    If centered, the square of the gradient's running mean is subtracted from v under the root. With momentum,
     ``b = momentum * b + learning_rate * g / sqrt(...)`` and ``w -= b``. ``average_gradient`` is needed if centered,
     ``momentum_buffer`` if momentum is not 0. Tieleman and Hinton, lecture 6.5 of "Neural networks for machine
     learning", 2012; centered: Graves, "Generating sequences with recurrent neural networks", 2013.
@@ -222,7 +222,7 @@ def adadelta(
     rho: float = 0.95,
     epsilon: float = 1e-7,
 ) -> None:
-    """Adadelta, steps in the unit of the weights (Zeiler, 2012); the moments are means of ``g^2`` and of ``d^2``."""
+    """Adadelta; steps have the unit of the weights (Zeiler, 2012), the moments are means of ``g^2`` and of ``d^2``."""
     squares *= rho
     squares += (1.0 - rho) * g * g
     change = np.sqrt(changes + epsilon) * g / np.sqrt(squares + epsilon)
@@ -238,7 +238,7 @@ def lion(w: Array, g: Array, m: Array, learning_rate: float = 0.001, beta_1: flo
     m += (1.0 - beta_2) * g
 
 
-# A rule for the trainer: rule(w, g, slots, step, learning_rate, options).
+# The rules as the networks call them: rule(w, g, slots, step, learning_rate, options).
 
 
 def _sgd_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
@@ -283,7 +283,7 @@ def _rmsprop_rule(w: Array, g: Array, slots: list[Array], step: int, learning_ra
 
 
 class UpdateRule(NamedTuple):
-    """One update rule of the trainer: its function, its number of moments, its options' defaults."""
+    """One update rule: its function, its number of moments, its options' defaults."""
 
     apply: Callable[..., None]
     n_slots: int

@@ -1,13 +1,13 @@
-"""Class labels as the metrics see them: the kind of target, the labels present, and how often each pair occurs."""
+"""Class labels for the metrics: the kind of target, the labels that occur, and how often each pair occurs."""
 
 from typing import Any
 
 import numpy as np
 
-from fastnn.metrics._counts import label_counts, largest_code, pair_counts, small_pair_counts, string_codes
-from fastnn.metrics._validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
+from fastnn.metrics.counts import label_counts, largest_code, pair_counts, small_pair_counts, string_codes
+from fastnn.metrics.validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
 
-# A table of all pairs of labels is made if it has at most this many cells, or four for each row.
+# A table of all pairs of labels is made if it has at most this number of cells, or four per row.
 _SMALL_TABLE = 4096
 
 
@@ -49,7 +49,7 @@ def _has_more_than_two_values(array: Array) -> bool:
 
 
 def type_of_target(argument: str, array: Array) -> str:
-    """Return what a target from `as_labels` is, in scikit-learn's words.
+    """Return the kind of a target from `as_labels`, in scikit-learn's words.
 
     "binary", "multiclass", "continuous", "multilabel-indicator", "multiclass-multioutput", "continuous-multioutput" or
     "unknown".
@@ -68,7 +68,7 @@ def type_of_target(argument: str, array: Array) -> str:
 
 
 def encode(argument: str, array: Array) -> tuple[Array, Array]:
-    """Return the sorted labels present in (n,) labels and each row's index among them."""
+    """Return the sorted labels that occur in labels (n,), and each row's index among them."""
     whole = _whole_numbers(argument, array) if array.dtype.kind in "iubf" else None
     if whole is not None:
         low = int(whole.min())
@@ -95,7 +95,7 @@ def encode(argument: str, array: Array) -> tuple[Array, Array]:
 
 
 def _encode_both(t: Array, p: Array) -> tuple[Array, Array, Array]:
-    """Return the sorted labels present in either of two targets (n,), and the rows' indices among them."""
+    """Return the sorted labels that occur in either of two targets (n,), and the rows' indices among them."""
     (labels_t, codes_t), (labels_p, codes_p) = encode("y_true", t), encode("y_pred", p)
     if np.array_equal(labels_t, labels_p):
         return labels_t, codes_t, codes_p
@@ -122,7 +122,7 @@ class LabelPairs:
         self.weights = as_sample_weight(sample_weight, self.n_rows)
         self.true: Array | None = None
         self.pred: Array | None = None
-        # (k, k) weight of each pair of labels; None where so many labels occur that only codes are kept.
+        # (k, k) weight of each pair of labels; None if there are too many labels, and only their codes are kept.
         self._table: Array | None = None
         columns = t.ndim == 1 and p.ndim == 1
         numbers = columns and t.dtype.kind in "iubf" and p.dtype.kind in "iubf"
@@ -169,7 +169,7 @@ class LabelPairs:
         self._compare_codes(*_encode_both(t, p))
 
     def _compare_numbers(self, t: Array, p: Array, true_type: Any, pred_type: Any) -> None:
-        """Compare integer labels; labels of a small range need no sorting."""
+        """Compare integer labels; labels in a small range need no sorting."""
         low = 0
         n_codes = max(largest_code(t), largest_code(p)) + 1
         limit = max(4 * self.n_rows, _SMALL_TABLE)
@@ -195,7 +195,7 @@ class LabelPairs:
         self._set_number_type(low, true_type, pred_type)
 
     def _keep_table(self, counts: Array, sums: Array | None = None) -> None:
-        """Keep rows (k, k), or their summed weights, by pair of the labels 0..k-1, of those labels that occur."""
+        """Keep the counts (k, k), or the summed weights, of the pairs of those labels 0..k-1 that occur."""
         present_t, present_p = np.asarray(counts.any(axis=1)), np.asarray(counts.any(axis=0))
         labels = np.flatnonzero(present_t | present_p)
         table = counts if sums is None else sums
@@ -204,7 +204,7 @@ class LabelPairs:
         self._in_true = present_t[labels]
 
     def _set_number_type(self, low: int, true_type: Any, pred_type: Any) -> None:
-        """Give the labels y_true's type as long as it knows them all: 1 and 1.0 are the same label."""
+        """Give the labels y_true's type if they all occur in it: 1 and 1.0 are the same label."""
         dtype = true_type if self._in_true.all() else np.result_type(true_type, pred_type)
         self.labels = (self.labels + low).astype(dtype)
 
@@ -225,12 +225,12 @@ class LabelPairs:
         self.kind = "binary" if len(labels) <= 2 else "multiclass"
 
     def positions(self, labels: Any) -> list[int]:
-        """Index of each given label among those present; -1 for a label that does not occur."""
+        """Return the index of each label among those that occur; -1 if it does not occur."""
         index = {label: position for position, label in enumerate(self.labels.tolist())}
         return [index.get(label, -1) for label in np.asarray(labels).tolist()]
 
     def table(self, labels: Any = None) -> Array:
-        """Rows (or their weight) by true and predicted label, for labels in the given order, of shape (k, k)."""
+        """Return the number of rows (or their weight) by true and predicted label, (k, k), in the given order."""
         if labels is None:
             if self._table is None:
                 return pair_counts(self._true_codes, self._pred_codes, len(self.labels), self.weights)
@@ -250,7 +250,7 @@ class LabelPairs:
         return pair_counts(t[kept], p[kept], size, None if self.weights is None else self.weights[kept])
 
     def label_sums(self) -> tuple[Array, Array, Array]:
-        """Return true positives, predicted and true rows (or their weights) of every label present, (k,) each."""
+        """Return true positives, predicted and true rows (or their weights) of every label that occurs, (k,) each."""
         if self.true is not None and self.pred is not None:
             both = self.true & self.pred
             if self.weights is None:
@@ -268,7 +268,7 @@ class LabelPairs:
         )
 
     def labels_in_true(self) -> set[Any]:
-        """Labels that occur in y_true."""
+        """Return the labels that occur in y_true."""
         return set(self.labels[self._in_true].tolist())
 
 

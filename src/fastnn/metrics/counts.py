@@ -1,6 +1,6 @@
-"""The passes over all rows behind the metrics: everything that is not of the size of the result.
+"""The metrics' passes over all rows.
 
-Arguments are checked by the callers: label codes are whole numbers in 0..n_codes-1.
+The callers check the arguments: label codes are whole numbers in 0..n_codes-1.
 """
 
 from typing import Any
@@ -21,18 +21,18 @@ _PASS_TYPES[np.dtype(np.bool_)] = np.dtype(np.uint8)
 
 
 def largest_code(labels: Array) -> int:
-    """Largest value of an integer or boolean array, read as unsigned: negative labels come out huge."""
+    """Return the largest value of an integer or boolean array, read as unsigned, so that negative labels are huge."""
     unsigned = labels.view(f"u{labels.itemsize}") if labels.dtype.kind in "ib" else labels
     return int(unsigned.max())
 
 
 def label_counts(codes: Array, n_codes: int, weights: Array | None = None) -> Array:
-    """Rows (n_codes,), or their total weight, for each label code."""
+    """Count the rows, or sum their weights, of each label code: (n_codes,)."""
     return np.bincount(codes, weights, n_codes)
 
 
 def pair_counts(true_codes: Array, pred_codes: Array, n_codes: int, weights: Array | None = None) -> Array:
-    """Rows (n_codes, n_codes), or their total weight, for each pair of true and predicted code."""
+    """Count the rows, or sum their weights, of each pair of true and predicted code: (n_codes, n_codes)."""
     n_rows = len(true_codes)
     n_cells = n_codes * n_codes
     block = max(_BLOCK, n_cells)
@@ -48,12 +48,12 @@ def pair_counts(true_codes: Array, pred_codes: Array, n_codes: int, weights: Arr
 
 
 def matches(a: Array, b: Array) -> int:
-    """Rows in which two arrays (n,) are equal."""
+    """Count the rows in which two arrays (n,) are equal."""
     return int(np.count_nonzero(a == b))
 
 
 def small_pair_counts(true_labels: Array, pred_labels: Array) -> Array | None:
-    """Rows (64, 64) for each pair of labels 0..63; None if another number occurs."""
+    """Count the rows of each pair of labels 0..63: (64, 64); None if another number occurs."""
     dtype = np.result_type(true_labels, pred_labels)
     if dtype.itemsize > 8:
         return None
@@ -63,7 +63,7 @@ def small_pair_counts(true_labels: Array, pred_labels: Array) -> Array | None:
 
 
 def string_codes(labels: Array) -> tuple[Array, Array] | None:
-    """Sorted labels and the code of each of the strings (n,), an array of kind U; None if over 1,024 differ."""
+    """Return the sorted labels and each row's code for strings (n,) of kind U; None if over 1,024 differ."""
     width = labels.itemsize // 4
     if width == 0:
         return None
@@ -80,15 +80,15 @@ def string_codes(labels: Array) -> tuple[Array, Array] | None:
 
 
 def ordered_pairs(positive: Array, score: Array, weights: Array | None) -> tuple[float, float, float]:
-    """Pairs in which the positive score is larger than the negative one, plus half the ties; rows of both classes.
+    """Count the pairs whose positive row has the larger score, plus half the ties; also return the rows of each class.
 
-    The Mann-Whitney statistic, exact below 2^52 pairs; with weights, every row counts with its own.
+    This is the Mann-Whitney statistic, exact below 2^52 pairs. With weights, a row counts with its weight.
     """
     return _rows.ordered_pairs(_in_float64(score)[0], positive.view(np.uint8), _in_float64(weights)[0])
 
 
 def counts_at_thresholds(positive: Array, score: Array, weights: Array | None) -> tuple[Array, Array, Array]:
-    """Count false and true positives (float64) at every distinct score, and return these from the largest down.
+    """Count false and true positives (float64) at every distinct score; also return the scores, in falling order.
 
     ``positive`` (n,) is boolean. A row counts as predicted positive if its score is at least the threshold.
     """
@@ -98,9 +98,10 @@ def counts_at_thresholds(positive: Array, score: Array, weights: Array | None) -
 
 
 def _in_float64(values: Any) -> tuple[Any, Array | None]:
-    """Return numbers (n,) as contiguous float64; where it cannot tell them apart, their ranks and the distinct numbers.
+    """Return numbers (n,) as contiguous float64, and None.
 
-    None stays None.
+    Numbers that float64 cannot distinguish are replaced by their ranks, and the distinct numbers are returned as well.
+    Weights that are None stay None.
     """
     if values is None:
         return None, None

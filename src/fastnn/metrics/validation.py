@@ -1,14 +1,14 @@
-"""Checks of the metrics' arguments and the weighted mean that all of them share."""
+"""Checks of the metrics' arguments, and the weighted mean."""
 
-import math
 import sys
 import warnings
-from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn._arrays import first_nonfinite
 
 Array = NDArray[Any]
 
@@ -18,7 +18,7 @@ class UndefinedMetricWarning(UserWarning):
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line that called into this package."""
+    """Warn, with the line that called into this package as the warning's place."""
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__ or "fastnn"):
@@ -32,15 +32,8 @@ def warn_undefined(message: str) -> None:
     warn(message, UndefinedMetricWarning)
 
 
-def require_choice(argument: str, value: Any, accepted: Iterable[Any]) -> None:
-    """Raise ValueError unless ``value`` is one of the accepted strings or None."""
-    choices = tuple(accepted)
-    if not (value is None or isinstance(value, str)) or value not in choices:
-        raise ValueError(f"{argument} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
-
-
 def require_same_length(**arrays: Any) -> int:
-    """Return the common number of rows of the arrays that are not None; ValueError names the lengths."""
+    """Return the number of rows that all arrays except None have; a ValueError names the lengths that differ."""
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
     if len(set(lengths.values())) > 1:
         listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -49,7 +42,7 @@ def require_same_length(**arrays: Any) -> int:
 
 
 def as_dense(argument: str, values: Any) -> Array:
-    """Return an ndarray; sparse matrices become dense, scalars and strings are refused."""
+    """Return an ndarray; convert sparse matrices, refuse scalars and strings."""
     if type(values) is np.ndarray:
         array = values
     elif hasattr(values, "toarray"):
@@ -79,15 +72,10 @@ def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
 
 
 def require_finite(argument: str, array: Array) -> None:
-    """Raise ValueError naming the first row that holds NaN or infinity."""
-    # The sum is finite unless an entry is not, or the sum overflows: a cheap first test.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(array.sum(dtype=np.float64)):
-            return
-    finite = np.isfinite(array)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))[0])
-        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {row}).")
+    """Raise ValueError that names the first row with NaN or infinity."""
+    found = first_nonfinite(array)
+    if found is not None:
+        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {found[0]}).")
 
 
 def as_column(argument: str, array: Array) -> Array:
@@ -117,7 +105,7 @@ def as_sample_weight(sample_weight: Any, n_rows: int) -> Array | None:
 
 
 def mean(values: Array, weights: Any = None) -> float:
-    """Mean of values (n,), weighted if weights are given; sums are taken in float64."""
+    """Return the mean of values (n,), weighted if weights are given, with sums in float64."""
     if weights is None:
         return float(values.mean(dtype=np.float64))
     weights = np.asarray(weights, dtype=np.float64)

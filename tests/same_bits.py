@@ -1,0 +1,23 @@
+"""Whether results are the same bits: of two models in one process, and across processes by a hash."""
+
+import hashlib
+
+import numpy as np
+
+
+def digest(*arrays):
+    """SHA-256 of the arrays' bytes."""
+    h = hashlib.sha256()
+    for a in arrays:
+        h.update(np.ascontiguousarray(a).tobytes())
+    return h.hexdigest()
+
+
+def same_arrays(a, b):
+    """Whether two lists hold the same arrays, types included."""
+    return all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
+
+
+def same_weights(a, b):
+    """Whether two models have the same weights."""
+    return same_arrays(a.get_weights(), b.get_weights())
