@@ -70,7 +70,7 @@ def test_earthquakes_rows(row, latitude, longitude, depth_km, magnitude, place):
     assert events["place"][row] == place
 
 
-def test_source_and_licence_are_beside_the_files():
+def test_source_and_licence_come_with_the_files():
     folder = importlib.resources.files("fastnn.datasets") / "data"
     text = (folder / "SOURCES.md").read_text(encoding="utf-8")
     tables = [entry.name for entry in folder.iterdir() if entry.name.endswith(".csv")]
