@@ -10,6 +10,7 @@ from sample_models import tanh_model
 
 import fastnn
 from fastnn import layers
+from fastnn._progress import ProgressLine
 from fastnn.callbacks import (
     Callback,
     EarlyStopping,
@@ -19,7 +20,6 @@ from fastnn.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
-from fastnn.progress import ProgressLine
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X[:, :1] - X[:, 1:2]
@@ -241,7 +241,7 @@ def test_patience_must_be_a_whole_number(callback, patience):
 
 @pytest.mark.parametrize("factor", [1.0, 2, -0.1, None, "half", True, np.nan])
 def test_factor_must_lie_between_0_and_1(factor):
-    expected = f"factor must be a finite number of at least 0 and less than 1, got {factor!r}"
+    expected = f"factor must be a number of at least 0 and less than 1, got {factor!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         ReduceLROnPlateau(factor=factor)
 
@@ -250,7 +250,7 @@ def test_factor_must_lie_between_0_and_1(factor):
     ("callback", "name", "value", "accepted"),
     [
         (EarlyStopping, "min_delta", "small", "a finite number"),
-        (EarlyStopping, "baseline", "best", "a finite number"),
+        (EarlyStopping, "baseline", "best", "a finite number, or None"),
         (EarlyStopping, "start_from_epoch", -1, "a whole number of at least 0"),
         (ReduceLROnPlateau, "cooldown", 1.5, "a whole number of at least 0"),
         (ReduceLROnPlateau, "min_lr", -1.0, "a finite number of at least 0"),

@@ -5,7 +5,7 @@ import pytest
 
 import fastnn
 from fastnn import layers, metrics
-from fastnn.compiled_metrics import compile_metrics
+from fastnn.training.metrics import compile_metrics
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.uniform(0.5, 2.0, 200)

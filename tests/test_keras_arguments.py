@@ -44,7 +44,7 @@ def test_input_takes_a_batch_shape():
     for wrong, message in (
         ({}, "give shape or batch_shape, one of them"),
         ({"shape": (3,), "sparse": True}, "sparse and ragged must be None"),
-        ({"shape": (3,), "batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"shape": (3,), "batch_size": 0}, "batch_size must be a whole number of at least 1, or None, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             layers.Input(**wrong)
@@ -55,9 +55,9 @@ def test_unsupported_arguments_are_named():
         (lambda: layers.Dense(2, lora_rank=4), "lora_rank is not supported"),
         (lambda: layers.BatchNormalization(renorm=True), "renorm is not supported"),
         (lambda: layers.Flatten("channels_first"), "data_format must be None or 'channels_last'"),
-        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=0.5), "ignore_class must be a class label"),
-        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=True), "ignore_class must be a class label"),
-        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=2**63), "ignore_class must be a class label"),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=0.5), "ignore_class must be a whole number from"),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=True), "ignore_class must be a whole number from"),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=2**63), "ignore_class must be a whole number from"),
         (lambda: losses.BinaryCrossentropy(axis=0), "axis must be -1"),
         (lambda: tanh_model().compile("sgd", "mse", ["mae"]), r"loss_weights must be None.*\['mae'\]"),
         (lambda: tanh_model().fit(X, Y, batch_size=10, steps_per_epoch=2), "all 30 rows, 3 batches of 10"),

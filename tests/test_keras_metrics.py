@@ -9,7 +9,7 @@ from keras_metric_cases import CASES, batches
 
 import fastnn
 from fastnn import layers, metrics
-from fastnn.compiled_metrics import compile_metrics
+from fastnn.training.metrics import compile_metrics
 
 KERAS = json.loads((Path(__file__).parent / "data" / "keras_metrics.json").read_text())["values"]
 
@@ -115,7 +115,7 @@ def test_bad_arguments():
         (lambda: metrics.F1Score(average="makro"), "Did you mean 'macro'"),
         (lambda: metrics.FBetaScore(beta=0.0), "beta"),
         (lambda: metrics.IoU(3, [3]), "target_class_ids"),
-        (lambda: metrics.RecallAtPrecision(1.2), "precision must lie between"),
+        (lambda: metrics.RecallAtPrecision(1.2), "precision must be a number between"),
         (lambda: metrics.R2Score("mean"), "class_aggregation"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -141,10 +141,10 @@ def test_classes_weights_and_threads(threads):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"directions": "filters"}, "directions 'filters'. Did you mean 'filter'"),
+        ({"directions": "filters"}, "directions must be 'filter', .*, got 'filters'. Did you mean 'filter'"),
         ({"directions": "trajectory"}, "needs the weights that training visited"),
         ({"dimensions": 3}, "dimensions must be 1 or 2, got 3"),
-        ({"span": 0.0}, "span must be a positive number"),
+        ({"span": 0.0}, "span must be a finite number greater than 0"),
         ({"n": 1}, "n must be"),
     ],
 )

@@ -130,7 +130,7 @@ def test_risk_coverage_agrees_with_selective_accuracy():
         ("greater than 1", "expected_calibration_error", ([0, 1], [0.1, 1.1]), {}),
         ("norm", "expected_calibration_error", (Y, P), {"norm": "l3"}),
         ("y_lower is above y_upper in 1 rows, first in row 1", "interval_coverage", ([1, 2], [0, 3], [2, 2]), {}),
-        ("one shape", "interval_coverage", ([1, 2], [[0, 0], [0, 0]], [2, 2]), {}),
+        ("same shape", "interval_coverage", ([1, 2], [[0, 0], [0, 0]], [2, 2]), {}),
         ("multioutput", "interval_coverage", ([1, 2], [0, 1], [2, 2]), {"multioutput": "all"}),
         ("columns for 3 classes", "risk_coverage_curve", ([0, 1], np.full((2, 3), 1 / 3)), {}),
         ("coverage", "accuracy_at_coverage", (Y, P, 0.0), {}),

@@ -217,7 +217,7 @@ def test_large_counts_are_exact():
         ("non-zero", [0, 1], [0, 1], {"sample_weight": [0.0, 0.0]}),
         ("sample_weight contains NaN", [0, 1], [0, 1], {"sample_weight": [1.0, np.inf]}),
         ("average='binary'", [0, 1, 2], [0, 1, 2], {}),
-        ("average must be one of", [0, 1], [0, 1], {"average": "mean"}),
+        ("average must be 'binary', ", [0, 1], [0, 1], {"average": "mean"}),
         ("pos_label=2", [0, 1], [0, 1], {"pos_label": 2}),
         ("Samplewise", [0, 1], [0, 1], {"average": "samples"}),
         ("zero_division", [0, 1], [0, 1], {"zero_division": 2}),
@@ -229,7 +229,7 @@ def test_errors(message, y_true, y_pred, options):
 
 
 def test_errors_of_single_functions():
-    with pytest.raises(ValueError, match="normalize must be one of"):
+    with pytest.raises(ValueError, match="normalize must be 'true', 'pred', 'all' or None"):
         metrics.confusion_matrix([0, 1], [0, 1], normalize="rows")
     with pytest.raises(ValueError, match="must be in y_true"):
         metrics.confusion_matrix([0, 1], [0, 1], labels=[5])
@@ -241,7 +241,7 @@ def test_errors_of_single_functions():
         metrics.fbeta_score([0, 1], [0, 1], beta=-1)
     with pytest.raises(ValueError, match="zero_division must be 'warn', 0 or 1"):
         metrics.jaccard_score([0, 1], [0, 1], zero_division=np.nan)
-    with pytest.raises(ValueError, match="weights must be one of"):
+    with pytest.raises(ValueError, match="weights must be 'linear', 'quadratic' or None"):
         metrics.cohen_kappa_score([0, 1], [0, 1], weights="cubic")
     with pytest.raises(ValueError, match="target_names has 1 names for 2 labels"):
         metrics.classification_report([0, 1], [0, 1], target_names=["a"])

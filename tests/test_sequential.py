@@ -111,7 +111,7 @@ def test_add_and_pop_keep_the_weights():
     np.testing.assert_array_equal(model.get_weights()[2], top[0])
     model.fit(X, Y, verbose=0)
     empty = fastnn.Sequential()
-    with pytest.raises(ValueError, match="no layer to take off"):
+    with pytest.raises(ValueError, match="no layers to remove"):
         empty.pop()
 
 
@@ -136,7 +136,7 @@ def test_seeds():
     first = [relu_model(seed=None), relu_model(seed=None)]
     fastnn.utils.set_random_seed(11)
     second = [relu_model(seed=None), relu_model(seed=None)]
-    fastnn.randomness.set_global_seed(None)
+    fastnn._randomness.set_global_seed(None)
     assert same_weights(first[0], second[0]) and same_weights(first[1], second[1])
     assert not same_weights(*first)
 

@@ -307,10 +307,10 @@ def test_residual_adds_its_input():
 def test_wrong_arguments_are_named():
     for make, message in (
         (lambda: layers.BatchNormalization(axis=0), "axis must be -1"),
-        (lambda: layers.BatchNormalization(momentum=1.5), "momentum must lie between 0 and 1, got 1.5"),
-        (lambda: layers.LayerNormalization(epsilon=-1.0), "epsilon must be at least 0"),
-        (lambda: layers.GaussianNoise(-0.1), "stddev must be at least 0"),
-        (lambda: layers.AlphaDropout(1.0), "rate must be at least 0 and less than 1"),
+        (lambda: layers.BatchNormalization(momentum=1.5), "momentum must be a number between 0 and 1, got 1.5"),
+        (lambda: layers.LayerNormalization(epsilon=-1.0), "epsilon must be a finite number of at least 0"),
+        (lambda: layers.GaussianNoise(-0.1), "stddev must be a finite number of at least 0"),
+        (lambda: layers.AlphaDropout(1.0), "rate must be a number of at least 0 and less than 1"),
         (lambda: layers.Normalization(mean=1.0), "give both mean and variance"),
         (lambda: layers.Normalization(missing="zero"), "missing must be None, 'mean' or 'indicator', got 'zero'"),
         (lambda: layers.PReLU(shared_axes=[1]), "shared_axes must be None"),

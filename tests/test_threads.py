@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.threads import default_num_threads
+from fastnn._processors import default_num_threads
 
 
 def write(root, path, text):
@@ -105,7 +105,7 @@ def test_environment_is_read_at_import(run_python):
 
 
 def test_show_config_says_why_these_kernels():
-    from fastnn.threads import _kernels
+    from fastnn._processors import _kernels
 
     old, new = ("scalar", "baseline", "avx2"), ("scalar", "baseline", "avx2", "avx512")
     assert _kernels("avx2", old, "") == {

@@ -119,26 +119,29 @@ def test_quantile_of_a_constant_model_is_the_quantile():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: losses.Quantile(1.0), "q must lie between 0 and 1"),
+        (lambda: losses.Quantile(1.0), "q must be a number greater than 0 and less than 1"),
         (lambda: losses.get(losses.MeanSquaredError(reduction="none")), "a loss per row, which cannot be trained on"),
         (lambda: make_model().compile("adam", losses.Dice(reduction=None)), "a loss per row"),
         (lambda: losses.BinaryFocalCrossentropy(alpha=2.0), "alpha must be a number between 0 and 1"),
-        (lambda: losses.CategoricalFocalCrossentropy(gamma=-1.0), "gamma must be a number at least 0"),
-        (lambda: losses.CategoricalFocalCrossentropy([0.1, -1.0]), "each number in alpha must be a number at least 0"),
-        (lambda: losses.CategoricalFocalCrossentropy([[0.1], [1.0]]), "alpha must be a number at least 0"),
-        (lambda: losses.CategoricalFocalCrossentropy(math.inf), "alpha must be a number at least 0"),
+        (lambda: losses.CategoricalFocalCrossentropy(gamma=-1.0), "gamma must be a finite number of at least 0"),
+        (
+            lambda: losses.CategoricalFocalCrossentropy([0.1, -1.0]),
+            "each number in alpha must be a finite number of at least 0",
+        ),
+        (lambda: losses.CategoricalFocalCrossentropy([[0.1], [1.0]]), "alpha must be a finite number of at least 0"),
+        (lambda: losses.CategoricalFocalCrossentropy(math.inf), "alpha must be a finite number of at least 0"),
         (lambda: losses.CosineSimilarity(axis=0), "axis must be -1"),
         (lambda: losses.get("mean_absolute_percentag_error"), "mean_absolute_percentage_error"),
         (lambda: regularizers.L2(-1.0), "l2 must be a finite number of at least 0"),
         (lambda: regularizers.get("l3"), "unknown regularizer 'l3'"),
-        (lambda: constraints.MaxNorm(0.0), "max_value must be a positive number"),
+        (lambda: constraints.MaxNorm(0.0), "max_value must be a finite number greater than 0"),
         (lambda: constraints.UnitNorm(axis=2), r"axis must be 0, 1 or \(0, 1\)"),
         (lambda: layers.Dense(2, bias_constraint=constraints.UnitNorm(axis=1)), "a bias has one axis"),
         (lambda: optimizers.Adam(clipnorm=1.0, clipvalue=1.0), "only one of clipnorm, clipvalue and global_clipnorm"),
         (lambda: optimizers.Adam(gradient_accumulation_steps=1), "gradient_accumulation_steps must be a whole number"),
-        (lambda: optimizers.Adam(use_ema=True, ema_momentum=1.5), "ema_momentum must lie between 0 and 1"),
-        (lambda: optimizers.Lion(beta_1=0.0), "beta_1 must be more than 0"),
-        (lambda: schedules.ExponentialDecay(0.1, 0, 0.5), "decay_steps must be a positive number"),
+        (lambda: optimizers.Adam(use_ema=True, ema_momentum=1.5), "ema_momentum must be a number between 0 and 1"),
+        (lambda: optimizers.Lion(beta_1=0.0), "beta_1 must be a number greater than 0 and at most 1"),
+        (lambda: schedules.ExponentialDecay(0.1, 0, 0.5), "decay_steps must be a finite number greater than 0"),
         (lambda: schedules.PiecewiseConstantDecay([1, 2], [0.1, 0.2]), "values must be one more than boundaries"),
         (lambda: optimizers.SGD(lambda step: -1.0), "must be a finite number of at least 0"),
     ],
@@ -291,14 +294,14 @@ def test_functions_of_keras_ops_are_those_of_numpy():
 def test_a_sequential_is_a_model_and_no_other_model_can_be_made():
     assert isinstance(make_model(), fastnn.Model)
     assert fastnn.models.Model is fastnn.Model
-    with pytest.raises(TypeError, match=r"no functional API .* list layers in fastnn.Sequential"):
+    with pytest.raises(TypeError, match=r"no functional API .* list the layers in fastnn.Sequential"):
         fastnn.Model(inputs=fastnn.Input((3,)), outputs=None)
 
     class Own(fastnn.Model):
         def __init__(self):
             super().__init__()
 
-    with pytest.raises(TypeError, match="no models of one's own"):
+    with pytest.raises(TypeError, match="no Model subclassing"):
         Own()
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import number, optional
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class ActivationFunction:
             if option not in self.parameters:
                 known = ", ".join(self.parameters) or "none"
                 raise TypeError(f"activation {self.__name__!r} has no option {option!r}; its options: {known}")
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{option} of activation {self.__name__!r} must be a number, got {value!r}")
+            if value != math.inf:
+                number(f"{option} of activation {self.__name__!r}", value)
         changed = {option: float(parameters.get(option, value)) for option, value in self.parameters.items()}
         return type(self)(self.name, changed)
 
     def __call__(self, x: Any, **parameters: float) -> Any:
         """Apply the function to an array; softmax works along the last axis."""
-        from fastnn import ops
+        import fastnn.ops as ops
 
         chosen = self.with_parameters(**parameters) if parameters else self
         return ops.activation(chosen.name, x, None, **chosen.parameters)
@@ -90,10 +91,10 @@ class GeneralReLU(ActivationFunction):
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
         """Return the function with some options changed; ``max_value=None`` is no maximum."""
-        if parameters.get("max_value", 0.0) is None:
-            parameters["max_value"] = math.inf
-        if parameters.get("max_value", 0.0) < 0.0:
-            raise ValueError(f"max_value must be at least 0, got {parameters['max_value']!r}")
+        if "max_value" in parameters:
+            given = None if parameters["max_value"] == math.inf else parameters["max_value"]
+            bound = optional(number, "max_value", given, at_least=0.0)
+            parameters["max_value"] = math.inf if bound is None else bound
         return super().with_parameters(**parameters)
 
     def get_config(self) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _core
-from fastnn.registry import unknown_name
+import fastnn._core as _core
+from fastnn._registry import unknown_name
 
 Array = NDArray[Any]
 

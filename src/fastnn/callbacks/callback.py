@@ -119,6 +119,10 @@ class CallbackList:
     params : what callbacks get as ``params``.
     always : callbacks that are appended.
 
+    Attributes
+    ----------
+    each_step : whether training must return to Python after every step, for a hook of training batches.
+
     Raises
     ------
     TypeError
@@ -137,7 +141,8 @@ class CallbackList:
             hook: [getattr(callback, hook) for callback in self.callbacks if _overrides(callback, hook)]
             for hook in HOOKS
         }
-        self.progress_loggers: list[Any] = [callback for callback in self.callbacks if hasattr(callback, "on_progress")]
+        self._progress_loggers: list[Any] = [each for each in self.callbacks if hasattr(each, "on_progress")]
+        self.each_step = self.has("on_train_batch_begin", "on_train_batch_end")
 
     def attach(self) -> None:
         """Give every callback the model and the parameters."""
@@ -159,9 +164,19 @@ class CallbackList:
         epochs = [callback.resume(self.callbacks) for callback in self.callbacks]
         return max([first_epoch, *(epoch for epoch in epochs if epoch is not None)])
 
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback has asked to stop."""
+        return bool(self._model.stop_training)
+
+    def progress(self, step: int, loss: float) -> None:
+        """Show the number of steps done in this epoch, and the loss."""
+        for logger in self._progress_loggers:
+            logger.on_progress(step, loss)
+
     def close(self) -> None:
         """End the progress line, whatever happened."""
-        for logger in self.progress_loggers:
+        for logger in self._progress_loggers:
             logger.close()
 
 

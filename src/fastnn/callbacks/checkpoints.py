@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import whole
 from fastnn.callbacks.callback import Callback, Logs
 from fastnn.callbacks.monitors import Monitor
 from fastnn.errors import ModelFormatError
-from fastnn.inputs import as_count
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import difference, model_config, to_json
 from fastnn.saving.model_file import (
@@ -27,7 +27,7 @@ from fastnn.saving.safetensors import encode, parse_json
 
 def _frequency(save_freq: Any) -> int | None:
     """Return the steps between two savings; None for the end of every epoch."""
-    return None if save_freq == "epoch" else as_count(save_freq, "save_freq (a number of steps, or 'epoch')")
+    return None if save_freq == "epoch" else whole("save_freq", save_freq, at_least=1, others=", or 'epoch'")
 
 
 class ModelCheckpoint(Monitor):

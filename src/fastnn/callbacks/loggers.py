@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._progress import ProgressLine, format_logs, format_seconds
 from fastnn.callbacks.callback import Callback, Logs
-from fastnn.progress import ProgressLine, format_logs, format_seconds
 
 
 class ProgbarLogger(Callback):

@@ -1,23 +1,12 @@
 """Callbacks that watch a number of the logs for improvement."""
 
-import math
 import warnings
 from typing import Any
 
 import numpy as np
 
+from fastnn._arguments import choice, number, optional, whole
 from fastnn.callbacks.callback import Callback, Logs
-from fastnn.inputs import as_count
-
-
-def _number(name: str, value: Any, low: float = -math.inf, below: float = math.inf) -> float:
-    """Return ``value`` as a finite float, low <= value < below, or raise ValueError."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value < below:
-        bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"less than {below:g}"] * (below < math.inf)
-        bounded = f" of {' and '.join(bounds)}" if bounds else ""
-        raise ValueError(f"{name} must be a finite number{bounded}, got {value!r}")
-    return float(value)
 
 
 class Monitor(Callback):
@@ -25,11 +14,9 @@ class Monitor(Callback):
 
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         super().__init__()
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
         self.monitor = monitor
-        self.mode = mode
-        self.min_delta = abs(_number("min_delta", min_delta))
+        self.mode = choice("mode", mode, ("auto", "min", "max"))
+        self.min_delta = abs(number("min_delta", min_delta))
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
 
     def _value(self, logs: Logs | None) -> float | None:
@@ -97,11 +84,11 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience = as_count(patience, "patience", 0)
+        self.patience = whole("patience", patience, at_least=0)
         self.verbose = verbose
-        self.baseline = None if baseline is None else _number("baseline", baseline)
+        self.baseline = optional(number, "baseline", baseline)
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = as_count(start_from_epoch, "start_from_epoch", 0)
+        self.start_from_epoch = whole("start_from_epoch", start_from_epoch, at_least=0)
         self._reset()
 
     def _reset(self) -> None:
@@ -175,11 +162,11 @@ class ReduceLROnPlateau(Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.factor = _number("factor", factor, 0.0, 1.0)
-        self.patience = as_count(patience, "patience", 0)
+        self.factor = number("factor", factor, at_least=0.0, below=1.0)
+        self.patience = whole("patience", patience, at_least=0)
         self.verbose = verbose
-        self.cooldown = as_count(cooldown, "cooldown", 0)
-        self.min_lr = _number("min_lr", min_lr, 0.0)
+        self.cooldown = whole("cooldown", cooldown, at_least=0)
+        self.min_lr = number("min_lr", min_lr, at_least=0.0)
         self._reset()
 
     def _reset(self) -> None:

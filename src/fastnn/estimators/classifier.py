@@ -1,8 +1,6 @@
 """The classifier."""
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,7 +11,8 @@ from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnn import losses
+import fastnn.losses as losses
+from fastnn._arguments import number
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.inspection import InspectionMixin
 from fastnn.estimators.parameters import CONSTRAINTS
@@ -261,10 +260,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
                 f"class_weight has the classes {unknown}, which are not in y, while classes of y have no weight; the "
                 f"classes of y are {classes}"
             )
-        for label, weight in class_weight.items():
-            if not isinstance(weight, Real) or not math.isfinite(weight):
-                raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
-        return np.array([class_weight.get(label, 1.0) for label in classes], dtype=np.float64)
+        factors = {label: number(f"class_weight of class {label!r}", weight) for label, weight in class_weight.items()}
+        return np.array([factors.get(label, 1.0) for label in classes], dtype=np.float64)
 
     def _stratify(self, y: Array) -> Array | None:
         return y if self.n_outputs_ == 1 else None

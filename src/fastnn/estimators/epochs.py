@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import _core
+import fastnn._core as _core
+from fastnn.callbacks import CallbackList
 from fastnn.estimators.network import Objective, threads_to_use
-from fastnn.estimators.protocol import EpochReporter, TaskReporter
+from fastnn.estimators.protocol import TaskReporter
+from fastnn.training.epochs import run_epoch
 
 Array = NDArray[Any]
 
-_SLICE_SECONDS = 0.05
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
@@ -28,7 +29,8 @@ class Epochs:
     estimator : what is fitted; its attributes are kept up to date.
     fit : the core's fit.
     rule, objective : update rule and loss.
-    epochs, tasks : callbacks.
+    callbacks : fastnn's callbacks, attached.
+    tasks : scikit-learn's callbacks.
     validation : X, y and weights to validate with after every epoch, or None.
     data : targets, weights and batch size.
     """
@@ -39,7 +41,7 @@ class Epochs:
         fit: _core.Fit,
         rule: Any,
         objective: Objective,
-        epochs: EpochReporter,
+        callbacks: CallbackList,
         tasks: TaskReporter,
         validation: tuple[Array, Array, Array | None] | None,
         data: tuple[Array, Array | None, int],
@@ -48,11 +50,11 @@ class Epochs:
         self._fit = fit
         self._rule = rule
         self._objective = objective
-        self._epochs = epochs
+        self._callbacks = callbacks
         self._tasks = tasks
         self._validation = validation
         self._data = data
-        self._n_samples = data[0].shape[0]
+        self._n_samples = len(data[0])
         dropout = any(estimator._net.architecture.dropout)
         self._seed = int(estimator._random_state.randint(np.iinfo(np.int32).max)) if dropout else 0
 
@@ -61,13 +63,13 @@ class Epochs:
         e = self._estimator
         order = np.arange(self._n_samples)
         fixed_offset = None if e.shuffle and self._data[1] is not None else self._offset(None)
-        self._epochs.call("on_train_begin", {})
+        self._callbacks.call("on_train_begin", {})
         logs: dict[str, Any] = {}
         try:
             e.n_iter_ = 0
             for it in range(max_iter):
                 self._tasks.begin()
-                self._epochs.call("on_epoch_begin", it, {})
+                self._callbacks.call("on_epoch_begin", it, {})
                 if e.shuffle:
                     # the exchanges that scikit-learn makes in a list of places and then applies to the order before
                     e._random_state.shuffle(order)
@@ -85,8 +87,8 @@ class Epochs:
                 self._count_no_improvement()
                 if e.solver == "sgd" and e.optimizer is None and e.learning_rate == "invscaling":
                     self._rule.learning_rate = float(e.learning_rate_init) / (e.t_ + 1) ** e.power_t
-                self._epochs.call("on_epoch_end", it, logs)
-                stopped = self._tasks.end() or self._epochs.stop
+                self._callbacks.call("on_epoch_end", it, logs)
+                stopped = self._tasks.end() or self._callbacks.stop_training
                 if math.isnan(total):
                     warnings.warn(
                         f"The loss became NaN or infinite in iteration {e.n_iter_}. The weights of the best validation "
@@ -106,7 +108,7 @@ class Epochs:
                     )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=6)
-        self._epochs.call("on_train_end", logs)
+        self._callbacks.call("on_train_end", logs)
 
     def _offset(self, order: Array | None) -> float:
         y, weights, batch_size = self._data
@@ -118,17 +120,13 @@ class Epochs:
         fit, core = self._fit, self._estimator._net.core
         rates = self._rule.learning_rates(core.iterations, fit.n_steps)
         fit.begin_epoch(self._seed, core.iterations, False, rates, order)
-        if self._epochs.each_step:
-            for step in range(fit.n_steps):
-                self._epochs.call("on_train_batch_begin", step, {})
-                if fit.run(1) == "nonfinite":
-                    return self._diverged()
-                self._epochs.call("on_train_batch_end", step, {"loss": fit.loss_sum / self._n_samples})
-        while (status := fit.run(-1, _SLICE_SECONDS)) == "more":
-            self._epochs.progress(fit.step, fit.loss_sum / self._n_samples)
-        if status == "nonfinite":
+        # Without follow_rate: what callbacks change takes effect after the epoch, as an epoch's loss is of all rows.
+        if not run_epoch(fit, self._callbacks, self._mean_loss):
             return self._diverged()
-        return fit.loss_sum / self._n_samples, fit.penalty_sum / self._n_samples
+        return self._mean_loss(), fit.penalty_sum / self._n_samples
+
+    def _mean_loss(self) -> float:
+        return self._fit.loss_sum / self._n_samples
 
     def _diverged(self) -> tuple[float, float]:
         """Return NaN where there are earlier weights to go back to.

@@ -18,8 +18,12 @@ from sklearn.utils import check_array, check_random_state, check_X_y, column_or_
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn import _core, initializers, optimizers
-from fastnn.callbacks import ProgbarLogger
+import fastnn._core as _core
+import fastnn.initializers as initializers
+import fastnn.optimizers as optimizers
+from fastnn._arguments import float_type, number
+from fastnn._randomness import Stream
+from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.epochs import NOT_FINITE, Epochs
 from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
 from fastnn.estimators.lbfgs import check_arguments, minimize
@@ -33,8 +37,7 @@ from fastnn.estimators.network import (
 )
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter, copies_of
-from fastnn.randomness import Stream
+from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, TaskReporter, copies_of
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array, Array | None]
@@ -223,13 +226,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _network_dtype(self, X: Any) -> np.dtype[Any]:
         if self.dtype is not None:
-            try:
-                dtype: np.dtype[Any] = np.dtype(self.dtype)
-            except TypeError:
-                dtype = np.dtype(object)
-            if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-                raise ValueError(f"dtype must be None, 'float32' or 'float64', got {self.dtype!r}")
-            return dtype
+            return float_type("dtype", self.dtype, others=", or None")
         return np.dtype(np.float64) if X.dtype == np.float64 else np.dtype(np.float32)
 
     def _initialize(self, n_features: int, hidden: list[int], dtype: np.dtype[Any]) -> None:
@@ -240,9 +237,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         out_activation = self._out_activation()
         self.out_activation_ = out_activation
         activations = [native_activation(a) for a in self._per_layer("activation", self.activation, len(hidden))]
-        dropout = [float(rate) for rate in self._per_layer("dropout", self.dropout, len(hidden))]
-        if not all(0.0 <= rate < 1.0 for rate in dropout):
-            raise ValueError(f"dropout must be at least 0 and less than 1, got {self.dropout!r}")
+        rates = self._per_layer("dropout", self.dropout, len(hidden))
+        dropout = [number("dropout", rate, at_least=0.0, below=1.0) for rate in rates]
         architecture = Architecture(
             n_features,
             [*map(int, hidden), self._n_columns()],
@@ -461,15 +457,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         )
         max_iter = 1 if incremental else self.max_iter
         always = (ProgbarLogger(1),) if self.progress else ()
-        model = CallbackModel(network, rule)
         self.callbacks_ = copies_of(self.callbacks)
-        epochs = EpochReporter(self.callbacks_, model, max_iter, fit.n_steps, always)
+        parameters = {"epochs": max_iter, "steps": fit.n_steps, "verbose": 1}
+        callbacks = CallbackList(self.callbacks_, CallbackModel(network, rule), parameters, always)
+        callbacks.attach()
         tasks = TaskReporter(self, max_iter, *raw, self._attributes)
-        run = Epochs(self, fit, rule, objective, epochs, tasks, validation, (y, weights, batch_size))
+        run = Epochs(self, fit, rule, objective, callbacks, tasks, validation, (y, weights, batch_size))
         try:
             run.run(max_iter, incremental)
         finally:
-            epochs.close()
+            callbacks.close()
         tasks.close()
         if self.early_stopping:
             network.write(*self._best_weights)

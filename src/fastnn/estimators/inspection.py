@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn import _core
+import fastnn._core as _core
+from fastnn._arguments import whole
 
 Array = NDArray[Any]
 
@@ -50,8 +51,7 @@ class InspectionMixin:
         """
         network, outputs = self._layers(X)
         n_outputs = outputs[-1].shape[1]
-        if not 0 <= output < n_outputs:
-            raise ValueError(f"output must be from 0 to {n_outputs - 1}, got {output!r}")
+        output = whole("output", output, at_least=0, at_most=n_outputs - 1)
         gradient = np.zeros_like(outputs[-1])
         gradient[:, output] = 1.0
         layers = list(zip(*network.read(), network.architecture.activations, outputs[:-1], strict=True))

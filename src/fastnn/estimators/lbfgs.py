@@ -14,7 +14,7 @@ from scipy import __version__ as scipy_version
 from sklearn.utils.optimize import _check_optimize_result
 from threadpoolctl import ThreadpoolController
 
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.estimators.network import FittedNetwork, Objective
 
 Array = NDArray[Any]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core, registry
+import fastnn._core as _core
+import fastnn._registry as registry
 from fastnn.activations import ActivationFunction
 
 Array = NDArray[Any]

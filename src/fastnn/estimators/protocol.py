@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.callbacks import CallbackList
-
 Array = NDArray[Any]
 
-__all__ = ["CallbackModel", "CallbackSupportMixin", "EpochReporter", "TaskReporter", "copies_of"]
+__all__ = ["CallbackModel", "CallbackSupportMixin", "TaskReporter", "copies_of"]
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -118,40 +116,3 @@ def copies_of(callbacks: Any) -> Any:
             f"callbacks must be objects that copy.deepcopy can copy, as fit runs copies of them; got {callbacks!r}: "
             f"{error}"
         ) from error
-
-
-class EpochReporter:
-    """Runs fastnn's callbacks over one fit.
-
-    Parameters
-    ----------
-    callbacks : a callback, a list of them, or None.
-    model : the model the callbacks see.
-    epochs, steps : most epochs, and steps in each.
-    always : callbacks that are appended.
-    """
-
-    def __init__(self, callbacks: Any, model: CallbackModel, epochs: int, steps: int, always: tuple[Any, ...]) -> None:
-        self._model = model
-        self._list = CallbackList(callbacks, model, {"epochs": epochs, "steps": steps, "verbose": 1}, always)
-        self.each_step = self._list.has("on_train_batch_begin", "on_train_batch_end")
-        if self._list.callbacks:
-            self._list.attach()
-
-    def call(self, hook: str, *arguments: Any) -> None:
-        """Run one hook of every callback."""
-        self._list.call(hook, *arguments)
-
-    def progress(self, step: int, loss: float) -> None:
-        """Refresh the progress line within an epoch."""
-        for logger in self._list.progress_loggers:
-            logger.on_progress(step, loss)
-
-    @property
-    def stop(self) -> bool:
-        """Whether a callback wants to stop."""
-        return bool(self._model.stop_training)
-
-    def close(self) -> None:
-        """End the progress line."""
-        self._list.close()

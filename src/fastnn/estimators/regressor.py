@@ -11,12 +11,13 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn import losses
+import fastnn.losses as losses
+from fastnn._arguments import number
+from fastnn._arrays import check_target_range
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.inspection import InspectionMixin
 from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import center_and_scale
-from fastnn.inputs import check_target_range
 
 Array = NDArray[Any]
 
@@ -320,8 +321,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         -------
         lower, upper : as ``predict(X)``.
         """
-        if not 0.0 < coverage < 1.0:
-            raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}")
+        coverage = number("coverage", coverage, above=0.0, below=1.0)
         self._require_variance("predict_interval")
         mean, deviation = self.predict(X, return_std=True)
         half = float(ndtri(0.5 + 0.5 * coverage)) * deviation

@@ -2,12 +2,11 @@
 
 from typing import Any, ClassVar
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import last_axis, number, optional
 from fastnn.layers.arguments import (
     activation_options,
     find_initializer,
-    last_axis,
-    nonnegative,
     rule_config,
     rule_options,
     serialized,
@@ -52,7 +51,7 @@ class _NamedActivation(Activation):
     _function: ClassVar[str]
 
     def __init__(self, parameters: dict[str, float], **layer_options: Any) -> None:
-        checked = {option: nonnegative(option, value) for option, value in parameters.items()}
+        checked = {option: number(option, value, at_least=0.0) for option, value in parameters.items()}
         super().__init__(registry.find("activation", self._function).with_parameters(**checked), **layer_options)
 
     def get_config(self) -> dict[str, Any]:
@@ -74,8 +73,8 @@ class ReLU(_NamedActivation):
         **layer_options: Any,
     ) -> None:
         given = {"negative_slope": negative_slope, "threshold": threshold}
-        self.options: dict[str, Any] = {option: nonnegative(option, value) for option, value in given.items()}
-        self.options["max_value"] = None if max_value is None else nonnegative("max_value", max_value)
+        self.options: dict[str, Any] = {option: number(option, value, at_least=0.0) for option, value in given.items()}
+        self.options["max_value"] = optional(number, "max_value", max_value, at_least=0.0)
         if max_value is not None or threshold != 0.0:
             relu = registry.find("activation", "relu").with_parameters(**self.options)
             Activation.__init__(self, relu, **layer_options)

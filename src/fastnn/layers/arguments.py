@@ -1,53 +1,15 @@
-"""Arguments of layers: checked numbers, and the descriptions that names stand for."""
+"""Arguments of layers: the descriptions that names stand for."""
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import constraints, registry, regularizers
+import fastnn._registry as registry
+import fastnn.constraints as constraints
+import fastnn.regularizers as regularizers
 
 if TYPE_CHECKING:
     from fastnn.layers.layer import Layer
-
-
-def positive_integer(name: str, value: Any) -> int:
-    """Return ``value`` as an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    return int(value)
-
-
-def number(name: str, value: Any) -> float:
-    """Return ``value`` as a finite float."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
-
-
-def nonnegative(name: str, value: Any) -> float:
-    """Return ``value`` as a finite float of at least 0."""
-    checked = number(name, value)
-    if checked < 0.0:
-        raise ValueError(f"{name} must be at least 0, got {value!r}")
-    return checked
-
-
-def row_shape(name: str, shape: Any) -> tuple[int, ...]:
-    """Return the shape of one row as a tuple of positive integers."""
-    sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
-    if len(sizes) == 0:
-        raise ValueError(f"{name} must have at least one size, got {shape!r}")
-    return tuple(positive_integer(f"each size of {name}", size) for size in sizes)
-
-
-def fraction(name: str, value: Any) -> float:
-    """Return ``value`` as a float of at least 0 and less than 1."""
-    checked = number(name, value)
-    if not 0.0 <= checked < 1.0:
-        raise ValueError(f"{name} must be at least 0 and less than 1, got {value!r}")
-    return checked
 
 
 def find_initializer(identifier: Any) -> Any:
@@ -64,29 +26,6 @@ def activation_options(activation: Any) -> dict[str, Any]:
     if activation.parameters:
         options["parameters"] = tuple(activation.parameters.values())
     return options
-
-
-def float_type(dtype: Any) -> np.dtype[Any]:
-    """Return "float32" or "float64" as a dtype; Keras's policies of these names too."""
-    name = np.dtype(dtype).name if isinstance(dtype, type) else getattr(dtype, "name", dtype)
-    known: dict[Any, np.dtype[Any]] = {each: np.dtype(each) for each in ("float32", "float64")}
-    if name not in known:
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    return known[name]
-
-
-def last_axis(axis: Any) -> None:
-    """Check that ``axis`` is the only one that rows of a dense network have."""
-    only = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
-    if isinstance(only, bool) or only not in (-1, 1):
-        raise ValueError(f"axis must be -1, the features of a row, got {axis!r}")
-
-
-def absent(**arguments: Any) -> None:
-    """Check that arguments of Keras which fastnn does not have are left out (None or False)."""
-    for name, value in arguments.items():
-        if value is not None and value is not False:
-            raise ValueError(f"{name} is not supported and must be left out, got {value!r}")
 
 
 def set_rules(layer: "Layer", parameter: str, regularizer: Any, constraint: Any) -> None:

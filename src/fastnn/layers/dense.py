@@ -4,13 +4,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastnn import registry, regularizers
+import fastnn._registry as registry
+import fastnn.regularizers as regularizers
+from fastnn._arguments import absent, whole
 from fastnn.layers.activation import find_activation
 from fastnn.layers.arguments import (
-    absent,
     activation_options,
     find_initializer,
-    positive_integer,
     rule_config,
     rule_options,
     serialized,
@@ -64,7 +64,7 @@ class Dense(Layer):
         **layer_options: Any,
     ) -> None:
         absent(lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
-        self.units = positive_integer("units", units)
+        self.units = whole("units", units, at_least=1)
         self.activation = find_activation(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = find_initializer(kernel_initializer)

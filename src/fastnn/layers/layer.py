@@ -1,36 +1,19 @@
 """The base of all layers, and the input."""
 
-import itertools
 import math
-import re
 import weakref
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
-from fastnn.layers.arguments import float_type, positive_integer, row_shape
+import fastnn._registry as registry
+from fastnn._arguments import flag, float_type, optional, whole
+from fastnn._names import automatic_name
 
 Array = NDArray[Any]
-
-_name_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-
-
-def automatic_name(class_name: str) -> str:
-    """Return Keras's automatic name of the next object of a class: "dense", "dense_1", ..."""
-    snake = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", class_name)
-    snake = re.sub("([a-z])([A-Z])", r"\1_\2", snake).lower()
-    number = next(_name_counters[snake])
-    return snake if number == 0 else f"{snake}_{number}"
-
-
-def forget_automatic_names() -> None:
-    """Begin the numbers of automatic names anew."""
-    _name_counters.clear()
 
 
 @dataclass(frozen=True)
@@ -49,6 +32,14 @@ class ParameterSpec:
     shape: tuple[int, ...]
     initializer: Any
     trainable: bool = True
+
+
+def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Return the shape of one row as a tuple of positive whole numbers."""
+    sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
+    if len(sizes) == 0:
+        raise ValueError(f"{name} must have at least one size, got {shape!r}")
+    return tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
 
 
 class WeightAccess(Protocol):
@@ -146,14 +137,14 @@ class Layer(Variables, registry.Description):
             raise ValueError("give input_shape or input_dim, not both")
         self.declared_input: tuple[int, ...] | None = None
         if input_dim is not None:
-            self.declared_input = (positive_integer("input_dim", input_dim),)
+            self.declared_input = (whole("input_dim", input_dim, at_least=1),)
         elif input_shape is not None:
-            self.declared_input = row_shape("input_shape", input_shape)
+            self.declared_input = _row_shape("input_shape", input_shape)
         self.name = name if name is not None else automatic_name(type(self).__name__)
         self._specs: list[ParameterSpec] = []
         self._access: WeightAccess | None = None
         self._trainable = True
-        self.dtype = None if dtype is None else float_type(dtype)
+        self.dtype = None if dtype is None else float_type("dtype", dtype)
         if not trainable or not isinstance(trainable, bool | np.bool_):
             self.trainable = trainable
         self.owner: weakref.ref[Any] | None = None
@@ -206,11 +197,10 @@ class Layer(Variables, registry.Description):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        if not isinstance(value, bool | np.bool_):
-            raise ValueError(f"trainable must be True or False, got {value!r}")
+        trained = flag("trainable", value)
         if self._access is not None and self._specs:
-            self._access.set_trainable([spec.name for spec in self._specs], bool(value))
-        self._trainable = bool(value)
+            self._access.set_trainable([spec.name for spec in self._specs], trained)
+        self._trainable = trained
 
     def read_weight(self, name: str) -> Array:
         """Return a copy of one weight by name.
@@ -315,9 +305,8 @@ class InputLayer(Layer):
             )
         if batch_shape is not None:
             batch_size, shape = batch_shape[0], batch_shape[1:]  # type: ignore[assignment]
-        if batch_size is not None:
-            positive_integer("batch_size", batch_size)
-        super().__init__(name=name, input_shape=row_shape("shape", shape))
+        optional(whole, "batch_size", batch_size, at_least=1)
+        super().__init__(name=name, input_shape=_row_shape("shape", shape))
         # What inputs are given as; they may be of any real type.
         np.dtype(dtype)
 

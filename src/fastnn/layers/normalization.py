@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import absent, choice, last_axis, number
 from fastnn.layers.arguments import (
-    absent,
     find_initializer,
-    last_axis,
-    nonnegative,
-    number,
     rule_config,
     rule_options,
     serialized,
@@ -116,9 +113,8 @@ class BatchNormalization(_ScaledAndCentred):
     ) -> None:
         last_axis(axis)
         absent(renorm=renorm, renorm_clipping=renorm_clipping)
-        self.momentum, self.epsilon = number("momentum", momentum), nonnegative("epsilon", epsilon)
-        if not 0.0 <= self.momentum <= 1.0:
-            raise ValueError(f"momentum must lie between 0 and 1, got {momentum!r}")
+        self.momentum = number("momentum", momentum, at_least=0.0, at_most=1.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
         self.moving_mean_initializer = find_initializer(moving_mean_initializer)
@@ -195,7 +191,7 @@ class LayerNormalization(_ScaledAndCentred):
         **layer_options: Any,
     ) -> None:
         last_axis(axis)
-        self.epsilon = nonnegative("epsilon", epsilon)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
         self.rms_scaling = bool(rms_scaling)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
@@ -251,13 +247,11 @@ class Normalization(Layer):
         last_axis(axis)
         if (mean is None) != (variance is None):
             raise ValueError("give both mean and variance, or neither and call adapt(X)")
-        if missing not in (None, "mean", "indicator"):
-            raise ValueError(f"missing must be None, 'mean' or 'indicator', got {missing!r}")
         self.known = None if mean is None else (_statistics("mean", mean), _statistics("variance", variance))
         if self.known is not None and (self.known[1] < 0.0).any():
             raise ValueError(f"variance must not be negative, got {variance!r}")
         self.invert = bool(invert)
-        self.missing = missing
+        self.missing = choice("missing", missing, (None, "mean", "indicator"))
         self._learned: tuple[Array, Array, int] | None = None
         super().__init__(**layer_options)
 
@@ -273,7 +267,7 @@ class Normalization(Layer):
         batch_size, steps : accepted as in Keras; the data is taken at once.
         """
         # imported late: inputs needs the compiled core, layers do not
-        from fastnn.inputs import as_features
+        from fastnn._arrays import as_features
 
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")

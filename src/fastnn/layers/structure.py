@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import choice
 from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, TrainableTogether, WeightAccess
 
 Array = NDArray[Any]
@@ -22,8 +23,7 @@ class Flatten(Layer):
     """
 
     def __init__(self, data_format: str | None = None, **layer_options: Any) -> None:
-        if data_format not in (None, "channels_last"):
-            raise ValueError(f"data_format must be None or 'channels_last', got {data_format!r}")
+        choice("data_format", data_format, (None, "channels_last"))
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> None:
