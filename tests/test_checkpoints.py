@@ -1,4 +1,4 @@
-"""Checkpoints, resumed fits, the CSV log, and learning rates that a batch callback changes."""
+"""Checkpoints, resumed fits, the CSV log, and learning rates changed by a batch callback."""
 
 import csv
 import os
@@ -138,7 +138,7 @@ def test_model_checkpoint_names_and_best(tmp_path):
     names = [f"{epoch + 1:02d}-{loss:.2f}.safetensors" for epoch, loss in enumerate(history["val_loss"])]
     assert sorted(os.listdir(tmp_path / "new")) == sorted(names)
     assert not (tmp_path / "never").exists()
-    # Three steps an epoch: the fourth and the eighth are the first and the second of their epochs.
+    # There are three steps in an epoch: steps 4 and 8 are the first and the second of their epochs.
     assert sorted(name for name in os.listdir(tmp_path) if name.startswith("w-")) == [
         "w-1.weights.h5",
         "w-2.weights.h5",
