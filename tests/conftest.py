@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def run_per_isa():
-    """Run a script of this folder once per instruction set, all at once; return what each printed as JSON."""
+    """Function that runs a script of this folder on each instruction set, in parallel, and returns what each prints."""
 
     def run(script, isas=None):
         processes = {
@@ -45,7 +45,7 @@ def run_per_isa():
 
 @pytest.fixture(scope="session")
 def run_python():
-    """Run code in a new interpreter, with environment variables added; return the completed process."""
+    """Function that runs code in a new interpreter, with more environment variables, and returns its process."""
 
     def run(code, **environment):
         return subprocess.run(

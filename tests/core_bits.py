@@ -1,4 +1,4 @@
-"""Prints, as JSON, what the chosen instruction set computes: run by test_core.py once per instruction set."""
+"""Print as JSON what the chosen instruction set computes. test_core.py runs this once per instruction set."""
 
 import itertools
 import json
@@ -133,7 +133,7 @@ def train(name, dtype, n_threads, steps=200, max_steps=None):
 
 
 def row_mismatches():
-    """Row counts of which predict, or a product alone, gives other bits than all rows at once."""
+    """Row counts for which predict, or a single product, does not give the bits of all rows at once."""
     rng = np.random.default_rng(2)
     bad = []
     shapes = ((30, 70), (30, 140), (900, 40))

@@ -1,8 +1,8 @@
 """Kill processes with SIGKILL while they save checkpoints, and count the files that are lost or torn.
 
-Run: python tests/kill_while_saving.py FOLDER KILLS CHANGED INTERRUPTED SEED. Prints the counts as JSON after at least
-KILLS kills, of which more than CHANGED came after a save and more than INTERRUPTED in the middle of one; it gives up
-after 20 times as many kills.
+Run: python tests/kill_while_saving.py FOLDER KILLS CHANGED INTERRUPTED SEED. Prints the counts as JSON. It kills at
+least KILLS processes, and continues until more than CHANGED of them had completed a save and more than INTERRUPTED were
+killed during one, or until 20 * KILLS are killed.
 """
 
 import json
@@ -52,7 +52,7 @@ def main() -> None:
         if child == 0:
             save_forever(model, path, begun)
         os.close(begun)
-        # A slow machine delays the saves, so count them first; only the place within a save is left to the clock.
+        # Wait for a number of saves, not for a time, in which a busy machine may not save at all.
         for _ in range(draw.randint(1, 3)):
             os.read(progress, 1)
         time.sleep(draw.uniform(0.0, 0.01))

@@ -1,4 +1,4 @@
-"""Prints, as JSON, hashes of networks with every kind of layer; test_structural_layers.py runs it."""
+"""Print as JSON hashes of networks with every kind of layer. test_structural_layers.py runs this."""
 
 import json
 import sys
@@ -60,7 +60,7 @@ NETWORKS = {
         dense(4),
     ],
 }
-# Trained by batches of 20 rows, two panels: more threads than that divide the products instead of the rows.
+# Trained in batches of 20 rows, which are two panels: more than two threads divide the outputs instead of the rows.
 FEW_ROWS = {
     "few rows, dense": [dense(150, "relu"), dense(150, "tanh"), dense(170, "relu"), dense(4)],
     "few rows": [
@@ -88,7 +88,7 @@ PARAMETERS = {
 
 
 def parameters(ops):
-    """(op, name) of all parameters of a network that are in use."""
+    """(op, name) of all parameters that a network uses."""
     return [
         (op, name)
         for op, (kind, options) in enumerate(ops)
@@ -110,7 +110,7 @@ def network(name, dtype):
 
 
 def data(name, n, dtype="float64"):
-    """Inputs and targets; some values are missing where the network takes that."""
+    """Inputs and targets; some values are missing if the network accepts that."""
     rng = np.random.default_rng(2)
     X, y = rng.normal(size=(n, 5)), rng.normal(size=(n, 4)).astype(dtype)
     if name == "missing values":
@@ -136,7 +136,7 @@ def train(name, dtype, n_threads, max_steps=-1):
 
 
 def row_mismatches():
-    """Networks whose predictions depend on the rows around."""
+    """Networks whose predictions of a row depend on the other rows."""
     bad = []
     for name in NETWORKS:
         for dtype in ("float32", "float64"):

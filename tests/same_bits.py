@@ -1,4 +1,4 @@
-"""Whether results are the same bits: of two models in one process, and across processes by a hash."""
+"""Compare results bit for bit: arrays and models in one process, hashes across processes."""
 
 import hashlib
 
@@ -14,10 +14,10 @@ def digest(*arrays):
 
 
 def same_arrays(a, b):
-    """Whether two lists hold the same arrays, types included."""
+    """Whether two lists hold equal arrays of the same types."""
     return all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(a, b, strict=True))
 
 
 def same_weights(a, b):
-    """Whether two models have the same weights."""
+    """Whether two models have equal weights."""
     return same_arrays(a.get_weights(), b.get_weights())

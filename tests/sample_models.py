@@ -1,4 +1,4 @@
-"""Compiled models for tests that need a model, but no particular one."""
+"""Compiled models for tests that need some model, but not a particular one."""
 
 import fastnn
 from fastnn import layers

@@ -17,7 +17,7 @@ STARTS = range(0, 50, 16)  # the last of four batches has two rows
 
 
 class Pieces(fastnn.utils.PyDataset):
-    """The rows in order, or in another order in every epoch."""
+    """A data set whose rows come in order, or rotated by ``shift`` more in every epoch."""
 
     def __init__(self, *arrays, shift=0):
         super().__init__(workers=2)
@@ -35,7 +35,7 @@ class Pieces(fastnn.utils.PyDataset):
 
 
 class Loader:
-    """What loaders of other libraries are: to be gone through again and again, no sequence."""
+    """Like the loaders of other libraries: it can be iterated over repeatedly, but it is not a sequence."""
 
     def __init__(self, *arrays):
         self.arrays = arrays
@@ -46,7 +46,7 @@ class Loader:
 
 
 def endless():
-    """Batches of eight rows, always other ones."""
+    """Batches of eight rows without end, each with different rows."""
     for step in itertools.count():
         rows = np.arange(8 * step, 8 * step + 8) * 7 % 50
         yield X[rows], Y[rows]
@@ -89,7 +89,7 @@ def test_losses_and_metrics_are_of_the_rows_of_their_epoch():
     assert history["loss"][0] != history["loss"][1]
 
 
-def test_a_data_set_may_give_another_order_in_every_epoch():
+def test_a_data_set_may_change_its_order_in_every_epoch():
     pieces, model, whole = Pieces(X, Y, shift=5), make_model(), make_model()
     model.fit(pieces, epochs=3, verbose=0)
     assert pieces.epochs == 3
@@ -99,7 +99,7 @@ def test_a_data_set_may_give_another_order_in_every_epoch():
     assert same_weights(model, whole)
 
 
-def test_steps_take_part_of_a_data_set_and_begin_it_anew():
+def test_epochs_may_end_within_a_data_set_which_then_restarts_at_its_end():
     model, whole = make_model(), make_model()
     model.fit(Loader(X[:48], Y[:48]), epochs=2, steps_per_epoch=2, verbose=0)
     order = [*range(48), *range(16)]
@@ -191,13 +191,13 @@ def test_bad_sources_are_refused_and_change_nothing(source, options, message):
     assert same_arrays(before, model.get_weights())
 
 
-def test_epochs_of_other_sizes_are_refused():
+def test_epochs_of_different_sizes_are_refused():
     parts = iter([(X[:8], Y[:8])] * 3 + [(X[:5], Y[:5])])
     with pytest.raises(ValueError, match=r"shape \(13, 3\) where the first epoch had \(16, 3\): every epoch must have"):
         make_model().fit(parts, epochs=2, steps_per_epoch=2, verbose=0)
 
 
-def test_what_becomes_an_array_is_no_source_of_batches():
+def test_what_can_become_an_array_is_not_a_source_of_batches():
     model = make_model()
     assert np.array_equal(model.predict([list(row) for row in X.tolist()]), model.predict(X.astype(float)))
     for bad, message in (({"x": X}, "x is a dict"), ({1.0, 2.0}, "x is a set"), ("text", "x must be real numbers")):

@@ -1,4 +1,4 @@
-"""Callbacks: when hooks run, what they get, and Keras's rules of stopping."""
+"""Callbacks: when hooks run, what they receive, and when training stops, as in Keras."""
 
 import io
 import re
@@ -116,7 +116,7 @@ def test_stopping_within_an_epoch():
     history = model.fit(X, Y, batch_size=10, epochs=5, shuffle=False, verbose=0, callbacks=[StopAfterTwo()]).history
     assert model.network.iterations == 2
     assert len(history["loss"]) == 1
-    # Loss and metrics are those of the rows that were trained on.
+    # The loss and the metric are of the rows of the two steps.
     loss, mae = model.evaluate(X[:20], Y[:20], verbose=0)
     assert history["loss"][0] == pytest.approx(loss, rel=1e-6)
     assert history["mae"][0] == pytest.approx(mae, rel=1e-6)
@@ -174,7 +174,7 @@ def test_early_stopping_prints_and_warns(capsys):
     stopped_after([1.0, 2.0, 2.0], verbose=1, restore_best_weights=True)
     text = capsys.readouterr().out
     assert "Epoch 2: early stopping" in text and "end of the best epoch: 1." in text
-    with pytest.warns(UserWarning, match="watches 'val_loss', which is not there; available: loss"):
+    with pytest.warns(UserWarning, match="watches 'val_loss', which is not in the logs; available: loss"):
         tanh_model().fit(X, Y, verbose=0, callbacks=[EarlyStopping()])
 
 
@@ -212,7 +212,7 @@ def test_learning_rate_scheduler():
     assert same_weights(model, by_hand)
     model.fit(X, Y, epochs=2, verbose=0, callbacks=[LearningRateScheduler(lambda epoch: 0.01 * (epoch + 1))])
     assert model.optimizer.learning_rate == 0.02
-    with pytest.raises(ValueError, match="the schedule must return a learning rate, it returned 'fast'"):
+    with pytest.raises(ValueError, match="the schedule must return a learning rate, but returned 'fast'"):
         model.fit(X, Y, verbose=0, callbacks=[LearningRateScheduler(lambda epoch, rate: "fast")])
 
 
@@ -327,7 +327,7 @@ def test_progress_without_a_terminal_is_plain_text():
     model.fit(X, Y, epochs=10, verbose=0, callbacks=[Tick(), logger])
     lines = stream.getvalue().splitlines()
     assert "\r" not in stream.getvalue()
-    # One second: at most four refreshes, and the last epoch.
+    # In one second there are at most four refreshes, the last epoch included.
     assert [line.split(" - ")[0] for line in lines] == [f"Epoch {e}/10" for e in (3, 6, 9, 10)]
     assert lines[-1].endswith(f"loss: {model.history.history['loss'][-1]:.4g}")
 

@@ -1,4 +1,4 @@
-"""Checkpoints, resumed fits, the CSV log, and learning rates that a batch callback changes."""
+"""Checkpoints, resumed fits, the CSV log, and learning rates changed by a batch callback."""
 
 import csv
 import os
@@ -100,7 +100,7 @@ def test_a_backup_of_another_fit_is_refused(tmp_path):
             "adam",
             f"{different}its layers[1] is a GaussianNoise, that of the saved one a Dropout",
         ),
-        ([input_layer, dense, dropout, last], "sgd", "the optimizer of the fit that was saved: Adam; now: SGD"),
+        ([input_layer, dense, dropout, last], "sgd", "the saved fit had the optimizer Adam; this one has SGD"),
     ]
     for stack, optimizer, change in cases:
         model = fastnn.Sequential([type(layer).from_config(layer.get_config()) for layer in stack], seed=0)
@@ -109,11 +109,13 @@ def test_a_backup_of_another_fit_is_refused(tmp_path):
         with pytest.raises(fastnn.ModelFormatError) as raised:
             model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill()])
         assert str(raised.value) == (
-            f"the backup in {str(tmp_path)!r} cannot be gone on with: {change}. Fit what was saved, give another "
-            "backup_dir, or delete this one to begin anew"
+            f"cannot resume from the backup in {str(tmp_path)!r}: {change}. Fit the model that was saved, give another "
+            "backup_dir, or delete this one to start over"
         )
         assert same_arrays(before, model.get_weights())
-    with pytest.raises(fastnn.ModelFormatError, match=r"saved: \['Kill', 'History'\]; now: \['History'\]"):
+    with pytest.raises(
+        fastnn.ModelFormatError, match=r"had the callbacks \['Kill', 'History'\]; this one has \['History'\]"
+    ):
         dropout_model().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])
     model = dropout_model(seed=2)
     before = model.get_weights()
@@ -136,7 +138,7 @@ def test_model_checkpoint_names_and_best(tmp_path):
     names = [f"{epoch + 1:02d}-{loss:.2f}.safetensors" for epoch, loss in enumerate(history["val_loss"])]
     assert sorted(os.listdir(tmp_path / "new")) == sorted(names)
     assert not (tmp_path / "never").exists()
-    # Three steps an epoch: the fourth and the eighth are the first and the second of their epochs.
+    # There are three steps in an epoch: steps 4 and 8 are the first and the second of their epochs.
     assert sorted(name for name in os.listdir(tmp_path) if name.startswith("w-")) == [
         "w-1.weights.h5",
         "w-2.weights.h5",

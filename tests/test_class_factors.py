@@ -58,7 +58,7 @@ def test_gradient_is_the_derivative(from_logits):
 
 
 @pytest.mark.parametrize("activation", ["softmax", "softplus"])
-def test_training_with_factors_is_training_with_their_rows_weights(activation):
+def test_training_with_factors_equals_training_with_sample_weights(activation):
     history, weights = train(losses.CategoricalFocalCrossentropy(FACTORS), activation)
     other, expected = train(
         losses.CategoricalFocalCrossentropy(1.0), activation, sample_weight=np.array(FACTORS)[LABELS]
@@ -94,7 +94,7 @@ def test_factors_survive_configuration_and_files(tmp_path):
     assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
 
 
-def test_another_number_of_factors_than_classes_is_refused_and_changes_nothing():
+def test_a_wrong_number_of_factors_is_refused_and_changes_nothing():
     short = losses.CategoricalFocalCrossentropy([0.5, 2.0])
     message = r"alpha of categorical_focal_crossentropy must have one factor per class, 3, .* got 2: \[0.5, 2.0\]"
     built = make_model()
@@ -121,7 +121,7 @@ def test_another_number_of_factors_than_classes_is_refused_and_changes_nothing()
             call()
 
 
-def test_reduction_none_leaves_the_loss_of_every_row():
+def test_reduction_none_gives_the_loss_of_every_row():
     y, p = np.array([[0.0, 2.0], [1.0, 1.0]]), np.array([[1.0, 0.0], [1.0, 3.0]])
     for reduction in ("none", None):
         loss = losses.MeanSquaredError(reduction=reduction)
@@ -133,7 +133,7 @@ def test_reduction_none_leaves_the_loss_of_every_row():
 
 
 @pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.float16(0.5)])
-def test_losses_take_numbers_of_numpy(number):
+def test_losses_accept_numpy_scalars(number):
     for make in (losses.Huber, losses.Quantile):
         assert make(number).get_config() == make(0.5).get_config()
     loss = losses.BinaryFocalCrossentropy(alpha=number, gamma=np.int64(2), label_smoothing=number)

@@ -1,4 +1,4 @@
-"""The compiled core against its definition: exact products, equal bits over threads and instruction sets."""
+"""The compiled core against its definition: exact products, the same bits on all threads and instruction sets."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ def test_products_equal_the_definition_bit_for_bit(computed, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_predict_gives_a_row_the_same_bits_in_any_company(computed, isa):
+def test_predict_gives_a_row_the_same_bits_whatever_the_other_rows(computed, isa):
     assert computed[isa]["rows"] == []
 
 
@@ -142,7 +142,7 @@ def test_a_network_in_use_refuses_a_second_trainer():
         except RuntimeError as error:
             refusals.append(str(error))
 
-    for _ in range(100):  # a busy machine may run one thread after the other
+    for _ in range(100):  # A busy machine may run the threads one after the other.
         for fit in fits:
             fit.begin_epoch(0, 0, False, np.full(fit.n_steps, 1e-6))
         thread = threading.Thread(target=train, args=(fits[0],), kwargs={"max_seconds": 0.5})

@@ -1,4 +1,4 @@
-"""Every block of Python in the documentation runs, solutions of exercises included."""
+"""Every block of Python in the documentation runs, including the solutions of exercises."""
 
 import runpy
 import subprocess
@@ -41,7 +41,7 @@ def test_the_api_reference_has_every_public_name(tmp_path):
     reference["write"](tmp_path / "api.md")
     text = (tmp_path / "api.md").read_text(encoding="utf-8")
     listed = {name for names in reference["TOP"].values() for name in names} | set(reference["MODULES"])
-    assert set(fastnn.__all__) - listed == {"backend"}  # which is an import path of utils
+    assert set(fastnn.__all__) - listed == {"backend"}  # backend is only an import path of utils
     for module in ("regularizers", "constraints", "optimizers.schedules", "callbacks", "losses", "layers"):
         assert f"\n## fastnn.{module}\n" in text
     for name in ("MLPRegressor", "L1L2", "MaxNorm", "OneCycle", "to_categorical", "clone_model", "BackupAndRestore"):

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of estimators: all green, none expected to fail."""
+"""scikit-learn's own checks of estimators: all pass, and none is marked as expected to fail."""
 
 import copy
 import pickle
@@ -119,7 +119,7 @@ def test_workers_use_one_thread_unless_asked():
     assert threads_to_use(None) == 0
 
 
-def test_scikit_learn_is_imported_when_it_is_needed(run_python):
+def test_scikit_learn_is_imported_only_when_it_is_needed(run_python):
     code = (
         "import sys, fastnn; assert 'sklearn' not in sys.modules and 'scipy' not in sys.modules\n"
         "sys.modules['sklearn'] = None\n"

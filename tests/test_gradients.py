@@ -1,4 +1,4 @@
-"""Gradients of models against differences of the loss and of the outputs."""
+"""Gradients of models against finite differences of the loss and of the outputs."""
 
 import numpy as np
 import pytest

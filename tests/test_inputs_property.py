@@ -1,4 +1,4 @@
-"""Any array: the same bits as from a clean copy, or a ValueError; what the user gave is never modified."""
+"""Any array gives the same bits as a clean copy, or a ValueError; the user's array is never modified."""
 
 import numpy as np
 import pytest

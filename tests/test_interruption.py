@@ -1,4 +1,4 @@
-"""Fits that fail, that are interrupted, and a second one at the same time."""
+"""Fits that fail, fits that are interrupted, and a second fit at the same time."""
 
 import signal
 import threading
@@ -17,7 +17,7 @@ X = RNG.normal(size=(70, 4)).astype(np.float32)
 Y = np.stack([X[:, 0] - X[:, 1], np.sin(X[:, 2])], axis=1)
 
 
-def test_failed_fit_leaves_the_model_free():
+def test_a_failed_fit_leaves_the_model_free():
     model = relu_model()
 
     class Stop(fastnn.callbacks.Callback):
@@ -29,7 +29,7 @@ def test_failed_fit_leaves_the_model_free():
     model.fit(X, Y, verbose=0)
 
 
-def test_second_training_at_once_is_refused():
+def test_a_second_fit_at_the_same_time_is_refused():
     model = relu_model()
     started, go_on, errors = threading.Event(), threading.Event(), []
 
@@ -59,7 +59,7 @@ def test_second_training_at_once_is_refused():
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no interval timer")
 def test_interruption_comes_soon_and_after_a_whole_step():
-    """Both the timer and the wait count the processor time of this process, so that other processes do not matter."""
+    """The timer and the wait count the processor time of this process, so that other processes do not matter."""
     big_x, big_y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))
     model = relu_model(layers.Dense(64, activation="tanh"), layers.Dropout(0.1))
     steps = -(-len(big_x) // 32)
@@ -97,9 +97,9 @@ def test_interruption_comes_soon_and_after_a_whole_step():
 
 
 def test_ctrl_c_ends_a_running_fit_within_100_ms(run_python):
-    """Measured in processor time of the thread that runs fit, so that other processes do not matter.
+    """The time is processor time of the thread that runs fit, so that other processes do not matter.
 
-    Platforms without such a clock measure the time on the wall.
+    On platforms without such a clock it is elapsed time.
     """
     program = """
 import numpy, fastnn, os, signal, threading, time

@@ -1,4 +1,4 @@
-"""Arguments that Keras's scripts use beside the usual ones: what they do, and what they say where there is nothing."""
+"""Less common arguments of Keras: what they do, and the errors about those that are not supported."""
 
 import pickle
 
@@ -50,7 +50,7 @@ def test_input_takes_a_batch_shape():
             layers.Input(**wrong)
 
 
-def test_what_is_not_supported_says_so():
+def test_unsupported_arguments_are_named():
     for make, message in (
         (lambda: layers.Dense(2, lora_rank=4), "lora_rank is not supported"),
         (lambda: layers.BatchNormalization(renorm=True), "renorm is not supported"),
@@ -125,7 +125,7 @@ def test_terminate_on_nan_may_raise():
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
-def test_what_cannot_be_trained_on_says_so():
+def test_what_cannot_be_trained_is_named():
     class Rows:
         """Rows that come in batches."""
 

@@ -121,7 +121,7 @@ def test_every_activation_of_the_core_has_a_name_here_and_trains():
 
     x = np.random.default_rng(0).normal(size=(30, 3))
     for name in _core.ACTIVATIONS:
-        if name == "general_relu":  # relu with options
+        if name == "general_relu":  # is relu with options
             name = activations.relu.with_parameters(negative_slope=0.1, max_value=3.0)
         else:
             assert activations.get(name).name == name

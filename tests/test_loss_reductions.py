@@ -49,7 +49,7 @@ def test_mean_by_weights_by_hand():
     assert loss(y, p, sample_weight=[0.0, 0.0, 0.0]) == 0.0
     value, gradient = ops.loss_and_gradient("mean_squared_error", y, p, [1.0, 0.5, 0.0], weighted_mean=True)
     assert (value, gradient.tolist()) == (2.0, [[2.0 / 1.5], [2.0 / 1.5], [0.0]])
-    # of one number for the whole batch, the weights' mean is 1
+    # The loss is one number for the whole batch, so the weights' mean counts as 1.
     dice = losses.Dice(reduction=MEAN)(y, np.array(p) / 4.0, sample_weight=[1.0, 0.5, 3.0])
     assert dice == pytest.approx(losses.Dice()(y, np.array(p) / 4.0), rel=1e-15)
     assert losses.MeanSquaredError.from_config(loss.get_config()).reduction == MEAN
@@ -230,7 +230,7 @@ def test_epochs_and_evaluation_weigh_batches_by_their_rows():
     logs = model.fit(X, y, 16, 1, shuffle=False, verbose=0, validation_data=(X, y)).history
     assert logs["loss"] == [pytest.approx(expected, rel=1e-10)]
     assert logs["loss"] == pytest.approx(logs["val_loss"], rel=1e-12)
-    # metrics see all rows
+    # Metrics use all rows.
     assert logs["accuracy"] == [np.mean(p.argmax(axis=1) == y)] == logs["val_accuracy"]
 
 
@@ -257,7 +257,7 @@ def test_labels_that_are_neither_class_nor_ignored_are_refused():
             _core.Fit(model.network, X, y.astype(np.int64))
     with pytest.raises(TypeError, match="no option 'ignore_class'"):
         ops.loss("mean_squared_error", P, P, ignore_class=1)
-    # as floats, bytes or a column they are the same labels
+    # Floats, bytes or a column hold the same labels.
     y = np.where(np.arange(70) % 5 == 2, 255, LABELS)
     model = classifier(ignore_class=255)
     expected = model.evaluate(X, y, verbose=0)
@@ -287,16 +287,16 @@ def test_ignored_labels_survive_configuration_and_files(tmp_path):
     assert loaded.evaluate(X, y, verbose=0) == model.evaluate(X, y, verbose=0)
 
 
-def test_diagnoses_landscapes_and_other_metrics_meet_ignored_labels():
+def test_diagnoses_landscapes_and_metrics_with_ignored_labels():
     y = np.where(np.arange(70) % 5 == 2, -1, LABELS)
     kept = y != -1
     model = classifier(ignore_class=-1, metrics=["sparse_top_k_categorical_accuracy"])
     assert list(fastnn.diagnose(model, X, y, (X, y))) == list(
         fastnn.diagnose(model, X[kept], y[kept], (X[kept], y[kept]))
     )
-    with pytest.raises(ValueError, match="y has no label but -1"):
+    with pytest.raises(ValueError, match="all labels in y are -1"):
         fastnn.diagnose(model, X, np.full(70, -1))
     plane = fastnn.loss_landscape(model, X, y, n=3, verbose=0)
     assert plane.centre_loss == pytest.approx(model.evaluate(X[kept], y[kept], verbose=0)[0], rel=1e-10)
-    # every class is among the five largest of three
+    # Every class is among the five largest of three.
     assert model.evaluate(X, y, verbose=0)[1] == pytest.approx(np.mean(kept))

@@ -1,4 +1,4 @@
-"""Damaged, truncated, foreign and hostile model files: all are refused, and change nothing."""
+"""Damaged, truncated, foreign and hostile model files: all are refused and change nothing."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def taken_apart(data):
 
 
 def put_together(header, body, sign=True):
-    """Return the file of a header and a body, with the right checksum if asked for."""
+    """Return the file of a header and a body, by default with the right checksum."""
     if isinstance(header, dict):
         if sign and isinstance(header.get("__metadata__"), dict):
             header["__metadata__"]["sha256"] = hashlib.sha256(body).hexdigest()
@@ -202,14 +202,14 @@ def test_hostile_headers_cost_no_memory(tmp_path):
         refused(content, tmp_path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        # The bytes themselves, written and read, come on top of what reading takes.
+        # The bytes themselves, written and read, count in addition to what reading allocates.
         assert peak <= 3 * len(content) + (4 << 20)
     refused((HEADER_LIMIT + 1).to_bytes(8, "little") + b"{" + b" " * HEADER_LIMIT, tmp_path)
     refused(((1 << 64) - 1).to_bytes(8, "little") + b"{}", tmp_path)
 
 
 def mutated(data, draw):
-    """Return the file with a few random changes of bytes, or of parts of its header, the checksum made right."""
+    """Return the file with a few random changes, of bytes or of its header; the latter with the right checksum."""
     if draw.random() < 0.5:
         wrong = bytearray(data)
         for _ in range(draw.randint(1, 8)):
@@ -281,7 +281,7 @@ def test_load_weights_changes_nothing_on_error(data, tmp_path):
             model.set_weights(before)
 
 
-def test_weights_left_out_of_decay_stay_so_in_a_file(tmp_path):
+def test_weights_excluded_from_decay_stay_excluded_in_a_file(tmp_path):
     optimizer = fastnn.optimizers.AdamW(weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma"])
     model = fastnn.Sequential([fastnn.layers.Dense(2)], seed=0)

@@ -1,4 +1,4 @@
-"""Every loss, update rule and option of the core: derivatives, the NumPy twins, equal bits."""
+"""Every loss, update rule and option of the core: derivatives, NumPy twins, and the same bits everywhere."""
 
 import numpy as np
 import part_bits as parts
@@ -7,7 +7,7 @@ from derivatives import finite_difference
 
 from fastnn import _core, ops, reference
 
-# avx512 and neon run where the machine has them; the baseline rounds twice, so its bits are its own.
+# The baseline rounds twice, so its bits differ.
 FUSED = [isa for isa in _core.config()["isas"] if isa != "baseline"]
 ROWS = slice(0, 40)
 OPTIONS = [(loss, *case) for table in (parts.LOSSES, parts.LOGITS) for loss, case in table.items()]
@@ -71,7 +71,7 @@ def test_activation_and_derivative_equal_their_twins(name):
     slopes = ops.activation_gradient(name, x, np.ones_like(x), **options)
     expected = reference.activation_gradient(name, x, np.ones_like(x), **options)
     np.testing.assert_allclose(slopes, expected, rtol=1e-13, atol=1e-15)
-    inner = x[:181]  # none at a kink
+    inner = x[:181]  # none of these is at a kink
     numeric = (ops.activation(name, inner + 1e-6, **options) - ops.activation(name, inner - 1e-6, **options)) / 2e-6
     np.testing.assert_allclose(slopes[:181], numeric, rtol=1e-6, atol=1e-9)
     single = ops.activation(name, x.astype(np.float32), **options)
@@ -79,7 +79,7 @@ def test_activation_and_derivative_equal_their_twins(name):
 
 
 @pytest.mark.parametrize("name", parts.ACTIVATIONS)
-def test_activation_keeps_nan_and_bears_infinity(name):
+def test_activations_keep_nan_and_have_limits_at_infinity(name):
     values = ops.activation(name, np.array([np.nan, np.inf, -np.inf]))
     limits = {
         "relu6": (6, 0),
@@ -90,7 +90,7 @@ def test_activation_keeps_nan_and_bears_infinity(name):
         "hard_silu": (np.inf, 0),
     }
     assert np.isnan(values[0])
-    if name != "general_relu":  # 0 * infinity
+    if name != "general_relu":  # which computes 0 * infinity
         assert tuple(values[1:]) == limits[name]
 
 
@@ -100,7 +100,7 @@ def gradients_of(network, targets, loss="mean_squared_error", options=None):
 
 
 def batch_loss(network, targets, loss="mean_squared_error", options=None):
-    """Loss of the rows as one batch, penalties included."""
+    """Loss of the rows as one batch, with penalties."""
     fit = parts.make_fit(network, loss, targets, options or {}, rows=ROWS)
     fit.begin_epoch(0, 0, False, np.zeros(fit.n_steps))
     assert fit.n_steps == 1
@@ -137,7 +137,7 @@ def test_weight_gradients_are_derivatives_of_the_reported_loss(loss, options, la
 
 
 def reference_training(rule, rule_options, dense, steps):
-    """50 steps in float64 NumPy: weights after them, and the loss before each."""
+    """Weights after training in float64 NumPy, and the loss before each step."""
     o = dict(rule_options)
     sizes = [parts.FEATURES, 40, 33, 6]
     start = parts.make_network("float64")

@@ -1,4 +1,4 @@
-"""The NumPy reference against hand values, finite differences and, where installed, SciPy and PyTorch."""
+"""The NumPy reference against hand values, finite differences and, if they are installed, SciPy and PyTorch."""
 
 import math
 
@@ -49,7 +49,7 @@ def loss_data(name, options, seed=0, n=5, n_outputs=4):
     return generator.integers(0, n_outputs, size=n), y_pred
 
 
-# The error function. Expected values to 17 digits by arbitrary-precision arithmetic.
+# The error function. Expected values to 17 digits, from arbitrary-precision arithmetic.
 
 
 @pytest.mark.parametrize(

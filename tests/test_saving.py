@@ -1,4 +1,4 @@
-"""Saving: round trips, the safetensors layout, order of system calls, faults of the disk, kills."""
+"""Saving: round trips, the safetensors layout, the order of system calls, disk faults, kills."""
 
 import copy
 import errno
@@ -53,7 +53,7 @@ def make(optimizer="adam", dtype="float32", seed=5):
     ],
     ids=lambda optimizer: getattr(optimizer, "name", optimizer),
 )
-def test_a_loaded_model_goes_on_with_the_same_bits(tmp_path, optimizer, dtype):
+def test_a_loaded_model_continues_with_the_same_bits(tmp_path, optimizer, dtype):
     model = make(copy.deepcopy(optimizer), dtype)
     model.fit(X, Y, epochs=3, verbose=0)
     model.save(tmp_path / "m.safetensors")
@@ -68,17 +68,17 @@ def test_a_loaded_model_goes_on_with_the_same_bits(tmp_path, optimizer, dtype):
     assert same_weights(model, loaded)
 
 
-def check_that_copies_go_on_alike(model, copies):
+def check_that_copies_train_alike(model, copies):
     model.fit(X, Y, epochs=2, verbose=0)
     for other in copies:
         other.fit(X, Y, epochs=2, verbose=0)
         assert same_weights(model, other)
 
 
-def test_pickle_and_deepcopy_go_on_with_the_same_bits():
+def test_pickle_and_deepcopy_continue_with_the_same_bits():
     model = make()
     model.fit(X, Y, epochs=2, verbose=0)
-    check_that_copies_go_on_alike(model, [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)])
+    check_that_copies_train_alike(model, [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)])
 
 
 def test_models_that_are_not_compiled_or_not_built(tmp_path):
@@ -151,7 +151,7 @@ def test_learning_rates_of_the_user_are_saved_by_name(tmp_path, rate):
     copies = [loaded, copy.deepcopy(model)]
     if name != "<lambda>":
         copies.append(pickle.loads(pickle.dumps(model)))
-    check_that_copies_go_on_alike(model, copies)
+    check_that_copies_train_alike(model, copies)
 
 
 def test_what_cannot_be_saved_is_named_before_anything_is_written(tmp_path):

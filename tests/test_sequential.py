@@ -1,4 +1,4 @@
-"""The model: building, training, prediction, weights, and what does not depend on how it is called."""
+"""The model: building, training, prediction, weights, and results that do not depend on how it is called."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_sizes_come_from_input_arguments_or_data():
         assert same_weights(stated, model)
 
 
-def test_unbuilt_model_says_so():
+def test_an_unbuilt_model_says_so():
     model = fastnn.Sequential([layers.Dense(2)])
     for ask in (model.get_weights, model.count_params, lambda: model.output_shape, lambda: model.set_weights([])):
         with pytest.raises(ValueError, match="not built"):
@@ -46,7 +46,7 @@ def test_unbuilt_model_says_so():
         _ = model.layers[0].kernel
 
 
-def test_model_without_anything_to_compute():
+def test_a_model_without_anything_to_compute_is_refused():
     for model in (fastnn.Sequential(), fastnn.Sequential([fastnn.Input((4,))]), fastnn.Sequential([layers.Flatten()])):
         with pytest.raises(ValueError, match="no layer"):
             model.predict(X)
@@ -233,9 +233,9 @@ def test_shuffling_changes_the_order_and_nothing_else():
     still = relu_model(optimizer=fastnn.optimizers.SGD(0.0), metrics=["mae"])
     a = still.fit(X, Y, shuffle=True, verbose=0).history
     b = still.fit(X, Y, shuffle=False, verbose=0).history
-    # Training metrics come from predictions put back by original row.
+    # Training metrics use predictions in the original order of rows.
     assert a["mae"] == b["mae"]
-    # Every epoch has an order of its own, also across calls of fit.
+    # Every epoch has its own order, across calls of fit too.
     once, twice = relu_model(), relu_model()
     once.fit(X, Y, epochs=2, verbose=0)
     twice.fit(X, Y, verbose=0)
@@ -347,14 +347,14 @@ def test_cross_entropy_of_a_final_activation_is_computed_from_logits(loss, activ
     assert models[0].history.history["loss"] == models[1].history.history["loss"]
     first = models[0].evaluate(X, y, verbose=0)[0]
     assert first == pytest.approx(models[1].evaluate(X, y, verbose=0), rel=1e-12)
-    # Predictions are probabilities all the same, and a hopeless one has a finite loss with a gradient.
+    # Predictions are probabilities nevertheless.
     assert np.all((models[0].predict(X) > 0.0) & (models[0].predict(X) < 1.0))
     with pytest.warns(UserWarning, match="from_logits=True, but the last layer's activation"):
         models[0].compile("adam", from_logits)
         models[0].fit(X, y, verbose=0)
 
 
-def test_recompiling_starts_the_moments_anew():
+def test_compiling_again_resets_the_moments():
     model = relu_model()
     model.fit(X, Y, verbose=0)
     assert model.network.iterations == 3

@@ -1,4 +1,4 @@
-"""Normalizations, PReLU, noise, branches, missing values: gradients, equal bits, arithmetic, errors, folding."""
+"""Normalizations, PReLU, noise, branches and missing values: gradients, same bits, arithmetic, errors, folding."""
 
 import json
 import warnings
@@ -33,7 +33,7 @@ def test_vector_kernels_equal_the_scalar_ones(computed, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_a_row_is_predicted_with_the_same_bits_in_any_company(computed, isa):
+def test_predict_gives_a_row_the_same_bits_whatever_the_other_rows(computed, isa):
     assert computed[isa]["rows"] == []
 
 
@@ -61,7 +61,7 @@ def test_gradients_agree_with_finite_differences(name, training):
         network.set_parameter(op, parameter, moved)
         if not training:
             return _core.loss_and_gradient("mean_squared_error", y, network.predict(X), None, gradient=False)[0]
-        # a step of rate 0: the loss with the same masks, and statistics of the batch
+        # A step with learning rate 0 gives the loss with the same masks and the statistics of the batch.
         fit.begin_epoch(3, 1, False, np.zeros(1))
         assert fit.run(1) == "finished"
         return fit.loss_sum / n
@@ -77,7 +77,7 @@ def test_gradients_agree_with_finite_differences(name, training):
 
 
 class _Reference:
-    """Training steps of Dense, normalization, ReLU, Dense with squared error and SGD, in plain float64."""
+    """Training steps of Dense, normalization, ReLU and Dense with squared error and SGD, in plain float64."""
 
     def __init__(self, weights, normalize, gradient, rate):
         self.w = [w.copy() for w in weights]
@@ -153,7 +153,7 @@ def test_training_steps_equal_float64_numpy(kind):
         assert [spec.name for spec in model.program.specs[1]] == ["gamma", "beta", "moving_mean", "moving_variance"]
 
 
-def test_a_frozen_batch_normalization_takes_and_keeps_its_moving_statistics():
+def test_a_frozen_batch_normalization_uses_and_keeps_its_moving_statistics():
     X = np.random.default_rng(0).normal(size=(60, 4))
     model = fastnn.Sequential([layers.BatchNormalization(input_dim=4), layers.Dense(1)], seed=0)
     model.layers[0].trainable = False
@@ -246,7 +246,7 @@ def test_normalization_learns_and_replaces_missing_values():
         plain.predict(X)
 
 
-def test_normalization_warns_of_digits_that_the_type_cannot_hold():
+def test_normalization_warns_about_digits_that_the_type_cannot_hold():
     times = 1.7e9 + np.arange(1000.0)[:, None]  # seconds since 1970; float32 has steps of 128 there
     layer = layers.Normalization()
     layer.adapt(times)
@@ -304,7 +304,7 @@ def test_residual_adds_its_input():
         layers.Residual([layers.Flatten()])
 
 
-def test_wrong_arguments_name_themselves():
+def test_wrong_arguments_are_named():
     for make, message in (
         (lambda: layers.BatchNormalization(axis=0), "axis must be -1"),
         (lambda: layers.BatchNormalization(momentum=1.5), "momentum must be a number between 0 and 1, got 1.5"),
@@ -400,7 +400,7 @@ def test_folding_keeps_a_bottleneck_and_what_is_not_linear():
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_the_core_refuses_what_float32_cannot_hold_and_leaves_out_alone(order):
+def test_the_core_refuses_what_float32_cannot_hold_and_does_not_touch_out(order):
     network = _core.Network(3, [("dense", {"n_out": 2})], "float32")
     for value, what in ((1e39, "too large for float32"), (np.nan, "not finite"), (-np.inf, "not finite")):
         X = np.zeros((7000, 3), order=order)
@@ -411,7 +411,7 @@ def test_the_core_refuses_what_float32_cannot_hold_and_leaves_out_alone(order):
         with pytest.raises(ValueError, match=f"{what} in row 6543, column 2"):
             network.predict(X, out)
         assert (out == 7.0).all()
-        # rows that lie as the kernels take them
+        # These rows are read in place.
         in_place = X.astype(np.float32, order="C") if what == "not finite" else np.full((1, 3), np.inf, np.float32)
         rows = np.full((len(in_place), 2), 7.0, np.float32)
         with pytest.raises(ValueError, match="not finite in row"):

@@ -1,4 +1,4 @@
-"""Threads: how many, where the number comes from, and what show_config says."""
+"""Threads: their number, where it comes from, and what show_config says."""
 
 import os
 
@@ -42,7 +42,7 @@ def test_more_threads_than_processors_are_not_started():
     model = fastnn.Sequential([fastnn.Input((200,)), fastnn.layers.Dense(200), fastnn.layers.Dense(200)])
     model.compile(optimizer="sgd", loss="mse")
     X = np.ones((2048, 200), np.float32)
-    count, before = Count(), len(os.listdir("/proc/self/task"))  # some may be ending
+    count, before = Count(), len(os.listdir("/proc/self/task"))  # some of these may be ending
     with fastnn.threads(64):
         model.fit(X, X, batch_size=1024, epochs=2, verbose=0, callbacks=[count])
         assert fastnn.get_num_threads() == 64
@@ -128,7 +128,7 @@ def test_show_config(capsys):
     assert {"instruction set", "compiler", "OpenMP", "Python", "NumPy", "platform"} <= entries.keys()
 
 
-def test_missing_extension_is_told_with_its_cure(run_python):
+def test_a_missing_extension_is_reported_with_a_cure(run_python):
     last = run_python("import sys; sys.modules['fastnn._core'] = None; import fastnn").stderr.splitlines()[-1]
     assert last.startswith("ImportError: fastnn's compiled extension is missing. Build it: ")
     assert "C compiler" in last and "pip install ." in last
@@ -143,7 +143,7 @@ def test_import_loads_numpy_and_nothing_optional(run_python):
     assert run_python(code).stdout == "[] []\n"
 
 
-def test_modules_come_when_asked_for(run_python):
+def test_modules_are_imported_on_first_use(run_python):
     code = "import fastnn; fastnn.reference.loss; fastnn.datasets; fastnn.metrics; print(fastnn.__version__)"
     result = run_python(code)
     assert result.stderr == "" and result.stdout.strip() == fastnn.__version__

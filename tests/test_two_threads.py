@@ -1,4 +1,4 @@
-"""Two threads and one model: who comes second is told what runs, who came first is not disturbed."""
+"""Two threads and one model: the second call is refused and names the running one, which is unaffected."""
 
 import copy
 import sys
@@ -18,7 +18,7 @@ Y = X @ np.array([[1.0], [-2.0], [0.5]], np.float32)
 
 
 class Halt(fastnn.callbacks.Callback):
-    """Stops at one hook until it is let go."""
+    """Waits in one hook until it is released."""
 
     def __init__(self, hook):
         super().__init__()
@@ -31,7 +31,7 @@ class Halt(fastnn.callbacks.Callback):
 
 
 def running(halt, work):
-    """Start work in a thread and return it and its outcome, when the hook is reached."""
+    """Start work in a thread; return the thread and a list for the outcome once the hook is reached."""
     outcome = []
 
     def run():
@@ -128,7 +128,7 @@ def test_a_fit_may_use_its_model_in_its_callbacks_but_not_train_it(tmp_path):
 
 
 def test_predictions_in_other_threads_never_break_a_fit():
-    """Many readers hammer a model while it is trained; each gets the outputs or the refusal, the fit its bits."""
+    """Threads predict all the time while a model trains: each call succeeds or is refused, and no bit changes."""
     model, alone = dropout_model(width=64), dropout_model(width=64)
     done, wrong, counts, fits = threading.Event(), [], [0, 0], 0
 
@@ -150,7 +150,7 @@ def test_predictions_in_other_threads_never_break_a_fit():
     try:
         for thread in threads:
             thread.start()
-        # On a busy machine it may take more fits until a reader has met both.
+        # On a busy machine it may take more fits until calls have met both.
         while fits < 20 or (not min(counts) and fits < 2000):
             model.fit(X, Y, epochs=3, verbose=0)
             fits += 1

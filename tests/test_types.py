@@ -1,4 +1,4 @@
-"""What a user's mypy says about a script that uses fastnn, with none of this project's settings."""
+"""What a user's mypy reports for a script that uses fastnn, without this project's settings."""
 
 import os
 import re
@@ -43,11 +43,11 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
-    """What strict mypy says about SCRIPT: (kind, line of the script, message) of each line of its output.
+def reported(tmp_path_factory):
+    """What strict mypy reports for SCRIPT: (kind, line of the script, message) for each line of output.
 
-    mypy looks for packages where Python does. So it finds fastnn in site-packages or, by PYTHONPATH, in a checkout, and
-    in both reads its types only if py.typed is there.
+    mypy searches the same path as Python. So it finds fastnn in site-packages or, through PYTHONPATH, in a checkout.
+    In both cases it reads the types only if py.typed exists.
     """
     folder = tmp_path_factory.mktemp("types")
     (folder / "script.py").write_text(SCRIPT)
@@ -66,10 +66,10 @@ def test_the_marker_of_a_typed_package_ships():
     assert (PACKAGE / "py.typed").read_bytes() == b""
 
 
-def test_mypy_sees_types(said):
+def test_mypy_sees_types(reported):
     revealed = {
         line: re.fullmatch('Revealed type is "(.*)"', message)[1].replace("builtins.", "")
-        for kind, line, message in said
+        for kind, line, message in reported
         if kind == "note"
     }
     assert revealed.keys() == REVEALED.keys()
@@ -77,8 +77,8 @@ def test_mypy_sees_types(said):
         assert re.fullmatch(pattern, revealed[line]), (line, revealed[line])
 
 
-def test_mypy_refuses_wrong_calls_and_nothing_else(said):
-    refused = {line: message for kind, line, message in said if kind == "error"}
+def test_mypy_refuses_wrong_calls_and_nothing_else(reported):
+    refused = {line: message for kind, line, message in reported if kind == "error"}
     assert refused.keys() == REFUSED.keys()
     for line, message in REFUSED.items():
         assert refused[line].startswith(message)

@@ -22,7 +22,7 @@ class Case:
 
     Parameters
     ----------
-    name : what is measured.
+    name : description of the measurement.
     kind : "classifier" or "regressor".
     data : returns X and y.
     options : arguments of both constructors.
@@ -126,7 +126,7 @@ def _compare_one(case: Case, rounds: int, thread_counts: Sequence[int]) -> dict[
         return (lambda: estimator.predict(row)) if case.predicts else (lambda: estimator.fit(X, y))
 
     times: dict[str, dict[int, list[float]]] = {
-        who: {n_threads: [] for n_threads in thread_counts} for who in ("scikit-learn", "fastnn")
+        library: {n_threads: [] for n_threads in thread_counts} for library in ("scikit-learn", "fastnn")
     }
     for _ in range(rounds):
         for n_threads in thread_counts:
@@ -135,10 +135,10 @@ def _compare_one(case: Case, rounds: int, thread_counts: Sequence[int]) -> dict[
             ours.set_params(n_threads=n_threads)
             times["fastnn"][n_threads].append(1e3 * _time(work(ours), calls))
     result: dict[str, Any] = {"case": case.name}
-    for who, by_threads in times.items():
+    for library, by_threads in times.items():
         chosen = min(by_threads, key=lambda n_threads: min(by_threads[n_threads]))
         best, median = min(by_threads[chosen]), float(np.median(by_threads[chosen]))
-        result[who] = {"best": best, "median": median, "threads": chosen}
+        result[library] = {"best": best, "median": median, "threads": chosen}
     result["ratio"] = result["scikit-learn"]["best"] / result["fastnn"]["best"]
     return result
 

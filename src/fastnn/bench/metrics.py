@@ -131,22 +131,22 @@ def _compare_one(case: Case, n_rows: int, rounds: int) -> dict[str, Any]:
 
     true, pred, *weight = case.data(n_rows)
     options = dict(case.options, **({"sample_weight": weight[0]} if weight else {}))
-    metrics = {who.__name__: getattr(who, case.metric) for who in (sklearn.metrics, fastnn.metrics)}
-    work = {who: partial(metric, true, pred, **options) for who, metric in metrics.items()}
+    metrics = {library.__name__: getattr(library, case.metric) for library in (sklearn.metrics, fastnn.metrics)}
+    work = {library: partial(metric, true, pred, **options) for library, metric in metrics.items()}
     ours, theirs = work["fastnn.metrics"](), work["sklearn.metrics"]()
     if not _agree(ours, theirs):
         raise RuntimeError(f"{case.name}, {n_rows:,} rows: fastnn gives {ours!r}, scikit-learn {theirs!r}")
-    calls = {who: _calls(call) for who, call in work.items()}
-    seconds: dict[str, list[float]] = {who: [] for who in work}
+    calls = {library: _calls(call) for library, call in work.items()}
+    seconds: dict[str, list[float]] = {library: [] for library in work}
     for _ in range(rounds):
-        for who, call in work.items():
+        for library, call in work.items():
             start = time.perf_counter()
-            for _ in range(calls[who]):
+            for _ in range(calls[library]):
                 call()
-            seconds[who].append((time.perf_counter() - start) / calls[who])
+            seconds[library].append((time.perf_counter() - start) / calls[library])
     result: dict[str, Any] = {"metric": case.metric, "target": case.target, "rows": n_rows}
-    for who, key in (("sklearn.metrics", "scikit-learn"), ("fastnn.metrics", "fastnn")):
-        result[key] = {"min_us": 1e6 * min(seconds[who]), "median_us": 1e6 * statistics.median(seconds[who])}
+    for library, key in (("sklearn.metrics", "scikit-learn"), ("fastnn.metrics", "fastnn")):
+        result[key] = {"min_us": 1e6 * min(seconds[library]), "median_us": 1e6 * statistics.median(seconds[library])}
     return result
 
 
@@ -188,7 +188,9 @@ def compare_metrics(
     columns = ("rows", "metric", "scikit-learn, us: min", "median", "fastnn, us: min", "median", "ratio: min", "median")
     lines = [f"| {' | '.join(columns)} |", "| ---: | --- |" + " ---: |" * 6]
     for row in rows:
-        times = [f"{row[who][what]:,.4g}" for who in ("scikit-learn", "fastnn") for what in ("min_us", "median_us")]
+        times = [
+            f"{row[library][what]:,.4g}" for library in ("scikit-learn", "fastnn") for what in ("min_us", "median_us")
+        ]
         ratios = [f"{_ratio(row, what):.1f}" for what in ("min_us", "median_us")]
         lines.append(f"| {row['rows']:,} | {row['metric']}, {row['target']} | {' | '.join([*times, *ratios])} |")
     return "\n".join(lines)

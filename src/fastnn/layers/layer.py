@@ -45,7 +45,7 @@ def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
 
 
 class WeightAccess(Protocol):
-    """A built model's loan to a layer: reads and writes the layer's weights by name."""
+    """Access of a layer to its weights, by name: in a built model's network, or kept when it left one."""
 
     def read(self, name: str) -> Array:
         """Return a copy."""
@@ -55,6 +55,9 @@ class WeightAccess(Protocol):
 
     def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
         """Freeze or release the weights of these names."""
+
+    def part(self, prefix: str) -> "WeightAccess":
+        """Return access to the weights whose names begin with ``prefix``, by the rest of their names."""
 
 
 class _Weighted(Protocol):

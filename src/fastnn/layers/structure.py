@@ -1,7 +1,7 @@
 """Layers about the shape of a network: vectors of inputs, and blocks that add their input to their output."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -40,26 +40,6 @@ class Identity(Layer):
 
     def op(self, n_in: int) -> None:
         """Return None."""
-
-
-@dataclass(frozen=True)
-class _PartialAccess:
-    """Access to the weights of one layer of a block."""
-
-    access: WeightAccess
-    prefix: str
-
-    def read(self, name: str) -> Array:
-        """Return a copy."""
-        return self.access.read(self.prefix + name)
-
-    def write(self, name: str, value: Array) -> None:
-        """Replace the values."""
-        self.access.write(self.prefix + name, value)
-
-    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
-        """Freeze or release the weights of these names."""
-        self.access.set_trainable([self.prefix + name for name in names], trainable)
 
 
 @registry.register("layer", "Residual")
@@ -150,7 +130,7 @@ class Residual(Layer):
         for layer in self.layers:
             prefix = f"{layer.name}."
             own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
-            layer.lend(own, None if access is None else _PartialAccess(access, prefix))
+            layer.lend(own, None if access is None else access.part(prefix))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments; the layers as their descriptions."""

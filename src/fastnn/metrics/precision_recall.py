@@ -138,7 +138,7 @@ def average_scores(scores: Array, weights: Array | None) -> float:
 def scores_from_sums(
     sums: Sums, beta: float, average: str | None, zero_division: Any, wanted: Sequence[str]
 ) -> dict[str, Array]:
-    """Return the wanted ones of precision, recall and F-score, and what they need; only the wanted ones warn."""
+    """Return the wanted scores, and those that they are computed from; only the wanted scores warn."""
     scores = {}
     if "precision" in wanted or ("f-score" in wanted and beta == 0):
         scores["precision"] = divide(
@@ -239,7 +239,7 @@ def recall_score(
     sample_weight: ArrayLike | None = None,
     zero_division: Any = "warn",
 ) -> Any:
-    """Recall: the fraction of the rows of a class that are predicted to be of it, ``TP / (TP + FN)``.
+    """Recall: the fraction of the rows of a class that are predicted as it, ``TP / (TP + FN)``.
 
     Arguments and errors are those of `precision_score`.
 

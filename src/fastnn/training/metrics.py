@@ -1,8 +1,8 @@
-"""Metrics that ``compile`` takes: by Keras's name, as a function of arrays, or as a metric object.
+"""Metrics for ``compile``: names, functions of arrays, or metric objects.
 
 A metric sees all rows of an epoch at once: ``y_true`` and ``y_pred`` of shape (n, n_outputs), or int64 labels (n,)
-for sparse targets. Names mean Keras's metric classes with their defaults; "accuracy", "crossentropy" and "f1_score"
-are chosen by the shapes.
+for sparse targets. Names mean Keras's metric classes with their defaults; "accuracy", "crossentropy", "f1_score" and
+"iou" depend on the shapes (`fastnn.metrics.keras.by_shape`).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ class CompiledMetric:
     ----------
     name : key in the history.
     metric : object with ``reset_state``, ``update_state`` and ``result``.
-    weighted : whether it is given the sample weights.
-    source : what ``compile`` was given: a name, a function or the object.
+    weighted : whether the metric uses the sample weights.
+    source : the argument of ``compile``: a name, a function or the object.
     """
 
     def __init__(self, name: str, metric: Any, weighted: bool, source: Any) -> None:
@@ -36,17 +36,17 @@ class CompiledMetric:
 
     @property
     def direction(self) -> str | None:
-        """Whether more ("max") or less ("min") is better; None if unknown."""
+        """Whether a larger ("max") or smaller ("min") value is better; None if unknown."""
         direction: str | None = getattr(self.metric, "direction", None)
         return direction
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Any:
-        """Return the metric of all rows: a float, or an array where the metric is one number per class.
+        """Return the metric of all rows: a float, or an array if the metric has a number per class.
 
         Raises
         ------
         TypeError, ValueError, RuntimeError
-            The metric failed; the message names it. RuntimeError stands for all other kinds.
+            The metric failed; the message names it. Other exceptions become RuntimeError.
         """
         try:
             self.metric.reset_state()
@@ -69,11 +69,11 @@ class CompiledMetric:
 
 
 class FunctionMetric:
-    """A user's function of (y_true, y_pred) as a metric: an array result is averaged over its rows.
+    """A custom function of (y_true, y_pred) as a metric.
 
     Parameters
     ----------
-    function : the function.
+    function : the function; if it returns an array with a row for each row of y_pred, the rows are averaged.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -102,14 +102,14 @@ class FunctionMetric:
 
 
 def _takes_values(metric_class: Any) -> bool:
-    """Whether a class updates with values, as ``Mean`` and ``Sum`` do, and not with targets and predictions."""
+    """Whether a class is updated with values, as ``Mean`` and ``Sum`` are, instead of targets and predictions."""
     from fastnn.metrics import Mean, Sum
 
     return getattr(metric_class, "update_state", None) in (Mean.update_state, Sum.update_state)
 
 
 def _usual_names() -> list[str]:
-    """Names to list in a message: those that need no arguments, in the spelling of scripts."""
+    """Return the names to list in a message: those in lower case that need no arguments."""
     unusual = ("io_u", "mean_metric_wrapper", "_at_")
     return [
         name
@@ -173,7 +173,7 @@ def compile_metrics(metrics: Any, weighted_metrics: Any = None) -> list[Compiled
             continue
         listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
         if len(listed) == 1 and isinstance(listed[0], list | tuple):
-            listed = listed[0]  # a list for each output, of which there is one
+            listed = listed[0]  # Keras takes a list per output; here there is one output
         compiled += [_compile_one(metric, weighted) for metric in listed]
     names = [metric.name for metric in compiled]
     doubled = next((name for name in names if names.count(name) > 1 or name == "loss"), None)
