@@ -299,7 +299,7 @@ def test_diagnoses_landscapes_and_other_metrics_meet_ignored_labels():
     assert list(fastnn.diagnose(model, X, y, (X, y))) == list(
         fastnn.diagnose(model, X[kept], y[kept], (X[kept], y[kept]))
     )
-    with pytest.raises(ValueError, match="y has no label but -1"):
+    with pytest.raises(ValueError, match="all labels in y are -1"):
         fastnn.diagnose(model, X, np.full(70, -1))
     plane = fastnn.loss_landscape(model, X, y, n=3, verbose=0)
     assert plane.centre_loss == pytest.approx(model.evaluate(X[kept], y[kept], verbose=0)[0], rel=1e-10)
