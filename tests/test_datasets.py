@@ -70,14 +70,14 @@ def test_earthquakes_rows(row, latitude, longitude, depth_km, magnitude, place):
     assert events["place"][row] == place
 
 
-def test_source_and_licence_are_beside_the_files():
+def test_source_and_license_are_next_to_the_files():
     folder = importlib.resources.files("fastnn.datasets") / "data"
     text = (folder / "SOURCES.md").read_text(encoding="utf-8")
     tables = [entry.name for entry in folder.iterdir() if entry.name.endswith(".csv")]
     assert sorted(tables) == ["earthquakes.csv", "ground_motion.csv"]
     for name in tables:
         section = text.split(f"## {name}")[1].split("\n## ")[0]
-        assert "Licence: a work of the United States government, in the public domain" in section
+        assert "License: a work of the United States government, in the public domain" in section
 
 
 def test_depth_equals_the_published_check_value():

@@ -99,7 +99,7 @@ def test_risk_coverage_hand_values():
     assert metrics.rejection_threshold([1, 0], [0.1, 0.9], 0.5) == math.inf
 
 
-def test_rows_of_no_known_class_are_errors():
+def test_rows_of_unknown_classes_count_as_wrong():
     proba = np.array([[0.9, 0.1], [0.2, 0.8], [0.55, 0.45]])
     coverage, risk, _ = metrics.risk_coverage_curve(["cat", "dog", "fox"], proba, labels=["cat", "dog"])
     np.testing.assert_allclose(coverage, [1 / 3, 2 / 3, 1.0])

@@ -1,7 +1,5 @@
-"""Pictures: what is drawn, where, with which labels; nothing is compared pixel by pixel."""
+"""Pictures: what is drawn, where, and with which labels; pixels are not compared."""
 
-import subprocess
-import sys
 import warnings
 from xml.etree import ElementTree
 
@@ -90,7 +88,7 @@ def test_history_draws_training_solid_and_validation_dashed():
     assert len(plotting.history(many, list(many)).lines) == 10
 
 
-def test_history_of_a_model_and_what_is_none():
+def test_history_takes_a_model_and_refuses_what_is_not_a_history():
     X = np.random.default_rng(0).normal(size=(20, 5))
     model = network()
     model.compile("sgd", "mse")
@@ -162,7 +160,7 @@ def test_decision_regions_take_classes_probabilities_and_scores():
         plotting.decision_regions(right["classes"], np.ones((4, 3)), y)
 
 
-def test_decision_regions_of_texts_name_them_in_the_legend():
+def test_decision_regions_of_text_labels_name_them_in_the_legend():
     X = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     y = np.array(["dog", "cat", "cat", "dog"])
     # "cat" is class 0.
@@ -217,7 +215,7 @@ def test_landscape_gives_contours_and_surface():
     assert landscape().plot(ax=ax) is ax
 
 
-def test_speed_table_compares_with_the_quickest_of_the_row():
+def test_speed_table_compares_with_the_fastest_of_the_row():
     ax = plotting.speed_table({"step": {"a": 2e-6, "b": 1e-3}, "fit": {"b": 3.0}})
     assert [text.get_text() for text in ax.texts] == ["2 µs\n1×", "1 ms\n500×", "3 s\n1×"]
     with pytest.raises(ValueError, match="positive seconds"):
@@ -249,12 +247,12 @@ def test_notebooks_show_a_model():
     assert "&lt;net&gt;: not built" in unbuilt._repr_html_()
 
 
-def test_fastnn_imports_no_matplotlib_and_the_extra_is_named():
+def test_fastnn_imports_no_matplotlib_and_the_extra_is_named(run_python):
     code = (
         "import sys, fastnn; assert 'matplotlib' not in sys.modules; sys.modules['matplotlib'] = None\n"
         "import fastnn.plotting\n"
         "try: fastnn.plotting.history({'loss': [1.0]})\n"
         "except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install '.[plot]'" in done.stdout
+    done = run_python(code)
+    assert done.returncode == 0 and "pip install '.[plot]'" in done.stdout

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import constraints, layers, losses, optimizers, regularizers
@@ -82,7 +83,7 @@ def test_a_loss_in_python_that_diverges_or_is_weighted():
     before = model.get_weights()
     with pytest.raises(fastnn.DivergenceError):
         model.fit(X, Y, verbose=0)
-    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
     with pytest.raises(ValueError, match="takes no sample_weight"):
         model.fit(X, Y, sample_weight=np.ones(50), verbose=0)
 
@@ -208,17 +209,17 @@ def test_schedules_count_updates_over_epochs_and_fits():
             np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-def test_a_schedule_cannot_be_overwritten_by_a_number():
+def test_a_number_cannot_replace_a_schedule():
     optimizer = optimizers.SGD(schedules.ExponentialDecay(0.1, 1, 0.5))
     with pytest.raises(TypeError, match="follows ExponentialDecay"):
         optimizer.learning_rate = 0.1
     assert optimizers.SGD(lambda: 0.25).learning_rate == 0.25
 
 
-# What surrounds the update.
+# Around the update: decay, averages, constraints.
 
 
-def test_weight_decay_spares_what_is_excluded():
+def test_weight_decay_skips_what_is_excluded():
     optimizer = optimizers.AdamW(0.01, weight_decay=0.5)
     optimizer.exclude_from_weight_decay(var_names=["bias", "last/kernel"])
     model = fastnn.Sequential([layers.Dense(3, name="first"), layers.Dense(2, name="last")], seed=0)
@@ -226,7 +227,7 @@ def test_weight_decay_spares_what_is_excluded():
     x = np.zeros((8, 4))
     model.build((None, 4))
     model.set_weights([np.ones_like(w) for w in model.get_weights()])
-    model.fit(x, np.full((8, 2), 4.0), batch_size=8, verbose=0)  # the outputs are right: no gradient
+    model.fit(x, np.full((8, 2), 4.0), batch_size=8, verbose=0)  # the outputs are right, so there is no gradient
     weights = model.get_weights()
     np.testing.assert_allclose(weights[0], 1.0 - 0.01 * 0.5, rtol=1e-6)
     assert all((w == 1.0).all() for w in weights[1:])
@@ -266,7 +267,7 @@ def test_layers_with_rules_survive_their_config():
         assert type(optimizer).from_config(optimizer.get_config()).get_config() == optimizer.get_config()
 
 
-# What scripts written for Keras use beside.
+# Other names that scripts written for Keras use.
 
 
 def test_functions_of_keras_ops_are_those_of_numpy():
@@ -290,7 +291,7 @@ def test_functions_of_keras_ops_are_those_of_numpy():
     assert root == pytest.approx(math.sqrt(loss), rel=1e-12)
 
 
-def test_every_model_is_a_model_and_no_other_can_be_made():
+def test_a_sequential_is_a_model_and_no_other_model_can_be_made():
     assert isinstance(make_model(), fastnn.Model)
     assert fastnn.models.Model is fastnn.Model
     with pytest.raises(TypeError, match=r"no functional API .* list the layers in fastnn.Sequential"):

@@ -61,6 +61,13 @@ class ActivationFunction:
         chosen = self.with_parameters(**parameters) if parameters else self
         return ops.activation(chosen.name, x, None, **chosen.parameters)
 
+    def options(self) -> dict[str, Any]:
+        """Return the options of a core op that applies the function."""
+        options: dict[str, Any] = {"activation": self.name}
+        if self.parameters:
+            options["parameters"] = tuple(self.parameters.values())
+        return options
+
     def from_config(self, config: Mapping[str, float]) -> "ActivationFunction":
         """Return the same function with the options of ``get_config()``."""
         return self.with_parameters(**config)
@@ -157,7 +164,4 @@ def get(identifier: Any) -> ActivationFunction:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    if identifier is None:
-        return linear
-    resolved: ActivationFunction = registry.resolve("activation", identifier, ActivationFunction)
-    return resolved
+    return linear if identifier is None else registry.resolve("activation", identifier, ActivationFunction)

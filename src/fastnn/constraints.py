@@ -134,7 +134,4 @@ def get(identifier: Any) -> Constraint | None:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    if identifier is None:
-        return None
-    resolved: Constraint = registry.resolve("constraint", identifier, Constraint)
-    return resolved
+    return None if identifier is None else registry.resolve("constraint", identifier, Constraint)

@@ -318,5 +318,4 @@ def get(identifier: Any) -> Initializer:
     """
     if isinstance(identifier, np.ndarray):
         return Constant(identifier)
-    resolved: Initializer = registry.resolve("initializer", identifier, Initializer)
-    return resolved
+    return registry.resolve("initializer", identifier, Initializer)

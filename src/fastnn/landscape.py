@@ -319,7 +319,7 @@ def _principal_directions(
         raise ValueError(f"trajectory must hold more than {dimensions} records, got {len(records)}")
     differences = np.stack([_flatten(record) for record in records]) - centre
     # Moving means and variances follow the data, and a variance must not become negative.
-    specs = [spec for per_layer in model.program.specs for spec in per_layer]
+    specs = model.program.parameter_specs
     differences[:, ~np.concatenate([np.full(int(np.prod(spec.shape)), spec.trainable) for spec in specs])] = 0.0
     _, singular, axes = np.linalg.svd(differences, full_matrices=False)
     if not singular[0] > 0.0:

@@ -236,7 +236,7 @@ def loss_and_gradient(
 
 
 def __getattr__(name: str) -> Any:
-    from fastnn.array_functions import FUNCTIONS
+    from fastnn._array_functions import FUNCTIONS
 
     if name in FUNCTIONS:
         return FUNCTIONS[name]

@@ -76,7 +76,4 @@ def get(identifier: Any) -> L1L2 | None:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    if identifier is None:
-        return None
-    resolved: L1L2 = registry.resolve("regularizer", identifier, L1L2)
-    return resolved
+    return None if identifier is None else registry.resolve("regularizer", identifier, L1L2)

@@ -31,7 +31,7 @@ class Dropout(Layer):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's dropout op."""
-        return ("dropout", {"rate": self.rate}) if self.rate > 0.0 else None
+        return ("dropout", {"rate": self.rate, "alpha": False}) if self.rate > 0.0 else None
 
 
 @registry.register("layer", "AlphaDropout")

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+import fastnn.constraints as constraints
+import fastnn.regularizers as regularizers
 from fastnn._arguments import flag, float_type, optional, whole
 from fastnn._names import automatic_name
 
@@ -43,7 +45,7 @@ def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
 
 
 class WeightAccess(Protocol):
-    """A built model's loan to a layer: reads and writes the layer's weights by name."""
+    """Access of a layer to its weights, by name: in a built model's network, or kept when it left one."""
 
     def read(self, name: str) -> Array:
         """Return a copy."""
@@ -53,6 +55,9 @@ class WeightAccess(Protocol):
 
     def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
         """Freeze or release the weights of these names."""
+
+    def part(self, prefix: str) -> "WeightAccess":
+        """Return access to the weights whose names begin with ``prefix``, by the rest of their names."""
 
 
 class _Weighted(Protocol):
@@ -110,7 +115,7 @@ class TrainableTogether:
             layer.trainable = value
 
 
-class Layer(Variables, registry.Description):
+class Layer(registry.Description):
     """Base of all layers.
 
     Parameters
@@ -167,9 +172,31 @@ class Layer(Variables, registry.Description):
         """Whether the layer treats every element alike, so that it may come before ``Flatten``."""
         return False
 
-    def freezing(self) -> dict[str, Any]:
-        """Return the option of a core op that says whether the layer is frozen."""
-        return {} if self._trainable else {"trainable": False}
+    def _regularize(self, parameter: str, regularizer: Any, constraint: Any) -> None:
+        """Set the regularizer and the constraint of a weight, such as ``beta_regularizer`` and ``beta_constraint``."""
+        setattr(self, f"{parameter}_regularizer", regularizers.get(regularizer))
+        found = constraints.get(constraint)
+        if found is not None and parameter != "kernel":
+            found.rule("bias")  # raises for an axis that a vector does not have
+        setattr(self, f"{parameter}_constraint", found)
+
+    def _training_options(self, *parameters: str) -> dict[str, Any]:
+        """Return the options of a core op that say how some weights are trained."""
+        options: dict[str, Any] = {"trainable": self._trainable}
+        for parameter in parameters:
+            regularizer = getattr(self, f"{parameter}_regularizer")
+            constraint = getattr(self, f"{parameter}_constraint")
+            if regularizer is not None:
+                options[f"{parameter}_regularizer"] = regularizer.factors()
+            if constraint is not None:
+                options[f"{parameter}_constraint"] = constraint.rule("kernel" if parameter == "kernel" else "bias")
+        return options
+
+    def _regularization_config(self, *parameters: str) -> dict[str, Any]:
+        """Return the descriptions of the regularizers and constraints of some weights."""
+        names = [f"{parameter}_{what}" for what in ("regularizer", "constraint") for parameter in parameters]
+        described = {name: getattr(self, name) for name in names}
+        return {name: None if each is None else registry.serialize(each) for name, each in described.items()}
 
     def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
         """Give the layer access to its weights in a built model, or take it away."""
@@ -260,14 +287,23 @@ class Layer(Variables, registry.Description):
         return sum(math.prod(spec.shape) for spec in self._specs)
 
     @property
+    def weights(self) -> list[Array]:
+        """Copies of the weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    @property
     def trainable_weights(self) -> list[Array]:
         """Copies of the weights that training changes."""
         return [self.read_weight(spec.name) for spec in self._specs if spec.trainable and self.trainable]
 
     @property
     def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training leaves."""
+        """Copies of the weights that training leaves unchanged."""
         return [self.read_weight(spec.name) for spec in self._specs if not (spec.trainable and self.trainable)]
+
+    variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, save ``trainable``, which may be set at any time."""
@@ -280,6 +316,22 @@ class Layer(Variables, registry.Description):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
+
+
+def layer_config(layer: Layer) -> dict[str, Any]:
+    """Return the description of a layer; it has ``trainable`` only if the layer is frozen."""
+    config = registry.serialize(layer)
+    return config if layer.trainable else {**config, "trainable": False}
+
+
+def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Layer:
+    """Return a new layer from the result of ``layer_config``."""
+    layer = registry.deserialize("layer", config, custom_objects)
+    if not isinstance(layer, Layer):
+        raise ValueError(f"the description of a layer gives {layer!r}")
+    if config.get("trainable", True) is False:
+        layer.trainable = False
+    return layer
 
 
 @registry.register("layer", "InputLayer")

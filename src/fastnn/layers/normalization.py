@@ -7,14 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+import fastnn.initializers as initializers
 from fastnn._arguments import absent, choice, last_axis, number
-from fastnn.layers.arguments import (
-    find_initializer,
-    rule_config,
-    rule_options,
-    serialized,
-    set_rules,
-)
+from fastnn._arrays import as_features
 from fastnn.layers.layer import Layer, ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
@@ -33,16 +28,15 @@ class _ScaledAndCentred(Layer):
     ) -> None:
         """Take initializer, regularizer and constraint of beta and gamma."""
         self.center, self.scale = bool(center), bool(scale)
-        self.beta_initializer, self.gamma_initializer = find_initializer(beta[0]), find_initializer(gamma[0])
-        set_rules(self, "beta", *beta[1:])
-        set_rules(self, "gamma", *gamma[1:])
+        self.beta_initializer, self.gamma_initializer = initializers.get(beta[0]), initializers.get(gamma[0])
+        self._regularize("beta", *beta[1:])
+        self._regularize("gamma", *gamma[1:])
 
     def _trained(self) -> list[str]:
         return ["gamma"] * self.scale + ["beta"] * self.center
 
     def _op_options(self) -> dict[str, Any]:
-        rules = rule_options(self, *self._trained())
-        return {"scale": self.scale, "center": self.center, **rules, **self.freezing()}
+        return {"scale": self.scale, "center": self.center, **self._training_options(*self._trained())}
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return gamma (n_in,) and beta (n_in,)."""
@@ -54,9 +48,9 @@ class _ScaledAndCentred(Layer):
             **super().get_config(),
             "center": self.center,
             "scale": self.scale,
-            "beta_initializer": serialized(self.beta_initializer),
-            "gamma_initializer": serialized(self.gamma_initializer),
-            **rule_config(self, "beta", "gamma"),
+            "beta_initializer": registry.serialize(self.beta_initializer),
+            "gamma_initializer": registry.serialize(self.gamma_initializer),
+            **self._regularization_config("beta", "gamma"),
         }
 
     @property
@@ -117,8 +111,8 @@ class BatchNormalization(_ScaledAndCentred):
         self.epsilon = number("epsilon", epsilon, at_least=0.0)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
-        self.moving_mean_initializer = find_initializer(moving_mean_initializer)
-        self.moving_variance_initializer = find_initializer(moving_variance_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
@@ -149,8 +143,8 @@ class BatchNormalization(_ScaledAndCentred):
             **super().get_config(),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "moving_mean_initializer": serialized(self.moving_mean_initializer),
-            "moving_variance_initializer": serialized(self.moving_variance_initializer),
+            "moving_mean_initializer": registry.serialize(self.moving_mean_initializer),
+            "moving_variance_initializer": registry.serialize(self.moving_variance_initializer),
         }
 
 
@@ -202,9 +196,9 @@ class LayerNormalization(_ScaledAndCentred):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's op."""
-        options = {"epsilon": self.epsilon, **self._op_options()}
+        options = {"epsilon": self.epsilon, "rms_scaling": self.rms_scaling, **self._op_options()}
         if self.rms_scaling:
-            options.update(rms_scaling=True, scale=True, center=False)
+            options.update(scale=True, center=False)
         return "layer_normalization", options
 
 
@@ -266,9 +260,6 @@ class Normalization(Layer):
         data : array-like (n, n_in); (n,) is one feature.
         batch_size, steps : accepted as in Keras; the data is taken at once.
         """
-        # imported late: inputs needs the compiled core, layers do not
-        from fastnn._arrays import as_features
-
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")
         n_in = self._specs[0].shape[0] if self._specs else None
@@ -341,7 +332,7 @@ class Normalization(Layer):
             values = (*self._learned[:2], np.array(self._learned[2], np.float64))
         shapes: tuple[tuple[int, ...], ...] = ((n_in,), (n_in,), ())
         return [
-            ParameterSpec(name, shape, find_initializer(value), trainable=False)
+            ParameterSpec(name, shape, initializers.get(value), trainable=False)
             for name, shape, value in zip(("mean", "variance", "count"), shapes, values, strict=True)
         ]
 

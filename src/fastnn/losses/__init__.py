@@ -118,7 +118,7 @@ def get(identifier: Any) -> Loss:
         identifier = identifier.name
     if callable(identifier) and not isinstance(identifier, Loss | type):
         return CustomLoss(identifier)
-    resolved: Loss = registry.resolve("loss", identifier, Loss)
+    resolved = registry.resolve("loss", identifier, Loss)
     if not hasattr(resolved, "core_name"):
         raise TypeError(
             f"{type(resolved).__name__} is a Loss of your own, but a network trains on functions: pass a function of "

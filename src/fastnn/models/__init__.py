@@ -4,11 +4,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from fastnn._registry import CustomObjects
 from fastnn.layers import Layer
+from fastnn.layers.layer import layer_config, layer_from_config
 from fastnn.models.sequential import Sequential
 from fastnn.network.stack import Model
 from fastnn.saving import save_model
-from fastnn.saving.description import CustomObjects, layer_config, layer_from_config
 from fastnn.saving.model_file import build_model, read_model
 from fastnn.saving.safetensors import parse_json
 

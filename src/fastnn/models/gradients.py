@@ -22,9 +22,12 @@ def weight_gradients(model: LayerStack, rows: Rows) -> list[Array]:
         raise ValueError(f"gradients needs one of fastnn's losses, but the loss is your function {model.loss.name!r}")
     fit = _core.Fit(model.network, rows.X, rows.y, rows.sample_weight, rows.n)
     found = {(op, name): gradient for op, name, gradient in fit.gradients()}
-    places = [place for per_layer in model.program.places for place in per_layer]
-    zeros = (np.zeros_like(model.network.get_parameter(*place)) for place in places)
-    return [found.get(place, zero) for place, zero in zip(places, zeros, strict=True)]
+    program, dtype = model.program, model.network.dtype
+    shapes = [spec.shape for spec in program.parameter_specs]
+    return [
+        found[place] if place in found else np.zeros(shape, dtype)
+        for place, shape in zip(program.parameters, shapes, strict=True)
+    ]
 
 
 def input_gradients(model: LayerStack, X: Array) -> Array:
@@ -41,7 +44,7 @@ def input_gradients(model: LayerStack, X: Array) -> Array:
         first = ("dense", {"n_out": network.n_features, "use_bias": False, "activation": "linear"})
         follower = _core.Network(n, [first, *map(_moved, program.ops)], network.dtype.name)
         follower.set_parameter(0, "kernel", block)
-        for place in (place for per_layer in program.places for place in per_layer):
+        for place in program.parameters:
             follower.set_parameter(place[0] + 1, place[1], network.get_parameter(*place))
         follower.compile("mean_absolute_error", {"sum": True}, "sgd", {})
         identity = np.eye(n, dtype=network.dtype)

@@ -13,12 +13,12 @@ import fastnn.optimizers as optimizers
 import fastnn.saving as saving
 from fastnn._arguments import as_verbosity
 from fastnn._progress import ProgressLine, format_logs
+from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.models.gradients import input_gradients, weight_gradients
 from fastnn.network.stack import LayerStack
 from fastnn.network.summary import summary_text
 from fastnn.saving.description import (
-    CustomObjects,
     compile_arguments,
     compile_config,
     custom_objects_of,
@@ -122,7 +122,7 @@ class Sequential(LayerStack):
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of what ``evaluate`` returns: "loss", then the metrics."""
+        """Names of the results of ``evaluate``: "loss", then the metrics."""
         return ["loss", *(metric.name for metric in self.metrics)]
 
     def fit(
@@ -152,7 +152,7 @@ class Sequential(LayerStack):
             of one size: a generator, a ``utils.PyDataset`` or a loader of another library. The rows of an epoch are
             collected in memory before it, and keep their order.
         y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
-        batch_size : rows in a step, 32 by default; the last step of an epoch takes what is left.
+        batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows.
         epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
         verbose : 0 silent, 1 or "auto" a progress line, 2 a line for every epoch.
         callbacks : list of callbacks.

@@ -1,1 +1,1 @@
-"""What a model is: its layers, the program that they compile to, and the weights of the compiled network."""
+"""A model: its layers, the program that they compile to, and the weights of the compiled network."""

@@ -1,4 +1,4 @@
-"""A list of layers becomes the list of ops that the compiled core runs."""
+"""The program of a network: the list of ops that the compiled core runs, made from a list of layers."""
 
 import math
 import warnings
@@ -18,9 +18,9 @@ class Program:
     ----------
     n_features : number of input columns.
     ops : ``(kind, options)`` for the core.
-    widths : per layer its number of output columns.
-    specs : per layer its weights.
-    places : per layer and weight the op's number and the weight's name in the core.
+    widths : number of output columns of each layer.
+    specs : weights of each layer.
+    places : for each layer and weight, the op's number and the weight's name in the core.
     """
 
     n_features: int
@@ -35,8 +35,18 @@ class Program:
         return self.widths[-1] if self.widths else self.n_features
 
     @property
+    def parameters(self) -> list[tuple[int, str]]:
+        """Op and name in the core of all weights, in the order of ``get_weights()``."""
+        return [place for places in self.places for place in places]
+
+    @property
+    def parameter_specs(self) -> list[ParameterSpec]:
+        """Descriptions of all weights, in the order of ``get_weights()``."""
+        return [spec for specs in self.specs for spec in specs]
+
+    @property
     def final_activation(self) -> str | None:
-        """Activation of the last op; None where that op has none (dropout)."""
+        """Activation of the last op; None if that op has none, as dropout."""
         activation: str | None = self.ops[-1][1].get("activation")
         return activation
 
@@ -47,12 +57,12 @@ class Program:
 
     @property
     def multiplications_per_row(self) -> int:
-        """Products in one forward pass of one row: a measure of its cost."""
-        return sum(math.prod(spec.shape) for specs in self.specs for spec in specs) + sum(self.widths)
+        """Multiplications in the forward pass of one row: a measure of its cost."""
+        return sum(math.prod(spec.shape) for spec in self.parameter_specs) + sum(self.widths)
 
 
 def check_sequence(layers: Sequence[Layer]) -> None:
-    """Check that the layers can follow each other.
+    """Check that the layers fit together in this order.
 
     Raises
     ------
@@ -87,7 +97,7 @@ def check_sequence(layers: Sequence[Layer]) -> None:
 
 
 def _keeps_shape(layer: Layer) -> bool:
-    """Whether a layer takes rows of any shape and leaves it."""
+    """Whether a layer takes rows of any shape and keeps the shape."""
     return isinstance(layer, InputLayer) or layer.keeps_elements()
 
 
@@ -104,7 +114,7 @@ def takes_missing(layers: Sequence[Layer]) -> bool:
 
 
 def declared_features(layers: Sequence[Layer]) -> int | None:
-    """Return the number of input columns that the layers state; None if it is left to the data."""
+    """Return the number of input columns that the layers declare; None if the data decide it."""
     if not layers or layers[0].declared_input is None:
         return None
     return math.prod(layers[0].declared_input)
@@ -134,7 +144,7 @@ def build_program(layers: Sequence[Layer], n_features: int) -> Program:
 
 
 class _Compiler:
-    """Ops so far; those before ``closed`` take no activation any more."""
+    """The ops so far; those before number ``closed`` no longer accept an activation."""
 
     def __init__(self) -> None:
         self.ops: list[tuple[str, dict[str, Any]]] = []
@@ -173,7 +183,7 @@ class _Compiler:
 def skips_final_activation(loss: Loss, program: Program) -> bool:
     """Whether the loss takes the values before the last op's activation."""
     final = program.final_activation
-    # A penalty on the outputs needs the activation.
+    # A penalty on the outputs needs their values after the activation.
     return final is not None and final == loss.skipped_activation and "activity_regularizer" not in program.ops[-1][1]
 
 
@@ -201,7 +211,7 @@ _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 
 
 def misfit(loss: Loss, program: Program) -> str | None:
-    """Return what is wrong with a loss after the last layer's activation, and what to do; None if nothing is known."""
+    """Return why a loss does not suit the last layer's activation, and what to do; None if nothing is wrong."""
     final, own = program.final_activation or "linear", loss.skipped_activation
     if loss.from_logits and final not in (own, "linear", "log_softmax"):
         return f"{loss.name} with from_logits=True takes values before an activation, but the last layer has {final!r}"

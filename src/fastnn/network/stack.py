@@ -156,7 +156,7 @@ class LayerStack(Model, Variables, TrainableTogether):
 
     @property
     def built(self) -> bool:
-        """Whether the number of features is known and the weights exist."""
+        """Whether the number of features is known, so that the weights exist."""
         return self._network is not None
 
     @property
@@ -175,7 +175,7 @@ class LayerStack(Model, Variables, TrainableTogether):
 
     @property
     def program(self) -> Program:
-        """What the network was compiled from."""
+        """The program that the network was compiled from."""
         self._require_built()
         assert self._program is not None
         return self._program
@@ -233,12 +233,12 @@ class LayerStack(Model, Variables, TrainableTogether):
         Parameters
         ----------
         program : result of ``program_for`` or ``build_program``.
-        values : all weights in order; None takes those that the layers hold, and draws new ones for the other layers.
+        values : all weights in order; if None, layers keep the weights that they hold, and the others get new ones.
         """
         if program is self._program:
             return
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
-        weights = NetworkWeights(network, program)
+        weights = NetworkWeights(network, program.parameters)
         if values is None:
             values = self._starting_weights(program)
         for (op, parameter), value in zip(weights.parameters, values, strict=True):
@@ -252,7 +252,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         self._predict = network.predict
 
     def _starting_weights(self, program: Program) -> list[Array]:
-        """Return the weights of layers that hold some of the right shapes, and new ones for the other layers."""
+        """Return the weights that the layers hold, where the shapes are right, and new weights for the other layers."""
         values: list[Array] = []
         for layer, specs in zip(self.layers, program.specs, strict=True):
             held = layer.get_weights()
@@ -278,7 +278,7 @@ class LayerStack(Model, Variables, TrainableTogether):
         """Copy the weights to the layers and drop the network."""
         if self.built:
             for layer, specs in zip(self.layers, self.program.specs, strict=True):
-                layer.lend(specs, KeptWeights(specs, layer.get_weights()))
+                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}))
         self._unbuild()
 
     def _unbuild(self) -> None:
@@ -338,11 +338,11 @@ class LayerStack(Model, Variables, TrainableTogether):
         Raises
         ------
         ValueError
-            Wrong number of arrays or wrong shape; nothing is changed then.
+            Wrong number of arrays or wrong shape; the model is not changed.
         """
-        specs = [spec for per_layer in self.program.specs for spec in per_layer]
-        if len(weights) != len(specs):
-            raise ValueError(f"the model has {len(specs)} weight arrays, got {len(weights)}")
+        n_arrays = len(self.program.parameters)
+        if len(weights) != n_arrays:
+            raise ValueError(f"the model has {n_arrays} weight arrays, got {len(weights)}")
         remaining = list(weights)
         checked = []
         for layer, per_layer in zip(self.layers, self.program.specs, strict=True):
@@ -359,11 +359,11 @@ class LayerStack(Model, Variables, TrainableTogether):
 
     @property
     def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training leaves: of frozen layers, moving and learned statistics."""
+        """Copies of the weights that training does not change: frozen layers, moving and learned statistics."""
         return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
 
     def _trained(self) -> list[bool]:
-        """Whether training changes each weight."""
+        """Return for each weight whether training changes it."""
         return [
             spec.trainable and layer.trainable
             for layer, specs in zip(self.layers, self.program.specs, strict=True)

@@ -1,18 +1,17 @@
-"""The weights and moments of a compiled network: access by layer, copies, and the way back to finite weights."""
+"""The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arrays import first_nonfinite
-from fastnn.layers import ParameterSpec
-from fastnn.network.program import Program
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,12 @@ class NetworkWeights:
     Parameters
     ----------
     network : the compiled network.
-    program : what it was compiled from.
+    parameters : op and name of every weight.
     """
 
-    def __init__(self, network: _core.Network, program: Program) -> None:
+    def __init__(self, network: _core.Network, parameters: list[tuple[int, str]]) -> None:
         self.network = network
-        self.parameters = [place for places in program.places for place in places]
+        self.parameters = parameters
         self.version = 0
 
     def read(self, op: int, name: str) -> Array:
@@ -63,7 +62,7 @@ class NetworkWeights:
         self.version += 1
 
     def capture(self) -> NetworkState:
-        """Return a copy of everything training changes."""
+        """Return a copy of everything that training changes."""
         slots = range(self.network.n_slots + 1)
         arrays = [[self.network.get_parameter(op, name, slot) for slot in slots] for op, name in self.parameters]
         return NetworkState(arrays, self.network.iterations)
@@ -82,7 +81,7 @@ class NetworkWeights:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """What a built model lends one layer: its weights, each with its op and its name there."""
+    """The weights of one layer in a built model: ``places`` holds op and name in the network by the layer's name."""
 
     weights: NetworkWeights
     places: dict[str, tuple[int, str]]
@@ -100,26 +99,33 @@ class LayerWeights:
         for op in {self.places[name][0] for name in names}:
             self.weights.network.set_trainable(op, trainable)
 
+    def part(self, prefix: str) -> "LayerWeights":
+        """Return the weights of one layer of a block."""
+        return LayerWeights(self.weights, _under(prefix, self.places))
 
+
+@dataclass(frozen=True)
 class KeptWeights:
-    """Weights of a layer that was taken out of a built model.
+    """The weights of a layer that has left a built model; ``values`` holds the arrays by name."""
 
-    Parameters
-    ----------
-    specs : the layer's weights.
-    values : their values.
-    """
-
-    def __init__(self, specs: Sequence[ParameterSpec], values: Sequence[Array]) -> None:
-        self.values = {spec.name: value for spec, value in zip(specs, values, strict=True)}
+    values: dict[str, Array]
 
     def read(self, name: str) -> Array:
         """Return a copy of one weight."""
         return self.values[name].copy()
 
     def write(self, name: str, value: Array) -> None:
-        """Replace one weight."""
-        self.values[name] = value.astype(self.values[name].dtype)
+        """Replace one weight, in place: a block and its layers share the arrays."""
+        self.values[name][...] = value
 
     def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
         """Do nothing: the layer itself remembers."""
+
+    def part(self, prefix: str) -> "KeptWeights":
+        """Return the weights of one layer of a block."""
+        return KeptWeights(_under(prefix, self.values))
+
+
+def _under(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): entry for name, entry in entries.items() if name.startswith(prefix)}

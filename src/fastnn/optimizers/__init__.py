@@ -31,5 +31,4 @@ def get(identifier: Any) -> Optimizer:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    resolved: Optimizer = registry.resolve("optimizer", identifier, Optimizer)
-    return resolved
+    return registry.resolve("optimizer", identifier, Optimizer)

@@ -305,6 +305,6 @@ class OneCycle(LearningRateSchedule):
         return np.asarray(np.where(steps < top, rising, last + (self.max_learning_rate - last) * down))
 
 
-def get(identifier: Any) -> Any:
+def get(identifier: Any) -> LearningRateSchedule:
     """Return the schedule for a dict ``{"class_name", "config"}``, or a schedule itself."""
     return registry.resolve("schedule", identifier, LearningRateSchedule)

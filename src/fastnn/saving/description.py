@@ -1,8 +1,6 @@
 """Models as JSON: architecture, training options, and the way back through the registry.
 
-Everything is described by ``{"class_name": name, "config": get_config()}``, so that whatever is registered and has
-``get_config`` and ``from_config`` can be saved. Functions of the user are saved by name; ``custom_objects`` gives them
-back.
+The parts of a model are described as ``fastnn._registry.serialize`` does it.
 """
 
 from collections.abc import Mapping
@@ -11,74 +9,11 @@ from typing import Any
 import numpy as np
 
 import fastnn._registry as registry
-from fastnn.layers import Layer
+from fastnn._registry import CustomObjects, deserialize, serialize
+from fastnn.layers.layer import layer_config
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.stack import LayerStack
-
-CustomObjects = Mapping[str, Any]
-
-
-class MissingObjectError(ValueError):
-    """A function of the user is needed to load a model."""
-
-
-def serialize(described: Any) -> dict[str, Any]:
-    """Return ``{"class_name", "config"}`` of a description, or ``{"function": name}`` of a function."""
-    if hasattr(described, "get_config"):
-        return {"class_name": type(described).__name__, "config": described.get_config()}
-    if not hasattr(described, "__name__"):
-        raise ValueError(
-            f"{described!r} cannot be saved: it has neither get_config() nor a name; give a function that def or "
-            "lambda made, or an object with get_config()"
-        )
-    return {"function": described.__name__}
-
-
-def deserialize(kind: str, config: Any, custom_objects: CustomObjects | None = None) -> Any:
-    """Return the object of ``serialize``; names of ``custom_objects`` come first.
-
-    Raises
-    ------
-    ValueError
-        A name that is neither registered nor in ``custom_objects``, or a config of the wrong form.
-    """
-    if kind == "metric":
-        import fastnn.metrics  # noqa: F401  (registers the names)
-
-    custom = custom_objects or {}
-    if isinstance(config, str):
-        return custom.get(config, config)
-    if not isinstance(config, dict):
-        raise ValueError(f"the description of the {kind} must be an object, got {type(config).__name__}")
-    if "function" in config:
-        if config["function"] not in custom:
-            raise MissingObjectError(
-                f"the {kind} is a function of your own: pass custom_objects={{{config['function']!r}: the function}}, "
-                "or compile=False and call model.compile"
-            )
-        return custom[config["function"]]
-    name, options = config.get("class_name"), config.get("config", {})
-    if not isinstance(name, str) or not isinstance(options, dict):
-        raise ValueError(f"the description of the {kind} must have class_name and config")
-    found = custom[name] if name in custom else registry.find(kind, name)
-    return found.from_config(options) if hasattr(found, "from_config") else found(**options)
-
-
-def layer_config(layer: Layer) -> dict[str, Any]:
-    """Return the description of a layer; ``trainable`` only where it is frozen."""
-    config = serialize(layer)
-    return config if getattr(layer, "trainable", True) else {**config, "trainable": False}
-
-
-def layer_from_config(config: Any, custom_objects: CustomObjects | None = None) -> Layer:
-    """Return a new layer of ``layer_config``."""
-    layer = deserialize("layer", config, custom_objects)
-    if not isinstance(layer, Layer):
-        raise ValueError(f"the description of a layer gives {layer!r}")
-    if config.get("trainable", True) is False:
-        layer.trainable = False
-    return layer
 
 
 def model_config(model: LayerStack) -> dict[str, Any]:
@@ -146,6 +81,8 @@ def _compiled_loss(loss: Loss) -> Any:
 
 def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> dict[str, Any]:
     """Return the arguments of ``compile`` for the result of ``compile_config``."""
+    import fastnn.metrics  # noqa: F401  registers the names of metrics
+
     loss, optimizer = config.get("loss"), config.get("optimizer")
     options = optimizer.get("config") if isinstance(optimizer, dict) else None
     if isinstance(optimizer, dict) and isinstance(options, dict) and isinstance(options.get("learning_rate"), dict):

@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn.errors import ModelFormatError
-from fastnn.layers import ParameterSpec
-from fastnn.network.program import build_program
+from fastnn.layers import Layer, ParameterSpec
+from fastnn.layers.layer import layer_from_config
+from fastnn.network.program import Program, build_program
 from fastnn.network.stack import LayerStack
 from fastnn.network.weights import NetworkState
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import (
-    CustomObjects,
-    MissingObjectError,
     compile_arguments,
     compile_config,
-    layer_from_config,
     model_config,
     to_json,
 )
@@ -44,9 +43,9 @@ _COUNT_LIMIT = 1 << 62
 # Writing
 
 
-def weight_names(model: LayerStack) -> list[str]:
-    """Return "layer/weight" for all weights of a built model, in order."""
-    specs = zip(model.layers, model.program.specs, strict=True)
+def weight_names(layers: Sequence[Layer], program: Program) -> list[str]:
+    """Return "layer/weight" for all weights of a network, in order."""
+    specs = zip(layers, program.specs, strict=True)
     return [f"{layer.name}/{spec.name}" for layer, per_layer in specs for spec in per_layer]
 
 
@@ -56,7 +55,7 @@ def training_arrays(model: LayerStack) -> dict[str, Array]:
         return {}
     slots = model.network_weights.capture().arrays
     n_moments = model.network.n_slots
-    named = list(zip(weight_names(model), slots, strict=True))
+    named = list(zip(weight_names(model.layers, model.program), slots, strict=True))
     arrays = {name: values[0] for name, values in named}
     for moment in range(1, n_moments + 1):
         arrays.update({f"moment_{moment}/{name}": values[moment] for name, values in named})
@@ -87,7 +86,11 @@ def model_metadata(model: LayerStack, **texts: str) -> dict[str, str]:
 
 
 def _metadata(model: LayerStack) -> dict[str, str]:
-    return {"format": "fastnn", "schema": SCHEMA, "n_weights": str(len(weight_names(model)) if model.built else 0)}
+    return {
+        "format": "fastnn",
+        "schema": SCHEMA,
+        "n_weights": str(len(model.program.parameters) if model.built else 0),
+    }
 
 
 def encode_model(model: LayerStack) -> list[Any]:
@@ -121,7 +124,7 @@ def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped
 
 def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> None:
     """Write the weights of a built model alone; arguments and errors as in ``save_model``."""
-    names = weight_names(model)
+    names = weight_names(model.layers, model.program)
     _check_overwrite(filepath, overwrite)
     weights = model.get_weights()
     write_atomically(filepath, encode(dict(zip(names, weights, strict=True)), _metadata(model)))
@@ -212,7 +215,7 @@ def build_model(
     Parameters
     ----------
     config : result of ``model_config``.
-    arrays : its weights, exactly those that it needs; None draws new ones.
+    arrays : the weights by name, exactly those that the architecture needs; None draws new ones.
     model_class : class of the result.
     custom_objects : classes by name.
     """
@@ -235,27 +238,21 @@ def build_model(
     if not isinstance(shape, list) or len(shape) != 2 or type(shape[1]) is not int or not 0 < shape[1] < _COUNT_LIMIT:
         raise ModelFormatError("build_input_shape must be [null, n_features]")
     program = build_program(model.layers, shape[1])
-    expected = [
-        (f"{layer.name}/{spec.name}", spec)
-        for layer, per_layer in zip(model.layers, program.specs, strict=True)
-        for spec in per_layer
-    ]
-    _check_arrays(expected, arrays, model.dtype)
+    _check_arrays(weight_names(model.layers, program), program.parameter_specs, arrays, model.dtype)
     model.build_from(program, arrays.values())
     return model
 
 
 def _check_arrays(
-    expected: Sequence[tuple[str, ParameterSpec]], arrays: Mapping[str, Array], dtype: np.dtype[Any]
+    names: Sequence[str], specs: Sequence[ParameterSpec], arrays: Mapping[str, Array], dtype: np.dtype[Any]
 ) -> None:
     """Raise unless names, shapes and dtype of all weights are those of the architecture."""
-    if [name for name, _ in expected] != list(arrays):
+    if list(names) != list(arrays):
         raise ModelFormatError("the weights in it are not those of its architecture")
-    for name, spec in expected:
-        if arrays[name].shape != spec.shape or arrays[name].dtype != dtype:
+    for (name, array), spec in zip(arrays.items(), specs, strict=True):
+        if array.shape != spec.shape or array.dtype != dtype:
             raise ModelFormatError(
-                f"{name!r} is {arrays[name].dtype} of shape {arrays[name].shape}; the architecture has {dtype} of "
-                f"shape {spec.shape}"
+                f"{name!r} is {array.dtype} of shape {array.shape}; the architecture has {dtype} of shape {spec.shape}"
             )
 
 
@@ -270,7 +267,7 @@ def restore_training(model: LayerStack, arrays: Mapping[str, Array], training: M
     """Give a built and compiled model the weights, moments and counters of a file; check all before changing any."""
     _check_counters(training)
     if model.built:
-        names = weight_names(model)
+        names = weight_names(model.layers, model.program)
         n_moments = model.network.n_slots
         if training["n_moments"] != n_moments:
             raise ModelFormatError(f"it has {training['n_moments']} moments per weight; the optimizer has {n_moments}")
@@ -298,7 +295,7 @@ def load_weights(model: LayerStack, filepath: Path) -> None:
     ValueError
         The model is not built, or its weights have other shapes; nothing is changed.
     """
-    shapes = [tuple(spec.shape) for per_layer in model.program.specs for spec in per_layer]
+    shapes = [tuple(spec.shape) for spec in model.program.parameter_specs]
     data = read_file(filepath)
     with explained(repr(os.fspath(filepath))):
         _, arrays, n_weights = decode_parts(data)

@@ -125,13 +125,13 @@ def decode(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
     Raises
     ------
     ModelFormatError
-        The bytes are not exactly what the layout says.
+        The bytes do not follow the layout exactly.
     """
     if len(data) < 8:
         raise ModelFormatError(f"it is too short: {len(data)} bytes")
     length = int.from_bytes(data[:8], "little")
     if length > HEADER_LIMIT:
-        raise ModelFormatError("it does not begin with the length of a header of at most 1 MiB")
+        raise ModelFormatError("it does not start with the length of a header of at most 1 MiB")
     if 8 + length > len(data):
         raise ModelFormatError(f"it is truncated: a header of {length} bytes, {len(data) - 8} bytes are there")
     try:

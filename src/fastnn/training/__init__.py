@@ -1,1 +1,1 @@
-"""What is done with a model: its rows, epochs, evaluation, metrics, and recovery from a divergence."""
+"""Training and evaluation of a model: rows, epochs, metrics, and recovery from a divergence."""

@@ -26,9 +26,10 @@ def run_epoch(
         None, a new learning rate and ``stop_training`` take effect after the epoch.
     """
     if not callbacks.each_step:
+        status: str
         while (status := fit.run(-1, SLICE_SECONDS)) == "more":
             callbacks.progress(fit.step, mean_loss())
-        return bool(status == "finished")
+        return status == "finished"
     for step in range(fit.n_steps):
         callbacks.call("on_train_batch_begin", step, {})
         if follow_rate is not None:

@@ -68,7 +68,7 @@ class Training:
     ----------
     model : a built and compiled model.
     source : rows to train on and to validate with.
-    options : what to do.
+    options : options of the fit.
     callbacks : attached callbacks.
     """
 
@@ -76,6 +76,7 @@ class Training:
         self._model = model
         self._source = source
         self._rows = rows = source.rows
+        self._n_rows, self._batch_size = rows.n, source.batch_size
         self._options = options
         # Batches keep the order in which they come.
         self._shuffle = options.shuffle and source.same_rows
@@ -140,12 +141,12 @@ class Training:
             self._rate = optimizer.learning_rate
 
     def _mean_loss(self) -> float:
-        """Mean loss of the epoch's rows so far; NaN before the first step."""
+        """Return the mean loss of the epoch's rows so far; NaN before the first step."""
         rows = min(self._fit.step * self._source.batch_size, self._rows.n)
         return self._fit.loss_sum / rows if rows else float("nan")
 
     def _epoch_logs(self, loss: float) -> dict[str, Any]:
-        """Loss and metrics of the rows that were trained on."""
+        """Return loss and metrics of the rows that were trained on."""
         logs = {"loss": loss}
         if self._predictions is not None:
             done: Any = slice(None)
@@ -194,7 +195,7 @@ def divergence(
 
 
 def _cures(model: LayerStack) -> str:
-    """Say what to do about a loss that is not finite."""
+    """Return advice for a loss that is not finite."""
     rate = f"lower the learning rate (now {model.optimizer.learning_rate:g})"
     slower = model.loss.targets == "numbers" and model.loss.core_name != "huber"
     cures = ["scale inputs and targets to about unit size" if slower else "scale the inputs to about unit size", rate]
@@ -206,7 +207,7 @@ def _cures(model: LayerStack) -> str:
 
 
 def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
-    """Do one update with all rows; return loss and metrics of the forward pass before it."""
+    """Make one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network
     predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
     fit = make_fit(network, model.loss, rows, rows.n, predictions)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn.saving.description import serialize
+from fastnn._registry import serialize
 
 Array = NDArray[Any]
 

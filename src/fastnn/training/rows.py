@@ -79,7 +79,15 @@ def rows_of(
     names: tuple[str, str, str] = _NAMES,
     n_features: int | None = None,
 ) -> tuple[Rows, Program]:
-    """Return checked rows for the loss of a compiled model; ``names`` of the arrays, the rest as in ``features_of``."""
+    """Return checked rows for the loss of a compiled model, and the program as in ``features_of``.
+
+    Parameters
+    ----------
+    model : compiled model; it is not changed.
+    x, y, sample_weight : as in ``fit``.
+    names : names of x, y and sample_weight in messages.
+    n_features : columns that the inputs must have; by default those that the model takes.
+    """
     X, program = features_of(model, x, names[0], n_features)
     loss, n = model.loss, X.shape[0]
     columns = loss.target_columns(program.n_outputs)
@@ -111,13 +119,13 @@ def as_targets(
     Parameters
     ----------
     value : array-like; (n,) and (n, 1) mean the same.
-    kind : what the loss takes: "numbers", "probabilities", "one_hot", "labels", or "any" number of columns.
+    kind : targets of the loss: "numbers", "probabilities", "one_hot", "labels", or "any" number of columns.
     loss_name : name of the loss in messages.
     n_outputs : the model's outputs.
     n_rows : rows of the inputs.
     dtype : the network's dtype.
     name, x_name : names in messages.
-    ignored : label that is accepted whether it is a class or not.
+    ignored : label that is accepted even if it is not a class.
 
     Raises
     ------
@@ -153,7 +161,7 @@ def as_targets(
 
 
 def _shape_hint(array: Array, kind: str, column: bool) -> str:
-    """Advice for targets of the wrong shape."""
+    """Return advice for targets of the wrong shape."""
     if kind == "one_hot" and column:
         return "; for class labels use sparse_categorical_crossentropy, or fastnn.utils.to_categorical(y)"
     if kind == "probabilities" and array.ndim == 2 and not column:
@@ -162,7 +170,7 @@ def _shape_hint(array: Array, kind: str, column: bool) -> str:
 
 
 def _as_labels(labels: Array, n_classes: int, loss_name: str, name: str, ignored: int | None) -> Array:
-    """Labels as int64, each 0..n_classes-1 or the ignored one."""
+    """Return labels as int64 after checking that each is 0..n_classes-1 or the ignored one."""
     wrong = (labels < 0) | (labels >= n_classes)
     if labels.dtype.kind == "f":
         # Written so that NaN counts as wrong.

@@ -12,7 +12,7 @@ from fastnn.training.rows import Rows, rows_of, split_point, validation_rows, we
 
 
 def one_pass(x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any) -> tuple[Any, Any, Any, int, int | None]:
-    """Return the arrays that ``evaluate`` or ``predict`` was given, after reading ``x`` if it gives batches.
+    """Return the arguments of ``evaluate`` or ``predict`` as arrays: ``x`` is read once if it gives batches.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def _rows_in(steps: Any, batch_size: int, name: str) -> int | None:
 
 @dataclass(frozen=True)
 class Validation:
-    """What ``fit`` was given to validate with; the fields are its arguments ``validation_data`` etc."""
+    """The arguments of ``fit`` whose names begin with ``validation_``, unchecked."""
 
     data: Any = None
     split: Any = 0.0
@@ -45,7 +45,7 @@ class Validation:
     batch_size: Any = None
 
     def separate(self, model: LayerStack, rows: Rows, batch_size: int) -> tuple[Rows, Rows | None]:
-        """Return the rows to train on and those to validate with: given ones, or else the last of the rows."""
+        """Return the rows to train on and those to validate with: the given ones, or else the last of ``rows``."""
         if self.data is None and not self.split:
             return rows, None
         steps, data = self.steps, self.data
@@ -62,18 +62,18 @@ class Validation:
 class RowSource:
     """The rows of a fit, epoch by epoch: the same arrays every time, or the next pass of a source of batches.
 
-    The rows of an epoch are in memory as a whole. A later pass is copied over the one before, so that whatever was
-    made for the first rows sees the later ones.
+    All rows of an epoch are in memory. A later pass is copied over the earlier one, because the native fit and the
+    metrics hold on to the arrays of the first epoch.
 
     Parameters
     ----------
     model : compiled model; it is not changed.
     x, y, sample_weight, class_weight, batch_size, steps_per_epoch : as in ``fit``, which describes the errors, too.
-    validation : what to validate with.
+    validation : arguments about validation.
 
     Attributes
     ----------
-    program : what the model's network for these rows is compiled from.
+    program : program of the model's network for these rows.
     rows : rows of the current epoch; their weights include those of the classes.
     batch_size : rows in a step.
     validation : rows to evaluate after an epoch, or None.

@@ -1,4 +1,4 @@
-"""Callbacks of a fit: scikit-learn's own protocol where it is installed (1.9 and later), and fastnn's."""
+"""Callbacks of an estimator's fit: scikit-learn's own (from version 1.9 on), and the model that fastnn's work on."""
 
 import copy
 from collections.abc import Callable
@@ -16,7 +16,7 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in for scikit-learn's class of this name, which begins with version 1.9."""
+        """Replacement for scikit-learn's class of this name, which exists from version 1.9 on."""
 
 
 class TaskReporter:
@@ -24,8 +24,8 @@ class TaskReporter:
 
     Parameters
     ----------
-    estimator : the estimator that is fitted.
-    max_iter : most iterations.
+    estimator : the estimator being fitted.
+    max_iter : largest number of iterations.
     X, y : the training data.
     attributes : returns the fitted attributes that a copy of the estimator needs to predict.
     """
@@ -42,7 +42,7 @@ class TaskReporter:
 
     @property
     def active(self) -> bool:
-        """Whether there are callbacks."""
+        """Whether the estimator has callbacks."""
         return self._root is not None
 
     def begin(self) -> None:
@@ -52,7 +52,7 @@ class TaskReporter:
             self._task.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def end(self) -> bool:
-        """Report the end of an iteration; return whether a callback wants to stop."""
+        """Report the end of an iteration; return whether a callback asks to stop."""
         if self._task is None:
             return False
         task, self._task = self._task, None
@@ -71,12 +71,12 @@ class TaskReporter:
 
 
 class CallbackModel:
-    """What fastnn's callbacks see as their model.
+    """The model of fastnn's callbacks in a fit of an estimator.
 
     Parameters
     ----------
-    network : the network that is trained.
-    optimizer : the update rule; a learning rate assigned to it counts from the next epoch on.
+    network : the network being trained.
+    optimizer : the update rule; a learning rate assigned to it takes effect in the next epoch.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class CallbackModel:
         self.stop_training = False
 
     def get_weights(self) -> list[Array]:
-        """Return copies of kernel and bias of the first layer, of the second, ..."""
+        """Return copies of all weights: kernel and bias of the first layer, of the second, and so on."""
         return [array for pair in zip(*self.network.read(), strict=True) for array in pair]
 
     def set_weights(self, weights: list[Array]) -> None:
@@ -102,7 +102,7 @@ class CallbackModel:
 
 
 def copies_of(callbacks: Any) -> Any:
-    """Return copies for a fit to run: callbacks keep what they see, and a fit may not change an estimator's arguments.
+    """Return copies for a fit to run: callbacks record the fit, which may not change an estimator's arguments.
 
     Raises
     ------
