@@ -1,6 +1,6 @@
 """Counts the instructions of the inner loops of all products, as compiled for AVX2, AVX-512 and NEON.
 
-A compiler, or a change to csrc/kernels/gemm.c, that keeps sums in memory instead of registers ruins a loop without
+A compiler, or a change to csrc/kernels/gemm_tpl.h, that keeps sums in memory instead of registers ruins a loop without
 changing a bit. So each tile's loop over k must hold nothing but its fused multiply-adds, its loads, one broadcast per
 row, and a few instructions to prefetch, to count and to move on; no vector register may be spilled. Flags are those of
 CMakeLists.txt. An instruction set whose compiler is missing is reported as NOT TESTED. Exit status 1 where a loop is
