@@ -100,24 +100,7 @@ def encode_model(model: LayerStack) -> list[Any]:
 
 
 def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
-    """Write a model into one file; a crash leaves the old file or the new.
-
-    Parameters
-    ----------
-    model : any ``Sequential``.
-    filepath : where to write; the usual ending is ".safetensors".
-    overwrite : whether an existing file may be replaced.
-    zipped : accepted as in Keras; the file is never zipped.
-
-    Raises
-    ------
-    FileExistsError
-        The file exists and ``overwrite`` is False.
-    ValueError
-        Something of the model cannot be written as data.
-    OSError
-        The file cannot be written; an old one is unchanged.
-    """
+    """Write a model into one file: ``model.save``, which describes arguments and errors, calls this function."""
     _check_overwrite(filepath, overwrite)
     write_atomically(filepath, encode_model(model))
 
