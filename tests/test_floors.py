@@ -13,7 +13,6 @@ errors _forking
 _core
 _arguments _names _progress
 _arrays _registry _randomness _processors
-_array_functions
 ops reference
 activations constraints initializers regularizers
 layers losses optimizers metrics datasets model_selection utils

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastnn._registry as registry
+import fastnn.ops as ops
 from fastnn._arguments import number, optional
 
 
@@ -56,8 +57,6 @@ class ActivationFunction:
 
     def __call__(self, x: Any, **parameters: float) -> Any:
         """Apply the function to an array; softmax works along the last axis."""
-        import fastnn.ops as ops
-
         chosen = self.with_parameters(**parameters) if parameters else self
         return ops.activation(chosen.name, x, None, **chosen.parameters)
 
@@ -117,17 +116,18 @@ class ReLU(ActivationFunction):
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
         """Return the function with options: ``negative_slope`` (0), ``max_value`` (None) and ``threshold`` (0)."""
-        return GeneralReLU("general_relu", dict(_GENERAL)).with_parameters(**parameters) if parameters else self
+        return (
+            GeneralReLU("general_relu", ops.ACTIVATION_OPTIONS["general_relu"]).with_parameters(**parameters)
+            if parameters
+            else self
+        )
 
 
-_GENERAL = {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0}
 _functions: dict[str, ActivationFunction] = {}
 
 
-def _define(
-    name: str, *aliases: str, kind: type[ActivationFunction] = ActivationFunction, **parameters: float
-) -> ActivationFunction:
-    function = kind(name, parameters)
+def _define(name: str, *aliases: str, kind: type[ActivationFunction] = ActivationFunction) -> ActivationFunction:
+    function = kind(name, ops.ACTIVATION_OPTIONS.get(name, {}))
     _functions[name] = function
     registry.register("activation", name, *aliases)(function)
     return function
@@ -136,8 +136,8 @@ def _define(
 linear = _define("linear")
 relu = _define("relu", kind=ReLU)
 relu6 = _define("relu6")
-leaky_relu = _define("leaky_relu", negative_slope=0.2)
-elu = _define("elu", alpha=1.0)
+leaky_relu = _define("leaky_relu")
+elu = _define("elu")
 selu = _define("selu")
 gelu = _define("gelu")
 gelu_tanh = _define("gelu_tanh")

@@ -60,61 +60,6 @@ class WeightAccess(Protocol):
         """Return access to the weights whose names begin with ``prefix``, by the rest of their names."""
 
 
-class _Weighted(Protocol):
-    """A layer or a model."""
-
-    def get_weights(self) -> list[Array]: ...
-    @property
-    def trainable_weights(self) -> list[Array]: ...
-    @property
-    def non_trainable_weights(self) -> list[Array]: ...
-
-
-class Variables:
-    """Keras's other names of the weights of a layer or a model."""
-
-    @property
-    def weights(self: _Weighted) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
-    @property
-    def variables(self: _Weighted) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
-    @property
-    def trainable_variables(self: _Weighted) -> list[Array]:
-        """Copies of the weights that training changes; the same as ``trainable_weights``."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self: _Weighted) -> list[Array]:
-        """Copies of the weights that training leaves; the same as ``non_trainable_weights``."""
-        return self.non_trainable_weights
-
-
-class _Layered(Protocol):
-    """A block or a model."""
-
-    @property
-    def layers(self) -> list["Layer"]: ...
-
-
-class TrainableTogether:
-    """Freezing all layers of a block or a model."""
-
-    @property
-    def trainable(self: _Layered) -> bool:
-        """Whether training changes any layer; assigning freezes or releases all of them."""
-        return any(layer.trainable for layer in self.layers)
-
-    @trainable.setter
-    def trainable(self: _Layered, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
-
-
 class Layer(registry.Description):
     """Base of all layers.
 

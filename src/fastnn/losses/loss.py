@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastnn._registry as registry
+import fastnn.ops as ops
 from fastnn._arguments import choice
 
 Array = NDArray[Any]
@@ -58,22 +59,20 @@ class Loss(registry.Description):
         """Return the number of columns of the targets of a model with ``n_outputs`` outputs."""
         return n_outputs
 
-    def options(self) -> dict[str, float]:
+    def options(self) -> dict[str, Any]:
         """Return the options the compiled core takes."""
-        options: dict[str, float] = {option: getattr(self, option) for option in self._options}
-        if self.reduction == "sum":
-            options["sum"] = True
-        elif self.reduction == "mean_with_sample_weight":
-            options["weighted_mean"] = True
-        return options
+        return {
+            **ops.LOSS_OPTIONS.get(self.core_name, {}),
+            **{option: getattr(self, option) for option in self._options},
+            "sum": self.reduction == "sum",
+            "weighted_mean": self.reduction == "mean_with_sample_weight",
+        }
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss of arrays (n, n_outputs); each row's loss is multiplied by its ``sample_weight`` (n,).
 
         With reduction "none" it is an array, as ``of_rows`` returns it.
         """
-        import fastnn.ops as ops
-
         if self.reduction == "none":
             rows = self.of_rows(y_true, y_pred)
             return rows if sample_weight is None else rows * np.asarray(sample_weight)
@@ -92,8 +91,6 @@ class Loss(registry.Description):
         ndarray or float
             (...), the last axis reduced; one number for one row, or where the loss couples rows.
         """
-        import fastnn.ops as ops
-
         predictions = np.asarray(y_pred)
         if predictions.ndim == 0:
             raise ValueError(f"y_pred of {self.name} must have at least one axis, got a single number")

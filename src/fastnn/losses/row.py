@@ -217,7 +217,7 @@ class Dice(Loss):
         self.axis = None if axis is None else last_axis(axis)
         self.couples_rows = axis is None
 
-    def options(self) -> dict[str, float]:
+    def options(self) -> dict[str, Any]:
         """Return the options the compiled core takes."""
         return {**super().options(), "per_row": self.axis is not None}
 

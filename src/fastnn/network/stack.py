@@ -13,7 +13,6 @@ import fastnn._core as _core
 from fastnn._arguments import float_type, whole
 from fastnn._randomness import Stream, draw_seed
 from fastnn.layers import InputLayer, Layer, automatic_name
-from fastnn.layers.layer import TrainableTogether, Variables
 from fastnn.network.occupancy import Occupancy, refusal
 from fastnn.network.program import Program, build_program, check_sequence, declared_features, loss_options
 from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
@@ -31,7 +30,7 @@ class Model:
         )
 
 
-class LayerStack(Model, Variables, TrainableTogether):
+class LayerStack(Model):
     """A stack of layers, its compiled network once it is built, and the state of its training.
 
     Everything that works with a model takes a ``LayerStack``; ``Sequential`` adds the methods of users.
@@ -361,6 +360,25 @@ class LayerStack(Model, Variables, TrainableTogether):
     def non_trainable_weights(self) -> list[Array]:
         """Copies of the weights that training does not change: frozen layers, moving and learned statistics."""
         return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
+
+    @property
+    def weights(self) -> list[Array]:
+        """Copies of all weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes any layer; assigning freezes or releases all of them."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
 
     def _trained(self) -> list[bool]:
         """Return for each weight whether training changes it."""

@@ -210,11 +210,10 @@ class Optimizer(registry.Description):
 
     def options(self) -> dict[str, Any]:
         """Return the options the compiled core takes."""
-        options: dict[str, Any] = {option: getattr(self, option) for option in self._options}
+        clipping = ("clipnorm", "clipvalue", "global_clipnorm")
+        named = (*self._options, *clipping, "gradient_accumulation_steps")
+        options = {option: getattr(self, option) for option in named}
         options["weight_decay"] = self.weight_decay or 0.0
-        for option in ("clipnorm", "clipvalue", "global_clipnorm", "gradient_accumulation_steps"):
-            if getattr(self, option) is not None:
-                options[option] = getattr(self, option)
         if self.use_ema:
             options["use_ema"], options["ema_momentum"] = True, self.ema_momentum
             options["ema_overwrite_frequency"] = self.ema_overwrite_frequency
