@@ -100,13 +100,13 @@ def encode_model(model: LayerStack) -> list[Any]:
 
 
 def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
-    """Write a model into one file: ``model.save``, which describes arguments and errors, calls this function."""
+    """Write a model into one file; arguments and errors as in ``Sequential.save``."""
     _check_overwrite(filepath, overwrite)
     write_atomically(filepath, encode_model(model))
 
 
 def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> None:
-    """Write the weights of a built model alone; arguments and errors as in ``save_model``."""
+    """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
     names = weight_names(model.layers, model.program)
     _check_overwrite(filepath, overwrite)
     weights = model.get_weights()
