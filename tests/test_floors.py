@@ -12,6 +12,7 @@ FLOORS = """
 errors _forking
 _core
 _arguments _names _progress
+_derivation
 _arrays _registry _randomness _processors
 ops reference
 activations constraints initializers regularizers

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from fastnn._arguments import nearest
+from fastnn._derivation import Derivable
 
 T = TypeVar("T")
 CustomObjects = Mapping[str, Any]
@@ -18,7 +19,7 @@ _entries: dict[str, dict[str, Any]] = {}
 _listed: dict[str, list[str]] = {}
 
 
-class Description:
+class Description(Derivable):
     """Base of objects that the arguments of their constructor describe; these can be read, saved and printed."""
 
     _options: ClassVar[tuple[str, ...]] = ()
@@ -119,6 +120,11 @@ def resolve(kind: str, identifier: Any, base: type[T]) -> T:
         )
     described: T = found() if isinstance(found, type) else found
     return described
+
+
+def describe(kind: str, part: Any) -> Any:
+    """Return ``serialize(part)``; None and what is not registered under its class's name are returned as they are."""
+    return serialize(part) if part is not None and type(part) is _entries[kind].get(type(part).__name__) else part
 
 
 class MissingObjectError(ValueError):

@@ -11,10 +11,12 @@ from typing import Any
 import fastnn._registry as registry
 import fastnn.ops as ops
 from fastnn._arguments import number, optional
+from fastnn._derivation import Derivable, never_calls
 
 
+@never_calls(__call__="the compiled core computes an activation from its name and options")
 @dataclass(frozen=True)
-class ActivationFunction:
+class ActivationFunction(Derivable):
     """An activation function and its options.
 
     Parameters

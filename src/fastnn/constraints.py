@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number
+from fastnn._derivation import never_calls
 
 Array = NDArray[Any]
 
@@ -28,8 +29,17 @@ def _axis(value: Any) -> int | tuple[int, int]:
     raise ValueError(f"axis must be 0, 1 or (0, 1), got {value!r}")
 
 
+_INSTEAD = (
+    "the compiled core applies MaxNorm, NonNeg and UnitNorm. For another constraint change the weights in a callback's "
+    "on_train_batch_end, layer.kernel.assign(...)"
+)
+
+
+@never_calls(__call__=_INSTEAD)
 class Constraint(registry.Description):
     """Base of all constraints."""
+
+    _needs, _instead_of_own = "core_name", _INSTEAD
 
     core_name: ClassVar[str]
     """Name of the constraint in the compiled core."""

@@ -10,8 +10,15 @@ import numpy as np
 
 import fastnn._registry as registry
 from fastnn._arguments import number
+from fastnn._derivation import never_calls
 
 
+@never_calls(
+    __call__=(
+        "the compiled core computes the penalty l1 * sum(|w|) + l2 * sum(w^2): pass l1 and l2. For another penalty "
+        "change the weights in a callback's on_train_batch_end, layer.kernel.assign(...)"
+    )
+)
 @registry.register("regularizer", "L1L2", "l1_l2")
 class L1L2(registry.Description):
     """``l1 * sum(|w|) + l2 * sum(w^2)`` (elastic net: Zou and Hastie, 2005).

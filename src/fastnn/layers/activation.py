@@ -151,6 +151,6 @@ class PReLU(Layer):
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "alpha_initializer": registry.serialize(self.alpha_initializer),
+            "alpha_initializer": registry.describe("initializer", self.alpha_initializer),
             **self._regularization_config("alpha"),
         }

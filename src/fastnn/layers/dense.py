@@ -96,14 +96,13 @@ class Dense(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        penalty = self.activity_regularizer
         return {
             **super().get_config(),
             "units": self.units,
             "activation": self.activation.get_config(),
             "use_bias": self.use_bias,
-            "kernel_initializer": registry.serialize(self.kernel_initializer),
-            "bias_initializer": registry.serialize(self.bias_initializer),
-            "activity_regularizer": None if penalty is None else registry.serialize(penalty),
+            "kernel_initializer": registry.describe("initializer", self.kernel_initializer),
+            "bias_initializer": registry.describe("initializer", self.bias_initializer),
+            "activity_regularizer": registry.describe("regularizer", self.activity_regularizer),
             **self._regularization_config("kernel", "bias"),
         }

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import flag, float_type, optional, whole
+from fastnn._arguments import flag, float_type, optional, takes_keywords, whole
+from fastnn._derivation import never_calls
 from fastnn._names import automatic_name
 
 Array = NDArray[Any]
@@ -60,8 +61,25 @@ class WeightAccess(Protocol):
         """Return access to the weights whose names begin with ``prefix``, by the rest of their names."""
 
 
+_COMPUTED = (
+    "the compiled core computes a layer from its options; use an activation, another layer, or compute the inputs "
+    "before the model"
+)
+_WIDTH = "the shapes follow from the options of the layers"
+
+
+@never_calls(
+    __call__="a model lists layers, it does not call them",
+    add_loss="pass a regularizer, or a custom loss to compile",
+    add_weight="the weights of a layer follow from its options",
+    build="the weights follow from the options; pass an initializer to set their first values",
+    call=_COMPUTED,
+    compute_mask="rows of a dense network are not masked",
+    compute_output_shape=_WIDTH,
+    compute_output_spec=_WIDTH,
+)
 class Layer(registry.Description):
-    """Base of all layers.
+    """Base of all layers. A class derived from one of fastnn's layers may change its options, not what it computes.
 
     Parameters
     ----------
@@ -71,6 +89,12 @@ class Layer(registry.Description):
     trainable : whether training changes the weights.
     dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
     """
+
+    _needs = "op"
+    _instead_of_own = (
+        f"{_COMPUTED}. A class of your own may derive from a layer such as Dense and change its options; for a skip "
+        "connection use Residual"
+    )
 
     def __init__(
         self,
@@ -139,9 +163,11 @@ class Layer(registry.Description):
 
     def _regularization_config(self, *parameters: str) -> dict[str, Any]:
         """Return the descriptions of the regularizers and constraints of some weights."""
-        names = [f"{parameter}_{what}" for what in ("regularizer", "constraint") for parameter in parameters]
-        described = {name: getattr(self, name) for name in names}
-        return {name: None if each is None else registry.serialize(each) for name, each in described.items()}
+        return {
+            f"{parameter}_{kind}": registry.describe(kind, getattr(self, f"{parameter}_{kind}"))
+            for kind in ("regularizer", "constraint")
+            for parameter in parameters
+        }
 
     def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
         """Give the layer access to its weights, or take the access away."""
@@ -271,12 +297,26 @@ def layer_config(layer: Layer) -> dict[str, Any]:
 
 def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Layer:
     """Return a new layer from the result of ``layer_config``."""
-    layer = registry.deserialize("layer", config, custom_objects)
+    layer = registry.deserialize("layer", _with_custom_parts(config, custom_objects or {}), custom_objects)
     if not isinstance(layer, Layer):
         raise ValueError(f"the description of a layer gives {layer!r}")
     if config.get("trainable", True) is False:
         layer.trainable = False
     return layer
+
+
+def _with_custom_parts(config: Any, custom_objects: registry.CustomObjects) -> Any:
+    """Return the description of a layer with its custom layers, initializers and the like in place of descriptions."""
+    options = config.get("config") if isinstance(config, dict) else None
+    if not isinstance(options, dict):
+        return config
+    made = dict(options)
+    for name, value in options.items():
+        if name == "layers" and isinstance(value, list):
+            made[name] = [layer_from_config(each, custom_objects) for each in value]
+        elif isinstance(value, dict) and ("function" in value or value.get("class_name") in custom_objects):
+            made[name] = registry.deserialize(name.rpartition("_")[2], value, custom_objects)
+    return {**config, "config": made}
 
 
 @registry.register("layer", "InputLayer")
@@ -320,6 +360,7 @@ class InputLayer(Layer):
         return {"name": self.name, "shape": self.shape}
 
 
+@takes_keywords
 def Input(
     shape: Sequence[int] | int | None = None,
     batch_size: int | None = None,

@@ -48,8 +48,8 @@ class _ScaledAndCentred(Layer):
             **super().get_config(),
             "center": self.center,
             "scale": self.scale,
-            "beta_initializer": registry.serialize(self.beta_initializer),
-            "gamma_initializer": registry.serialize(self.gamma_initializer),
+            "beta_initializer": registry.describe("initializer", self.beta_initializer),
+            "gamma_initializer": registry.describe("initializer", self.gamma_initializer),
             **self._regularization_config("beta", "gamma"),
         }
 
@@ -144,8 +144,8 @@ class BatchNormalization(_ScaledAndCentred):
             **super().get_config(),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "moving_mean_initializer": registry.serialize(self.moving_mean_initializer),
-            "moving_variance_initializer": registry.serialize(self.moving_variance_initializer),
+            "moving_mean_initializer": registry.describe("initializer", self.moving_mean_initializer),
+            "moving_variance_initializer": registry.describe("initializer", self.moving_variance_initializer),
         }
 
 

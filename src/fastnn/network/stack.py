@@ -11,7 +11,9 @@ from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import float_type, whole
+from fastnn._derivation import Derivable, never_calls
 from fastnn._randomness import Stream, draw_seed
+from fastnn.initializers import initial_values
 from fastnn.layers import InputLayer, Layer, automatic_name
 from fastnn.network.occupancy import Occupancy, refusal
 from fastnn.network.program import Program, build_program, check_sequence, declared_features, loss_options
@@ -20,14 +22,46 @@ from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
 Array = NDArray[Any]
 
 
-class Model:
+_SEQUENTIAL_ONLY = (
+    "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
+    "skip connection use fastnn.layers.Residual"
+)
+_LAYERS = "the list of layers is the whole computation; for a skip connection use fastnn.layers.Residual"
+_TRAINING = (
+    "training runs in the compiled core. Use a custom loss function, a callback's on_train_batch_begin and "
+    "on_train_batch_end, or your own loop over model.train_on_batch"
+)
+_EVALUATION = (
+    "evaluation runs in the compiled core. Pass compile a metric of your own, or use what model.predict returns"
+)
+_PREDICTION = "prediction runs in the compiled core. Use what model.predict returns"
+_METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or metric objects"
+
+
+@never_calls(
+    __call__=_LAYERS,
+    build="the weights follow from the layers; pass a layer an initializer to set their first values",
+    call=_LAYERS,
+    compute_loss="pass compile a custom loss, a function of (y_true, y_pred) that returns (loss, gradient)",
+    compute_metrics=_METRICS,
+    get_metrics_result=_METRICS,
+    make_predict_function=_PREDICTION,
+    make_test_function=_EVALUATION,
+    make_train_function=_TRAINING,
+    metrics=_METRICS,
+    predict_step=_PREDICTION,
+    reset_metrics="metrics start at zero in every epoch",
+    test_step=_EVALUATION,
+    train_step=_TRAINING,
+)
+class Model(Derivable):
     """Base of all models, for ``isinstance`` checks: make a model with ``fastnn.Sequential``."""
 
+    _instead_of_own = _SEQUENTIAL_ONLY
+    metrics: Sequence[Any] = ()
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        raise TypeError(
-            "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
-            "skip connection use fastnn.layers.Residual"
-        )
+        raise TypeError(_SEQUENTIAL_ONLY)
 
 
 class LayerStack(Model):
@@ -259,7 +293,9 @@ class LayerStack(Model):
                 values += held
             else:
                 for spec in specs:
-                    values.append(spec.initializer(spec.shape, self.dtype, Stream(self.seed, len(values))))
+                    values.append(
+                        initial_values(spec.initializer, spec.shape, self.dtype, Stream(self.seed, len(values)))
+                    )
         return values
 
     def _compile_network(self, network: _core.Network, program: Program) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number, optional, whole
+from fastnn._derivation import never_calls
 from fastnn.optimizers.schedules import LearningRateSchedule
 
 
@@ -33,6 +34,25 @@ class CommonOptions(OptionsBesideDecay, total=False):
     weight_decay: float | None
 
 
+_INSTEAD = (
+    "the compiled core makes the updates. Choose one of fastnn's optimizers and set its options, or change the weights "
+    "in a callback's on_train_batch_end, layer.kernel.assign(...)"
+)
+_RATE = "pass a LearningRateSchedule, or any function of the step, as learning_rate"
+
+
+@never_calls(
+    apply=_INSTEAD,
+    apply_gradients=_INSTEAD,
+    build="the network holds the moments; fit makes them",
+    get_updates=_INSTEAD,
+    learning_rate=_RATE,
+    lr=_RATE,
+    minimize=_INSTEAD,
+    stateless_apply=_INSTEAD,
+    update_step=_INSTEAD,
+    _resource_apply_dense=_INSTEAD,
+)
 class Optimizer(registry.Description):
     """Base of all optimizers.
 
@@ -56,6 +76,7 @@ class Optimizer(registry.Description):
     name : name of the optimizer.
     """
 
+    _needs, _instead_of_own = "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the update rule in the compiled core."""
 
@@ -73,10 +94,7 @@ class Optimizer(registry.Description):
         gradient_accumulation_steps: int | None = None,
         loss_scale_factor: float | None = None,
         name: str | None = None,
-        **unknown: Any,
     ) -> None:
-        if unknown:
-            raise TypeError(self._unknown_argument(next(iter(unknown))))
         self._steps = 0
         self._schedule: Any = None
         self._excluded: re.Pattern[str] | None = None
@@ -104,15 +122,6 @@ class Optimizer(registry.Description):
         )
         self.loss_scale_factor = optional(number, "loss_scale_factor", loss_scale_factor, above=0.0)
         self.name = name if name is not None else self.core_name
-
-    def _unknown_argument(self, given: str) -> str:
-        """Return the message for an argument that the optimizer does not have."""
-        parameters = inspect.signature(type(self).__init__).parameters.values()
-        own = [each.name for each in parameters if each.name != "self" and each.kind is not each.VAR_KEYWORD]
-        known = {*own, *CommonOptions.__annotations__}
-        if given == "lr":
-            return f"{type(self).__name__} has no argument 'lr': its name is learning_rate"
-        return f"{type(self).__name__}: {registry.unknown_name('argument', given, known)}"
 
     @property
     def learning_rate(self) -> float:
