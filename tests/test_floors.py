@@ -14,6 +14,7 @@ _core
 _arguments _names _progress
 _derivation
 _arrays _registry _randomness _processors
+_variables
 ops reference
 activations constraints initializers regularizers
 layers losses optimizers metrics datasets model_selection utils

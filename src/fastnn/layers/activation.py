@@ -6,6 +6,7 @@ import fastnn._registry as registry
 import fastnn.activations as activations
 import fastnn.initializers as initializers
 from fastnn._arguments import last_axis, number, optional
+from fastnn._variables import Variable
 from fastnn.activations import ActivationFunction
 from fastnn.layers.layer import Layer, ParameterSpec
 
@@ -146,6 +147,11 @@ class PReLU(Layer):
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return alpha (n_in,)."""
         return [ParameterSpec("alpha", (n_in,), self.alpha_initializer)]
+
+    @property
+    def alpha(self) -> Variable:
+        """The slopes (n_in,)."""
+        return self.weight("alpha")
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -8,6 +8,7 @@ import fastnn._registry as registry
 import fastnn.initializers as initializers
 import fastnn.regularizers as regularizers
 from fastnn._arguments import absent, whole
+from fastnn._variables import Variable
 from fastnn.layers.activation import find_activation
 from fastnn.layers.layer import Layer, ParameterSpec
 
@@ -85,14 +86,14 @@ class Dense(Layer):
         return specs
 
     @property
-    def kernel(self) -> Array:
-        """Copy of the kernel, (n_in, units)."""
-        return self.read_weight("kernel")
+    def kernel(self) -> Variable:
+        """The kernel, (n_in, units)."""
+        return self.weight("kernel")
 
     @property
-    def bias(self) -> Array | None:
-        """Copy of the bias, (units,); None if there is none."""
-        return self.read_weight("bias") if self.use_bias else None
+    def bias(self) -> Variable | None:
+        """The bias, (units,); None if there is none."""
+        return self.weight("bias") if self.use_bias else None
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -15,6 +15,7 @@ import fastnn.regularizers as regularizers
 from fastnn._arguments import flag, float_type, optional, takes_keywords, whole
 from fastnn._derivation import never_calls
 from fastnn._names import automatic_name
+from fastnn._variables import Variable, as_variable_values
 
 Array = NDArray[Any]
 
@@ -47,6 +48,10 @@ def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
 
 class WeightAccess(Protocol):
     """Access of a layer to its weights, by name: in a built model's network, or kept when it left one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the weights."""
 
     def read(self, name: str) -> Array:
         """Return a copy."""
@@ -88,6 +93,10 @@ class Layer(registry.Description):
     input_dim : number of features, for the first layer; the same as ``input_shape=(input_dim,)``.
     trainable : whether training changes the weights.
     dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
+
+    Attributes
+    ----------
+    scope : start of the paths of the weights: names of the blocks that hold the layer.
     """
 
     _needs = "op"
@@ -115,6 +124,7 @@ class Layer(registry.Description):
         elif input_shape is not None:
             self.declared_input = _row_shape("input_shape", input_shape)
         self.name = name if name is not None else automatic_name(type(self).__name__)
+        self.scope = ""
         self._specs: list[ParameterSpec] = []
         self._access: WeightAccess | None = None
         self._trainable = True
@@ -208,16 +218,32 @@ class Layer(registry.Description):
         ValueError
             The model is not built yet.
         """
+        return self._built_access().read(name)
+
+    def _built_access(self) -> WeightAccess:
         if self._access is None:
             raise ValueError(
                 f"layer {self.name!r} has no weights yet: give the model an Input, call "
                 "model.build((None, n_features)), or fit it"
             )
-        return self._access.read(name)
+        return self._access
 
     def get_weights(self) -> list[Array]:
         """Return copies of the weights, kernel first; an empty list before the model is built."""
         return [self.read_weight(spec.name) for spec in self._specs]
+
+    def weight(self, name: str) -> Variable:
+        """Return one weight by name; errors are those of ``read_weight``."""
+        self._built_access()
+        return Weight(self, name)
+
+    def write_weight(self, name: str, value: Array) -> None:
+        """Replace one weight by an array of its shape and type."""
+        self._built_access().write(name, value)
+
+    def trains(self, name: str) -> bool:
+        """Return whether training changes one weight."""
+        return self.trainable and any(spec.name == name and spec.trainable for spec in self._specs)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace the weights: arrays in the order and shapes of ``get_weights()``.
@@ -228,22 +254,17 @@ class Layer(registry.Description):
             Wrong number of arrays, wrong shape, or the model is not built yet; no weight is changed.
         """
         for spec, value in zip(self._specs, self.check_weights(weights), strict=True):
-            assert self._access is not None
-            self._access.write(spec.name, value)
+            self.write_weight(spec.name, value)
 
     def check_weights(self, weights: Sequence[Any]) -> list[Array]:
         """Return ``weights`` as arrays; errors are those of ``set_weights``."""
-        if self._access is None:
-            raise ValueError(f"layer {self.name!r} has no weights yet, so they cannot be set: build the model first")
+        dtype = self._built_access().dtype
         if len(weights) != len(self._specs):
             raise ValueError(f"layer {self.name!r} has {len(self._specs)} weight arrays, got {len(weights)}")
-        arrays = [np.asarray(value) for value in weights]
-        for spec, array in zip(self._specs, arrays, strict=True):
-            if array.shape != spec.shape:
-                raise ValueError(f"{spec.name} of layer {self.name!r} has shape {spec.shape}, got {array.shape}")
-            if array.dtype.kind not in "fiub":
-                raise ValueError(f"{spec.name} of layer {self.name!r} must be numbers, got dtype {array.dtype}")
-        return arrays
+        return [
+            as_variable_values(value, f"{spec.name} of layer {self.name!r}", spec.shape, dtype)
+            for spec, value in zip(self._specs, weights, strict=True)
+        ]
 
     def count_params(self) -> int:
         """Return the number of weights.
@@ -258,19 +279,19 @@ class Layer(registry.Description):
         return sum(math.prod(spec.shape) for spec in self._specs)
 
     @property
-    def weights(self) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
+    def weights(self) -> list[Variable]:
+        """The weights, in the order of ``get_weights()``."""
+        return [self.weight(spec.name) for spec in self._specs]
 
     @property
-    def trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training changes."""
-        return [self.read_weight(spec.name) for spec in self._specs if spec.trainable and self.trainable]
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
-    def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training leaves unchanged."""
-        return [self.read_weight(spec.name) for spec in self._specs if not (spec.trainable and self.trainable)]
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves unchanged."""
+        return [weight for weight in self.weights if not weight.trainable]
 
     variables = weights
     trainable_variables = trainable_weights
@@ -287,6 +308,38 @@ class Layer(registry.Description):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
+
+
+class Weight(Variable):
+    """A weight of a layer; its numbers lie in the network.
+
+    Parameters
+    ----------
+    layer : the layer.
+    name : name of the weight, such as "kernel".
+    """
+
+    def __init__(self, layer: Layer, name: str) -> None:
+        self._layer = layer
+        self.name, self.path = name, f"{layer.scope}{layer.name}/{name}"
+
+    def _read(self) -> Array:
+        return self._layer.read_weight(self.name)
+
+    def _write(self, value: Array) -> None:
+        self._layer.write_weight(self.name, value)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weight."""
+        return self._layer.trains(self.name)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        raise AttributeError(f"trainable of {self.path} cannot be set alone: set that of its layer")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.array, (self.numpy(),)  # a copy cannot share the network
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:

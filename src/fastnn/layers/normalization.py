@@ -10,6 +10,7 @@ import fastnn._registry as registry
 import fastnn.initializers as initializers
 from fastnn._arguments import absent, choice, last_axis, number
 from fastnn._arrays import as_features
+from fastnn._variables import Variable
 from fastnn.layers.layer import Layer, ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
@@ -54,14 +55,14 @@ class _ScaledAndCentred(Layer):
         }
 
     @property
-    def gamma(self) -> Array | None:
-        """Copy of the scale (n_in,); None if there is none."""
-        return self.read_weight("gamma") if self.scale else None
+    def gamma(self) -> Variable | None:
+        """The scale (n_in,); None if there is none."""
+        return self.weight("gamma") if self.scale else None
 
     @property
-    def beta(self) -> Array | None:
-        """Copy of the offset (n_in,); None if there is none."""
-        return self.read_weight("beta") if self.center else None
+    def beta(self) -> Variable | None:
+        """The offset (n_in,); None if there is none."""
+        return self.weight("beta") if self.center else None
 
 
 @registry.register("layer", "BatchNormalization")
@@ -129,14 +130,14 @@ class BatchNormalization(_ScaledAndCentred):
         ]
 
     @property
-    def moving_mean(self) -> Array:
-        """Copy of the moving mean (n_in,)."""
-        return self.read_weight("moving_mean")
+    def moving_mean(self) -> Variable:
+        """The moving mean (n_in,)."""
+        return self.weight("moving_mean")
 
     @property
-    def moving_variance(self) -> Array:
-        """Copy of the moving variance (n_in,)."""
-        return self.read_weight("moving_variance")
+    def moving_variance(self) -> Variable:
+        """The moving variance (n_in,)."""
+        return self.weight("moving_variance")
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

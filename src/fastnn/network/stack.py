@@ -13,6 +13,7 @@ import fastnn._core as _core
 from fastnn._arguments import float_type, whole
 from fastnn._derivation import Derivable, never_calls
 from fastnn._randomness import Stream, draw_seed
+from fastnn._variables import Variable
 from fastnn.initializers import initial_values
 from fastnn.layers import InputLayer, Layer, automatic_name
 from fastnn.network.occupancy import Occupancy, refusal
@@ -305,7 +306,7 @@ class LayerStack(Model):
             place
             for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True)
             for place, spec in zip(places, specs, strict=True)
-            if spec.trainable and not self.optimizer.decays(f"{layer.name}/{spec.name}")
+            if spec.trainable and not self.optimizer.decays(layer.weight(spec.name).path)
         ]
         network.compile(self.loss.core_name, options, self.optimizer.core_name, rule)
 
@@ -313,7 +314,7 @@ class LayerStack(Model):
         """Copy the weights to the layers and drop the network."""
         if self.built:
             for layer, specs in zip(self.layers, self.program.specs, strict=True):
-                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}))
+                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}, self.dtype))
         self._unbuild()
 
     def _unbuild(self) -> None:
@@ -388,19 +389,20 @@ class LayerStack(Model):
                 layer.set_weights(arrays)
 
     @property
-    def trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training changes."""
-        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if trained]
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
-    def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training does not change: frozen layers, moving and learned statistics."""
-        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training does not change: frozen layers, moving and learned statistics."""
+        return [weight for weight in self.weights if not weight.trainable]
 
     @property
-    def weights(self) -> list[Array]:
-        """Copies of all weights; the same as ``get_weights()``."""
-        return self.get_weights()
+    def weights(self) -> list[Variable]:
+        """All weights, in the order of ``get_weights()``: variables, which ``assign`` changes."""
+        self._require_built()
+        return [weight for layer in self.layers for weight in layer.weights]
 
     variables = weights
     trainable_variables = trainable_weights
@@ -415,14 +417,6 @@ class LayerStack(Model):
     def trainable(self, value: bool) -> None:
         for layer in self.layers:
             layer.trainable = value
-
-    def _trained(self) -> list[bool]:
-        """Return for each weight whether training changes it."""
-        return [
-            spec.trainable and layer.trainable
-            for layer, specs in zip(self.layers, self.program.specs, strict=True)
-            for spec in specs
-        ]
 
     def count_params(self) -> int:
         """Return the number of weights."""

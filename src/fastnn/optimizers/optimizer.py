@@ -191,13 +191,15 @@ class Optimizer(registry.Description):
         self._steps = first_step + n_steps
         return self._scheduled(first_step, n_steps)
 
-    def exclude_from_weight_decay(self, var_list: None = None, var_names: Iterable[str] | None = None) -> None:
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
         """Exclude some weights from weight decay; call this before the model is compiled.
 
         Parameters
         ----------
-        var_list : must be None: weights are plain arrays; name them in ``var_names``.
-        var_names : regular expressions that are searched for in "layer name/kernel" and "layer name/bias".
+        var_list : weights, such as ``layer.bias``.
+        var_names : regular expressions that are searched for in the paths of the weights, such as "dense/bias".
 
         Examples
         --------
@@ -207,15 +209,14 @@ class Optimizer(registry.Description):
         >>> optimizer.decays("dense/bias"), optimizer.decays("dense/kernel")
         (False, True)
         """
-        if var_list is not None:
-            raise ValueError("var_list is not supported: weights are plain arrays; name them in var_names")
         if isinstance(var_names, str):
             raise TypeError(f"var_names must be a list of strings, got {var_names!r}")
-        names = sorted(set(var_names or ()))
+        paths = {f"^{re.escape(weight.path)}$" for weight in var_list or ()}
+        names = sorted({*paths, *(var_names or ())})
         self._excluded = re.compile("|".join(names)) if names else None
 
     def decays(self, path: str) -> bool:
-        """Return whether weight decay acts on a weight, named "layer name/kernel" or "layer name/bias"."""
+        """Return whether weight decay acts on a weight, by its path."""
         return self._excluded is None or self._excluded.search(path) is None
 
     def options(self) -> dict[str, Any]:

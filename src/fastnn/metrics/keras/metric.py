@@ -11,61 +11,11 @@ from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
 from fastnn._names import automatic_name
+from fastnn._variables import Variable
 
 Array = NDArray[Any]
 EPSILON = 1e-7
 """Keras's constant that keeps quotients and logarithms finite."""
-
-
-class Variable:
-    """An array of a custom metric, assigned in place like Keras's variables.
-
-    Parameters
-    ----------
-    shape : shape.
-    dtype : dtype of its numbers.
-    """
-
-    def __init__(self, shape: Sequence[int] = (), dtype: DTypeLike = np.float64) -> None:
-        self._value = np.zeros(tuple(shape), dtype)
-
-    @property
-    def value(self) -> Array:
-        """The array."""
-        return self._value
-
-    def numpy(self) -> Array:
-        """Return a copy of the array."""
-        return self._value.copy()
-
-    def assign(self, value: Any) -> None:
-        """Replace the numbers."""
-        self._value[...] = value
-
-    def assign_add(self, value: Any) -> None:
-        """Add to the numbers."""
-        self._value += value
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        return np.array(self._value, dtype) if copy or dtype is not None else self._value
-
-    def __float__(self) -> float:
-        return float(self._value)
-
-    def __add__(self, other: Any) -> Any:
-        return self._value + np.asarray(other)
-
-    def __sub__(self, other: Any) -> Any:
-        return self._value - np.asarray(other)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._value * np.asarray(other)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._value / np.asarray(other)
-
-    def __repr__(self) -> str:
-        return f"<Variable {self._value!r}>"
 
 
 class Metric(registry.Description):
@@ -95,7 +45,8 @@ class Metric(registry.Description):
         """Return a new array of zeros, which ``reset_state`` sets back to zero."""
         if initializer not in (None, "zeros", "Zeros") and type(initializer).__name__ != "Zeros":
             raise ValueError(f"a metric's variables start at zeros, got initializer={initializer!r}")
-        variable = Variable(shape, np.float64 if dtype is None else dtype)
+        values = np.zeros(tuple(shape), np.float64 if dtype is None else dtype)
+        variable = Variable(name or "variable", values)
         self._variables.append(variable)
         return variable
 
@@ -125,7 +76,7 @@ class Metric(registry.Description):
     def reset_state(self) -> None:
         """Forget all rows."""
         for variable in self._variables:
-            variable.assign(0)
+            variable.assign(np.zeros(variable.shape))
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Update the metric and return its value so far."""
