@@ -18,12 +18,12 @@ trap 'rm -rf "$folder"' EXIT
 grep -qE '"manylinux_2_(1[0-9]|2[0-8])_' "$folder/show"
 
 "$python" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "$wheel[test]"
+"$folder/venv/bin/pip" install --quiet "${wheel}[test]"
 package=$("$folder/venv/bin/python" -c 'import fastnn; print(fastnn.__path__[0])')
 for library in "$package"/_core.*.so "$package"/metrics/_rows.*.so; do
-    readelf --dynamic "$library" | grep -q BIND_NOW
-    readelf --segments --wide "$library" | grep -q GNU_RELRO
-    readelf --segments --wide "$library" | grep GNU_STACK | grep -q 'RW '
+    readelf --dynamic "$library" | grep BIND_NOW
+    readelf --segments --wide "$library" | grep GNU_RELRO
+    readelf --segments --wide "$library" | grep GNU_STACK | grep "RW "
 done
 
 du --bytes "$wheel"
