@@ -3,7 +3,7 @@
  * Design:
  * a) Row-major: one row is one vector-matrix product that reads the weights once, and nothing is transposed.
  * b) Panels, as in training: for many rows of narrow networks, whose last outputs would leave lanes of a vector empty
- *    and whose rows are transposed in no time; and of wide ones, whose products are cut into blocks.
+ *    and whose rows are cheap to transpose; and of wide networks, whose products are cut into blocks.
  * c) Both give the same bits. */
 
 #include <string.h>
@@ -19,12 +19,12 @@
 /* Weights that do not stay there are read once for this many rows. */
 #define CACHED_WEIGHTS ((ptrdiff_t)1 << 20)
 #define MANY_ROWS 96
-/* Up to this many rows, threads divide the outputs of a layer of such weights: each reads its part of them only. */
+/* Up to this many rows, threads divide the outputs of a layer of such weights: each reads its share of them only. */
 #define FEW_ROWS 64
-/* Layers up to this wide go by panels, in blocks of so many bytes. */
+/* Layers up to this wide go by panels, in blocks of PANEL_BYTES. */
 #define PANEL_WIDTH 128
 #define PANEL_BYTES ((ptrdiff_t)32 << 10)
-/* Rows so many bytes apart fall into the same cache sets. */
+/* Rows a multiple of this many bytes apart fall into the same cache sets. */
 #define BAD_STRIDE 1024
 
 typedef struct {
@@ -45,12 +45,12 @@ static int has_rows_in_place(const fnn_matrix *X, const fnn_kernels *kernels, si
     return X->dtype == kernels->dtype && X->col_stride == (ptrdiff_t)element && X->row_stride % (ptrdiff_t)element == 0;
 }
 
-/* Whether numbers may be predicted from: finite, or not infinite where NaN stands for missing values. */
+/* 1 for inputs that are allowed: finite, or not infinite where NaN stands for missing values. */
 static int are_allowed(const fnn_network *network, const void *x, ptrdiff_t n) {
     return fnn_takes_missing(network) ? network->kernels->no_infinity(x, n) : network->kernels->all_finite(x, n);
 }
 
-/* A row of the block with an element that is not finite (or infinite, where NaN stands for missing values), or -1. */
+/* The first row with an element that is not allowed, or -1. */
 static ptrdiff_t find_bad_row(const fnn_network *network, const char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t bytes) {
     if (bytes == cols * (ptrdiff_t)network->element && are_allowed(network, x, rows * cols)) return -1;
     for (ptrdiff_t i = 0; i < rows; i++)
@@ -64,23 +64,24 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X) {
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element;
     if (X->dtype != FNN_F32 && X->dtype != FNN_F64) return -1;
-    if (has_rows_in_place(X, kernels, network->element)) return find_bad_row(network, X->data, X->rows, X->cols, X->row_stride);
+    if (has_rows_in_place(X, kernels, network->element))
+        return find_bad_row(network, X->data, X->rows, X->cols, X->row_stride);
     _Alignas(64) char block[CHECKED_BYTES];
     const ptrdiff_t most = CHECKED_BYTES / element, cols = fnn_min(X->cols, most), rows = most / cols;
     for (ptrdiff_t r = 0; r < X->rows; r += rows)
         for (ptrdiff_t c = 0; c < X->cols; c += cols) {
-            fnn_matrix part = *X;
-            part.data = (const char *)X->data + c * X->col_stride;
-            part.cols = fnn_min(X->cols - c, cols);
+            fnn_matrix piece = *X;
+            piece.data = (const char *)X->data + c * X->col_stride;
+            piece.cols = fnn_min(X->cols - c, cols);
             const ptrdiff_t count = fnn_min(X->rows - r, rows);
-            kernels->convert(block, part.cols, &part, r, count);
-            const ptrdiff_t bad = find_bad_row(network, block, count, part.cols, part.cols * element);
+            kernels->convert(block, piece.cols, &piece, r, count);
+            const ptrdiff_t bad = find_bad_row(network, block, count, piece.cols, piece.cols * element);
             if (bad >= 0) return r + bad;
         }
     return -1;
 }
 
-/* Elements between rows of so many panels: an odd number of cache lines, so that rows do not share cache sets. */
+/* Elements between rows of `panels` panels: an odd number of cache lines, so that rows do not share cache sets. */
 static ptrdiff_t row_stride(const fnn_kernels *kernels, ptrdiff_t panels) { return (panels | 1) * kernels->panel; }
 
 /* Penalties on the outputs of an op are added to those of their rows, as in training: by panels. */
@@ -248,10 +249,10 @@ static int predict_panels(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *
         void *X = in + j * p->ld * element;
         kernels->gather(X, p->X, NULL, first + j * panel, fnn_min(rows - j * panel, panel));
         if (are_allowed(network, X, p->X->cols * panel)) continue;
-        fnn_matrix part = *p->X;
-        part.data = (const char *)part.data + first * part.row_stride;
-        part.rows = rows;
-        atomic_store(&p->bad_row, first + fnn_bad_row(network, &part));
+        fnn_matrix block = *p->X;
+        block.data = (const char *)block.data + first * block.row_stride;
+        block.rows = rows;
+        atomic_store(&p->bad_row, first + fnn_bad_row(network, &block));
         return 0;
     }
     for (int i = 0; i < network->n_ops; i++)
@@ -329,7 +330,8 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     p.direct = has_rows_in_place(X, kernels, network->element) && (n < 4 || X->row_stride % BAD_STRIDE);
     const int streams = network->n_elements * element > CACHED_WEIGHTS;
     p.together = streams && n <= FEW_ROWS;
-    const int threads = fnn_threads_for(network->operations * (double)n, p.together ? network->widest / kernels->panel : n, n_threads);
+    const ptrdiff_t items = p.together ? network->widest / kernels->panel : n;
+    const int threads = fnn_threads_for(network->operations * (double)n, items, n_threads);
     const ptrdiff_t each = p.together || threads == 1 ? n : fnn_ceil_div(n, threads);
     p.by_panels = !p.together && !activity && goes_by_panels(network, n, threads);
     if (p.by_panels)

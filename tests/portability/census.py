@@ -45,7 +45,7 @@ TARGETS = [
 # Addresses on the stack per step of k: sixteen rows of A take more pointers than there are registers.
 ADDRESSES = {"avx512": 4}
 OTHER_ADDRESSES = 0.25
-# Beside multiply-adds, loads and broadcasts: per loop and row of the tile, and per step
+# Other instructions than multiply-adds, loads and broadcasts: per loop and row of the tile, and per step
 OTHERS, OTHERS_PER_STEP = 7, 2.5
 
 
@@ -124,7 +124,7 @@ def width(name: str, vectors: int) -> int | None:
 
 
 def faults(target: Target, name: str, loop: Loop, per_step: int) -> list[str]:
-    """What is wrong with a loop."""
+    """Return the faults of a loop."""
     steps, rest = divmod(loop.multiply_adds, per_step)
     if rest or not steps:
         return [f"{loop.multiply_adds} multiply-adds are not whole steps of {per_step}"]
@@ -135,7 +135,7 @@ def faults(target: Target, name: str, loop: Loop, per_step: int) -> list[str]:
         found.append(f"{loop.addresses} addresses on the stack")
     known = loop.multiply_adds + loop.loads + loop.broadcasts + loop.spills + loop.addresses
     if loop.total - known > OTHERS + per_step // target.vectors + OTHERS_PER_STEP * steps:
-        found.append(f"{loop.total - known} instructions beside the product's own")
+        found.append(f"{loop.total - known} instructions that are not the product's")
     return found
 
 

@@ -1,8 +1,8 @@
-"""The same bits from the kernels of other processors: builds steps.c for each and compares what it prints.
+"""Checks that the kernels of other processors give the same bits: builds steps.c for each and compares the output.
 
-The scalar kernels, built for this machine, are the oracle. Beside them: AVX2; the 64-byte template of AVX-512, lowered
-by the compiler to SSE2; NEON under qemu-aarch64; and the baseline of x86-64, whose bits are its own,
-under qemu-x86_64 as a Nehalem. What lacks its compiler or emulator is reported as NOT TESTED. Exit status 1 where bits
+The scalar kernels, built for this machine, are the oracle of AVX2, of the 64-byte template of AVX-512, which the
+compiler lowers to SSE2, and of NEON under qemu-aarch64. The baseline of x86-64, whose bits differ from theirs, also
+runs under qemu-x86_64 as a Nehalem. A target without its compiler or emulator is reported as NOT TESTED. Exit status 1 where bits
 differ.
 """
 
@@ -51,7 +51,7 @@ TARGETS = [Target("scalar", "scalar", None), *NATIVE, *(EMULATED if platform.mac
 
 
 def missing(target: Target) -> str | None:
-    """What keeps a target from being tested here."""
+    """Return why a target cannot be tested here; None if it can."""
     for program in (target.compiler, *target.emulator[:1]):
         if shutil.which(program) is None:
             return f"{program} is not installed"
