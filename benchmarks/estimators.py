@@ -1,4 +1,4 @@
-"""fastnn's MLPClassifier and MLPRegressor against scikit-learn's, in one run; README.md says how to read figures."""
+"""Compare fastnn's MLPClassifier and MLPRegressor with scikit-learn's, in one run; README.md explains the figures."""
 
 import argparse
 
@@ -8,11 +8,11 @@ from fastnn.bench.estimators import CASES, compare_estimators
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="case", help=f"some of: {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=7, help="turns for every contestant")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of every contestant")
     parser.add_argument(
         "--threads", type=int, nargs="*", default=[], help="numbers of threads (default: one; all cores)"
     )
-    parser.add_argument("--json", help="where to write machine, versions and figures")
+    parser.add_argument("--json", help="where to write the machine, the versions and the figures")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.cases) - set(CASES))
     if unknown:

@@ -1,4 +1,4 @@
-"""The loss landscape of the submarine net, 51 x 51 points on 2,000 rows, against the same sums in NumPy.
+"""Time the loss landscape of the submarine network, 51 x 51 points on 2,000 rows, against the same sums in NumPy.
 
 python benchmarks/landscape.py
 """
@@ -15,7 +15,7 @@ N, ROWS, ROUNDS = 51, 2000, 3
 
 
 def numpy_landscape(X, y, weights, directions, steps):
-    """Losses of the network 5-32-32-3 with ReLU at ``weights + a d1 + b d2``, one point after the other."""
+    """Return the losses of the network 5-32-32-3 with ReLU at ``weights + a d1 + b d2``, point by point."""
     losses = []
     for a, b in steps:
         w1, b1, w2, b2, w3, b3 = (w + a * d1 + b * d2 for w, d1, d2 in zip(weights, *directions, strict=True))
@@ -26,7 +26,7 @@ def numpy_landscape(X, y, weights, directions, steps):
 
 
 def filter_directions(weights, seed):
-    """Two filter-normalised directions, those of ``loss_landscape`` with the same seed."""
+    """Return two filter-normalized directions, the ones that ``loss_landscape`` draws for this seed."""
     generator = np.random.Generator(np.random.Philox(seed))
     directions = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""fastnn.metrics against scikit-learn's functions, in one run; README.md says how to read figures."""
+"""Compare fastnn.metrics with scikit-learn's functions, in one run; README.md explains the figures."""
 
 import argparse
 
@@ -11,7 +11,7 @@ def main() -> int:
     parser.add_argument("metrics", nargs="*", metavar="metric", help=f"some of: {', '.join(names)}")
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 1_000_000], help="lengths of the arrays")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each of the two")
-    parser.add_argument("--json", help="where to write machine, versions and figures")
+    parser.add_argument("--json", help="where to write the machine, the versions and the figures")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.metrics) - set(names))
     if unknown:

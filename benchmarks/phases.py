@@ -1,4 +1,4 @@
-"""The phases grid of fastnn's benchmarks; README.md beside this file says how to read it."""
+"""Run the phases grid of the benchmarks; README.md in this folder explains it."""
 
 from fastnn.bench.command import main
 

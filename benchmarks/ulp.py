@@ -1,7 +1,7 @@
-"""Errors of the kernels' functions and derivatives, in units in the last place: builds and runs benchmarks/ulp.c.
+"""Measure the errors of the kernels' functions and derivatives, in units in the last place.
 
-All 2^32 float32 inputs (an hour), or ``--samples`` of them; a million samples in float64, whose table needs GCC and its
-libquadmath. Exit status 1 if float32 misses a goal.
+Builds and runs benchmarks/ulp.c on all 2^32 float32 inputs (an hour) or on ``--samples`` of them. In float64 it takes a
+million samples and needs GCC with libquadmath. The exit status is 1 if float32 misses a goal.
 """
 
 import argparse
@@ -21,7 +21,7 @@ OTHER_GOAL = 4.0
 
 
 def measure(folder: str, float64: bool, samples: int, functions: list[str]) -> list[list[str]]:
-    """Rows (function, error, at, error of the derivative, at); they are printed as they come."""
+    """Return rows (function, error, at, error of the derivative, at), and print each as it arrives."""
     program = os.path.join(folder, "ulp")
     isa = ISAS.get(platform.machine(), ["-DFNN_ISA_SCALAR"])
     kind = ["-DFNN_DOUBLE"] if float64 else []

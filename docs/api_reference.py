@@ -1,4 +1,4 @@
-"""Writes api.md, the list of everything public, for autosummary to document."""
+"""Write api.md, the list of all public names, for autosummary to document."""
 
 import importlib
 import inspect
@@ -19,13 +19,13 @@ MODULES = (
 INTERNAL = {
     "automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "number_between", "number_or_list", "unknown_name",
 }  # fmt: skip
-"""What modules without ``__all__`` hold for other modules of the package."""
+"""Names that modules without ``__all__`` share with other modules of the package."""
 ELSEWHERE = {"fastnn.models": {"Model", "Sequential", "load_model"}}
-"""Names of a module that the page has above."""
+"""Names of a module that the page lists in another section."""
 
 
 def public_names(module_name: str) -> list[str]:
-    """Classes and functions that a module of fastnn offers, classes under their own names only."""
+    """Return the public classes and functions of a module, leaving out aliases of classes."""
     module = importlib.import_module(module_name)
     names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
     left_out = INTERNAL | ELSEWHERE.get(module_name, set())
@@ -39,7 +39,7 @@ def public_names(module_name: str) -> list[str]:
 
 
 def functions_as_objects(module_name: str) -> list[str]:
-    """Names of a module's functions of arrays that are objects: activations, and losses of rows."""
+    """Return the names of array functions that are callable objects: activations, and losses per row."""
     members = vars(importlib.import_module(module_name))
     return sorted(
         name
@@ -53,7 +53,7 @@ def write(path: Path) -> None:
     lines = [
         "# API reference",
         "",
-        "Names, arguments and defaults are Keras's, and scikit-learn's in `fastnn.metrics`.",
+        "Names, arguments and defaults are those of Keras, and in `fastnn.metrics` those of scikit-learn.",
         "",
     ]
     sections = [(title, "fastnn", names) for title, names in TOP.items()]
@@ -68,6 +68,6 @@ def write(path: Path) -> None:
         lines += [*(f"   {name}" for name in names), "```", ""]
     text = "\n".join(lines)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        # Pages of names that are gone would be part of no table of contents.
+        # Pages of removed names would not be in any table of contents.
         shutil.rmtree(path.parent / "_api", ignore_errors=True)
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Builds docs/tutorials/*.ipynb from the text form; needs jupytext: pip install '.[tutorials]'."""
+"""Build docs/tutorials/*.ipynb from the text form; needs jupytext: pip install '.[tutorials]'."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import jupytext
 
 
 def main() -> None:
-    """Write a notebook beside every tutorial."""
+    """Write a notebook next to every tutorial."""
     for page in sorted((Path(__file__).resolve().parent / "tutorials").glob("[0-9]_*.md")):
         notebook = jupytext.read(page, fmt="md:myst")
         jupytext.write(notebook, page.with_suffix(".ipynb"))

@@ -20,7 +20,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastnn"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}
 html_show_sourcelink = False
-suppress_warnings = ["ref.ref"]  # scikit-learn's docstrings, which the estimators inherit, refer to its own pages
+suppress_warnings = ["ref.ref"]  # the estimators inherit docstrings of scikit-learn that link to its own pages
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 2

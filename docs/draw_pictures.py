@@ -1,18 +1,73 @@
-"""Draws docs/pictures/landscape.png: the way of a network to a submarine's position through its loss landscape."""
+"""Draw the pictures of README and of the start page: docs/pictures/speed.png and docs/pictures/landscape.png.
 
+python docs/draw_pictures.py
+"""
+
+import re
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 
+from matplotlib.figure import Figure
+
 import fastnn
 from fastnn import layers
 from fastnn.datasets import load_submarine
 
+HERE = Path(__file__).resolve().parent
+PICTURES = HERE / "pictures"
+README = HERE.parent / "README.md"
+NETWORK = "submarine 5-32-32-3, 32"
+"""The row of README's table that is drawn."""
+LABELS = {"jax": "JAX", "pytorch": "PyTorch", "numpy": "NumPy"}
+LEFT_OUT = {"python"}  # a bar that is fifteen times as long as the next would hide all the others
 
-def main() -> None:
-    """Train, evaluate the plane of the path, draw."""
+
+def step_times(network: str = NETWORK) -> dict[str, float]:
+    """Microseconds per training step of each library, read from README's table."""
+    rows = [
+        [cell.strip() for cell in line.strip("|\n").split("|")]
+        for line in README.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ]
+    heading = next(row for row in rows if row[0] == "network, batch")
+    cells = next(row for row in rows if row[0] == network)
+    found = {name: re.match(r"[\d.,]+", cell) for name, cell in zip(heading[1:], cells[1:], strict=True)}
+    return {name: float(match[0].replace(",", "")) for name, match in found.items() if match}
+
+
+def draw_speed() -> None:
+    """Draw how many times as long as fastnn the other libraries take, as bars on a linear axis."""
+    times = {name: time for name, time in step_times().items() if name not in LEFT_OUT}
+    names = sorted(times, key=times.__getitem__)
+    ratios = [times[name] / times["fastnn"] for name in names]
+    texts = [f"{ratio:.2g}×" if ratio < 10 else f"{ratio:.0f}×" for ratio in ratios]
+    texts = [f"{text}  ({times[name]:.3g} µs)" for name, text in zip(names, texts, strict=True)]
+
+    # An opaque white ground: the picture is read on light and on dark pages.
+    figure = Figure(figsize=(8, 3), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    axes = figure.add_subplot()
+    colors = ["#D55E00" if name == "fastnn" else "#8FA3B3" for name in names]
+    bars = axes.barh([LABELS.get(name, name) for name in names], ratios, height=0.7, color=colors)
+    bar_labels = axes.bar_label(bars, texts, padding=6, fontsize=11)
+    for text in (bar_labels[names.index("fastnn")], axes.get_yticklabels()[names.index("fastnn")]):
+        text.set_fontweight("bold")
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.2 * max(ratios))
+    axes.tick_params(axis="x", length=0, labelcolor="0.4")
+    axes.tick_params(axis="y", length=0, labelsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines["bottom"].set_color("0.8")
+    shape_and_batch = NETWORK.split(maxsplit=1)[1]
+    axes.set_xlabel(f"time per training step in multiples of fastnn's, network {shape_and_batch} rows per batch")
+    figure.savefig(PICTURES / "speed.png", dpi=200)
+
+
+def draw_landscape() -> None:
+    """Draw the path that training takes through the loss landscape of a network that finds a submarine."""
     voyage = load_submarine(2000)
     X = (voyage.data - voyage.data.mean(axis=0)) / voyage.data.std(axis=0)
     Y = (voyage.target - voyage.target.mean(axis=0)) / voyage.target.std(axis=0)
@@ -26,9 +81,9 @@ def main() -> None:
         model, X, Y, span=0.9, n=81, directions="trajectory", trajectory=recorder, verbose=0
     )
     axes = landscape.plot()
-    path = Path(__file__).resolve().parent / "pictures" / "landscape.png"
-    axes[0].figure.savefig(path, dpi=110)
+    axes[0].figure.savefig(PICTURES / "landscape.png", dpi=110)
 
 
 if __name__ == "__main__":
-    main()
+    draw_speed()
+    draw_landscape()

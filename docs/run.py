@@ -1,4 +1,4 @@
-"""Runs the Python of documentation pages from top to bottom, solutions of exercises included.
+"""Run the Python code of documentation pages from top to bottom, solutions of exercises included.
 
 python docs/run.py [--pictures DIRECTORY] [page.md ...]
 """
@@ -42,7 +42,7 @@ def run(page: Path, pictures: Path | None = None) -> None:
 
 
 def main() -> None:
-    """Run the pages given, or all."""
+    """Run the given pages, or all pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pages", nargs="*", type=Path)
     parser.add_argument("--pictures", type=Path)

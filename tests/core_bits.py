@@ -1,12 +1,12 @@
-"""Prints, as JSON, what the chosen instruction set computes: run by test_core.py once per instruction set."""
+"""Print as JSON what the chosen instruction set computes. test_core.py runs this once per instruction set."""
 
-import hashlib
 import itertools
 import json
 import sys
 
 import definition
 import numpy as np
+from same_bits import digest
 
 from fastnn import _core
 
@@ -94,14 +94,6 @@ def definition_mismatches():
     return bad
 
 
-def digest(*arrays):
-    """SHA-256 of the arrays' bytes."""
-    h = hashlib.sha256()
-    for a in arrays:
-        h.update(np.ascontiguousarray(a).tobytes())
-    return h.hexdigest()
-
-
 def train(name, dtype, n_threads, steps=200, max_steps=None):
     """Weights, predictions and loss after at least ``steps`` steps of a recipe."""
     sizes, batch, loss, output, hidden, optimizer, options, rate = RECIPES[name]
@@ -141,7 +133,7 @@ def train(name, dtype, n_threads, steps=200, max_steps=None):
 
 
 def row_mismatches():
-    """Row counts of which predict, or a product alone, gives other bits than all rows at once."""
+    """Row counts for which predict, or a single product, does not give the bits of all rows at once."""
     rng = np.random.default_rng(2)
     bad = []
     shapes = ((30, 70), (30, 140), (900, 40))

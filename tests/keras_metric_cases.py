@@ -1,4 +1,4 @@
-"""Cases of metric classes and their data, for the recording with Keras and for the test that compares."""
+"""Cases of metric classes and their data, which make_keras_metrics.py records and test_keras_metrics.py compares."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ GUESSES = (NUMBERS + 0.5 * RNG.normal(size=(N, 2))).astype(np.float32)
 POSITIVE, POSITIVE_GUESSES = np.abs(NUMBERS), np.abs(GUESSES)
 LOGITS = RNG.normal(size=(N, 4)).astype(np.float32)
 CALLED = np.where(RNG.random(N) < 0.7, LABELS, 1)
-# Whole numbers, because Keras's IoU cuts off the fractions of weights.
+# Whole numbers, because Keras's IoU truncates weights.
 WEIGHT = RNG.integers(0, 4, N).astype(np.float32)
 
 DATA: dict[str, tuple[Any, Any]] = {

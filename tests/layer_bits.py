@@ -1,10 +1,10 @@
-"""Prints, as JSON, hashes of networks with every kind of layer; test_structural_layers.py runs it."""
+"""Print as JSON hashes of networks with every kind of layer. test_structural_layers.py runs this."""
 
-import hashlib
 import json
 import sys
 
 import numpy as np
+from same_bits import digest
 
 from fastnn import _core
 
@@ -60,7 +60,7 @@ NETWORKS = {
         dense(4),
     ],
 }
-# Trained by batches of 20 rows, two panels: more threads than that divide the products instead of the rows.
+# Trained in batches of 20 rows, which are two panels: more than two threads divide the outputs instead of the rows.
 FEW_ROWS = {
     "few rows, dense": [dense(150, "relu"), dense(150, "tanh"), dense(170, "relu"), dense(4)],
     "few rows": [
@@ -88,7 +88,7 @@ PARAMETERS = {
 
 
 def parameters(ops):
-    """(op, name) of all parameters of a network that are in use."""
+    """(op, name) of all parameters that a network uses."""
     return [
         (op, name)
         for op, (kind, options) in enumerate(ops)
@@ -110,20 +110,12 @@ def network(name, dtype):
 
 
 def data(name, n, dtype="float64"):
-    """Inputs and targets; some values are missing where the network takes that."""
+    """Inputs and targets; some values are missing if the network accepts that."""
     rng = np.random.default_rng(2)
     X, y = rng.normal(size=(n, 5)), rng.normal(size=(n, 4)).astype(dtype)
     if name == "missing values":
         X[rng.random(X.shape) < 0.2] = np.nan
     return X, y
-
-
-def digest(*arrays):
-    """SHA-256 of the arrays' bytes."""
-    h = hashlib.sha256()
-    for a in arrays:
-        h.update(np.ascontiguousarray(a).tobytes())
-    return h.hexdigest()
 
 
 def train(name, dtype, n_threads, max_steps=-1):
@@ -144,7 +136,7 @@ def train(name, dtype, n_threads, max_steps=-1):
 
 
 def row_mismatches():
-    """Networks whose predictions depend on the rows around."""
+    """Networks whose predictions of a row depend on the other rows."""
     bad = []
     for name in NETWORKS:
         for dtype in ("float32", "float64"):
@@ -164,4 +156,4 @@ if __name__ == "__main__":
         for name in NETWORKS | FEW_ROWS
         for dtype in ("float32", "float64")
     }
-    json.dump({"hashes": hashes, "rows": row_mismatches()}, sys.stdout)
+    json.dump({"isa": _core.config()["isa"], "hashes": hashes, "rows": row_mismatches()}, sys.stdout)

@@ -1,6 +1,6 @@
-"""Records what Keras's metric classes give, into data/keras_metrics.json; needs keras, with any backend.
+"""Write `data/keras_metrics.json`: the results of Keras's metric classes.
 
-Run: python tests/make_keras_metrics.py
+Needs `keras` and one of its backends: `KERAS_BACKEND=torch python tests/make_keras_metrics.py`.
 """
 
 import json

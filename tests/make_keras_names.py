@@ -1,6 +1,6 @@
 """Write `keras_names.json`: the public names of Keras and the arguments of their constructors and methods.
 
-Needs `keras` and a backend of it, for instance torch: `KERAS_BACKEND=torch python tests/make_keras_names.py`.
+Needs `keras` and one of its backends: `KERAS_BACKEND=torch python tests/make_keras_names.py`.
 """
 
 import inspect
@@ -23,12 +23,12 @@ MODULES = (
     "regularizers",
     "utils",
 )
-# Methods that a backend adds to its models and layers are none of Keras's.
+# A backend adds methods to models and layers, which are not Keras's.
 FOREIGN = {name for cls in keras.Sequential.__mro__ if not cls.__module__.startswith("keras") for name in dir(cls)}
 
 
 def arguments(thing):
-    """Return [[name, default as text or None], ...] of a callable, None where it tells nothing."""
+    """Return [[name, default as text or None], ...] of a callable, or None if it has no signature."""
     try:
         found = inspect.signature(thing).parameters.values()
     except (TypeError, ValueError):

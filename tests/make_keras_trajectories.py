@@ -1,7 +1,7 @@
-"""Write `keras_trajectories.json`: what Keras makes of the cases of `test_keras_arithmetic.py`.
+"""Write `keras_trajectories.json`: what Keras computes for the cases of `test_keras_arithmetic.py`.
 
-Needs `keras` and a backend of it, for instance torch: `KERAS_BACKEND=torch python tests/make_keras_trajectories.py`.
-Keras computes in float64 here. What it does not have is written with its own parts.
+Needs `keras` and one of its backends: `KERAS_BACKEND=torch python tests/make_keras_trajectories.py`.
+Keras computes in float64 here. What it lacks is written below with its operations.
 """
 
 import json
@@ -15,7 +15,7 @@ keras.config.set_floatx("float64")
 
 
 class Residual(keras.layers.Layer):
-    """The block's input added to its output."""
+    """Adds the block's input to its output."""
 
     def __init__(self, layers):
         super().__init__()

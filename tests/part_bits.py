@@ -1,11 +1,11 @@
-"""Prints, as JSON, what the chosen instruction set makes of every loss, rule and option: run by test_parts.py."""
+"""Print as JSON hashes of training with every loss, update rule and option. test_parts.py runs this."""
 
-import hashlib
 import itertools
 import json
 import sys
 
 import numpy as np
+from same_bits import digest
 
 from fastnn import _core
 
@@ -78,7 +78,7 @@ ACTIVATIONS = ("relu6", "general_relu", "mish", "softsign", "hard_sigmoid", "har
 
 
 def make_network(dtype, last="linear", activation="tanh", dense=None, sizes=(FEATURES, 40, 33, 6)):
-    """A network with weights that depend on its sizes alone."""
+    """A network whose weights depend only on its sizes."""
     ops = [("dense", {"n_out": n, "activation": activation, **(dense or {})}) for n in sizes[1:]]
     ops[-1][1]["activation"] = last
     network = _core.Network(sizes[0], ops, dtype)
@@ -90,7 +90,7 @@ def make_network(dtype, last="linear", activation="tanh", dense=None, sizes=(FEA
 
 
 def make_fit(network, loss, targets, options, rule="sgd", rule_options=None, threads=0, rows=slice(None), weight=None):
-    """A fit whose first epoch has begun, with a ragged last batch."""
+    """A fit in its first epoch, with a ragged last batch."""
     network.compile(loss, options, rule, rule_options or {})
     data = [np.ascontiguousarray(a[rows], dtype=network.dtype) for a in (X, targets)]
     weight = None if weight is None else np.ascontiguousarray(weight[rows], dtype=network.dtype)
@@ -115,7 +115,7 @@ def trained(network, fit):
     ]
     assert np.isfinite(total)
     assert all(np.isfinite(part).all() for part in parts)
-    return hashlib.sha256(b"".join(part.tobytes() for part in parts) + repr(total).encode()).hexdigest()[:16]
+    return digest(*parts, np.array(total))
 
 
 def recipes():
@@ -136,7 +136,7 @@ def recipes():
 
 
 def hashes():
-    """Per recipe and type a hash for every number of threads."""
+    """For each recipe and type, one hash per number of threads."""
     found = {}
     for name, network_options, (loss, targets, options), (rule, rule_options) in recipes():
         for dtype in ("float32", "float64"):

@@ -1,4 +1,4 @@
-"""Errors of the float32 functions in units in the last place, sampled; benchmarks/ulp.py takes all 2^32 inputs."""
+"""Errors of the float32 functions in units in the last place, on a sample; benchmarks/ulp.py tries all 2^32 inputs."""
 
 import numpy as np
 import pytest
@@ -11,20 +11,20 @@ OPTIONS = {
     "elu": {"alpha": 1.3},
     "general_relu": {"negative_slope": 0.1, "max_value": 6.0, "threshold": 0.3},
 }
-# Where derivatives of gelu, gelu_tanh, silu and mish cross zero, and where others have a corner.
+# Zeros of the derivatives of gelu, gelu_tanh, silu and mish, and corners of other functions.
 ZEROS = (-0.7517915, -0.7524614, -1.2784645, -1.1924312, -1.5, -3.0, 0.0, 3.0, 6.0)
-# Overflow and underflow of exp, x exp(x), sech^2 and exp(-x^2 / 2); below that: subnormal results.
+# Overflow and underflow of exp, x exp(x), sech^2 and exp(-x^2 / 2); below the latter, results are subnormal.
 EDGES = (88.722839, -87.33655, -91.9, -103.97208, -108.9, 44.0, 52.0, -13.0, -14.2, -5.05)
 
 
 def neighbours(centre, count=2000):
-    """Floats around a centre, one after another."""
+    """Consecutive floats around a centre."""
     return (np.float32(centre).view(np.int32) + np.arange(-count, count, dtype=np.int32)).view(np.float32)
 
 
 @pytest.fixture(scope="module")
 def inputs():
-    """Spread over all bit patterns and over [-20, 20], dense about zeros and edges; NaN and infinity left out."""
+    """Spread over all bit patterns and over [-20, 20], dense near zeros and edges, without NaN and infinity."""
     patterns = (np.arange(2**17, dtype=np.uint64) * 0x9E3779B1 & 0xFFFFFFFF).astype(np.uint32).view(np.float32)
     subnormal = np.arange(0, 2**23, 2**12, dtype=np.int32).view(np.float32)
     uniform = np.random.default_rng(0).uniform(-20, 20, 2**16).astype(np.float32)
@@ -35,7 +35,7 @@ def inputs():
 
 
 def errors(got, truth):
-    """In spacings of float32 at the true results; an overflow counts as 2^128."""
+    """Errors in spacings of float32 at the true results; an overflow counts as 2^128."""
     top = 2.0**128
     wide, truth = (np.clip(np.asarray(a, np.float64), -top, top) for a in (got, truth))
     exponent = np.maximum(np.frexp(truth)[1] - 1, -126)

@@ -1,4 +1,4 @@
-"""The benchmark harness: what it trains, that contestants agree, and that it says so when they do not."""
+"""The benchmark harness: what it trains, that contestants agree, and that it reports those that do not."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from fastnn.bench.training import compare_training
 
 
 def test_flops_by_hand():
-    # 5-32-32-3 has 160 + 1024 + 96 weights; each takes 2 operations in forward, dW and dX, the first 160 none in dX.
+    # 5-32-32-3 has 160 + 1024 + 96 weights; each takes 2 operations in forward, dW and dX, but dX skips the first 160.
     submarine = networks.NETWORKS["submarine"]
     assert submarine.n_weights == 1280
     assert submarine.flops_per_step == 32 * (6 * 1280 - 2 * 160) == 235_520
@@ -104,7 +104,7 @@ def test_turns_keep_the_better_thread_count():
     assert [(timing.name, timing.n_threads) for timing in timings] == [("a", 1), ("b", 1)]
     assert timings[0].microseconds == pytest.approx([2.0] * 3)
     assert timings[1].best == pytest.approx(50.0) == timings[1].median
-    # The setting far behind was paced, and ran none of the three rounds that the next one ran.
+    # The setting far behind was paced only: it took no part in the three rounds.
     assert slow.calls - hopeless.calls >= 1
 
 
@@ -131,7 +131,7 @@ def test_a_contestant_that_computes_something_else_is_not_timed():
     rows = training._train_one(network, competitors, contest.Schedule(rounds=2, seconds=1e-3), problems)
     assert [row["contestant"] for row in rows] == ["fastnn", "numpy"]
     assert len(problems) == 1
-    assert "jax on 1 threads computes something else" in problems[0]
+    assert "jax on 1 threads disagrees with numpy" in problems[0]
 
 
 def test_a_loss_that_is_not_finite_does_not_agree():
@@ -150,7 +150,7 @@ def test_rows_of_a_table():
     assert report.markdown_table(grid).splitlines()[2] == "| case | 2 (25 % of peak) | 10 (5x) |"
 
 
-def test_a_table_with_columns_of_its_own():
+def test_a_table_with_custom_columns():
     rows = [{"width": 32, "price": 1.25, "within": True, "grown": None}]
     columns = {"width": "width", "price": "price", "within": "within", "grown": "grown"}
     lines = report.table(report.Grid("prices", "Title", rows, columns)).splitlines()
@@ -158,7 +158,7 @@ def test_a_table_with_columns_of_its_own():
     assert lines[3].split() == ["32", "1.25", "yes", "-"]
 
 
-def test_a_worker_reports_its_error_and_goes_on():
+def test_a_worker_reports_its_error_and_continues():
     with contest.open_competitors(["numpy"], thread_counts=[1]) as (competitor,):
         with pytest.raises(contest.WorkerError, match=r"numpy on 1 threads failed:[^$]*KeyError: 'no'"):
             competitor.ask("start_training", network="no")
@@ -168,17 +168,17 @@ def test_a_worker_reports_its_error_and_goes_on():
         assert len(answer["losses"]) == 3
 
 
-def test_a_failed_contestant_is_a_problem_not_an_end():
+def test_a_failed_contestant_is_reported_and_ends_nothing():
     problems = []
     with contest.open_competitors(["numpy"], thread_counts=[1]) as (competitor,):
         requests = [("start_training", {"network": "no"}), ("train", {"epochs": 1})]
         assert contest.ask_all({competitor: requests}, problems) == {}
-        # Both requests were answered: the next answer is that of the next request.
+        # Both requests were answered, so the next answer belongs to the next request.
         assert competitor.ask("start_training", network="ground-motion") == {}
     assert len(problems) == 1 and "KeyError: 'no'" in problems[0]
 
 
-def test_workers_are_not_given_tuning_of_openblas(monkeypatch):
+def test_workers_do_not_inherit_tuning_of_openblas(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     monkeypatch.setenv("OPENBLAS_L2_SIZE", "1")
     environment = contest._environment(3)
@@ -196,7 +196,7 @@ def test_training_grid_end_to_end(tmp_path):
         assert len(row["rounds_us"]) == 2
         assert row["threads"] >= 1
         assert 0 < row["percent_of_peak"] < 110
-    # Compiled code against lists of floats: the factor is hundreds.
+    # Compiled code is hundreds of times faster than lists of floats.
     assert grid.rows[2]["ratio"] > 20
     whole = report.Report(machine={"processor": "p"}, versions={}, missing=[], grids=[grid])
     whole.write_json(tmp_path / "figures.json")

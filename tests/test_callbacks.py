@@ -1,13 +1,16 @@
-"""Callbacks: when hooks run, what they get, and Keras's rules of stopping."""
+"""Callbacks: when hooks run, what they receive, and when training stops, as in Keras."""
 
 import io
 import re
 
 import numpy as np
 import pytest
+from same_bits import same_arrays, same_weights
+from sample_models import tanh_model
 
 import fastnn
 from fastnn import layers
+from fastnn._progress import ProgressLine
 from fastnn.callbacks import (
     Callback,
     EarlyStopping,
@@ -17,16 +20,9 @@ from fastnn.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
-from fastnn.progress import ProgressLine
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X[:, :1] - X[:, 1:2]
-
-
-def make_model(optimizer="sgd", metrics=None):
-    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(5, activation="tanh"), layers.Dense(1)], seed=2)
-    model.compile(optimizer, "mse", metrics=metrics)
-    return model
 
 
 class Recorder(Callback):
@@ -63,7 +59,7 @@ class BatchRecorder(Recorder):
 
 def test_order_of_hooks():
     recorder = Recorder()
-    model = make_model()
+    model = tanh_model()
     model.fit(X, Y, epochs=2, validation_split=0.5, verbose=0, callbacks=recorder)
     keys = ["loss", "val_loss"]
     epochs = [[("epoch begin", e), "test begin", "test end", ("epoch end", e, keys)] for e in (0, 1)]
@@ -74,13 +70,12 @@ def test_order_of_hooks():
 
 def test_batch_hooks_run_every_step_and_change_no_number():
     recorder = BatchRecorder()
-    with_hooks, without = make_model(metrics=["mae"]), make_model(metrics=["mae"])
+    with_hooks, without = tanh_model(metrics=["mae"]), tanh_model(metrics=["mae"])
     with_hooks.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[recorder])
     without.fit(X, Y, batch_size=16, epochs=2, verbose=0)
     assert with_hooks.history.history == without.history.history
     assert [call[:2] for call in recorder.calls if call[0] == "batch end"] == [("batch end", b) for b in (0, 1, 2)] * 2
-    for a, b in zip(with_hooks.get_weights(), without.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert same_weights(with_hooks, without)
     last = [call[2] for call in recorder.calls if call[0] == "batch end"]
     assert last[2] == with_hooks.history.history["loss"][0]
 
@@ -93,7 +88,7 @@ def test_hooks_by_their_short_names():
             self.batches += 1
 
     short = Short()
-    make_model().fit(X, Y, batch_size=10, verbose=0, callbacks=[short])
+    tanh_model().fit(X, Y, batch_size=10, verbose=0, callbacks=[short])
     assert short.batches == 4
 
 
@@ -103,7 +98,7 @@ def test_batch_hooks_of_evaluation_and_prediction():
         on_test_batch_end=lambda batch, logs: seen.append(("test", batch, logs["loss"])),
         on_predict_batch_end=lambda batch, logs: seen.append(("predict", batch, len(logs["outputs"]))),
     )
-    model = make_model()
+    model = tanh_model()
     loss = model.evaluate(X, Y, batch_size=16, verbose=0, callbacks=[callback])
     assert [entry[:2] for entry in seen] == [("test", 0), ("test", 1), ("test", 2)]
     assert seen[-1][2] == loss == pytest.approx(model.evaluate(X, Y, verbose=0), rel=1e-7)
@@ -117,11 +112,11 @@ def test_stopping_within_an_epoch():
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = batch == 1
 
-    model = make_model(metrics=["mae"], optimizer=fastnn.optimizers.SGD(0.0))
+    model = tanh_model(metrics=["mae"], optimizer=fastnn.optimizers.SGD(0.0))
     history = model.fit(X, Y, batch_size=10, epochs=5, shuffle=False, verbose=0, callbacks=[StopAfterTwo()]).history
     assert model.network.iterations == 2
     assert len(history["loss"]) == 1
-    # Loss and metrics are those of the rows that were trained on.
+    # The loss and the metric are of the rows of the two steps.
     loss, mae = model.evaluate(X[:20], Y[:20], verbose=0)
     assert history["loss"][0] == pytest.approx(loss, rel=1e-6)
     assert history["mae"][0] == pytest.approx(mae, rel=1e-6)
@@ -145,14 +140,14 @@ class Feed(Callback):
 
 def stopped_after(values, epochs=None, **options):
     """Number of epochs run, epoch of the weights at the end (counted from 0), and the callback."""
-    model = make_model()
+    model = tanh_model()
     weights = []
     stopper = EarlyStopping(**options)
     record = LambdaCallback(on_epoch_end=lambda epoch, logs: weights.append(model.get_weights()))
     feed = Feed(values, options.get("monitor", "val_loss"))
     model.fit(X, Y, epochs=epochs or len(values), verbose=0, callbacks=[record, feed, stopper])
     final = model.get_weights()
-    same = [e for e, w in enumerate(weights) if all(np.array_equal(a, b) for a, b in zip(w, final, strict=True))]
+    same = [e for e, w in enumerate(weights) if same_arrays(w, final)]
     return len(weights), same[0], stopper
 
 
@@ -179,12 +174,12 @@ def test_early_stopping_prints_and_warns(capsys):
     stopped_after([1.0, 2.0, 2.0], verbose=1, restore_best_weights=True)
     text = capsys.readouterr().out
     assert "Epoch 2: early stopping" in text and "end of the best epoch: 1." in text
-    with pytest.warns(UserWarning, match="watches 'val_loss', which is not there; available: loss"):
-        make_model().fit(X, Y, verbose=0, callbacks=[EarlyStopping()])
+    with pytest.warns(UserWarning, match="watches 'val_loss', which is not in the logs; available: loss"):
+        tanh_model().fit(X, Y, verbose=0, callbacks=[EarlyStopping()])
 
 
 def test_direction_comes_from_the_metric():
-    model = make_model(metrics=["mae"])
+    model = tanh_model(metrics=["mae"])
     watch = EarlyStopping("val_mae", patience=100)
     model.fit(X, Y, epochs=3, validation_split=0.2, verbose=0, callbacks=[watch])
     assert watch.best == min(model.history.history["val_mae"])
@@ -200,7 +195,7 @@ def test_direction_comes_from_the_metric():
 
 
 def test_learning_rate_scheduler():
-    model = make_model(optimizer=fastnn.optimizers.SGD(0.1))
+    model = tanh_model(optimizer=fastnn.optimizers.SGD(0.1))
     seen = []
 
     def schedule(epoch, rate):
@@ -210,22 +205,21 @@ def test_learning_rate_scheduler():
     history = model.fit(X, Y, epochs=3, verbose=0, callbacks=[LearningRateScheduler(schedule)]).history
     assert seen == [(0, 0.1), (1, 0.05), (2, 0.025)]
     assert history["learning_rate"] == [0.05, 0.025, 0.0125]
-    by_hand = make_model(optimizer=fastnn.optimizers.SGD(0.1))
+    by_hand = tanh_model(optimizer=fastnn.optimizers.SGD(0.1))
     for rate in (0.05, 0.025, 0.0125):
         by_hand.optimizer.learning_rate = rate
         by_hand.fit(X, Y, verbose=0)
-    for a, b in zip(model.get_weights(), by_hand.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert same_weights(model, by_hand)
     model.fit(X, Y, epochs=2, verbose=0, callbacks=[LearningRateScheduler(lambda epoch: 0.01 * (epoch + 1))])
     assert model.optimizer.learning_rate == 0.02
-    with pytest.raises(ValueError, match="the schedule must return a learning rate, it returned 'fast'"):
+    with pytest.raises(ValueError, match="the schedule must return a learning rate, but returned 'fast'"):
         model.fit(X, Y, verbose=0, callbacks=[LearningRateScheduler(lambda epoch, rate: "fast")])
 
 
 def test_reduce_on_plateau_follows_keras():
     # The expected learning rates were taken from Keras 3.15 with the same values of val_loss.
     def rates(values, **options):
-        model = make_model(optimizer=fastnn.optimizers.SGD(1.0))
+        model = tanh_model(optimizer=fastnn.optimizers.SGD(1.0))
         callback = ReduceLROnPlateau(**options)
         model.fit(X, Y, epochs=len(values), verbose=0, callbacks=[Feed(values), callback])
         return model.history.history["learning_rate"], model.optimizer.learning_rate
@@ -247,7 +241,7 @@ def test_patience_must_be_a_whole_number(callback, patience):
 
 @pytest.mark.parametrize("factor", [1.0, 2, -0.1, None, "half", True, np.nan])
 def test_factor_must_lie_between_0_and_1(factor):
-    expected = f"factor must be a finite number of at least 0 and less than 1, got {factor!r}"
+    expected = f"factor must be a number of at least 0 and less than 1, got {factor!r}"
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         ReduceLROnPlateau(factor=factor)
 
@@ -256,7 +250,7 @@ def test_factor_must_lie_between_0_and_1(factor):
     ("callback", "name", "value", "accepted"),
     [
         (EarlyStopping, "min_delta", "small", "a finite number"),
-        (EarlyStopping, "baseline", "best", "a finite number"),
+        (EarlyStopping, "baseline", "best", "a finite number, or None"),
         (EarlyStopping, "start_from_epoch", -1, "a whole number of at least 0"),
         (ReduceLROnPlateau, "cooldown", 1.5, "a whole number of at least 0"),
         (ReduceLROnPlateau, "min_lr", -1.0, "a finite number of at least 0"),
@@ -270,7 +264,7 @@ def test_other_arguments_of_monitors_are_checked(callback, name, value, accepted
 @pytest.mark.parametrize("callback", [LearningRateScheduler(lambda epoch, rate: rate), ReduceLROnPlateau("loss")])
 def test_a_learning_rate_that_follows_a_schedule_cannot_be_set(callback):
     schedule = fastnn.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
-    model = make_model(optimizer=fastnn.optimizers.SGD(schedule))
+    model = tanh_model(optimizer=fastnn.optimizers.SGD(schedule))
     before, name = model.get_weights(), type(callback).__name__
     expected = (
         f"{name} sets the learning rate, but that of SGD follows {schedule!r}: give SGD a number as learning_rate, or "
@@ -278,12 +272,11 @@ def test_a_learning_rate_that_follows_a_schedule_cannot_be_set(callback):
     )
     with pytest.raises(TypeError, match=f"^{re.escape(expected)}$"):
         model.fit(X, Y, verbose=0, callbacks=[callback])
-    for a, b in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert same_arrays(model.get_weights(), before)
 
 
 def test_terminate_on_nan_stops_quietly(capsys):
-    model = make_model(optimizer=fastnn.optimizers.SGD(1e30), metrics=["mae"])
+    model = tanh_model(optimizer=fastnn.optimizers.SGD(1e30), metrics=["mae"])
     history = model.fit(X, Y, epochs=5, batch_size=8, verbose=0, callbacks=[TerminateOnNaN()]).history
     assert "Invalid loss, terminating training" in capsys.readouterr().out
     assert len(history["loss"]) == 1 and np.isnan(history["loss"][0])
@@ -330,11 +323,11 @@ def test_progress_without_a_terminal_is_plain_text():
         def on_epoch_begin(self, epoch, logs=None):
             clock.now += 0.1
 
-    model = make_model()
+    model = tanh_model()
     model.fit(X, Y, epochs=10, verbose=0, callbacks=[Tick(), logger])
     lines = stream.getvalue().splitlines()
     assert "\r" not in stream.getvalue()
-    # One second: at most four refreshes, and the last epoch.
+    # In one second there are at most four refreshes, the last epoch included.
     assert [line.split(" - ")[0] for line in lines] == [f"Epoch {e}/10" for e in (3, 6, 9, 10)]
     assert lines[-1].endswith(f"loss: {model.history.history['loss'][-1]:.4g}")
 
@@ -346,7 +339,7 @@ def test_progress_within_an_epoch_on_a_terminal():
         clock.now += 0.1
 
     callbacks = [LambdaCallback(on_train_batch_end=tick), ProgbarLogger(1, ProgressLine(stream, clock))]
-    make_model().fit(X, Y, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
+    tanh_model().fit(X, Y, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
     shown = [text.split(" - loss")[0].strip() for text in stream.getvalue().split("\r")[1:]]
     # Ten steps of 0.1 s: a refresh after 0.3, 0.6 and 0.9 s, and the end.
     assert shown[:3] == ["Epoch 1/2 - step 3/5", "Epoch 2/2 - step 1/5", "Epoch 2/2 - step 4/5"]
@@ -354,7 +347,7 @@ def test_progress_within_an_epoch_on_a_terminal():
 
 
 def test_verbosity(capsys):
-    model = make_model(metrics=["mae"])
+    model = tanh_model(metrics=["mae"])
     model.fit(X, Y, epochs=3, verbose=0)
     assert capsys.readouterr().out == ""
     model.fit(X, Y, epochs=3, verbose=2)
@@ -381,5 +374,5 @@ def test_progress_line_ends_after_an_error():
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        make_model().fit(X, Y, epochs=5, verbose=0, callbacks=[Fail(), logger])
+        tanh_model().fit(X, Y, epochs=5, verbose=0, callbacks=[Fail(), logger])
     assert stream.getvalue().count("\r") == 2 and stream.getvalue().endswith("\n")

@@ -1,9 +1,8 @@
-"""Arrays of the caller: overlapping, misaligned, changed while a fit runs, and the caller's floating-point state."""
+"""The caller's arrays (overlapping, misaligned, changed during a fit) and the caller's floating-point state."""
 
 import ctypes
 import os
 import platform
-import subprocess
 import sys
 
 import numpy as np
@@ -57,7 +56,7 @@ def test_arrays_that_are_not_aligned():
         model(X, out=space)
 
 
-def test_labels_that_change_during_a_fit_end_it():
+def test_labels_that_become_wrong_during_a_fit_end_it():
     labels = RNG.integers(0, 3, 100)
 
     class Spoil(Callback):
@@ -70,8 +69,8 @@ def test_labels_that_change_during_a_fit_end_it():
         model.fit(RNG.normal(size=(100, 4)), labels, epochs=3, verbose=0, callbacks=[Spoil()])
 
 
-def test_rows_missing_from_a_panel_overflow_in_no_sum():
-    """Zeros in their place would become exp(400) here: infinity, and 0 * infinity is not zero."""
+def test_rows_missing_from_a_panel_do_not_overflow_a_sum():
+    """Zeros in place of the missing rows would become exp(400), infinity, and 0 * infinity is not zero."""
     model = Sequential([Normalization(), Dense(1, "exponential", kernel_initializer=Constant(-1.0))])
     X = RNG.normal(2020, 5, size=(100, 1)).astype(np.float32)
     model.layers[0].adapt(X)
@@ -82,7 +81,7 @@ def test_rows_missing_from_a_panel_overflow_in_no_sum():
 
 @pytest.mark.parametrize("rows", [1, 15, 16, 17])
 def test_gradients_of_rows_missing_from_a_panel(rows):
-    """exp(100 - 100 x) at x = 1: a row of zeros would be exp(100), infinite in float32."""
+    """The output is exp(100 - 100 x) at x = 1; for a row of zeros it would be exp(100), infinite in float32."""
     X, W, B = np.ones((rows, 1), np.float32), np.full((1, 1), -100, np.float32), np.array([100], np.float32)
     gradients = ops.dense_backward(
         np.ones((rows, 1), np.float32), X, W, np.ones((rows, 1), np.float32), "exponential", B
@@ -131,7 +130,7 @@ def test_the_callers_rounding_mode_changes_no_bit():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-def test_a_child_forked_while_another_thread_predicts_can_train():
+def test_a_child_forked_while_another_thread_predicts_can_train(run_python):
     code = """
 import os, sys, threading, warnings
 import numpy as np
@@ -164,4 +163,4 @@ ended.set()
 thread.join()
 sys.exit(status != 0)
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert run_python(code).returncode == 0

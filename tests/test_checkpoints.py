@@ -1,10 +1,12 @@
-"""Checkpoints, resumed fits, the CSV log, and learning rates that a batch callback changes."""
+"""Checkpoints, resumed fits, the CSV log, and learning rates changed by a batch callback."""
 
 import csv
 import os
 
 import numpy as np
 import pytest
+from same_bits import same_arrays, same_weights
+from sample_models import dropout_model
 
 import fastnn
 from fastnn import callbacks, layers
@@ -12,18 +14,6 @@ from fastnn import callbacks, layers
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(150, 3))
 Y = X.sum(axis=1) + 0.2 * RNG.normal(size=150)
-
-
-def make(seed=None, optimizer="adam"):
-    model = fastnn.Sequential(
-        [fastnn.Input((3,)), layers.Dense(8, activation="relu"), layers.Dropout(0.1), layers.Dense(1)], seed=seed
-    )
-    model.compile(optimizer, "mse", metrics=["mae"])
-    return model
-
-
-def same(a, b):
-    return all(np.array_equal(p, q) for p, q in zip(a.get_weights(), b.get_weights(), strict=True))
 
 
 class Killed(Exception):
@@ -51,26 +41,28 @@ def watchers(folder, kill=None):
 
 @pytest.mark.parametrize("cut", [0, 1, 4, 7])
 def test_a_killed_and_resumed_fit_gives_the_same_bits(tmp_path, cut):
-    whole = make(seed=11)
+    whole = dropout_model(seed=11)
     expected = whole.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "a"))
-    killed = make(seed=11)
+    killed = dropout_model(seed=11)
     with pytest.raises(Killed):
         killed.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "b", cut))
     assert os.path.exists(tmp_path / "b") == (cut > 0)
-    resumed = make(seed=None if cut else 11)
+    resumed = dropout_model(seed=None if cut else 11)
     history = resumed.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "b"))
     assert history.history == expected.history and history.epoch == expected.epoch
-    assert same(whole, resumed)
+    assert same_weights(whole, resumed)
     assert resumed.optimizer.learning_rate == whole.optimizer.learning_rate
     assert not (tmp_path / "b").exists()
     for model in (whole, resumed):
         model.fit(X, Y, epochs=1, verbose=0)
-    assert same(whole, resumed)
+    assert same_weights(whole, resumed)
 
 
 def test_a_fit_that_follows_a_schedule_is_resumed(tmp_path):
     def scheduled():
-        return make(seed=11, optimizer=fastnn.optimizers.SGD(fastnn.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)))
+        return dropout_model(
+            seed=11, optimizer=fastnn.optimizers.SGD(fastnn.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5))
+        )
 
     whole, killed, resumed = scheduled(), scheduled(), scheduled()
     whole.fit(X, Y, epochs=4, verbose=0)
@@ -81,13 +73,13 @@ def test_a_fit_that_follows_a_schedule_is_resumed(tmp_path):
         else:
             with pytest.raises(Killed):
                 model.fit(X, Y, epochs=4, verbose=0, callbacks=watch)
-    assert same(whole, resumed)
+    assert same_weights(whole, resumed)
     assert resumed.optimizer.learning_rate == whole.optimizer.learning_rate
 
 
 def test_a_backup_of_another_fit_is_refused(tmp_path):
     with pytest.raises(Killed):
-        make().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill(1)])
+        dropout_model().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill(1)])
     dense, dropout, last = layers.Dense(8, activation="relu"), layers.Dropout(0.1), layers.Dense(1)
     input_layer = fastnn.Input((3,))
     different = "the model differs from the one that was saved: "
@@ -108,7 +100,7 @@ def test_a_backup_of_another_fit_is_refused(tmp_path):
             "adam",
             f"{different}its layers[1] is a GaussianNoise, that of the saved one a Dropout",
         ),
-        ([input_layer, dense, dropout, last], "sgd", "the optimizer of the fit that was saved: Adam; now: SGD"),
+        ([input_layer, dense, dropout, last], "sgd", "the saved fit had the optimizer Adam; this one has SGD"),
     ]
     for stack, optimizer, change in cases:
         model = fastnn.Sequential([type(layer).from_config(layer.get_config()) for layer in stack], seed=0)
@@ -117,23 +109,25 @@ def test_a_backup_of_another_fit_is_refused(tmp_path):
         with pytest.raises(fastnn.ModelFormatError) as raised:
             model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill()])
         assert str(raised.value) == (
-            f"the backup in {str(tmp_path)!r} cannot be gone on with: {change}. Fit what was saved, give another "
-            "backup_dir, or delete this one to begin anew"
+            f"cannot resume from the backup in {str(tmp_path)!r}: {change}. Fit the model that was saved, give another "
+            "backup_dir, or delete this one to start over"
         )
-        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-    with pytest.raises(fastnn.ModelFormatError, match=r"saved: \['Kill', 'History'\]; now: \['History'\]"):
-        make().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])
-    model = make(seed=2)
+        assert same_arrays(before, model.get_weights())
+    with pytest.raises(
+        fastnn.ModelFormatError, match=r"had the callbacks \['Kill', 'History'\]; this one has \['History'\]"
+    ):
+        dropout_model().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path)])
+    model = dropout_model(seed=2)
     before = model.get_weights()
     path = tmp_path / "backup.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(fastnn.ModelFormatError):
         model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill()])
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
 
 
 def test_model_checkpoint_names_and_best(tmp_path):
-    model = make(seed=3)
+    model = dropout_model(seed=3)
     every = callbacks.ModelCheckpoint(tmp_path / "new" / "{epoch:02d}-{val_loss:.2f}.safetensors")
     best = callbacks.ModelCheckpoint(tmp_path / "best.safetensors", save_best_only=True, monitor="val_mae", mode="min")
     never = callbacks.ModelCheckpoint(tmp_path / "never", save_best_only=True, initial_value_threshold=0.0)
@@ -144,7 +138,7 @@ def test_model_checkpoint_names_and_best(tmp_path):
     names = [f"{epoch + 1:02d}-{loss:.2f}.safetensors" for epoch, loss in enumerate(history["val_loss"])]
     assert sorted(os.listdir(tmp_path / "new")) == sorted(names)
     assert not (tmp_path / "never").exists()
-    # Three steps an epoch: the fourth and the eighth are the first and the second of their epochs.
+    # There are three steps in an epoch: steps 4 and 8 are the first and the second of their epochs.
     assert sorted(name for name in os.listdir(tmp_path) if name.startswith("w-")) == [
         "w-1.weights.h5",
         "w-2.weights.h5",
@@ -160,7 +154,7 @@ def test_model_checkpoint_names_and_best(tmp_path):
 
 def test_csv_log(tmp_path):
     path = tmp_path / "log.csv"
-    model = make(seed=4)
+    model = dropout_model(seed=4)
     history = model.fit(X, Y, epochs=2, verbose=0, callbacks=[callbacks.CSVLogger(path)]).history
     model.fit(X, Y, epochs=1, verbose=0, callbacks=[callbacks.CSVLogger(path, append=True)])
     with open(path, newline="") as file:
@@ -177,7 +171,7 @@ def test_a_batch_callback_changes_the_next_step():
         def on_train_batch_begin(self, batch, logs=None):
             self.model.optimizer.learning_rate = rates[batch]
 
-    model, by_hand = make(seed=6, optimizer="sgd"), make(seed=6, optimizer="sgd")
+    model, by_hand = dropout_model(seed=6, optimizer="sgd"), dropout_model(seed=6, optimizer="sgd")
     for each in (model, by_hand):
         each.pop(), each.pop()
         each.add(layers.Dense(1))
@@ -188,11 +182,11 @@ def test_a_batch_callback_changes_the_next_step():
         by_hand.optimizer.learning_rate = rate
         rows = slice(50 * batch, 50 * batch + 50)
         by_hand.train_on_batch(X[rows], Y[rows])
-    assert same(model, by_hand)
+    assert same_weights(model, by_hand)
 
 
 def test_frozen_layers_are_saved_frozen(tmp_path):
-    model = make(seed=7)
+    model = dropout_model(seed=7)
     model.layers[0].trainable = False
     model.save(tmp_path / "m")
     loaded = fastnn.load_model(tmp_path / "m")
@@ -211,7 +205,7 @@ def halved_square(y_true, y_pred):
 
 
 def test_a_loss_in_python_is_saved_by_name(tmp_path):
-    model = make(seed=8)
+    model = dropout_model(seed=8)
     model.compile("adam", halved_square)
     model.fit(X, Y, epochs=1, verbose=0)
     model.save(tmp_path / "m")
@@ -220,4 +214,4 @@ def test_a_loss_in_python_is_saved_by_name(tmp_path):
     loaded = fastnn.load_model(tmp_path / "m", custom_objects={"halved_square": halved_square})
     for each in (model, loaded):
         each.fit(X, Y, epochs=1, verbose=0)
-    assert same(model, loaded)
+    assert same_weights(model, loaded)

@@ -18,7 +18,7 @@ def test_info(capsys):
         assert word in text
 
 
-def test_module_is_the_command():
+def test_the_module_runs_as_the_command():
     done = subprocess.run([sys.executable, "-m", "fastnn", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"fastnn {fastnn.__version__}\n"
 
@@ -63,7 +63,7 @@ def test_wrong_arguments(arguments, message, capsys, monkeypatch, tmp_path):
         cli.main(arguments)
     assert stop.value.code == 2
     captured = capsys.readouterr()
-    # Before anything is measured or trained.
+    # The error comes before anything is measured or trained.
     assert message in captured.err and captured.out == ""
 
 
@@ -78,7 +78,7 @@ def test_pictures_need_a_known_suffix(command, name, capsys, monkeypatch, tmp_pa
     assert f"'{name}' must end with one of " in capsys.readouterr().err
 
 
-def test_a_file_that_cannot_be_written_after_all_is_one_line(capsys, monkeypatch, tmp_path):
+def test_a_failed_write_is_one_line(capsys, monkeypatch, tmp_path):
     def fail(picture, seed):
         raise OSError(28, "No space left on device", str(picture))
 

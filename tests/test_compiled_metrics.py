@@ -1,11 +1,11 @@
-"""Metrics of compile: hand-computed values, the same as scikit-learn's, and what users may pass."""
+"""Metrics given to compile: values by hand, values of scikit-learn, and what users may pass."""
 
 import numpy as np
 import pytest
 
 import fastnn
 from fastnn import layers, metrics
-from fastnn.compiled_metrics import compile_metrics
+from fastnn.training.metrics import compile_metrics
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.uniform(0.5, 2.0, 200)
@@ -81,7 +81,7 @@ def test_equal_to_scikit_learn(weight):
     )
 
 
-def test_one_class_only_has_a_defined_result():
+def test_a_single_class_has_a_defined_result():
     ones, scores = np.ones((3, 1)), np.array([[0.1], [0.6], [0.9]])
     assert value("auc", ones, scores) == 0.0
     assert value("precision", ones, np.zeros((3, 1))) == 0.0
@@ -145,7 +145,7 @@ def test_metrics_compare_targets_with_the_means_of_normal_distributions():
     assert model.train_on_batch(X, y, return_dict=True)["mae"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_mean_and_sum_of_values_are_no_metrics_of_predictions():
+def test_mean_and_sum_of_values_are_not_metrics_of_predictions():
     for name in ("mean", "Mean", "sum", "Sum"):
         with pytest.raises(ValueError, match=f"^unknown metric {name!r}") as raised:
             compile_metrics([name])

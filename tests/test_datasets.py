@@ -70,14 +70,14 @@ def test_earthquakes_rows(row, latitude, longitude, depth_km, magnitude, place):
     assert events["place"][row] == place
 
 
-def test_source_and_licence_are_beside_the_files():
+def test_source_and_license_are_next_to_the_files():
     folder = importlib.resources.files("fastnn.datasets") / "data"
     text = (folder / "SOURCES.md").read_text(encoding="utf-8")
     tables = [entry.name for entry in folder.iterdir() if entry.name.endswith(".csv")]
     assert sorted(tables) == ["earthquakes.csv", "ground_motion.csv"]
     for name in tables:
         section = text.split(f"## {name}")[1].split("\n## ")[0]
-        assert "Licence: a work of the United States government, in the public domain" in section
+        assert "License: a work of the United States government, in the public domain" in section
 
 
 def test_depth_equals_the_published_check_value():
@@ -118,7 +118,10 @@ def test_submarine_light_and_temperature_by_hand():
     assert np.std(voyage["temperature"] - temperature) == pytest.approx(0.02, rel=0.15)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [({"n": 0}, "n: 0 rows"), ({"seed": -1}, "seed: -1 is negative")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"n": 0}, "n must be at least 1, got 0"), ({"seed": -1}, "seed must be at least 0, got -1")],
+)
 def test_submarine_rejects(arguments, message):
     with pytest.raises(ValueError, match=message):
         datasets.load_submarine(**arguments)

@@ -1,7 +1,8 @@
-"""The training doctor: each finding provoked, and none where all is well."""
+"""The training doctor: each finding is provoked, and a good model has none."""
 
 import numpy as np
 import pytest
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import layers
@@ -27,15 +28,14 @@ def found(diagnosis, what):
     return [finding for finding in diagnosis if finding.what == what]
 
 
-def test_nothing_where_all_is_well():
+def test_a_good_model_has_no_findings():
     X, y = data()
     model = small()
     model.fit(X, y, epochs=100, verbose=0)
     weights = model.get_weights()
     diagnosis = fastnn.diagnose(model, X, y, data(200, 1))
     assert list(diagnosis) == [] and repr(diagnosis) == "The doctor found nothing."
-    for before, after in zip(weights, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)
+    assert same_arrays(weights, model.get_weights())
 
 
 def test_inputs_that_are_not_scaled_and_constant_columns():
@@ -90,7 +90,7 @@ def test_vanishing_and_exploding_gradients():
     assert found(fastnn.diagnose(deep, X, y), "vanishing gradients")
     for layer in (linear := model_of(*[layers.Dense(8) for _ in range(6)], layers.Dense(1))).layers[1:]:
         layer.set_weights([8.0 * weight for weight in layer.get_weights()])
-    # the last gradient carries the products of the layers below it, the first those of the layers above
+    # The last gradient contains the products of the layers below it, the first those of the layers above.
     linear.layers[0].set_weights([1e-4 * weight for weight in linear.layers[0].get_weights()])
     assert found(fastnn.diagnose(linear, X, y), "exploding gradients")
 
@@ -132,7 +132,7 @@ def test_a_simple_model_does_as_well():
                  "no better than a simple model")  # fmt: skip
 
 
-def test_callback_sees_overfitting_and_a_loss_that_stands_still(capsys):
+def test_the_callback_finds_overfitting_and_a_loss_that_stands_still(capsys):
     generator = np.random.default_rng(0)
     X, y = generator.normal(size=(30, 3)), generator.normal(size=30)
     other = generator.normal(size=(60, 3)), generator.normal(size=60)
@@ -160,7 +160,7 @@ def test_callback_sees_overfitting_and_a_loss_that_stands_still(capsys):
         ([1.0, 2.0, 3.0, 4.0], []),
     ],
 )
-def test_a_loss_that_rose_did_not_stand_still(losses, what):
+def test_a_loss_that_rises_does_not_stand_still(losses, what):
     doctor = fastnn.TrainingDoctor(None, None)
     for epoch, loss in enumerate(losses):
         doctor.on_epoch_end(epoch, {"loss": loss})

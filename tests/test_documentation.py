@@ -1,6 +1,6 @@
-"""Every block of Python in the documentation runs, solutions of exercises included."""
+"""Every block of Python in the documentation runs, including the solutions of exercises."""
 
-import importlib.util
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,13 +15,8 @@ SECONDS = 60
 for needed in ("matplotlib", "sklearn"):
     pytest.importorskip(needed, reason=f"the tutorials need {needed}")
 
-spec = importlib.util.spec_from_file_location("run_documentation", DOCS / "run.py")
-assert spec is not None and spec.loader is not None
-documentation = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(documentation)
 
-
-@pytest.mark.parametrize("page", documentation.pages(), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", runpy.run_path(str(DOCS / "run.py"))["pages"](), ids=lambda page: page.stem)
 def test_page_runs_in_time(page):
     done = subprocess.run(
         [sys.executable, str(DOCS / "run.py"), str(page)], capture_output=True, text=True, timeout=3 * SECONDS
@@ -42,13 +37,11 @@ def test_tutorials_are_complete():
 
 
 def test_the_api_reference_has_every_public_name(tmp_path):
-    spec = importlib.util.spec_from_file_location("api_reference", DOCS / "api_reference.py")
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
-    reference.write(tmp_path / "api.md")
+    reference = runpy.run_path(str(DOCS / "api_reference.py"))
+    reference["write"](tmp_path / "api.md")
     text = (tmp_path / "api.md").read_text(encoding="utf-8")
-    listed = {name for names in reference.TOP.values() for name in names} | set(reference.MODULES)
-    assert set(fastnn.__all__) - listed == {"backend"}  # which is an import path of utils
+    listed = {name for names in reference["TOP"].values() for name in names} | set(reference["MODULES"])
+    assert set(fastnn.__all__) - listed == {"backend"}  # backend is only an import path of utils
     for module in ("regularizers", "constraints", "optimizers.schedules", "callbacks", "losses", "layers"):
         assert f"\n## fastnn.{module}\n" in text
     for name in ("MLPRegressor", "L1L2", "MaxNorm", "OneCycle", "to_categorical", "clone_model", "BackupAndRestore"):

@@ -93,7 +93,7 @@ def test_single_rows_skip_checks_and_change_no_bit(n_classes):
         model.predict_proba(X[:1, :3])
 
 
-def test_own_validation_rows():
+def test_validation_rows_of_the_user():
     model = MLPClassifier(random_state=0, max_iter=20).fit(X[50:], Y[50:], validation_data=(X[:50], Y[:50]))
     assert len(model.validation_scores_) == len(model.validation_loss_curve_) == len(model.loss_curve_) == 20
     assert model.validation_scores_[-1] == model.score(X[:50], Y[:50])
@@ -120,7 +120,7 @@ def test_fastnn_callbacks_stop_and_change_the_rate():
     assert slowed._optimizer.learning_rate == pytest.approx(0.0025)
 
 
-def test_standardised_regression_is_in_the_units_of_y():
+def test_standardised_regression_predicts_in_the_units_of_y():
     scaled = X * [1, 100, 1, 1, 1e4, 1]
     model = MLPRegressor(standardize=True, random_state=0).fit(scaled, NUMBERS)
     assert model.score(scaled, NUMBERS) > 0.9
@@ -234,7 +234,7 @@ def test_columns_named_by_numbers_are_not_kept_as_feature_names():
     np.testing.assert_array_equal(model.fit(pairs, Y).predict_proba(pairs), expected)
 
 
-def test_names_of_columns_are_strings_or_none_is():
+def test_either_all_column_names_are_strings_or_none():
     mixed = TABLE.set_axis(["length", "width", 2, 3, 4], axis="columns")
     with pytest.raises(TypeError, match="Feature names are only supported if all input features have string names"):
         MLPClassifier(max_iter=2).fit(mixed, Y)

@@ -60,7 +60,7 @@ def assert_same(theirs, ours, X, tolerance=1e-9):
 def test_equal_fits(target, solver, activation, shuffle, weighted):
     if (weighted or target == "counts") and not HAS_WEIGHTS:
         pytest.skip("this scikit-learn has neither sample_weight nor the Poisson loss")
-    # a batch size that does not divide the rows: the penalty's share depends on the rows of a batch
+    # The batch size does not divide the rows, because the penalty depends on the number of rows in a batch.
     options = {
         "hidden_layer_sizes": (12, 5), "solver": solver, "activation": activation, "alpha": 0.01, "batch_size": 50,
         "max_iter": 8, "random_state": 3, "shuffle": shuffle, "learning_rate_init": 0.002,

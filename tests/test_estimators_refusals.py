@@ -1,4 +1,4 @@
-"""What the estimators refuse, beyond scikit-learn's own checks: one error that names the argument, nothing changed."""
+"""What the estimators refuse, beyond scikit-learn's own checks: an error names the argument, and nothing changes."""
 
 import re
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.mark.parametrize(
     "estimator, y, given, message",
     [
-        (MLPClassifier, Y, (X, Y + 2), r"y has the labels \[3, 4\], which are none of the classes \[0, 1, 2\]"),
-        (MLPClassifier, Y, (X, Y.astype(str)), r"y has the labels \['0', '1', '2'\], which are none of"),
+        (MLPClassifier, Y, (X, Y + 2), r"y has the labels \[3, 4\], which are not among the classes \[0, 1, 2\]"),
+        (MLPClassifier, Y, (X, Y.astype(str)), r"y has the labels \['0', '1', '2'\], which are not among"),
         (MLPClassifier, Y, (X, LABELS), r"y should be a 1d array, got an array of shape \(60, 2\)"),
         (
             MLPClassifier,
@@ -68,7 +68,7 @@ def test_validation_data_are_two_or_three_parts(given, found):
         ({"dtype": np.float32}, "dtype=<class 'numpy.float32'>"),
     ],
 )
-def test_lbfgs_names_what_it_has_no_use_for(options, unused):
+def test_lbfgs_names_the_options_it_cannot_use(options, unused):
     with pytest.raises(ValueError, match=f"^solver='lbfgs' takes no {unused}: it trains"):
         MLPClassifier(solver="lbfgs", **options).fit(X, Y)
 
@@ -80,7 +80,7 @@ def test_lbfgs_takes_no_validation_data_and_no_partial_fit():
     assert not hasattr(model.set_params(optimizer="adam"), "partial_fit")
 
 
-def test_labels_of_none_are_named():
+def test_none_is_not_a_label():
     labels = np.where(Y > 0, "a", None)
     row = int(np.argmin(Y > 0))
     with pytest.raises(ValueError, match=f"^y has no label at row {row} "):
@@ -150,18 +150,18 @@ def test_targets_of_a_range_are_not_standardised():
     np.testing.assert_allclose(model.predict(X), by_hand.predict((X - X.mean(0)) / X.std(0)), rtol=1e-9)
 
 
-def test_targets_of_none_are_not_numbers():
+def test_none_is_not_a_number():
     with pytest.raises(ValueError, match=r"^y has nan at row 0, column 0 "):
         MLPRegressor().fit(X, np.array([None, 1.0, 2.0] * 20, dtype=object))
 
 
-def test_losses_of_labels_are_the_classifier_s():
+def test_losses_of_labels_are_for_the_classifier():
     with pytest.raises(ValueError, match="takes class labels, not numbers: use MLPClassifier"):
         MLPRegressor("sparse_categorical_crossentropy").fit(X, Y)
 
 
 @pytest.mark.parametrize("estimator, y", [(MLPClassifier, Y), (MLPRegressor, NUMBERS)])
-def test_no_rows_are_named(estimator, y):
+def test_arrays_without_rows_are_named(estimator, y):
     model = estimator(max_iter=2).fit(X, y)
     for call in (lambda: model.score(X[:0], y[:0]), lambda: model.predict(X[:0]), lambda: model.fit(X[:0], y[:0])):
         with pytest.raises(
@@ -224,7 +224,7 @@ def test_arrays_of_nullable_numbers_have_missing_values():
     np.testing.assert_array_equal(first.predict_proba(numbers), second.predict_proba(objects))
 
 
-def test_a_loss_of_other_targets_leaves_the_fitted_model():
+def test_a_loss_for_other_targets_leaves_the_fitted_model_unchanged():
     model = MLPClassifier(max_iter=2, random_state=0).fit(X, Y)
     before, outputs = dict(vars(model)), model.predict_proba(X)
     model.loss = losses.SparseCategoricalCrossentropy()

@@ -10,7 +10,7 @@ SHAPE = (300, 200)
 
 
 def standard_error(values):
-    """Of a standard deviation estimated from so many normal numbers."""
+    """Standard error of the standard deviation of normal numbers."""
     return values.std() / np.sqrt(2.0 * values.size)
 
 

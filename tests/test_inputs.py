@@ -1,12 +1,14 @@
-"""Bad input: one clear error each, and nothing changed."""
+"""Bad input: one clear error for each, and nothing changed."""
 
 import re
 
 import numpy as np
 import pytest
+from same_bits import same_arrays, same_weights
 
 import fastnn
-from fastnn import inputs, layers
+from fastnn import layers
+from fastnn._arrays import as_features
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3))
@@ -28,7 +30,7 @@ def changed(array, place, value):
 
 
 def holding(value):
-    """Numbers as objects, but for one at row 1, column 2."""
+    """Numbers as objects, except for ``value`` at row 1, column 2."""
     array = X[:2].astype(object)
     array[1, 2] = value
     return array
@@ -77,7 +79,7 @@ def test_bad_x_is_refused_and_changes_nothing(name):
             call()
     assert model.history is None
     assert model.network.iterations == 0
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -105,7 +107,7 @@ def test_no_rows_give_no_outputs_and_cannot_be_trained_on(dtype):
                 ValueError, match=re.escape("x is empty: it has shape (0, 3), at least one row is needed")
             ):
                 call()
-        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+        assert same_arrays(before, model.get_weights())
     for predict in (model.predict, model):
         with pytest.raises(ValueError, match=re.escape("x has 2 features (columns), but the model takes 3")):
             predict(X[:0, :2])
@@ -113,7 +115,7 @@ def test_no_rows_give_no_outputs_and_cannot_be_trained_on(dtype):
     assert normal.predict(X[:0]).shape == (0, 2)
 
 
-def test_nan_is_met_with_what_fills_it_in():
+def test_errors_about_nan_say_what_fills_it_in():
     nan, filled = changed(X, (7, 1), np.nan), "or let the first layer do it: layers.Normalization(missing='mean' or"
     model = make_model()
     for call in (lambda: model.fit(nan, NUMBERS, verbose=0), lambda: model.predict(nan), lambda: model(nan)):
@@ -121,7 +123,7 @@ def test_nan_is_met_with_what_fills_it_in():
             call()
     with pytest.raises(ValueError, match=r"fill them in, or make the layer with missing='mean' or 'indicator'$"):
         layers.Normalization().adapt(nan)
-    # No layer fills in an infinity or a target.
+    # No layer can fill in an infinity or a target.
     for x, y in ((changed(X, (7, 1), np.inf), NUMBERS), (X, changed(NUMBERS, (7, 1), np.nan))):
         with pytest.raises(ValueError, match=r"drop such rows or fill them in$"):
             model.fit(x, y, verbose=0)
@@ -241,7 +243,7 @@ def test_bad_options_of_fit():
         ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, got 2.5"),
         ({"epochs": -1}, "epochs must be a whole number of at least 0, got -1"),
         ({"epochs": True}, "epochs must be"),
-        ({"validation_split": 1.0}, "validation_split must be at least 0 and less than 1, got 1.0"),
+        ({"validation_split": 1.0}, "validation_split must be a number of at least 0 and less than 1, got 1.0"),
         ({"validation_split": 0.999}, "leaves 0 for training and 20 for validation"),
         ({"validation_data": (X,)}, "validation_data must be (x, y) or (x, y, sample_weight)"),
         (
@@ -296,7 +298,10 @@ def test_unknown_names_list_the_known_ones_and_the_nearest():
             lambda: fastnn.Sequential().compile("adam", "mse", metrics=["acuracy"]),
             r"metric 'acuracy'. Did you mean 'accuracy'\?",
         ),
-        (lambda: fastnn.losses.Huber(reduction="average"), r"unknown reduction 'average'"),
+        (
+            lambda: fastnn.losses.Huber(reduction="average"),
+            r"reduction must be 'sum_over_batch_size', .* or None, got 'average'",
+        ),
         (lambda: fastnn.initializers.VarianceScaling(mode="fan_inn"), r"Did you mean 'fan_in'\?"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -323,8 +328,7 @@ def test_every_memory_layout_gives_the_same_bits(convert):
     kept = np.array(given)
     other.fit(given, NUMBERS, verbose=0)
     np.testing.assert_array_equal(np.array(given), kept)
-    for a, b in zip(plain.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert same_weights(plain, other)
     np.testing.assert_array_equal(plain.predict(X), other.predict(given))
     np.testing.assert_array_equal(plain.predict(X), np.asarray(other(given)))
 
@@ -370,7 +374,7 @@ def test_class_weight_equals_sample_weight():
         a = by_class.fit(X, y, class_weight=weights, sample_weight=given, validation_split=0.2, verbose=0).history
         train = by_row.fit(X[:16], y[:16], sample_weight=(rows * given)[:16], verbose=0).history
         assert a["loss"] == train["loss"]
-        # Validation rows are weighed by sample_weight alone.
+        # Validation rows are weighted by sample_weight alone.
         expected = by_class.evaluate(X[16:], y[16:], sample_weight=given[16:], verbose=0)
         assert a["val_loss"] == [expected]
         np.testing.assert_array_equal(by_class.get_weights()[0], by_row.get_weights()[0])
@@ -388,7 +392,7 @@ def test_nullable_numbers_of_a_frame_have_missing_values():
     table = pandas.DataFrame({"count": pandas.array([1, None, 3], dtype="Int64"), "size": [0.5, 1.5, 2.5]})
     expected = np.array([[1, 0.5], [np.nan, 1.5], [3, 2.5]])
     with pytest.raises(ValueError, match="x has nan at row 1, column 0"):
-        inputs.as_features(table, 2, np.dtype("float32"))
-    np.testing.assert_array_equal(inputs.as_features(table, 2, np.dtype("float32"), allow_missing=True), expected)
+        as_features(table, 2, np.dtype("float32"))
+    np.testing.assert_array_equal(as_features(table, 2, np.dtype("float32"), allow_missing=True), expected)
     with pytest.raises(ValueError, match="x must be real numbers, but its dtype is object"):
-        inputs.as_features(table.assign(size="large"), 2, np.dtype("float32"))
+        as_features(table.assign(size="large"), 2, np.dtype("float32"))

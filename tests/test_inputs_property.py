@@ -1,24 +1,17 @@
-"""Any array: the same bits as from a clean copy, or a ValueError; what the user gave is never modified."""
+"""Any array gives the same bits as a clean copy, or a ValueError; the user's array is never modified."""
 
 import numpy as np
 import pytest
+from same_bits import same_arrays, same_weights
+from sample_models import tanh_model
 
 import fastnn
-from fastnn import layers
 
 hypothesis = pytest.importorskip("hypothesis")
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra import numpy as hnp  # noqa: E402
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", "c8", "O", "U3", "M8[s]"]
-
-
-def model_of(loss="mse", units=1, dtype="float32"):
-    model = fastnn.Sequential(
-        [fastnn.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(units)], seed=0, dtype=dtype
-    )
-    model.compile("adam", loss)
-    return model
 
 
 @st.composite
@@ -62,7 +55,7 @@ def arrays(draw):
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_any_array_as_inputs(given_array, dtype):
     kept = given_array.copy()
-    model = model_of(dtype=dtype)
+    model = tanh_model("adam", dtype=dtype)
     before = model.get_weights()
     y = np.linspace(0.0, 1.0, len(given_array)) if given_array.ndim else np.zeros(1)
     try:
@@ -70,12 +63,12 @@ def test_any_array_as_inputs(given_array, dtype):
     except ValueError:
         with pytest.raises(ValueError):
             model.fit(given_array, y, verbose=0)
-        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+        assert same_arrays(before, model.get_weights())
         np.testing.assert_array_equal(given_array, kept)
         return
     clean = np.array(given_array, dtype=np.float64)
     assert clean.shape[1:] == (3,) and np.isfinite(clean).all()
-    other = model_of(dtype=dtype)
+    other = tanh_model("adam", dtype=dtype)
     np.testing.assert_array_equal(predicted, other.predict(clean))
     np.testing.assert_array_equal(predicted, model(given_array))
     if not len(clean):
@@ -84,8 +77,7 @@ def test_any_array_as_inputs(given_array, dtype):
     elif np.abs(clean).max() <= 100.0:
         model.fit(given_array, y, batch_size=3, verbose=0)
         other.fit(clean, y, batch_size=3, verbose=0)
-        for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert same_weights(model, other)
     np.testing.assert_array_equal(given_array, kept)
 
 
@@ -96,13 +88,13 @@ def test_any_array_as_inputs(given_array, dtype):
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_any_array_as_targets(given_array, loss):
     kept = given_array.copy()
-    model = model_of(loss, 3)
+    model = tanh_model("adam", loss, units=3)
     before = model.get_weights()
     X = np.linspace(-1.0, 1.0, 15).reshape(5, 3)
     try:
         model.fit(X, given_array, verbose=0)
     except (ValueError, fastnn.DivergenceError):
-        assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+        assert same_arrays(before, model.get_weights())
     else:
         assert len(given_array) == 5 and np.isfinite(np.array(given_array, np.float64)).all()
         assert all(np.isfinite(weight).all() for weight in model.get_weights())

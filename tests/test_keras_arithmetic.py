@@ -1,7 +1,7 @@
 """Training steps equal Keras's: histories and weights that Keras computed from the same start.
 
-`make_keras_trajectories.py` writes what Keras makes of the cases below. Every case is built from a module `k`, which
-is `keras` or `fastnn`: the two read the same here.
+`make_keras_trajectories.py` records what Keras computes for the cases below. Every case is built from a module `k`,
+which is `keras` or `fastnn`: the same code works with both.
 """
 
 import json
@@ -19,7 +19,7 @@ N_ROWS, N_FEATURES, EPOCHS, BATCH_SIZE = 45, 4, 17, 16
 
 
 def _wave(*shape: int, frequency: float) -> np.ndarray:
-    """Numbers between -1 and 1 that are the same everywhere and repeat nowhere."""
+    """Numbers between -1 and 1 that do not repeat, the same on every machine."""
     values = np.sin(frequency * (1.0 + np.arange(np.prod(shape))) ** 1.5)
     return np.round(values, 4).reshape(shape)
 
@@ -34,7 +34,7 @@ SOME_LABELS = np.where(np.arange(N_ROWS) % 4 == 1, -1, LABELS)
 
 
 def starting_weights(model: Any) -> list[np.ndarray]:
-    """Return weights for a model: kernels between -0.8 and 0.8, vectors about what they start from."""
+    """Return weights for a model: kernels between -0.8 and 0.8, vectors near their initial values."""
     weights = []
     for place, weight in enumerate(model.get_weights()):
         wave = 0.8 * _wave(*weight.shape, frequency=0.9 + place / 10.0)
@@ -44,7 +44,7 @@ def starting_weights(model: Any) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Case:
-    """A network, how it is trained, and on what."""
+    """A network, how to train it, and its targets."""
 
     layers: Callable[[Any], list[Any]]
     optimizer: Callable[[Any], Any]
@@ -162,7 +162,7 @@ COUNTS = np.abs(NUMBERS) * 3.0
 SIGNS = np.where(NUMBERS > 0.0, 1.0, -1.0)
 MANY = (NUMBERS > 0.0).astype(np.float64)
 
-# The pieces one by one: a loss, an update rule, an activation or an option each.
+# One piece at a time: a loss, an update rule, an activation or an option.
 PIECES = {
     **{
         name: Case(lambda k: _small(k), lambda k: k.optimizers.SGD(0.01, momentum=0.5), lambda k, name=name: name, y)
@@ -403,7 +403,7 @@ CASES.update({**PIECES, **STRUCTURE, **SCHEDULES, **OWN})
 
 
 def train(k: Any, case: Case, **model_options: Any) -> tuple[dict[str, list[float]], list[np.ndarray], list[float]]:
-    """Return history, final weights, and loss and metrics of all rows."""
+    """Return the history, the final weights, and the loss and metrics of all rows."""
     model = k.Sequential(case.layers(k), **model_options)
     model.build((None, N_FEATURES))
     model.set_weights(starting_weights(model))
@@ -418,7 +418,7 @@ def trajectories():
     return json.loads(Path(__file__).with_name("keras_trajectories.json").read_text())["trajectories"]
 
 
-# Relative differences after 51 steps. Keras sums the loss of an epoch in float32, its weights are float64.
+# Relative differences after 51 steps. Keras's weights are float64, but it sums the loss of an epoch in float32.
 TOLERANCES = {"float64": 1e-5, "float32": 2e-4}
 
 

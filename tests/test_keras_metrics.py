@@ -1,18 +1,16 @@
-"""Keras's metric classes: their numbers as Keras computed them, their use in compile, and what users may pass."""
+"""Keras's metric classes: the values that Keras computes, use in compile, and what users may pass."""
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from keras_metric_cases import CASES, batches
 
 import fastnn
 from fastnn import layers, metrics
-from fastnn.compiled_metrics import compile_metrics
+from fastnn.training.metrics import compile_metrics
 
-_cases = runpy.run_path(str(Path(__file__).parent / "keras_metric_cases.py"))
-CASES, batches = _cases["CASES"], _cases["batches"]
 KERAS = json.loads((Path(__file__).parent / "data" / "keras_metrics.json").read_text())["values"]
 
 
@@ -52,7 +50,7 @@ def test_every_name_of_keras():
         compile_metrics("precison")
 
 
-def test_in_compile_and_weighted():
+def test_metrics_in_compile_with_and_without_weights():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 4))
     y = (X[:, 0] + 0.3 * rng.normal(size=200) > 0).astype(int)
@@ -88,7 +86,7 @@ def test_early_stopping_knows_the_direction():
         assert stop._sign == (1.0 if monitor == "val_auc" else -1.0)
 
 
-def test_own_metric_class():
+def test_a_custom_metric_class():
     class Share(metrics.Metric):
         def __init__(self, name="share", **options):
             super().__init__(name=name, **options)
@@ -117,7 +115,7 @@ def test_bad_arguments():
         (lambda: metrics.F1Score(average="makro"), "Did you mean 'macro'"),
         (lambda: metrics.FBetaScore(beta=0.0), "beta"),
         (lambda: metrics.IoU(3, [3]), "target_class_ids"),
-        (lambda: metrics.RecallAtPrecision(1.2), "precision must lie between"),
+        (lambda: metrics.RecallAtPrecision(1.2), "precision must be a number between"),
         (lambda: metrics.R2Score("mean"), "class_aggregation"),
     ):
         with pytest.raises(ValueError, match=words):

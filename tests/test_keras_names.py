@@ -1,6 +1,6 @@
-"""Keras's names and arguments: each is here, or in a list that says why not.
+"""Keras's names and arguments: fastnn has each, or a list here says why not.
 
-`keras_names.json` is what Keras 3 has, written by `make_keras_names.py`.
+`make_keras_names.py` writes the names of Keras 3 to `keras_names.json`.
 """
 
 import importlib
@@ -127,9 +127,9 @@ LEFT_OUT_ARGUMENTS = {
     r"Sequential\.(load|save)_weights": ("one file, whole", {"skip_mismatch", "max_shard_size"}),
     r"losses\..*crossentropy|losses\.cosine_similarity|losses\.dice": ("rows of outputs", {"axis"}),
 }
-# A loss of one's own is a function here, not a subclass.
+# A custom loss is a function here, not a subclass.
 OTHER_ORDER = {"losses.Loss"}
-# Defaults that are written otherwise and mean the same.
+# Defaults that are written differently and mean the same.
 SAME = {"label_smoothing": ("0", "0.0"), "alpha_initializer": ("'Zeros'", "'zeros'")}
 
 OWNERS = {"Sequential": fastnn.Sequential, "Layer": fastnn.layers.Layer}
@@ -140,7 +140,7 @@ def owner_of(path):
 
 
 def parameters(thing):
-    """Parameters by name; what ``**options`` of a class stand for are those of its bases."""
+    """Parameters by name; ``**options`` of a class stands for the parameters of its bases."""
     found = {}
     classes = thing.__mro__[:-1] if inspect.isclass(thing) else (thing,)
     for each in classes:
@@ -166,7 +166,7 @@ def test_every_name_is_here_or_left_out_for_a_reason(path):
     assert not {name for name in missing if not allowed.fullmatch(name)}
     for reason, names in LEFT_OUT.get(path, {}).items():
         matched = [name for name in NAMES[path] if re.fullmatch(names, name)]
-        assert matched, (reason, "leaves nothing out any more")
+        assert matched, (reason, "no longer leaves anything out")
 
 
 @pytest.mark.parametrize("path", NAMES)
@@ -227,5 +227,5 @@ def test_the_documentation_lists_what_is_missing():
         missing = {name for name in NAMES[path] if not hasattr(owner, name) and re.fullmatch(left_out, name)}
         functions = {name for name in missing if name.islower() and path != "activations"}
         assert not (missing - functions) - listed, path
-    # Nothing is called missing that is there.
+    # Nothing that exists is listed as missing.
     assert {name for name in listed for path in NAMES if hasattr(owner_of(path), name)} == {"Residual", "Sequential"}

@@ -1,7 +1,8 @@
-"""The loss landscape: its values by hand and by evaluate, its directions, and the model untouched."""
+"""The loss landscape: its values by hand and by evaluate, its directions, and the model, which does not change."""
 
 import numpy as np
 import pytest
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import layers
@@ -34,8 +35,7 @@ def test_every_point_is_the_loss_of_a_model_with_those_weights():
     model, X, y = regression()
     before = model.get_weights()
     result = fastnn.loss_landscape(model, X, y, span=0.7, n=5, seed=4)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    assert same_arrays(before, model.get_weights())
     assert result.loss[2, 2] == result.centre_loss == model.evaluate(X, y, verbose=0)
     generator = np.random.Generator(np.random.Philox(4))
     flat = np.concatenate([w.ravel() for w in before])
@@ -62,7 +62,7 @@ def test_filter_directions_have_the_norm_of_each_units_weights_and_leave_biases(
 
 
 def test_scaling_a_relu_network_does_not_change_its_filter_landscape():
-    # relu(c W1 x) W2 / c is the same function: filter normalisation is made for this (Li et al., 2018, section 4)
+    # relu(c W1 x) W2 / c is the same function: filter normalisation exists for this (Li et al., 2018, section 4)
     generator = np.random.default_rng(0)
     X = generator.normal(size=(50, 3))
     model = fastnn.Sequential(
@@ -89,13 +89,13 @@ def test_trajectory_spans_the_path():
     for axis, grid in enumerate((result.alpha, result.beta)):
         assert grid[0] < result.path[:, axis].min() and result.path[:, axis].max() < grid[-1]
     np.testing.assert_allclose(result.centre_loss, losses["val_loss"][-1], rtol=1e-12)
-    # a path of two dimensions lies in the plane: distances are kept
+    # The plane is a projection of the path, so distances do not grow.
     start = np.concatenate([w.ravel() for w in recorder.weights[0]])
     end = np.concatenate([w.ravel() for w in recorder.weights[-1]])
     np.testing.assert_array_less(np.linalg.norm(result.path[0]), np.linalg.norm(start - end) * (1 + 1e-12))
 
 
-def test_normalisation_layers_stay():
+def test_normalisation_layers_keep_their_weights():
     generator = np.random.default_rng(0)
     X = generator.normal(size=(80, 3))
     model = fastnn.Sequential(
@@ -110,7 +110,7 @@ def test_normalisation_layers_stay():
     direction = _random_direction(centre, shapes, "filter", np.random.Generator(np.random.Philox(0)))
     parts = np.split(direction, np.cumsum([weight.size for weight in weights])[:-1])
     assert [bool(part.any()) for part in parts] == [len(shape) == 2 for shape in shapes]
-    # far along the path the moving variance would be negative
+    # Far along the path the moving variance would be negative.
     result = fastnn.loss_landscape(model, X, X[:, 0], span=20.0, n=7, directions="trajectory", trajectory=recorder)
     assert np.isfinite(result.loss).all()
 
@@ -141,10 +141,10 @@ def test_classes_weights_and_threads(threads):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"directions": "filters"}, "directions 'filters'. Did you mean 'filter'"),
+        ({"directions": "filters"}, "directions must be 'filter', .*, got 'filters'. Did you mean 'filter'"),
         ({"directions": "trajectory"}, "needs the weights that training visited"),
         ({"dimensions": 3}, "dimensions must be 1 or 2, got 3"),
-        ({"span": 0.0}, "span must be a positive number"),
+        ({"span": 0.0}, "span must be a finite number greater than 0"),
         ({"n": 1}, "n must be"),
     ],
 )

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from derivatives import finite_difference, partial_difference
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import _core, layers, losses, ops, reference, regularizers
@@ -47,7 +49,7 @@ def test_mean_by_weights_by_hand():
     assert loss(y, p, sample_weight=[0.0, 0.0, 0.0]) == 0.0
     value, gradient = ops.loss_and_gradient("mean_squared_error", y, p, [1.0, 0.5, 0.0], weighted_mean=True)
     assert (value, gradient.tolist()) == (2.0, [[2.0 / 1.5], [2.0 / 1.5], [0.0]])
-    # of one number for the whole batch, the weights' mean is 1
+    # The loss is one number for the whole batch, so the weights' mean counts as 1.
     dice = losses.Dice(reduction=MEAN)(y, np.array(p) / 4.0, sample_weight=[1.0, 0.5, 3.0])
     assert dice == pytest.approx(losses.Dice()(y, np.array(p) / 4.0), rel=1e-15)
     assert losses.MeanSquaredError.from_config(loss.get_config()).reduction == MEAN
@@ -75,12 +77,8 @@ def test_every_loss_equals_its_twin(name, weight):
 def test_gradient_of_the_mean_by_weights_is_its_derivative():
     p = RNG.normal(size=(7, 2))
     _, gradient = ops.loss_and_gradient("mean_squared_error", Y[:7], p, WEIGHT[:7], weighted_mean=True)
-    for at in np.ndindex(p.shape):
-        moved = [p.copy(), p.copy()]
-        moved[0][at] += 1e-6
-        moved[1][at] -= 1e-6
-        up, down = (ops.loss("mean_squared_error", Y[:7], q, WEIGHT[:7], weighted_mean=True) for q in moved)
-        assert gradient[at] == pytest.approx((up - down) / 2e-6, rel=1e-6, abs=1e-9)
+    numeric = finite_difference(lambda q: ops.loss("mean_squared_error", Y[:7], q, WEIGHT[:7], weighted_mean=True), p)
+    assert gradient == pytest.approx(numeric, rel=1e-6, abs=1e-9)
 
 
 def test_a_scaled_weight_changes_the_mean_by_rows_only():
@@ -112,7 +110,7 @@ def test_a_batch_without_weight_adds_its_penalty_only():
     model = make_model(losses.MeanSquaredError(reduction=MEAN))
     before = model.get_weights()
     assert model.train_on_batch(X[:5], Y[:5], sample_weight=np.zeros(5)) == 0.0
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
     weight = np.r_[np.zeros(16), np.ones(54)]
     history = model.fit(X, Y, 16, 2, shuffle=False, verbose=0, sample_weight=weight).history["loss"]
     assert np.isfinite(history).all()
@@ -139,7 +137,7 @@ def test_class_weights_are_sample_weights():
         model = classifier(reduction=MEAN)
         model.fit(X, LABELS, 16, 3, verbose=0, **fit)
         ends.append(model.get_weights())
-    assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
+    assert same_arrays(*ends)
 
 
 # Ignored labels
@@ -179,11 +177,8 @@ def test_gradient_with_ignored_labels_equals_twin_and_differences(options, weigh
     np.testing.assert_allclose(gradient, twin, rtol=1e-12, atol=1e-15)
     assert not gradient[1::3].any() and gradient[::3].all()
     for at in np.ndindex(6, 3):
-        moved = [p.copy(), p.copy()]
-        moved[0][at] += 1e-6
-        moved[1][at] -= 1e-6
-        up, down = (ops.loss("sparse_categorical_crossentropy", y, q, weight, **given) for q in moved)
-        assert gradient[at] == pytest.approx((up - down) / 2e-6, rel=1e-6, abs=1e-9)
+        slope = partial_difference(lambda q: ops.loss("sparse_categorical_crossentropy", y, q, weight, **given), p, at)
+        assert gradient[at] == pytest.approx(slope, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "softplus", "linear"])
@@ -235,7 +230,7 @@ def test_epochs_and_evaluation_weigh_batches_by_their_rows():
     logs = model.fit(X, y, 16, 1, shuffle=False, verbose=0, validation_data=(X, y)).history
     assert logs["loss"] == [pytest.approx(expected, rel=1e-10)]
     assert logs["loss"] == pytest.approx(logs["val_loss"], rel=1e-12)
-    # metrics see all rows
+    # Metrics use all rows.
     assert logs["accuracy"] == [np.mean(p.argmax(axis=1) == y)] == logs["val_accuracy"]
 
 
@@ -243,7 +238,7 @@ def test_a_batch_of_ignored_rows_changes_nothing():
     model = classifier(ignore_class=-1)
     before = model.get_weights()
     assert model.train_on_batch(X[:9], np.full(9, -1)) == 0.0
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
     assert model.evaluate(X[:9], np.full(9, -1), verbose=0) == 0.0
 
 
@@ -262,7 +257,7 @@ def test_labels_that_are_neither_class_nor_ignored_are_refused():
             _core.Fit(model.network, X, y.astype(np.int64))
     with pytest.raises(TypeError, match="no option 'ignore_class'"):
         ops.loss("mean_squared_error", P, P, ignore_class=1)
-    # as floats, bytes or a column they are the same labels
+    # Floats, bytes or a column hold the same labels.
     y = np.where(np.arange(70) % 5 == 2, 255, LABELS)
     model = classifier(ignore_class=255)
     expected = model.evaluate(X, y, verbose=0)
@@ -292,16 +287,16 @@ def test_ignored_labels_survive_configuration_and_files(tmp_path):
     assert loaded.evaluate(X, y, verbose=0) == model.evaluate(X, y, verbose=0)
 
 
-def test_diagnoses_landscapes_and_other_metrics_meet_ignored_labels():
+def test_diagnoses_landscapes_and_metrics_with_ignored_labels():
     y = np.where(np.arange(70) % 5 == 2, -1, LABELS)
     kept = y != -1
     model = classifier(ignore_class=-1, metrics=["sparse_top_k_categorical_accuracy"])
     assert list(fastnn.diagnose(model, X, y, (X, y))) == list(
         fastnn.diagnose(model, X[kept], y[kept], (X[kept], y[kept]))
     )
-    with pytest.raises(ValueError, match="y has no label but -1"):
+    with pytest.raises(ValueError, match="all labels in y are -1"):
         fastnn.diagnose(model, X, np.full(70, -1))
     plane = fastnn.loss_landscape(model, X, y, n=3, verbose=0)
     assert plane.centre_loss == pytest.approx(model.evaluate(X[kept], y[kept], verbose=0)[0], rel=1e-10)
-    # every class is among the five largest of three
+    # Every class is among the five largest of three.
     assert model.evaluate(X, y, verbose=0)[1] == pytest.approx(np.mean(kept))

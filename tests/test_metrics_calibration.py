@@ -99,7 +99,7 @@ def test_risk_coverage_hand_values():
     assert metrics.rejection_threshold([1, 0], [0.1, 0.9], 0.5) == math.inf
 
 
-def test_rows_of_no_known_class_are_errors():
+def test_rows_of_unknown_classes_count_as_wrong():
     proba = np.array([[0.9, 0.1], [0.2, 0.8], [0.55, 0.45]])
     coverage, risk, _ = metrics.risk_coverage_curve(["cat", "dog", "fox"], proba, labels=["cat", "dog"])
     np.testing.assert_allclose(coverage, [1 / 3, 2 / 3, 1.0])
@@ -130,7 +130,7 @@ def test_risk_coverage_agrees_with_selective_accuracy():
         ("greater than 1", "expected_calibration_error", ([0, 1], [0.1, 1.1]), {}),
         ("norm", "expected_calibration_error", (Y, P), {"norm": "l3"}),
         ("y_lower is above y_upper in 1 rows, first in row 1", "interval_coverage", ([1, 2], [0, 3], [2, 2]), {}),
-        ("one shape", "interval_coverage", ([1, 2], [[0, 0], [0, 0]], [2, 2]), {}),
+        ("same shape", "interval_coverage", ([1, 2], [[0, 0], [0, 0]], [2, 2]), {}),
         ("multioutput", "interval_coverage", ([1, 2], [0, 1], [2, 2]), {"multioutput": "all"}),
         ("columns for 3 classes", "risk_coverage_curve", ([0, 1], np.full((2, 3), 1 / 3)), {}),
         ("coverage", "accuracy_at_coverage", (Y, P, 0.0), {}),

@@ -10,13 +10,8 @@ import pytest
 from fastnn import metrics
 
 
-@pytest.fixture
-def sklearn_metrics():
-    return pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
-
-
 def call(function, *args, **kwargs):
-    """Result and sorted kinds of warnings."""
+    """The result and the sorted kinds of warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = function(*args, **kwargs)
@@ -40,7 +35,7 @@ def assert_same(name, peer, *args, rtol=1e-12, **kwargs):
 def test_auc_hand_values():
     y, score = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
     assert metrics.roc_auc_score(y, score) == 0.75
-    # A tie counts half.
+    # A tie counts as half.
     assert metrics.roc_auc_score([0, 1], [0.5, 0.5]) == 0.5
     assert metrics.roc_auc_score([0, 0, 1], [0.2, 0.7, 0.7]) == 0.75
     assert metrics.roc_auc_score(["b", "a", "b"], [0.9, 0.1, 0.2]) == 1.0
@@ -187,7 +182,7 @@ def test_binary_scores(seed, sklearn_metrics):
             for drop in (False, True):
                 assert_same("precision_recall_curve", sklearn_metrics, y, score, drop_intermediate=drop, **options)
             assert_same("roc_curve", sklearn_metrics, y, score, drop_intermediate=False, **options)
-        # Which points of equal weight lie on a line depends on rounding, so only for counts.
+        # With weights, rounding decides which points lie on a line, so this is compared for counts only.
         assert_same("roc_curve", sklearn_metrics, y, score, pos_label=pos_label)
 
 

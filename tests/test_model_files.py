@@ -1,4 +1,4 @@
-"""Damaged, truncated, foreign and hostile model files: all are refused, and change nothing."""
+"""Damaged, truncated, foreign and hostile model files: all are refused and change nothing."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import ModelFormatError, layers
@@ -27,10 +28,10 @@ def data(tmp_path_factory):
 def refused(data, tmp_path):
     path = tmp_path / "m.safetensors"
     path.write_bytes(data)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ModelFormatError) as caught:
         fastnn.load_model(path)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     return str(caught.value)
 
 
@@ -40,7 +41,7 @@ def taken_apart(data):
 
 
 def put_together(header, body, sign=True):
-    """Return the file of a header and a body, with the right checksum if asked for."""
+    """Return the file of a header and a body, by default with the right checksum."""
     if isinstance(header, dict):
         if sign and isinstance(header.get("__metadata__"), dict):
             header["__metadata__"]["sha256"] = hashlib.sha256(body).hexdigest()
@@ -201,14 +202,14 @@ def test_hostile_headers_cost_no_memory(tmp_path):
         refused(content, tmp_path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        # The bytes themselves, written and read, come on top of what reading takes.
+        # The bytes themselves, written and read, count in addition to what reading allocates.
         assert peak <= 3 * len(content) + (4 << 20)
     refused((HEADER_LIMIT + 1).to_bytes(8, "little") + b"{" + b" " * HEADER_LIMIT, tmp_path)
     refused(((1 << 64) - 1).to_bytes(8, "little") + b"{}", tmp_path)
 
 
 def mutated(data, draw):
-    """Return the file with a few random changes of bytes, or of parts of its header, the checksum made right."""
+    """Return the file with a few random changes, of bytes or of its header; the latter with the right checksum."""
     if draw.random() < 0.5:
         wrong = bytearray(data)
         for _ in range(draw.randint(1, 8)):
@@ -253,13 +254,13 @@ def test_thousands_of_mutations(data, tmp_path):
     refusals = 0
     for _ in range(3000):
         path.write_bytes(mutated(data, draw))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             model = fastnn.load_model(path)
             assert model.count_params() == 13
         except ModelFormatError:
             refusals += 1
-        assert time.perf_counter() - start < 1.0
+        assert time.process_time() - start < 1.0
     assert refusals > 2000
 
 
@@ -275,12 +276,12 @@ def test_load_weights_changes_nothing_on_error(data, tmp_path):
         try:
             model.load_weights(path)
         except ModelFormatError:
-            assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+            assert same_arrays(before, model.get_weights())
         else:
             model.set_weights(before)
 
 
-def test_weights_left_out_of_decay_stay_so_in_a_file(tmp_path):
+def test_weights_excluded_from_decay_stay_excluded_in_a_file(tmp_path):
     optimizer = fastnn.optimizers.AdamW(weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma"])
     model = fastnn.Sequential([fastnn.layers.Dense(2)], seed=0)

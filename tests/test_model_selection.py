@@ -50,7 +50,7 @@ def test_distances_on_the_globe_cross_the_date_line_and_shrink_towards_the_pole(
     assert blocks[0] != blocks[1] and blocks[2] == blocks[3]
 
 
-def test_scikit_learn_takes_it():
+def test_scikit_learn_accepts_the_splitter():
     selection = pytest.importorskip("sklearn.model_selection", reason="the check of its interface needs scikit-learn")
     from sklearn.neighbors import KNeighborsRegressor
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import ops, reference
+from fastnn import losses, ops, reference
 
 RNG = np.random.default_rng(0)
 X, W, B = RNG.normal(size=(5, 3)), RNG.normal(size=(3, 2)), RNG.normal(size=2)
@@ -19,6 +19,12 @@ def test_arguments_are_those_of_the_reference(name):
     ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (ops, reference))
     assert list(ours) == list(theirs)
     assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+
+
+@pytest.mark.parametrize("name", ops.LOSS_OPTIONS)
+def test_defaults_of_losses_are_those_of_the_kernels(name):
+    options = losses.get(name).options()
+    assert options == {**ops.REDUCTION_OPTIONS, **ops.LOSS_OPTIONS[name]}
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "tanh", "gelu", "softmax", "leaky_relu"])

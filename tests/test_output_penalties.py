@@ -1,4 +1,4 @@
-"""Penalties on outputs of layers (``activity_regularizer``) outside of training: by hand, by fit, on all threads."""
+"""Penalties on outputs of layers (``activity_regularizer``) outside training: by hand, as in fit, on all threads."""
 
 import numpy as np
 import pytest
@@ -21,14 +21,14 @@ def test_evaluate_adds_the_penalty_of_one_row_on_average():
     for y, error in ((X * [1.0, -2.0], 0.0), (X * [1.0, -2.0] + 2.0, 4.0)):
         assert model.evaluate(X, y, verbose=0) == pytest.approx(error + penalty, rel=1e-15)
         assert model.test_on_batch(X, y) == pytest.approx(error + penalty, rel=1e-15)
-        # batches of 2 and 1 rows: their mean, weighted by the rows, is that of all rows
+        # The batches have 2 and 1 rows; their mean, weighted by rows, is that of all rows.
         assert model.evaluate(X, y, batch_size=2, verbose=0) == pytest.approx(error + penalty, rel=1e-15)
         history = model.fit(X, y, validation_data=(X, y), verbose=0, epochs=1, batch_size=3).history
         model.set_weights([np.array([[1.0, 0.0], [0.0, -2.0]])])
         assert history["loss"][0] == pytest.approx(error + penalty, rel=1e-15)
 
 
-def test_evaluate_reports_the_loss_of_fit_behind_layers_of_every_kind():
+def test_evaluate_reports_the_loss_of_fit_after_layers_of_every_kind():
     penalized = {"activation": "tanh", "activity_regularizer": regularizers.L1L2(0.3, 0.7)}
     model = fastnn.Sequential(
         [
@@ -44,7 +44,7 @@ def test_evaluate_reports_the_loss_of_fit_behind_layers_of_every_kind():
     )
     rng = np.random.default_rng(1)
     model.set_weights([rng.uniform(0.2, 1.5, w.shape) for w in model.get_weights()])
-    model.layers[2].trainable = False  # so that fit takes the moving statistics too
+    model.layers[2].trainable = False  # so that fit uses the moving statistics too
     model.compile("sgd", "categorical_crossentropy")
     X, y = 3.0 * RNG.normal(size=(37, 5)), np.eye(3)[RNG.integers(0, 3, 37)]
     before = model.evaluate(X, y, verbose=0)
@@ -58,7 +58,7 @@ SMALL, LARGE = (20, 40, 33, 6), (300, 700, 640, 48)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("last", ["linear", "softmax"])
 @pytest.mark.parametrize(("sizes", "rows"), [(SMALL, 1), (SMALL, 4099), (LARGE, 47), (LARGE, 401)])
-def test_penalties_of_rows_and_outputs_are_the_same_bits_on_every_number_of_threads(dtype, last, sizes, rows):
+def test_penalties_and_outputs_are_the_same_bits_on_any_number_of_threads(dtype, last, sizes, rows):
     ops = [("dense", {"n_out": n, "activation": "tanh", "activity_regularizer": (0.3, 0.7)}) for n in sizes[1:]]
     del ops[1][1]["activity_regularizer"]
     ops[-1][1]["activation"] = last
@@ -92,7 +92,7 @@ def test_penalties_of_rows_and_outputs_are_the_same_bits_on_every_number_of_thre
         (np.zeros(4)[::2], ValueError),
     ],
 )
-def test_an_array_that_cannot_take_the_penalties_is_refused(activity, error):
+def test_an_array_that_cannot_hold_the_penalties_is_refused(activity, error):
     network = _core.Network(2, [("dense", {"n_out": 1, "activity_regularizer": (1.0, 0.0)})])
     with pytest.raises(error, match="activity must be a"):
         network.predict(np.ones((2, 2), np.float32), activity=activity)

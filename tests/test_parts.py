@@ -1,45 +1,22 @@
-"""Every loss, update rule and option of the core: derivatives, the NumPy twins, equal bits."""
-
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""Every loss, update rule and option of the core: derivatives, NumPy twins, and the same bits everywhere."""
 
 import numpy as np
+import part_bits as parts
 import pytest
+from derivatives import finite_difference
 
 from fastnn import _core, ops, reference
 
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("part_bits", HERE / "part_bits.py")
-parts = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(parts)
-# avx512 and neon run where the machine has them; the baseline rounds twice, so its bits are its own.
+# The baseline rounds twice, so its bits differ.
 FUSED = [isa for isa in _core.config()["isas"] if isa != "baseline"]
 ROWS = slice(0, 40)
 OPTIONS = [(loss, *case) for table in (parts.LOSSES, parts.LOGITS) for loss, case in table.items()]
 
 
 @pytest.fixture(scope="module")
-def hashes():
-    processes = {
-        isa: subprocess.Popen(
-            [sys.executable, str(HERE / "part_bits.py")],
-            env={**os.environ, "FASTNN_ISA": isa},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for isa in FUSED
-    }
-    results = {}
-    for isa, process in processes.items():
-        text, _ = process.communicate()
-        assert process.returncode == 0, f"tests/part_bits.py failed on {isa}"
-        results[isa] = json.loads(text)
-        assert results[isa]["isa"] == isa
-    return {isa: result["hashes"] for isa, result in results.items()}
+def hashes(run_per_isa):
+    """Hashes of everything that tests/part_bits.py trains, by instruction set."""
+    return {isa: computed["hashes"] for isa, computed in run_per_isa("part_bits.py", FUSED).items()}
 
 
 @pytest.mark.parametrize("isa", FUSED)
@@ -58,17 +35,6 @@ def test_recipes_differ(hashes):
     assert len(set(found)) == len(found)
 
 
-def numeric_gradient(function, x, step=1e-6):
-    slopes = np.empty_like(x)
-    for index in np.ndindex(x.shape):
-        moved = x.copy()
-        moved[index] += step
-        above = function(moved)
-        moved[index] = x[index] - step
-        slopes[index] = (above - function(moved)) / (2 * step)
-    return slopes
-
-
 @pytest.mark.parametrize(("loss", "targets", "last", "options"), OPTIONS)
 def test_loss_gradient_is_the_derivative(loss, targets, last, options):
     rng = np.random.default_rng(2)
@@ -76,7 +42,7 @@ def test_loss_gradient_is_the_derivative(loss, targets, last, options):
     logits = rng.normal(size=(5, 6))
     p = logits if options.get("from_logits") else _core.activation(last, logits)
     _, gradient = _core.loss_and_gradient(loss, y, p, weight, True, **options)
-    slopes = numeric_gradient(lambda q: _core.loss_and_gradient(loss, y, q, weight, False, **options)[0], p)
+    slopes = finite_difference(lambda q: _core.loss_and_gradient(loss, y, q, weight, False, **options)[0], p)
     np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-9)
 
 
@@ -105,7 +71,7 @@ def test_activation_and_derivative_equal_their_twins(name):
     slopes = ops.activation_gradient(name, x, np.ones_like(x), **options)
     expected = reference.activation_gradient(name, x, np.ones_like(x), **options)
     np.testing.assert_allclose(slopes, expected, rtol=1e-13, atol=1e-15)
-    inner = x[:181]  # none at a kink
+    inner = x[:181]  # none of these is at a kink
     numeric = (ops.activation(name, inner + 1e-6, **options) - ops.activation(name, inner - 1e-6, **options)) / 2e-6
     np.testing.assert_allclose(slopes[:181], numeric, rtol=1e-6, atol=1e-9)
     single = ops.activation(name, x.astype(np.float32), **options)
@@ -113,7 +79,7 @@ def test_activation_and_derivative_equal_their_twins(name):
 
 
 @pytest.mark.parametrize("name", parts.ACTIVATIONS)
-def test_activation_keeps_nan_and_bears_infinity(name):
+def test_activations_keep_nan_and_have_limits_at_infinity(name):
     values = ops.activation(name, np.array([np.nan, np.inf, -np.inf]))
     limits = {
         "relu6": (6, 0),
@@ -124,7 +90,7 @@ def test_activation_keeps_nan_and_bears_infinity(name):
         "hard_silu": (np.inf, 0),
     }
     assert np.isnan(values[0])
-    if name != "general_relu":  # 0 * infinity
+    if name != "general_relu":  # which computes 0 * infinity
         assert tuple(values[1:]) == limits[name]
 
 
@@ -134,7 +100,7 @@ def gradients_of(network, targets, loss="mean_squared_error", options=None):
 
 
 def batch_loss(network, targets, loss="mean_squared_error", options=None):
-    """Loss of the rows as one batch, penalties included."""
+    """Loss of the rows as one batch, with penalties."""
     fit = parts.make_fit(network, loss, targets, options or {}, rows=ROWS)
     fit.begin_epoch(0, 0, False, np.zeros(fit.n_steps))
     assert fit.n_steps == 1
@@ -167,11 +133,11 @@ def test_weight_gradients_are_derivatives_of_the_reported_loss(loss, options, la
             network.set_parameter(op, name, start)
             return result
 
-        np.testing.assert_allclose(gradient, numeric_gradient(loss_at, start), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(gradient, finite_difference(loss_at, start), rtol=1e-6, atol=1e-9)
 
 
 def reference_training(rule, rule_options, dense, steps):
-    """50 steps in float64 NumPy: weights after them, and the loss before each."""
+    """Weights after training in float64 NumPy, and the loss before each step."""
     o = dict(rule_options)
     sizes = [parts.FEATURES, 40, 33, 6]
     start = parts.make_network("float64")
@@ -282,7 +248,7 @@ def test_frozen_layers_stay_and_the_others_train_the_same():
     assert outcomes[0][0].tobytes() == outcomes[3][0].tobytes()
 
 
-def test_a_step_around_ones_own_loss_equals_the_native_step():
+def test_a_step_around_a_custom_loss_equals_the_native_step():
     results = []
     for own in (False, True):
         network = parts.make_network("float64", dense=parts.DENSE["penalties"])

@@ -1,7 +1,5 @@
-"""Pictures: what is drawn, where, with which labels; nothing is compared pixel by pixel."""
+"""Pictures: what is drawn, where, and with which labels; pixels are not compared."""
 
-import subprocess
-import sys
 import warnings
 from xml.etree import ElementTree
 
@@ -90,7 +88,7 @@ def test_history_draws_training_solid_and_validation_dashed():
     assert len(plotting.history(many, list(many)).lines) == 10
 
 
-def test_history_of_a_model_and_what_is_none():
+def test_history_takes_a_model_and_refuses_what_is_not_a_history():
     X = np.random.default_rng(0).normal(size=(20, 5))
     model = network()
     model.compile("sgd", "mse")
@@ -99,7 +97,7 @@ def test_history_of_a_model_and_what_is_none():
     model.fit(X, X[:, :3], epochs=3, verbose=0)
     np.testing.assert_array_equal(plotting.history(model).lines[0].get_ydata(), model.history.history["loss"])
     for given, got in ((None, "NoneType$"), ("loss", "str$"), ([1.0, 2.0], "list$")):
-        with pytest.raises(TypeError, match=rf"^history must be what fit returned, .* got {got}"):
+        with pytest.raises(TypeError, match=rf"^history must be the result of fit, .* got {got}"):
             plotting.history(given)
     with pytest.raises(ValueError, match="the history has no 'loss'; it has nothing"):
         plotting.history({})
@@ -110,13 +108,13 @@ def test_an_estimator_is_refused_by_name():
     X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
     with warnings.catch_warnings(action="ignore"):
         estimator = fastnn.MLPClassifier((3,), max_iter=2).fit(X, y)
-    refused = r"^model must be a fastnn.Sequential, got MLPClassifier; an estimator has its layers and loss in a form"
+    refused = r"^model must be a fastnn.Sequential, got MLPClassifier; an estimator stores its layers and loss in its"
     for draw in (plotting.network, lambda it: fastnn.loss_landscape(it, X, y), lambda it: fastnn.diagnose(it, X, y)):
         with pytest.raises(TypeError, match=refused):
             draw(estimator)
-    with pytest.raises(TypeError, match=r"got MLPClassifier: of an estimator pass \{'loss': estimator.loss_curve_\}"):
+    with pytest.raises(TypeError, match=r"got MLPClassifier: for an estimator pass \{'loss': estimator.loss_curve_\}"):
         plotting.history(estimator)
-    with pytest.raises(TypeError, match=r"^landscape must be what fastnn.loss_landscape\(.*\) returned, got Seq"):
+    with pytest.raises(TypeError, match=r"^landscape must be the result of fastnn.loss_landscape\(.*\), got Seq"):
         plotting.loss_landscape(network())
     with pytest.raises(TypeError, match=r"^TrainingDoctor examines a fastnn\.Sequential"):
         fastnn.MLPClassifier((3,), callbacks=[fastnn.TrainingDoctor(X, y)]).fit(X, y)
@@ -162,7 +160,7 @@ def test_decision_regions_take_classes_probabilities_and_scores():
         plotting.decision_regions(right["classes"], np.ones((4, 3)), y)
 
 
-def test_decision_regions_of_texts_name_them_in_the_legend():
+def test_decision_regions_of_text_labels_name_them_in_the_legend():
     X = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     y = np.array(["dog", "cat", "cat", "dog"])
     # "cat" is class 0.
@@ -185,18 +183,18 @@ def test_decision_regions_of_texts_name_them_in_the_legend():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a cat", "a dog"]
     with pytest.raises(ValueError, match="class_names has 1 names, but there are 2 classes"):
         plotting.decision_regions(right["texts"], X, y, n=10, class_names=["a cat"])
-    with pytest.raises(ValueError, match="predict gives class number 2, but y has 2 classes"):
+    with pytest.raises(ValueError, match="predict returned class number 2, but y has 2 classes"):
         plotting.decision_regions(lambda g: np.full(len(g), 2), X, y, n=10)
-    with pytest.raises(ValueError, match=r"^predict must give classes 0 to n_classes - 1, or texts in both"):
+    with pytest.raises(ValueError, match=r"^predict must return classes 0 to n_classes - 1, or strings in both"):
         plotting.decision_regions(right["texts"], X, [0, 1, 1, 0], n=10)
-    with pytest.raises(ValueError, match=r"^y must hold classes 0 to n_classes - 1, or texts in both .* it has .*0.5"):
+    with pytest.raises(ValueError, match=r"^y must hold classes 0 to n_classes - 1, or strings in both .* got .*0.5"):
         plotting.decision_regions(right["scores"], X, [0.5, 1, 1, 0], n=10)
 
 
-def test_residuals_are_true_less_predicted():
+def test_residuals_are_true_minus_predicted():
     ax = plotting.residuals([3.0, 5.0], [1.0, 6.0], name="depth", unit="km")
     np.testing.assert_array_equal(ax.collections[0].get_offsets(), [[1.0, 2.0], [6.0, -1.0]])
-    assert ax.get_ylabel() == "true less predicted depth (km)"
+    assert ax.get_ylabel() == "true minus predicted depth (km)"
     with pytest.raises(ValueError, match="y_true has 2 rows, y_pred 3"):
         plotting.residuals([1, 2], [1, 2, 3])
 
@@ -217,7 +215,7 @@ def test_landscape_gives_contours_and_surface():
     assert landscape().plot(ax=ax) is ax
 
 
-def test_speed_table_compares_with_the_quickest_of_the_row():
+def test_speed_table_compares_with_the_fastest_of_the_row():
     ax = plotting.speed_table({"step": {"a": 2e-6, "b": 1e-3}, "fit": {"b": 3.0}})
     assert [text.get_text() for text in ax.texts] == ["2 µs\n1×", "1 ms\n500×", "3 s\n1×"]
     with pytest.raises(ValueError, match="positive seconds"):
@@ -249,12 +247,12 @@ def test_notebooks_show_a_model():
     assert "&lt;net&gt;: not built" in unbuilt._repr_html_()
 
 
-def test_fastnn_imports_no_matplotlib_and_the_extra_is_named():
+def test_fastnn_imports_no_matplotlib_and_the_extra_is_named(run_python):
     code = (
         "import sys, fastnn; assert 'matplotlib' not in sys.modules; sys.modules['matplotlib'] = None\n"
         "import fastnn.plotting\n"
         "try: fastnn.plotting.history({'loss': [1.0]})\n"
         "except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install '.[plot]'" in done.stdout
+    done = run_python(code)
+    assert done.returncode == 0 and "pip install '.[plot]'" in done.stdout

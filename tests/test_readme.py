@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import fastnn
 from fastnn.datasets import load_ground_motion
@@ -27,17 +28,19 @@ def test_the_example_learns(capsys):
     records = load_ground_motion()
     variance = np.log10(records.target)[records["event"] % 4 == 0].var()
     assert errors["loss"] < 0.4 * variance
+    (shown,) = re.findall(r"```text\n(.*?)```", README, flags=re.DOTALL)
+    assert errors == pytest.approx(eval(shown), rel=1e-3)
 
 
 def test_the_commands_are_the_ones_that_are_checked():
     commands = re.findall(r"```sh\n(.*?)\n```", README, flags=re.DOTALL)
     assert [command.split("&&")[-1].split("/")[-1].strip() for command in commands] == [
+        "fastnn demo",
         "fastnn bench",
         "python -m pytest",
     ]
     pattern = re.search(r"grep -m 1 -E '([^']*)' README.md", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
-    assert re.search(pattern[1], commands[1])
-    assert not re.search(pattern[1], commands[0])
+    assert [bool(re.search(pattern[1], command)) for command in commands] == [False, False, True]
 
 
 def test_the_extras_of_the_commands_exist():

@@ -1,9 +1,10 @@
-"""The NumPy reference against hand values, finite differences and, where installed, SciPy and PyTorch."""
+"""The NumPy reference against hand values, finite differences and, if they are installed, SciPy and PyTorch."""
 
 import math
 
 import numpy as np
 import pytest
+from derivatives import finite_difference
 
 from fastnn import reference
 
@@ -28,22 +29,6 @@ LOSS_CASES = [
 ]
 
 
-def finite_difference(f, x, h=1e-4):
-    """Gradient of the scalar f at x by Richardson-extrapolated central differences (error of order h^4)."""
-    gradient = np.empty_like(x)
-    for index in np.ndindex(x.shape):
-        moved = x.copy()
-
-        def at(offset, index=index, moved=moved):
-            moved[index] = x[index] + offset
-            return f(moved)
-
-        coarse = (at(2 * h) - at(-2 * h)) / (4 * h)
-        fine = (at(h) - at(-h)) / (2 * h)
-        gradient[index] = (4 * fine - coarse) / 3
-    return gradient
-
-
 def assert_gradient(actual, expected):
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-9)
@@ -64,7 +49,7 @@ def loss_data(name, options, seed=0, n=5, n_outputs=4):
     return generator.integers(0, n_outputs, size=n), y_pred
 
 
-# The error function. Expected values to 17 digits by arbitrary-precision arithmetic.
+# The error function. Expected values to 17 digits, from arbitrary-precision arithmetic.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Training whole networks in the NumPy reference: updates, pure Python and, where installed, PyTorch."""
+"""Training whole networks in the NumPy reference: updates, pure Python and, if it is installed, PyTorch."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Saving: round trips, the safetensors layout, order of system calls, faults of the disk, kills."""
+"""Saving: round trips, the safetensors layout, the order of system calls, disk faults, kills."""
 
 import copy
 import errno
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from same_bits import same_arrays, same_weights
 
 import fastnn
 from fastnn import layers, models
@@ -40,11 +41,6 @@ def make(optimizer="adam", dtype="float32", seed=5):
     return model
 
 
-def same(a, b):
-    pairs = zip(a.get_weights(), b.get_weights(), strict=True)
-    return all(np.array_equal(p, q) and p.dtype == q.dtype for p, q in pairs)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "optimizer",
@@ -57,7 +53,7 @@ def same(a, b):
     ],
     ids=lambda optimizer: getattr(optimizer, "name", optimizer),
 )
-def test_a_loaded_model_goes_on_with_the_same_bits(tmp_path, optimizer, dtype):
+def test_a_loaded_model_continues_with_the_same_bits(tmp_path, optimizer, dtype):
     model = make(copy.deepcopy(optimizer), dtype)
     model.fit(X, Y, epochs=3, verbose=0)
     model.save(tmp_path / "m.safetensors")
@@ -69,20 +65,20 @@ def test_a_loaded_model_goes_on_with_the_same_bits(tmp_path, optimizer, dtype):
     assert loaded.metrics_names == model.metrics_names
     history = [m.fit(X, Y, epochs=3, verbose=0, validation_data=(X, Y)).history for m in (model, loaded)]
     assert history[0] == history[1]
-    assert same(model, loaded)
+    assert same_weights(model, loaded)
 
 
-def check_that_copies_go_on_alike(model, copies):
+def check_that_copies_train_alike(model, copies):
     model.fit(X, Y, epochs=2, verbose=0)
     for other in copies:
         other.fit(X, Y, epochs=2, verbose=0)
-        assert same(model, other)
+        assert same_weights(model, other)
 
 
-def test_pickle_and_deepcopy_go_on_with_the_same_bits():
+def test_pickle_and_deepcopy_continue_with_the_same_bits():
     model = make()
     model.fit(X, Y, epochs=2, verbose=0)
-    check_that_copies_go_on_alike(model, [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)])
+    check_that_copies_train_alike(model, [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)])
 
 
 def test_models_that_are_not_compiled_or_not_built(tmp_path):
@@ -90,7 +86,7 @@ def test_models_that_are_not_compiled_or_not_built(tmp_path):
     plain = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2)], seed=1)
     plain.save(path)
     loaded = fastnn.load_model(path)
-    assert same(plain, loaded) and not loaded.compiled
+    assert same_weights(plain, loaded) and not loaded.compiled
     open_model = fastnn.Sequential([layers.Dense(2), layers.Dense(1)], seed=1)
     open_model.compile("sgd", "mse")
     open_model.save(path)
@@ -98,11 +94,11 @@ def test_models_that_are_not_compiled_or_not_built(tmp_path):
     assert not loaded.built
     for model in (open_model, loaded):
         model.fit(X, Y[:, 0], epochs=1, verbose=0)
-    assert same(open_model, loaded)
+    assert same_weights(open_model, loaded)
     model = make()
     model.save(path)
     loaded = fastnn.load_model(path, compile=False)
-    assert same(model, loaded) and not loaded.compiled
+    assert same_weights(model, loaded) and not loaded.compiled
 
 
 def halved_square(y_true, y_pred):
@@ -120,7 +116,7 @@ def test_functions_of_the_user_are_saved_by_name(tmp_path):
     model.save(path)
     with pytest.raises(ValueError, match="custom_objects"):
         fastnn.load_model(path)
-    assert same(model, fastnn.load_model(path, compile=False))
+    assert same_weights(model, fastnn.load_model(path, compile=False))
     loaded = fastnn.load_model(path, custom_objects={"worst": worst})
     assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
     assert pickle.loads(pickle.dumps(model)).evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
@@ -150,12 +146,12 @@ def test_learning_rates_of_the_user_are_saved_by_name(tmp_path, rate):
     model.save(path)
     with pytest.raises(ValueError, match=r"custom_objects|unknown schedule"):
         fastnn.load_model(path)
-    assert same(model, fastnn.load_model(path, compile=False))
+    assert same_weights(model, fastnn.load_model(path, compile=False))
     loaded = fastnn.load_model(path, custom_objects={name: Slower if name == "Slower" else rate})
     copies = [loaded, copy.deepcopy(model)]
     if name != "<lambda>":
         copies.append(pickle.loads(pickle.dumps(model)))
-    check_that_copies_go_on_alike(model, copies)
+    check_that_copies_train_alike(model, copies)
 
 
 def test_what_cannot_be_saved_is_named_before_anything_is_written(tmp_path):
@@ -204,20 +200,20 @@ def test_weights_alone(tmp_path):
     model, other = make(seed=1), make(seed=2)
     model.fit(X, Y, epochs=1, verbose=0)
     model.save_weights(path)
-    assert not same(model, other)
+    assert not same_weights(model, other)
     other.load_weights(path)
-    assert same(model, other)
+    assert same_weights(model, other)
     model.save(tmp_path / "whole.safetensors")
     make_again = make(seed=3)
     make_again.load_weights(tmp_path / "whole.safetensors")
-    assert same(model, make_again)
+    assert same_weights(model, make_again)
     with pytest.raises(fastnn.ModelFormatError, match="weights only"):
         fastnn.load_model(path)
     narrow = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(7), layers.Dense(2)], seed=0)
     before = narrow.get_weights()
     with pytest.raises(ValueError, match="does not fit the model"):
         narrow.load_weights(path)
-    assert all(np.array_equal(a, b) for a, b in zip(before, narrow.get_weights(), strict=True))
+    assert same_arrays(before, narrow.get_weights())
     with pytest.raises(FileExistsError):
         model.save(path, overwrite=False)
     with pytest.raises(FileNotFoundError, match="folder"):
@@ -229,10 +225,10 @@ def test_weights_alone(tmp_path):
 def test_descriptions_and_clones():
     model = make()
     again = fastnn.Sequential.from_config(json.loads(json.dumps(model.get_config())))
-    assert again.get_config() == model.get_config() and same(again, make(seed=model.seed))
+    assert again.get_config() == model.get_config() and same_weights(again, make(seed=model.seed))
     assert models.model_from_json(model.to_json()).get_config() == model.get_config()
     clone = models.clone_model(model)
-    assert not clone.compiled and not same(clone, model)
+    assert not clone.compiled and not same_weights(clone, model)
     assert [type(layer) for layer in clone.layers] == [type(layer) for layer in model.layers]
     with pytest.raises(ValueError):
         models.model_from_json("{}")
@@ -298,7 +294,7 @@ def test_faults_leave_the_old_file(tmp_path, monkeypatch, fault):
     assert path.read_bytes() == content
     assert os.listdir(tmp_path) == ["m.safetensors"]
     new.save(path)
-    assert same(fastnn.load_model(path), new)
+    assert same_weights(fastnn.load_model(path), new)
 
 
 def test_links_and_permissions_are_kept(tmp_path):
@@ -320,8 +316,21 @@ def _umask():
 
 def test_kills_while_saving(tmp_path):
     script = Path(__file__).parent / "kill_while_saving.py"
-    command = [sys.executable, str(script), str(tmp_path), "300", "1"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    command = [sys.executable, str(script), str(tmp_path), "300", "100", "20", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=True)
     counts = json.loads(run.stdout)
     assert counts["lost"] == counts["torn"] == 0
     assert counts["changed"] > 100 and counts["interrupted"] > 20, "the kills must hit savings"
+
+
+def test_a_file_and_a_description_give_the_class_that_is_asked_for(tmp_path):
+    class Stack(fastnn.Sequential):
+        """A subclass with the same constructor."""
+
+    model = make()
+    model.save(tmp_path / "m.safetensors")
+    loaded = fastnn.saving.load_model(tmp_path / "m.safetensors")
+    assert type(loaded) is fastnn.Sequential
+    assert same_weights(loaded, model)
+    assert type(Stack.from_config(model.get_config())) is Stack
+    assert type(fastnn.models.load_model(tmp_path / "m.safetensors")) is fastnn.Sequential

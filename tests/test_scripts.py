@@ -1,4 +1,4 @@
-"""Complete scripts, written for Keras as users write them, run on fastnn after a change of their imports alone."""
+"""Complete scripts, written for Keras as users write them, run on fastnn when only their imports change."""
 
 import ast
 import re
@@ -47,7 +47,7 @@ def test_runs_on_fastnn(script, spelling, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-def test_there_are_eight():
+def test_there_are_eight_scripts():
     assert [path.stem for path in SCRIPTS] == [
         "autoencoder",
         "batches_and_loops",

@@ -1,39 +1,24 @@
-"""Normalizations, PReLU, noise, branches, missing values: gradients, equal bits, arithmetic, errors, folding."""
+"""Normalizations, PReLU, noise, branches and missing values: gradients, same bits, arithmetic, errors, folding."""
 
-import importlib
 import json
-import os
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 
+import layer_bits
 import numpy as np
 import pytest
+from derivatives import partial_difference
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import _core, layers
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-layer_bits = importlib.import_module("layer_bits")
 ISAS = _core.config()["isas"]
 
 
 @pytest.fixture(scope="module")
-def computed():
+def computed(run_per_isa):
     """What each instruction set of this machine computes (tests/layer_bits.py)."""
-    results = {}
-    for isa in ISAS:
-        run = subprocess.run(
-            [sys.executable, str(HERE / "layer_bits.py")],
-            env={**os.environ, "FASTNN_ISA": isa, "PYTHONPATH": str(HERE)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        results[isa] = json.loads(run.stdout)
-    return results
+    return run_per_isa("layer_bits.py")
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -48,7 +33,7 @@ def test_vector_kernels_equal_the_scalar_ones(computed, isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_a_row_is_predicted_with_the_same_bits_in_any_company(computed, isa):
+def test_predict_gives_a_row_the_same_bits_whatever_the_other_rows(computed, isa):
     assert computed[isa]["rows"] == []
 
 
@@ -72,33 +57,27 @@ def test_gradients_agree_with_finite_differences(name, training):
     fit = _core.Fit(network, X, y, None, n, 2)
     fit.begin_epoch(3, 1, False, np.zeros(1))
 
-    def value():
+    def loss_with(op, parameter, moved):
+        network.set_parameter(op, parameter, moved)
         if not training:
             return _core.loss_and_gradient("mean_squared_error", y, network.predict(X), None, gradient=False)[0]
-        # a step of rate 0: the loss with the same masks, and statistics of the batch
+        # A step with learning rate 0 gives the loss with the same masks and the statistics of the batch.
         fit.begin_epoch(3, 1, False, np.zeros(1))
         assert fit.run(1) == "finished"
         return fit.loss_sum / n
 
     gradients = fit.gradients(training)
     assert {(op, parameter) for op, parameter, _ in gradients} == trained(name)
-    h = 1e-4
     for op, parameter, gradient in gradients:
         start = network.get_parameter(op, parameter)
         for index in list(np.ndindex(start.shape))[:12]:
-            at = {}
-            for step in (-2, -1, 1, 2):
-                moved = start.copy()
-                moved[index] += step * h
-                network.set_parameter(op, parameter, moved)
-                at[step] = value()
+            numeric = partial_difference(lambda moved, at=(op, parameter): loss_with(*at, moved), start, index)
             network.set_parameter(op, parameter, start)
-            numeric = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * h)
             np.testing.assert_allclose(gradient[index], numeric, rtol=1e-6, atol=1e-9)
 
 
 class _Reference:
-    """Training steps of Dense, normalization, ReLU, Dense with squared error and SGD, in plain float64."""
+    """Training steps of Dense, normalization, ReLU and Dense with squared error and SGD, in plain float64."""
 
     def __init__(self, weights, normalize, gradient, rate):
         self.w = [w.copy() for w in weights]
@@ -174,7 +153,7 @@ def test_training_steps_equal_float64_numpy(kind):
         assert [spec.name for spec in model.program.specs[1]] == ["gamma", "beta", "moving_mean", "moving_variance"]
 
 
-def test_a_frozen_batch_normalization_takes_and_keeps_its_moving_statistics():
+def test_a_frozen_batch_normalization_uses_and_keeps_its_moving_statistics():
     X = np.random.default_rng(0).normal(size=(60, 4))
     model = fastnn.Sequential([layers.BatchNormalization(input_dim=4), layers.Dense(1)], seed=0)
     model.layers[0].trainable = False
@@ -182,7 +161,7 @@ def test_a_frozen_batch_normalization_takes_and_keeps_its_moving_statistics():
     before = [*model.layers[0].get_weights(), *model.layers[1].get_weights()]
     model.fit(X, X[:, :1], epochs=2, verbose=0)
     after = [*model.layers[0].get_weights(), *model.layers[1].get_weights()]
-    assert all((a == b).all() for a, b in zip(before[:4], after[:4], strict=True))
+    assert same_arrays(before[:4], after[:4])
     assert not (before[4] == after[4]).all()
 
 
@@ -267,7 +246,7 @@ def test_normalization_learns_and_replaces_missing_values():
         plain.predict(X)
 
 
-def test_normalization_warns_of_digits_that_the_type_cannot_hold():
+def test_normalization_warns_about_digits_that_the_type_cannot_hold():
     times = 1.7e9 + np.arange(1000.0)[:, None]  # seconds since 1970; float32 has steps of 128 there
     layer = layers.Normalization()
     layer.adapt(times)
@@ -318,20 +297,20 @@ def test_residual_adds_its_input():
     model.compile("sgd", "mse")
     before = block.get_weights()
     model.fit(X, X, epochs=1, verbose=0)
-    assert all((a == b).all() for a, b in zip(before, block.get_weights(), strict=True))
+    assert same_arrays(before, block.get_weights())
     with pytest.raises(ValueError, match="it has 4 inputs and 3 outputs"):
         fastnn.Sequential([fastnn.Input((4,)), layers.Residual([layers.Dense(3)])])
     with pytest.raises(ValueError, match="needs a layer that computes something"):
         layers.Residual([layers.Flatten()])
 
 
-def test_wrong_arguments_name_themselves():
+def test_wrong_arguments_are_named():
     for make, message in (
         (lambda: layers.BatchNormalization(axis=0), "axis must be -1"),
-        (lambda: layers.BatchNormalization(momentum=1.5), "momentum must lie between 0 and 1, got 1.5"),
-        (lambda: layers.LayerNormalization(epsilon=-1.0), "epsilon must be at least 0"),
-        (lambda: layers.GaussianNoise(-0.1), "stddev must be at least 0"),
-        (lambda: layers.AlphaDropout(1.0), "rate must be at least 0 and less than 1"),
+        (lambda: layers.BatchNormalization(momentum=1.5), "momentum must be a number between 0 and 1, got 1.5"),
+        (lambda: layers.LayerNormalization(epsilon=-1.0), "epsilon must be a finite number of at least 0"),
+        (lambda: layers.GaussianNoise(-0.1), "stddev must be a finite number of at least 0"),
+        (lambda: layers.AlphaDropout(1.0), "rate must be a number of at least 0 and less than 1"),
         (lambda: layers.Normalization(mean=1.0), "give both mean and variance"),
         (lambda: layers.Normalization(missing="zero"), "missing must be None, 'mean' or 'indicator', got 'zero'"),
         (lambda: layers.PReLU(shared_axes=[1]), "shared_axes must be None"),
@@ -407,7 +386,7 @@ def test_folding_predicts_the_same_with_fewer_layers(dtype):
     np.testing.assert_allclose(fewer.predict(X), model.predict(X), rtol=tolerance, atol=tolerance)
     before = model.get_weights()
     _random_weights(fewer)
-    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
 
 
 def test_folding_keeps_a_bottleneck_and_what_is_not_linear():
@@ -421,7 +400,7 @@ def test_folding_keeps_a_bottleneck_and_what_is_not_linear():
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_the_core_refuses_what_float32_cannot_hold_and_leaves_out_alone(order):
+def test_the_core_refuses_what_float32_cannot_hold_and_does_not_touch_out(order):
     network = _core.Network(3, [("dense", {"n_out": 2})], "float32")
     for value, what in ((1e39, "too large for float32"), (np.nan, "not finite"), (-np.inf, "not finite")):
         X = np.zeros((7000, 3), order=order)
@@ -432,7 +411,7 @@ def test_the_core_refuses_what_float32_cannot_hold_and_leaves_out_alone(order):
         with pytest.raises(ValueError, match=f"{what} in row 6543, column 2"):
             network.predict(X, out)
         assert (out == 7.0).all()
-        # rows that lie as the kernels take them
+        # These rows are read in place.
         in_place = X.astype(np.float32, order="C") if what == "not finite" else np.full((1, 3), np.inf, np.float32)
         rows = np.full((len(in_place), 2), 7.0, np.float32)
         with pytest.raises(ValueError, match="not finite in row"):

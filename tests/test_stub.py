@@ -1,4 +1,4 @@
-"""The stub of the compiled core says what the core has."""
+"""The stub of the compiled core matches the core."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Small steps run on the number of threads that was faster when both were tried; the bits do not tell on which."""
+"""Small steps run on the number of threads that trials found to be the fastest; the bits do not depend on it."""
 
 import ctypes
 import os
@@ -36,7 +36,7 @@ def trials(tmp_path_factory):
 
 
 class Choice:
-    """A choice, and the machine that it is made for: nanoseconds of a step by number of threads."""
+    """The choice of a number of threads on a simulated machine: nanoseconds of a step by number of threads."""
 
     def __init__(self, trials, most, operations):
         self.trials, self.state = trials, ctypes.create_string_buffer(256)
@@ -49,7 +49,7 @@ class Choice:
         return self.trials.fnn_trials_steps(self.state)
 
     def train(self, n_steps, times, cut=10**9):
-        """Steps taken on each number of threads; no call does more than `cut`."""
+        """Number of steps taken on each number of threads; no call takes more than `cut`."""
         taken = dict.fromkeys(times, 0)
         while n_steps > 0:
             threads, steps = self.threads(), min(self.steps(), cut, n_steps)
@@ -78,11 +78,11 @@ def test_the_fastest_number_is_found_and_found_again(trials, cut, most, order):
 
 
 @pytest.mark.parametrize("cut", [10**9, 7])
-def test_threads_that_become_slow_are_left_soon(trials, cut):
+def test_threads_that_become_slow_are_soon_abandoned(trials, cut):
     choice = Choice(trials, 2, 2e5)
     choice.train(20_000, {1: 4400, 2: 3700}, cut)
     assert choice.train(10_000, {1: 4400, 2: 12_000}, cut)[2] < 1500
-    # slow ones that are still the faster ones are not tried again and again
+    # Slow threads that are still the fastest are not tried again and again.
     choice.train(20_000, {1: 44_000, 2: 12_000}, cut)
     assert choice.train(100_000, {1: 44_000, 2: 12_000}, cut)[2] > 98_000
 
@@ -94,7 +94,7 @@ def test_equal_numbers_and_interruptions_change_nothing(trials):
     assert choice.train(100_000, {1: 5000, 2: 3000})[2] > 88_000
     assert choice.train(100_000, {1: 2950, 2: 3000})[2] > 98_000
     rng = np.random.default_rng(0)
-    for _ in range(2000):  # one probe of five is interrupted by another process
+    for _ in range(2000):  # another process interrupts one trial in five
         threads, steps = choice.threads(), choice.steps()
         slower = 10 if rng.random() < 0.2 else 1
         choice.trials.fnn_trials_note(choice.state, steps, int(steps * {1: 5000, 2: 3000}[threads] * slower))

@@ -1,14 +1,12 @@
-"""Threads: how many, where the number comes from, and what show_config says."""
+"""Threads: their number, where it comes from, and what show_config says."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn.threads import default_num_threads
+from fastnn._processors import default_num_threads
 
 
 def write(root, path, text):
@@ -44,7 +42,7 @@ def test_more_threads_than_processors_are_not_started():
     model = fastnn.Sequential([fastnn.Input((200,)), fastnn.layers.Dense(200), fastnn.layers.Dense(200)])
     model.compile(optimizer="sgd", loss="mse")
     X = np.ones((2048, 200), np.float32)
-    count, before = Count(), len(os.listdir("/proc/self/task"))  # some may be ending
+    count, before = Count(), len(os.listdir("/proc/self/task"))  # some of these may be ending
     with fastnn.threads(64):
         model.fit(X, X, batch_size=1024, epochs=2, verbose=0, callbacks=[count])
         assert fastnn.get_num_threads() == 64
@@ -97,23 +95,17 @@ def test_quota_of_control_groups_version_1(many_cores, tmp_path):
     assert default_num_threads({}, str(tmp_path)) == 2
 
 
-def run(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
-    )
-
-
-def test_environment_is_read_at_import():
+def test_environment_is_read_at_import(run_python):
     code = "import fastnn; print(fastnn.get_num_threads())"
-    assert run(code, FASTNN_NUM_THREADS="1").stdout == "1\n"
-    wrong = run(code, FASTNN_NUM_THREADS="none")
+    assert run_python(code, FASTNN_NUM_THREADS="1").stdout == "1\n"
+    wrong = run_python(code, FASTNN_NUM_THREADS="none")
     assert "FASTNN_NUM_THREADS must be a whole number" in wrong.stderr.splitlines()[-1]
-    wrong = run(code, FASTNN_ISA="sse9")
+    wrong = run_python(code, FASTNN_ISA="sse9")
     assert "FASTNN_ISA" in wrong.stderr.splitlines()[-1] and "known: " in wrong.stderr.splitlines()[-1]
 
 
 def test_show_config_says_why_these_kernels():
-    from fastnn.threads import _kernels
+    from fastnn._processors import _kernels
 
     old, new = ("scalar", "baseline", "avx2"), ("scalar", "baseline", "avx2", "avx512")
     assert _kernels("avx2", old, "") == {
@@ -136,24 +128,24 @@ def test_show_config(capsys):
     assert {"instruction set", "compiler", "OpenMP", "Python", "NumPy", "platform"} <= entries.keys()
 
 
-def test_missing_extension_is_told_with_its_cure():
-    last = run("import sys; sys.modules['fastnn._core'] = None; import fastnn").stderr.splitlines()[-1]
+def test_a_missing_extension_is_reported_with_a_cure(run_python):
+    last = run_python("import sys; sys.modules['fastnn._core'] = None; import fastnn").stderr.splitlines()[-1]
     assert last.startswith("ImportError: fastnn's compiled extension is missing. Build it: ")
     assert "C compiler" in last and "pip install ." in last
 
 
-def test_import_loads_numpy_and_nothing_optional():
+def test_import_loads_numpy_and_nothing_optional(run_python):
     code = (
         "import sys, fastnn; print(sorted({name.split('.')[0] for name in sys.modules} & "
         "{'sklearn', 'matplotlib', 'torch', 'jax', 'scipy', 'pandas', 'keras', 'onnx'}), "
         "[name for name in ('fastnn.datasets', 'fastnn.reference', 'fastnn.metrics') if name in sys.modules])"
     )
-    assert run(code).stdout == "[] []\n"
+    assert run_python(code).stdout == "[] []\n"
 
 
-def test_modules_come_when_asked_for():
+def test_modules_are_imported_on_first_use(run_python):
     code = "import fastnn; fastnn.reference.loss; fastnn.datasets; fastnn.metrics; print(fastnn.__version__)"
-    result = run(code)
+    result = run_python(code)
     assert result.stderr == "" and result.stdout.strip() == fastnn.__version__
     assert {"reference", "datasets", "metrics", "Sequential"} <= set(dir(fastnn))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

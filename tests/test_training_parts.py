@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from same_bits import same_arrays
 
 import fastnn
 from fastnn import constraints, layers, losses, optimizers, regularizers
@@ -82,7 +83,7 @@ def test_a_loss_in_python_that_diverges_or_is_weighted():
     before = model.get_weights()
     with pytest.raises(fastnn.DivergenceError):
         model.fit(X, Y, verbose=0)
-    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    assert same_arrays(before, model.get_weights())
     with pytest.raises(ValueError, match="takes no sample_weight"):
         model.fit(X, Y, sample_weight=np.ones(50), verbose=0)
 
@@ -118,26 +119,29 @@ def test_quantile_of_a_constant_model_is_the_quantile():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: losses.Quantile(1.0), "q must lie between 0 and 1"),
+        (lambda: losses.Quantile(1.0), "q must be a number greater than 0 and less than 1"),
         (lambda: losses.get(losses.MeanSquaredError(reduction="none")), "a loss per row, which cannot be trained on"),
         (lambda: make_model().compile("adam", losses.Dice(reduction=None)), "a loss per row"),
         (lambda: losses.BinaryFocalCrossentropy(alpha=2.0), "alpha must be a number between 0 and 1"),
-        (lambda: losses.CategoricalFocalCrossentropy(gamma=-1.0), "gamma must be a number at least 0"),
-        (lambda: losses.CategoricalFocalCrossentropy([0.1, -1.0]), "each number in alpha must be a number at least 0"),
-        (lambda: losses.CategoricalFocalCrossentropy([[0.1], [1.0]]), "alpha must be a number at least 0"),
-        (lambda: losses.CategoricalFocalCrossentropy(math.inf), "alpha must be a number at least 0"),
+        (lambda: losses.CategoricalFocalCrossentropy(gamma=-1.0), "gamma must be a finite number of at least 0"),
+        (
+            lambda: losses.CategoricalFocalCrossentropy([0.1, -1.0]),
+            "each number in alpha must be a finite number of at least 0",
+        ),
+        (lambda: losses.CategoricalFocalCrossentropy([[0.1], [1.0]]), "alpha must be a finite number of at least 0"),
+        (lambda: losses.CategoricalFocalCrossentropy(math.inf), "alpha must be a finite number of at least 0"),
         (lambda: losses.CosineSimilarity(axis=0), "axis must be -1"),
         (lambda: losses.get("mean_absolute_percentag_error"), "mean_absolute_percentage_error"),
         (lambda: regularizers.L2(-1.0), "l2 must be a finite number of at least 0"),
         (lambda: regularizers.get("l3"), "unknown regularizer 'l3'"),
-        (lambda: constraints.MaxNorm(0.0), "max_value must be a positive number"),
+        (lambda: constraints.MaxNorm(0.0), "max_value must be a finite number greater than 0"),
         (lambda: constraints.UnitNorm(axis=2), r"axis must be 0, 1 or \(0, 1\)"),
         (lambda: layers.Dense(2, bias_constraint=constraints.UnitNorm(axis=1)), "a bias has one axis"),
         (lambda: optimizers.Adam(clipnorm=1.0, clipvalue=1.0), "only one of clipnorm, clipvalue and global_clipnorm"),
         (lambda: optimizers.Adam(gradient_accumulation_steps=1), "gradient_accumulation_steps must be a whole number"),
-        (lambda: optimizers.Adam(use_ema=True, ema_momentum=1.5), "ema_momentum must lie between 0 and 1"),
-        (lambda: optimizers.Lion(beta_1=0.0), "beta_1 must be more than 0"),
-        (lambda: schedules.ExponentialDecay(0.1, 0, 0.5), "decay_steps must be a positive number"),
+        (lambda: optimizers.Adam(use_ema=True, ema_momentum=1.5), "ema_momentum must be a number between 0 and 1"),
+        (lambda: optimizers.Lion(beta_1=0.0), "beta_1 must be a number greater than 0 and at most 1"),
+        (lambda: schedules.ExponentialDecay(0.1, 0, 0.5), "decay_steps must be a finite number greater than 0"),
         (lambda: schedules.PiecewiseConstantDecay([1, 2], [0.1, 0.2]), "values must be one more than boundaries"),
         (lambda: optimizers.SGD(lambda step: -1.0), "must be a finite number of at least 0"),
     ],
@@ -205,17 +209,17 @@ def test_schedules_count_updates_over_epochs_and_fits():
             np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
-def test_a_schedule_cannot_be_overwritten_by_a_number():
+def test_a_number_cannot_replace_a_schedule():
     optimizer = optimizers.SGD(schedules.ExponentialDecay(0.1, 1, 0.5))
     with pytest.raises(TypeError, match="follows ExponentialDecay"):
         optimizer.learning_rate = 0.1
     assert optimizers.SGD(lambda: 0.25).learning_rate == 0.25
 
 
-# What surrounds the update.
+# Around the update: decay, averages, constraints.
 
 
-def test_weight_decay_spares_what_is_excluded():
+def test_weight_decay_skips_what_is_excluded():
     optimizer = optimizers.AdamW(0.01, weight_decay=0.5)
     optimizer.exclude_from_weight_decay(var_names=["bias", "last/kernel"])
     model = fastnn.Sequential([layers.Dense(3, name="first"), layers.Dense(2, name="last")], seed=0)
@@ -223,7 +227,7 @@ def test_weight_decay_spares_what_is_excluded():
     x = np.zeros((8, 4))
     model.build((None, 4))
     model.set_weights([np.ones_like(w) for w in model.get_weights()])
-    model.fit(x, np.full((8, 2), 4.0), batch_size=8, verbose=0)  # the outputs are right: no gradient
+    model.fit(x, np.full((8, 2), 4.0), batch_size=8, verbose=0)  # the outputs are right, so there is no gradient
     weights = model.get_weights()
     np.testing.assert_allclose(weights[0], 1.0 - 0.01 * 0.5, rtol=1e-6)
     assert all((w == 1.0).all() for w in weights[1:])
@@ -263,7 +267,7 @@ def test_layers_with_rules_survive_their_config():
         assert type(optimizer).from_config(optimizer.get_config()).get_config() == optimizer.get_config()
 
 
-# What scripts written for Keras use beside.
+# Other names that scripts written for Keras use.
 
 
 def test_functions_of_keras_ops_are_those_of_numpy():
@@ -287,17 +291,17 @@ def test_functions_of_keras_ops_are_those_of_numpy():
     assert root == pytest.approx(math.sqrt(loss), rel=1e-12)
 
 
-def test_every_model_is_a_model_and_no_other_can_be_made():
+def test_a_sequential_is_a_model_and_no_other_model_can_be_made():
     assert isinstance(make_model(), fastnn.Model)
     assert fastnn.models.Model is fastnn.Model
-    with pytest.raises(TypeError, match=r"no functional API .* list layers in fastnn.Sequential"):
+    with pytest.raises(TypeError, match=r"no functional API .* list the layers in fastnn.Sequential"):
         fastnn.Model(inputs=fastnn.Input((3,)), outputs=None)
 
     class Own(fastnn.Model):
         def __init__(self):
             super().__init__()
 
-    with pytest.raises(TypeError, match="no models of one's own"):
+    with pytest.raises(TypeError, match="no Model subclassing"):
         Own()
 
 

@@ -1,6 +1,6 @@
-"""Every loss x update rule x kind of layer: 50 steps from equal weights against NumPy in float64.
+"""Every loss with every update rule and kind of layer: 50 steps from equal weights against NumPy in float64.
 
-`reference.LayerNetwork` computes what `fit` must give; `test_keras_arithmetic.py` holds the same pieces to Keras.
+`reference.LayerNetwork` computes what `fit` must give. `test_keras_arithmetic.py` compares the same pieces with Keras.
 """
 
 import os
@@ -26,7 +26,7 @@ COUNTS = np.abs(NUMBERS)
 
 
 def fourth_power(y_true, y_pred):
-    """A loss of one's own."""
+    """A custom loss."""
     error = y_pred - y_true
     return float(np.mean(error**4)), 4.0 * error**3 / error.size
 
@@ -60,7 +60,7 @@ LOSSES = {
     "custom": (fourth_power, "tanh", MANY),
 }
 
-# update rule -> description; names before a space are those of the reference
+# update rule -> description; the name up to the first space is that of the reference
 RULES = {
     "sgd": optimizers.SGD(0.02),
     "sgd momentum": optimizers.SGD(0.003, momentum=0.9),
@@ -77,7 +77,7 @@ RULES = {
     "lion": optimizers.Lion(0.003),
 }
 
-# kind of layer -> layer, its twin given an iterator over the weights, and the number of its random numbers' stream
+# kind of layer -> layer, and its twin from an iterator over the weights and the number of a stream of random numbers
 KINDS = {
     "Dense": (lambda: layers.Dense(WIDTH, "gelu"), lambda w, at: reference.Dense(next(w), next(w), "gelu")),
     "Dense without bias": (
@@ -134,7 +134,7 @@ def stack(kind, activation, n_outputs):
 
 
 def start(model):
-    """Give a model starting weights that the seed of its layers does not decide."""
+    """Set and return starting weights that do not depend on the seed of the layers."""
     random = np.random.default_rng(2)
     weights = [w + random.uniform(-0.4, 0.4, w.shape) for w in model.get_weights()]
     model.set_weights(weights)
@@ -142,7 +142,7 @@ def start(model):
 
 
 def twin(kind, activation, weights, **options):
-    """Return the NumPy twin of ``stack``: random numbers are those of the core's second op."""
+    """Return the NumPy twin of ``stack``; its random numbers are those of the core's second op."""
     named = iter(weights)
     first = reference.Dense(next(named), next(named), "tanh")
     between = KINDS[kind][1](named, 2)
@@ -158,7 +158,7 @@ def assert_close(model, network):
 
 
 def rules_of(loss, kind):
-    """Return the update rules to try: all with FASTNN_FULL_TABLE=1, else one, so that all pairs occur."""
+    """Return the update rules to try: all if FASTNN_FULL_TABLE=1, else one, so that each meets every loss and kind."""
     if os.environ.get("FASTNN_FULL_TABLE") == "1":
         return list(RULES)
     return [list(RULES)[(list(LOSSES).index(loss) + list(KINDS).index(kind)) % len(RULES)]]
@@ -196,7 +196,7 @@ def test_50_steps_equal_float64_numpy(loss, kind):
     assert model.network.iterations == 50
 
 
-def test_the_table_is_whole():
+def test_the_table_is_complete():
     assert set(LOSSES) == set(_core.LOSSES)
     described = {type(optimizer) for optimizer in RULES.values()}
     assert described == {
@@ -204,5 +204,5 @@ def test_the_table_is_whole():
         for value in vars(optimizers).values()
         if isinstance(value, type) and issubclass(value, optimizers.Optimizer) and value is not optimizers.Optimizer
     }
-    beside = {"Input", "InputLayer", "Layer", "ParameterSpec", "WeightAccess", "automatic_name"}
-    assert {kind.split()[0] for kind in KINDS} == set(layers.__all__) - beside
+    not_computing = {"Input", "InputLayer", "Layer", "ParameterSpec", "WeightAccess", "automatic_name"}
+    assert {kind.split()[0] for kind in KINDS} == set(layers.__all__) - not_computing

@@ -16,13 +16,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
-    importlib.import_module("fastnn._core")
+    import fastnn._core as _core  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "fastnn._core":
         raise
     raise ImportError(
         "fastnn's compiled extension is missing. Build it: with a C compiler installed, run 'pip install .' in the "
-        "checkout, and start Python outside of its src directory"
+        "checkout, and start Python outside its src directory"
     ) from error
 
 from fastnn import (
@@ -38,13 +38,12 @@ from fastnn import (
     regularizers,
     utils,
 )
+from fastnn._processors import default_num_threads as _default_num_threads
+from fastnn._processors import get_num_threads, set_num_threads, show_config, threads
 from fastnn.errors import DivergenceError, ModelFormatError
 from fastnn.layers import Input
-from fastnn.saving import load_model
-from fastnn.sequential import Sequential
-from fastnn.stack import Model
-from fastnn.threads import default_num_threads as _default_num_threads
-from fastnn.threads import get_num_threads, set_num_threads, show_config, threads
+from fastnn.models import Sequential, load_model
+from fastnn.network.stack import Model
 
 if TYPE_CHECKING:
     from fastnn import backend, datasets, metrics, model_selection, plotting, reference
@@ -52,7 +51,8 @@ if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.landscape import WeightRecorder, loss_landscape
 
-_LAZY = ("backend", "datasets", "metrics", "model_selection", "plotting", "reference")
+# Imported when they are first used, which keeps ``import fastnn`` quick.
+_LAZY_MODULES = ("backend", "datasets", "metrics", "model_selection", "plotting", "reference")
 _LAZY_MEMBERS = {
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
@@ -102,7 +102,7 @@ set_num_threads(_default_num_threads())
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in _LAZY_MODULES:
         return importlib.import_module(f"fastnn.{name}")
     if name in _LAZY_MEMBERS:
         return getattr(importlib.import_module(f"fastnn.{_LAZY_MEMBERS[name]}"), name)
@@ -114,4 +114,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_LAZY_MEMBERS, "__version__"})
+    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_MEMBERS, "__version__"})

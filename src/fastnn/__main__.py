@@ -1,4 +1,4 @@
-"""``python -m fastnn`` is the command ``fastnn``."""
+"""``python -m fastnn`` runs the command ``fastnn``."""
 
 from fastnn.cli import main
 

@@ -6,7 +6,7 @@ import platform
 
 import numpy as np
 
-from fastnn.forking import forget_in_child as _forget_in_child
+from fastnn._forking import forget_in_child as _forget_in_child
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint64_t

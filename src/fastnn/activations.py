@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastnn import registry
+import fastnn._registry as registry
+import fastnn.ops as ops
+from fastnn._arguments import number, optional
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,22 @@ class ActivationFunction:
             if option not in self.parameters:
                 known = ", ".join(self.parameters) or "none"
                 raise TypeError(f"activation {self.__name__!r} has no option {option!r}; its options: {known}")
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{option} of activation {self.__name__!r} must be a number, got {value!r}")
+            if value != math.inf:
+                number(f"{option} of activation {self.__name__!r}", value)
         changed = {option: float(parameters.get(option, value)) for option, value in self.parameters.items()}
         return type(self)(self.name, changed)
 
     def __call__(self, x: Any, **parameters: float) -> Any:
         """Apply the function to an array; softmax works along the last axis."""
-        from fastnn import ops
-
         chosen = self.with_parameters(**parameters) if parameters else self
         return ops.activation(chosen.name, x, None, **chosen.parameters)
+
+    def options(self) -> dict[str, Any]:
+        """Return the options of a core op that applies the function."""
+        options: dict[str, Any] = {"activation": self.name}
+        if self.parameters:
+            options["parameters"] = tuple(self.parameters.values())
+        return options
 
     def from_config(self, config: Mapping[str, float]) -> "ActivationFunction":
         """Return the same function with the options of ``get_config()``."""
@@ -90,10 +97,10 @@ class GeneralReLU(ActivationFunction):
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
         """Return the function with some options changed; ``max_value=None`` is no maximum."""
-        if parameters.get("max_value", 0.0) is None:
-            parameters["max_value"] = math.inf
-        if parameters.get("max_value", 0.0) < 0.0:
-            raise ValueError(f"max_value must be at least 0, got {parameters['max_value']!r}")
+        if "max_value" in parameters:
+            given = None if parameters["max_value"] == math.inf else parameters["max_value"]
+            bound = optional(number, "max_value", given, at_least=0.0)
+            parameters["max_value"] = math.inf if bound is None else bound
         return super().with_parameters(**parameters)
 
     def get_config(self) -> dict[str, Any]:
@@ -109,17 +116,18 @@ class ReLU(ActivationFunction):
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
         """Return the function with options: ``negative_slope`` (0), ``max_value`` (None) and ``threshold`` (0)."""
-        return GeneralReLU("general_relu", dict(_GENERAL)).with_parameters(**parameters) if parameters else self
+        return (
+            GeneralReLU("general_relu", ops.ACTIVATION_OPTIONS["general_relu"]).with_parameters(**parameters)
+            if parameters
+            else self
+        )
 
 
-_GENERAL = {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0}
 _functions: dict[str, ActivationFunction] = {}
 
 
-def _define(
-    name: str, *aliases: str, kind: type[ActivationFunction] = ActivationFunction, **parameters: float
-) -> ActivationFunction:
-    function = kind(name, parameters)
+def _define(name: str, *aliases: str, kind: type[ActivationFunction] = ActivationFunction) -> ActivationFunction:
+    function = kind(name, ops.ACTIVATION_OPTIONS.get(name, {}))
     _functions[name] = function
     registry.register("activation", name, *aliases)(function)
     return function
@@ -128,8 +136,8 @@ def _define(
 linear = _define("linear")
 relu = _define("relu", kind=ReLU)
 relu6 = _define("relu6")
-leaky_relu = _define("leaky_relu", negative_slope=0.2)
-elu = _define("elu", alpha=1.0)
+leaky_relu = _define("leaky_relu")
+elu = _define("elu")
 selu = _define("selu")
 gelu = _define("gelu")
 gelu_tanh = _define("gelu_tanh")
@@ -156,7 +164,4 @@ def get(identifier: Any) -> ActivationFunction:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    if identifier is None:
-        return linear
-    resolved: ActivationFunction = registry.resolve("activation", identifier, ActivationFunction)
-    return resolved
+    return linear if identifier is None else registry.resolve("activation", identifier, ActivationFunction)

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    bench = commands.add_parser("bench", help="compare the speed with NumPy, pure Python and what else is installed")
+    bench = commands.add_parser("bench", help="compare the speed with NumPy, pure Python and other installed libraries")
     from fastnn.bench import options
 
     options.add_arguments(bench)
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="+",
         metavar="GRID",
         choices=options.GRID_NAMES,
-        help=f"which of {', '.join(options.GRID_NAMES)} (default: training; with --full also prediction and products)",
+        help=f"any of {', '.join(options.GRID_NAMES)} (default: training; with --full also prediction and products)",
     )
 
     demo = commands.add_parser("demo", help="train on earthquake records, print the errors and save a picture")
@@ -33,9 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=options.picture_file,
         default="fastnn-demo.png",
         metavar="FILE",
-        help="where the picture goes (default: %(default)s); its suffix chooses the format",
+        help="file for the picture (default: %(default)s); its suffix chooses the format",
     )
-    demo.add_argument("--seed", type=options.count, default=0, help="of the weights and the order of rows (default: 0)")
+    demo.add_argument(
+        "--seed", type=options.count, default=0, help="seed of the weights and the order of rows (default: 0)"
+    )
 
     commands.add_parser("info", help="version, instruction set, threads and compiler")
 

@@ -4,13 +4,13 @@
 (0, 1) all weights.
 """
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import number
 
 Array = NDArray[Any]
 
@@ -78,10 +78,7 @@ class MaxNorm(Constraint):
     _options = ("max_value", "axis")
 
     def __init__(self, max_value: float = 2, axis: Any = 0) -> None:
-        number = isinstance(max_value, int | float | np.number) and not isinstance(max_value, bool)
-        if not number or not 0.0 < max_value < math.inf:
-            raise ValueError(f"max_value must be a positive number, got {max_value!r}")
-        self.max_value = max_value
+        self.max_value = number("max_value", max_value, above=0.0)
         self.axis = _axis(axis)
 
     def __call__(self, w: Any) -> Array:
@@ -137,7 +134,4 @@ def get(identifier: Any) -> Constraint | None:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    if identifier is None:
-        return None
-    resolved: Constraint = registry.resolve("constraint", identifier, Constraint)
-    return resolved
+    return None if identifier is None else registry.resolve("constraint", identifier, Constraint)

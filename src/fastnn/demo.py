@@ -1,7 +1,7 @@
 """A small study of how strongly the ground shakes at a distance from an earthquake.
 
-A network learns peak acceleration from magnitude and distance, on records of some earthquakes, and is judged on
-earthquakes that it has never seen, beside a linear fit and the mean.
+A network learns peak acceleration from magnitude and distance on the records of some earthquakes. It is tested on other
+earthquakes and compared with a linear fit and the mean.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ HELD_OUT_EVENTS = (4, 8, 12, 16, 20)
 
 
 def study(seed: int = 0) -> dict[str, Any]:
-    """Train and predict.
+    """Train the network and compare its predictions.
 
     Inputs are the magnitude and log10 of the distance, standardized; the target is log10 of the acceleration in g.
     The linear fit has the same inputs.
@@ -68,7 +68,7 @@ def study(seed: int = 0) -> dict[str, Any]:
 
 
 def run(picture: Path, seed: int = 0) -> int:
-    """Print the study and save its picture; 0 also without matplotlib, which the printed text then asks for."""
+    """Print the study and save its picture; return 0. Without matplotlib, the output says how to install it."""
     result = study(seed)
     held_out, records = result["held_out"], result["records"]
     print(f"{len(records)} records of 23 California earthquakes (Joyner, Boore and Porcella, 1981)")
@@ -110,7 +110,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
 
-    # Okabe and Ito (2008): colours that colour-blind readers tell apart.
+    # Okabe and Ito (2008): colours that colour-blind readers can tell apart.
     grid = np.geomspace(distance.min(), distance.max(), 200)
     for value, colour, style in ((5.3, "#56B4E9", ":"), (6.1, "#009E73", "--"), (7.0, "#D55E00", "-")):
         curve = 10.0 ** predict(np.full(len(grid), value), grid)

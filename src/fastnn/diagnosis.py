@@ -1,4 +1,4 @@
-"""The training doctor: what is wrong with data, model and training, how bad it is, and what to do about it."""
+"""The training doctor: finds problems of data, model and training, says how serious they are, and advises."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.callbacks import Callback, Logs
-from fastnn.inputs import Rows
-from fastnn.stack import LayerStack, require_stack
+from fastnn.network.stack import LayerStack, require_stack
+from fastnn.training.rows import Rows, rows_of, validation_rows
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 __all__ = ["Diagnosis", "Finding", "TrainingDoctor", "diagnose"]
 
@@ -22,24 +22,24 @@ Array = NDArray[Any]
 
 SEVERITIES = ("serious", "warning", "note")
 MAX_ROWS = 10_000
-"""Rows that units and gradients are measured on: the first ones."""
+"""Units and gradients are measured on at most this number of rows, the first ones."""
 _LARGE, _SMALL = 10.0, 0.01
-"""Sizes of inputs and targets outside of which gradient descent with default rates is slow or diverges."""
+"""Outside these sizes of inputs and targets, gradient descent with default rates is slow or diverges."""
 _BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_sigmoid": (0.0, 1.0), "softsign": (-1.0, 1.0)}
 _DYING = ("relu", "relu6", "general_relu")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found.
+    """One finding.
 
     Parameters
     ----------
-    what : its name, such as "dead units".
-    where : the input, layer or data it was found in.
+    what : name of the problem, such as "dead units".
+    where : the input, layer or data that has it.
     severity : "serious", "warning" or "note".
-    measure : how bad, in words with the figure.
-    advice : what to do.
+    measure : description with figures.
+    advice : recommended action.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Finding:
 
 
 class Diagnosis(list[Finding]):
-    """Findings, the most serious first; prints as a report."""
+    """Findings, most serious first; its repr is a report."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
@@ -67,26 +67,30 @@ class Diagnosis(list[Finding]):
 def diagnose(
     model: "Sequential", x: Any, y: Any, validation_data: Any = None, *, learning_rate: float | None = None
 ) -> Diagnosis:
-    r"""Examine data and a compiled model; nothing is changed.
+    r"""Examine data and a compiled model, without changing them.
 
-    Looked for: inputs and targets that are not scaled, constant columns, rare classes, a validation set that is too
-    small or shares rows with the training set, units that are dead (output 0 for every row) or saturated, gradients
-    that vanish or explode from layer to layer, steps that are large or small against the weights
-    (:math:`\eta \lVert g \rVert / \lVert w \rVert`, about 0.001 where training goes well), and a linear model or the
-    mean that does as well on the validation data.
+    The doctor looks for
+
+    - inputs and targets that are not scaled, constant columns, and rare classes;
+    - a validation set that is too small or shares rows with the training set;
+    - units that are dead (output 0 for every row) or saturated;
+    - gradients that vanish or explode from layer to layer;
+    - steps that are too large or too small relative to the weights
+      (:math:`\eta \lVert g \rVert / \lVert w \rVert`, about 0.001 where training goes well);
+    - a linear model or a mean that predicts the validation data as well as the network.
 
     Parameters
     ----------
-    model : compiled model; trained or not.
+    model : compiled model, trained or not.
     x, y : training data, as in ``fit``.
-    validation_data : (x, y) to compare with simple models and to look for shared rows; None leaves both out.
-    learning_rate : of the step to judge; the optimizer's current one by default. Optimizers that scale the gradient
-        themselves, such as Adam, are judged by their rate alone.
+    validation_data : (x, y) for the comparison with simple models and the search for shared rows; None omits both.
+    learning_rate : learning rate for the size of a step; by default the optimizer's current one. For optimizers that
+        scale the gradient themselves, such as Adam, the size depends on the rate alone.
 
     Returns
     -------
     Diagnosis
-        List of ``Finding``, the most serious first.
+        List of ``Finding``, most serious first.
 
     References
     ----------
@@ -103,15 +107,15 @@ def diagnose(
     ['column 1']
     """
     require_stack(model)
-    model._require_compiled("diagnose")
-    rows, program = model._check_rows(x, y, None)
-    model._build_for(program)
+    model.require_compiled("diagnose")
+    rows, program = rows_of(model, x, y)
+    model.build_from(program)
     rows = _counted(model, rows)
     part = Rows(rows.X[:MAX_ROWS], rows.y[:MAX_ROWS], None)
     findings = [*_examine_inputs(rows), *_examine_targets(model, rows)]
     findings += [*_examine_units(model, part.X), *_examine_gradients(model, part, learning_rate)]
     if validation_data is not None:
-        validation = _counted(model, model._check_validation(validation_data, program))
+        validation = _counted(model, validation_rows(model, validation_data, program.n_features))
         findings += _examine_validation(model, rows, validation)
     return Diagnosis(findings)
 
@@ -123,7 +127,7 @@ def _counted(model: "Sequential", rows: Rows) -> Rows:
         return rows
     counted = rows.y != ignored
     if not counted.any():
-        raise ValueError(f"y has no label but {ignored}, which the loss ignores")
+        raise ValueError(f"all labels in y are {ignored}, which the loss ignores")
     return Rows(rows.X[counted], rows.y[counted], None)
 
 
@@ -131,7 +135,7 @@ def _examine_inputs(rows: Rows) -> list[Finding]:
     findings = []
     X = rows.X
     mean, scale = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-    # Rounding leaves a constant column with a deviation of about its size times the float's precision.
+    # Because of rounding, a constant column has a deviation of about its size times the precision of its type.
     constant = scale <= 1e-6 * np.abs(mean)
     for where, column in _places("column", np.flatnonzero(constant), np.abs(mean)):
         findings.append(
@@ -151,7 +155,7 @@ def _examine_inputs(rows: Rows) -> list[Finding]:
 
 
 def _places(kind: str, columns: NDArray[np.intp], badness: NDArray[np.float64]) -> list[tuple[str, int]]:
-    """Name each column; of more than four the worst one, with the number of the others, so that reports stay short."""
+    """Return a name for each column; for more than four, only the worst and the number of others."""
     if len(columns) <= 4:
         return [(f"{kind} {column}", int(column)) for column in columns]
     worst = int(columns[badness[columns].argmax()])
@@ -159,7 +163,7 @@ def _places(kind: str, columns: NDArray[np.intp], badness: NDArray[np.float64]) 
 
 
 def _ranges(columns: NDArray[np.intp]) -> str:
-    """Return the columns' numbers as ranges, the first eight of them: "0-3, 7, ..."."""
+    """Return the columns' numbers as at most eight ranges: "0-3, 7, ..."."""
     runs = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
     texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
     return ", ".join(texts if len(texts) <= 8 else [*texts[:8], "..."])
@@ -178,20 +182,20 @@ def _examine_targets(model: "Sequential", rows: Rows) -> list[Finding]:
                     "Standardize the targets in training and undo it in prediction")
             for where, column in _places("target", unscaled, size)
         ]  # fmt: skip
-    shares = counts / counts.sum()
-    rarest = int(shares.argmin())
-    if shares[rarest] * len(counts) >= 0.2:
+    fractions = counts / counts.sum()
+    rarest = int(fractions.argmin())
+    if fractions[rarest] * len(counts) >= 0.2:
         return []
     return [
-        Finding("class imbalance", f"class {rarest}", "serious" if shares[rarest] < 0.02 else "warning",
-                f"{counts[rarest]:,.0f} of {counts.sum():,.0f} rows ({shares[rarest]:.2%}): always predicting class "
-                f"{int(shares.argmax())} has an accuracy of {shares.max():.2%}",
+        Finding("class imbalance", f"class {rarest}", "serious" if fractions[rarest] < 0.02 else "warning",
+                f"{counts[rarest]:,.0f} of {counts.sum():,.0f} rows ({fractions[rarest]:.2%}): always predicting class "
+                f"{int(fractions.argmax())} has an accuracy of {fractions.max():.2%}",
                 "Judge by precision and recall, not accuracy; pass class_weight to fit or gather more of that class")
     ]  # fmt: skip
 
 
 def _class_counts(model: "Sequential", y: Array) -> NDArray[np.float64] | None:
-    """Rows of each class; None where the targets are no classes."""
+    """Return the number of rows of each class; None if the targets are not classes."""
     if model.loss.targets == "labels":
         return np.bincount(y.ravel(), minlength=model.program.n_outputs).astype(np.float64)
     if model.loss.targets == "one_hot":
@@ -203,7 +207,7 @@ def _class_counts(model: "Sequential", y: Array) -> NDArray[np.float64] | None:
 
 
 def _examine_units(model: "Sequential", X: Array) -> list[Finding]:
-    """Look at the outputs of every layer but the last."""
+    """Examine the outputs of every layer except the last."""
     findings = []
     for place, layer in enumerate(model.layers[:-1]):
         activation = getattr(getattr(layer, "activation", None), "name", "linear")
@@ -213,10 +217,10 @@ def _examine_units(model: "Sequential", X: Array) -> list[Finding]:
         if activation in _DYING:
             dead = int(np.sum(~outputs.any(axis=0)))
             if dead:
-                share = dead / outputs.shape[1]
+                fraction = dead / outputs.shape[1]
                 findings.append(
-                    Finding("dead units", f"layer {layer.name!r}", "serious" if share > 0.5 else "warning",
-                            f"{dead} of {outputs.shape[1]} units give 0 for all {len(X):,} rows and learn no more",
+                    Finding("dead units", f"layer {layer.name!r}", "serious" if fraction > 0.5 else "warning",
+                            f"{dead} of {outputs.shape[1]} units output 0 for all {len(X):,} rows and no longer learn",
                             "Lower the learning rate, scale the inputs, or use leaky_relu or elu")
                 )  # fmt: skip
             continue
@@ -234,7 +238,7 @@ def _examine_units(model: "Sequential", X: Array) -> list[Finding]:
 
 
 def _lower_part(model: "Sequential", n_layers: int) -> "Sequential":
-    """Copy of the first layers of a model, with their weights."""
+    """Return a copy of the first layers of a model, with their weights."""
     layers = model.layers[:n_layers]
     copies = [type(layer).from_config(layer.get_config()) for layer in layers]
     part = type(model)(copies, seed=0, dtype=model.dtype)
@@ -244,7 +248,7 @@ def _lower_part(model: "Sequential", n_layers: int) -> "Sequential":
 
 
 def _examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | None) -> list[Finding]:
-    """Gradient against weight of every kernel, on all rows as one batch."""
+    """Compare the gradient of every kernel with the kernel, on the rows as one batch."""
     if model.loss.core_name == "custom":
         return []
     fit = _core.Fit(model.network, rows.X, rows.y, None, min(rows.n, 1024))
@@ -280,12 +284,12 @@ def _examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | N
         if ratio < 1e-3:
             findings.append(
                 Finding("vanishing gradients", where, "serious" if ratio < 1e-5 else "warning", against,
-                        "Use relu in place of sigmoid or tanh, He or Glorot initialization, fewer layers, or Residual")
+                        "Use relu instead of sigmoid or tanh, He or Glorot initialization, fewer layers, or Residual")
             )  # fmt: skip
         elif ratio > 1e3:
             findings.append(
                 Finding("exploding gradients", where, "serious" if ratio > 1e5 else "warning", against,
-                        "Start with smaller weights (Glorot, He), clip gradients (clipnorm=1.0), lower the rate")
+                        "Start with smaller weights (Glorot, He), clip gradients (clipnorm=1.0), or lower the rate")
             )  # fmt: skip
     return findings
 
@@ -314,7 +318,7 @@ def _examine_validation(model: "Sequential", rows: Rows, validation: Rows) -> li
 
 
 def _compare_with_simple_models(model: "Sequential", rows: Rows, validation: Rows) -> list[Finding]:
-    """Judge the mean and a least-squares fit of the training data on the validation data."""
+    """Compare the network with the mean and a least-squares fit of the training data, on the validation data."""
     target, truth = _as_matrix(model, rows.y), _as_matrix(model, validation.y)
     predicted = np.asarray(model.network.predict(validation.X), dtype=np.float64)
     if predicted.shape != truth.shape:
@@ -329,7 +333,7 @@ def _compare_with_simple_models(model: "Sequential", rows: Rows, validation: Row
         kind = "mean squared error"
         if not np.any(truth.std(axis=0)):
             return []
-        # Targets of different units weigh alike.
+        # Targets in different units have equal weight.
         scale = np.where(truth.std(axis=0) > 0.0, truth.std(axis=0), 1.0)
 
         def error(values: Array) -> float:
@@ -354,19 +358,19 @@ def _compare_with_simple_models(model: "Sequential", rows: Rows, validation: Row
 
 
 def _as_matrix(model: "Sequential", y: Array) -> NDArray[np.float64]:
-    """Targets as (n, n_outputs); labels become one-hot rows."""
+    """Return targets as (n, n_outputs); labels become one-hot rows."""
     if model.loss.targets == "labels":
         return np.eye(model.program.n_outputs)[y.ravel()]
     return np.asarray(y, dtype=np.float64)
 
 
 def _classes(values: Array) -> Array:
-    """Class of each row of scores (n, n_outputs)."""
+    """Return the class of each row of scores (n, n_outputs)."""
     return values.argmax(axis=1) if values.shape[1] > 1 else values[:, 0] > 0.5
 
 
 class TrainingDoctor(Callback):
-    """Examines data and model at the end of training, also for a loss that stood still, rose or rose in validation.
+    """Examines data and model at the end of training, and whether the loss stood still, rose, or rose in validation.
 
     Parameters
     ----------
@@ -400,7 +404,7 @@ class TrainingDoctor(Callback):
         self._validation_losses: list[float] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier training."""
+        """Forget the losses of an earlier training."""
         if not isinstance(self.model, LayerStack):
             raise TypeError("TrainingDoctor examines a fastnn.Sequential: leave it out of an estimator's callbacks")
         self._losses, self._validation_losses = [], []
@@ -415,7 +419,7 @@ class TrainingDoctor(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Examine everything."""
         if not np.isfinite(self._losses[-1:]).all():
-            warnings.warn("the loss is not finite: the doctor looks at the last finite weights", stacklevel=2)
+            warnings.warn("the loss is not finite: the doctor examines the last finite weights", stacklevel=2)
         found = diagnose(self.model, *self.data, validation_data=self.validation_data)
         self.findings = Diagnosis([*found, *self._examine_course()])
         if self.print_report:
@@ -429,13 +433,13 @@ class TrainingDoctor(Callback):
             findings.append(
                 Finding("loss rises", "training", "serious",
                         f"it rose from {losses[0]:.4g} after the first epoch to {losses[-1]:.4g} after the last",
-                        "Lower the learning rate, scale the inputs, and check that the loss fits the last layer")
+                        "Lower the learning rate, scale the inputs, and check that the loss suits the last layer")
             )  # fmt: skip
         elif len(losses) >= 5 and losses[-1] > losses[0] - margin:
             findings.append(
                 Finding("loss stands still", "training", "serious",
                         f"{losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last",
-                        "Raise the learning rate, scale the inputs, and check that inputs and targets belong together")
+                        "Raise the learning rate, scale the inputs, and check that rows of inputs and targets match")
             )  # fmt: skip
         if len(validation) >= 5 and validation[-1] > 1.1 * min(validation):
             best = int(np.argmin(validation))

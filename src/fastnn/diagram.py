@@ -1,14 +1,15 @@
-"""A picture of a network: its layers as columns of units, as SVG and as geometry for other drawings."""
+"""A picture of a network, with its layers as columns of units: as SVG, and as geometry for other drawings."""
 
 from dataclasses import dataclass
 from html import escape
 
-from fastnn.stack import LayerStack, require_stack
+from fastnn.network.stack import LayerStack, require_stack
+from fastnn.network.summary import layer_table
 
 __all__ = ["Column", "columns", "network_svg", "table_html"]
 
 MAX_UNITS = 8
-"""Units drawn in a column; a larger layer shows its first and last ones with dots between."""
+"""Number of units drawn in a column; of a larger layer the first and last units are drawn, with dots between."""
 _COLUMN_WIDTH, _ROW_HEIGHT, _MARGIN, _HEAD, _RADIUS = 132, 26, 66, 22, 8
 # Okabe and Ito (2008).
 _INPUT_COLOUR, _UNIT_COLOUR, _OUTPUT_COLOUR = "#E69F00", "#56B4E9", "#009E73"
@@ -22,12 +23,12 @@ class Column:
     ----------
     title : layer class and activation.
     caption : name of the layer.
-    size : units in the layer.
-    n_weights : weights of the layer.
-    connected : whether every unit takes all units of the column before, not just its own.
-    colour : of its units.
-    heights : (n,) vertical positions of the units drawn, centred on 0, one apart.
-    dots : whether units are left out in the middle, at height 0.
+    size : number of units.
+    n_weights : number of weights.
+    connected : whether every unit is connected to all units of the previous column, instead of to one.
+    colour : colour of the units.
+    heights : (n,) vertical positions of the drawn units, centred on 0, at a distance of 1.
+    dots : whether dots at height 0 stand for units that are not drawn.
     """
 
     title: str
@@ -121,14 +122,8 @@ def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
 
 
 def table_html(model: LayerStack) -> str:
-    """Return a table of layers, output shapes and numbers of weights as HTML; "?" where the model is not built."""
-    rows = []
-    for place, layer in enumerate(model.layers):
-        shape, n_weights = "?", "?"
-        if model.built:
-            shape, n_weights = f"(None, {model.program.widths[place]})", f"{layer.count_params():,}"
-        cells = (f"{layer.name} ({type(layer).__name__})", shape, n_weights)
-        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    """Return an HTML table of layers, output shapes and numbers of weights; "?" if the model is not built."""
+    rows = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in layer_table(model)]
     total = f"{model.count_params():,} weights" if model.built else "not built: the number of features is not known yet"
     return (
         f"<table><caption>{escape(model.name)}: {total}</caption><thead><tr><th>layer</th><th>output shape</th>"

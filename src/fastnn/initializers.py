@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import choice, number
 
 # Standard deviation of a standard normal cut at two standard deviations: He et al. (2015) variances are of the cut one.
 _TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
@@ -54,7 +55,7 @@ class Initializer(registry.Description):
         source : random numbers of the model; not used by an initializer that has a seed of its own.
         """
         if self.seed is not None or source is None:
-            from fastnn.randomness import Stream
+            from fastnn._randomness import Stream
 
             source = Stream(self.seed)
         whole = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]
@@ -173,18 +174,10 @@ class VarianceScaling(Initializer):
     def __init__(
         self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
     ) -> None:
-        if scale <= 0.0:
-            raise ValueError(f"scale must be positive, got {scale!r}")
-        modes = ("fan_in", "fan_out", "fan_avg")
-        if mode not in modes:
-            raise ValueError(registry.unknown_name("mode", mode, modes))
-        distributions = ("truncated_normal", "untruncated_normal", "uniform")
         distribution = "truncated_normal" if distribution == "normal" else distribution
-        if distribution not in distributions:
-            raise ValueError(registry.unknown_name("distribution", distribution, distributions))
-        self.scale = scale
-        self.mode = mode
-        self.distribution = distribution
+        self.scale = number("scale", scale, above=0.0)
+        self.mode = choice("mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        self.distribution = choice("distribution", distribution, ("truncated_normal", "untruncated_normal", "uniform"))
         self.seed = seed
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
@@ -325,5 +318,4 @@ def get(identifier: Any) -> Initializer:
     """
     if isinstance(identifier, np.ndarray):
         return Constant(identifier)
-    resolved: Initializer = registry.resolve("initializer", identifier, Initializer)
-    return resolved
+    return registry.resolve("initializer", identifier, Initializer)

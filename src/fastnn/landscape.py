@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core, registry
+import fastnn._core as _core
+from fastnn._arguments import as_verbosity, choice, number, whole
+from fastnn._processors import get_num_threads
+from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
-from fastnn.inputs import Rows, as_count, as_verbosity
-from fastnn.own_loss import OwnLoss
-from fastnn.program import loss_options, skips_final_activation
-from fastnn.progress import ProgressLine
-from fastnn.stack import require_stack
-from fastnn.threads import get_num_threads
+from fastnn.network.program import loss_options, skips_final_activation
+from fastnn.network.stack import require_stack
+from fastnn.training.evaluation import loss_of_outputs
+from fastnn.training.rows import Rows, rows_of
 
 if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
+    from fastnn.models.sequential import Sequential
 
 __all__ = ["LossLandscape", "WeightRecorder", "loss_landscape"]
 
@@ -27,19 +28,19 @@ Array = NDArray[Any]
 
 DIRECTIONS = ("filter", "random", "trajectory")
 _QUIET_SECONDS = 0.5
-"""A landscape that takes no longer shows no progress line."""
+"""A landscape that takes at most this time shows no progress line."""
 
 
 class WeightRecorder(Callback):
-    """Keeps the weights at the start of training and after every epoch: the path through the landscape.
+    """Records the weights at the start of training and after every epoch: the path through the landscape.
 
     Parameters
     ----------
-    every : epochs between records.
+    every : number of epochs between records.
 
     Attributes
     ----------
-    weights : per record the list of arrays of ``model.get_weights()``.
+    weights : for each record the arrays of ``model.get_weights()``.
 
     Examples
     --------
@@ -54,16 +55,16 @@ class WeightRecorder(Callback):
 
     def __init__(self, every: int = 1) -> None:
         super().__init__()
-        self.every = as_count(every, "every")
+        self.every = whole("every", every, at_least=1)
         self.weights: list[list[Array]] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Keep the starting weights; a second ``fit`` continues the path."""
+        """Record the starting weights; a second ``fit`` continues the path."""
         if not self.weights:
             self.weights.append(self.model.get_weights())
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Keep the weights after an epoch."""
+        """Record the weights after an epoch."""
         if (epoch + 1) % self.every == 0:
             self.weights.append(self.model.get_weights())
 
@@ -81,7 +82,7 @@ class LossLandscape:
     centre_loss : loss at the model's own weights, alpha = beta = 0.
     path : (n_records, dimensions) coordinates of the recorded weights; None without a trajectory.
     explained_variance : fraction of the path's variance along each direction; None without a trajectory.
-    seconds : time of the evaluation.
+    seconds : duration of the evaluation.
     """
 
     directions: str
@@ -94,18 +95,18 @@ class LossLandscape:
     seconds: float
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw it: the curve in one dimension, contours and surface in two.
+        """Draw the curve in one dimension, contours and surface in two.
 
         Parameters
         ----------
-        ax : axes to draw into: contours in flat axes, the surface in axes with ``projection="3d"``. None makes a
-            figure of both.
+        ax : axes to draw into: flat axes for contours or the curve, axes with ``projection="3d"`` for the surface. None
+            makes a new figure, which in two dimensions has both.
 
         Returns
         -------
-        Axes, or an array of the two axes where both are made.
+        The axes; an array of two for contours and surface.
         """
-        from fastnn import plotting
+        import fastnn.plotting as plotting
 
         return plotting.loss_landscape(self, ax=ax)
 
@@ -133,32 +134,34 @@ def loss_landscape(
 ) -> LossLandscape:
     r"""Evaluate the loss around a model's weights, :math:`L(w + \alpha d_1 + \beta d_2)`.
 
-    With "filter", each direction is normal random and then scaled, for every unit, to the norm of that unit's incoming
-    weights: :math:`d_{ij} \leftarrow d_{ij} \lVert w_j \rVert / \lVert d_j \rVert`, so that networks of different
-    scales can be compared. Biases and the weights of normalisation layers stay as they are. With "random", the
-    directions are not scaled by unit but have the norm of the whole kernel. With "trajectory", the directions are the
-    first two principal axes of the recorded weights less the model's, without moving means and variances, and the path
-    is drawn in the plane; alpha and beta are distances in weight space then.
+    The ``directions`` are
 
-    The penalties of regularizers are no part of the loss here. The model is not changed.
+    - "filter": normal random numbers, scaled for every unit to the norm of its incoming weights,
+      :math:`d_{ij} \leftarrow d_{ij} \lVert w_j \rVert / \lVert d_j \rVert`, so that networks of different scales can
+      be compared. Biases and the weights of normalization layers are not changed;
+    - "random": the same, but scaled to the norm of the whole kernel;
+    - "trajectory": the first principal axes of the differences between the recorded weights and the model's, without
+      moving means and variances. The path is drawn as well, and alpha and beta are distances in weight space.
+
+    The penalties of regularizers are not included in the loss. The model is not changed.
 
     Parameters
     ----------
     model : compiled model with weights.
     x, y, sample_weight : data (n_rows, n_features) and targets, as in ``fit``.
-    span : half-width of the line or plane: alpha and beta run from -span to span; with "trajectory" in units of the
-        path's extent, around the path's centre.
-    n : points along each direction, at least 2; an odd number has the model itself in the middle.
+    span : half-width of the line or plane: alpha and beta run from -span to span; with "trajectory" it is in units of
+        the path's extent, and the centre is that of the path.
+    n : points along each direction, at least 2; with an odd number the model itself is in the middle.
     directions : "filter", "random" or "trajectory".
     seed : key of the random directions.
     dimensions : 1 for a line, 2 for a plane.
     trajectory : ``WeightRecorder`` of the training, or a list of ``get_weights()``; needed for "trajectory".
-    verbose : 0 silent; 1 or "auto" a progress line where it takes more than half a second.
+    verbose : 0: silent; 1 or "auto": a progress line if it takes more than half a second.
 
     Raises
     ------
     ValueError
-        Unknown ``directions``, a trajectory that is missing or does not move, or data that do not fit the model.
+        Unknown ``directions``, a trajectory that is missing or does not move, or data that do not match the model.
 
     References
     ----------
@@ -175,18 +178,15 @@ def loss_landscape(
     >>> fastnn.loss_landscape(model, X, X**2, n=11).loss.shape
     (11, 11)
     """
-    if directions not in DIRECTIONS:
-        raise ValueError(registry.unknown_name("directions", directions, DIRECTIONS))
-    if dimensions not in (1, 2):
-        raise ValueError(f"dimensions must be 1 or 2, got {dimensions!r}")
-    if isinstance(span, bool) or not isinstance(span, int | float | np.number) or not 0.0 < span < np.inf:
-        raise ValueError(f"span must be a positive number, got {span!r}")
-    n, seed = as_count(n, "n", 2), as_count(seed, "seed", 0)
+    choice("directions", directions, DIRECTIONS)
+    choice("dimensions", dimensions, (1, 2))
+    span = number("span", span, above=0.0)
+    n, seed = whole("n", n, at_least=2), whole("seed", seed, at_least=0)
     verbosity = as_verbosity(verbose)
     require_stack(model)
-    model._require_compiled("loss_landscape")
+    model.require_compiled("loss_landscape")
     centre = _flatten(model.get_weights())
-    rows, _ = model._check_rows(x, y, sample_weight)
+    rows, _ = rows_of(model, x, y, sample_weight)
     path, explained = None, None
     half_width = np.full(dimensions, float(span))
     middle = np.zeros(dimensions)
@@ -219,7 +219,7 @@ def loss_landscape(
 
 
 class _Evaluation:
-    """Losses of a network at many weights: every thread has a network of its own and takes the next rows of steps."""
+    """Losses of a network at many points; every thread has its own network and takes the next points."""
 
     def __init__(self, model: "Sequential", rows: Rows, centre: NDArray[np.float64], vectors: Array) -> None:
         self._program, self._loss = model.program, model.loss
@@ -272,12 +272,7 @@ class _Evaluation:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
         outputs = network.predict(self._rows.X, None, 1, self._skip)
-        if isinstance(self._loss, OwnLoss):
-            return self._loss(self._rows.y, outputs, self._rows.sample_weight)
-        value, _ = _core.loss_and_gradient(
-            self._loss.core_name, self._rows.y, outputs, self._rows.sample_weight, False, **self._options
-        )
-        return value
+        return loss_of_outputs(self._loss, self._options, self._rows.y, outputs, self._rows.sample_weight)
 
 
 def _flatten(weights: Sequence[Array]) -> NDArray[np.float64]:
@@ -287,7 +282,7 @@ def _flatten(weights: Sequence[Array]) -> NDArray[np.float64]:
 def _random_direction(
     centre: NDArray[np.float64], shapes: Sequence[tuple[int, ...]], kind: str, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return a direction (n_weights,): kernels scaled to the weights' norms, biases and normalisation weights 0."""
+    """Return a direction (n_weights,), scaled to the kernels' norms and 0 for biases and normalization weights."""
     parts, first = [], 0
     for shape in shapes:
         last = first + int(np.prod(shape))
@@ -308,7 +303,7 @@ def _principal_directions(
 ) -> tuple[Array, Array, Array]:
     """Return orthonormal directions (dimensions, n_weights), the path's coordinates, and its explained variance.
 
-    The axes are those of the differences to the model's weights, not to their mean (Li et al., 2018, section 7.2).
+    The differences are to the model's weights, not to the mean of the records (Li et al., 2018, section 7.2).
     """
     if trajectory is None:
         raise ValueError(
@@ -317,14 +312,14 @@ def _principal_directions(
         )
     records = trajectory.weights if isinstance(trajectory, WeightRecorder) else list(trajectory)
     expected = [value.shape for value in model.get_weights()]
-    for number, record in enumerate(records):
+    for place, record in enumerate(records):
         if [np.shape(value) for value in record] != expected:
-            raise ValueError(f"record {number} of trajectory does not have the shapes of model.get_weights()")
+            raise ValueError(f"record {place} of trajectory does not have the shapes of model.get_weights()")
     if len(records) <= dimensions:
         raise ValueError(f"trajectory must hold more than {dimensions} records, got {len(records)}")
     differences = np.stack([_flatten(record) for record in records]) - centre
     # Moving means and variances follow the data, and a variance must not become negative.
-    specs = [spec for per_layer in model.program.specs for spec in per_layer]
+    specs = model.program.parameter_specs
     differences[:, ~np.concatenate([np.full(int(np.prod(spec.shape)), spec.trainable) for spec in specs])] = 0.0
     _, singular, axes = np.linalg.svd(differences, full_matrices=False)
     if not singular[0] > 0.0:

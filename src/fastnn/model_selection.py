@@ -1,10 +1,12 @@
-"""Splits that do not leak through space; scikit-learn has those by group and by time."""
+"""Splits that do not leak through space; for splits by group and by time see scikit-learn."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastnn._arguments import number, whole
 
 __all__ = ["SpatialBlockSplit"]
 
@@ -15,17 +17,17 @@ EARTH_RADIUS_KM = 6371.0088
 class SpatialBlockSplit:
     """Cross-validation whose test sets are blocks of space, with a gap to the training rows.
 
-    Rows that lie close to each other are alike: a random split puts neighbours on both sides and promises too much.
-    Space is cut into square blocks, whole blocks are dealt to the folds at random, so that the folds have about equal
-    numbers of rows, and training rows within ``buffer`` of a test row are left out.
+    Rows that are close to each other are similar: a random split puts neighbours on both sides, and its scores are too
+    good. Here space is cut into square blocks, and whole blocks are assigned to the folds at random, so that the folds
+    have about the same number of rows. Training rows within ``buffer`` of a test row are left out.
 
     Parameters
     ----------
     n_splits : number of folds, at least 2.
     block_size : side of a block, in the unit of the coordinates; kilometres with ``geographic``.
-    buffer : distance within which training rows are left out; 0 keeps all.
+    buffer : distance within which training rows are left out; 0 keeps all rows.
     geographic : whether the coordinates are latitude and longitude in degrees.
-    seed : key of the random order of blocks.
+    seed : seed of the random order of blocks.
 
     References
     ----------
@@ -45,13 +47,9 @@ class SpatialBlockSplit:
     def __init__(
         self, n_splits: int = 5, block_size: float = 1.0, buffer: float = 0.0, geographic: bool = False, seed: int = 0
     ) -> None:
-        if isinstance(n_splits, bool) or not isinstance(n_splits, int | np.integer) or n_splits < 2:
-            raise ValueError(f"n_splits must be a whole number of at least 2, got {n_splits!r}")
-        if not 0.0 < block_size < np.inf:
-            raise ValueError(f"block_size must be a positive number, got {block_size!r}")
-        if not 0.0 <= buffer < np.inf:
-            raise ValueError(f"buffer must be a number of at least 0, got {buffer!r}")
-        self.n_splits, self.block_size, self.buffer = int(n_splits), float(block_size), float(buffer)
+        self.n_splits = whole("n_splits", n_splits, at_least=2)
+        self.block_size = number("block_size", block_size, above=0.0)
+        self.buffer = number("buffer", buffer, at_least=0.0)
         self.geographic, self.seed = geographic, seed
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
@@ -59,34 +57,32 @@ class SpatialBlockSplit:
         return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the row numbers of training and test set of each fold.
+        """Yield the row numbers of the training and the test set of each fold.
 
         Parameters
         ----------
-        X : coordinates (n, 2) or (n, 3), or any features where ``groups`` has the coordinates.
+        X : coordinates (n, 2) or (n, 3), or any features if ``groups`` has the coordinates.
         y : ignored.
-        groups : coordinates (n, 2) or (n, 3), where X is not they: what ``cross_val_score(..., groups=...)`` passes on.
+        groups : coordinates (n, 2) or (n, 3) if X has other columns, as in ``cross_val_score(..., groups=...)``.
         """
         positions = self._positions(X if groups is None else groups, "X" if groups is None else "groups")
         fold = self._folds(self.blocks(X if groups is None else groups))
-        for number in range(self.n_splits):
-            test = fold == number
+        for k in range(self.n_splits):
+            test = fold == k
             train = ~test
             if self.buffer > 0.0:
                 train &= ~_near(positions, positions[test], self.buffer)
             if not train.any():
-                raise ValueError(
-                    f"no training row is more than buffer={self.buffer:g} from the test rows of fold {number}"
-                )
+                raise ValueError(f"no training row is more than buffer={self.buffer:g} from the test rows of fold {k}")
             yield np.flatnonzero(train), np.flatnonzero(test)
 
     def blocks(self, coordinates: Any) -> NDArray[np.intp]:
-        """Return the number of the block of each row, (n,)."""
+        """Return each row's block number, (n,)."""
         points = self._coordinates(coordinates, "coordinates")
         if not self.geographic:
             cells = np.floor(points / self.block_size)
         else:
-            # Bands of latitude; within a band, steps of longitude that are block_size long in its middle.
+            # Bands of latitude; within a band, steps of longitude whose length in its middle is block_size.
             step = np.degrees(self.block_size / EARTH_RADIUS_KM)
             band = np.floor(points[:, 0] / step)
             across = np.cos(np.radians(np.clip((band + 0.5) * step, -89.9, 89.9)))
@@ -95,7 +91,7 @@ class SpatialBlockSplit:
         return numbers.ravel()
 
     def _folds(self, blocks: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Fold of each row: the blocks, in random order with the largest first, each to the emptiest fold."""
+        """Return each row's fold: blocks, largest first and at random among equals, go to the emptiest fold."""
         counts = np.bincount(blocks)
         if len(counts) < self.n_splits:
             raise ValueError(
@@ -117,14 +113,14 @@ class SpatialBlockSplit:
         if points.ndim != 2 or points.shape[1] not in sizes or not np.isfinite(points).all():
             raise ValueError(
                 f"{name} must be finite coordinates (n, {' or '.join(map(str, sizes))}), got shape {points.shape}; "
-                "pass the coordinates as groups= where X has other columns"
+                "pass the coordinates as groups= if X has other columns"
             )
         if self.geographic and np.abs(points[:, 0]).max(initial=0.0) > 90.0:
             raise ValueError(f"{name} must be latitude, longitude in degrees, but a latitude is beyond 90")
         return points
 
     def _positions(self, value: Any, name: str) -> NDArray[np.float64]:
-        """Points whose straight distance is that of the coordinates; on the globe, chords in kilometres."""
+        """Return points whose Euclidean distances are those of the coordinates; on the globe, chords in kilometres."""
         points = self._coordinates(value, name)
         if not self.geographic:
             return points
@@ -135,7 +131,7 @@ class SpatialBlockSplit:
 
 
 def _near(points: NDArray[np.float64], others: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
-    """Whether each point is within ``distance`` of any of ``others``, a block of points at a time."""
+    """Return whether each point is within ``distance`` of any of ``others``, computed in blocks of points."""
     near = np.zeros(len(points), dtype=bool)
     block = max(1, 4_000_000 // max(1, len(others)))
     for first in range(0, len(points), block):

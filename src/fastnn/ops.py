@@ -5,13 +5,14 @@ for Keras run.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import _core
-from fastnn.registry import unknown_name
+import fastnn._core as _core
+from fastnn._registry import unknown_name
 
 Array = NDArray[Any]
 
@@ -20,20 +21,22 @@ ACTIVATION_OPTIONS: dict[str, dict[str, float]] = {
     "elu": {"alpha": 1.0},
     "general_relu": {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0},
 }
-"""Options of the activations that have some, in the core's order, with their defaults."""
-_CROSSENTROPY_OPTIONS = ("from_logits", "label_smoothing")
-LOSS_OPTIONS: dict[str, tuple[str, ...]] = {
-    "huber": ("delta",),
-    "binary_crossentropy": _CROSSENTROPY_OPTIONS,
-    "categorical_crossentropy": _CROSSENTROPY_OPTIONS,
-    "sparse_categorical_crossentropy": (*_CROSSENTROPY_OPTIONS, "ignore_class"),
-    "binary_focal_crossentropy": ("apply_class_balancing", "alpha", "gamma", *_CROSSENTROPY_OPTIONS),
-    "categorical_focal_crossentropy": ("alpha", "gamma", *_CROSSENTROPY_OPTIONS),
-    "quantile": ("q",),
-    "gaussian_nll": ("full",),
-    "dice": ("per_row",),
+"""Options of the activations that have any, in the core's order, with their defaults."""
+_CROSSENTROPY = {"from_logits": False, "label_smoothing": 0.0}
+_FOCAL = {"alpha": 0.25, "gamma": 2.0, **_CROSSENTROPY}
+LOSS_OPTIONS: dict[str, dict[str, Any]] = {
+    "huber": {"delta": 1.0},
+    "binary_crossentropy": _CROSSENTROPY,
+    "categorical_crossentropy": _CROSSENTROPY,
+    "sparse_categorical_crossentropy": {**_CROSSENTROPY, "ignore_class": None},
+    "binary_focal_crossentropy": {"apply_class_balancing": False, **_FOCAL},
+    "categorical_focal_crossentropy": _FOCAL,
+    "quantile": {"q": 0.5},
+    "gaussian_nll": {"full": False},
+    "dice": {"per_row": False},
 }
-"""Options of the losses that have some, besides ``sum`` and ``weighted_mean``, which all have."""
+"""Options of the losses that have any, with their defaults; all losses have those of ``REDUCTION_OPTIONS`` too."""
+REDUCTION_OPTIONS = {"sum": False, "weighted_mean": False}
 LABEL_LOSSES = ("sparse_categorical_crossentropy",)
 """Losses whose targets are class labels."""
 
@@ -159,10 +162,11 @@ def _loss(
     """Loss and, if asked for, gradient in the shape of ``y_pred``."""
     if name not in _core.LOSSES:
         raise ValueError(unknown_name("loss", name, _core.LOSSES))
-    accepted = ("sum", "weighted_mean", *LOSS_OPTIONS.get(name, ()))
+    defaults = {**REDUCTION_OPTIONS, **LOSS_OPTIONS.get(name, {})}
     for option in options:
-        if option not in accepted:
-            raise TypeError(f"loss {name!r} has no option {option!r}; its options: {', '.join(accepted)}")
+        if option not in defaults:
+            raise TypeError(f"loss {name!r} has no option {option!r}; its options: {', '.join(defaults)}")
+    options = {**defaults, **options}
     predictions = _floating("y_pred", y_pred)
     matrix = predictions.reshape(-1, 1) if predictions.ndim == 1 else predictions
     if matrix.ndim != 2 or matrix.size == 0:
@@ -173,7 +177,7 @@ def _loss(
         if labels.shape not in ((n,), (n, 1)):
             raise ValueError(f"y_true must hold one label for each of {n} rows, got shape {labels.shape}")
         targets = labels.reshape(n).astype(np.int64)
-        counted = targets[targets != options["ignore_class"]] if options.get("ignore_class") is not None else targets
+        counted = targets if options["ignore_class"] is None else targets[targets != options["ignore_class"]]
         if not np.array_equal(targets, labels.reshape(n)) or np.any((counted < 0) | (counted >= n_outputs)):
             raise ValueError(f"labels in y_true must be whole numbers from 0 to {n_outputs - 1}")
     else:
@@ -235,11 +239,38 @@ def loss_and_gradient(
     return value, gradient
 
 
-def __getattr__(name: str) -> Any:
-    from fastnn.array_functions import FUNCTIONS
+_OF_NUMPY = (
+    "abs absolute add all any arange argmax argmin argsort average ceil clip concatenate cos cumsum divide dot "
+    "equal exp expand_dims expm1 eye floor full_like greater greater_equal isfinite isnan less less_equal "
+    "linspace log log10 log1p log2 logical_and logical_not logical_or logical_xor matmul max maximum mean median "
+    "min minimum mod multiply negative not_equal ones ones_like power prod quantile reciprocal repeat reshape "
+    "round shape sign sin size sort sqrt square squeeze stack std subtract sum swapaxes take take_along_axis tanh "
+    "tile transpose true_divide var where zeros zeros_like"
+).split()
 
-    if name in FUNCTIONS:
-        return FUNCTIONS[name]
+
+def _cast(x: Any, dtype: Any) -> Any:
+    """Return an array of another type."""
+    return np.asarray(x).astype(dtype)
+
+
+def _array(x: Any, dtype: Any = None) -> Any:
+    """Return an array."""
+    return np.asarray(x, dtype)
+
+
+_KERAS_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(np, name) for name in _OF_NUMPY},
+    "cast": _cast,
+    "convert_to_numpy": _array,
+    "convert_to_tensor": _array,
+    "norm": np.linalg.norm,
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _KERAS_FUNCTIONS:
+        return _KERAS_FUNCTIONS[name]
     raise AttributeError(
         f"module 'fastnn.ops' has no attribute {name!r}: it has the compiled kernels, and of keras.ops what NumPy has"
     )

@@ -4,22 +4,12 @@ A penalty is added once to the loss of every batch, its gradient to the gradient
 outputs is divided by the number of rows of the batch.
 """
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnn import registry
-
-
-def _factor(name: str, value: Any) -> float:
-    """``value`` as a float of at least 0; None is 0."""
-    if value is None:
-        return 0.0
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0.0 <= value < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-    return float(value)
+import fastnn._registry as registry
+from fastnn._arguments import number
 
 
 @registry.register("regularizer", "L1L2", "l1_l2")
@@ -41,8 +31,8 @@ class L1L2(registry.Description):
     _options: ClassVar[tuple[str, ...]] = ("l1", "l2")
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
-        self.l1 = _factor("l1", l1)
-        self.l2 = _factor("l2", l2)
+        self.l1 = number("l1", 0.0 if l1 is None else l1, at_least=0.0)
+        self.l2 = number("l2", 0.0 if l2 is None else l2, at_least=0.0)
 
     def __call__(self, x: Any) -> float:
         """Return the penalty of an array."""
@@ -86,7 +76,4 @@ def get(identifier: Any) -> L1L2 | None:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    if identifier is None:
-        return None
-    resolved: L1L2 = registry.resolve("regularizer", identifier, L1L2)
-    return resolved
+    return None if identifier is None else registry.resolve("regularizer", identifier, L1L2)

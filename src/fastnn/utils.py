@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.inputs import as_count, as_numbers
-from fastnn.randomness import set_global_seed
+from fastnn._arguments import whole
+from fastnn._arrays import as_numbers
+from fastnn._names import forget_automatic_names
+from fastnn._randomness import set_global_seed
 
 __all__ = ["PyDataset", "Sequence", "clear_session", "normalize", "set_random_seed", "to_categorical"]
 
@@ -95,13 +97,13 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
         labels = labels[..., 0]
     if labels.size == 0:
         raise ValueError("x is empty: at least one label is needed")
-    n_classes = None if num_classes is None else as_count(num_classes, "num_classes")
+    n_classes = None if num_classes is None else whole("num_classes", num_classes, at_least=1)
     wrong = (labels < 0) | (labels != np.floor(labels)) | (labels >= (np.inf if n_classes is None else n_classes))
     if wrong.any():
         limit = "" if n_classes is None else f" to {n_classes - 1}"
         raise ValueError(f"x has label {labels[wrong][0]}; labels must be whole numbers from 0{limit}")
-    whole = labels.astype(np.int64)
-    return np.eye(int(whole.max()) + 1 if n_classes is None else n_classes)[whole]
+    classes = labels.astype(np.int64)
+    return np.eye(int(classes.max()) + 1 if n_classes is None else n_classes)[classes]
 
 
 def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
@@ -117,7 +119,7 @@ def set_random_seed(seed: int) -> None:
     """Seed Python's and NumPy's generators and every later model or initializer without a seed of its own."""
     import random
 
-    seed = as_count(seed, "seed", 0)
+    seed = whole("seed", seed, at_least=0)
     random.seed(seed)
     np.random.seed(seed % (1 << 32))
     set_global_seed(seed)
@@ -130,6 +132,4 @@ def clear_session(free_memory: bool = True) -> None:
     ----------
     free_memory : accepted as in Keras; models give their memory back when they are no longer used.
     """
-    from fastnn.layers.layer import forget_automatic_names
-
     forget_automatic_names()

@@ -1,10 +1,10 @@
-"""Counts the instructions of the inner loops of all products, as compiled for AVX2, AVX-512 and NEON.
+"""Count the instructions of the inner loops of all products, as compiled for AVX2, AVX-512 and NEON.
 
 A compiler, or a change to csrc/kernels/gemm_tpl.h, that keeps sums in memory instead of registers ruins a loop without
-changing a bit. So each tile's loop over k must hold nothing but its fused multiply-adds, its loads, one broadcast per
-row, and a few instructions to prefetch, to count and to move on; no vector register may be spilled. Flags are those of
-CMakeLists.txt. An instruction set whose compiler is missing is reported as NOT TESTED. Exit status 1 where a loop is
-bad.
+changing a bit. So each tile's loop over k must contain only its fused multiply-adds, its loads, one broadcast per row,
+and a few instructions for prefetching, counting and addressing. It must not spill a vector register. The flags are
+those of CMakeLists.txt. An instruction set without a compiler is reported as NOT TESTED. The exit status is 1 if a
+loop is bad.
 """
 
 import argparse
@@ -26,7 +26,7 @@ CC = os.environ.get("CC", "gcc")
 
 
 class Target(NamedTuple):
-    """How one instruction set is compiled; `vectors`: of a panel of 64 bytes."""
+    """How one instruction set is compiled. `vectors`: vectors in a panel of 64 bytes."""
 
     isa: str
     compiler: str
@@ -42,10 +42,10 @@ TARGETS = [
     Target("neon", f"{CROSS}gcc" if CROSS else CC, f"{CROSS}objdump", ("-fno-schedule-insns",), 4),
 ]
 
-# Addresses on the stack per step of k: sixteen rows of A take more pointers than there are registers.
+# Addresses loaded from the stack per step of k: sixteen rows of A need more pointers than there are registers.
 ADDRESSES = {"avx512": 4}
 OTHER_ADDRESSES = 0.25
-# Other instructions than multiply-adds, loads and broadcasts: per loop and row of the tile, and per step
+# Other instructions than multiply-adds, loads and broadcasts: per loop (and one per row of the tile), and per step.
 OTHERS, OTHERS_PER_STEP = 7, 2.5
 
 
@@ -78,7 +78,7 @@ def functions(program: Path, objdump: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def inner_loops(code: list[tuple[int, str]]) -> list[list[str]]:
-    """Bodies of the loops that hold no other loop: from a jump's target to the jump back to it."""
+    """Bodies of the innermost loops: from a jump's target to the jump back to it."""
     at = {address: i for i, (address, _) in enumerate(code)}
     loops = []
     for end, (_, text) in enumerate(code):
@@ -90,7 +90,7 @@ def inner_loops(code: list[tuple[int, str]]) -> list[list[str]]:
 
 
 def count(body: list[str]) -> Loop:
-    """Count a loop's instructions by kind, in AT&T's syntax of x86 or in that of AArch64."""
+    """Count a loop's instructions by kind, in AT&T syntax for x86 or in AArch64 syntax."""
 
     def matching(pattern: str) -> int:
         return sum(re.search(pattern, text) is not None for text in body)
@@ -111,7 +111,7 @@ def count(body: list[str]) -> Loop:
 
 
 def width(name: str, vectors: int) -> int | None:
-    """Multiply-adds of one step of k, from a function's name; None: not a product's tile."""
+    """Multiply-adds of one step of k, from a function's name, or None if it is not a product's tile."""
     if tile := re.fullmatch(r"tile_f_(\d+)_(\d+)", name):
         return int(tile[1]) * int(tile[2]) * vectors
     if tile := re.fullmatch(r"tile_[a-z]_(\d+)_(full|narrow)", name):
@@ -124,7 +124,7 @@ def width(name: str, vectors: int) -> int | None:
 
 
 def faults(target: Target, name: str, loop: Loop, per_step: int) -> list[str]:
-    """Return the faults of a loop."""
+    """Describe what is wrong with a loop."""
     steps, rest = divmod(loop.multiply_adds, per_step)
     if rest or not steps:
         return [f"{loop.multiply_adds} multiply-adds are not whole steps of {per_step}"]
@@ -135,12 +135,12 @@ def faults(target: Target, name: str, loop: Loop, per_step: int) -> list[str]:
         found.append(f"{loop.addresses} addresses on the stack")
     known = loop.multiply_adds + loop.loads + loop.broadcasts + loop.spills + loop.addresses
     if loop.total - known > OTHERS + per_step // target.vectors + OTHERS_PER_STEP * steps:
-        found.append(f"{loop.total - known} instructions that are not the product's")
+        found.append(f"{loop.total - known} instructions that are not the product's own")
     return found
 
 
 def census(target: Target, folder: str, verbose: bool) -> bool:
-    """Compile both element types and look at every tile; True: all is well."""
+    """Compile both element types and examine every tile; True if all are good."""
     good = True
     for element, kind in (("float32", []), ("float64", ["-DFNN_DOUBLE"])):
         program = Path(folder) / f"{target.isa}_{element}.o"
@@ -172,9 +172,9 @@ def census(target: Target, folder: str, verbose: bool) -> bool:
 
 
 def main() -> None:
-    """Look at all instruction sets whose compiler is here."""
+    """Examine all instruction sets whose compiler is installed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--verbose", action="store_true", help="every loop, not only bad ones")
+    parser.add_argument("--verbose", action="store_true", help="print every loop, not only bad ones")
     verbose = parser.parse_args().verbose
     good = True
     with tempfile.TemporaryDirectory() as folder:

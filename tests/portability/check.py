@@ -1,9 +1,9 @@
-"""Checks that the kernels of other processors give the same bits: builds steps.c for each and compares the output.
+"""Check that the kernels of other processors give the same bits: build steps.c for each, and compare what it prints.
 
-The scalar kernels, built for this machine, are the oracle of AVX2, of the 64-byte template of AVX-512, which the
-compiler lowers to SSE2, and of NEON under qemu-aarch64. The baseline of x86-64, whose bits differ from theirs, also
-runs under qemu-x86_64 as a Nehalem. A target without its compiler or emulator is reported as NOT TESTED. Exit status 1 where bits
-differ.
+The scalar kernels, built for this machine, are the oracle. They are compared with AVX2; with the 64-byte template of
+AVX-512, lowered by the compiler to SSE2; and with NEON under qemu-aarch64. The baseline of x86-64, which rounds twice,
+is compared with itself under qemu-x86_64 as a Nehalem. A target without a compiler or emulator is reported as NOT
+TESTED. The exit status is 1 if bits differ.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ARM = "aarch64-linux-gnu-gcc"
 
 
 class Target(NamedTuple):
-    """One build of the kernels and how it is run; `like`: the target whose bits it must have."""
+    """One build of the kernels, and how to run it. `like`: the target whose bits it must have."""
 
     name: str
     isa: str
@@ -37,7 +37,7 @@ class Target(NamedTuple):
 
 X86 = [
     Target("avx2", "avx2", "scalar", flags=("-mavx2", "-mfma")),
-    # GCC 12 fails on 64-byte masks with AVX2: SSE2 and fmaf from libm it is.
+    # GCC 12 fails on 64-byte masks with AVX2, so this is lowered to SSE2 and fmaf from libm.
     Target("avx512 lowered", "avx512", "scalar"),
     Target("baseline", "baseline", None),
     Target("baseline on a Nehalem", "baseline", "baseline", emulator=("qemu-x86_64", "-cpu", "Nehalem")),
@@ -51,7 +51,7 @@ TARGETS = [Target("scalar", "scalar", None), *NATIVE, *(EMULATED if platform.mac
 
 
 def missing(target: Target) -> str | None:
-    """Return why a target cannot be tested here; None if it can."""
+    """Why a target cannot be tested here, or None if it can."""
     for program in (target.compiler, *target.emulator[:1]):
         if shutil.which(program) is None:
             return f"{program} is not installed"
@@ -63,7 +63,7 @@ def missing(target: Target) -> str | None:
 
 
 def build(target: Target, folder: Path) -> Path:
-    """Compile both element types and the engine; returns the program."""
+    """Compile both element types and the engine; return the program."""
     program = folder / "_".join(target.name.split())
     kernels = [program.with_suffix(suffix) for suffix in (".f32.o", ".f64.o")]
     define = f"-DFNN_ISA_{target.isa.upper()}"
@@ -74,7 +74,7 @@ def build(target: Target, folder: Path) -> Path:
         sys.exit(f"{target.name}: the kernels do not compile")
     static = ["-static"] if "-static" in target.flags else []
     link = [target.compiler, *FLAGS, *static, f"-DISA={target.isa}", "-fopenmp", str(HERE / "steps.c")]
-    # A static link warns of dlopen in the OpenMP library, which nothing here calls.
+    # A static link warns about dlopen in the OpenMP library, which nothing here calls.
     linked = subprocess.run(
         [*link, *map(str, ENGINE + kernels), "-lm", "-o", str(program)], capture_output=True, text=True
     )
@@ -84,9 +84,9 @@ def build(target: Target, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Build, run and compare the targets whose names hold one of the given words (none: all)."""
+    """Build, run and compare the targets whose names contain one of the given words, or all without words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="parts of names of targets; default: all")
+    parser.add_argument("names", nargs="*", help="words in the names of targets; default: all targets")
     names = parser.parse_args().names
     wanted = [t for t in TARGETS if not names or t.name == "scalar" or any(name in t.name for name in names)]
     needed = {t.like for t in wanted} | {t.name for t in wanted}
@@ -102,7 +102,7 @@ def main() -> None:
             same = target.like == target.isa == "baseline"
             program = programs[target.like] if same and target.like else build(target, Path(folder))
             programs[target.name] = program
-            # runs while the next ones are built
+            # This runs while the next targets are built.
             command = [*target.emulator, str(program)]
             runs.append((target, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)))
         for target, run in runs:

@@ -1,4 +1,4 @@
-"""Images of digits through a bottleneck and back; the trained halves become models of their own."""
+"""Images of digits through a bottleneck and back; the trained halves become two separate models."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Rare classes: a focal loss with a weight per class, a metric class and a callback of one's own, warm-up and decay."""
+"""Rare classes: a focal loss with a weight per class, a custom metric class and callback, warm-up and decay."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ class RareRecall(metrics.Metric):
 
 
 class LossHistory(keras.callbacks.Callback):
-    """Batch losses, and a stop where they are low enough."""
+    """Keeps the loss of each batch, and stops when the recall is high enough."""
 
     def on_train_begin(self, logs=None):
         self.losses = []

@@ -1,4 +1,4 @@
-"""Ten-fold style validation with scikit-learn's KFold: a new model per fold, scores averaged, the best refitted."""
+"""Cross-validation with scikit-learn's StratifiedKFold: a new model per fold, scores averaged."""
 
 import keras
 import numpy as np

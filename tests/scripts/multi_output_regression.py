@@ -1,4 +1,4 @@
-"""Two targets from ten inputs: L2 penalty, a decaying learning rate, mean absolute error, weights saved alone."""
+"""Two targets from ten inputs: L2 penalty, a decaying learning rate, mean absolute error, saved weights."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""House-price-like regression as in competitions: a stack of callbacks, mixed regularizers, an own metric, plots."""
+"""Regression of prices as in competitions: many callbacks, mixed regularizers, custom metrics, plots."""
 
 import os
 import tempfile

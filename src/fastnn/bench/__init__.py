@@ -1,5 +1,5 @@
 """The speed comparison: fastnn, its NumPy reference, pure Python, and every other library that is installed.
 
-Run as ``fastnn bench`` or by the commands in ``benchmarks/``. Each contestant works in a process of its own; they
-compute the same before they are timed, and take turns while they are.
+Run as ``fastnn bench`` or by the commands in ``benchmarks/``. Each contestant works in a process of its own.
+Contestants must compute the same before they are timed, and they are timed in turns.
 """

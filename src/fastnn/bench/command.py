@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import fastnn
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.bench.contest import PeakMeter, Schedule, open_competitors
 from fastnn.bench.contestants import CONTESTANTS, installed
 from fastnn.bench.growth import measure_growth
@@ -35,7 +35,7 @@ class Choice:
 
     @property
     def schedule(self) -> Schedule:
-        """Short turns, or long ones."""
+        """Short turns, or with ``full`` long ones."""
         return Schedule.full() if self.full else Schedule.quick()
 
 
@@ -88,7 +88,7 @@ _GRIDS: dict[str, Callable[[Choice], Grid]] = {
 
 
 def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
-    """Run the grids, print and write their results; 1 if a contestant computed something else or failed."""
+    """Run the grids, print and write their results; return 1 if a contestant disagreed or failed, else 0."""
     if arguments.plot is not None:
         from fastnn.bench.picture import require_matplotlib
 
@@ -120,7 +120,7 @@ def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
 
 
 def main(grids: Sequence[str]) -> int:
-    """Entry point of the commands in ``benchmarks/``: these grids, arguments from the command line."""
+    """Run these grids with the arguments of the command line: the entry point of the commands in ``benchmarks/``."""
     parser = argparse.ArgumentParser(description=f"fastnn benchmark: {', '.join(grids)}")
     add_arguments(parser)
     return run(grids, parser.parse_args(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The parent's side: one process per contestant and thread count, taking turns, compared before they are timed."""
+"""The parent's side: a process per contestant and thread count, compared first and then timed in turns."""
 
 import json
 import os
@@ -31,11 +31,11 @@ __all__ = [
 E = TypeVar("E", bound="Entrant")
 
 _PACE_TURNS = 3
-_PAUSE = 0.02  # seconds between turns: threads of the last one that spin while idle have gone to sleep
+_PAUSE = 0.02  # seconds between turns, in which idle threads of the last one stop spinning and go to sleep
 
 
 class WorkerError(RuntimeError):
-    """A contestant's process failed; the message ends with what it said."""
+    """A contestant's process failed; the message ends with the process's output."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +66,25 @@ class Timing:
 
     @property
     def best(self) -> float:
-        """The least of the rounds."""
+        """The shortest round."""
         return min(self.microseconds)
 
     @property
     def median(self) -> float:
-        """The middle of the rounds."""
+        """The median round."""
         return statistics.median(self.microseconds)
 
 
 class Entrant(Protocol):
-    """Whoever takes turns: a process, or one of several tasks of a process."""
+    """A process, or one of several tasks of a process, that takes turns."""
 
     @property
     def name(self) -> str:
-        """Who it is."""
+        """Its name."""
 
     @property
     def n_threads(self) -> int:
-        """On how many threads."""
+        """Number of threads that it runs on."""
 
 
 class Competitor:
@@ -107,16 +107,16 @@ class Competitor:
         )
 
     def send(self, command: str, **arguments: Any) -> None:
-        """Send one request; the process works on it meanwhile."""
+        """Send one request without waiting for its answer."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # the process has ended; `receive` reads what it said
+        with suppress(BrokenPipeError):  # the process has ended; `receive` reads its output
             print(json.dumps({"command": command, **arguments}), file=self._process.stdin, flush=True)
 
     def receive(self) -> dict[str, Any]:
-        """Wait for the answer to the oldest request that has none."""
+        """Wait for the answer to the oldest unanswered request."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": self._said()}
+        answer: dict[str, Any] = json.loads(line) if line else {"error": self._last_output()}
         if "error" in answer:
             raise WorkerError(f"{self.name} on {self.n_threads} threads failed:\n{answer['error']}")
         return answer
@@ -139,7 +139,7 @@ class Competitor:
         self._process.stdout.close()
         self._errors.close()
 
-    def _said(self) -> str:
+    def _last_output(self) -> str:
         self._process.wait()
         self._errors.seek(0)
         return self._errors.read()[-2000:]
@@ -147,21 +147,21 @@ class Competitor:
 
 @dataclass(frozen=True)
 class KeptFit:
-    """One of the fits that a fastnn process keeps (`fastnn.bench.fits`), under the key ``name``."""
+    """One of the fits that a fastnn process keeps (`fastnn.bench.fits`); ``name`` is its key."""
 
     name: str
     n_threads: int
     competitor: Competitor
 
     def turn(self, epochs: int) -> tuple[float, float]:
-        """Train; seconds and steps."""
+        """Train; return seconds and steps."""
         answer = self.competitor.ask("measure", function="fits.run", arguments={"key": self.name, "epochs": epochs})
         return answer["seconds"], answer["steps"]
 
 
 def _environment(n_threads: int) -> dict[str, str]:
     environment = dict(os.environ)
-    # Tuning of OpenBLAS that a user's machine would not have.
+    # Settings of OpenBLAS that a user's machine would not have.
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         environment.pop(name, None)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FASTNN_NUM_THREADS"):
@@ -190,9 +190,10 @@ def open_competitors(names: Iterable[str], thread_counts: Sequence[int] | None =
 def ask_all(
     requests: Mapping[Competitor, Sequence[tuple[str, dict[str, Any]]]], problems: list[str]
 ) -> dict[Competitor, dict[str, Any]]:
-    """Send each competitor its requests, all at once; return the last answers.
+    """Send each competitor all its requests at once; return the last answers.
 
-    Who fails is left out and added to the problems. For preparations: the processes disturb each other.
+    A competitor that fails is left out and its error is added to the problems. The processes work at the same time and
+    disturb each other, so this is for preparations, not for timings.
     """
     for competitor, queue in requests.items():
         for command, arguments in queue:
@@ -222,10 +223,10 @@ def take_turns(
     Parameters
     ----------
     turn : function
-        ``turn(competitor, amount)`` works and returns (seconds, units of work done); the amount is an integer that
-        the first turns choose so that a turn takes about ``schedule.seconds``.
+        ``turn(competitor, amount)`` works and returns (seconds, units of work done). The first turns choose the
+        integer amount such that a turn takes about ``schedule.seconds``.
     between : function, optional
-        Called once per round, for measurements that belong beside the timings.
+        Called once per round, for measurements that accompany the timings.
 
     Returns
     -------
@@ -236,7 +237,7 @@ def take_turns(
     fastest: dict[str, float] = {}
     for competitor, (_, pace) in paces.items():
         fastest[competitor.name] = min(pace, fastest.get(competitor.name, pace))
-    # A thread count far behind the other one of the same contestant does not run the rounds.
+    # A thread count that is much slower than the contestant's other one does not run the rounds.
     timings = {
         competitor: Timing(competitor.name, competitor.n_threads)
         for competitor, (_, pace) in paces.items()
@@ -257,7 +258,7 @@ def take_turns(
 
 
 def pace_of(competitor: E, turn: Callable[[E, int], tuple[float, float]], seconds: float) -> tuple[int, float]:
-    """Find the amount of work that takes ``seconds``; return it and the least seconds per unit of a few turns.
+    """Return the amount of work that takes ``seconds``, and the fewest seconds per unit in a few turns.
 
     The first turn warms up.
     """
@@ -274,10 +275,10 @@ def pace_of(competitor: E, turn: Callable[[E, int], tuple[float, float]], second
 
 
 class PeakMeter:
-    """The multiply-add peak on the threads of the widest fastnn process.
+    """The multiply-add peak of the fastnn process with the most threads.
 
-    Each measurement is the mean over ``seconds``, as long as a contestant's turn: a share of what the cores give in a
-    turn tells of the code, a share of their best millisecond of the machine's other guests too.
+    Each measurement is the mean over ``seconds``, which is as long as a contestant's turn. Relative to such a mean, a
+    figure describes the code; relative to the best millisecond, it would also describe the load of the machine.
     """
 
     def __init__(self, competitors: Sequence[Competitor], seconds: float) -> None:
@@ -285,7 +286,7 @@ class PeakMeter:
         self._competitor = max(fastnn, key=lambda competitor: competitor.n_threads, default=None)
         self._seconds = seconds
         self.peak: float | None = None
-        """GFLOP/s, the best measurement so far; None if nothing can measure it."""
+        """GFLOP/s, the best measurement so far; None if no fastnn process takes part."""
 
     def measure(self) -> None:
         """Measure once more."""

@@ -1,4 +1,4 @@
-"""The estimators against scikit-learn's: the same fits, the same epochs and predictions, taking turns."""
+"""The estimators against scikit-learn's: the same fits, epochs and predictions, timed in turns."""
 
 import json
 import time
@@ -22,10 +22,10 @@ class Case:
 
     Parameters
     ----------
-    name : what is measured.
+    name : description of the measurement.
     kind : "classifier" or "regressor".
     data : returns X and y.
-    options : constructor's arguments of both.
+    options : arguments of both constructors.
     predicts : whether ``predict`` of one row is timed instead of ``fit``.
     """
 
@@ -55,7 +55,7 @@ def _curve() -> tuple[Any, Any]:
     return X, np.sin(3 * X[:, 0]) + X[:, 1] * X[:, 2]
 
 
-_CHECKED_EPOCHS = 20  # a longer fit magnifies the rounding of both
+_CHECKED_EPOCHS = 20  # in a longer fit, rounding differences grow
 _COVERTYPE = {"hidden_layer_sizes": (64, 32), "batch_size": 32, "solver": "sgd", "max_iter": 5}
 CASES: dict[str, Case] = {
     "digits": Case("default fit on digits, 200 epochs", "classifier", _digits, {}),
@@ -90,7 +90,7 @@ def _estimators(kind: str, options: dict[str, Any]) -> tuple[Any, Any]:
 
 
 _PAUSE = 0.1
-"""Seconds before each turn, in which the other's idle threads fall asleep."""
+"""Seconds before each turn, in which the other library's idle threads go to sleep."""
 
 
 def _time(work: Callable[[], Any], calls: int) -> float:
@@ -109,7 +109,7 @@ def _check_equal(case: Case, X: NDArray[Any], y: NDArray[Any]) -> None:
     expected, got = getattr(theirs, ask)(X), getattr(ours, ask)(X)
     tolerance = 1e-6 if X.dtype == np.float64 else 2e-2
     if theirs.n_iter_ != ours.n_iter_ or not np.allclose(expected, got, rtol=tolerance, atol=tolerance):
-        raise RuntimeError(f"{case.name}: the two compute something else, up to {np.abs(expected - got).max():.3g}")
+        raise RuntimeError(f"{case.name}: the results of the two differ by up to {np.abs(expected - got).max():.3g}")
 
 
 def _compare_one(case: Case, rounds: int, thread_counts: Sequence[int]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _compare_one(case: Case, rounds: int, thread_counts: Sequence[int]) -> dict[
         return (lambda: estimator.predict(row)) if case.predicts else (lambda: estimator.fit(X, y))
 
     times: dict[str, dict[int, list[float]]] = {
-        who: {n_threads: [] for n_threads in thread_counts} for who in ("scikit-learn", "fastnn")
+        library: {n_threads: [] for n_threads in thread_counts} for library in ("scikit-learn", "fastnn")
     }
     for _ in range(rounds):
         for n_threads in thread_counts:
@@ -135,10 +135,10 @@ def _compare_one(case: Case, rounds: int, thread_counts: Sequence[int]) -> dict[
             ours.set_params(n_threads=n_threads)
             times["fastnn"][n_threads].append(1e3 * _time(work(ours), calls))
     result: dict[str, Any] = {"case": case.name}
-    for who, by_threads in times.items():
+    for library, by_threads in times.items():
         chosen = min(by_threads, key=lambda n_threads: min(by_threads[n_threads]))
         best, median = min(by_threads[chosen]), float(np.median(by_threads[chosen]))
-        result[who] = {"best": best, "median": median, "threads": chosen}
+        result[library] = {"best": best, "median": median, "threads": chosen}
     result["ratio"] = result["scikit-learn"]["best"] / result["fastnn"]["best"]
     return result
 
@@ -146,14 +146,14 @@ def _compare_one(case: Case, rounds: int, thread_counts: Sequence[int]) -> dict[
 def compare_estimators(
     names: Sequence[str], rounds: int = 7, thread_counts: Sequence[int] = (), json_path: str | None = None
 ) -> str:
-    """Time the named cases; return a table of milliseconds: best and median of ``rounds`` with the better threads.
+    """Time the named cases; return a table: milliseconds, best and median of ``rounds`` on the better thread count.
 
     Parameters
     ----------
     names : keys of ``CASES``.
-    rounds : turns for every contestant and number of threads.
+    rounds : turns of each library on each number of threads.
     thread_counts : numbers of threads to try; empty for one and all cores.
-    json_path : where to write machine, versions and rows, or None.
+    json_path : file to write machine, versions and rows to, or None.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn
-from fastnn import _core, callbacks, layers, losses, optimizers
+import fastnn._core as _core
+from fastnn import callbacks, layers, losses, optimizers
 from fastnn.bench.contestants.contestant import LEARNING_RATE
 from fastnn.bench.contestants.fastnn_model import CONTESTANT
 from fastnn.bench.networks import NETWORKS, network_data, network_weights
@@ -18,7 +19,7 @@ from fastnn.bench.networks import NETWORKS, network_data, network_weights
 __all__ = ["clear", "fit_memory", "product_after_fit", "run", "start_model", "start_threads", "step_phases"]
 
 _epochs: dict[str, tuple[Callable[[int], None], int]] = {}
-"""Function that trains so many epochs, and steps per epoch, by key."""
+"""By key: a function that trains a number of epochs, and the steps of an epoch."""
 
 
 def start_model(
@@ -37,8 +38,8 @@ def start_model(
 ) -> dict[str, Any]:
     """Keep a compiled `Sequential` of layers ``widths[1:]`` and random data with ``widths[0]`` columns.
 
-    With ``validation_rows`` every epoch ends with an evaluation of the first rows; ``early_stopping`` watches it and
-    keeps the best weights, with a patience that never ends.
+    With ``validation_rows`` every epoch ends with an evaluation of the first rows. With ``early_stopping`` the best
+    weights are kept, and the patience never runs out.
     """
     model = _model(widths, activation, dropout, normalization)
     rule = getattr(optimizers, optimizer)(**(optimizer_options or {}))
@@ -64,7 +65,7 @@ def start_model(
 
 
 def start_threads(key: str, widths: list[int], batch_size: int, n_batches: int, n_threads: int) -> dict[str, Any]:
-    """Keep a compiled network that trains with the number of threads set to ``n_threads``, or left alone if 0."""
+    """Keep a compiled network that trains on ``n_threads`` threads; 0 leaves the number unset."""
     generator = np.random.Generator(np.random.Philox(0))
     dense = [{"n_out": units, "use_bias": True, "activation": "relu"} for units in widths[1:]]
     dense[-1]["activation"] = "linear"
@@ -89,7 +90,7 @@ def start_threads(key: str, widths: list[int], batch_size: int, n_batches: int, 
 
 
 def run(key: str, epochs: int) -> dict[str, Any]:
-    """Train what was kept; seconds and steps."""
+    """Train the kept network; return seconds and steps."""
     train, n_batches = _epochs[key]
     start = time.perf_counter()
     train(epochs)
@@ -97,9 +98,9 @@ def run(key: str, epochs: int) -> dict[str, Any]:
 
 
 def step_phases(name: str, n_threads: int, seconds: float, window: float) -> dict[str, Any]:
-    """Train a network of the grid on up to so many threads; its fastest run of about ``window`` seconds.
+    """Train a network of the grid on up to ``n_threads``; measure its fastest run of about ``window`` seconds.
 
-    Returns seconds of a step, "step", and those that all threads together spent in its phases, "phases".
+    Returns the seconds of a step, "step", and the seconds that all threads together spent in each phase, "phases".
     """
     network = NETWORKS[name]
     X, y = network_data(network)
@@ -122,13 +123,13 @@ def step_phases(name: str, n_threads: int, seconds: float, window: float) -> dic
 
 
 def product_after_fit(rounds: int) -> dict[str, Any]:
-    """Microseconds of a NumPy product by itself, and right after a fit: medians of so many of each, in turns."""
+    """Microseconds of a NumPy product alone and right after a fit: medians of ``rounds`` products each, in turns."""
     generator = np.random.Generator(np.random.Philox(0))
     a, b = generator.standard_normal((2, 512, 512), dtype=np.float32)
     start_model("product_after_fit", [256, 256, 256, 1], 256, 8)
     alone, after = [], []
     for _ in range(rounds):
-        time.sleep(0.02)  # whatever spins has gone to sleep
+        time.sleep(0.02)  # spinning threads go to sleep
         alone.append(_seconds(lambda: a @ b))
         run("product_after_fit", 1)
         after.append(_seconds(lambda: a @ b))
@@ -142,7 +143,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 
 def after_pause(n_threads: int, rounds: int) -> dict[str, Any]:
-    """Microseconds of a prediction and of a fit that follow 20 ms without work, when threads sleep: medians."""
+    """Median microseconds of a prediction and of a fit after 20 ms without work, when threads sleep."""
     fastnn.set_num_threads(n_threads)
     generator = np.random.Generator(np.random.Philox(0))
     X, y = (generator.standard_normal((1024, columns), dtype=np.float32) for columns in (64, 10))
@@ -163,13 +164,13 @@ def after_pause(n_threads: int, rounds: int) -> dict[str, Any]:
 
 
 def clear() -> dict[str, Any]:
-    """Let go of everything that was kept."""
+    """Release all kept networks."""
     _epochs.clear()
     return {}
 
 
 def fit_memory(widths: list[int], batch_size: int, n_rows: int, dtype: str, strided: bool) -> dict[str, Any]:
-    """Train one epoch; bytes by which it raised the peak of resident memory, and the least seconds of later epochs."""
+    """Train one epoch; return by how many bytes it raised the peak of resident memory, and the shortest later epoch."""
     X = np.empty((n_rows, widths[0] * (2 if strided else 1)), dtype=dtype)
     y = np.empty((n_rows, widths[-1]), dtype=np.float32)
     generator = np.random.Generator(np.random.Philox(0))
@@ -191,7 +192,7 @@ def fit_memory(widths: list[int], batch_size: int, n_rows: int, dtype: str, stri
         model.fit(X, y, batch_size=batch_size, epochs=1, shuffle=True, verbose=0)
         epochs.append(time.perf_counter() - begin)
     n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
-    # Weights and Adam's two moments, in float32, three times, and 64 MiB.
+    # Three times the weights, their gradients and Adam's two moments in float32, and 64 MiB.
     limit = 3 * n_parameters * 4 * (2 + 2) + 64 * 2**20
     return {"seconds": min(epochs), "grown_bytes": grown, "limit_bytes": limit, "data_bytes": X.size * X.itemsize}
 
@@ -211,7 +212,7 @@ def _model(
 
 
 def _reset_peak() -> int | None:
-    """Set the peak of resident memory to the present value and return it; None where the system cannot."""
+    """Reset the peak of resident memory to the current value and return it; None where the system cannot."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         return _status("VmHWM")
@@ -220,7 +221,7 @@ def _reset_peak() -> int | None:
 
 
 def _status(name: str) -> int:
-    """Return a value of /proc/self/status, bytes."""
+    """Return a value of /proc/self/status in bytes."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])

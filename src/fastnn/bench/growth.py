@@ -1,4 +1,4 @@
-"""Growth: time per epoch against rows, width and depth, and the memory that a fit takes beside its data."""
+"""Growth: time per epoch against rows, width and depth, and the memory that a fit needs in addition to its data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ LAYOUTS = (("float32", False), ("float64", False), ("int64", False), ("float32",
 
 
 def measure_growth(rows: Sequence[int] = ROWS, widths: Sequence[int] = WIDTHS, depths: Sequence[int] = DEPTHS) -> Grid:
-    """Fit each case in a fresh process: seconds per epoch, and growth of the peak of resident memory."""
+    """Fit each case in a new process; measure seconds per epoch and the growth of the peak of resident memory."""
     cases: list[dict[str, Any]] = []
     for n_rows in rows:
         for dtype, strided in LAYOUTS:
@@ -42,7 +42,7 @@ def measure_growth(rows: Sequence[int] = ROWS, widths: Sequence[int] = WIDTHS, d
         )
     return Grid(
         name="growth",
-        title=f"Growth: 64 inputs, batch {BATCH_SIZE}, Adam; one epoch, and what the fit adds to the peak memory",
+        title=f"Growth: 64 inputs, batch {BATCH_SIZE}, Adam; one epoch, and how much the fit raises the memory peak",
         rows=results,
         columns={
             "of": "against",

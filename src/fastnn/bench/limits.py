@@ -1,4 +1,4 @@
-"""What bounds every figure: the multiply-add peak of the cores and the bandwidth of the memory."""
+"""The limits of the machine: the multiply-add peak of the cores and the bandwidth of the memory."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _core
+import fastnn._core as _core
 
 __all__ = ["fma_peak", "memory_bandwidth"]
 
@@ -14,7 +14,7 @@ _WARM_UP = 0.03  # seconds
 
 
 def fma_peak(n_threads: int, seconds: float) -> dict[str, Any]:
-    """Multiply-adds that so many threads can do at all, in float32, in the mean over a time, GFLOP/s."""
+    """Measure the float32 multiply-add peak of ``n_threads`` in GFLOP/s, averaged over ``seconds``."""
     with ThreadPoolExecutor(n_threads) as pool:
         # New threads may share a processor for milliseconds.
         list(pool.map(_core.fma_peak, [min(seconds, _WARM_UP)] * n_threads))
@@ -22,7 +22,7 @@ def fma_peak(n_threads: int, seconds: float) -> dict[str, Any]:
 
 
 def memory_bandwidth(n_threads: int, seconds: float) -> dict[str, Any]:
-    """GB/s of copying between arrays far larger than the caches, bytes read plus bytes written."""
+    """GB/s of copying between arrays far larger than the caches; bytes read and bytes written both count."""
     size = 1 << 24  # float32: 64 MiB per array
     source, target = np.ones(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
     parts = list(zip(np.array_split(source, n_threads), np.array_split(target, n_threads), strict=True))

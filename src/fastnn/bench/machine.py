@@ -1,4 +1,4 @@
-"""What the figures were measured on: processor, cores, system, Python."""
+"""The machine that the figures were measured on: processor, cores, system, Python."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Installed versions by package; NumPy's with the BLAS below it."""
+    """Installed versions by package; NumPy's with the BLAS that it uses."""
     found = {name: metadata.version(name) for name in distributions}
     if "numpy" in found:
         configuration = cast(dict[str, Any], np.show_config(mode="dicts"))

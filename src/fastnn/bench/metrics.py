@@ -1,4 +1,4 @@
-"""The metrics against scikit-learn's: the same calls on the same arrays, taking turns."""
+"""The metrics against scikit-learn's: the same calls on the same arrays, timed in turns."""
 
 import json
 import statistics
@@ -17,7 +17,7 @@ from fastnn.bench.machine import describe_machine, versions
 
 __all__ = ["CASES", "Case", "compare_metrics"]
 
-_TURN = 0.02  # seconds that a turn takes at least: short calls are repeated
+_TURN = 0.02  # seconds that a turn takes at least; short calls are repeated
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class Case:
 
     Parameters
     ----------
-    metric : function's name in both packages.
-    target : what the labels are.
-    data : returns ``(y_true, y_pred or y_score)`` or, with sample weights, three arrays, for so many rows.
-    options : further arguments of both.
+    metric : name of the function in both packages.
+    target : description of the labels.
+    data : function of the number of rows that returns ``(y_true, y_pred or y_score)`` and, if there are any, sample
+        weights.
+    options : further arguments of both functions.
     """
 
     metric: str
@@ -44,7 +45,7 @@ class Case:
 
 
 def _labels(n_classes: int, dtype: Any) -> Callable[[int], tuple[NDArray[Any], ...]]:
-    """Labels of which four fifths are predicted rightly; strings if ``dtype`` is str or object."""
+    """Labels, four fifths of them predicted correctly; strings if ``dtype`` is str or object."""
 
     def data(n_rows: int) -> tuple[NDArray[Any], ...]:
         rng = np.random.default_rng(0)
@@ -59,7 +60,7 @@ def _labels(n_classes: int, dtype: Any) -> Callable[[int], tuple[NDArray[Any], .
 
 
 def _scores(label_type: Any, score_type: Any, levels: int = 0, weighted: bool = False) -> Any:
-    """Labels and scores in [0, 1), on so many levels if not 0, and weights."""
+    """Labels, scores in [0, 1), rounded down to ``levels`` levels unless that is 0, and weights."""
 
     def data(n_rows: int) -> tuple[NDArray[Any], ...]:
         rng = np.random.default_rng(0)
@@ -123,29 +124,29 @@ def _calls(work: Callable[[], Any]) -> int:
 
 
 def _compare_one(case: Case, n_rows: int, rounds: int) -> dict[str, Any]:
-    """Time one case; both must agree first."""
+    """Time one case; both libraries must agree first."""
     import sklearn.metrics
 
     import fastnn.metrics
 
     true, pred, *weight = case.data(n_rows)
     options = dict(case.options, **({"sample_weight": weight[0]} if weight else {}))
-    metrics = {who.__name__: getattr(who, case.metric) for who in (sklearn.metrics, fastnn.metrics)}
-    work = {who: partial(metric, true, pred, **options) for who, metric in metrics.items()}
+    metrics = {library.__name__: getattr(library, case.metric) for library in (sklearn.metrics, fastnn.metrics)}
+    work = {library: partial(metric, true, pred, **options) for library, metric in metrics.items()}
     ours, theirs = work["fastnn.metrics"](), work["sklearn.metrics"]()
     if not _agree(ours, theirs):
         raise RuntimeError(f"{case.name}, {n_rows:,} rows: fastnn gives {ours!r}, scikit-learn {theirs!r}")
-    calls = {who: _calls(call) for who, call in work.items()}
-    seconds: dict[str, list[float]] = {who: [] for who in work}
+    calls = {library: _calls(call) for library, call in work.items()}
+    seconds: dict[str, list[float]] = {library: [] for library in work}
     for _ in range(rounds):
-        for who, call in work.items():
+        for library, call in work.items():
             start = time.perf_counter()
-            for _ in range(calls[who]):
+            for _ in range(calls[library]):
                 call()
-            seconds[who].append((time.perf_counter() - start) / calls[who])
+            seconds[library].append((time.perf_counter() - start) / calls[library])
     result: dict[str, Any] = {"metric": case.metric, "target": case.target, "rows": n_rows}
-    for who, key in (("sklearn.metrics", "scikit-learn"), ("fastnn.metrics", "fastnn")):
-        result[key] = {"min_us": 1e6 * min(seconds[who]), "median_us": 1e6 * statistics.median(seconds[who])}
+    for library, key in (("sklearn.metrics", "scikit-learn"), ("fastnn.metrics", "fastnn")):
+        result[key] = {"min_us": 1e6 * min(seconds[library]), "median_us": 1e6 * statistics.median(seconds[library])}
     return result
 
 
@@ -159,14 +160,14 @@ def compare_metrics(
     rounds: int = 5,
     json_path: str | None = None,
 ) -> str:
-    """Time the metrics; return a table of microseconds, least and median of ``rounds``, and their ratios.
+    """Time the metrics; return a table of microseconds, minimum and median of ``rounds``, and their ratios.
 
     Parameters
     ----------
     names : functions to time; empty for all of ``CASES``.
     n_rows : lengths of the arrays.
-    rounds : turns of both, one after the other.
-    json_path : where to write machine, versions and rows, or None.
+    rounds : turns of each library, one after the other.
+    json_path : file to write machine, versions and rows to, or None.
 
     Raises
     ------
@@ -187,7 +188,9 @@ def compare_metrics(
     columns = ("rows", "metric", "scikit-learn, us: min", "median", "fastnn, us: min", "median", "ratio: min", "median")
     lines = [f"| {' | '.join(columns)} |", "| ---: | --- |" + " ---: |" * 6]
     for row in rows:
-        times = [f"{row[who][what]:,.4g}" for who in ("scikit-learn", "fastnn") for what in ("min_us", "median_us")]
+        times = [
+            f"{row[library][what]:,.4g}" for library in ("scikit-learn", "fastnn") for what in ("min_us", "median_us")
+        ]
         ratios = [f"{_ratio(row, what):.1f}" for what in ("min_us", "median_us")]
         lines.append(f"| {row['rows']:,} | {row['metric']}, {row['target']} | {' | '.join([*times, *ratios])} |")
     return "\n".join(lines)

@@ -41,7 +41,7 @@ class Network:
 
     @property
     def flops_per_step(self) -> int:
-        """Forward, dW and dX products: 6·B·P - 2·B·d0·d1, for no dX is needed at the first layer."""
+        """Forward, dW and dX products: 6·B·P - 2·B·d0·d1, as the first layer needs no dX."""
         return self.batch_size * (6 * self.n_weights - 2 * self.sizes[0] * self.sizes[1])
 
     @property
@@ -82,7 +82,7 @@ def network_data(network: Network) -> tuple[Array, Array]:
     if network.loss == "mse":
         teacher = generator.standard_normal((n_features, n_outputs), dtype=np.float32) / np.float32(n_features**0.5)
         return X, np.tanh(X @ teacher)
-    # Classes take turns, so that any few rows hold all of them. Their means are about 4 standard deviations apart.
+    # Classes alternate, so that a few rows hold all of them. Their means are about 4 standard deviations apart.
     labels = np.arange(network.n_rows) % max(n_outputs, 2)
     means = generator.standard_normal((max(n_outputs, 2), n_features)) * (3.0 / n_features**0.5)
     X += means[labels].astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the commands accept, and its checks; light to import, for the command line's help."""
+"""The arguments of the commands and their checks; quick to import, for the command line's help."""
 
 import argparse
 import importlib
@@ -21,7 +21,7 @@ def count(text: str) -> int:
 
 
 def output_file(text: str) -> Path:
-    """Return the path of a file that can be written, for argparse: before anything is computed for it."""
+    """Return the path of a file that can be written, for argparse; checked before anything is computed."""
     path = Path(text)
     folder = path.parent
     if not folder.is_dir():
@@ -46,11 +46,11 @@ def picture_file(text: str) -> Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what every benchmark command accepts."""
+    """Add the arguments that every benchmark command accepts."""
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="a few networks in about a minute (the default)")
     length.add_argument("--full", action="store_true", help="every network, longer and more rounds")
-    parser.add_argument("--json", metavar="FILE", type=output_file, help="write all figures, every round included")
+    parser.add_argument("--json", metavar="FILE", type=output_file, help="write all figures, including every round")
     parser.add_argument("--plot", metavar="FILE", type=picture_file, help="draw the figures (needs the extra 'plot')")
     parser.add_argument("--markdown", action="store_true", help="print the comparisons as Markdown tables as well")
     parser.add_argument(
@@ -58,11 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         choices=list(CONTESTANTS),
-        help=f"only these of {', '.join(CONTESTANTS)} (default: all that are installed)",
+        help=f"only these contestants, of {', '.join(CONTESTANTS)} (default: all that are installed)",
     )
     parser.add_argument(
-        "--networks", nargs="+", metavar="NAME", choices=list(NETWORKS), help=f"only these of {', '.join(NETWORKS)}"
+        "--networks",
+        nargs="+",
+        metavar="NAME",
+        choices=list(NETWORKS),
+        help=f"only these networks, of {', '.join(NETWORKS)}",
     )
     parser.add_argument(
-        "--neighbours", type=count, default=0, metavar="N", help="threads grid: beside N busy processes (default 0)"
+        "--neighbours",
+        type=count,
+        default=0,
+        metavar="N",
+        help="threads grid: run next to N busy processes (default 0)",
     )

@@ -1,4 +1,4 @@
-"""Where a training step's time goes: the shares of its phases, and how close their products come to the peak."""
+"""Where the time of a training step goes: the phases' fractions of it, and how close their products are to the peak."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,21 +11,21 @@ from fastnn.bench.report import Grid, progress
 __all__ = ["PHASES", "measure_phases"]
 
 PHASES = ("gather", "forward", "loss", "backward", "update", "wait")
-"""As ``_core.Fit.phases`` names them; "update" holds the products of the weights' gradients."""
+"""The names of ``_core.Fit.phases``; "update" includes the products for the weights' gradients."""
 
 _WINDOW = 2e-3  # seconds of steps that are timed together
-_PEAKS = 130  # measurements of the peak beside each network, of which the best counts, as of the windows
+_PEAKS = 130  # measurements of the peak per network, of which the best counts, as it does for the windows
 
 
 def product_flops(network: Network) -> dict[str, int]:
-    """Multiply-adds of the products of a step, by phase: 2·B·P each, none for the gradient of the inputs."""
+    """Operations of a step's products by phase: 2·B·P each, without the gradient of the inputs."""
     one = 2 * network.batch_size * network.n_weights
     first = 2 * network.batch_size * network.sizes[0] * network.sizes[1]
     return {"forward": one, "backward": one - first, "update": one}
 
 
 def measure_phases(names: Sequence[str] = tuple(NETWORKS), seconds: float = 0.5) -> Grid:
-    """Time the phases of each network's step on one thread and on all cores, so long each."""
+    """Time the phases of each network's step on one thread and on all cores, for ``seconds`` each."""
     rows = []
     with open_competitors(["fastnn"], thread_counts=[n_cores()]) as (competitor,):
         meter = PeakMeter([competitor], _WINDOW)

@@ -25,7 +25,7 @@ _MARKERS = [marker for _, marker in _STYLES.values()]
 
 
 def require_matplotlib() -> None:
-    """Raise ImportError that names the extra if matplotlib is missing."""
+    """Raise an ImportError that names the extra if matplotlib is missing."""
     try:
         importlib.import_module("matplotlib")
     except ImportError:
@@ -49,7 +49,7 @@ def draw(grid: Grid, machine: dict[str, Any], path: Path) -> None:
 
 
 def _draw_timings(figure: Any, grid: Grid) -> None:
-    """One line per case, a marker per contestant, time on a logarithmic axis."""
+    """Draw one line per case with a marker per contestant, and time on a logarithmic axis."""
     cases = list(dict.fromkeys(row["case"] for row in grid.rows))
     names = list(dict.fromkeys(row["contestant"] for row in grid.rows))
     figure.set_size_inches(9, 1.6 + 0.42 * len(cases))
@@ -79,7 +79,7 @@ def _draw_timings(figure: Any, grid: Grid) -> None:
 
 
 def _draw_prices(figure: Any, grid: Grid) -> None:
-    """Price of each variant at each width."""
+    """Draw the price of each variant at each width."""
     variants = list(dict.fromkeys(row["variant"] for row in grid.rows))
     widths = list(dict.fromkeys(row["width"] for row in grid.rows))
     figure.set_size_inches(8, 1.6 + 0.32 * len(variants))
@@ -104,7 +104,7 @@ def _draw_prices(figure: Any, grid: Grid) -> None:
 
 
 def _draw_threads(figure: Any, grid: Grid) -> None:
-    """One panel per batch size: time against width for each number of threads."""
+    """Draw time against width for each number of threads, one panel per batch size."""
     batch_sizes = list(dict.fromkeys(row["batch_size"] for row in grid.rows))
     columns = min(3, len(batch_sizes))
     lines = -(-len(batch_sizes) // columns)
@@ -136,7 +136,7 @@ def _draw_threads(figure: Any, grid: Grid) -> None:
 
 
 def _draw_growth(figure: Any, grid: Grid) -> None:
-    """Seconds per epoch against rows, width and depth."""
+    """Draw seconds per epoch against rows, width and depth."""
     kinds = list(dict.fromkeys(row["of"] for row in grid.rows))
     figure.set_size_inches(3.6 * len(kinds), 3.6)
     panels = figure.subplots(1, len(kinds), squeeze=False)[0]

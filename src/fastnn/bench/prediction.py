@@ -1,4 +1,4 @@
-"""The prediction grid: microseconds per call from Python, an array of NumPy in and out."""
+"""The prediction grid: microseconds per call from Python, with NumPy arrays in and out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def compare_prediction(
     row_counts: Sequence[int] = ROWS,
     schedule: Schedule | None = None,
 ) -> Grid:
-    """Predict with the named networks in the named contestants; their outputs must agree with NumPy's first."""
+    """Predict with the named networks in the named contestants; their outputs must first agree with NumPy's."""
     entering = [name for name in contestants if "prediction" in CONTESTANTS[name].grids]
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -33,7 +33,7 @@ def compare_prediction(
                 rows += _predict_one(NETWORKS[name], n_rows, competitors, schedule or Schedule.quick(), problems)
     return Grid(
         name="prediction",
-        title="Prediction: microseconds per call of model(x) with a float32 array, input check and output included",
+        title="Prediction: microseconds per call of model(x) with a float32 array, including input check and output",
         rows=rows,
         problems=problems,
     )
@@ -53,8 +53,8 @@ def _predict_one(
             agreeing.append(competitor)
         else:
             problems.append(
-                f"{case}: {competitor.name} on {competitor.n_threads} threads computes something else than "
-                f"{judge.name} and is not timed"
+                f"{case}: {competitor.name} on {competitor.n_threads} threads disagrees with {judge.name} and is not "
+                "timed"
             )
 
     def turn(competitor: Competitor, calls: int) -> tuple[float, float]:

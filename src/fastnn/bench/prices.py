@@ -1,4 +1,4 @@
-"""What each piece costs over ReLU, squared error and Adam: activations, losses, dropout, normalizations, rules."""
+"""The price of activations, losses, normalizations, update rules and more, relative to ReLU, squared error and Adam."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,7 +39,7 @@ def measure_prices(widths: Sequence[int] = WIDTHS, schedule: Schedule | None = N
         competitor = competitors[-1]
         for width in widths:
             progress(f"prices at width {width}")
-            # As many batches as make an epoch long beside the call of fit.
+            # Enough batches to make an epoch long compared with the call of fit.
             n_batches = max(4, min(500, 2_000_000 // width**2))
             for name, options in VARIANTS.items():
                 shape = {"widths": [width] * 4, "batch_size": BATCH_SIZE, "n_batches": n_batches}
@@ -60,7 +60,7 @@ def measure_prices(widths: Sequence[int] = WIDTHS, schedule: Schedule | None = N
             competitor.ask("measure", function="fits.clear", arguments={})
     return Grid(
         name="prices",
-        title=f"Price over ReLU, squared error and Adam: microseconds per step of w-w-w-w, batch {BATCH_SIZE}",
+        title=f"Price relative to ReLU, squared error and Adam: microseconds per step of w-w-w-w, batch {BATCH_SIZE}",
         rows=rows,
         columns={"width": "width", "variant": "variant", "best_us": "best", "median_us": "median", "price": "price"},
     )

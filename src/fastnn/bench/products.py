@@ -26,7 +26,7 @@ def compare_products(
     sizes: Sequence[tuple[int, int, int]] = SIZES,
     schedule: Schedule | None = None,
 ) -> Grid:
-    """Multiply integer-valued matrices, whose products are exact; the results must be equal before the clock starts."""
+    """Multiply integer-valued matrices, whose products are exact; the results must be equal before they are timed."""
     entering = [name for name in contestants if "products" in CONTESTANTS[name].grids]
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -42,7 +42,7 @@ def compare_products(
                 schedule = schedule or Schedule.quick()
                 meter = PeakMeter(competitors, schedule.seconds)
                 timings = take_turns(competitors, _turn, schedule, meter.measure)
-                # Half as many float64 numbers fit into a vector register.
+                # A vector register holds half as many float64 numbers.
                 peak = meter.peak if meter.peak is None or dtype == "float32" else meter.peak / 2
                 rows += [timing_row(case, timing, timings, 2 * m * n * k, peak) for timing in timings]
     return Grid(

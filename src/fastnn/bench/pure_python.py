@@ -1,6 +1,6 @@
 """A dense network and one training step in plain Python lists: no NumPy, nothing compiled.
 
-The same arithmetic as `fastnn.reference.DenseNetwork` with Adam, in Python's floats (float64), as one would write it
+The same arithmetic as `fastnn.reference.DenseNetwork` with Adam, in Python's floats (float64), as it would be written
 on a blackboard: forward, loss, backward, update.
 """
 
@@ -25,7 +25,7 @@ def dot(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def transpose(matrix: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
-    """Rows become columns."""
+    """Return the columns as rows."""
     return list(zip(*matrix, strict=True))
 
 
@@ -66,7 +66,7 @@ def binary_crossentropy(target: Sequence[float], logits: Vector) -> tuple[float,
 
 
 def sparse_categorical_crossentropy(label: int, logits: Vector) -> tuple[float, Vector]:
-    """Loss and gradient of one row of logits, the target a class label: softmax, then minus the log."""
+    """Loss and gradient of one row of logits and a class label: softmax, then minus the logarithm."""
     largest = max(logits)
     exponentials = [math.exp(z - largest) for z in logits]
     total = sum(exponentials)
@@ -139,7 +139,7 @@ class PurePythonNetwork:
         return result
 
     def forward(self, X: Sequence[Sequence[float]]) -> list[Matrix]:
-        """Values of every layer, the input first, each row followed by a 1 that multiplies the bias."""
+        """Return the values of every layer, the input first; each row ends with a 1 that multiplies the bias."""
         values = [[[*row, 1.0] for row in X]]
         for layer, (function, _) in zip(self.layers, self.activations, strict=True):
             values.append([[*[function(dot(unit, row)) for unit in layer], 1.0] for row in values[-1]])
@@ -161,7 +161,7 @@ class PurePythonNetwork:
         for index in reversed(range(len(self.layers))):
             derivative = self.activations[index][1]
             deltas = [
-                [d * derivative(a) for d, a in zip(delta, row, strict=False)]  # row ends with the bias's 1
+                [d * derivative(a) for d, a in zip(delta, row, strict=False)]  # each row ends with the bias's 1
                 for delta, row in zip(deltas, values[index + 1], strict=True)
             ]
             inputs, outputs = transpose(values[index]), transpose(deltas)

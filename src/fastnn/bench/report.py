@@ -1,4 +1,4 @@
-"""What a benchmark prints and writes: the head, one table per grid, JSON."""
+"""The output of a benchmark: the head, one table per grid, JSON."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ __all__ = ["Grid", "Report", "markdown_table", "progress", "table", "timing_row"
 class Grid:
     """The rows of one grid: dictionaries with the same keys, as they are written to JSON.
 
-    ``columns`` are the keys to print and their headings; without them the rows are those of `timing_row`.
+    ``columns`` maps the keys to print to their headings; if it is empty, the rows are those of `timing_row`.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Report:
     grids: list[Grid]
 
     def write_json(self, path: str | Path) -> None:
-        """Write everything, every round included."""
+        """Write everything, including every round."""
         Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     def head(self) -> str:
@@ -64,7 +64,7 @@ class Report:
 
 
 def timing_row(case: str, timing: Timing, timings: Sequence[Timing], flops: int, peak: float | None) -> dict[str, Any]:
-    """One contestant's figures in one case: ``flops`` per unit of work, ``peak`` in GFLOP/s; the ratio is of bests."""
+    """One contestant's figures in one case; ``flops`` is per unit of work, ``peak`` in GFLOP/s."""
     gflops = flops / timing.best / 1e3
     return {
         "case": case,
@@ -120,7 +120,7 @@ def _timing_lines(grid: Grid) -> list[str]:
 
 
 def markdown_table(grid: Grid, value: str = "best_us") -> str:
-    """Cases down, contestants across: microseconds and the ratio to the first contestant."""
+    """Return a row per case and a column per contestant: microseconds, and the ratio to the first contestant."""
     cases = list(dict.fromkeys(row["case"] for row in grid.rows))
     names = list(dict.fromkeys(row["contestant"] for row in grid.rows))
     cells = {(row["case"], row["contestant"]): row for row in grid.rows}
@@ -129,17 +129,18 @@ def markdown_table(grid: Grid, value: str = "best_us") -> str:
         texts = []
         for name in names:
             row = cells.get((case, name))
-            texts.append("" if row is None else f"{_significant(row[value])}" + _beside(row, name == names[0]))
+            texts.append("" if row is None else f"{_significant(row[value])}" + _comparison(row, name == names[0]))
         lines.append("| " + " | ".join([case, *texts]) + " |")
     return "\n".join(lines) + "\n"
 
 
 def progress(text: str) -> None:
-    """One line about what is being measured, to standard error."""
+    """Print a line about what is being measured to standard error."""
     print(f"... {text}", file=sys.stderr, flush=True)
 
 
-def _beside(row: dict[str, Any], is_first: bool) -> str:
+def _comparison(row: dict[str, Any], is_first: bool) -> str:
+    """Return the first contestant's percentage of the peak, the others' ratio to the first."""
     if not is_first:
         return f" ({_ratio(row['ratio'])})"
     percent = row.get("percent_of_peak")

@@ -1,4 +1,4 @@
-"""Threads never hurt: set numbers of threads and the automatic one, against width and batch size."""
+"""Do threads ever hurt? Fixed numbers of threads and the automatic one, against width and batch size."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def measure_threads(
     neighbours: int = 0,
     schedule: Schedule | None = None,
 ) -> Grid:
-    """Time one step of w-w-w-w networks with each number of threads set, beside so many busy processes."""
+    """Time a step of w-w-w-w networks with each number of threads, next to ``neighbours`` busy processes."""
     rows = []
     with open_competitors(["fastnn"], thread_counts=[n_cores()]) as (competitor,), busy_processes(neighbours):
         for width in widths:
@@ -55,10 +55,10 @@ def measure_threads(
             competitor.ask("measure", function="fits.after_pause", arguments={"n_threads": n, "rounds": 60})
             for n in (1, n_cores())
         ]
-    beside = f", beside {neighbours} busy processes" if neighbours else ""
+    load = f", next to {neighbours} busy processes" if neighbours else ""
     return Grid(
         name="threads",
-        title=f"Threads: microseconds per step of w-w-w-w (best of rounds), {n_cores()} cores{beside}",
+        title=f"Threads: microseconds per step of w-w-w-w (best of rounds), {n_cores()} cores{load}",
         rows=rows,
         columns={
             "width": "width",
@@ -68,7 +68,7 @@ def measure_threads(
             "over_best": "automatic / best of 1 and 2",
         },
         notes=[
-            f"A NumPy product of 512 x 512 matrices takes {product['alone_us']:.0f} us by itself and "
+            f"A NumPy product of 512 x 512 matrices takes {product['alone_us']:.0f} us alone and "
             f"{product['after_us']:.0f} us right after a fit (medians).",
             "After 20 ms without work, on 1 and on up to all cores (medians): 1,024 rows of 64-100-10 are predicted in "
             f"{pauses[0]['prediction_us']:.0f} and {pauses[1]['prediction_us']:.0f} us, a fit of 32 steps of 64 rows "
@@ -82,7 +82,7 @@ _SHORT = Schedule(rounds=9, seconds=0.02)
 
 @contextmanager
 def busy_processes(n: int) -> Any:
-    """Keep ``n`` cores busy with endless loops meanwhile."""
+    """Keep ``n`` cores busy with endless loops inside the ``with`` block."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"], env=os.environ) for _ in range(n)]
     try:
         yield

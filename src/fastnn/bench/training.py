@@ -1,4 +1,4 @@
-"""The training grid: microseconds per step of whole fits, loss and history included."""
+"""The training grid: microseconds per step of whole fits, including loss and history."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ QUICK_NETWORKS = ("ground-motion", "submarine", "digits", "mnist128")
 _CHECK_BATCHES, _CHECK_EPOCHS = 4, 5
 _TOLERANCE = 2e-4  # relative, of the loss after 20 steps in float32; agreement is 3e-5 or better
 _PYTHON_FLOPS_PER_SECOND = 2e7
-_PYTHON_LONGEST_STEP = 0.05  # seconds; above, pure Python is left out
+_PYTHON_LONGEST_STEP = 0.05  # seconds; pure Python is left out where a step takes longer
 
 
 def compare_training(
@@ -24,8 +24,8 @@ def compare_training(
 ) -> Grid:
     """Train the named networks in the named contestants.
 
-    Before the clock starts, all of them train 20 steps from the same weights on the same rows in the same order, and
-    the mean losses of the five epochs must agree. Then each trains without shuffling, in turns.
+    First all of them train 20 steps from the same weights on the same rows in the same order, and the mean losses of
+    the five epochs must agree. Then each trains without shuffling, and they are timed in turns.
     """
     entering = [name for name in contestants if "training" in CONTESTANTS[name].grids]
     rows: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ def compare_training(
             rows += _train_one(network, competitors, schedule or Schedule.quick(), problems)
     return Grid(
         name="training",
-        title="Training: microseconds per step of a whole fit (ReLU, Adam, float32; loss and history included)",
+        title="Training: microseconds per step of a whole fit (ReLU, Adam, float32; including loss and history)",
         rows=rows,
         problems=problems,
     )
@@ -56,12 +56,12 @@ def _train_one(
         difference = _difference(answer["losses"], answers[judge]["losses"])
         if difference > _TOLERANCE:
             problems.append(
-                f"{network.label}: {competitor.name} on {competitor.n_threads} threads computes something else and "
-                f"is not timed: losses of the epochs differ by {difference:.1e} from those of {judge.name}"
+                f"{network.label}: {competitor.name} on {competitor.n_threads} threads disagrees with {judge.name} and "
+                f"is not timed: the losses of the epochs differ by {difference:.1e}"
             )
         else:
             _, seconds = pace_of(competitor, _turn, schedule.seconds / 4)
-            # A slow contestant trains on fewer rows, so that a turn is not longer than the schedule says.
+            # A slow contestant trains on fewer rows, so that its turns keep to the schedule.
             n_batches = min(network.steps_per_epoch, max(1, round(schedule.seconds / seconds)))
             load: dict[str, Any] = {"network": network.name, "n_batches": n_batches}
             preparations[competitor] = [("start_training", load), ("train", {"epochs": 1})]

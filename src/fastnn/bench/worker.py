@@ -1,4 +1,4 @@
-"""The process of one contestant: reads a request per line from standard input, answers on standard output.
+"""The process of one contestant: reads one request per line from standard input and answers on standard output.
 
 A request is a JSON object with "command" and its arguments, the answer a JSON object; an error is {"error": text}.
 Run by `fastnn.bench.contest` as ``python -m fastnn.bench.worker NAME THREADS [CORE]``.
@@ -21,7 +21,7 @@ Answer = dict[str, Any]
 
 
 class Worker:
-    """The commands; each returns what is sent back."""
+    """The commands; each returns the answer to send back."""
 
     def __init__(self, name: str, n_threads: int) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Worker:
         return {}
 
     def train(self, epochs: int) -> Answer:
-        """Train; seconds of the whole call, steps done, losses of the epochs."""
+        """Train; return the seconds of the whole call, the number of steps and the losses of the epochs."""
         start = time.perf_counter()
         losses = self.contestant.train(epochs)
         seconds = time.perf_counter() - start
@@ -53,7 +53,7 @@ class Worker:
         return {"outputs": self.contestant.predict(self.x)[:8].tolist()}
 
     def predict(self, calls: int) -> Answer:
-        """Seconds of so many calls, each with an array of NumPy in and out."""
+        """Return the seconds of ``calls`` predictions, each with NumPy arrays in and out."""
         predict, x = self.contestant.predict, self.x
         start = time.perf_counter()
         for _ in range(calls):
@@ -61,14 +61,14 @@ class Worker:
         return {"seconds": time.perf_counter() - start}
 
     def start_product(self, m: int, n: int, k: int, dtype: str) -> Answer:
-        """Keep factors (m, k) and (k, n) of integers -2 to 2; return the sum of squares of their product, exact."""
+        """Keep factors (m, k) and (k, n) of integers -2 to 2; return the exact sum of squares of their product."""
         generator = np.random.Generator(np.random.Philox(m + n + k))
         x, kernel = (generator.integers(-2, 3, shape).astype(dtype) for shape in ((m, k), (k, n)))
         self.contestant.start_product(x, kernel)
         return {"sum": float(np.square(self.contestant.multiply(), dtype=np.float64).sum())}
 
     def multiply(self, calls: int) -> Answer:
-        """Seconds of so many products."""
+        """Return the seconds of ``calls`` products."""
         multiply = self.contestant.multiply
         start = time.perf_counter()
         for _ in range(calls):
@@ -94,7 +94,7 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
 
 
 def main() -> None:
-    """Pin the process if a core is given, then serve. What libraries print goes to standard error."""
+    """Pin the process if a core is given, then serve. Output of the libraries goes to standard error."""
     name, n_threads, *core = sys.argv[1:]
     if core:
         os.sched_setaffinity(0, {int(core[0])})

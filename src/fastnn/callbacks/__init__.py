@@ -1,4 +1,4 @@
-"""Callbacks with Keras's names and hooks: what runs at the start and end of training, epochs and batches."""
+"""Callbacks with Keras's names and hooks, which run at the start and end of training, epochs and batches."""
 
 from fastnn.callbacks.callback import Callback, CallbackList, History, Logs
 from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint

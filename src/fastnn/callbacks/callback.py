@@ -1,4 +1,4 @@
-"""The hooks of a callback, the callbacks of a call, and the record of a fit."""
+"""The base class of callbacks, the list of the callbacks of one call, and the history of a fit."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -7,20 +7,20 @@ Logs = dict[str, Any]
 
 
 class Callback:
-    """Base of all callbacks: override the hooks that are needed.
+    """Base class of callbacks: override the hooks you need.
 
-    ``logs`` of a batch hold the mean loss of the epoch so far; ``logs`` of an epoch hold the loss, the metrics and,
-    with validation data, the same with the prefix ``val_``. A callback that overrides a batch hook makes training
-    return to Python after every step.
+    The ``logs`` of a batch hold the mean loss of the epoch so far. The ``logs`` of an epoch hold the loss, the metrics
+    and, with validation data, the same values with the prefix ``val_``. If a callback overrides a batch hook, training
+    returns to Python after every step.
 
     Attributes
     ----------
-    model : the model that is trained.
+    model : the model being trained.
     params : dict with "epochs", "steps" and "verbose".
     """
 
     kept_attributes: ClassVar[tuple[str, ...]] = ()
-    """What ``BackupAndRestore`` keeps of a callback: numbers, texts, None, or lists of arrays."""
+    """Attributes that ``BackupAndRestore`` saves: numbers, strings, None, or lists of arrays."""
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -35,9 +35,9 @@ class Callback:
         self.params = params
 
     def resume(self, callbacks: "Sequence[Callback]") -> int | None:
-        """Return the epoch to go on with, for a callback that brings an interrupted fit back; else None.
+        """Return the epoch to continue from if this callback restores an interrupted fit, else None.
 
-        Runs once in every ``fit``, after all ``on_train_begin``.
+        Called once in every ``fit``, after the ``on_train_begin`` of all callbacks.
 
         Parameters
         ----------
@@ -58,13 +58,13 @@ class Callback:
         """Run before an epoch, counted from 0."""
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Run after an epoch; what is added to ``logs`` gets into the history."""
+        """Run after an epoch, counted from 0; values added to ``logs`` become part of the history."""
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Run before a training step; another name of ``on_train_batch_begin``."""
+        """Run before a training step: an alias of ``on_train_batch_begin``."""
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Run after a training step; another name of ``on_train_batch_end``."""
+        """Run after a training step: an alias of ``on_train_batch_end``."""
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Run before a training step, counted from 0."""
@@ -75,7 +75,7 @@ class Callback:
         self.on_batch_end(batch, logs=logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Run before an evaluation, also of validation data."""
+        """Run before an evaluation, including that of validation data."""
 
     def on_test_end(self, logs: Logs | None = None) -> None:
         """Run after an evaluation."""
@@ -104,7 +104,7 @@ _NOTIFIED_THROUGH = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_e
 
 
 def _overrides(callback: Callback, hook: str) -> bool:
-    """Whether a callback does something at a hook."""
+    """Return whether a callback overrides a hook."""
     names = (hook, _NOTIFIED_THROUGH[hook]) if hook in _NOTIFIED_THROUGH else (hook,)
     return any(getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name) for name in names)
 
@@ -116,8 +116,12 @@ class CallbackList:
     ----------
     callbacks : a callback, a list of them, or None.
     model : the model.
-    params : what callbacks get as ``params``.
-    always : callbacks that are appended.
+    params : the ``params`` of every callback.
+    always : callbacks to append to these.
+
+    Attributes
+    ----------
+    each_step : whether training must return to Python after every step, for a hook of training batches.
 
     Raises
     ------
@@ -137,7 +141,8 @@ class CallbackList:
             hook: [getattr(callback, hook) for callback in self.callbacks if _overrides(callback, hook)]
             for hook in HOOKS
         }
-        self.progress_loggers: list[Any] = [callback for callback in self.callbacks if hasattr(callback, "on_progress")]
+        self._progress_loggers: list[Any] = [each for each in self.callbacks if hasattr(each, "on_progress")]
+        self.each_step = self.has("on_train_batch_begin", "on_train_batch_end")
 
     def attach(self) -> None:
         """Give every callback the model and the parameters."""
@@ -146,7 +151,7 @@ class CallbackList:
             callback.set_model(self._model)
 
     def has(self, *hooks: str) -> bool:
-        """Whether any callback does something at one of the hooks."""
+        """Return whether any callback overrides one of the hooks."""
         return any(self._hooks[hook] for hook in hooks)
 
     def call(self, hook: str, *arguments: Any) -> None:
@@ -155,23 +160,33 @@ class CallbackList:
             run(*arguments)
 
     def resume(self, first_epoch: int) -> int:
-        """Return the epoch to begin with: a later one where a callback brings an interrupted fit back."""
+        """Return the epoch to start from: ``first_epoch``, or a later one if a callback restores an interrupted fit."""
         epochs = [callback.resume(self.callbacks) for callback in self.callbacks]
         return max([first_epoch, *(epoch for epoch in epochs if epoch is not None)])
 
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback has asked to stop."""
+        return bool(self._model.stop_training)
+
+    def progress(self, step: int, loss: float) -> None:
+        """Show the number of steps done in this epoch, and the loss."""
+        for logger in self._progress_loggers:
+            logger.on_progress(step, loss)
+
     def close(self) -> None:
-        """End the progress line, whatever happened."""
-        for logger in self.progress_loggers:
+        """End the progress line, also after an error."""
+        for logger in self._progress_loggers:
             logger.close()
 
 
 class History(Callback):
-    """Records the logs of every epoch; ``fit`` returns one.
+    """The logs of every epoch; ``fit`` returns this object.
 
     Attributes
     ----------
-    history : dict from name ("loss", "val_loss", metrics) to the list of its values.
-    epoch : list of the epochs' numbers.
+    history : dict from name ("loss", "val_loss", metrics) to the values of all epochs.
+    epoch : the epochs, counted from 0.
     """
 
     def __init__(self) -> None:
@@ -184,7 +199,7 @@ class History(Callback):
         self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Append the logs."""
+        """Append the logs of an epoch."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)

@@ -1,4 +1,4 @@
-"""Callbacks that save the model while it is trained, and bring an interrupted fit back."""
+"""Callbacks that save the model during training, and resume an interrupted fit."""
 
 import os
 import warnings
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import whole
 from fastnn.callbacks.callback import Callback, Logs
 from fastnn.callbacks.monitors import Monitor
 from fastnn.errors import ModelFormatError
-from fastnn.inputs import as_count
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import difference, model_config, to_json
 from fastnn.saving.model_file import (
@@ -26,26 +26,26 @@ from fastnn.saving.safetensors import encode, parse_json
 
 
 def _frequency(save_freq: Any) -> int | None:
-    """Return the steps between two savings; None for the end of every epoch."""
-    return None if save_freq == "epoch" else as_count(save_freq, "save_freq (a number of steps, or 'epoch')")
+    """Return the number of steps between two saves; None for a save after every epoch."""
+    return None if save_freq == "epoch" else whole("save_freq", save_freq, at_least=1, others=", or 'epoch'")
 
 
 class ModelCheckpoint(Monitor):
     """Saves the model after every epoch, after a number of steps, or after every improvement.
 
-    Each file is written completely or not at all: a crash leaves the old file or the new.
+    Files are written atomically: after a crash you have the old file or the new one, never a partial file.
 
     Parameters
     ----------
-    filepath : the file; may hold ``{epoch:02d}`` (counted from 1), ``{batch}`` and names of the logs such as
-        ``{val_loss:.2f}``. Missing folders are made.
+    filepath : name of the file; may contain ``{epoch:02d}`` (counted from 1), ``{batch}`` and names in the logs such
+        as ``{val_loss:.2f}``. Missing folders are created.
     monitor : name in the logs.
-    verbose : 1 prints a line when it acts.
-    save_best_only : whether to save only when the watched number has become better.
+    verbose : 1 prints a line for every save.
+    save_best_only : whether to save only when the monitored value has improved.
     save_weights_only : whether to call ``save_weights`` instead of ``save``.
     mode : "min", "max" or "auto" (from the name).
-    save_freq : "epoch", or the number of training steps between two savings.
-    initial_value_threshold : value to be better than at first.
+    save_freq : "epoch", or the number of training steps between two saves.
+    initial_value_threshold : value that the first save must improve on.
     """
 
     kept_attributes = ("best", "_steps")
@@ -72,11 +72,11 @@ class ModelCheckpoint(Monitor):
         self._steps = 0
         self._epoch = 0
         if self._steps_between is not None:
-            # An attribute, so that saving after epochs costs nothing per step.
+            # Set here only: a checkpoint per epoch then has no batch hook, and costs nothing per step.
             self.on_train_batch_end = self._after_step  # type: ignore[method-assign]
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Remember the epoch."""
+        """Store the number of the epoch for saves within it."""
         self._epoch = epoch
 
     def _after_step(self, batch: int, logs: Logs | None = None) -> None:
@@ -86,7 +86,7 @@ class ModelCheckpoint(Monitor):
             self._save(self._epoch, {"batch": batch + 1, **(logs or {})})
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Save, if the epoch is what decides."""
+        """Save, if ``save_freq`` is "epoch"."""
         if self._steps_between is None:
             self._save(epoch, logs or {})
 
@@ -95,7 +95,8 @@ class ModelCheckpoint(Monitor):
             path = self.filepath.format(**{"epoch": epoch + 1, **logs})
         except KeyError as error:
             raise KeyError(
-                f"filepath {self.filepath!r} names {error}, which is not there; available: epoch, {', '.join(logs)}"
+                f"filepath {self.filepath!r} contains {error}, which is not in the logs; available: epoch, "
+                f"{', '.join(logs)}"
             ) from None
         if self.save_best_only and not self._is_best(epoch, logs):
             return
@@ -110,7 +111,7 @@ class ModelCheckpoint(Monitor):
             self.model.save(path)
 
     def _is_best(self, epoch: int, logs: Logs) -> bool:
-        """Whether the watched number is better than ever, or is not there to be compared."""
+        """Return whether the monitored value is the best so far, or cannot be compared."""
         current = self._value(logs)
         if current is None:
             return True
@@ -128,24 +129,26 @@ class ModelCheckpoint(Monitor):
 
 
 class BackupAndRestore(Callback):
-    """Backs the whole state of a fit up after every epoch, and goes on from there if the fit was killed.
+    """Saves the complete training state after every epoch, so that an interrupted fit can resume.
 
-    The resumed fit gives the same bits as one that was not interrupted: weights, moments, order of rows, dropout,
-    history, and the state of the fit's ``EarlyStopping``, ``ReduceLROnPlateau`` and ``ModelCheckpoint``. Model, data
-    and arguments of ``fit`` must be the same. The backup is removed when the fit ends.
+    A resumed fit gives bit-for-bit the results of an uninterrupted one: the backup holds the weights, the moments, the
+    position in the random streams of row order and dropout, the history, and the state of ``EarlyStopping``,
+    ``ReduceLROnPlateau`` and ``ModelCheckpoint``. The model, the data and the arguments of ``fit`` must be the same.
+    The backup is removed when the fit ends.
 
     Parameters
     ----------
-    backup_dir : folder for the backup, of this fit alone; made if missing.
-    save_freq : "epoch", or a number of training steps; a backup is made at the end of the epoch in which that many
-        have been done since the last.
-    double_checkpoint : accepted as in Keras; a backup is never half-written, so one is enough.
-    delete_checkpoint : whether to remove the backup when the fit has ended.
+    backup_dir : folder for the backup, used by this fit alone; created if missing.
+    save_freq : "epoch", or a number of training steps: a backup is then written at the end of an epoch if at least
+        that number of steps has run since the last backup.
+    double_checkpoint : accepted as in Keras, without effect: backups are written atomically, so one is enough.
+    delete_checkpoint : whether to remove the backup when the fit ends.
 
     Raises
     ------
     ModelFormatError
-        In ``fit``: the backup is damaged, or of another model, optimizer or list of callbacks; nothing is changed.
+        In ``fit``: the backup is damaged, or belongs to another model, optimizer or list of callbacks. The model is
+        left unchanged.
     """
 
     def __init__(
@@ -172,7 +175,7 @@ class BackupAndRestore(Callback):
         return os.path.join(self.backup_dir, "backup.safetensors")
 
     def resume(self, callbacks: Sequence[Callback]) -> int | None:
-        """Bring back the backup, if there is one, and return the epoch to go on with."""
+        """Restore the backup, if there is one, and return the epoch to continue from."""
         self._callbacks = [callback for callback in callbacks if callback is not self]
         if not os.path.exists(self.path):
             return None
@@ -185,8 +188,8 @@ class BackupAndRestore(Callback):
             change = self._change(metadata, [state["class_name"] for state in states])
         if change is not None:
             raise ModelFormatError(
-                f"the backup in {self.backup_dir!r} cannot be gone on with: {change}. Fit what was saved, give another "
-                "backup_dir, or delete this one to begin anew"
+                f"cannot resume from the backup in {self.backup_dir!r}: {change}. Fit the model that was saved, give "
+                "another backup_dir, or delete this one to start over"
             )
         with explained(repr(self.path)):
             kept = [
@@ -209,9 +212,9 @@ class BackupAndRestore(Callback):
         return int(self.params["epochs"] if fit["stopped"] else fit["epoch"])
 
     def _change(self, metadata: Mapping[str, str], callbacks: list[str]) -> str | None:
-        """Return how the fit differs from that of the backup; None if it does not."""
+        """Return how this fit differs from the saved one; None if it does not."""
         saved = parse_json(metadata["model"], "architecture")
-        # Through JSON, as the saved one came.
+        # A round trip through JSON, as the saved configuration has made.
         config = parse_json(to_json(model_config(self.model), "architecture"), "architecture")
         change = difference(config, saved)
         if change is not None:
@@ -224,7 +227,7 @@ class BackupAndRestore(Callback):
         before = {"optimizer": arguments["optimizer"]["class_name"], "callbacks": callbacks}
         for what, name in names.items():
             if name != before[what]:
-                return f"the {what} of the fit that was saved: {before[what]}; now: {name}"
+                return f"the saved fit had the {what} {before[what]}; this one has {name}"
         return None
 
     def after_epoch(self, epoch: int) -> None:
@@ -251,7 +254,7 @@ class BackupAndRestore(Callback):
             "stopped": bool(model.stop_training),
             "epochs": history.epoch,
             "history": recorded,
-            # A schedule goes on by itself from the number of updates.
+            # A schedule computes its rate from the number of updates.
             "learning_rate": optimizer.learning_rate if optimizer.schedule is None else None,
             "callbacks": states,
         }
@@ -267,12 +270,12 @@ class BackupAndRestore(Callback):
 
 
 def _column(values: NDArray[Any]) -> list[Any]:
-    """Return one list of the history: numbers, or arrays where a metric is one."""
+    """Return the values of one name in the history: numbers, or arrays if the metric is an array."""
     return values.tolist() if values.ndim == 1 else [row.copy() for row in values]
 
 
 def _state_of(callback: Callback, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return the kept attributes of a callback as data; lists of arrays are put into ``arrays``."""
+    """Return the kept attributes of a callback as JSON data; lists of arrays go into ``arrays``."""
     state: dict[str, Any] = {}
     for name in callback.kept_attributes:
         value = getattr(callback, name)
@@ -280,7 +283,7 @@ def _state_of(callback: Callback, prefix: str, arrays: dict[str, Any]) -> dict[s
             arrays.update({f"{prefix}/{name}/{number}": array for number, array in enumerate(value)})
             state[name] = {"arrays": len(value)}
         elif isinstance(value, float | np.floating):
-            # As text, which has every bit and holds NaN too.
+            # As text, which is exact and can be NaN.
             state[name] = {"float": float(value).hex()}
         else:
             state[name] = value
@@ -288,9 +291,9 @@ def _state_of(callback: Callback, prefix: str, arrays: dict[str, Any]) -> dict[s
 
 
 def _read_state(callback: Callback, prefix: str, state: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the kept attributes of a callback from the data of ``_state_of``."""
+    """Return the kept attributes of a callback from what ``_state_of`` returned."""
     if state.keys() != set(callback.kept_attributes):
-        raise ModelFormatError(f"it holds another state of {type(callback).__name__}")
+        raise ModelFormatError(f"it holds a different state of {type(callback).__name__}")
     values: dict[str, Any] = {}
     for name, value in state.items():
         if isinstance(value, dict) and "arrays" in value:

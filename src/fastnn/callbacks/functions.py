@@ -1,4 +1,4 @@
-"""Callbacks that run a function, and the one that takes care of divergence."""
+"""Callbacks that run functions, and the one that stops a diverging fit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,8 @@ class LearningRateScheduler(Callback):
 
     Parameters
     ----------
-    schedule : function of (epoch, learning_rate) or of (epoch), epochs counted from 0, that returns a float.
-    verbose : 1 prints a line every epoch.
+    schedule : function of (epoch, learning_rate) or of (epoch) that returns a float; epochs are counted from 0.
+    verbose : 1 prints a line in every epoch.
 
     Raises
     ------
@@ -26,7 +26,7 @@ class LearningRateScheduler(Callback):
         self.verbose = verbose
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Refuse a learning rate that cannot be set."""
+        """Raise TypeError if the learning rate follows a schedule."""
         self.model.optimizer.require_settable_rate("LearningRateScheduler")
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -38,7 +38,7 @@ class LearningRateScheduler(Callback):
         try:
             self.model.optimizer.learning_rate = float(rate)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"the schedule must return a learning rate, it returned {rate!r}") from error
+            raise ValueError(f"the schedule must return a learning rate, but returned {rate!r}") from error
         if self.verbose:
             print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(rate)}.")
 
@@ -49,11 +49,11 @@ class LearningRateScheduler(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Ends training quietly, instead of with ``DivergenceError``, when the loss is NaN or infinite.
+    """Stops training when the loss is NaN or infinite; without it, ``fit`` raises ``DivergenceError``.
 
     Parameters
     ----------
-    raise_error : whether to raise RuntimeError instead; ``on_train_end`` of the callbacks is not called then.
+    raise_error : whether to raise RuntimeError instead; no ``on_train_end`` is called then.
     """
 
     def __init__(self, raise_error: bool = False) -> None:
@@ -61,7 +61,7 @@ class TerminateOnNaN(Callback):
         self.raise_error = bool(raise_error)
 
     def on_divergence(self, batch: int) -> None:
-        """Say so and stop; ``batch`` is counted from 0."""
+        """Print the number of the batch, counted from 0, and stop."""
         if self.raise_error:
             raise RuntimeError(f"the loss of batch {batch} is NaN or infinite; the model keeps its last finite weights")
         print(f"Batch {batch}: Invalid loss, terminating training")
@@ -69,14 +69,14 @@ class TerminateOnNaN(Callback):
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions.
+    """A callback built from functions.
 
     Parameters
     ----------
     on_epoch_begin, on_epoch_end : functions of (epoch, logs).
     on_train_begin, on_train_end : functions of (logs).
     on_train_batch_begin, on_train_batch_end : functions of (batch, logs).
-    hooks : any other hook of ``Callback`` by name.
+    hooks : functions for other hooks of ``Callback``, by name.
     """
 
     def __init__(

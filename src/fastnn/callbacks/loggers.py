@@ -1,4 +1,4 @@
-"""Callbacks that show or write down the progress of training."""
+"""Callbacks that show or record the progress of training."""
 
 import os
 import time
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._progress import ProgressLine, format_logs, format_seconds
 from fastnn.callbacks.callback import Callback, Logs
-from fastnn.progress import ProgressLine, format_logs, format_seconds
 
 
 class ProgbarLogger(Callback):
@@ -15,9 +15,10 @@ class ProgbarLogger(Callback):
 
     Parameters
     ----------
-    verbose : 1 is one line, rewritten at most four times a second (without a terminal: a line for an epoch, at most
-        four a second, and for the last); 2 is a line for every epoch; None takes what ``fit`` was given.
-    line : where to write.
+    verbose : 1 shows one line, rewritten at most four times a second; if the output is not a terminal, it prints a
+        line after an epoch, at most four a second, and one after the last epoch. 2 prints a line after every epoch.
+        None uses the ``verbose`` of ``fit``.
+    line : progress line to write to; None is a new one.
     """
 
     def __init__(self, verbose: int | None = None, line: ProgressLine | None = None) -> None:
@@ -41,12 +42,12 @@ class ProgbarLogger(Callback):
         self._epoch_start = time.monotonic()
 
     def on_progress(self, step: int, loss: float) -> None:
-        """Show how far the epoch is, if a refresh is due."""
+        """Show the progress of the epoch, if a refresh is due."""
         if self._level == 1 and self._line.on_terminal and self._line.due():
             self._line.show(f"Epoch {self._epoch + 1}/{self._epochs} - step {step}/{self._steps} - loss: {loss:.4g}")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Show the epoch's numbers, if a refresh is due."""
+        """Show the epoch's logs, if a refresh is due."""
         if self._level == 2 or (self._level == 1 and self._line.due()):
             self._line.show(self._describe(epoch, logs or {}))
             self._last = None
@@ -56,7 +57,7 @@ class ProgbarLogger(Callback):
             self._last = (epoch, dict(logs or {}))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Show the last epoch."""
+        """Show the last epoch, if it has not been shown."""
         if self._last is not None:
             self._line.show(self._describe(*self._last))
 
@@ -73,8 +74,8 @@ class ProgbarLogger(Callback):
 class CSVLogger(Callback):
     """Appends the logs of every epoch to a CSV file.
 
-    The columns are "epoch" and the names of the first epoch's logs in alphabetical order; what a later epoch lacks is
-    "NA".
+    The columns are "epoch" and the names of the first epoch's logs in alphabetical order. A value that a later epoch
+    lacks is written as "NA".
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ class CSVLogger(Callback):
         self._header_needed = True
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Start the file, or look whether it has a first line."""
+        """Start a new file, or find out whether the existing one has a header."""
         self._names = None
         self._header_needed = True
         if self.append and os.path.exists(self.filename):
@@ -111,7 +112,7 @@ class CSVLogger(Callback):
             writer = csv.writer(file, delimiter=self.separator)
             if self._names is None:
                 self._names = sorted(logs)
-                # Where validation is not done after every epoch, the first logs lack its columns.
+                # If the first epoch has no validation, its logs lack the columns that later ones fill.
                 if not any(name.startswith("val_") for name in self._names):
                     self._names += [f"val_{name}" for name in self._names]
                 if self._header_needed:

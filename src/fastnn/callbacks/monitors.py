@@ -1,50 +1,37 @@
-"""Callbacks that watch a number of the logs for improvement."""
+"""Callbacks that monitor a value in the logs for improvement."""
 
-import math
 import warnings
 from typing import Any
 
 import numpy as np
 
+from fastnn._arguments import choice, number, optional, whole
 from fastnn.callbacks.callback import Callback, Logs
-from fastnn.inputs import as_count
-
-
-def _number(name: str, value: Any, low: float = -math.inf, below: float = math.inf) -> float:
-    """Return ``value`` as a finite float, low <= value < below, or raise ValueError."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value < below:
-        bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"less than {below:g}"] * (below < math.inf)
-        bounded = f" of {' and '.join(bounds)}" if bounds else ""
-        raise ValueError(f"{name} must be a finite number{bounded}, got {value!r}")
-    return float(value)
 
 
 class Monitor(Callback):
-    """Base of callbacks that watch one number for improvement."""
+    """Base class of callbacks that monitor one value for improvement."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         super().__init__()
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
         self.monitor = monitor
-        self.mode = mode
-        self.min_delta = abs(_number("min_delta", min_delta))
+        self.mode = choice("mode", mode, ("auto", "min", "max"))
+        self.min_delta = abs(number("min_delta", min_delta))
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
 
     def _value(self, logs: Logs | None) -> float | None:
-        """Return the watched number, or None with a warning where the logs do not have it."""
+        """Return the monitored value; warn and return None if the logs do not have it."""
         value = (logs or {}).get(self.monitor)
         if value is None:
             warnings.warn(
-                f"{type(self).__name__} watches {self.monitor!r}, which is not there; available: "
+                f"{type(self).__name__} watches {self.monitor!r}, which is not in the logs; available: "
                 f"{', '.join(logs or {})}",
                 stacklevel=2,
             )
         return value
 
     def _improves(self, value: float, reference: float | None) -> bool:
-        """Whether ``value`` is better than ``reference`` by more than ``min_delta``."""
+        """Return whether ``value`` is better than ``reference`` by more than ``min_delta``."""
         if np.ndim(value) > 0:
             raise ValueError(
                 f"{type(self).__name__} watches {self.monitor!r}, which is an array (one number per class); watch a "
@@ -55,7 +42,7 @@ class Monitor(Callback):
         return reference is None or self._sign * (value - reference) > self.min_delta
 
     def _automatic_sign(self) -> float:
-        """+1 where more is better, -1 where less is."""
+        """Return +1 if larger values are better, -1 if smaller values are."""
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return -1.0
@@ -69,18 +56,18 @@ class Monitor(Callback):
 
 
 class EarlyStopping(Monitor):
-    """Stops training when a number has stopped improving (Prechelt, 1998).
+    """Stops training when a monitored value has stopped improving (Prechelt, 1998).
 
     Parameters
     ----------
     monitor : name in the logs.
-    min_delta : smallest change that counts.
+    min_delta : smallest change that counts as an improvement.
     patience : epochs without improvement after which training stops.
-    verbose : 1 prints a line when it acts.
+    verbose : 1 prints a line when training stops early.
     mode : "min", "max" or "auto" (from the name).
-    baseline : value to be better than; waiting only starts anew after an improvement on it.
+    baseline : value to improve on: improvements that do not reach it do not restart ``patience``.
     restore_best_weights : whether to end with the weights of the best epoch.
-    start_from_epoch : epochs to let pass first.
+    start_from_epoch : first epoch to monitor, counted from 0.
     """
 
     kept_attributes = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
@@ -97,11 +84,11 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience = as_count(patience, "patience", 0)
+        self.patience = whole("patience", patience, at_least=0)
         self.verbose = verbose
-        self.baseline = None if baseline is None else _number("baseline", baseline)
+        self.baseline = optional(number, "baseline", baseline)
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = as_count(start_from_epoch, "start_from_epoch", 0)
+        self.start_from_epoch = whole("start_from_epoch", start_from_epoch, at_least=0)
         self._reset()
 
     def _reset(self) -> None:
@@ -112,11 +99,11 @@ class EarlyStopping(Monitor):
         self.best_epoch = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier fit."""
+        """Reset the state."""
         self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Compare, remember, or stop."""
+        """Compare with the best value so far; stop if there was no improvement for long enough."""
         current = self._value(logs)
         if current is None or epoch < self.start_from_epoch:
             return
@@ -137,7 +124,7 @@ class EarlyStopping(Monitor):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Restore the best weights if asked to."""
+        """Restore the best weights, with ``restore_best_weights``."""
         if self.stopped_epoch > 0 and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
@@ -147,17 +134,17 @@ class EarlyStopping(Monitor):
 
 
 class ReduceLROnPlateau(Monitor):
-    """Multiplies the learning rate by ``factor`` when a number has stopped improving.
+    """Multiplies the learning rate by ``factor`` when a monitored value has stopped improving.
 
     Parameters
     ----------
     monitor : name in the logs.
     factor : at least 0 and less than 1.
     patience : epochs without improvement before the learning rate is reduced.
-    verbose : 1 prints a line when it acts.
+    verbose : 1 prints a line when the learning rate is reduced.
     mode : "min", "max" or "auto" (from the name).
-    min_delta : smallest change that counts.
-    cooldown : epochs to let pass after a reduction.
+    min_delta : smallest change that counts as an improvement.
+    cooldown : epochs after a reduction in which none is counted for ``patience``.
     min_lr : lower bound of the learning rate.
     """
 
@@ -175,11 +162,11 @@ class ReduceLROnPlateau(Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.factor = _number("factor", factor, 0.0, 1.0)
-        self.patience = as_count(patience, "patience", 0)
+        self.factor = number("factor", factor, at_least=0.0, below=1.0)
+        self.patience = whole("patience", patience, at_least=0)
         self.verbose = verbose
-        self.cooldown = as_count(cooldown, "cooldown", 0)
-        self.min_lr = _number("min_lr", min_lr, 0.0)
+        self.cooldown = whole("cooldown", cooldown, at_least=0)
+        self.min_lr = number("min_lr", min_lr, at_least=0.0)
         self._reset()
 
     def _reset(self) -> None:
@@ -188,12 +175,12 @@ class ReduceLROnPlateau(Monitor):
         self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Forget an earlier fit; refuse a learning rate that cannot be set."""
+        """Reset the state; raise TypeError if the learning rate follows a schedule."""
         self.model.optimizer.require_settable_rate("ReduceLROnPlateau")
         self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Compare, and reduce the learning rate if nothing has improved for long enough."""
+        """Compare with the best value so far; reduce the learning rate if there was no improvement for long enough."""
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         current = self._value(logs)

@@ -1,4 +1,4 @@
-"""What every loader returns: plain NumPy arrays with their names and units."""
+"""The result of every loader: plain NumPy arrays with their names and units."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,14 @@ __all__ = ["Dataset"]
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Dataset:
-    """Inputs and targets of one problem, and all columns of the table that they come from.
+    """Inputs and targets of a problem, and all columns of the table that they come from.
 
     Parameters
     ----------
     data : ndarray, shape (n, n_features), float64
-        Inputs: a ready ``X``.
+        Inputs, ready to use as ``X``.
     target : ndarray, shape (n,) or (n, n_targets), float64
-        Targets: a ready ``y``.
+        Targets, ready to use as ``y``.
     feature_names, target_names : tuple of str
         Names of the columns of ``data`` and ``target``.
     columns : dict of str to ndarray of shape (n,)
@@ -26,7 +26,7 @@ class Dataset:
     units : dict of str to str
         The unit of every column that has one.
     description : str
-        Where the numbers come from and what they mean.
+        Source and meaning of the numbers.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Dataset:
         try:
             return self.columns[name]
         except KeyError:
-            raise KeyError(f"no column is called {name!r}; the columns are {', '.join(self.columns)}") from None
+            raise KeyError(f"there is no column {name!r}; the columns are {', '.join(self.columns)}") from None
 
     def __repr__(self) -> str:
         """Return one line: rows, inputs, targets."""
@@ -71,7 +71,7 @@ def dataset_from_columns(
     units: dict[str, str],
     description: str,
 ) -> Dataset:
-    """Stack the named columns into ``data`` (n, n_features) and ``target`` (n,), or (n, n_targets) if several."""
+    """Stack the named columns into ``data`` (n, n_features) and ``target`` (n,), or (n, n_targets) for several."""
     target = np.stack([columns[name] for name in target_names], axis=1).astype(np.float64)
     return Dataset(
         data=np.stack([columns[name] for name in feature_names], axis=1).astype(np.float64),

@@ -1,4 +1,4 @@
-"""The examples of an introductory lecture: a submarine that must find out where it is, and cats among dogs."""
+"""The examples of an introductory lecture: a submarine that must find its position, and cats among dogs."""
 
 import operator
 
@@ -11,7 +11,7 @@ __all__ = ["cats_and_dogs", "load_submarine"]
 
 
 def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
-    r"""Simulate what a submarine measures, as inputs, and where it is, as targets.
+    r"""Simulate the measurements of a submarine, as inputs, and its positions, as targets.
 
     Positions are uniform over latitude 10 to 45 degrees N, longitude 60 to 10 degrees W and pressure 1 to 200 dbar,
     at 12:00 UTC of an equinox. With latitude :math:`\varphi`, longitude :math:`\lambda` and depth :math:`d` in metres:
@@ -34,7 +34,7 @@ def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
     n : int
         Number of rows, at least 1.
     seed : int
-        Key of the generator (Philox); the same seed gives the same rows.
+        Seed of the generator (Philox); the same seed gives the same rows.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
     """
     n, seed = operator.index(n), operator.index(seed)
     if n < 1:
-        raise ValueError(f"n: {n} rows were asked for; it must be at least 1")
+        raise ValueError(f"n must be at least 1, got {n}")
     if seed < 0:
-        raise ValueError(f"seed: {seed} is negative; it must be 0 or more")
+        raise ValueError(f"seed must be at least 0, got {seed}")
     generator = np.random.Generator(np.random.Philox(seed))
     latitude = generator.uniform(10.0, 45.0, n)
     longitude = generator.uniform(-60.0, -10.0, n)
@@ -110,7 +110,7 @@ def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
 
 
 def depth_from_pressure(pressure: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Depth in metres below pressure in dbar at latitude in degrees, for a standard ocean (0 °C, 35 g/kg).
+    """Return the depth in metres of a pressure in dbar at a latitude in degrees in a standard ocean (0 °C, 35 g/kg).
 
     N. P. Fofonoff and R. C. Millard (1983), UNESCO Technical Papers in Marine Science 44; stated error 0.1 m.
     """
@@ -121,9 +121,9 @@ def depth_from_pressure(pressure: NDArray[np.float64], latitude: NDArray[np.floa
 
 
 def cats_and_dogs() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return labels and predictions of 1000 pictures: why accuracy alone says little about a rare class.
+    """Return labels and predictions of 1000 pictures, which show that accuracy says little about a rare class.
 
-    998 dogs (class 0) and 2 cats (class 1); the prediction finds one of the two cats and calls the other a dog.
+    There are 998 dogs (class 0) and 2 cats (class 1); one cat is found, the other is predicted as a dog.
     With cats as the positive class there is 1 true positive, 1 false negative, 998 true negatives and no false
     positive: accuracy 99.9 %, precision 100 %, recall 50 %.
 

@@ -18,15 +18,15 @@ def load_ground_motion() -> Dataset:
     Returns
     -------
     Dataset
-        ``data`` (182, 2): moment magnitude; distance in km, by the report the shortest from the station to the surface
-        projection of the rupture (the Joyner-Boore distance), which the documentation of R's copy of the table calls
-        hypocentral. ``target`` (182,): peak horizontal acceleration in g. Further columns: ``event`` (int64, 1 to 23)
-        and ``station`` (text; empty for the 16 records without one).
+        ``data`` (182, 2): moment magnitude; distance in km. According to the report, it is the shortest distance from
+        the station to the surface projection of the rupture (the Joyner-Boore distance); the documentation of R's copy
+        of the table calls it hypocentral. ``target`` (182,): peak horizontal acceleration in g. Further columns:
+        ``event`` (int64, 1 to 23) and ``station`` (text; empty for the 16 records without a station).
 
     References
     ----------
     W. B. Joyner, D. M. Boore and R. L. Porcella (1981), Peak horizontal acceleration and velocity from strong-motion
-    records, USGS Open-File Report 81-365. Public domain; see ``data/SOURCES.md`` beside this module.
+    records, USGS Open-File Report 81-365. Public domain; see ``data/SOURCES.md`` next to this module.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def load_ground_motion() -> Dataset:
 def load_earthquakes() -> Dataset:
     """Load the 596 earthquakes of April to July 2024 between Borneo, the Philippines and New Guinea.
 
-    How deep an earthquake is depends on where it is: the plates dive below the island arcs.
+    The depth of an earthquake depends on its position: the plates dive below the island arcs.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def load_earthquakes() -> Dataset:
     References
     ----------
     United States Geological Survey, ANSS Comprehensive Earthquake Catalog, doi:10.5066/F7MS3QZH.
-    Public domain; see ``data/SOURCES.md`` beside this module.
+    Public domain; see ``data/SOURCES.md`` next to this module.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""scikit-learn's multi-layer perceptrons over the compiled core: the same names, arguments, arithmetic and results."""
+"""scikit-learn's multi-layer perceptrons on the compiled core: the same names, arguments, arithmetic and results."""
 
 try:
     import scipy

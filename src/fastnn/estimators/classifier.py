@@ -1,8 +1,6 @@
-"""The classifier."""
+"""scikit-learn's ``MLPClassifier`` on the compiled core."""
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,16 +11,15 @@ from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from fastnn import losses
+import fastnn.losses as losses
+from fastnn._arguments import number
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
-from fastnn.estimators.inspection import InspectionMixin
-from fastnn.estimators.parameters import CONSTRAINTS
 
 Array = NDArray[Any]
 
 
 def _fitted_binarizer(y: Array) -> LabelBinarizer:
-    """Return ``LabelBinarizer().fit(y)``, whose checks take as long as many steps, in short for whole numbers."""
+    """Return ``LabelBinarizer().fit(y)``; for whole numbers, without its checks, which take longer than many steps."""
     binarizer = LabelBinarizer()
     if y.ndim > 1 or y.dtype.kind not in "iub":
         return binarizer.fit(y)
@@ -32,10 +29,10 @@ def _fitted_binarizer(y: Array) -> LabelBinarizer:
     return binarizer
 
 
-class MLPClassifier(InspectionMixin, ClassifierMixin, BaseMLP):  # type: ignore[misc]
-    """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` over the compiled core.
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron classifier: scikit-learn's ``MLPClassifier`` on the compiled core.
 
-    Minimises the mean log loss plus ``alpha / 2 sum(w^2)`` over the kernels, divided by the rows of a batch. Outputs
+    Minimizes the mean log loss plus ``alpha / 2 sum(w^2)`` over the kernels, divided by the rows of a batch. Outputs
     are softmax for more than two classes, logistic for two classes and for several labels per row.
 
     Parameters
@@ -43,23 +40,24 @@ class MLPClassifier(InspectionMixin, ClassifierMixin, BaseMLP):  # type: ignore[
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
 shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
 beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
-        As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's, and a list with
-        one for every hidden layer. ``solver="lbfgs"`` takes no dropout, optimizer, callbacks, progress line,
-        validation_data or float32.
+        As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's activations, or a
+        list with one for every hidden layer. ``solver="lbfgs"`` does not support dropout, optimizer, callbacks,
+        progress, validation_data or float32.
     loss : "log_loss", or one of fastnn's losses for one-hot targets, by name or as an object.
-    class_weight : weights of the classes, a dict or "balanced" (n / (n_classes count)); classes left out have 1.
-    dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.
-    optimizer : one of fastnn's optimizers, by name or as an object, in place of ``solver``; its learning rate may be
-        a schedule. None uses ``solver``.
-    callbacks : fastnn's callbacks, one or a list. A fit runs copies, which ``callbacks_`` holds.
-    kernel_initializer, bias_initializer : fastnn's initializers; None draws as scikit-learn does.
-    standardize : whether columns are brought to zero mean and unit variance first. Networks train badly on columns of
-        different scales, so it should be on unless the inputs are scaled already.
-    missing : what NaN means in X: "error", or it is filled with the column's "mean" or "median"; "indicator" fills
-        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``. In text and categories,
-        unless it is "error", a missing entry is none of the categories.
-    n_threads : threads; None is fastnn's setting, and one in worker processes and threads. No result depends on it.
-    dtype : "float32" or "float64" to compute in; None is that of X.
+    class_weight : weights of the classes, a dict or "balanced" (n / (n_classes count)); classes not in it have 1.
+    dropout : fraction of hidden outputs set to zero in training, one number for all hidden layers or one for each.
+    optimizer : one of fastnn's optimizers, by name or as an object, used instead of ``solver``; its learning rate may
+        be a schedule. None uses ``solver``.
+    callbacks : one of fastnn's callbacks or a list of them. A fit runs copies, stored in ``callbacks_``.
+    kernel_initializer, bias_initializer : fastnn's initializers; None draws weights as scikit-learn does.
+    standardize : whether to scale columns to zero mean and unit variance first. Networks train badly on columns of
+        different scales, so turn it on unless the inputs are scaled already.
+    missing : treatment of NaN in X: "error" refuses it; "mean" and "median" fill it with that of the column;
+        "indicator" fills it with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``. With
+        all but "error", a missing entry of a column of categories is encoded as none of them.
+    n_threads : number of threads; None uses fastnn's setting, and 1 in worker processes and threads. Results do not
+        depend on it.
+    dtype : "float32" or "float64", the type of the computation; None uses that of X.
     progress : whether a progress line is shown.
 
     Attributes
@@ -68,7 +66,7 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
 n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_ :
         As in scikit-learn.
     validation_loss_curve_ : loss of the validation rows after every epoch, without the penalty on weights.
-    callbacks_ : copies of ``callbacks`` that ran in the last fit, with what they have recorded.
+    callbacks_ : the copies of ``callbacks`` that ran in the last fit, with their records.
 
     Examples
     --------
@@ -80,7 +78,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CONSTRAINTS,
+        **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"log_loss"}), str, losses.Loss],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
@@ -165,7 +163,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         X, y = self._check_X_y(X, y, reset)
         if y.dtype == object and (gaps := [row for row, label in enumerate(y) if label is None]):
-            raise ValueError(f"y has no label at row {gaps[0]} (counted from 0), but None: leave such rows out")
+            raise ValueError(f"y has no label at row {gaps[0]} (counted from 0), but None: remove such rows")
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = _fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
@@ -184,7 +182,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return X, self._one_hot(y)
 
     def _one_hot(self, y: Array) -> Array:
-        """Return a column for each class, or for the second of two, as the binarizer does for classes it knows."""
+        """Return a column for each class, or one for the second of two, as the binarizer does for known classes."""
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return np.asarray(self._label_binarizer.transform(y)).astype(bool)
         codes = np.searchsorted(self.classes_, y)
@@ -199,7 +197,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         unknown = set(labels.tolist()) - set(self.classes_.tolist())
         if unknown:
             raise ValueError(
-                f"y has the labels {sorted(unknown, key=str)}, which are none of the classes {self.classes_.tolist()}"
+                f"y has the labels {sorted(unknown, key=str)}, which are not among the classes {self.classes_.tolist()}"
             )
         return self._one_hot(labels)
 
@@ -215,15 +213,15 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if self.loss == "log_loss":
             if self.out_activation_ == "softmax":
                 return "sparse_categorical_crossentropy", {"from_logits": True}, 1.0
-            # the core's is a mean over the outputs, scikit-learn's a sum
+            # The core's loss is a mean over the outputs, scikit-learn's a sum.
             return "binary_crossentropy", {"from_logits": True, "factor": float(self.n_outputs_)}, 1.0
         loss = losses.get(self.loss)
         if loss.core_name in ("sparse_categorical_crossentropy", "gaussian_nll"):
             raise ValueError(f"loss {loss.name!r} does not take one-hot targets; use 'log_loss'")
         options = loss.options()
         if options.pop("from_logits", False):
-            raise ValueError("loss takes probabilities here: give it without from_logits=True")
-        # the outputs are softmax or logistic, which such a loss takes together with itself
+            raise ValueError("the loss of an estimator takes probabilities: create it without from_logits=True")
+        # The loss is computed from the values before its own activation, softmax or logistic.
         if loss.skipped_activation == {"softmax": "softmax", "logistic": "sigmoid"}[self.out_activation_]:
             options["from_logits"] = True
         return loss.core_name, options, 1.0
@@ -234,7 +232,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if incremental and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' cannot be used in partial_fit, which does not see all rows: compute the "
-                "weights with sklearn.utils.class_weight.compute_class_weight and give them as a dict"
+                "weights with sklearn.utils.class_weight.compute_class_weight and pass them as a dict"
             )
         if self._label_binarizer.y_type_.startswith("multilabel"):
             raise ValueError("class_weight is for one class per row; y has several labels per row")
@@ -246,13 +244,13 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return weights if sample_weight is None else weights * sample_weight
 
     def _factors_of_classes(self, class_weight: dict[Any, Any]) -> Array:
-        """Return the weight of every class, 1 for those left out.
+        """Return the weight of every class; 1 for classes not in the dict.
 
         Raises
         ------
         ValueError
-            A weight that is no finite number. A class that is not in y while one of y has no weight: it is misspelled;
-            where every class has its weight, others may have one too, as in scikit-learn.
+            A weight is not a finite number, or a class is not in y while a class of y has no weight: it is probably
+            misspelled. If every class of y has a weight, other classes may have one too, as in scikit-learn.
         """
         classes = self.classes_.tolist()
         unknown = [label for label in class_weight if label not in classes]
@@ -261,10 +259,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
                 f"class_weight has the classes {unknown}, which are not in y, while classes of y have no weight; the "
                 f"classes of y are {classes}"
             )
-        for label, weight in class_weight.items():
-            if not isinstance(weight, Real) or not math.isfinite(weight):
-                raise ValueError(f"class_weight of class {label!r} must be a finite number, got {weight!r}")
-        return np.array([class_weight.get(label, 1.0) for label in classes], dtype=np.float64)
+        factors = {label: number(f"class_weight of class {label!r}", weight) for label, weight in class_weight.items()}
+        return np.array([factors.get(label, 1.0) for label in classes], dtype=np.float64)
 
     def _stratify(self, y: Array) -> Array | None:
         return y if self.n_outputs_ == 1 else None
@@ -283,7 +279,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, validation_data: Any = None
     ) -> Self:
-        """Train one epoch on the given rows; the update rule goes on where it was.
+        """Train one epoch on the given rows; the update rule continues from its last state.
 
         Parameters
         ----------

@@ -1,46 +1,41 @@
-"""What the classifier and the regressor share: parameters, fitting by epochs or by L-BFGS, weights in and out.
+"""The fit of both estimators: its arguments, epochs of an update rule, and L-BFGS.
 
-Design: a) the order of random draws is scikit-learn's, so that an equal ``random_state`` gives equal starting weights,
-validation rows and orders of rows; b) ``_net`` holds the compiled network; ``coefs_`` and ``intercepts_`` are lent from
-it, and what a user writes into them counts; c) options that scikit-learn does not have are off by default.
+Design: random numbers are drawn in scikit-learn's order, so that an equal ``random_state`` gives equal starting
+weights, validation rows and orders of rows.
 """
 
 import copy
+import math
 import warnings
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state, check_X_y, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
-from fastnn import _core, initializers, optimizers
-from fastnn.callbacks import ProgbarLogger
-from fastnn.estimators.epochs import NOT_FINITE, Epochs
-from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
+import fastnn._core as _core
+import fastnn.optimizers as optimizers
+from fastnn.callbacks import CallbackList, ProgbarLogger
+from fastnn.estimators.base import NetworkEstimator
+from fastnn.estimators.callbacks import CallbackModel, TaskReporter, copies_of
 from fastnn.estimators.lbfgs import check_arguments, minimize
-from fastnn.estimators.network import (
-    SKLEARN_ACTIVATIONS,
-    Architecture,
-    FittedNetwork,
-    Objective,
-    native_activation,
-    threads_to_use,
-)
-from fastnn.estimators.parameters import CONSTRAINTS
+from fastnn.estimators.network import FittedNetwork, Objective, threads_to_use
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.estimators.protocol import CallbackModel, CallbackSupportMixin, EpochReporter, TaskReporter, copies_of
-from fastnn.randomness import Stream
+from fastnn.training.epochs import run_epoch
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array, Array | None]
 """X, y as columns, and sample weights."""
 
-_SPARSE_ROWS = 4096
+_NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -53,233 +48,46 @@ def _is_stochastic(estimator: Any) -> bool:
 
 
 stochastic_only = available_if(_is_stochastic)
-"""Decorates a method that is there only where the estimator trains by epochs."""
+"""Decorates a method that exists only if the estimator trains by epochs."""
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+@dataclass
+class _Run:
+    """What the epochs of one fit work with.
+
+    Parameters
+    ----------
+    fit : the core's fit.
+    rule, objective : update rule and loss.
+    callbacks, tasks : fastnn's callbacks and scikit-learn's.
+    y, weights : targets and sample weights of the training rows.
+    validation : rows to validate with after every epoch, or None.
+    batch_size : rows in a batch.
+    seed : of dropout.
+    """
+
+    fit: _core.Fit
+    rule: Any
+    objective: Objective
+    callbacks: CallbackList
+    tasks: TaskReporter
+    y: Array
+    weights: Array | None
+    validation: Weighted | None
+    batch_size: int
+    seed: int
+
+    def mean_loss(self) -> float:
+        """Return the sum of the epoch's losses so far, divided by all rows."""
+        return self.fit.loss_sum / len(self.y)
+
+
+class BaseMLP(NetworkEstimator):
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
-    n_outputs_: int
     _optimizer: Any
 
-    # What a subclass defines
-
-    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        """Return checked X, and y as columns: (n,) or (n, n_outputs)."""
-        raise NotImplementedError
-
-    def _out_activation(self) -> str:
-        """Return scikit-learn's name of the last layer's activation, or the core's."""
-        raise NotImplementedError
-
-    def _n_columns(self) -> int:
-        """Return the number of outputs of the last layer."""
-        return int(self.n_outputs_)
-
-    def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
-        """Return targets (n, n_outputs) as the core takes them."""
-        raise NotImplementedError
-
-    def _loss(self) -> tuple[str, dict[str, Any], float]:
-        """Return name and options of the core's loss, and the factor of the reported loss."""
-        raise NotImplementedError
-
-    def _loss_offset(self, y: Array, sample_weight: Array | None, order: Array | None, batch_size: int) -> float:
-        """Return what the reported loss of an epoch has beside the core's, a function of the targets alone."""
-        return 0.0
-
-    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
-        """Return the validation score of outputs (n, n_outputs)."""
-        raise NotImplementedError
-
-    def _weights(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
-        """Return sample weights with those of the classes."""
-        return sample_weight
-
-    def _stratify(self, y: Array) -> Array | None:
-        """Return what a validation split is stratified by."""
-        return None
-
-    def _validation_targets(self, y: Any) -> Array:
-        """Return targets of validation data as ``_validate_input`` does for training."""
-        raise NotImplementedError
-
-    # Weights
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """Kernels of all layers, (n_in, n_out) each."""
-        return self._fitted_network("coefs_").lend()[0]
-
-    @coefs_.setter
-    def coefs_(self, value: list[Array]) -> None:
-        network = self._fitted_network("coefs_")
-        intercepts = network.lend()[1]
-        network.write(value, intercepts)
-        network._lent = (list(value), intercepts)
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """Biases of all layers, (n_out,) each."""
-        return self._fitted_network("intercepts_").lend()[1]
-
-    @intercepts_.setter
-    def intercepts_(self, value: list[Array]) -> None:
-        network = self._fitted_network("intercepts_")
-        coefs = network.lend()[0]
-        network.write(coefs, value)
-        network._lent = (coefs, list(value))
-
-    def _fitted_network(self, name: str) -> FittedNetwork:
-        network: FittedNetwork | None = self.__dict__.get("_net")
-        if network is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return network
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = self.missing != "error"
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "_net" in self.__dict__
-
-    # Inputs
-
-    def _check_X(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
-        """Return X, or X and y, checked as scikit-learn does; frames with columns that are not numbers are encoded."""
-        checks.setdefault("accept_sparse", ["csr", "csc"])
-        if self.missing != "error":
-            checks["ensure_all_finite"] = "allow-nan"
-        encoder: FrameEncoder | None = self.__dict__.get("_encoder")
-        if reset:
-            encoder = FrameEncoder.for_frame(X) if is_frame(X) else None
-            if encoder is None:
-                self.__dict__.pop("_encoder", None)
-        if encoder is None:
-            X = FrameEncoder.as_numbers(X) if is_frame(X) else without_na(X)
-            return validate_data(self, X, y, reset=reset, **checks)
-        encoded = encoder.transform(X, type(self).__name__, self.missing != "error")
-        if reset:
-            self._encoder = encoder
-            self.__dict__.pop("feature_names_in_", None)
-            if encoder.named:
-                self.feature_names_in_ = np.asarray(encoder.names, dtype=object)
-            self.n_features_in_ = len(encoder.names)
-        if isinstance(y, str):
-            return check_array(encoded, estimator=self, **checks)
-        return check_X_y(encoded, y, estimator=self, **checks)
-
-    def _check_X_y(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
-        """Return checked X and y, a single column of y as (n,)."""
-        X, y = self._check_X(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-
-    def _prepared(self, X: Any) -> Array:
-        """Return checked X as a dense array with missing values filled and columns standardised."""
-        dense: Array = X.toarray() if scipy.sparse.issparse(X) else X
-        preparation: InputPreparation | None = self.__dict__.get("_preparation")
-        return dense if preparation is None else preparation.transform(dense)
-
-    def _outputs(self, X: Any) -> Array:
-        """Return the outputs (n, n_outputs) of X as the user gave it."""
-        own = self.__dict__
-        if "_net" in own and own.get("_preparation") is None and "feature_names_in_" not in own:
-            outputs: Array | None = self._net.predict_plain(X)
-            if outputs is not None:
-                return outputs
-        check_is_fitted(self)
-        X = self._check_X(X)
-        threads = threads_to_use(self.n_threads)
-        if scipy.sparse.issparse(X):
-            X = X.tocsr()
-            blocks = [X[start : start + _SPARSE_ROWS] for start in range(0, X.shape[0], _SPARSE_ROWS)]
-            outputs = np.concatenate([self._net.predict(self._prepared(block), threads) for block in blocks])
-        else:
-            outputs = self._net.predict(self._prepared(X), threads)
-        # float64 or integer columns times float32 weights are float64, as in NumPy
-        wide = np.result_type(X.dtype, outputs.dtype)
-        return outputs if self.dtype is not None or wide == outputs.dtype else outputs.astype(wide)
-
-    # Fitting
-
-    def _hidden_sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(sizes) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
-
-    def _per_layer(self, name: str, value: Any, n_hidden: int) -> list[Any]:
-        """Return one value for every hidden layer."""
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            return [value] * n_hidden
-        values = list(value)
-        if len(values) != n_hidden:
-            raise ValueError(f"{name} must be one value or {n_hidden}, one per hidden layer; got {len(values)}")
-        return values
-
-    def _network_dtype(self, X: Any) -> np.dtype[Any]:
-        if self.dtype is not None:
-            try:
-                dtype: np.dtype[Any] = np.dtype(self.dtype)
-            except TypeError:
-                dtype = np.dtype(object)
-            if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-                raise ValueError(f"dtype must be None, 'float32' or 'float64', got {self.dtype!r}")
-            return dtype
-        return np.dtype(np.float64) if X.dtype == np.float64 else np.dtype(np.float32)
-
-    def _initialize(self, n_features: int, hidden: list[int], dtype: np.dtype[Any]) -> None:
-        """Make the network with starting weights; reset what earlier fits left."""
-        self.n_iter_ = 0
-        self.t_ = 0
-        self.n_layers_ = len(hidden) + 2
-        out_activation = self._out_activation()
-        self.out_activation_ = out_activation
-        activations = [native_activation(a) for a in self._per_layer("activation", self.activation, len(hidden))]
-        dropout = [float(rate) for rate in self._per_layer("dropout", self.dropout, len(hidden))]
-        if not all(0.0 <= rate < 1.0 for rate in dropout):
-            raise ValueError(f"dropout must be at least 0 and less than 1, got {self.dropout!r}")
-        architecture = Architecture(
-            n_features,
-            [*map(int, hidden), self._n_columns()],
-            [*activations, (SKLEARN_ACTIVATIONS.get(out_activation, out_activation), ())],
-            dropout,
-        )
-        coefs, intercepts = self._starting_weights(architecture, dtype)
-        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts)
-        self.__dict__.pop("_optimizer", None)
-        if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            if self.early_stopping:
-                self._best_weights = self._net.read()
-                self.validation_scores_: list[float] | None = []
-                self.best_validation_score_: float | None = -np.inf
-                self.best_loss_: float | None = None
-            else:
-                self.best_loss_ = np.inf
-                self.validation_scores_ = None
-                self.best_validation_score_ = None
-
-    def _starting_weights(self, architecture: Architecture, dtype: np.dtype[Any]) -> tuple[list[Array], list[Array]]:
-        """Draw kernels and biases as scikit-learn does: uniform within Glorot and Bengio's (2010) bounds."""
-        factor = 2.0 if isinstance(self.activation, str) and self.activation == "logistic" else 6.0
-        coefs, intercepts = [], []
-        for shape in architecture.shapes():
-            bound = np.sqrt(factor / sum(shape))
-            coefs.append(self._random_state.uniform(-bound, bound, shape).astype(dtype, copy=False))
-            intercepts.append(self._random_state.uniform(-bound, bound, shape[1]).astype(dtype, copy=False))
-        for arrays, given in ((coefs, self.kernel_initializer), (intercepts, self.bias_initializer)):
-            if given is not None:
-                initializer = initializers.get(given)
-                stream_seed = int(self._random_state.randint(np.iinfo(np.int32).max))
-                for i, array in enumerate(arrays):
-                    arrays[i] = initializer(array.shape, dtype, Stream(stream_seed, i))
-        return coefs, intercepts
+    # What users call
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
@@ -300,6 +108,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
+    # Checks and state
+
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
         raw = (X, y)
         before = dict(self.__dict__)
@@ -311,16 +121,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if self.solver == "lbfgs":
             self._fit_lbfgs(*rows, raw)
         else:
-            self._fit_stochastic(*rows, validation, incremental, raw)
-        coefs, intercepts = self._net.read()
-        if not all(np.isfinite(array).all() for array in (*coefs, *intercepts)):
-            raise ValueError(NOT_FINITE)
+            self._fit_stochastic(rows, validation, incremental, raw)
+        if not self._net.weights.finite():
+            raise ValueError(_NOT_FINITE)
         return self
 
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
     ) -> tuple[Weighted, Weighted | None]:
-        """Return rows to train on and given rows to validate with, as the network takes them; make it if need be."""
+        """Return training rows and given validation rows in the network's form; make the network if there is none."""
         hidden = self._hidden_sizes()
         if self.solver == "lbfgs":
             check_arguments(self, validation_data)
@@ -343,9 +152,42 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         dtype = self._network_dtype(X)
         X = self._prepared(X)
         if first_pass:
-            self._initialize(X.shape[1], hidden, np.dtype(np.float64) if self.solver == "lbfgs" else dtype)
-        self._loss()  # raises for a loss of other targets
+            self._make_network(X.shape[1], hidden, np.dtype(np.float64) if self.solver == "lbfgs" else dtype)
+            self._reset_history()
+        self._loss()  # raises if the loss takes other targets
         return (X, y, sample_weight), validation
+
+    def _given_validation(self, validation_data: Any) -> Weighted:
+        """Return the checked rows of ``validation_data``."""
+        if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
+            given = f" of {len(validation_data)}" if isinstance(validation_data, list | tuple) else ""
+            raise ValueError(
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}{given}"
+            )
+        try:
+            X = self._prepared(self._check_X(validation_data[0]))
+            y = self._validation_targets(validation_data[1])
+            if len(y) != X.shape[0]:
+                raise ValueError(f"X has {X.shape[0]} rows, but y has {len(y)}")
+            weights = _check_sample_weight(validation_data[2], X) if len(validation_data) == 3 else None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"validation_data: {error}") from error
+        return X, y.reshape(len(y), -1), weights
+
+    def _reset_history(self) -> None:
+        """Reset the attributes that fits record in."""
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.__dict__.pop("_optimizer", None)
+        if self.solver != "lbfgs":
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            # As in scikit-learn: early stopping records scores and no best loss, a fit without it the reverse.
+            self.best_loss_: Any = None if self.early_stopping else np.inf
+            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+            self.best_validation_score_: Any = -np.inf if self.early_stopping else None
+            if self.early_stopping:
+                self._best_weights = self._net.read()
 
     def _objective(self, rule: Any) -> Objective:
         loss, options, report = self._loss()
@@ -382,8 +224,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         last.clear()
         tasks.close()
 
+    # By epochs
+
     def _update_rule(self, incremental: bool) -> Any:
-        """Return the optimizer of this fit; the one before goes on in ``partial_fit``."""
+        """Return the optimizer of this fit; ``partial_fit`` continues with the previous one."""
         if incremental and "_optimizer" in self.__dict__:
             return self._optimizer
         if self.optimizer is not None:
@@ -395,7 +239,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return self._optimizer
 
     def _split(self, X: Array, y: Array, sample_weight: Array | None) -> tuple[Weighted, Weighted]:
-        """Return rows to train on and rows to validate with."""
+        """Split rows at random into training and validation rows."""
         train, held_out = train_test_split(
             np.arange(X.shape[0]),
             random_state=self._random_state,
@@ -411,78 +255,184 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         ]
         return parts[0], parts[1]
 
-    def _given_validation(self, validation_data: Any) -> Weighted:
-        """Return the checked rows of ``validation_data``."""
-        if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
-            given = f" of {len(validation_data)}" if isinstance(validation_data, list | tuple) else ""
-            raise ValueError(
-                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}{given}"
-            )
-        try:
-            X = self._prepared(self._check_X(validation_data[0]))
-            y = self._validation_targets(validation_data[1])
-            if len(y) != X.shape[0]:
-                raise ValueError(f"X has {X.shape[0]} rows, but y has {len(y)}")
-            weights = _check_sample_weight(validation_data[2], X) if len(validation_data) == 3 else None
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"validation_data: {error}") from error
-        return X, y.reshape(len(y), -1), weights
-
     def _fit_stochastic(
-        self,
-        X: Array,
-        y: Array,
-        sample_weight: Array | None,
-        validation: Weighted | None,
-        incremental: bool,
-        raw: tuple[Any, Any],
+        self, rows: Weighted, validation: Weighted | None, incremental: bool, raw: tuple[Any, Any]
     ) -> None:
         rule = self._update_rule(incremental)
         if self.early_stopping and validation is None:
-            (X, y, sample_weight), validation = self._split(X, y, sample_weight)
-        n_samples = X.shape[0]
+            rows, validation = self._split(*rows)
+        X, y, weights = rows
         if self.batch_size == "auto":
-            batch_size = min(200, n_samples)
+            batch_size = min(200, len(y))
         else:
-            if self.batch_size > n_samples:
+            if self.batch_size > len(y):
                 warnings.warn(
                     "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
                 )
-            batch_size = int(np.clip(self.batch_size, 1, n_samples))
+            batch_size = int(np.clip(self.batch_size, 1, len(y)))
         network = self._net
         objective = self._objective(rule)
         if incremental:
             network.continue_with(objective)
         else:
             network.compile(objective)
-        weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, network.dtype)
-        fit = _core.Fit(
-            network.core, X, self._targets(y, network.dtype), weights, batch_size, threads_to_use(self.n_threads)
-        )
+        if weights is not None:
+            weights = np.ascontiguousarray(weights, network.dtype)
+        targets = self._targets(y, network.dtype)
+        fit = _core.Fit(network.core, X, targets, weights, batch_size, threads_to_use(self.n_threads))
         max_iter = 1 if incremental else self.max_iter
-        always = (ProgbarLogger(1),) if self.progress else ()
-        model = CallbackModel(network, rule)
         self.callbacks_ = copies_of(self.callbacks)
-        epochs = EpochReporter(self.callbacks_, model, max_iter, fit.n_steps, always)
+        parameters = {"epochs": max_iter, "steps": fit.n_steps, "verbose": 1}
+        always = (ProgbarLogger(1),) if self.progress else ()
+        callbacks = CallbackList(self.callbacks_, CallbackModel(network, rule), parameters, always)
+        callbacks.attach()
         tasks = TaskReporter(self, max_iter, *raw, self._attributes)
-        run = Epochs(self, fit, rule, objective, epochs, tasks, validation, (y, weights, batch_size))
+        dropout = any(network.architecture.dropout)
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if dropout else 0
+        run = _Run(fit, rule, objective, callbacks, tasks, y, weights, validation, batch_size, seed)
         try:
-            run.run(max_iter, incremental)
+            self._run_epochs(run, max_iter, incremental)
         finally:
-            epochs.close()
+            callbacks.close()
         tasks.close()
         if self.early_stopping:
             network.write(*self._best_weights)
         if objective.rule_options.get("use_ema"):
             network.core.use_average()
 
+    def _run_epochs(self, run: _Run, max_iter: int, incremental: bool) -> None:
+        """Train at most ``max_iter`` epochs, and keep the fitted attributes up to date."""
+        order = np.arange(len(run.y)) if self.shuffle else None
+        # Where rows have weights, the reported loss depends on which rows share a batch.
+        same_offset = order is None or run.weights is None
+        offset = self._loss_offset(run.y, run.weights, None, run.batch_size) if same_offset else 0.0
+        logs: dict[str, Any] = {}
+        run.callbacks.call("on_train_begin", {})
+        try:
+            self.n_iter_ = 0
+            for epoch in range(max_iter):
+                run.tasks.begin()
+                run.callbacks.call("on_epoch_begin", epoch, {})
+                if order is not None:
+                    # In place: the same exchanges as scikit-learn's, which shuffles positions in the order before.
+                    self._random_state.shuffle(order)
+                total, penalty = self._train_epoch(run, order)
+                if not same_offset:
+                    offset = self._loss_offset(run.y, run.weights, order, run.batch_size)
+                self.n_iter_ += 1
+                self.loss_ = run.objective.reported(total, penalty) + offset
+                self.t_ += len(run.y)
+                self.loss_curve_.append(self.loss_)
+                if self.verbose:
+                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+                logs = {"loss": self.loss_}
+                if run.validation is not None:
+                    logs.update(self._validate(run.objective, *run.validation))
+                self._update_no_improvement_count()
+                if self.solver == "sgd" and self.optimizer is None and self.learning_rate == "invscaling":
+                    run.rule.learning_rate = float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t
+                run.callbacks.call("on_epoch_end", epoch, logs)
+                stopped = run.tasks.end() or run.callbacks.stop_training
+                if math.isnan(total):
+                    warnings.warn(
+                        f"The loss became NaN or infinite in iteration {self.n_iter_}. The weights of the best "
+                        "validation score are kept.",
+                        ConvergenceWarning,
+                        stacklevel=6,
+                    )
+                    break
+                if stopped or self._has_converged(run.rule) or incremental:
+                    break
+                if self.n_iter_ == self.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                        "hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=6,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=6)
+        run.callbacks.call("on_train_end", logs)
+
+    def _train_epoch(self, run: _Run, order: Array | None) -> tuple[float, float]:
+        """Train one epoch; return the mean loss of its rows and the part of it that is penalties.
+
+        With ``early_stopping`` the result is NaN if a loss is not finite.
+
+        Raises
+        ------
+        ValueError
+            A loss is not finite, and there are no earlier weights to keep; scikit-learn's message.
+        """
+        fit, iterations = run.fit, self._net.core.iterations
+        fit.begin_epoch(run.seed, iterations, False, run.rule.learning_rates(iterations, fit.n_steps), order)
+        # Without follow_rate: scikit-learn's loss of an epoch is that of all rows, so no callback cuts it short.
+        if run_epoch(fit, run.callbacks, run.mean_loss):
+            return run.mean_loss(), fit.penalty_sum / len(run.y)
+        if not self.early_stopping:
+            raise ValueError(_NOT_FINITE)
+        return math.nan, math.nan
+
+    def _validate(self, objective: Objective, X: Array, y: Array, weights: Array | None) -> dict[str, float]:
+        """Record and return loss and score of the validation rows."""
+        outputs = self._net.predict(X, threads_to_use(self.n_threads))
+        finite = np.isfinite(self.loss_) and np.isfinite(outputs).all()
+        score = float(self._score_outputs(outputs, y, weights)) if finite else np.nan
+        dtype = self._net.dtype
+        relative = None if weights is None else np.asarray(weights / np.mean(weights), dtype)
+        loss = objective.of_outputs(self._targets(y, dtype), outputs, relative)
+        loss += self._loss_offset(y, weights, None, len(y))
+        if self.n_iter_ == 1 and (not hasattr(self, "validation_loss_curve_") or len(self.loss_curve_) == 1):
+            self.validation_loss_curve_: list[float] = []
+        if self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        self.validation_scores_.append(score)
+        self.validation_loss_curve_.append(loss)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        return {"val_loss": loss, "val_score": score}
+
+    def _update_no_improvement_count(self) -> None:
+        """Count epochs without a better validation score or, without early stopping, a lower training loss."""
+        better = worse = False
+        if self.validation_scores_:
+            score = self.validation_scores_[-1]
+            better = score > self.best_validation_score_
+            worse = score < self.best_validation_score_ + self.tol
+            if better:
+                self.best_validation_score_ = score
+        if self.early_stopping:
+            if better:
+                self._best_weights = self._net.read()
+        else:
+            worse = self.loss_ > self.best_loss_ - self.tol
+            self.best_loss_ = min(self.best_loss_, self.loss_)
+        self._no_improvement_count = self._no_improvement_count + 1 if worse else 0
+
+    def _has_converged(self, rule: Any) -> bool:
+        """Whether too many epochs brought no improvement; where the learning rate is adaptive, lower it first."""
+        if self._no_improvement_count <= self.n_iter_no_change:
+            return False
+        what = "Validation score" if self.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        if self.solver != "sgd" or self.optimizer is not None or self.learning_rate != "adaptive":
+            message, stop = f"{message} Stopping.", True
+        elif rule.learning_rate <= 1e-6:
+            message, stop = f"{message} Learning rate too small. Stopping.", True
+        else:
+            rule.learning_rate /= 5.0
+            message, stop = f"{message} Setting learning rate to {rule.learning_rate:f}", False
+            self._no_improvement_count = 0
+        if self.verbose:
+            print(message)
+        return stop
+
     def _attributes(self, flat: list[Array] | None = None) -> dict[str, Any]:
-        """Return the attributes that a copy of this estimator needs to predict as now, or with flat parameters."""
-        network = FittedNetwork.from_state(self._net.state())
+        """Return the attributes that a copy needs to predict, with the weights of this estimator or with ``flat``."""
+        network = copy.copy(self._net)
         if flat:
-            arrays, at = [], 0
-            for array in (part for parts in network.read() for part in parts):
-                arrays.append(flat[0][at : at + array.size].reshape(array.shape))
-                at += array.size
+            shapes = [array.shape for arrays in network.read() for array in arrays]
+            parts = np.split(flat[0], np.cumsum([math.prod(shape) for shape in shapes])[:-1])
+            arrays = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
             network.write(arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :])
         return {"_net": network}

@@ -16,7 +16,7 @@ _FRAME_PACKAGES = ("pandas", "polars", "pyarrow")
 
 
 def is_frame(X: Any) -> bool:
-    """Whether X is a pandas or polars frame or a pyarrow table."""
+    """Return whether X is a pandas or polars frame or a pyarrow table."""
     return _package(X) in _FRAME_PACKAGES and hasattr(X, "columns")
 
 
@@ -32,7 +32,7 @@ def _opened(X: Any) -> Any:
 
 
 def without_na(X: Any) -> Any:
-    """Return an array of objects, such as a pandas frame of nullable numbers makes, with NaN in place of pandas.NA."""
+    """Return X; if it is an array of objects, as from a pandas frame of nullable numbers, with NaN for pandas.NA."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(X, np.ndarray) or X.dtype != object:
         return X
@@ -51,7 +51,7 @@ def _narwhals() -> Any:
 
 
 def _plain_numbers(X: Any) -> bool:
-    """Whether a pandas frame holds nothing but numbers and booleans."""
+    """Return whether X is a pandas frame that holds only numbers and booleans."""
     return _package(X) == "pandas" and all(getattr(dtype, "kind", "O") in "biuf" for dtype in X.dtypes)
 
 
@@ -75,7 +75,7 @@ def _kind(series: Any) -> str:
 
 
 def _numbers_as_objects(series: Any) -> bool:
-    """Whether a column of objects holds numbers: what pandas makes of numbers beside None."""
+    """Return whether a column of objects holds numbers; pandas makes one from numbers and None."""
     known = [value for value in _values(series) if value is not None]
     return bool(known) and all(isinstance(value, Real) for value in known)
 
@@ -96,14 +96,14 @@ def _values(series: Any) -> list[Any]:
 
 @dataclass
 class FrameEncoder:
-    """Turns the columns of a frame into numbers: numbers as they are, categories one-hot.
+    """Encodes the columns of a frame as numbers: numbers unchanged, categories one-hot.
 
     Parameters
     ----------
     names : columns in the order of the first frame, as strings.
-    categories : per column of categories its values, sorted; a missing entry is a row of zeros, as is a value that
-        the first frame did not have.
-    named : whether the frame's own names were strings, which scikit-learn keeps as ``feature_names_in_``.
+    categories : the sorted values of each column of categories. Missing entries, and values that the first frame did
+        not have, are encoded as zeros.
+    named : whether the names were strings in the frame; scikit-learn stores them as ``feature_names_in_``.
     """
 
     names: list[str]
@@ -112,12 +112,12 @@ class FrameEncoder:
 
     @classmethod
     def for_frame(cls, X: Any) -> "FrameEncoder | None":
-        """Learn the columns of X; None where all of them are numbers.
+        """Learn the columns of X; return None if all of them are numbers.
 
         Raises
         ------
         TypeError
-            Some of the names are strings, and others are not; scikit-learn's message.
+            Only some of the names are strings; scikit-learn's message.
         """
         if _plain_numbers(X):
             return None
@@ -133,7 +133,7 @@ class FrameEncoder:
 
     @staticmethod
     def as_numbers(X: Any) -> Any:
-        """Return a frame of numbers as scikit-learn takes it."""
+        """Return a frame of numbers in a form that scikit-learn accepts."""
         if _package(X) == "pandas":
             return X
         frame = _narwhals().from_native(X, eager_only=True)
@@ -162,9 +162,9 @@ class FrameEncoder:
         Raises
         ------
         ValueError
-            Not a frame, a column that is missing, added, in another place, or of another kind than in ``fit``; a
-            missing entry of a column of categories where none is allowed. Those of numbers become NaN, which
-            scikit-learn's checks find.
+            X is not a frame; a column is missing, added, in another position, or of another kind than in ``fit``; or a
+            column of categories has a missing entry although ``allow_missing`` is False. Missing numbers become NaN,
+            which scikit-learn's checks report.
         """
         if not is_frame(X):
             raise ValueError(
@@ -201,8 +201,8 @@ class FrameEncoder:
             if not allow_missing and None in values:
                 raise ValueError(
                     f"column {name!r} of X has no value at row {values.index(None)} (counted from 0), but missing is "
-                    "'error': fill it in, or set missing to 'mean', 'median' or 'indicator', which take it as none of "
-                    "the categories"
+                    "'error': fill it in, or set missing to 'mean', 'median' or 'indicator', which encode it as none "
+                    "of the categories"
                 )
             place = {value: i for i, value in enumerate(known)}
             codes = np.array([place.get(value, -1) for value in values], dtype=np.intp)

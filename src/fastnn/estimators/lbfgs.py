@@ -1,4 +1,4 @@
-"""Training by L-BFGS-B: SciPy's solver over the compiled core's loss and gradient."""
+"""Training by L-BFGS-B: SciPy's solver on the compiled core's loss and gradient."""
 
 import threading
 import warnings
@@ -14,19 +14,19 @@ from scipy import __version__ as scipy_version
 from sklearn.utils.optimize import _check_optimize_result
 from threadpoolctl import ThreadpoolController
 
-from fastnn import _core
+import fastnn._core as _core
 from fastnn.estimators.network import FittedNetwork, Objective
 
 Array = NDArray[Any]
 
 _lock = threading.Lock()
 _limits: list[Any] = []
-"""The limit of every running solver, the first one's first."""
+"""The limits of all running solvers, oldest first."""
 
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """Return the thread pools of this process; NumPy's and SciPy's BLAS are loaded by now."""
+    """Return the thread pools of this process; called once NumPy's and SciPy's BLAS are loaded."""
     return ThreadpoolController()
 
 
@@ -34,8 +34,9 @@ def _libraries() -> ThreadpoolController:
 def _blas_on_one_thread() -> Iterator[None]:
     """Keep BLAS on one thread while any solver runs.
 
-    The solver's own products are of a few dozen elements, and BLAS threads that wait for the next one take the
-    processors from the network's. The limit is the process's: the last solver restores what the first one found.
+    The solver's own products have a few dozen elements, and BLAS threads that wait for the next product take
+    processors from the network's threads. The limit applies to the whole process: the last solver to finish restores
+    the setting that the first one found.
     """
     with _lock:
         _limits.append(_libraries().limit(limits=1, user_api="blas"))
@@ -49,12 +50,14 @@ def _blas_on_one_thread() -> Iterator[None]:
 
 
 def check_arguments(estimator: Any, validation_data: Any) -> None:
-    """Raise for arguments beyond scikit-learn's that L-BFGS has no use for; it passes over scikit-learn's as that does.
+    """Check that no argument is set that scikit-learn does not have and L-BFGS does not use.
+
+    scikit-learn's own arguments that L-BFGS does not use are ignored, as in scikit-learn.
 
     Raises
     ------
     ValueError
-        Names the arguments.
+        Such an argument is set; the message names it.
     """
     given = {
         "optimizer": estimator.optimizer is not None,
@@ -85,16 +88,17 @@ def minimize(
     Parameters
     ----------
     network : starts from its weights and receives the solution.
-    objective : what is minimised.
-    rows : X, targets as the core takes them, and sample weights.
+    objective : the loss to minimize.
+    rows : X, targets in the core's form, and sample weights.
     options : "max_iter", "max_fun", "tol" and "verbose" of the estimator.
     n_threads : threads of the core.
     on_iteration : called with the flat parameters after every iteration, or None.
 
     Notes
     -----
-    Byrd, Lu, Nocedal and Zhu (1995), as SciPy implements it. Where the reported loss has a factor of its own
-    (``Objective.report``), the solver sees that loss with the gradient of the unscaled one, as scikit-learn's does.
+    Byrd, Lu, Nocedal and Zhu (1995), as SciPy implements it. If the reported loss differs from the
+    minimized one by a factor (``Objective.report``), the solver gets the value of the first and the gradient of the
+    second, as in scikit-learn.
     """
     X, targets, sample_weight = rows
     network.compile(objective)

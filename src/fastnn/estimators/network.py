@@ -1,16 +1,18 @@
-"""The compiled network of a fitted estimator: weights in and out, targets and loss in scikit-learn's convention."""
+"""The compiled network of an estimator, with its weights as scikit-learn's lists, and the objective it minimizes."""
 
 import multiprocessing
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import _core, registry
+import fastnn._core as _core
+import fastnn._registry as registry
 from fastnn.activations import ActivationFunction
+from fastnn.network.weights import NetworkState, NetworkWeights
 
 Array = NDArray[Any]
 
@@ -21,16 +23,16 @@ SKLEARN_ACTIVATIONS = {
     "tanh": "tanh",
     "relu": "relu",
 }
-"""scikit-learn's names of activations and the core's."""
+"""The core's name of each of scikit-learn's activations."""
 
 
 def native_activation(name: Any) -> tuple[str, tuple[float, ...]]:
-    """Return the core's name and options of an activation given by scikit-learn's name, fastnn's name or as an object.
+    """Return the core's name and options of an activation: scikit-learn's name, fastnn's name, or an object.
 
     Raises
     ------
     ValueError
-        Unknown name; the message lists the known ones and the nearest.
+        Unknown name; the message lists the known names and suggests the closest.
     """
     if isinstance(name, str) and name in SKLEARN_ACTIVATIONS:
         return SKLEARN_ACTIVATIONS[name], ()
@@ -44,13 +46,13 @@ def native_activation(name: Any) -> tuple[str, tuple[float, ...]]:
 
 @dataclass
 class Architecture:
-    """What a network looks like, in plain values that pickle.
+    """The layers of a network in plain values: an estimator's fit of half a millisecond has no time for layer objects.
 
     Parameters
     ----------
     n_features : number of input columns.
-    sizes : outputs of every layer, the last one included.
-    activations : (core name, options) of every layer, the last one included.
+    sizes : outputs of every layer, including the last.
+    activations : (core name, options) of every layer, including the last.
     dropout : rate after every hidden layer.
     """
 
@@ -59,19 +61,19 @@ class Architecture:
     activations: list[tuple[str, tuple[float, ...]]]
     dropout: list[float]
 
-    def ops(self, alpha: float) -> tuple[list[tuple[str, dict[str, Any]]], list[int]]:
-        """Return the core's ops, with the penalty ``alpha / 2 w^2`` on kernels, and the numbers of the dense ones."""
+    def ops(self, alpha: float) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[int, str]]]:
+        """Return the core's ops, with the penalty ``alpha / 2 w^2`` on kernels, and (op, name) of all weights."""
         ops: list[tuple[str, dict[str, Any]]] = []
-        dense = []
+        places = []
         for i, (size, (name, parameters)) in enumerate(zip(self.sizes, self.activations, strict=True)):
             options: dict[str, Any] = {"n_out": size, "activation": name, "kernel_regularizer": (0.0, 0.5 * alpha)}
             if parameters:
                 options["parameters"] = parameters
-            dense.append(len(ops))
+            places += [(len(ops), "kernel"), (len(ops), "bias")]
             ops.append(("dense", options))
             if i < len(self.dropout) and self.dropout[i] > 0.0:
                 ops.append(("dropout", {"rate": self.dropout[i]}))
-        return ops, dense
+        return ops, places
 
     def shapes(self) -> list[tuple[int, int]]:
         """Return the kernels' shapes."""
@@ -80,14 +82,14 @@ class Architecture:
 
 @dataclass
 class Objective:
-    """Loss and update rule as the core takes them, and how the core's loss becomes the reported one.
+    """Loss and update rule of the core, and the conversion of the core's loss to the reported one.
 
     Parameters
     ----------
     loss, loss_options : name and options of the core's loss.
     rule, rule_options : name and options of the core's update rule.
     alpha : factor of the squared weights, ``alpha / 2 sum(w^2)``, divided by the rows of a batch.
-    report : factor of the reported loss beside the one that is minimised; the penalty is not multiplied.
+    report : factor from the minimized loss to the reported one, both without the penalty.
     """
 
     loss: str
@@ -98,25 +100,17 @@ class Objective:
     report: float = 1.0
 
     def reported(self, total: float, penalty: float) -> float:
-        """Return the loss to report for the core's loss and the part of it that is penalties."""
+        """Return the reported loss for the core's loss and its part that is penalties."""
         return (total - penalty) * self.report + penalty
 
-
-@dataclass
-class NetworkState:
-    """All that a network is made of, as arrays and plain values."""
-
-    architecture: Architecture
-    dtype: str
-    coefs: list[Array]
-    intercepts: list[Array]
-    objective: Objective | None = None
-    moments: list[list[Array]] = field(default_factory=list)
-    iterations: int = 0
+    def of_outputs(self, y: Array, outputs: Array, sample_weight: Array | None) -> float:
+        """Return the reported loss of outputs (n, n_outputs), without penalties."""
+        options = {k: v for k, v in self.loss_options.items() if k not in ("from_logits", "weighted_mean")}
+        return _core.loss_and_gradient(self.loss, y, outputs, sample_weight, False, **options)[0] * self.report
 
 
 class FittedNetwork:
-    """A compiled network whose weights may also be reached, and changed, as lists of arrays.
+    """A compiled network whose weights can be read and changed as lists of arrays.
 
     Parameters
     ----------
@@ -137,8 +131,9 @@ class FittedNetwork:
         self.write(coefs, intercepts)
 
     def _make(self, alpha: float) -> None:
-        ops, self._dense = self.architecture.ops(alpha)
+        ops, places = self.architecture.ops(alpha)
         self.core = _core.Network(self.architecture.n_features, ops, self.dtype.name)
+        self.weights = NetworkWeights(self.core, places)
 
     # Weights
 
@@ -150,34 +145,70 @@ class FittedNetwork:
         ValueError
             Wrong number of arrays or wrong shape.
         """
+        n_layers = len(self.architecture.sizes)
         for what, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
-            if len(arrays) != len(self._dense):
-                raise ValueError(f"{what} must hold {len(self._dense)} arrays, got {len(arrays)}")
-        for op, kernel, bias in zip(self._dense, coefs, intercepts, strict=True):
-            self.core.set_parameter(op, "kernel", np.asarray(kernel))
-            self.core.set_parameter(op, "bias", np.asarray(bias))
+            if len(arrays) != n_layers:
+                raise ValueError(f"{what} must hold {n_layers} arrays, got {len(arrays)}")
+        pairs = zip(coefs, intercepts, strict=True)
+        for (op, name), array in zip(self.weights.parameters, (each for pair in pairs for each in pair), strict=True):
+            self.core.set_parameter(op, name, np.asarray(array))
 
-    def read(self, slot: int = 0) -> tuple[list[Array], list[Array]]:
-        """Return copies of kernels and biases, or of the update rule's moments number ``slot``."""
-        return (
-            [self.core.get_parameter(op, "kernel", slot) for op in self._dense],
-            [self.core.get_parameter(op, "bias", slot) for op in self._dense],
-        )
+    def read(self) -> tuple[list[Array], list[Array]]:
+        """Return copies of kernels and biases."""
+        arrays = [self.core.get_parameter(op, name) for op, name in self.weights.parameters]
+        return arrays[::2], arrays[1::2]
 
     def lend(self) -> tuple[list[Array], list[Array]]:
-        """Return kernels and biases; what is changed in them counts from then on."""
+        """Return kernels and biases that a caller may change: the network follows."""
         if self._lent is None:
             self._lent = self.read()
         return self._lent
 
+    def lend_instead(self, coefs: list[Array], intercepts: list[Array]) -> None:
+        """Replace all weights, and lend these arrays from now on."""
+        self.write(coefs, intercepts)
+        self._lent = (coefs, intercepts)
+
     def take_back(self) -> None:
-        """Make changes of lent weights count, and lend no longer."""
+        """Copy lent weights into the network, and stop lending them."""
         if self._lent is not None:
             lent, self._lent = self._lent, None
             self.write(*lent)
 
+    # Training
+
+    def compile(self, objective: Objective) -> None:
+        """Set loss and update rule; reset the moments."""
+        self.take_back()
+        if self._objective is None or self._objective.alpha != objective.alpha:
+            weights = self.read()
+            self._make(objective.alpha)
+            self.write(*weights)
+        self.core.compile(objective.loss, objective.loss_options, objective.rule, objective.rule_options)
+        self._objective = objective
+
+    def continue_with(self, objective: Objective) -> None:
+        """Set loss and update rule; keep the moments if the new rule has the same number of them."""
+        self.take_back()
+        if self._objective == objective:
+            return
+        n_slots, state = self.core.n_slots, self.weights.capture()
+        self.compile(objective)
+        if self.core.n_slots == n_slots:
+            self.weights.restore(state)
+
+    # Prediction
+
+    def predict(self, X: Array, n_threads: int = 0) -> Array:
+        """Return the outputs (n, n_outputs) of X (n, n_features)."""
+        if self._lent is None:
+            return self.core.predict(X, None, n_threads)
+        with self._lock:
+            self.write(*self._lent)
+            return self.core.predict(X, None, n_threads)
+
     def predict_plain(self, X: Any) -> Array | None:
-        """Return the outputs of a small float array; None where X needs scikit-learn's checks or a conversion."""
+        """Return the outputs of a small float array; None if X needs scikit-learn's checks or a conversion."""
         if (
             type(X) is not np.ndarray
             or X.dtype != self.dtype
@@ -190,90 +221,60 @@ class FittedNetwork:
         try:
             outputs: Array = self.core.predict(X, None, 1)
         except ValueError:
-            # a value that is not finite: scikit-learn's checks say so in its words
+            # A value that is not finite: scikit-learn's checks raise scikit-learn's error.
             return None
         return outputs
 
-    # Training
+    def layer_outputs(self, X: Array) -> list[Array]:
+        """Return X (n, n_features) and the outputs of every layer for it."""
+        outputs = [np.asarray(X, self.dtype)]
+        for kernel, bias, (name, parameters) in zip(*self.read(), self.architecture.activations, strict=True):
+            Z = _core.dense_forward(outputs[-1], kernel, bias, "linear", None)
+            outputs.append(_core.activation(name, Z, None, parameters))
+        return outputs
 
-    def compile(self, objective: Objective) -> None:
-        """Choose loss and update rule; resets the moments."""
-        self.take_back()
-        if self._objective is None or self._objective.alpha != objective.alpha:
-            weights = self.read()
-            self._make(objective.alpha)
-            self.write(*weights)
-        self.core.compile(objective.loss, objective.loss_options, objective.rule, objective.rule_options)
-        self._objective = objective
+    def input_gradients(self, X: Array, output: int) -> Array:
+        """Return the derivatives (n, n_features) of one output with respect to the inputs of every row of X."""
+        outputs = self.layer_outputs(X)
+        gradient = np.zeros_like(outputs[-1])
+        gradient[:, output] = 1.0
+        layers = list(zip(*self.read(), self.architecture.activations, outputs[:-1], strict=True))
+        for kernel, bias, (name, parameters), inputs in reversed(layers):
+            Z = _core.dense_forward(inputs, kernel, bias, "linear", None)
+            gradient = _core.activation_gradient(name, Z, gradient, parameters)
+            gradient = np.ascontiguousarray(gradient @ kernel.T)
+        return gradient
 
-    def continue_with(self, objective: Objective) -> None:
-        """Choose loss and update rule; keeps the moments."""
-        if self._objective == objective:
-            self.take_back()
-            return
-        moments, iterations = self.moments(), self.core.iterations
-        self.compile(objective)
-        self._set_moments(moments, iterations)
-
-    def moments(self) -> list[list[Array]]:
-        """Return the update rule's moments: per slot kernels, then biases."""
-        slots = range(1, self.core.n_slots + 1) if self._objective is not None else ()
-        return [[array for part in self.read(slot) for array in part] for slot in slots]
-
-    def _set_moments(self, moments: list[list[Array]], iterations: int) -> None:
-        if len(moments) == self.core.n_slots:
-            for slot, arrays in enumerate(moments, 1):
-                for op, kernel, bias in zip(self._dense, arrays, arrays[len(self._dense) :], strict=False):
-                    self.core.set_parameter(op, "kernel", kernel, slot)
-                    self.core.set_parameter(op, "bias", bias, slot)
-            self.core.iterations = iterations
-
-    # Prediction
-
-    def predict(self, X: Array, n_threads: int = 0) -> Array:
-        """Return the outputs (n, n_outputs) of X (n, n_features)."""
-        if self._lent is None:
-            return self.core.predict(X, None, n_threads)
-        with self._lock:
-            self.write(*self._lent)
-            return self.core.predict(X, None, n_threads)
-
-    # Pickling
+    # Copies and pickles
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FittedNetwork.from_state, (self.state(),)
-
-    def state(self) -> NetworkState:
-        """Return what ``from_state`` makes an equal network of."""
         if self._lent is not None:
             with self._lock:
                 self.write(*self._lent)
-        coefs, intercepts = self.read()
-        return NetworkState(
+        return FittedNetwork._from_state, (
             self.architecture,
             self.dtype.name,
-            coefs,
-            intercepts,
             self._objective,
-            self.moments(),
-            self.core.iterations,
+            self.weights.capture(),
         )
 
     @classmethod
-    def from_state(cls, state: NetworkState) -> "FittedNetwork":
-        """Return the network of a state."""
-        network = cls(state.architecture, state.dtype, state.coefs, state.intercepts)
-        if state.objective is not None:
-            network.compile(state.objective)
-            network._set_moments(state.moments, state.iterations)
+    def _from_state(
+        cls, architecture: Architecture, dtype: str, objective: Objective | None, state: NetworkState
+    ) -> "FittedNetwork":
+        arrays = [slots[0] for slots in state.arrays]
+        network = cls(architecture, dtype, arrays[::2], arrays[1::2])
+        if objective is not None:
+            network.compile(objective)
+        network.weights.restore(state)
         return network
 
 
 def threads_to_use(n_threads: int | None) -> int:
-    """Return the number of threads of a native call; 0 is fastnn's own setting.
+    """Return the number of threads of a native call; 0 means fastnn's own setting.
 
-    Unless a number is asked for, a call from a worker process or from a thread beside the main one gets one thread:
-    there the parallelism is the caller's.
+    With ``n_threads=None``, calls from worker processes and from threads other than the main one use one thread: the
+    caller runs them in parallel already.
     """
     if n_threads is not None:
         return n_threads

@@ -1,4 +1,4 @@
-"""What is done to checked inputs before the network sees them: missing values filled, columns standardised."""
+"""Preparation of checked inputs for the network: missing values filled, columns standardized."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +11,22 @@ Array = NDArray[Any]
 
 
 def center_and_scale(values: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of every column; 1 in place of a deviation of 0."""
+    """Return mean and standard deviation of every column, with 1 for a deviation of 0."""
     center = np.asarray(np.mean(values, axis=0, dtype=np.float64))
     scale = np.std(values, axis=0, dtype=np.float64)
-    # below rounding of the mean a column is constant
+    # A deviation within the rounding of the mean is that of a constant column.
     constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(center)
     return center, np.where(constant, 1.0, scale)
 
 
 @dataclass
 class InputPreparation:
-    """Fills missing values and standardises columns, as learned from the first training data.
+    """Fills missing values and standardizes columns, as learned from the training data of the first fit.
 
     Parameters
     ----------
     fill : value per column that replaces NaN, or None.
-    indicated : columns with missing values in training, each of which gets a column of 0 and 1 of its own.
+    indicated : columns with missing values in training; each gets an extra column of 0 and 1.
     center, scale : mean and standard deviation per column, or None.
     """
 
@@ -37,7 +37,7 @@ class InputPreparation:
 
     @classmethod
     def for_inputs(cls, X: Any, standardize: bool, missing: str) -> "InputPreparation | None":
-        """Learn from X (n, n_features); None where nothing is to be done."""
+        """Learn from X (n, n_features); None if there is nothing to do."""
         if not standardize and missing == "error":
             return None
         dense: Array = X.toarray() if scipy.sparse.issparse(X) else X
@@ -54,7 +54,7 @@ class InputPreparation:
         return preparation
 
     def transform(self, X: Array) -> Array:
-        """Return X (n, n_features) filled and standardised, in its own dtype if that is a float's."""
+        """Return X (n, n_features) filled and standardized; X keeps its dtype if that is a float type."""
         dtype = X.dtype if X.dtype.kind == "f" else np.dtype(np.float64)
         gaps = np.isnan(X) if self.fill is not None and X.dtype.kind == "f" else None
         if gaps is not None and self.fill is not None:

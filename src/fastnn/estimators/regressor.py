@@ -1,4 +1,4 @@
-"""The regressor."""
+"""scikit-learn's ``MLPRegressor`` on the compiled core."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -11,12 +11,11 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn import losses
+import fastnn.losses as losses
+from fastnn._arguments import number
+from fastnn._arrays import check_target_range
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
-from fastnn.estimators.inspection import InspectionMixin
-from fastnn.estimators.parameters import CONSTRAINTS
 from fastnn.estimators.preprocessing import center_and_scale
-from fastnn.inputs import check_target_range
 
 Array = NDArray[Any]
 
@@ -27,16 +26,16 @@ _RANGES = {
     "mean_squared_logarithmic_error": (0.0, np.inf),
     "poisson": (0.0, np.inf),
 }
-"""Least and largest target of losses of numbers that read others as the nearest of these or have no minimum for them.
+"""Valid range of the targets of a loss that clips other targets, or has no minimum for them.
 
-A model of Keras's dialect takes them all, as Keras does.
+``Sequential`` accepts all targets, as Keras does.
 """
 
 
-class MLPRegressor(InspectionMixin, RegressorMixin, BaseMLP):  # type: ignore[misc]
-    """Multi-layer perceptron regressor: scikit-learn's ``MLPRegressor`` over the compiled core.
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron regressor: scikit-learn's ``MLPRegressor`` on the compiled core.
 
-    Minimises half the squared error (or half the Poisson deviance, with exponential outputs) plus
+    Minimizes half the squared error (or half the Poisson deviance, with exponential outputs) plus
     ``alpha / 2 sum(w^2)`` over the kernels, divided by the rows of a batch.
 
     Parameters
@@ -46,22 +45,23 @@ class MLPRegressor(InspectionMixin, RegressorMixin, BaseMLP):  # type: ignore[mi
     hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, \
 shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, \
 beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
-        As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's, and a list with
-        one for every hidden layer. ``solver="lbfgs"`` takes no dropout, optimizer, callbacks, progress line,
-        validation_data or float32.
-    dropout : share of hidden outputs that is set to zero in training, one for all hidden layers or one for each.
-    optimizer : one of fastnn's optimizers, by name or as an object, in place of ``solver``; its learning rate may be
-        a schedule. None uses ``solver``.
-    callbacks : fastnn's callbacks, one or a list. A fit runs copies, which ``callbacks_`` holds.
-    kernel_initializer, bias_initializer : fastnn's initializers; None draws as scikit-learn does.
-    standardize : whether columns and targets are brought to zero mean and unit variance first; predictions are in the
-        units of y. Networks train badly on other scales, so it should be on unless the data are scaled already.
-        Targets of losses that take a range only, such as "poisson", are left as they are.
-    missing : what NaN means in X: "error", or it is filled with the column's "mean" or "median"; "indicator" fills
-        with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``. In text and categories,
-        unless it is "error", a missing entry is none of the categories.
-    n_threads : threads; None is fastnn's setting, and one in worker processes and threads. No result depends on it.
-    dtype : "float32" or "float64" to compute in; None is that of X.
+        As in scikit-learn 1.9, with the same defaults. ``activation`` may also be any of fastnn's activations, or a
+        list with one for every hidden layer. ``solver="lbfgs"`` does not support dropout, optimizer, callbacks,
+        progress, validation_data or float32.
+    dropout : fraction of hidden outputs set to zero in training, one number for all hidden layers or one for each.
+    optimizer : one of fastnn's optimizers, by name or as an object, used instead of ``solver``; its learning rate may
+        be a schedule. None uses ``solver``.
+    callbacks : one of fastnn's callbacks or a list of them. A fit runs copies, stored in ``callbacks_``.
+    kernel_initializer, bias_initializer : fastnn's initializers; None draws weights as scikit-learn does.
+    standardize : whether to scale columns and targets to zero mean and unit variance first; predictions are in the
+        units of y. Networks train badly on other scales, so turn it on unless the data are scaled already. Targets are
+        not scaled if the loss, such as "poisson", accepts a limited range only.
+    missing : treatment of NaN in X: "error" refuses it; "mean" and "median" fill it with that of the column;
+        "indicator" fills it with the mean and adds a column of 0 and 1 for every column that had NaN in ``fit``. With
+        all but "error", a missing entry of a column of categories is encoded as none of them.
+    n_threads : number of threads; None uses fastnn's setting, and 1 in worker processes and threads. Results do not
+        depend on it.
+    dtype : "float32" or "float64", the type of the computation; None uses that of X.
     progress : whether a progress line is shown.
 
     Attributes
@@ -70,7 +70,7 @@ beta_1, beta_2, epsilon, n_iter_no_change, max_fun :
 n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activation_ :
         As in scikit-learn.
     validation_loss_curve_ : loss of the validation rows after every epoch, without the penalty on weights.
-    callbacks_ : copies of ``callbacks`` that ran in the last fit, with what they have recorded.
+    callbacks_ : the copies of ``callbacks`` that ran in the last fit, with their records.
 
     Examples
     --------
@@ -82,7 +82,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **CONSTRAINTS,
+        **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"}), str, losses.Loss],
     }
 
@@ -173,16 +173,16 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return X, self._scaled(y)
 
     def _check_targets(self, y: Array) -> bool:
-        """Return whether the loss takes targets of a range only.
+        """Return whether the loss accepts a limited range of targets only.
 
         Raises
         ------
         ValueError
-            A target that is not finite or not of the range; a loss of class labels.
+            A target is not finite or out of range, or the loss takes class labels.
         """
         columns = y.reshape(len(y), -1)
         if not np.isfinite(columns).all():
-            # None in an array of objects is NaN only after scikit-learn's checks
+            # scikit-learn's checks turn None in an array of objects into NaN, but do not refuse it.
             row, col = map(int, np.argwhere(~np.isfinite(columns))[0])
             raise ValueError(
                 f"y has {columns[row, col]} at row {row}, column {col} (counted from 0); it must be finite"
@@ -228,7 +228,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     def _loss(self) -> tuple[str, dict[str, Any], float]:
         n = float(self.n_outputs_)
         if self.loss == "squared_error":
-            # the gradient is that of half the sum over the outputs, the reported loss half their mean
+            # The minimized loss is half the sum over the outputs, the reported one half their mean.
             return "mean_squared_error", {"factor": 0.5 * n}, 1.0 / n
         if self._core_loss() == "poisson":
             return "poisson", {"from_logits": True, "factor": n}, 1.0
@@ -263,7 +263,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     @stochastic_only  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
-        """Train one epoch on the given rows; the update rule goes on where it was.
+        """Train one epoch on the given rows; the update rule continues from its last state.
 
         Parameters
         ----------
@@ -287,7 +287,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         Parameters
         ----------
         X : inputs.
-        return_std : whether to return (prediction, standard deviation); with ``loss="gaussian_nll"`` only.
+        return_std : whether to return (prediction, standard deviation); needs ``loss="gaussian_nll"``.
         """
         if return_std:
             self._require_variance("return_std")
@@ -307,21 +307,20 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         return (outputs, deviation) if return_std else outputs
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
-        """Return the ends of central intervals that hold ``coverage`` of the targets, if these are normal given X.
+        """Return the bounds of central intervals that contain ``coverage`` of targets that are normal given X.
 
         Needs ``loss="gaussian_nll"`` (Nix and Weigend, 1994).
 
         Parameters
         ----------
         X : inputs (n, n_features).
-        coverage : between 0 and 1.
+        coverage : fraction of the targets, between 0 and 1.
 
         Returns
         -------
-        lower, upper : as ``predict(X)``.
+        lower, upper : arrays of the shape of ``predict(X)``.
         """
-        if not 0.0 < coverage < 1.0:
-            raise ValueError(f"coverage must lie between 0 and 1, got {coverage!r}")
+        coverage = number("coverage", coverage, above=0.0, below=1.0)
         self._require_variance("predict_interval")
         mean, deviation = self.predict(X, return_std=True)
         half = float(ndtri(0.5 + 0.5 * coverage)) * deviation

@@ -3,11 +3,12 @@
 A layer holds options, never weights. A built model lends its layers access to their part of its weights.
 """
 
+from fastnn._names import automatic_name
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from fastnn.layers.dense import Dense
-from fastnn.layers.layer import Input, InputLayer, Layer, ParameterSpec, WeightAccess, automatic_name
+from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
+from fastnn.layers.layer import Input, InputLayer, Layer, ParameterSpec, WeightAccess
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
-from fastnn.layers.random import AlphaDropout, Dropout, GaussianNoise
 from fastnn.layers.structure import Flatten, Identity, Residual
 
 __all__ = [

@@ -2,26 +2,19 @@
 
 from typing import Any, ClassVar
 
-from fastnn import registry
-from fastnn.layers.arguments import (
-    activation_options,
-    find_initializer,
-    last_axis,
-    nonnegative,
-    rule_config,
-    rule_options,
-    serialized,
-    set_rules,
-)
+import fastnn._registry as registry
+import fastnn.activations as activations
+import fastnn.initializers as initializers
+from fastnn._arguments import last_axis, number, optional
+from fastnn.activations import ActivationFunction
 from fastnn.layers.layer import Layer, ParameterSpec
 
 
-def find_activation(identifier: Any) -> Any:
+def find_activation(identifier: Any) -> ActivationFunction:
     """Return the activation for a name, None, an activation or an activation layer."""
     if isinstance(identifier, Activation):
         return identifier.activation
-    base = type(registry.find("activation", "linear"))
-    return registry.resolve("activation", "linear" if identifier is None else identifier, base)
+    return activations.get(identifier)
 
 
 @registry.register("layer", "Activation")
@@ -39,7 +32,7 @@ class Activation(Layer):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's activation op."""
-        return "activation", activation_options(self.activation)
+        return "activation", self.activation.options()
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -49,11 +42,11 @@ class Activation(Layer):
 class _NamedActivation(Activation):
     """An activation layer whose function is fixed and whose options are its arguments."""
 
-    _function: ClassVar[str]
+    _function: ClassVar[ActivationFunction]
 
     def __init__(self, parameters: dict[str, float], **layer_options: Any) -> None:
-        checked = {option: nonnegative(option, value) for option, value in parameters.items()}
-        super().__init__(registry.find("activation", self._function).with_parameters(**checked), **layer_options)
+        checked = {option: number(option, value, at_least=0.0) for option, value in parameters.items()}
+        super().__init__(self._function.with_parameters(**checked), **layer_options)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -64,7 +57,7 @@ class _NamedActivation(Activation):
 class ReLU(_NamedActivation):
     """Rectified linear unit: ``min(x, max_value)`` above ``threshold``, else ``negative_slope * (x - threshold)``."""
 
-    _function = "leaky_relu"
+    _function = activations.leaky_relu
 
     def __init__(
         self,
@@ -74,10 +67,10 @@ class ReLU(_NamedActivation):
         **layer_options: Any,
     ) -> None:
         given = {"negative_slope": negative_slope, "threshold": threshold}
-        self.options: dict[str, Any] = {option: nonnegative(option, value) for option, value in given.items()}
-        self.options["max_value"] = None if max_value is None else nonnegative("max_value", max_value)
+        self.options: dict[str, Any] = {option: number(option, value, at_least=0.0) for option, value in given.items()}
+        self.options["max_value"] = optional(number, "max_value", max_value, at_least=0.0)
         if max_value is not None or threshold != 0.0:
-            relu = registry.find("activation", "relu").with_parameters(**self.options)
+            relu = activations.relu.with_parameters(**self.options)
             Activation.__init__(self, relu, **layer_options)
         elif negative_slope == 0.0:
             Activation.__init__(self, "relu", **layer_options)
@@ -93,7 +86,7 @@ class ReLU(_NamedActivation):
 class LeakyReLU(_NamedActivation):
     """Leaky rectified linear unit: x above 0, ``negative_slope * x`` below."""
 
-    _function = "leaky_relu"
+    _function = activations.leaky_relu
 
     def __init__(self, negative_slope: float = 0.3, **layer_options: Any) -> None:
         super().__init__({"negative_slope": negative_slope}, **layer_options)
@@ -103,7 +96,7 @@ class LeakyReLU(_NamedActivation):
 class ELU(_NamedActivation):
     """Exponential linear unit: x above 0, ``alpha * (exp(x) - 1)`` below (Clevert et al., 2016)."""
 
-    _function = "elu"
+    _function = activations.elu
 
     def __init__(self, alpha: float = 1.0, **layer_options: Any) -> None:
         super().__init__({"alpha": alpha}, **layer_options)
@@ -113,7 +106,7 @@ class ELU(_NamedActivation):
 class Softmax(_NamedActivation):
     """Softmax over the columns of each row; ``axis`` must be -1."""
 
-    _function = "softmax"
+    _function = activations.softmax
 
     def __init__(self, axis: int = -1, **layer_options: Any) -> None:
         last_axis(axis)
@@ -142,13 +135,13 @@ class PReLU(Layer):
     ) -> None:
         if shared_axes is not None:
             raise ValueError(f"shared_axes must be None, rows of a dense network have one axis; got {shared_axes!r}")
-        self.alpha_initializer = find_initializer(alpha_initializer)
-        set_rules(self, "alpha", alpha_regularizer, alpha_constraint)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self._regularize("alpha", alpha_regularizer, alpha_constraint)
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's op."""
-        return "prelu", {**rule_options(self, "alpha"), **self.freezing()}
+        return "prelu", self._training_options("alpha")
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return alpha (n_in,)."""
@@ -158,6 +151,6 @@ class PReLU(Layer):
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "alpha_initializer": serialized(self.alpha_initializer),
-            **rule_config(self, "alpha"),
+            "alpha_initializer": registry.serialize(self.alpha_initializer),
+            **self._regularization_config("alpha"),
         }

@@ -4,19 +4,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastnn import registry, regularizers
+import fastnn._registry as registry
+import fastnn.initializers as initializers
+import fastnn.regularizers as regularizers
+from fastnn._arguments import absent, whole
 from fastnn.layers.activation import find_activation
-from fastnn.layers.arguments import (
-    absent,
-    activation_options,
-    find_initializer,
-    positive_integer,
-    rule_config,
-    rule_options,
-    serialized,
-    serialized_or_none,
-    set_rules,
-)
 from fastnn.layers.layer import Layer, ParameterSpec
 
 Array = NDArray[Any]
@@ -64,14 +56,14 @@ class Dense(Layer):
         **layer_options: Any,
     ) -> None:
         absent(lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
-        self.units = positive_integer("units", units)
+        self.units = whole("units", units, at_least=1)
         self.activation = find_activation(activation)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = find_initializer(kernel_initializer)
-        self.bias_initializer = find_initializer(bias_initializer)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        set_rules(self, "kernel", kernel_regularizer, kernel_constraint)
-        set_rules(self, "bias", bias_regularizer, bias_constraint)
+        self._regularize("kernel", kernel_regularizer, kernel_constraint)
+        self._regularize("bias", bias_regularizer, bias_constraint)
         super().__init__(**layer_options)
 
     def n_outputs(self, n_in: int) -> int:
@@ -80,12 +72,10 @@ class Dense(Layer):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's dense op."""
-        options = {"n_out": self.units, "use_bias": self.use_bias, **activation_options(self.activation)}
-        options.update(self.freezing())
+        options = {"n_out": self.units, "use_bias": self.use_bias, **self.activation.options()}
         if self.activity_regularizer is not None:
             options["activity_regularizer"] = self.activity_regularizer.factors()
-        options.update(rule_options(self, "kernel", "bias"))
-        return "dense", options
+        return "dense", {**options, **self._training_options("kernel", "bias")}
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return the kernel (n_in, units) and the bias (units,)."""
@@ -106,13 +96,14 @@ class Dense(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
+        penalty = self.activity_regularizer
         return {
             **super().get_config(),
             "units": self.units,
             "activation": self.activation.get_config(),
             "use_bias": self.use_bias,
-            "kernel_initializer": serialized(self.kernel_initializer),
-            "bias_initializer": serialized(self.bias_initializer),
-            "activity_regularizer": serialized_or_none(self.activity_regularizer),
-            **rule_config(self, "kernel", "bias"),
+            "kernel_initializer": registry.serialize(self.kernel_initializer),
+            "bias_initializer": registry.serialize(self.bias_initializer),
+            "activity_regularizer": None if penalty is None else registry.serialize(penalty),
+            **self._regularization_config("kernel", "bias"),
         }

@@ -1,36 +1,21 @@
 """The base of all layers, and the input."""
 
-import itertools
 import math
-import re
 import weakref
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
-from fastnn.layers.arguments import float_type, positive_integer, row_shape
+import fastnn._registry as registry
+import fastnn.constraints as constraints
+import fastnn.regularizers as regularizers
+from fastnn._arguments import flag, float_type, optional, whole
+from fastnn._names import automatic_name
 
 Array = NDArray[Any]
-
-_name_counters: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-
-
-def automatic_name(class_name: str) -> str:
-    """Return Keras's automatic name of the next object of a class: "dense", "dense_1", ..."""
-    snake = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", class_name)
-    snake = re.sub("([a-z])([A-Z])", r"\1_\2", snake).lower()
-    number = next(_name_counters[snake])
-    return snake if number == 0 else f"{snake}_{number}"
-
-
-def forget_automatic_names() -> None:
-    """Begin the numbers of automatic names anew."""
-    _name_counters.clear()
 
 
 @dataclass(frozen=True)
@@ -51,8 +36,16 @@ class ParameterSpec:
     trainable: bool = True
 
 
+def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Return the shape of one row as a tuple of positive whole numbers."""
+    sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
+    if len(sizes) == 0:
+        raise ValueError(f"{name} must have at least one size, got {shape!r}")
+    return tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
+
+
 class WeightAccess(Protocol):
-    """A built model's loan to a layer: reads and writes the layer's weights by name."""
+    """Access of a layer to its weights, by name: in a built model's network, or kept when it left one."""
 
     def read(self, name: str) -> Array:
         """Return a copy."""
@@ -63,63 +56,11 @@ class WeightAccess(Protocol):
     def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
         """Freeze or release the weights of these names."""
 
-
-class _Weighted(Protocol):
-    """A layer or a model."""
-
-    def get_weights(self) -> list[Array]: ...
-    @property
-    def trainable_weights(self) -> list[Array]: ...
-    @property
-    def non_trainable_weights(self) -> list[Array]: ...
+    def part(self, prefix: str) -> "WeightAccess":
+        """Return access to the weights whose names begin with ``prefix``, by the rest of their names."""
 
 
-class Variables:
-    """Keras's other names of the weights of a layer or a model."""
-
-    @property
-    def weights(self: _Weighted) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
-    @property
-    def variables(self: _Weighted) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
-
-    @property
-    def trainable_variables(self: _Weighted) -> list[Array]:
-        """Copies of the weights that training changes; the same as ``trainable_weights``."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self: _Weighted) -> list[Array]:
-        """Copies of the weights that training leaves; the same as ``non_trainable_weights``."""
-        return self.non_trainable_weights
-
-
-class _Layered(Protocol):
-    """A block or a model."""
-
-    @property
-    def layers(self) -> list["Layer"]: ...
-
-
-class TrainableTogether:
-    """Freezing all layers of a block or a model."""
-
-    @property
-    def trainable(self: _Layered) -> bool:
-        """Whether training changes any layer; assigning freezes or releases all of them."""
-        return any(layer.trainable for layer in self.layers)
-
-    @trainable.setter
-    def trainable(self: _Layered, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
-
-
-class Layer(Variables, registry.Description):
+class Layer(registry.Description):
     """Base of all layers.
 
     Parameters
@@ -146,14 +87,14 @@ class Layer(Variables, registry.Description):
             raise ValueError("give input_shape or input_dim, not both")
         self.declared_input: tuple[int, ...] | None = None
         if input_dim is not None:
-            self.declared_input = (positive_integer("input_dim", input_dim),)
+            self.declared_input = (whole("input_dim", input_dim, at_least=1),)
         elif input_shape is not None:
-            self.declared_input = row_shape("input_shape", input_shape)
+            self.declared_input = _row_shape("input_shape", input_shape)
         self.name = name if name is not None else automatic_name(type(self).__name__)
         self._specs: list[ParameterSpec] = []
         self._access: WeightAccess | None = None
         self._trainable = True
-        self.dtype = None if dtype is None else float_type(dtype)
+        self.dtype = None if dtype is None else float_type("dtype", dtype)
         if not trainable or not isinstance(trainable, bool | np.bool_):
             self.trainable = trainable
         self.owner: weakref.ref[Any] | None = None
@@ -176,9 +117,31 @@ class Layer(Variables, registry.Description):
         """Whether the layer treats every element alike, so that it may come before ``Flatten``."""
         return False
 
-    def freezing(self) -> dict[str, Any]:
-        """Return the option of a core op that says whether the layer is frozen."""
-        return {} if self._trainable else {"trainable": False}
+    def _regularize(self, parameter: str, regularizer: Any, constraint: Any) -> None:
+        """Set the regularizer and the constraint of a weight, such as ``beta_regularizer`` and ``beta_constraint``."""
+        setattr(self, f"{parameter}_regularizer", regularizers.get(regularizer))
+        found = constraints.get(constraint)
+        if found is not None and parameter != "kernel":
+            found.rule("bias")  # raises for an axis that a vector does not have
+        setattr(self, f"{parameter}_constraint", found)
+
+    def _training_options(self, *parameters: str) -> dict[str, Any]:
+        """Return the options of a core op that say how some weights are trained."""
+        options: dict[str, Any] = {"trainable": self._trainable}
+        for parameter in parameters:
+            regularizer = getattr(self, f"{parameter}_regularizer")
+            constraint = getattr(self, f"{parameter}_constraint")
+            if regularizer is not None:
+                options[f"{parameter}_regularizer"] = regularizer.factors()
+            if constraint is not None:
+                options[f"{parameter}_constraint"] = constraint.rule("kernel" if parameter == "kernel" else "bias")
+        return options
+
+    def _regularization_config(self, *parameters: str) -> dict[str, Any]:
+        """Return the descriptions of the regularizers and constraints of some weights."""
+        names = [f"{parameter}_{what}" for what in ("regularizer", "constraint") for parameter in parameters]
+        described = {name: getattr(self, name) for name in names}
+        return {name: None if each is None else registry.serialize(each) for name, each in described.items()}
 
     def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
         """Give the layer access to its weights in a built model, or take it away."""
@@ -206,11 +169,10 @@ class Layer(Variables, registry.Description):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        if not isinstance(value, bool | np.bool_):
-            raise ValueError(f"trainable must be True or False, got {value!r}")
+        trained = flag("trainable", value)
         if self._access is not None and self._specs:
-            self._access.set_trainable([spec.name for spec in self._specs], bool(value))
-        self._trainable = bool(value)
+            self._access.set_trainable([spec.name for spec in self._specs], trained)
+        self._trainable = trained
 
     def read_weight(self, name: str) -> Array:
         """Return a copy of one weight by name.
@@ -270,14 +232,23 @@ class Layer(Variables, registry.Description):
         return sum(math.prod(spec.shape) for spec in self._specs)
 
     @property
+    def weights(self) -> list[Array]:
+        """Copies of the weights; the same as ``get_weights()``."""
+        return self.get_weights()
+
+    @property
     def trainable_weights(self) -> list[Array]:
         """Copies of the weights that training changes."""
         return [self.read_weight(spec.name) for spec in self._specs if spec.trainable and self.trainable]
 
     @property
     def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training leaves."""
+        """Copies of the weights that training leaves unchanged."""
         return [self.read_weight(spec.name) for spec in self._specs if not (spec.trainable and self.trainable)]
+
+    variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, save ``trainable``, which may be set at any time."""
@@ -290,6 +261,22 @@ class Layer(Variables, registry.Description):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
+
+
+def layer_config(layer: Layer) -> dict[str, Any]:
+    """Return the description of a layer; it has ``trainable`` only if the layer is frozen."""
+    config = registry.serialize(layer)
+    return config if layer.trainable else {**config, "trainable": False}
+
+
+def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Layer:
+    """Return a new layer from the result of ``layer_config``."""
+    layer = registry.deserialize("layer", config, custom_objects)
+    if not isinstance(layer, Layer):
+        raise ValueError(f"the description of a layer gives {layer!r}")
+    if config.get("trainable", True) is False:
+        layer.trainable = False
+    return layer
 
 
 @registry.register("layer", "InputLayer")
@@ -315,9 +302,8 @@ class InputLayer(Layer):
             )
         if batch_shape is not None:
             batch_size, shape = batch_shape[0], batch_shape[1:]  # type: ignore[assignment]
-        if batch_size is not None:
-            positive_integer("batch_size", batch_size)
-        super().__init__(name=name, input_shape=row_shape("shape", shape))
+        optional(whole, "batch_size", batch_size, at_least=1)
+        super().__init__(name=name, input_shape=_row_shape("shape", shape))
         # What inputs are given as; they may be of any real type.
         np.dtype(dtype)
 

@@ -6,18 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
-from fastnn.layers.arguments import (
-    absent,
-    find_initializer,
-    last_axis,
-    nonnegative,
-    number,
-    rule_config,
-    rule_options,
-    serialized,
-    set_rules,
-)
+import fastnn._registry as registry
+import fastnn.initializers as initializers
+from fastnn._arguments import absent, choice, last_axis, number
+from fastnn._arrays import as_features
 from fastnn.layers.layer import Layer, ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
@@ -36,16 +28,15 @@ class _ScaledAndCentred(Layer):
     ) -> None:
         """Take initializer, regularizer and constraint of beta and gamma."""
         self.center, self.scale = bool(center), bool(scale)
-        self.beta_initializer, self.gamma_initializer = find_initializer(beta[0]), find_initializer(gamma[0])
-        set_rules(self, "beta", *beta[1:])
-        set_rules(self, "gamma", *gamma[1:])
+        self.beta_initializer, self.gamma_initializer = initializers.get(beta[0]), initializers.get(gamma[0])
+        self._regularize("beta", *beta[1:])
+        self._regularize("gamma", *gamma[1:])
 
     def _trained(self) -> list[str]:
         return ["gamma"] * self.scale + ["beta"] * self.center
 
     def _op_options(self) -> dict[str, Any]:
-        rules = rule_options(self, *self._trained())
-        return {"scale": self.scale, "center": self.center, **rules, **self.freezing()}
+        return {"scale": self.scale, "center": self.center, **self._training_options(*self._trained())}
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return gamma (n_in,) and beta (n_in,)."""
@@ -57,9 +48,9 @@ class _ScaledAndCentred(Layer):
             **super().get_config(),
             "center": self.center,
             "scale": self.scale,
-            "beta_initializer": serialized(self.beta_initializer),
-            "gamma_initializer": serialized(self.gamma_initializer),
-            **rule_config(self, "beta", "gamma"),
+            "beta_initializer": registry.serialize(self.beta_initializer),
+            "gamma_initializer": registry.serialize(self.gamma_initializer),
+            **self._regularization_config("beta", "gamma"),
         }
 
     @property
@@ -116,13 +107,12 @@ class BatchNormalization(_ScaledAndCentred):
     ) -> None:
         last_axis(axis)
         absent(renorm=renorm, renorm_clipping=renorm_clipping)
-        self.momentum, self.epsilon = number("momentum", momentum), nonnegative("epsilon", epsilon)
-        if not 0.0 <= self.momentum <= 1.0:
-            raise ValueError(f"momentum must lie between 0 and 1, got {momentum!r}")
+        self.momentum = number("momentum", momentum, at_least=0.0, at_most=1.0)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
-        self.moving_mean_initializer = find_initializer(moving_mean_initializer)
-        self.moving_variance_initializer = find_initializer(moving_variance_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
@@ -153,8 +143,8 @@ class BatchNormalization(_ScaledAndCentred):
             **super().get_config(),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "moving_mean_initializer": serialized(self.moving_mean_initializer),
-            "moving_variance_initializer": serialized(self.moving_variance_initializer),
+            "moving_mean_initializer": registry.serialize(self.moving_mean_initializer),
+            "moving_variance_initializer": registry.serialize(self.moving_variance_initializer),
         }
 
 
@@ -195,7 +185,7 @@ class LayerNormalization(_ScaledAndCentred):
         **layer_options: Any,
     ) -> None:
         last_axis(axis)
-        self.epsilon = nonnegative("epsilon", epsilon)
+        self.epsilon = number("epsilon", epsilon, at_least=0.0)
         self.rms_scaling = bool(rms_scaling)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
@@ -206,9 +196,9 @@ class LayerNormalization(_ScaledAndCentred):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's op."""
-        options = {"epsilon": self.epsilon, **self._op_options()}
+        options = {"epsilon": self.epsilon, "rms_scaling": self.rms_scaling, **self._op_options()}
         if self.rms_scaling:
-            options.update(rms_scaling=True, scale=True, center=False)
+            options.update(scale=True, center=False)
         return "layer_normalization", options
 
 
@@ -251,13 +241,11 @@ class Normalization(Layer):
         last_axis(axis)
         if (mean is None) != (variance is None):
             raise ValueError("give both mean and variance, or neither and call adapt(X)")
-        if missing not in (None, "mean", "indicator"):
-            raise ValueError(f"missing must be None, 'mean' or 'indicator', got {missing!r}")
         self.known = None if mean is None else (_statistics("mean", mean), _statistics("variance", variance))
         if self.known is not None and (self.known[1] < 0.0).any():
             raise ValueError(f"variance must not be negative, got {variance!r}")
         self.invert = bool(invert)
-        self.missing = missing
+        self.missing = choice("missing", missing, (None, "mean", "indicator"))
         self._learned: tuple[Array, Array, int] | None = None
         super().__init__(**layer_options)
 
@@ -272,9 +260,6 @@ class Normalization(Layer):
         data : array-like (n, n_in); (n,) is one feature.
         batch_size, steps : accepted as in Keras; the data is taken at once.
         """
-        # imported late: inputs needs the compiled core, layers do not
-        from fastnn.inputs import as_features
-
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")
         n_in = self._specs[0].shape[0] if self._specs else None
@@ -347,7 +332,7 @@ class Normalization(Layer):
             values = (*self._learned[:2], np.array(self._learned[2], np.float64))
         shapes: tuple[tuple[int, ...], ...] = ((n_in,), (n_in,), ())
         return [
-            ParameterSpec(name, shape, find_initializer(value), trainable=False)
+            ParameterSpec(name, shape, initializers.get(value), trainable=False)
             for name, shape, value in zip(("mean", "variance", "count"), shapes, values, strict=True)
         ]
 

@@ -1,13 +1,14 @@
 """Layers about the shape of a network: vectors of inputs, and blocks that add their input to their output."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
 
-from fastnn import registry
-from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, TrainableTogether, WeightAccess
+import fastnn._registry as registry
+from fastnn._arguments import choice
+from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, WeightAccess, layer_config, layer_from_config
 
 Array = NDArray[Any]
 
@@ -22,8 +23,7 @@ class Flatten(Layer):
     """
 
     def __init__(self, data_format: str | None = None, **layer_options: Any) -> None:
-        if data_format not in (None, "channels_last"):
-            raise ValueError(f"data_format must be None or 'channels_last', got {data_format!r}")
+        choice("data_format", data_format, (None, "channels_last"))
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> None:
@@ -42,36 +42,8 @@ class Identity(Layer):
         """Return None."""
 
 
-@dataclass(frozen=True)
-class _PartialAccess:
-    """Access to the weights of one layer of a block."""
-
-    access: WeightAccess
-    prefix: str
-
-    def read(self, name: str) -> Array:
-        """Return a copy."""
-        return self.access.read(self.prefix + name)
-
-    def write(self, name: str, value: Array) -> None:
-        """Replace the values."""
-        self.access.write(self.prefix + name, value)
-
-    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
-        """Freeze or release the weights of these names."""
-        self.access.set_trainable([self.prefix + name for name in names], trainable)
-
-
-def _described(description: dict[str, Any]) -> Layer:
-    """Return a new layer of its description in ``Residual.get_config``."""
-    layer: Layer = registry.resolve("layer", description, Layer)
-    if description.get("trainable") is False:
-        layer.trainable = False
-    return layer
-
-
 @registry.register("layer", "Residual")
-class Residual(TrainableTogether, Layer):
+class Residual(Layer):
     """A block of layers whose input is added to its output: ``Y = X + block(X)`` (He et al., 2016).
 
     The block must have as many outputs as inputs. Its weights are those of its layers, in order.
@@ -93,8 +65,8 @@ class Residual(TrainableTogether, Layer):
     def __init__(self, layers: Sequence[Any], **layer_options: Any) -> None:
         if isinstance(layers, Layer):
             raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
-        # descriptions come from get_config()
-        found = [_described(layer) if isinstance(layer, dict) else layer for layer in layers]
+        # get_config() gives descriptions.
+        found = [layer_from_config(layer) if isinstance(layer, dict) else layer for layer in layers]
         for layer in found:
             if not isinstance(layer, Layer) or isinstance(layer, InputLayer):
                 raise TypeError(f"Residual takes layers, without Input, got {layer!r}")
@@ -111,6 +83,16 @@ class Residual(TrainableTogether, Layer):
             raise ValueError("Residual needs a layer that computes something, such as Dense")
         self.layers: list[Layer] = found
         super().__init__(**layer_options)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes any layer; assigning freezes or releases all of them."""
+        return any(layer.trainable for layer in self.layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
 
     def n_outputs(self, n_in: int) -> int:
         """Return ``n_in``.
@@ -148,12 +130,8 @@ class Residual(TrainableTogether, Layer):
         for layer in self.layers:
             prefix = f"{layer.name}."
             own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
-            layer.lend(own, None if access is None else _PartialAccess(access, prefix))
+            layer.lend(own, None if access is None else access.part(prefix))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments; the layers as their descriptions."""
-        described: list[dict[str, Any]] = []
-        for layer in self.layers:
-            frozen = {} if layer.trainable or isinstance(layer, Residual) else {"trainable": False}
-            described.append({"class_name": type(layer).__name__, "config": layer.get_config(), **frozen})
-        return {**super().get_config(), "layers": described}
+        return {**super().get_config(), "layers": [layer_config(layer) for layer in self.layers]}

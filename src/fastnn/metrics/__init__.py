@@ -1,70 +1,36 @@
 """Metrics of predictions, with scikit-learn's names, arguments and results.
 
-Beside them: calibration of probabilities and intervals, classification with a reject option, and Keras's metric
-classes, which are updated with rows and usable in ``compile``.
+Also: calibration of probabilities and intervals, classification with a reject option, and Keras's metric classes,
+which are updated with rows and can be passed to ``compile``.
 """
 
-from ._validation import UndefinedMetricWarning
-from .calibration import calibration_curve, expected_calibration_error, interval_coverage
-from .classification import (
+import fastnn.metrics.keras as keras
+from fastnn.metrics.calibration import calibration_curve, expected_calibration_error, interval_coverage
+from fastnn.metrics.classification import (
     accuracy_score,
     balanced_accuracy_score,
     cohen_kappa_score,
     confusion_matrix,
     matthews_corrcoef,
 )
-from .keras import (
-    AUC,
-    Accuracy,
-    BinaryAccuracy,
-    BinaryCrossentropy,
-    BinaryIoU,
-    CategoricalAccuracy,
-    CategoricalCrossentropy,
-    CategoricalHinge,
-    ConcordanceCorrelation,
-    CosineSimilarity,
-    F1Score,
-    FalseNegatives,
-    FalsePositives,
-    FBetaScore,
-    Hinge,
-    IoU,
-    KLDivergence,
-    LogCoshError,
-    Mean,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanIoU,
-    MeanMetricWrapper,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Metric,
-    OneHotIoU,
-    OneHotMeanIoU,
-    PearsonCorrelation,
-    Poisson,
-    Precision,
-    PrecisionAtRecall,
-    R2Score,
-    Recall,
-    RecallAtPrecision,
-    RootMeanSquaredError,
-    SensitivityAtSpecificity,
-    SparseCategoricalAccuracy,
-    SparseCategoricalCrossentropy,
-    SparseTopKCategoricalAccuracy,
-    SpecificityAtSensitivity,
-    SquaredHinge,
-    Sum,
-    TopKCategoricalAccuracy,
-    TrueNegatives,
-    TruePositives,
+from fastnn.metrics.keras import *  # noqa: F403  (the classes of keras.__all__)
+from fastnn.metrics.precision_recall import (
+    f1_score,
+    fbeta_score,
+    iou_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
 )
-from .precision_recall import f1_score, fbeta_score, iou_score, jaccard_score, precision_score, recall_score
-from .probabilistic import brier_score_loss, log_loss
-from .ranking import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve, top_k_accuracy_score
-from .regression import (
+from fastnn.metrics.probabilistic import brier_score_loss, log_loss
+from fastnn.metrics.ranking import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+    top_k_accuracy_score,
+)
+from fastnn.metrics.regression import (
     mean_absolute_error,
     mean_absolute_percentage_error,
     mean_pinball_loss,
@@ -72,56 +38,11 @@ from .regression import (
     r2_score,
     root_mean_squared_error,
 )
-from .report import classification_report
-from .selective import accuracy_at_coverage, rejection_threshold, risk_coverage_curve, selective_accuracy
+from fastnn.metrics.report import classification_report
+from fastnn.metrics.selective import accuracy_at_coverage, rejection_threshold, risk_coverage_curve, selective_accuracy
+from fastnn.metrics.validation import UndefinedMetricWarning
 
 __all__ = [
-    "AUC",
-    "Accuracy",
-    "BinaryAccuracy",
-    "BinaryCrossentropy",
-    "BinaryIoU",
-    "CategoricalAccuracy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "ConcordanceCorrelation",
-    "CosineSimilarity",
-    "F1Score",
-    "FBetaScore",
-    "FalseNegatives",
-    "FalsePositives",
-    "Hinge",
-    "IoU",
-    "KLDivergence",
-    "LogCoshError",
-    "Mean",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanIoU",
-    "MeanMetricWrapper",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Metric",
-    "OneHotIoU",
-    "OneHotMeanIoU",
-    "PearsonCorrelation",
-    "Poisson",
-    "Precision",
-    "PrecisionAtRecall",
-    "R2Score",
-    "Recall",
-    "RecallAtPrecision",
-    "RootMeanSquaredError",
-    "SensitivityAtSpecificity",
-    "SparseCategoricalAccuracy",
-    "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy",
-    "SpecificityAtSensitivity",
-    "SquaredHinge",
-    "Sum",
-    "TopKCategoricalAccuracy",
-    "TrueNegatives",
-    "TruePositives",
     "UndefinedMetricWarning",
     "accuracy_at_coverage",
     "accuracy_score",
@@ -156,3 +77,4 @@ __all__ = [
     "selective_accuracy",
     "top_k_accuracy_score",
 ]
+__all__ += keras.__all__

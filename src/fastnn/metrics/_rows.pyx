@@ -32,13 +32,13 @@ cdef struct scored:
 
 
 cdef bint small_codes(int32_t *codes, const label_t *labels, Py_ssize_t n) noexcept nogil:
-    """Labels (n,) as integers; false if one is not a whole number in 0..63. Loops without branches become vectors."""
+    """Write labels (n,) as integers; false if one is not a whole number in 0..63. Loops without branches vectorize."""
     cdef Py_ssize_t row
     cdef bint fits = True
     for row in range(n):
         fits &= (labels[row] >= 0) & (labels[row] < SIDE)
     if not fits:
-        return False  # in C, the cast of a number that is too large is undefined
+        return False  # in C, casting a number that is too large is undefined
     for row in range(n):
         codes[row] = <int32_t>labels[row]
         fits &= codes[row] == labels[row]
@@ -47,7 +47,7 @@ cdef bint small_codes(int32_t *codes, const label_t *labels, Py_ssize_t n) noexc
 
 def small_pair_counts(const label_t[::1] true, const label_t[::1] pred):
     """Count rows (64, 64) by true and predicted label; None if a label is not a whole number in 0..63."""
-    # Rows take turns on two tables: adding twice in a row to one cell waits for the first sum to be stored.
+    # Rows alternate between two tables: a second addition to a cell would wait for the first sum to be stored.
     counts = np.zeros((2, SIDE, SIDE), dtype=np.int64)
     cdef int64_t[:, :, ::1] table = counts
     cdef int32_t[BLOCK] true_codes
@@ -66,7 +66,7 @@ def small_pair_counts(const label_t[::1] true, const label_t[::1] pred):
 
 
 def string_codes(const uint32_t[:, ::1] text):
-    """Give numbers to the distinct rows of characters (n, width), padded with zeros, in the order in which they first occur.
+    """Assign numbers to the distinct rows of characters (n, width), padded with zeros, in the order of their first occurrence.
 
     Returns the codes (n,) and the first row of each code; None if more than 1,024 rows are distinct.
     """
@@ -123,7 +123,7 @@ cdef inline double score_of(uint64_t key) noexcept nogil:
 
 
 cdef scored *sort(scored *rows, scored *scratch, Py_ssize_t n_rows) noexcept nogil:
-    """Sort by key, one digit after the other, the lowest first; returns the one of the two arrays with the result."""
+    """Sort by key, digit by digit from the lowest; return the one of the two arrays that holds the result."""
     cdef Py_ssize_t[PASSES][1 << BITS] places
     cdef Py_ssize_t row, total, count
     cdef int step, digit
@@ -153,7 +153,7 @@ cdef scored *sort(scored *rows, scored *scratch, Py_ssize_t n_rows) noexcept nog
 cdef scored *ranked(
     object memory, const double[::1] score, const uint8_t[::1] positive, const double[::1] weights, Py_ssize_t *n_ranked
 ):
-    """Rows with a weight that is not 0, from the largest score down, in ``memory`` (2, n, 2) of eight bytes each."""
+    """Return the rows with nonzero weight by falling score, in ``memory``: (2, n, 2) elements of eight bytes."""
     cdef scored *rows = <scored *>cnp.PyArray_DATA(memory)
     cdef Py_ssize_t row, n_rows = score.shape[0], n_kept = 0
     with nogil:
@@ -168,7 +168,7 @@ cdef scored *ranked(
 
 
 def counts_at_thresholds(const double[::1] score, const uint8_t[::1] positive, const double[::1] weights):
-    """Count false and true positives, or sum their weights, at every distinct score; return these from the largest down.
+    """Count false and true positives, or sum their weights, at every distinct score; also return the scores, falling.
 
     A row counts as predicted positive if its score is at least the threshold; rows of weight 0 have no threshold.
     """
@@ -196,8 +196,8 @@ def counts_at_thresholds(const double[::1] score, const uint8_t[::1] positive, c
 def ordered_pairs(const double[::1] score, const uint8_t[::1] positive, const double[::1] weights):
     """Count pairs whose positive row has the larger score, plus half the ties: the Mann-Whitney statistic.
 
-    A pair counts with the product of its weights. Returns the count and the weights of the positive and negative rows;
-    without weights all are exact below 2^52 pairs.
+    A pair counts with the product of its weights. Returns the count and the weights of the positive and negative rows,
+    all exact below 2^52 pairs without weights.
     """
     cdef Py_ssize_t row, n_ranked = 0
     memory = np.empty((2, score.shape[0], 2), dtype=np.uint64)

@@ -1,22 +1,21 @@
-"""How far predicted probabilities and intervals can be taken at their word."""
+"""Calibration: how well predicted probabilities and intervals agree with observed frequencies."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._counts import label_counts
-from ._validation import Array, as_real, as_sample_weight, mean, require_choice, require_same_length
-from .probabilistic import as_probabilities, binary_outcomes
-from .selective import confidence_and_hits
+from fastnn._arguments import choice, whole
+from fastnn.metrics.counts import label_counts
+from fastnn.metrics.probabilistic import as_probabilities, binary_outcomes
+from fastnn.metrics.selective import confidence_and_hits
+from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_same_length
 
 
 def _bins(probability: Array, n_bins: int, strategy: str) -> Array:
-    """Bin (n,) of each probability: n_bins of equal width, or of equal numbers of rows; right edges belong to a bin."""
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be a whole number >= 1, got {n_bins!r}.")
-    if strategy not in ("uniform", "quantile"):
-        raise ValueError(f"strategy must be 'uniform' or 'quantile', got {strategy!r}.")
+    """Return the bin (n,) of each probability, of bins of equal width or equal numbers of rows, with right edges."""
+    n_bins = whole("n_bins", n_bins, at_least=1)
+    choice("strategy", strategy, ("uniform", "quantile"))
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     if strategy == "quantile":
         edges = np.percentile(probability, edges * 100.0)
@@ -26,7 +25,7 @@ def _bins(probability: Array, n_bins: int, strategy: str) -> Array:
 def calibration_curve(
     y_true: ArrayLike, y_prob: ArrayLike, *, pos_label: Any = None, n_bins: int = 5, strategy: str = "uniform"
 ) -> tuple[Array, Array]:
-    """Reliability curve: the observed frequency against the mean predicted probability in bins.
+    """Reliability curve: in each bin, the observed frequency against the mean predicted probability.
 
     Parameters
     ----------
@@ -76,21 +75,21 @@ def expected_calibration_error(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Mean over bins, weighted by their rows, of ``|frequency - mean probability|``: expected calibration error.
+    """Mean of ``|frequency - mean probability|`` over bins, weighted by their rows: the expected calibration error.
 
     Parameters
     ----------
     y_true : array_like
         Labels (n,).
     y_prob : array_like
-        (n,) probabilities of the positive class: its frequency is compared with them. (n, k) probabilities of the
-        sorted classes: the accuracy of the top class is compared with its probability.
+        (n,) probabilities of the positive class, which are compared with its frequency; or (n, k) probabilities of the
+        sorted classes, of which the largest are compared with the accuracy.
     n_bins : int
         Number of bins.
     strategy : {"uniform", "quantile"}
         Bins of equal width, or of equal numbers of rows.
     norm : {"l1", "max"}
-        "max": the largest difference of a bin in place of the mean (maximum calibration error).
+        "max": the largest difference of a bin instead of the mean (maximum calibration error).
     pos_label : label, optional
         The positive class if y_prob has one column.
     labels : array_like, optional
@@ -113,8 +112,7 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 0, 1, 1], [0.1, 0.2, 0.7, 0.9], n_bins=2), 6)
     0.175
     """
-    if norm not in ("l1", "max"):
-        raise ValueError(f"norm must be 'l1' or 'max', got {norm!r}.")
+    choice("norm", norm, ("l1", "max"))
     probabilities = as_probabilities("y_prob", y_prob)
     if probabilities.ndim == 1 or probabilities.shape[1] == 1:
         outcome, probability = binary_outcomes(y_true, probabilities, pos_label, "y_prob")
@@ -146,7 +144,7 @@ def interval_coverage(
     Parameters
     ----------
     y_true, y_lower, y_upper : array_like
-        (n,) or (n, n_outputs), finite, of one shape; y_lower nowhere above y_upper.
+        (n,) or (n, n_outputs), finite and of the same shape; y_lower must not exceed y_upper.
     sample_weight : array_like, optional
         (n,).
     multioutput : {"uniform_average", "raw_values"}
@@ -162,13 +160,13 @@ def interval_coverage(
     >>> interval_coverage([1.0, 2.0, 3.0, 9.0], [0.0, 1.0, 2.0, 3.0], [2.0, 3.0, 4.0, 5.0])
     0.75
     """
-    require_choice("multioutput", multioutput, ("uniform_average", "raw_values"))
+    choice("multioutput", multioutput, ("uniform_average", "raw_values"))
     y, lower, upper = as_real("y_true", y_true), as_real("y_lower", y_lower), as_real("y_upper", y_upper)
     n_rows = require_same_length(y_true=y, y_lower=lower, y_upper=upper)
     y, lower, upper = (array.reshape(n_rows, -1) for array in (y, lower, upper))
     if not y.shape == lower.shape == upper.shape:
         raise ValueError(
-            f"y_true, y_lower and y_upper must have one shape, got {y.shape}, {lower.shape} and {upper.shape}."
+            f"y_true, y_lower and y_upper must have the same shape, got {y.shape}, {lower.shape} and {upper.shape}."
         )
     crossed = np.flatnonzero((lower > upper).any(axis=1))
     if len(crossed):

@@ -1,4 +1,4 @@
-"""Metrics of predicted class labels: accuracy, the confusion matrix and what is computed from it.
+"""Metrics of predicted class labels: accuracy, the confusion matrix and metrics computed from it.
 
 Names, arguments and results are scikit-learn's.
 """
@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._counts import matches
-from ._targets import LabelPairs
-from ._validation import Array, mean, require_choice, warn, warn_undefined
+from fastnn._arguments import choice
+from fastnn.metrics.counts import matches
+from fastnn.metrics.targets import LabelPairs
+from fastnn.metrics.validation import Array, mean, warn, warn_undefined
 
 
 def accuracy_score(
     y_true: ArrayLike, y_pred: ArrayLike, *, normalize: bool = True, sample_weight: ArrayLike | None = None
 ) -> float:
-    """Fraction of rows whose predicted label is right; for multilabel targets, all labels of the row.
+    """Fraction of rows whose predicted label is right; in multilabel targets all labels of a row must be right.
 
     Parameters
     ----------
     y_true, y_pred : array_like
         Labels (n,), or 0/1 indicators (n, k).
     normalize : bool
-        False: the number of right rows, or their weight.
+        False: the number of right rows, or the sum of their weights.
     sample_weight : array_like, optional
         (n,).
 
@@ -81,9 +82,9 @@ def confusion_matrix(
     labels : array_like, optional
         Labels of the matrix, in this order; rows with other labels are left out. Default: all that occur, sorted.
     sample_weight : array_like, optional
-        (n,): weights are summed in place of rows.
+        (n,) weights to sum instead of counting rows.
     normalize : {"true", "pred", "all"}, optional
-        Divide by the sum of the row, of the column, or of all; 0 / 0 is 0.
+        Divide by the sum of the row, of the column, or of all cells; 0 / 0 is 0.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def confusion_matrix(
     array([[1, 1],
            [0, 2]])
     """
-    require_choice("normalize", normalize, ("true", "pred", "all", None))
+    choice("normalize", normalize, ("true", "pred", "all", None))
     pairs = LabelPairs(y_true, y_pred, sample_weight)
     matrix = _confusion(pairs, labels, normalize)
     if matrix.shape == (1, 1):
@@ -130,7 +131,7 @@ def _confusion(pairs: LabelPairs, labels: ArrayLike | None, normalize: str | Non
 def balanced_accuracy_score(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None, adjusted: bool = False
 ) -> float:
-    """Mean over the true classes of the fraction of their rows that are right (the mean recall).
+    """Mean recall: the mean over the true classes of the fraction of their rows that are right.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ def balanced_accuracy_score(
 
 
 def matthews_corrcoef(y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-    """Matthews's correlation of true and predicted labels, in -1..1; 0 if either takes one value only.
+    """Matthews's correlation of true and predicted labels, in -1..1; 0 if either has only one value.
 
     Parameters
     ----------
@@ -219,13 +220,13 @@ def cohen_kappa_score(
     y1, y2 : array_like
         Labels (n,); their order does not matter.
     labels : array_like, optional
-        Labels to take into account, in the order that weighting needs; default all.
+        Labels to take into account, in the order for ``weights``; default all.
     weights : {"linear", "quadratic"}, optional
         How a disagreement grows with the distance of the labels' positions; default: all disagreements are equal.
     sample_weight : array_like, optional
         (n,).
     replace_undefined_by : float
-        Result, in -1..1 or NaN, where kappa is 0 / 0; an `UndefinedMetricWarning` is given.
+        Result, in -1..1 or NaN, where kappa is 0 / 0; an `UndefinedMetricWarning` is issued.
 
     Returns
     -------
@@ -240,7 +241,7 @@ def cohen_kappa_score(
     >>> cohen_kappa_score([1, 1, 0, 0], [1, 1, 0, 1])
     0.5
     """
-    require_choice("weights", weights, ("linear", "quadratic", None))
+    choice("weights", weights, ("linear", "quadratic", None))
     if not (math.isnan(replace_undefined_by) or -1.0 <= replace_undefined_by <= 1.0):
         raise ValueError(f"replace_undefined_by must be in [-1, 1] or NaN, got {replace_undefined_by!r}.")
     pairs = LabelPairs(y1, y2, sample_weight)

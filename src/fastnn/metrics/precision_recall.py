@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._targets import LabelPairs
-from ._validation import Array, mean, require_choice, warn, warn_undefined
+from fastnn._arguments import choice
+from fastnn.metrics.targets import LabelPairs
+from fastnn.metrics.validation import Array, mean, warn, warn_undefined
 
 AVERAGES = ("binary", "micro", "macro", "samples", "weighted", None)
 
 
 class Sums(NamedTuple):
-    """True positives, predicted and true rows, or their weights: (k,) by label, (n,) by row, or (1,)."""
+    """Numbers of true positives, predicted rows and true rows, or weights: (k,) by label, (n,) by row, or (1,)."""
 
     right: Array
     predicted: Array
@@ -39,8 +40,8 @@ def require_zero_division(zero_division: Any, *, allow_nan: bool = True) -> floa
 
 
 def select_labels(pairs: LabelPairs, average: str | None, labels: Any, pos_label: Any) -> Any:
-    """Return the labels that an average is taken over (None: all that occur), as scikit-learn chooses them."""
-    require_choice("average", average, AVERAGES)
+    """Return the labels to average over (None: all that occur), as scikit-learn chooses them."""
+    choice("average", average, AVERAGES)
     if average == "binary":
         if pairs.kind != "binary":
             choices = [choice for choice in AVERAGES if choice != "binary"]
@@ -61,7 +62,7 @@ def select_labels(pairs: LabelPairs, average: str | None, labels: Any, pos_label
 
 
 def label_sums(pairs: LabelPairs, average: str | None, labels: Any) -> Sums:
-    """Sum by label over the chosen labels, by row if average is "samples", over everything if it is "micro"."""
+    """Return the sums by label for the chosen labels; by row if average is "samples", in total if it is "micro"."""
     if average == "samples":
         if pairs.true is None or pairs.pred is None:
             raise ValueError("Samplewise metrics are not available outside of multilabel classification.")
@@ -78,7 +79,7 @@ def label_sums(pairs: LabelPairs, average: str | None, labels: Any) -> Sums:
                 positions = _columns(labels, len(pairs.labels))
             else:
                 positions = pairs.positions(labels)
-            # A label that does not occur takes the zero appended at the end.
+            # Position -1, of a label that does not occur, is the appended zero.
             sums = [np.append(values, 0)[positions] for values in sums]
         if average == "micro":
             sums = [values.sum(keepdims=True) for values in sums]
@@ -102,7 +103,7 @@ def divide(
     zero_division: Any,
     warns: bool,
 ) -> Array:
-    """Quotients with 0 / 0 replaced; warns that the metric is not defined if asked to."""
+    """Return quotients with 0 / 0 replaced; if ``warns``, warn that the metric is not defined."""
     numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
     undefined = denominator == 0
     if not undefined.any():
@@ -122,7 +123,7 @@ def divide(
 
 
 def average_scores(scores: Array, weights: Array | None) -> float:
-    """Mean of the scores that are not NaN; NaN if there is none."""
+    """Return the mean of the scores that are not NaN; NaN if all are."""
     known = ~np.isnan(scores)
     if not known.all():
         scores = scores[known]
@@ -137,7 +138,7 @@ def average_scores(scores: Array, weights: Array | None) -> float:
 def scores_from_sums(
     sums: Sums, beta: float, average: str | None, zero_division: Any, wanted: Sequence[str]
 ) -> dict[str, Array]:
-    """Precision, recall and F-score of each of the sums, those that are wanted; only these warn."""
+    """Return the wanted scores, and those that they are computed from; only the wanted scores warn."""
     scores = {}
     if "precision" in wanted or ("f-score" in wanted and beta == 0):
         scores["precision"] = divide(
@@ -161,7 +162,7 @@ def scores_from_sums(
 
 
 def average_weights(pairs: LabelPairs, sums: Sums, average: str | None) -> Array | None:
-    """Weights of the average over labels or rows."""
+    """Return the weights of the average over labels or rows."""
     if average == "weighted":
         return sums.true
     return pairs.weights if average == "samples" else None
@@ -196,19 +197,20 @@ def precision_score(
     sample_weight: ArrayLike | None = None,
     zero_division: Any = "warn",
 ) -> Any:
-    """Precision: the fraction of the rows predicted to be of a class that are of it, ``TP / (TP + FP)``.
+    """Precision: the fraction of the rows predicted as a class that belong to it, ``TP / (TP + FP)``.
 
     Parameters
     ----------
     y_true, y_pred : array_like
         Labels (n,), or 0/1 indicators (n, k).
     labels : array_like, optional
-        Classes to average over, in the order of the result; default all that occur, sorted.
+        Classes to average over, in the order of the result; default all classes that occur, sorted.
     pos_label : label
         The positive class if average is "binary".
     average : {"binary", "micro", "macro", "weighted", "samples"} or None
-        The positive class of two; all rows and classes counted together; the mean over classes; that mean weighted
-        by the classes' true rows; the mean over the rows of multilabel targets; None: one value for each class.
+        "binary": the positive class of two; "micro": all rows and classes counted together; "macro": the mean over
+        classes; "weighted": that mean, weighted by the classes' true rows; "samples": the mean over the rows of
+        multilabel targets; None: one value for each class.
     sample_weight : array_like, optional
         (n,).
     zero_division : {"warn", 0, 1, nan}
@@ -237,7 +239,7 @@ def recall_score(
     sample_weight: ArrayLike | None = None,
     zero_division: Any = "warn",
 ) -> Any:
-    """Recall: the fraction of the rows of a class that are predicted to be of it, ``TP / (TP + FN)``.
+    """Recall: the fraction of the rows of a class that are predicted as it, ``TP / (TP + FN)``.
 
     Arguments and errors are those of `precision_score`.
 
@@ -282,7 +284,7 @@ def fbeta_score(
     sample_weight: ArrayLike | None = None,
     zero_division: Any = "warn",
 ) -> Any:
-    """F-beta: precision and recall in one number, recall counted beta times as much (van Rijsbergen, 1979).
+    """F-beta: precision and recall in one number, in which recall counts beta times as much (van Rijsbergen, 1979).
 
     ``(1 + beta^2) TP / ((1 + beta^2) TP + FP + beta^2 FN)``; beta in [0, inf]. The other arguments and errors are those
     of `precision_score`.
@@ -309,7 +311,7 @@ def jaccard_score(
 ) -> Any:
     """Jaccard index, or intersection over union: ``TP / (TP + FP + FN)``.
 
-    For masks of any shape pass them raveled, as 0/1 or boolean arrays. Arguments and errors are those of
+    Pass masks of any shape raveled, as 0/1 or boolean arrays. Arguments and errors are those of
     `precision_score`, but zero_division cannot be NaN. Jaccard, "The distribution of the flora in the alpine zone",
     1912.
 

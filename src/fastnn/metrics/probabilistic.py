@@ -9,12 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._targets import as_labels, encode, labels_1d, positive_class, type_of_target
-from ._validation import Array, as_column, as_dense, as_real, as_sample_weight, mean, require_same_length, warn
+from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
+from fastnn.metrics.validation import (
+    Array,
+    as_column,
+    as_dense,
+    as_real,
+    as_sample_weight,
+    mean,
+    require_same_length,
+    warn,
+)
 
 
 def as_probabilities(argument: str, values: ArrayLike) -> Array:
-    """Return floating probabilities; ValueError if one is outside [0, 1]."""
+    """Return probabilities of a floating type; ValueError if one is outside [0, 1]."""
     probabilities = as_real(argument, values)
     if probabilities.dtype.kind != "f":
         probabilities = probabilities.astype(np.float64)
@@ -27,7 +36,7 @@ def as_probabilities(argument: str, values: ArrayLike) -> Array:
 
 
 def _class_columns(y_true: ArrayLike, probabilities: Array, labels: Any) -> tuple[Array | None, Array | None, Array]:
-    """Column of each row's class (n,), or indicators (n, k) for indicator targets, and probabilities (n, k)."""
+    """Return each row's class column (n,), or indicators (n, k) of indicator targets, and probabilities (n, k)."""
     y = as_labels("y_true", y_true)
     require_same_length(y_true=y, y_proba=probabilities)
     if probabilities.ndim == 1:
@@ -100,8 +109,8 @@ def log_loss(
     y_true : array_like
         Labels (n,), or 0/1 indicators (n, k).
     y_proba : array_like
-        Probabilities (n, k) of the sorted classes, or (n,) of the larger of two; clipped to [eps, 1 - eps] with the eps
-        of their type.
+        Probabilities (n, k) of the sorted classes, or (n,) of the larger of two; clipped to [eps, 1 - eps], eps being
+        that of their type.
     normalize : bool
         False: the sum over rows.
     sample_weight : array_like, optional
@@ -142,7 +151,7 @@ def brier_score_loss(
     labels: ArrayLike | None = None,
     scale_by_half: bool | str = "auto",
 ) -> float:
-    """Brier score: the mean squared difference of probabilities and outcomes (Brier, 1950).
+    """Brier score: the mean squared difference between probabilities and outcomes (Brier, 1950).
 
     Parameters
     ----------
@@ -187,7 +196,7 @@ def brier_score_loss(
 
 
 def binary_outcomes(y_true: ArrayLike, y_prob: ArrayLike, pos_label: Any, argument: str) -> tuple[Array, Array]:
-    """Outcomes (n,), boolean, and probabilities (n,) of the positive class."""
+    """Return boolean outcomes (n,) and the probabilities (n,) of the positive class."""
     y = labels_1d("y_true", y_true)
     probability = as_column(argument, as_probabilities(argument, y_prob))
     require_same_length(y_true=y, **{argument: probability})

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._counts import counts_at_thresholds, ordered_pairs
-from ._targets import as_labels, encode, labels_1d, positive_class, type_of_target
-from ._validation import (
+from fastnn._arguments import choice, number, optional, whole
+from fastnn.metrics.counts import counts_at_thresholds, ordered_pairs
+from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
+from fastnn.metrics.validation import (
     Array,
     as_column,
     as_real,
     as_sample_weight,
     mean,
-    require_choice,
     require_same_length,
     warn,
     warn_undefined,
@@ -58,18 +58,18 @@ def roc_curve(
     y_true : array_like
         Labels (n,) of two classes.
     y_score : array_like
-        (n,), larger for rows more likely positive.
+        (n,), larger for rows that are more likely positive.
     pos_label : label, optional
         The positive class; default 1 if the labels are {0, 1} or {-1, 1}.
     sample_weight : array_like, optional
         (n,).
     drop_intermediate : bool
-        Leave out points on a straight line between their neighbours.
+        Leave out points that lie on a straight line between their neighbours.
 
     Returns
     -------
     fpr, tpr, thresholds : ndarray
-        Rates of rows with ``score >= threshold``, the threshold falling from infinity, where both are 0.
+        Rates of rows with ``score >= threshold``, for thresholds that fall from infinity, where both rates are 0.
 
     Examples
     --------
@@ -112,9 +112,9 @@ def precision_recall_curve(
     Parameters
     ----------
     y_true, y_score, pos_label, sample_weight
-        As for `roc_curve`.
+        As in `roc_curve`.
     drop_intermediate : bool
-        Leave out points between two of the same recall.
+        Leave out points between two points of the same recall.
 
     Returns
     -------
@@ -179,14 +179,14 @@ def _binary_auc(positive: Array, score: Array, weights: Array | None, max_fpr: f
 
 
 def _area(x: Array, y: Array) -> float:
-    """Trapezoidal rule."""
+    """Integrate y over x with the trapezoidal rule."""
     return float(np.dot(np.diff(x), 0.5 * (y[1:] + y[:-1])))
 
 
 def _average_over_columns(
     metric: BinaryMetric, positive: Array, score: Array, average: str | None, weights: Array | None
 ) -> Any:
-    """Apply a binary metric to every column of (n, k) indicators and scores, or to rows, and average."""
+    """Apply a binary metric to every column, or row, of indicators and scores (n, k), and average."""
     if positive.shape != score.shape:
         raise ValueError(
             f"y_score must have the shape of the indicators of y_true, {positive.shape}, got {score.shape}."
@@ -230,17 +230,17 @@ def roc_auc_score(
     Parameters
     ----------
     y_true : array_like
-        Labels (n,), the larger of two being positive, or 0/1 indicators (n, k).
+        Labels (n,), of which the larger of two is positive, or 0/1 indicators (n, k).
     y_score : array_like
         (n,) for two classes, (n, k) for indicators; probabilities (n, k) that sum to 1 for more classes.
     average : {"macro", "micro", "weighted", "samples"} or None
-        How the columns' areas are averaged; None: (k,) areas.
+        How the columns' areas are averaged; None: return the areas (k,).
     sample_weight : array_like, optional
         (n,).
     max_fpr : float, optional
         In (0, 1]: the standardised partial area up to this false positive rate (McClish, 1989).
     multi_class : {"raise", "ovr", "ovo"}
-        More than two classes: each against the rest, or the mean over pairs (Hand and Till, 2001).
+        For more than two classes: each against the rest, or the mean over pairs (Hand and Till, 2001).
     labels : array_like, optional
         Sorted labels of the columns of y_score; default those of y_true.
 
@@ -258,11 +258,9 @@ def roc_auc_score(
     >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    require_choice("average", average, ("micro", "macro", "weighted", "samples", None))
-    if multi_class not in ("raise", "ovr", "ovo"):
-        raise ValueError(f"multi_class must be 'raise', 'ovr' or 'ovo', got {multi_class!r}.")
-    if max_fpr is not None and not 0.0 < max_fpr <= 1.0:
-        raise ValueError(f"max_fpr must be in (0, 1], got {max_fpr!r}.")
+    choice("average", average, ("micro", "macro", "weighted", "samples", None))
+    choice("multi_class", multi_class, ("raise", "ovr", "ovo"))
+    max_fpr = optional(number, "max_fpr", max_fpr, above=0.0, at_most=1.0)
     y = as_labels("y_true", y_true)
     kind = type_of_target("y_true", y)
     score = as_real("y_score", y_score)
@@ -333,7 +331,7 @@ def _require_score_columns(score: Array) -> None:
 
 
 def _class_codes(y: Array, labels: ArrayLike | None, n_columns: int) -> tuple[Array, int]:
-    """Column (n,) of each row's label, and the number of classes; ``labels`` default to those that occur."""
+    """Return the column (n,) of each row's label, and the number of classes; ``labels`` default to those that occur."""
     present, codes = encode("y_true", y)
     if labels is None:
         if len(present) != n_columns:
@@ -376,7 +374,7 @@ def average_precision_score(
     y_score : array_like
         (n,), or (n, k) for more than two classes or indicators.
     average : {"macro", "micro", "weighted", "samples"} or None
-        As for `roc_auc_score`.
+        As in `roc_auc_score`.
     pos_label : label
         The positive class of two.
     sample_weight : array_like, optional
@@ -391,7 +389,7 @@ def average_precision_score(
     >>> round(average_precision_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 6)
     0.833333
     """
-    require_choice("average", average, ("micro", "macro", "weighted", "samples", None))
+    choice("average", average, ("micro", "macro", "weighted", "samples", None))
     y = as_labels("y_true", y_true)
     kind = type_of_target("y_true", y)
     score = as_real("y_score", y_score)
@@ -437,7 +435,7 @@ def top_k_accuracy_score(
     k : int
         At least 1.
     normalize : bool
-        False: the number of rows, or their weight.
+        False: return the number of such rows, or the sum of their weights.
     sample_weight : array_like, optional
         (n,).
     labels : array_like, optional
@@ -452,8 +450,7 @@ def top_k_accuracy_score(
     >>> top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.3], [0.3, 0.4, 0.3], [0.7, 0.2, 0.1]], k=2)
     0.6666666666666666
     """
-    if k < 1:
-        raise ValueError(f"k must be a whole number >= 1, got {k!r}.")
+    k = whole("k", k, at_least=1)
     y = labels_1d("y_true", y_true)
     kind = type_of_target("y_true", y)
     if kind == "binary" and labels is not None and np.size(labels) > 2:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._validation import Array, as_real, as_sample_weight, mean, require_same_length, warn_undefined
+from fastnn._arguments import number
+from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_same_length, warn_undefined
 
 _AVERAGES = ("raw_values", "uniform_average")
 
@@ -17,7 +18,7 @@ _AVERAGES = ("raw_values", "uniform_average")
 def _targets(
     y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None, multioutput: Any, accepted: tuple[str, ...]
 ) -> tuple[Array, Array, Array | None, Any]:
-    """Targets and predictions (n_outputs, n) of one floating type, weights (n,), and the weights of the outputs."""
+    """Return targets and predictions (n_outputs, n) of one floating type, row weights (n,) and output weights."""
     y = as_real("y_true", y_true)
     p = as_real("y_pred", y_pred)
     n_rows = require_same_length(y_true=y, y_pred=p)
@@ -47,12 +48,12 @@ def _targets(
 
 
 def _output_means(values: Array, weights: Array | None) -> Array:
-    """Means (n_outputs,) over the rows of (n_outputs, n), weighted if weights are given; sums in float64."""
+    """Return the means (n_outputs,) over the rows of (n_outputs, n), weighted if weights are given."""
     return np.array([mean(output, weights) for output in values])
 
 
 def _sums_of_squares(values: Array, weights: Array | None) -> Array:
-    """Sum the squares of (n_outputs, n), times the weights if given, over the rows, in float64: (n_outputs,)."""
+    """Return the sums of squares (n_outputs,) over the rows of (n_outputs, n), weighted if weights are given."""
     wide = values.astype(np.float64, copy=False)
     return np.array([np.dot(output, output if weights is None else output * weights) for output in wide])
 
@@ -65,7 +66,7 @@ def _mean_squares(values: Array, weights: Array | None) -> Array:
 
 
 def _combine(errors: Array, multioutput: Any) -> Any:
-    """Errors (n_outputs,) as they are, or their mean."""
+    """Return the errors (n_outputs,) themselves, or their mean."""
     if isinstance(multioutput, str):
         return errors if multioutput == "raw_values" else mean(errors)
     return mean(errors, multioutput)
@@ -174,16 +175,15 @@ def mean_pinball_loss(
 ) -> Any:
     """Mean of ``alpha * max(y_true - y_pred, 0) + (1 - alpha) * max(y_pred - y_true, 0)``, the quantile loss.
 
-    Least for the alpha-quantile (Koenker and Bassett, 1978). ``alpha`` is in [0, 1]; the other arguments are those of
-    `mean_squared_error`.
+    It is smallest for the alpha-quantile (Koenker and Bassett, 1978). ``alpha`` is in [0, 1]; the other arguments are
+    those of `mean_squared_error`.
 
     Examples
     --------
     >>> round(mean_pinball_loss([1.0, 2.0, 3.0], [0.0, 2.0, 3.0], alpha=0.1), 6)
     0.033333
     """
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha must be in [0, 1], got {alpha!r}.")
+    alpha = number("alpha", alpha, at_least=0.0, at_most=1.0)
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, _AVERAGES)
     difference = y - p
     losses = np.maximum(alpha * difference, (alpha - 1.0) * difference)
@@ -200,7 +200,7 @@ def r2_score(
 ) -> Any:
     """Coefficient of determination: ``1 - sum (y_true - y_pred)^2 / sum (y_true - mean)^2``.
 
-    1 is perfect, 0 is what the mean of y_true achieves, negative is worse.
+    1 is perfect; predicting the mean of y_true gives 0, worse predictions are negative.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def r2_score(
     multioutput : {"uniform_average", "raw_values", "variance_weighted"}, array_like or None
         How the outputs are averaged; None is "uniform_average".
     force_finite : bool
-        For a constant y_true: 1 if the prediction is perfect and 0 if not, in place of NaN and -infinity.
+        For a constant y_true: return 1 if the prediction is perfect, else 0, instead of NaN and -infinity.
 
     Returns
     -------
@@ -229,7 +229,7 @@ def r2_score(
         return math.nan
     residual = _sums_of_squares(y - p, weights)
     total = _sums_of_squares(y - _output_means(y, weights)[:, None], weights)
-    # The mean of equal numbers is rounded too: their deviations are zero all the same.
+    # The mean of equal numbers is rounded, but their deviations are zero.
     total[y.min(axis=1) == y.max(axis=1)] = 0.0
     if force_finite:
         scores = np.where(residual == 0.0, 1.0, 0.0)

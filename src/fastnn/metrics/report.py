@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._targets import LabelPairs
-from ._validation import warn
-from .precision_recall import (
+from fastnn._arguments import whole
+from fastnn.metrics.precision_recall import (
     average_scores,
     average_weights,
     label_sums,
     require_zero_division,
     scores_from_sums,
 )
+from fastnn.metrics.targets import LabelPairs
+from fastnn.metrics.validation import warn
 
 _METRICS = ("precision", "recall", "f-score")
 _HEADERS = ("precision", "recall", "f1-score", "support")
@@ -40,7 +41,7 @@ def classification_report(
     y_true, y_pred : array_like
         Labels (n,), or 0/1 indicators (n, k).
     labels : array_like, optional
-        Classes of the table, in this order; default all that occur, sorted.
+        Classes of the table, in this order; default all classes that occur, sorted.
     target_names : array_like, optional
         Names of the classes, in the same order.
     sample_weight : array_like, optional
@@ -48,7 +49,7 @@ def classification_report(
     digits : int
         Decimals in the text.
     output_dict : bool
-        True: a dictionary of dictionaries in place of the text.
+        True: return a dictionary of dictionaries instead of text.
     zero_division : {"warn", 0, 1, nan}
         As for `precision_score`.
 
@@ -69,8 +70,7 @@ def classification_report(
     weighted avg       0.83      0.67      0.67         3
     <BLANKLINE>
     """
-    if digits < 0:
-        raise ValueError(f"digits must be a whole number >= 0, got {digits!r}.")
+    digits = whole("digits", digits, at_least=0)
     require_zero_division(zero_division)
     pairs = LabelPairs(y_true, y_pred, sample_weight)
     shown = pairs.labels if labels is None else np.asarray(labels)

@@ -1,9 +1,10 @@
 """Classification with a reject option: answer only where the top probability is high enough.
 
-Rows whose largest class probability is below a threshold are rejected: objects of no known class, conflicting labels,
-plain doubt. Coverage is the fraction of rows answered; risk is the error rate among them. El-Yaniv and Wiener, "On the
-foundations of noise-free selective classification", 2010; Geifman and El-Yaniv, "Selective classification for deep
-neural networks", 2017.
+Rows whose largest class probability is below a threshold are rejected: objects of unknown classes, conflicting labels,
+ambiguous rows. Coverage is the fraction of rows answered; risk is the error rate among them.
+
+El-Yaniv and Wiener, "On the foundations of noise-free selective classification", 2010; Geifman and El-Yaniv, "Selective
+classification for deep neural networks", 2017.
 """
 
 from typing import Any
@@ -11,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._targets import encode, labels_1d, type_of_target
-from ._validation import Array, as_sample_weight, mean, require_same_length
-from .probabilistic import as_probabilities
+from fastnn._arguments import number
+from fastnn.metrics.probabilistic import as_probabilities
+from fastnn.metrics.targets import encode, labels_1d, type_of_target
+from fastnn.metrics.validation import Array, as_sample_weight, mean, require_same_length
 
 
 def confidence_and_hits(y_true: ArrayLike, y_prob: ArrayLike, labels: Any = None) -> tuple[Array, Array]:
-    """Largest probability (n,) of each row and whether its class is the true one (n,).
+    """Return the largest probability of each row (n,), and whether its class is the true one (n,).
 
-    ``y_prob`` is (n, k) for sorted classes, or (n,) for the larger of two. A true label without a column, an object of
-    no known class, is never a hit; ``labels`` are needed then.
+    ``y_prob`` is (n, k) for sorted classes, or (n,) for the larger of two. A row whose true label has no column is
+    never a hit; such rows need ``labels``.
     """
     y = labels_1d("y_true", y_true)
     kind = type_of_target("y_true", y)
@@ -72,8 +74,8 @@ def risk_coverage_curve(
     Returns
     -------
     coverage, risk, thresholds : ndarray
-        (m,) one for each distinct top probability, falling: the fraction of rows with ``top probability >= threshold``
-        and the error rate among them. The last coverage is 1.
+        (m,) one for each distinct top probability, in falling order: the fraction of rows with
+        ``top probability >= threshold``, the error rate among them, and the threshold. The last coverage is 1.
 
     Examples
     --------
@@ -103,7 +105,7 @@ def selective_accuracy(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> tuple[float, float]:
-    """Accuracy on the rows that are answered at a threshold on the top probability, and their share.
+    """Accuracy on the rows whose top probability reaches a threshold, and the fraction of such rows.
 
     Arguments are those of `risk_coverage_curve`; ``threshold`` is in [0, 1].
 
@@ -117,8 +119,7 @@ def selective_accuracy(
     >>> selective_accuracy([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.6], 0.75)
     (1.0, 0.75)
     """
-    if not 0.0 <= threshold <= 1.0:
-        raise ValueError(f"threshold must be in [0, 1], got {threshold!r}.")
+    threshold = number("threshold", threshold, at_least=0.0, at_most=1.0)
     confidence, hits = confidence_and_hits(y_true, y_prob, labels)
     weights = as_sample_weight(sample_weight, len(hits))
     answered = confidence >= threshold
@@ -136,7 +137,7 @@ def accuracy_at_coverage(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Accuracy on the most confident rows, at the highest threshold that answers at least a fraction of all rows.
+    """Accuracy on the most confident rows, at the highest threshold that answers at least a given fraction of rows.
 
     Arguments are those of `risk_coverage_curve`; ``coverage`` is in (0, 1].
 
@@ -145,10 +146,9 @@ def accuracy_at_coverage(
     >>> accuracy_at_coverage([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.6], 0.75)
     1.0
     """
-    if not 0.0 < coverage <= 1.0:
-        raise ValueError(f"coverage must be in (0, 1], got {coverage!r}.")
+    coverage = number("coverage", coverage, above=0.0, at_most=1.0)
     answered, risk, _ = risk_coverage_curve(y_true, y_prob, labels=labels, sample_weight=sample_weight)
-    # Coverages are sums of floats: one rounding error short still counts.
+    # Coverages are sums of floats: a rounding error must not change the result.
     reached = int(np.argmax(answered >= coverage * (1.0 - 1e-12)))
     return 1.0 - float(risk[reached])
 
@@ -163,7 +163,7 @@ def rejection_threshold(
 ) -> float:
     """Threshold on the top probability that answers the most rows with at least the wanted accuracy.
 
-    Choose it on validation data: on the data it was chosen on, its accuracy is optimistic.
+    Choose it on validation data: the accuracy on the data used for the choice is optimistic.
 
     Parameters
     ----------
@@ -182,8 +182,7 @@ def rejection_threshold(
     >>> rejection_threshold([0, 1, 1, 0], [0.1, 0.9, 0.8, 0.6], accuracy=0.95)
     0.8
     """
-    if not 0.0 <= accuracy <= 1.0:
-        raise ValueError(f"accuracy must be in [0, 1], got {accuracy!r}.")
+    accuracy = number("accuracy", accuracy, at_least=0.0, at_most=1.0)
     _, risk, thresholds = risk_coverage_curve(y_true, y_prob, labels=labels, sample_weight=sample_weight)
     reached = np.flatnonzero(risk <= (1.0 - accuracy) * (1.0 + 1e-12))
     return float(thresholds[reached[-1]]) if len(reached) else float("inf")

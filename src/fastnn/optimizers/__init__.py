@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from fastnn import registry
+import fastnn._registry as registry
 from fastnn.optimizers import schedules
 from fastnn.optimizers.optimizer import Optimizer
-from fastnn.optimizers.rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
+from fastnn.optimizers.update_rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 
 __all__ = [
     "SGD",
@@ -31,5 +31,4 @@ def get(identifier: Any) -> Optimizer:
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
-    resolved: Optimizer = registry.resolve("optimizer", identifier, Optimizer)
-    return resolved
+    return registry.resolve("optimizer", identifier, Optimizer)

@@ -11,17 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import number
 
 Steps = NDArray[np.float64]
-
-
-def _positive(name: str, value: Any) -> float:
-    """``value`` as a positive, finite number."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0.0 < value < math.inf:
-        raise ValueError(f"{name} must be a positive number, got {value!r}")
-    return float(value)
 
 
 class LearningRateSchedule(registry.Description):
@@ -66,7 +59,7 @@ class _Decay(LearningRateSchedule):
         name: str | None = None,
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = number("decay_steps", decay_steps, above=0.0)
         self.decay_rate = decay_rate
         self.staircase = bool(staircase)
         self.name = name if name is not None else type(self).__name__
@@ -157,7 +150,7 @@ class PolynomialDecay(LearningRateSchedule):
         name: str = "PolynomialDecay",
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = number("decay_steps", decay_steps, above=0.0)
         self.end_learning_rate = end_learning_rate
         self.power = power
         self.cycle = bool(cycle)
@@ -198,7 +191,7 @@ class CosineDecay(LearningRateSchedule):
         warmup_steps: float = 0,
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
-        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_steps = number("decay_steps", decay_steps, above=0.0)
         self.alpha = alpha
         self.name = name
         self.warmup_target = warmup_target
@@ -243,8 +236,8 @@ class CosineDecayRestarts(LearningRateSchedule):
         name: str = "SGDRDecay",
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
-        self.first_decay_steps = _positive("first_decay_steps", first_decay_steps)
-        self.t_mul = _positive("t_mul", t_mul)
+        self.first_decay_steps = number("first_decay_steps", first_decay_steps, above=0.0)
+        self.t_mul = number("t_mul", t_mul, above=0.0)
         self.m_mul = m_mul
         self.alpha = alpha
         self.name = name
@@ -294,13 +287,11 @@ class OneCycle(LearningRateSchedule):
         end_factor: float = 1e4,
         name: str = "OneCycle",
     ) -> None:
-        self.max_learning_rate = _positive("max_learning_rate", max_learning_rate)
-        self.total_steps = _positive("total_steps", total_steps)
-        if isinstance(rise, bool) or not isinstance(rise, int | float) or not 0.0 < rise < 1.0:
-            raise ValueError(f"rise must lie between 0 and 1, got {rise!r}")
-        self.rise = rise
-        self.start_factor = _positive("start_factor", start_factor)
-        self.end_factor = _positive("end_factor", end_factor)
+        self.max_learning_rate = number("max_learning_rate", max_learning_rate, above=0.0)
+        self.total_steps = number("total_steps", total_steps, above=0.0)
+        self.rise = number("rise", rise, above=0.0, below=1.0)
+        self.start_factor = number("start_factor", start_factor, above=0.0)
+        self.end_factor = number("end_factor", end_factor, above=0.0)
         self.name = name
 
     def rates(self, steps: Steps) -> Steps:
@@ -314,6 +305,6 @@ class OneCycle(LearningRateSchedule):
         return np.asarray(np.where(steps < top, rising, last + (self.max_learning_rate - last) * down))
 
 
-def get(identifier: Any) -> Any:
+def get(identifier: Any) -> LearningRateSchedule:
     """Return the schedule for a dict ``{"class_name", "config"}``, or a schedule itself."""
     return registry.resolve("schedule", identifier, LearningRateSchedule)

@@ -18,7 +18,7 @@ def pyplot() -> Any:
     Raises
     ------
     ImportError
-        matplotlib is missing; names the extra.
+        matplotlib is missing; the message names the extra.
     """
     try:
         import matplotlib.pyplot
@@ -35,14 +35,14 @@ def new_axes(ax: Any, size: tuple[float, float] = (5.0, 4.0), **subplot: Any) ->
 
 
 def tidy(ax: Any) -> None:
-    """Take the upper and right frame away and put a light grid behind the data."""
+    """Remove the upper and right frame, and draw a light grid behind the data."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="0.9", linewidth=0.8)
     ax.set_axisbelow(True)
 
 
 def column(values: Any, name: str) -> NDArray[np.float64]:
-    """Return ``values`` as (n,) numbers; (n, 1) means the same.
+    """Return ``values``, (n,) or (n, 1), as numbers (n,).
 
     Raises
     ------

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import metrics
+import fastnn.metrics as metrics
 from fastnn.plotting.canvas import COLOURS, MARKERS, column, new_axes, tidy
 
 __all__ = ["calibration_curve", "confusion_matrix", "decision_regions", "precision_recall_curve", "roc_curve"]
@@ -14,12 +14,12 @@ __all__ = ["calibration_curve", "confusion_matrix", "decision_regions", "precisi
 def confusion_matrix(
     y_true: Any, y_pred: Any, *, class_names: Sequence[str] | None = None, normalize: str | None = None, ax: Any = None
 ) -> Any:
-    """Draw how often each class is taken for each other one.
+    """Draw the confusion matrix: how often rows of each class are predicted as each class.
 
     Parameters
     ----------
     y_true, y_pred : (n,) class labels.
-    class_names : names in the order of the sorted labels.
+    class_names : names of the classes in the order of the sorted labels.
     normalize : None for counts; "true", "pred" or "all" for fractions, as in ``metrics.confusion_matrix``.
     ax : axes to draw into.
     """
@@ -49,7 +49,7 @@ def roc_curve(y_true: Any, y_score: Any, *, label: str | None = None, ax: Any = 
     ----------
     y_true : (n,) classes 0 and 1.
     y_score : (n,) scores or probabilities of class 1.
-    label : name of the classifier; the area is added.
+    label : name of the classifier, to which the area is appended.
     ax : axes to draw into; a second call with the same axes adds a curve.
     """
     scores = column(y_score, "y_score")
@@ -66,7 +66,7 @@ def roc_curve(y_true: Any, y_score: Any, *, label: str | None = None, ax: Any = 
 
 
 def precision_recall_curve(y_true: Any, y_score: Any, *, label: str | None = None, ax: Any = None) -> Any:
-    """Draw precision against recall with the average precision, and the precision of guessing.
+    """Draw precision against recall, with the average precision and the precision of guessing.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ def precision_recall_curve(y_true: Any, y_score: Any, *, label: str | None = Non
 
 
 def calibration_curve(y_true: Any, y_prob: Any, *, n_bins: int = 10, label: str | None = None, ax: Any = None) -> Any:
-    """Draw how often events of each predicted probability happen, with the expected calibration error.
+    """Draw observed frequency against predicted probability, with the expected calibration error.
 
     Parameters
     ----------
     y_true : (n,) classes 0 and 1.
     y_prob : (n,) probabilities of class 1.
-    n_bins : bins of equal width.
+    n_bins : number of bins of equal width.
     label, ax : as in ``roc_curve``.
     """
     probabilities = column(y_prob, "y_prob")
@@ -125,23 +125,23 @@ def decision_regions(
     n: int = 200,
     ax: Any = None,
 ) -> Any:
-    """Draw which class a classifier of two features predicts where, with the data.
+    """Draw the regions in which a classifier of two features predicts each class, with the data.
 
     Parameters
     ----------
     predict : function, or object with ``predict``, from (m, 2) to classes (m,), probabilities (m, 1) of class 1, or
         scores (m, n_classes).
-    X, y : (n_rows, 2) features and (n_rows,) classes 0 to n_classes - 1, or texts. Probabilities and scores mean the
-        texts in alphabetical order.
+    X, y : (n_rows, 2) features and (n_rows,) classes 0 to n_classes - 1, or strings. Probabilities and scores refer to
+        the strings in alphabetical order.
     feature_names : names with units, for the axes.
-    class_names : names of the classes, in order; texts are their own names.
-    n : points of the grid along each feature.
+    class_names : names of the classes, in order; by default strings are their own names.
+    n : number of grid points along each feature.
     ax : axes to draw into.
 
     Raises
     ------
     ValueError
-        Not two features, labels that are no classes, or fewer names than classes.
+        Not two features, labels that are not classes, or fewer names than classes.
     """
     from matplotlib.colors import ListedColormap
 
@@ -194,16 +194,16 @@ def _as_classes(labels: Any, outputs: Any) -> tuple[Any, Any, list[str]]:
             return numbers[: len(texts)], numbers[len(texts) :], names.tolist()
         names, classes = np.unique(texts, return_inverse=True)
         if predicted.max() >= len(names):
-            raise ValueError(f"predict gives class number {predicted.max()}, but y has {len(names)} classes")
+            raise ValueError(f"predict returned class number {predicted.max()}, but y has {len(names)} classes")
         return classes, predicted, names.tolist()
-    for what, given in (("y must hold", labels), ("predict must give", predicted)):
+    for what, given in (("y must hold", labels), ("predict must return", predicted)):
         if given.dtype.kind not in "fiub" or not np.all((given >= 0) & (given == np.floor(given))):
-            raise ValueError(f"{what} classes 0 to n_classes - 1, or texts in both y and predict; it has {given[0]!r}")
+            raise ValueError(f"{what} classes 0 to n_classes - 1, or strings in both y and predict, got {given[0]!r}")
     classes = labels.astype(np.int64)
     n_classes = int(max(classes.max(), predicted.max())) + 1
     return classes, predicted, [f"class {k}" for k in range(n_classes)]
 
 
 def _next_colour(ax: Any) -> str:
-    """Colour of the next curve: the first line of the axes is the reference."""
+    """Return the colour of the next curve; the first line of the axes is the reference."""
     return COLOURS[(len(ax.lines) - 1) % len(COLOURS)]

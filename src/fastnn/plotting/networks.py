@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import diagram
+import fastnn.diagram as diagram
 from fastnn.plotting.canvas import new_axes
 
 if TYPE_CHECKING:
-    from fastnn.stack import LayerStack
+    from fastnn.network.stack import LayerStack
 
 __all__ = ["network", "speed_table"]
 
@@ -47,11 +47,11 @@ def network(model: "LayerStack", ax: Any = None) -> Any:
 
 
 def speed_table(times: Mapping[str, Mapping[str, float]], ax: Any = None) -> Any:
-    """Draw a table of times, coloured by how many times longer than the quickest of the row.
+    """Draw a table of times, coloured by their ratio to the fastest of the row.
 
     Parameters
     ----------
-    times : per case the seconds of each contestant; one that is missing stays empty.
+    times : for each case the seconds of each contestant; missing contestants leave an empty cell.
     ax : axes to draw into.
 
     Raises
@@ -70,12 +70,11 @@ def speed_table(times: Mapping[str, Mapping[str, float]], ax: Any = None) -> Any
     ax = new_axes(ax, (1.8 + 1.15 * len(names), 1.2 + 0.42 * len(cases)))
     top = max(10.0, float(np.nanmax(ratio)))
     image = ax.imshow(np.ma.masked_invalid(ratio), cmap="viridis_r", norm=LogNorm(1.0, top), aspect="auto")
-    ax.figure.colorbar(image, ax=ax, label="times the quickest of the row")
+    ax.figure.colorbar(image, ax=ax, label="ratio to the fastest of the row")
     for (row, place), value in np.ndenumerate(table):
         if np.isfinite(value):
             dark = np.log(ratio[row, place]) > 0.5 * np.log(top)
-            times_quickest = ratio[row, place]
-            factor = f"{times_quickest:,.0f}" if times_quickest >= 100.0 else f"{times_quickest:.3g}"
+            factor = f"{ratio[row, place]:,.0f}" if ratio[row, place] >= 100.0 else f"{ratio[row, place]:.3g}"
             text = f"{_time(value)}\n{factor}×"
             ax.text(place, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     ax.set_xticks(range(len(names)), names)
@@ -86,7 +85,7 @@ def speed_table(times: Mapping[str, Mapping[str, float]], ax: Any = None) -> Any
 
 
 def _time(seconds: float) -> str:
-    """Three digits and a unit."""
+    """Return a time with three digits and a unit."""
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"

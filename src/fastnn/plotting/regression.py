@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import metrics
+import fastnn.metrics as metrics
 from fastnn.plotting.canvas import COLOURS, column, new_axes, tidy
 
 __all__ = ["predicted_against_true", "residuals"]
@@ -17,7 +17,7 @@ def predicted_against_true(y_true: Any, y_pred: Any, *, name: str = "value", uni
     Parameters
     ----------
     y_true, y_pred : (n,) or (n, 1).
-    name, unit : of the quantity, for the axes.
+    name, unit : name and unit of the quantity, for the axes.
     ax : axes to draw into.
     """
     truth, predicted = _pair(y_true, y_pred)
@@ -44,14 +44,14 @@ def residuals(
     unit: str = "",
     ax: Any = None,
 ) -> Any:
-    """Draw residuals, true less predicted, against the prediction or another quantity, with their running median.
+    """Draw residuals, true minus predicted, against the prediction or another quantity, with their running median.
 
     Parameters
     ----------
     y_true, y_pred : (n,) or (n, 1).
-    against : (n,) quantity of the horizontal axis; the prediction by default.
-    against_name : its name and unit.
-    name, unit : of the predicted quantity.
+    against : (n,) quantity on the horizontal axis; by default the prediction.
+    against_name : name and unit of that quantity.
+    name, unit : name and unit of the predicted quantity.
     ax : axes to draw into.
     """
     truth, predicted = _pair(y_true, y_pred)
@@ -66,7 +66,7 @@ def residuals(
     parts = _parts(x)
     centres, medians = [np.median(x[part]) for part in parts], [np.median(difference[part]) for part in parts]
     ax.plot(centres, medians, "o-", color=COLOURS[1], markersize=4, label="running median")
-    ax.set(ylabel=f"true less predicted {name}{suffix}")
+    ax.set(ylabel=f"true minus predicted {name}{suffix}")
     ax.set_xlabel(against_name or (f"predicted {name}{suffix}" if against is None else "quantity"))
     ax.legend(frameon=False)
     tidy(ax)
@@ -81,7 +81,7 @@ def _pair(y_true: Any, y_pred: Any) -> Any:
 
 
 def _parts(x: NDArray[np.float64]) -> list[NDArray[np.intp]]:
-    """Rows (n,) in at most 12 parts of ascending ``x``, of at least 8 rows; equal values belong to one part."""
+    """Split rows (n,) by ascending ``x`` into at most 12 parts of at least 8 rows; equal values share a part."""
     order = np.argsort(x, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(x[order])) + 1, len(x))
     size = max(8, -(-len(x) // 12))
@@ -96,5 +96,5 @@ def _parts(x: NDArray[np.float64]) -> list[NDArray[np.intp]]:
 
 
 def _size(n: int) -> float:
-    """Area of a marker, points squared: less where there are many."""
+    """Return the area of a marker in points squared: smaller for many points."""
     return float(np.clip(4000 / n, 4.0, 24.0))

@@ -1,4 +1,4 @@
-"""Pictures of training: the history, and the loss landscape."""
+"""Pictures of training: the history and the loss landscape."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.landscape import LossLandscape
 from fastnn.plotting.canvas import COLOURS, new_axes, pyplot, tidy
 
 __all__ = ["history", "loss_landscape"]
@@ -17,8 +16,8 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
 
     Parameters
     ----------
-    history : what ``fit`` returned, a fitted model, or a dict from name to a list of values.
-    names : which to draw; by default "loss". Their validation values are drawn with them.
+    history : result of ``fit``, a fitted model, or a dict from name to a list of values.
+    names : names to draw; by default "loss". Their validation values are drawn as well.
     ax : axes to draw into.
 
     Raises
@@ -26,7 +25,7 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
     ValueError
         A name that the history does not have.
     TypeError
-        No history: a model that was not fitted, or an estimator.
+        Not a history, such as a model that was not fitted, or an estimator.
     """
     values = _values_of(history)
     chosen = ["loss"] if names is None else [names] if isinstance(names, str) else list(names)
@@ -53,7 +52,7 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
 
 
 def _values_of(history: Any) -> Mapping[str, Sequence[float]]:
-    """Return the recorded values of what ``fit`` returned, of a model, or of a dict."""
+    """Return the recorded values of the result of ``fit``, of a model, or of a dict."""
     record = getattr(history, "history", history)
     values = getattr(record, "history", record)
     if isinstance(values, Mapping):
@@ -62,29 +61,29 @@ def _values_of(history: Any) -> Mapping[str, Sequence[float]]:
     if hasattr(history, "history"):
         hint = ", which was not fitted"
     elif hasattr(history, "get_params"):
-        hint = ": of an estimator pass {'loss': estimator.loss_curve_}"
+        hint = ": for an estimator pass {'loss': estimator.loss_curve_}"
     raise TypeError(
-        "history must be what fit returned, a fitted model, or a dict from name to a list of values, got "
+        "history must be the result of fit, a fitted model, or a dict from name to a list of values, got "
         f"{type(history).__name__}{hint}"
     )
 
 
-def loss_landscape(landscape: LossLandscape, ax: Any = None) -> Any:
-    """Draw what ``fastnn.loss_landscape`` returned.
+def loss_landscape(landscape: Any, ax: Any = None) -> Any:
+    """Draw the result of ``fastnn.loss_landscape``.
 
     Parameters
     ----------
-    landscape : the result.
-    ax : flat axes for contours or the curve, or axes with ``projection="3d"`` for the surface. None makes a figure of
-        contours and surface, or of the curve.
+    landscape : a ``fastnn.landscape.LossLandscape``.
+    ax : axes to draw into: flat axes for contours or the curve, axes with ``projection="3d"`` for the surface. None
+        makes a new figure, which in two dimensions has both.
 
     Returns
     -------
     The axes; an array of two for contours and surface.
     """
-    if not isinstance(landscape, LossLandscape):
+    if not all(hasattr(landscape, name) for name in ("alpha", "beta", "loss")):
         raise TypeError(
-            "landscape must be what fastnn.loss_landscape(model, x, y) returned, got " + type(landscape).__name__
+            "landscape must be the result of fastnn.loss_landscape(model, x, y), got " + type(landscape).__name__
         )
     if landscape.beta is None:
         return _curve(landscape, new_axes(ax))
@@ -97,7 +96,7 @@ def loss_landscape(landscape: LossLandscape, ax: Any = None) -> Any:
     return axes
 
 
-def _labels(landscape: LossLandscape) -> list[str]:
+def _labels(landscape: Any) -> list[str]:
     if landscape.explained_variance is not None:
         return [
             f"principal axis {place + 1} ({share:.0%} of the path's variance)"
@@ -107,7 +106,7 @@ def _labels(landscape: LossLandscape) -> list[str]:
     return [f"step along direction {place} ({unit})" for place in (1, 2)]
 
 
-def _curve(landscape: LossLandscape, ax: Any) -> Any:
+def _curve(landscape: Any, ax: Any) -> Any:
     ax.plot(landscape.alpha, landscape.loss, color=COLOURS[0])
     ax.plot([0.0], [landscape.centre_loss], "*", color=COLOURS[1], markersize=12, label="the model")
     if _steep(landscape):
@@ -118,13 +117,13 @@ def _curve(landscape: LossLandscape, ax: Any) -> Any:
     return ax
 
 
-def _steep(landscape: LossLandscape) -> bool:
+def _steep(landscape: Any) -> bool:
     """Whether the losses are positive and cover more than a factor of three."""
     finite = landscape.loss[np.isfinite(landscape.loss)]
     return bool(finite.size and finite.min() > 0.0 and finite.max() > 3.0 * finite.min())
 
 
-def _contours(landscape: LossLandscape, ax: Any) -> Any:
+def _contours(landscape: Any, ax: Any) -> Any:
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogFormatterSciNotation
 
@@ -156,13 +155,12 @@ def _contours(landscape: LossLandscape, ax: Any) -> Any:
     return ax
 
 
-def _surface(landscape: LossLandscape, ax: Any) -> Any:
+def _surface(landscape: Any, ax: Any) -> Any:
     from matplotlib.ticker import MaxNLocator
 
     steep = _steep(landscape)
     finite = np.where(np.isfinite(landscape.loss), landscape.loss, np.nan)
     heights = np.log10(finite) if steep else finite
-    assert landscape.beta is not None
     x, y = np.meshgrid(landscape.alpha, landscape.beta)
     ax.plot_surface(x, y, heights, cmap="viridis", rcount=80, ccount=80, linewidth=0, antialiased=True)
     ax.set_xlabel("direction 1", labelpad=8)

@@ -1,13 +1,15 @@
-"""The NumPy twin of every compiled kernel: same names, arguments and results, written to be read.
+"""The NumPy twin of every compiled kernel: the same names, arguments and results, written for readers.
 
 Tests compare the kernels with it in float64, benchmarks in float32. Nothing else in the package imports it, and it
-imports NumPy only.
+imports only NumPy.
 """
 
-from .activations import ACTIVATIONS, activation, activation_gradient
-from .dense import dense_backward, dense_forward
-from .error_function import erf, erfc, normal_cdf
-from .layers import (
+from fastnn.reference.activations import ACTIVATIONS, activation, activation_gradient
+from fastnn.reference.dense import dense_backward, dense_forward
+from fastnn.reference.dense_network import DenseNetwork
+from fastnn.reference.error_function import erf, erfc, normal_cdf
+from fastnn.reference.layer_network import LayerNetwork
+from fastnn.reference.layers import (
     Activation,
     BatchNormalization,
     Dense,
@@ -18,11 +20,9 @@ from .layers import (
     PReLU,
     Residual,
 )
-from .losses import LOSSES, loss, loss_and_gradient
-from .network import DenseNetwork
-from .random import dropped, normal, random_bits
-from .stack import LayerNetwork
-from .training_rules import (
+from fastnn.reference.losses import LOSSES, loss, loss_and_gradient
+from fastnn.reference.random import dropped, normal, random_bits
+from fastnn.reference.training_rules import (
     clip_by_global_norm,
     clip_by_norm,
     clip_by_value,
@@ -32,7 +32,7 @@ from .training_rules import (
     penalty_and_gradient,
     unit_norm,
 )
-from .updates import (
+from fastnn.reference.update_rules import (
     OPTIMIZERS,
     adadelta,
     adagrad,

@@ -1,8 +1,8 @@
 """Activation functions and their derivatives in plain NumPy.
 
-Every activation is a row of the table at the end: its forward function, its gradient as a function of the input x,
-and, where one exists, its gradient as a function of the output (what a backward pass uses, since the outputs are
-kept). All of them keep float32 and float64 and, but for the exponential, are finite for every finite input.
+Every activation is a row of the table ``ACTIVATIONS``: its forward function, its gradient as a function of the input
+x, and, where one exists, its gradient as a function of the output, for backward passes that keep outputs. All of them
+preserve float32 and float64 and, except for the exponential, are finite for every finite input.
 """
 
 import math
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import Array, as_floating, complete_options, require_known
-from .error_function import normal_cdf
+from fastnn.reference.arguments import Array, as_floating, complete_options, require_known
+from fastnn.reference.error_function import normal_cdf
 
 # Klambauer et al., "Self-normalizing neural networks", 2017.
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -190,7 +190,7 @@ def _selu_gradient_from_out(y: Array, grad: Array, dx: Array) -> None:
 
 
 def _gelu(x: Array, out: Array) -> None:
-    # Below -40 the distribution function is zero in float64; the cut keeps -inf * 0 away.
+    # Below -40 the distribution function is zero in float64; the bound avoids -inf * 0.
     np.multiply(np.maximum(x, -40.0), normal_cdf(x), out=out)
 
 
@@ -283,9 +283,9 @@ def _hard_silu_gradient(x: Array, grad: Array, dx: Array) -> None:
 
 
 class Activation(NamedTuple):
-    """One activation: ``forward(x, out, *options)``, ``gradient(x, grad, dx, *options)`` and its options' defaults.
+    """One activation: ``forward(x, out, *options)``, ``gradient(x, grad, dx, *options)`` and the options' defaults.
 
-    ``gradient_from_out(y, grad, dx, *options)`` is None where the derivative is not a function of the output.
+    ``gradient_from_out(y, grad, dx, *options)`` is None if the derivative is not a function of the output.
     ``dx`` may be ``grad``; ``out`` may be ``x``.
     """
 
@@ -325,7 +325,13 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def find_activation(name: str, options: dict[str, Any]) -> tuple[Activation, tuple[float, ...]]:
-    """Return the table's row for ``name`` and its option values in order; ValueError names what is wrong."""
+    """Return the table's row for ``name`` and the values of its options in order.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or an option that is not a finite number of at least 0.
+    """
     require_known("activation", name, ACTIVATIONS)
     entry = ACTIVATIONS[name]
     values = complete_options(f"activation {name!r}", options, entry.options)
@@ -343,9 +349,9 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, **options: flo
     name : str
         A key of `ACTIVATIONS`.
     x : array_like
-        Any shape; float32 stays float32, everything else is computed in float64.
+        Any shape; float32 stays float32, other types are computed in float64.
     out : ndarray, optional
-        Receives the result: same shape and type as x; may be x itself.
+        Array for the result, of the shape and type of x; may be x itself.
     **options : float
         ``negative_slope`` of leaky_relu (0.2), ``alpha`` of elu (1.0), ``negative_slope`` (0), ``max_value``
         (infinity) and ``threshold`` (0) of general_relu.
@@ -381,14 +387,14 @@ def activation_gradient(name: str, x: ArrayLike, grad_out: ArrayLike, **options:
     name : str
         A key of `ACTIVATIONS`.
     x, grad_out : array_like
-        The activation's input and the gradient with respect to its output, of one shape.
+        The activation's input and the gradient with respect to its output, of the same shape.
     **options : float
-        As for `activation`.
+        As in `activation`.
 
     Returns
     -------
     ndarray
-        Gradient with respect to x, of its shape.
+        Gradient with respect to x, of the shape of x.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Checks of arguments shared by the reference kernels: names, options, floating arrays."""
+"""Checks of the reference's arguments: names, options, floating arrays."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ def require_known(kind: str, name: str, known: Iterable[str]) -> None:
 
 
 def complete_options(owner: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``defaults`` overridden by ``given``; an option without a default is a TypeError."""
+    """Return ``defaults`` overridden by ``given``; raise TypeError for an option without a default."""
     for option in given:
         if option not in defaults:
             accepted = ", ".join(defaults) or "none"

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .activations import find_activation
-from .arguments import Array, as_floating, require_matrix
+from fastnn.reference.activations import find_activation
+from fastnn.reference.arguments import Array, as_floating, require_matrix
 
 
 def _check_layer(x: Array, kernel: Array, bias: Array | None) -> None:
@@ -34,9 +34,9 @@ def dense_forward(
     bias : array_like, optional
         b (n_out,).
     activation : str
-        An activation's name; its options have their default values.
+        Name of an activation; its options have their default values.
     out : ndarray, optional
-        (n, n_out), receives the result.
+        Array (n, n_out) for the result.
 
     Returns
     -------
@@ -77,12 +77,12 @@ def dense_backward(
     grad_out : array_like
         Gradient with respect to the output, (n, n_out).
     x, kernel, bias : array_like
-        What `dense_forward` was given: (n, n_in), (n_in, n_out), (n_out,) or None.
+        Arguments of `dense_forward`: (n, n_in), (n_in, n_out), (n_out,) or None.
     out : array_like
-        What `dense_forward` returned, (n, n_out): the derivative is taken from it. gelu, gelu_tanh and silu are not
-        invertible; for them the pre-activation is computed again from x, kernel and bias.
+        Result of `dense_forward`, (n, n_out), from which the derivative is computed. Where the derivative is not a
+        function of the output, as for gelu and silu, the pre-activation is recomputed from x, kernel and bias.
     activation : str
-        An activation's name.
+        Name of an activation.
 
     Returns
     -------

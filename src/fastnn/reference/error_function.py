@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import Array, as_floating
+from fastnn.reference.arguments import Array, as_floating
 
 _SMALL = 0.46875
 # Coefficients, highest power first. erf(x) = x * P(x^2) / Q(x^2) for |x| <= 0.46875.
@@ -64,7 +64,7 @@ _TAIL_Q = (
 
 
 def _ratio(numerator: tuple[float, ...], denominator: tuple[float, ...], t: Array) -> Array:
-    """Quotient of two polynomials of equal degree by Horner's rule."""
+    """Evaluate the quotient of two polynomials of equal degree by Horner's rule."""
     p = np.full_like(t, numerator[0])
     q = np.full_like(t, denominator[0])
     for a, b in zip(numerator[1:], denominator[1:], strict=True):
@@ -89,13 +89,13 @@ def _scaled_erfc(y: Array) -> Array:
 
 
 def _exp_minus_square(y: Array, factor: float) -> Array:
-    """exp(-factor * y^2) without the rounding error of y^2: y = s + d, s a multiple of 1/16 whose square is exact."""
+    """exp(-factor * y^2) without the rounding error of y^2: y = s + d, s a multiple of 1/16 with exact square."""
     s = np.trunc(y * 16.0) / 16.0
     return np.exp(-factor * s * s) * np.exp(-factor * (y - s) * (y + s))
 
 
 def _upper_tail(y: Array) -> Array:
-    """erfc(y) for y > 0.46875; y is cut at 30, beyond which erfc is zero in float64."""
+    """erfc(y) for y > 0.46875; y is limited to 30, beyond which erfc is zero in float64."""
     y = np.minimum(y, 30.0)
     return _exp_minus_square(y, 1.0) * _scaled_erfc(y)
 
@@ -124,7 +124,7 @@ def erf(x: ArrayLike) -> Array:
 
 
 def erfc(x: ArrayLike) -> Array:
-    """Complementary error function ``1 - erf(x)``, elementwise, accurate in relative terms for large x too.
+    """Complementary error function ``1 - erf(x)``, elementwise, with small relative error for large x too.
 
     Examples
     --------

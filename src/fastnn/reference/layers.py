@@ -1,6 +1,6 @@
-"""Layers in plain NumPy: forward with what backward needs, backward with the gradients of the weights.
+"""Layers in plain NumPy: ``forward`` keeps the arrays that ``backward`` needs, ``backward`` the weights' gradients.
 
-``x`` is (n, n_in), ``y`` (n, n_out). In training a layer gets its place ``at``, (seed, epoch, step); None predicts.
+``x`` is (n, n_in), ``y`` (n, n_out). In training ``at`` is (seed, epoch, step); in prediction it is None.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .activations import activation, activation_gradient
-from .arguments import Array
-from .random import dropped, normal
+from fastnn.reference.activations import activation, activation_gradient
+from fastnn.reference.arguments import Array
+from fastnn.reference.random import dropped, normal
 
 Place = tuple[int, int, int]
 Rule = Callable[[Array], Array]
@@ -21,19 +21,19 @@ class Layer:
 
     Parameters
     ----------
-    weights : arrays, those that are trained first; they are changed in place.
-    n_trained : how many of them are trained.
+    weights : arrays, the trained ones first; they are changed in place.
+    n_trained : number of trained arrays.
     """
 
     activity: tuple[float, float] = (0.0, 0.0)
-    """Factors l1, l2 of the penalty on the outputs, divided by the rows of the batch."""
+    """Factors l1, l2 of the penalty on the outputs, which is divided by the rows of the batch."""
 
     def __init__(self, weights: Sequence[Any] = (), n_trained: int = 0) -> None:
         self.weights: list[Array] = [np.array(weight) for weight in weights]
         self.n_trained = n_trained
         self.gradients: list[Array] = []
         self.penalties: list[tuple[float, float]] = [(0.0, 0.0)] * n_trained
-        """Factors l1, l2 of every trained weight."""
+        """Factors l1, l2 of the penalty on each trained array."""
         self.constraints: list[Rule | None] = [None] * n_trained
 
     def forward(self, x: Array, at: Place | None) -> Array:
@@ -41,11 +41,11 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} must define forward(x, at)")
 
     def backward(self, grad: Array) -> Array:
-        """Return the gradient with respect to x, and keep those of the trained weights."""
+        """Return the gradient with respect to x, and keep those with respect to the trained weights."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(grad)")
 
     def parts(self) -> list["Layer"]:
-        """Return the layers that hold the weights: this one, or those inside."""
+        """Return the layers that hold the weights: this layer, or the layers inside it."""
         return [self]
 
 
@@ -108,7 +108,7 @@ class PReLU(Layer):
 
 
 class _Normalized(Layer):
-    """``hat * gamma + beta`` with ``hat = (x - mean) / sqrt(variance + epsilon)``, statistics along one axis."""
+    """``hat * gamma + beta`` with ``hat = (x - mean) / sqrt(variance + epsilon)``, with statistics along one axis."""
 
     axis: int
 
@@ -126,7 +126,7 @@ class _Normalized(Layer):
 
 
 class BatchNormalization(_Normalized):
-    """Statistics of the batch in training, moving ones in prediction (Ioffe and Szegedy, 2015); Keras's momentum."""
+    """Statistics of the batch in training, moving statistics in prediction (Ioffe and Szegedy, 2015)."""
 
     axis = 0
 
@@ -137,7 +137,7 @@ class BatchNormalization(_Normalized):
         self.momentum, self.epsilon = momentum, epsilon
 
     def forward(self, x: Array, at: Place | None) -> Array:
-        """Return the outputs; in training the moving statistics follow."""
+        """Return the outputs; in training, update the moving statistics."""
         mean, variance = self.weights[2:]
         if at is not None:
             moving = mean, variance
@@ -149,7 +149,7 @@ class BatchNormalization(_Normalized):
 
 
 class LayerNormalization(_Normalized):
-    """Statistics of each row (Ba, Kiros and Hinton, 2016); without beta Keras's ``rms_scaling``, not centred."""
+    """Statistics of each row (Ba, Kiros and Hinton, 2016); without beta as Keras's ``rms_scaling``, uncentred."""
 
     axis = 1
 
@@ -165,7 +165,7 @@ class LayerNormalization(_Normalized):
         return self._scale(self.centred if self.n_trained > 1 else x * inverse, inverse)
 
     def backward(self, grad: Array) -> Array:
-        """Return the gradient with respect to x; uncentred: ``d inverse / dx = -inverse^2 centred / n_in``."""
+        """Return the gradient with respect to x; if not centred, ``d inverse / dx = -inverse^2 centred / n_in``."""
         if self.n_trained > 1:
             return super().backward(grad)
         self.gradients = [(grad * self.hat).sum(axis=0)]
@@ -175,7 +175,7 @@ class LayerNormalization(_Normalized):
 
 
 class Normalization(Layer):
-    """``(x - mean) / max(sqrt(variance), 1e-7)``, or its inverse; learned statistics, with a count, are weights."""
+    """``(x - mean) / max(sqrt(variance), 1e-7)``, or its inverse; learned statistics (with a count) are weights."""
 
     def __init__(self, mean: Any, variance: Any, count: Any = None, invert: bool = False) -> None:
         super().__init__([] if count is None else [mean, variance, count])
@@ -194,13 +194,13 @@ class Normalization(Layer):
 
 
 class Dropout(Layer):
-    """Zeros and a scale (Srivastava et al., 2014), or alpha dropout (Klambauer et al., 2017).
+    """Dropout (Srivastava et al., 2014), or alpha dropout (Klambauer et al., 2017).
 
     Parameters
     ----------
-    rate : fraction that is dropped.
+    rate : fraction of dropped elements.
     stream : number of the layer's random numbers.
-    alpha : whether to keep mean and variance of SELU's outputs.
+    alpha : whether to preserve mean and variance of SELU's outputs.
     """
 
     def __init__(self, rate: float, stream: int, alpha: bool = False) -> None:
@@ -240,7 +240,7 @@ class GaussianNoise(Layer):
         return x if at is None else x + self.deviation * normal((len(x), x.shape[1]), *at, self.stream)
 
     def backward(self, grad: Array) -> Array:
-        """Return the gradient, unchanged."""
+        """Return the gradient unchanged."""
         return grad
 
 
@@ -259,7 +259,7 @@ class Residual(Layer):
         return x + y
 
     def backward(self, grad: Array) -> Array:
-        """Return the gradient with respect to x, of both ways."""
+        """Return the gradient with respect to x, through the block and around it."""
         g = grad
         for layer in reversed(self.layers):
             g = layer.backward(g)

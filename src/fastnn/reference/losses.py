@@ -11,131 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import more_losses
-from .arguments import Array, as_floating, complete_options, require_known
-
-PROBABILITY_EPSILON = 1e-7
-"""Probabilities are clipped to [1e-7, 1 - 1e-7] before their logarithm, as in Keras."""
-
-# A kernel's arguments are y (targets), p (predictions, shape (n, c)), scale (a number or (n, 1): what multiplies each
-# row's gradient), gradient (written, shape (n, c), or None; never p itself) and options. It returns row losses (n,).
-
-
-def _mean_squared_error(y: Array, p: Array, scale: Any, gradient: Array | None) -> Array:
-    error = np.subtract(p, y, out=gradient)
-    rows: Array = np.einsum("ij,ij->i", error, error)
-    rows /= p.shape[1]
-    if gradient is not None:
-        gradient *= scale * (2.0 / p.shape[1])
-    return rows
-
-
-def _mean_absolute_error(y: Array, p: Array, scale: Any, gradient: Array | None) -> Array:
-    error = np.subtract(p, y, out=gradient)
-    rows: Array = np.abs(error).mean(axis=1)
-    if gradient is not None:
-        np.sign(gradient, out=gradient)
-        gradient *= scale * (1.0 / p.shape[1])
-    return rows
-
-
-def _huber(y: Array, p: Array, scale: Any, gradient: Array | None, delta: float) -> Array:
-    # delta * (|e| - delta / 2) where |e| > delta, else e^2 / 2; with c = clip(e) both are c * (e - c / 2).
-    error = np.subtract(p, y)
-    clipped = np.clip(error, -delta, delta, out=gradient)
-    error -= 0.5 * clipped
-    error *= clipped
-    if gradient is not None:
-        gradient *= scale * (1.0 / p.shape[1])
-    rows: Array = error.mean(axis=1)
-    return rows
-
-
-def _clip_probabilities(p: Array) -> tuple[Array, Array]:
-    """Clipped probabilities and the mask of those inside, where the clip's derivative is 1."""
-    low = p.dtype.type(PROBABILITY_EPSILON)
-    high = p.dtype.type(1.0 - PROBABILITY_EPSILON)
-    return np.clip(p, low, high), (p >= low) & (p <= high)
-
-
-def _binary_crossentropy(
-    y: Array, p: Array, scale: Any, gradient: Array | None, from_logits: bool, label_smoothing: float
-) -> Array:
-    if label_smoothing:
-        y = y * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    if from_logits:
-        # max(z, 0) - z y + log1p(exp(-|z|)); gradient sigmoid(z) - y, from the same exponential.
-        e = np.exp(-np.abs(p))
-        rows: Array = (np.maximum(p, 0.0) - p * y + np.log1p(e)).mean(axis=1)
-        if gradient is not None:
-            np.divide(np.where(p >= 0.0, p.dtype.type(1.0), e), 1.0 + e, out=gradient)
-            gradient -= y
-            gradient *= scale * (1.0 / p.shape[1])
-        return rows
-    q, inside = _clip_probabilities(p)
-    rows = -(y * np.log(q) + (1.0 - y) * np.log1p(-q)).mean(axis=1)
-    if gradient is not None:
-        np.divide(q - y, q * (1.0 - q), out=gradient)
-        gradient *= inside
-        gradient *= scale * (1.0 / p.shape[1])
-    return rows
-
-
-def _categorical_crossentropy(
-    y: Array, p: Array, scale: Any, gradient: Array | None, from_logits: bool, label_smoothing: float
-) -> Array:
-    if label_smoothing:
-        y = y * (1.0 - label_smoothing) + label_smoothing / p.shape[1]
-    if from_logits:
-        shifted = p - p.max(axis=1, keepdims=True)
-        e = np.exp(shifted, out=gradient)
-        total = e.sum(axis=1, keepdims=True)
-        shifted -= np.log(total)
-        rows: Array = -np.einsum("ij,ij->i", y, shifted)
-        if gradient is not None:
-            # softmax * (sum of the targets) - targets; the sum is 1 for distributions but need not be.
-            gradient *= y.sum(axis=1, keepdims=True) / total
-            gradient -= y
-            gradient *= scale
-        return rows
-    total = p.sum(axis=1, keepdims=True)
-    share = p / total
-    q, inside = _clip_probabilities(share)
-    rows = -np.einsum("ij,ij->i", y, np.log(q))
-    if gradient is not None:
-        np.divide(-y, q, out=gradient)
-        gradient *= inside
-        # share = p / total: dL/dp = (g - sum of g * share) / total.
-        gradient -= np.einsum("ij,ij->i", gradient, share)[:, None]
-        gradient *= scale / total
-    return rows
-
-
-def _sparse_categorical_crossentropy(
-    y: Array, p: Array, scale: Any, gradient: Array | None, from_logits: bool, label_smoothing: float
-) -> Array:
-    n, n_classes = p.shape
-    if label_smoothing or not from_logits:
-        one_hot = np.zeros_like(p)
-        one_hot[np.arange(n), y] = 1.0
-        return _categorical_crossentropy(one_hot, p, scale, gradient, from_logits, label_smoothing)
-    shifted = p - p.max(axis=1, keepdims=True)
-    index = np.arange(0, n * n_classes, n_classes)
-    index += y
-    at_label = shifted.ravel().take(index)
-    e = np.exp(shifted, out=shifted if gradient is None else gradient)
-    total = e.sum(axis=1, keepdims=True)
-    if gradient is not None:
-        gradient /= total
-        gradient.reshape(-1)[index] -= 1.0
-        gradient *= scale
-    rows: Array = np.log(total[:, 0])
-    rows -= at_label
-    return rows
+import fastnn.reference.elementwise_losses as elementwise_losses
+import fastnn.reference.row_losses as row_losses
+from fastnn.reference.arguments import Array, as_floating, complete_options, require_known
 
 
 class Loss(NamedTuple):
-    """One loss: its kernel, its options' defaults, what its targets are, and whether it is one number per batch."""
+    """One loss.
+
+    Parameters
+    ----------
+    kernel : function of (y, p, scale, gradient, **options), as in `elementwise_losses`.
+    options : its options' defaults.
+    takes_labels : whether targets are labels (n,).
+    half_targets : whether targets have half as many columns as predictions.
+    """
 
     kernel: Callable[..., Array]
     options: dict[str, Any]
@@ -145,36 +35,44 @@ class Loss(NamedTuple):
 
 _ENTROPY_OPTIONS = {"from_logits": False, "label_smoothing": 0.0}
 LOSSES: dict[str, Loss] = {
-    "mean_squared_error": Loss(_mean_squared_error, {}),
-    "mean_absolute_error": Loss(_mean_absolute_error, {}),
-    "huber": Loss(_huber, {"delta": 1.0}),
-    "binary_crossentropy": Loss(_binary_crossentropy, _ENTROPY_OPTIONS),
-    "categorical_crossentropy": Loss(_categorical_crossentropy, _ENTROPY_OPTIONS),
-    "sparse_categorical_crossentropy": Loss(_sparse_categorical_crossentropy, _ENTROPY_OPTIONS, takes_labels=True),
-    "mean_absolute_percentage_error": Loss(more_losses.mean_absolute_percentage_error, {}),
-    "mean_squared_logarithmic_error": Loss(more_losses.mean_squared_logarithmic_error, {}),
-    "log_cosh": Loss(more_losses.log_cosh, {}),
-    "poisson": Loss(more_losses.poisson, {}),
-    "hinge": Loss(more_losses.hinge, {}),
-    "squared_hinge": Loss(more_losses.squared_hinge, {}),
-    "quantile": Loss(more_losses.quantile, {"q": 0.5}),
-    "gaussian_nll": Loss(more_losses.gaussian_nll, {"full": False}, half_targets=True),
-    "kl_divergence": Loss(more_losses.kl_divergence, {}),
-    "categorical_hinge": Loss(more_losses.categorical_hinge, {}),
-    "cosine_similarity": Loss(more_losses.cosine_similarity, {}),
-    "dice": Loss(more_losses.dice, {"per_row": False}),
+    "mean_squared_error": Loss(elementwise_losses.mean_squared_error, {}),
+    "mean_absolute_error": Loss(elementwise_losses.mean_absolute_error, {}),
+    "huber": Loss(elementwise_losses.huber, {"delta": 1.0}),
+    "binary_crossentropy": Loss(elementwise_losses.binary_crossentropy, _ENTROPY_OPTIONS),
+    "categorical_crossentropy": Loss(row_losses.categorical_crossentropy, _ENTROPY_OPTIONS),
+    "sparse_categorical_crossentropy": Loss(
+        row_losses.sparse_categorical_crossentropy, _ENTROPY_OPTIONS, takes_labels=True
+    ),
+    "mean_absolute_percentage_error": Loss(elementwise_losses.mean_absolute_percentage_error, {}),
+    "mean_squared_logarithmic_error": Loss(elementwise_losses.mean_squared_logarithmic_error, {}),
+    "log_cosh": Loss(elementwise_losses.log_cosh, {}),
+    "poisson": Loss(elementwise_losses.poisson, {}),
+    "hinge": Loss(elementwise_losses.hinge, {}),
+    "squared_hinge": Loss(elementwise_losses.squared_hinge, {}),
+    "quantile": Loss(elementwise_losses.quantile, {"q": 0.5}),
+    "gaussian_nll": Loss(row_losses.gaussian_nll, {"full": False}, half_targets=True),
+    "kl_divergence": Loss(row_losses.kl_divergence, {}),
+    "categorical_hinge": Loss(row_losses.categorical_hinge, {}),
+    "cosine_similarity": Loss(row_losses.cosine_similarity, {}),
+    "dice": Loss(row_losses.dice, {"per_row": False}),
     "binary_focal_crossentropy": Loss(
-        more_losses.binary_focal_crossentropy,
+        elementwise_losses.binary_focal_crossentropy,
         {"apply_class_balancing": False, "alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS},
     ),
     "categorical_focal_crossentropy": Loss(
-        more_losses.categorical_focal_crossentropy, {"alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS}
+        row_losses.categorical_focal_crossentropy, {"alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS}
     ),
 }
 
 
 def find_loss(name: str, options: dict[str, Any]) -> tuple[Loss, dict[str, Any], bool]:
-    """Return the table's row for ``name``, the kernel's options, and whether to sum; ValueError names what is wrong."""
+    """Return the table's row for ``name``, the kernel's options, and whether to sum.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or an option out of range.
+    """
     require_known("loss", name, LOSSES)
     entry = LOSSES[name]
     values = complete_options(f"loss {name!r}", options, {**entry.options, "sum": False})
@@ -187,7 +85,7 @@ def find_loss(name: str, options: dict[str, Any]) -> tuple[Loss, dict[str, Any],
 
 
 def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: Any) -> Array:
-    """Return targets as labels (n,) int64 in 0..c-1, or as values of ``shape`` (n, c); (n,) equals (n, 1)."""
+    """Return targets as labels (n,) int64 in 0..c-1, or as values of ``shape`` (n, c); (n,) means (n, 1)."""
     y = np.asarray(y_true)
     n, n_outputs = shape
     if entry.takes_labels:
@@ -197,7 +95,7 @@ def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: An
         labels: Array = y.astype(np.int64, copy=False)
         if y.dtype.kind not in "iu" and not np.array_equal(labels, y):
             raise ValueError("y_true must hold whole-number labels.")
-        # As unsigned numbers negative labels are huge: one comparison finds both ends.
+        # As unsigned numbers, negative labels are huge: one comparison checks both bounds.
         if labels.view(np.uint64).max() >= n_outputs:
             raise ValueError(f"labels in y_true must be in 0..{n_outputs - 1}, got {labels.min()}..{labels.max()}.")
         return labels
@@ -247,14 +145,14 @@ def _evaluate(
     rows = entry.kernel(y, p, scale, out, **values)
     if weight is not None:
         rows = rows * weight
-    total = float(rows.sum(dtype=np.float64)) / divisor
+    total = float(rows.sum(dtype=np.float64) / divisor)
     return total, None if out is None else out.reshape(given.shape)
 
 
 def loss(
     name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None, **options: Any
 ) -> float:
-    """Value of a loss: the mean over rows of each row's loss times its weight.
+    """Value of a loss: the mean over rows of the row losses times their weights.
 
     Arguments and errors are those of `loss_and_gradient`.
 
@@ -280,16 +178,20 @@ def loss_and_gradient(
     y_pred : array_like
         Predictions (n, c), or (n,) for a single output; float32 stays float32.
     sample_weight : array_like, optional
-        (n,) factors of the row losses; the division is by the number of rows all the same.
+        (n,) factors of the row losses; the divisor remains the number of rows.
     **options
-        ``sum`` (False): the sum over rows in place of the mean. ``weighted_mean`` (False): the division is by the sum
-        of the weights. ``ignore_class`` (None) of sparse_categorical_crossentropy: label, of any value, whose rows are
-        left out of sum and divisor. A division by 0 gives 0. ``delta`` (1.0) of huber. ``from_logits`` (False)
-        and ``label_smoothing`` (0.0) of the cross-entropies. Without ``from_logits`` predictions are probabilities,
-        clipped to [1e-7, 1 - 1e-7]; the categorical ones are first divided by their row's sum. ``gamma`` (2.0) and
-        ``alpha`` (0.25) of the focal ones, a number or of the categorical one (c,), ``apply_class_balancing`` (False)
-        of the binary one; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll; ``per_row`` (False) of dice. The
-        gradient is that of exactly this function: zero where the clip acts.
+        Of all losses, with defaults: ``sum`` (False) sums over rows instead of averaging; ``weighted_mean`` (False)
+        divides by the sum of the weights. A division by 0 gives 0.
+
+        Of single losses: ``delta`` (1.0) of huber; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll;
+        ``per_row`` (False) of dice; ``from_logits`` (False) and ``label_smoothing`` (0.0) of the cross-entropies;
+        ``ignore_class`` (None) of sparse_categorical_crossentropy, a label of any value whose rows count neither in
+        the sum nor in the divisor; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal cross-entropies, where alpha may
+        be (c,) for the categorical one; ``apply_class_balancing`` (False) of the binary one.
+
+        Without ``from_logits`` predictions are probabilities, clipped to [1e-7, 1 - 1e-7]; those of the categorical
+        losses are first divided by their row's sum. The gradient is the gradient of exactly this function: zero
+        where the clip acts.
 
     Returns
     -------

@@ -1,10 +1,10 @@
-"""Random numbers of dropout and noise in plain NumPy: Philox4x32 with 7 rounds (Salmon et al., 2011)."""
+"""Random numbers for dropout and noise in plain NumPy: Philox4x32 with 7 rounds (Salmon et al., 2011)."""
 
 from statistics import NormalDist
 
 import numpy as np
 
-from .arguments import Array
+from fastnn.reference.arguments import Array
 
 ROUNDS = 7
 _LOW = np.uint64(0xFFFFFFFF)
@@ -12,14 +12,14 @@ _EPOCH_FACTOR = 0x9E3779B97F4A7C15
 
 
 def random_bits(shape: tuple[int, int], seed: int, epoch: int, step: int, stream: int) -> Array:
-    """32 random bits for each element of a batch, uint64 (rows, features).
+    """Return 32 random bits for each element of a batch, uint64 (rows, features).
 
     The counters are row, feature // 4, step and stream; one call gives four features.
 
     Parameters
     ----------
     shape : rows of the batch, features.
-    seed, epoch : the model's seed and the number of the epoch, counted from 1, which make the key.
+    seed, epoch : the model's seed and the number of the epoch, counted from 1; they form the key.
     step : number of the step in the epoch, counted from 0.
     stream : number of the layer.
     """
@@ -47,7 +47,7 @@ def random_bits(shape: tuple[int, int], seed: int, epoch: int, step: int, stream
 
 
 def dropped(shape: tuple[int, int], rate: float, seed: int, epoch: int, step: int, stream: int) -> Array:
-    """Return which elements of a batch are dropped: those whose bits are below ``rate * 2^32``."""
+    """Return the mask of the dropped elements of a batch, whose bits are below ``rate * 2^32``."""
     threshold = min(int(rate * 2.0**32), 2**32 - 1)
     mask: Array = random_bits(shape, seed, epoch, step, stream) < threshold
     return mask

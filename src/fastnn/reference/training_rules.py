@@ -1,4 +1,4 @@
-"""What surrounds an update rule, in plain NumPy: penalties, clipping, moving averages, constraints.
+"""Penalties, clipping, moving averages and constraints, applied before and after an update rule, in plain NumPy.
 
 Lists hold one array per kernel and bias.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .arguments import Array
+from fastnn.reference.arguments import Array
 
 SMALL = 1e-7
 """Added to norms before a division, as in Keras."""
@@ -27,17 +27,17 @@ def penalty_and_gradient(w: Array, l1: float, l2: float) -> tuple[float, Array]:
 
 
 def clip_by_value(gradients: Sequence[Array], bound: float) -> list[Array]:
-    """Each element between -bound and bound."""
+    """Limit each element to -bound..bound."""
     return [np.clip(g, -bound, bound) for g in gradients]
 
 
 def clip_by_norm(gradients: Sequence[Array], bound: float) -> list[Array]:
-    """Each array divided by ``max(norm / bound, 1)``."""
+    """Divide each array by ``max(norm / bound, 1)``."""
     return [g * (bound / max(float(np.sqrt(np.square(g).sum())), bound)) for g in gradients]
 
 
 def clip_by_global_norm(gradients: Sequence[Array], bound: float) -> list[Array]:
-    """All arrays divided by ``max(norm / bound, 1)``, norm that of all of them (Pascanu et al., 2013)."""
+    """Divide all arrays by ``max(norm / bound, 1)``, with the norm of all of them (Pascanu et al., 2013)."""
     norm = float(np.sqrt(sum(float(np.square(g).sum()) for g in gradients)))
     return [g * (bound / max(norm, bound)) for g in gradients]
 

@@ -1,4 +1,4 @@
-"""Writing a file so that a crash leaves the old content or the new, never a mixture.
+"""Writing a file so that a crash leaves either the old content or the new content.
 
 Order of system calls: write a temporary file in the same folder, flush, fsync it, rename it over the old one, fsync
 the folder (Pillai et al., 2014).
@@ -21,15 +21,15 @@ def write_atomically(path: str | os.PathLike[str], parts: Iterable[Any]) -> None
     Raises
     ------
     OSError
-        The file cannot be written; what was there before is still there, and no temporary file is left.
+        The file cannot be written; an old file is unchanged, and no temporary file is left.
     """
     path = os.path.abspath(os.fspath(path))
     folder, name = os.path.split(path)
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder; give the name of a file")
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"the folder {folder!r} does not exist; make it first")
-    # A link keeps pointing to its file, which is replaced in its own folder.
+        raise FileNotFoundError(f"the folder {folder!r} does not exist; create it first")
+    # A symbolic link is kept: the file that it points to is replaced, in its own folder.
     if os.path.islink(path):
         path = os.path.realpath(path)
         folder, name = os.path.split(path)
@@ -52,7 +52,7 @@ def write_atomically(path: str | os.PathLike[str], parts: Iterable[Any]) -> None
 
 
 def _permissions(path: str) -> int:
-    """Permissions of the file that is replaced, or those that a new file would get."""
+    """Return the permissions of the file that is replaced, or those that a new file would get."""
     try:
         return os.stat(path).st_mode & 0o7777
     except FileNotFoundError:

@@ -1,103 +1,36 @@
 """Models as JSON: architecture, training options, and the way back through the registry.
 
-Everything is described by ``{"class_name": name, "config": get_config()}``, so whatever registers itself and has
-``get_config`` and ``from_config`` can be saved. Functions of the user are saved by name and given back by
-``custom_objects``.
+The parts of a model are described as ``fastnn._registry.serialize`` does it.
 """
 
-import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastnn import registry
-
-if TYPE_CHECKING:
-    from fastnn.layers import Layer
-    from fastnn.sequential import Sequential
-
-CustomObjects = Mapping[str, Any]
-
-
-class MissingObjectError(ValueError):
-    """A function of the user's own is needed to load a model."""
+import fastnn._registry as registry
+from fastnn._registry import CustomObjects, deserialize, serialize
+from fastnn.layers.layer import layer_config
+from fastnn.losses import Loss
+from fastnn.losses.custom import CustomLoss
+from fastnn.network.stack import LayerStack
 
 
-def serialize(described: Any) -> dict[str, Any]:
-    """Return ``{"class_name", "config"}`` of a description, or ``{"function": name}`` of a function."""
-    if hasattr(described, "get_config"):
-        return {"class_name": type(described).__name__, "config": described.get_config()}
-    if not hasattr(described, "__name__"):
-        raise ValueError(
-            f"{described!r} cannot be saved: it has neither get_config() nor a name; give a function that def or "
-            "lambda made, or an object with get_config()"
-        )
-    return {"function": described.__name__}
-
-
-def deserialize(kind: str, config: Any, custom_objects: CustomObjects | None = None) -> Any:
-    """Return the object of ``serialize``; names of ``custom_objects`` come first.
-
-    Raises
-    ------
-    ValueError
-        A name that is neither registered nor in ``custom_objects``, or a config that is none.
-    """
-    if kind == "metric":
-        importlib.import_module("fastnn.metrics")
-    custom = custom_objects or {}
-    if isinstance(config, str):
-        return custom.get(config, config)
-    if not isinstance(config, dict):
-        raise ValueError(f"the description of the {kind} must be an object, got {type(config).__name__}")
-    if "function" in config:
-        if config["function"] not in custom:
-            raise MissingObjectError(
-                f"the {kind} is a function of your own: pass custom_objects={{{config['function']!r}: the function}}, "
-                "or compile=False and call model.compile"
-            )
-        return custom[config["function"]]
-    name, options = config.get("class_name"), config.get("config", {})
-    if not isinstance(name, str) or not isinstance(options, dict):
-        raise ValueError(f"the description of the {kind} must have class_name and config")
-    found = custom[name] if name in custom else registry.find(kind, name)
-    return found.from_config(options) if hasattr(found, "from_config") else found(**options)
-
-
-def layer_config(layer: "Layer") -> dict[str, Any]:
-    """Return the description of a layer; ``trainable`` only where it is frozen."""
-    config = serialize(layer)
-    return config if getattr(layer, "trainable", True) else {**config, "trainable": False}
-
-
-def layer_from_config(config: Any, custom_objects: CustomObjects | None = None) -> "Layer":
-    """Return a new layer of ``layer_config``."""
-    from fastnn.layers import Layer
-
-    layer = deserialize("layer", config, custom_objects)
-    if not isinstance(layer, Layer):
-        raise ValueError(f"the description of a layer gives {layer!r}")
-    if config.get("trainable", True) is False:
-        layer.trainable = False
-    return layer
-
-
-def model_config(model: "Sequential") -> dict[str, Any]:
-    """Return the architecture: name, dtype, seed, layers, and the number of features where it is known."""
+def model_config(model: LayerStack) -> dict[str, Any]:
+    """Return the architecture: name, dtype, seed, layers, and the input shape if it is known."""
     return {
         "name": model.name,
         "dtype": model.dtype.name,
         "seed": model.seed,
-        "layers": [layer_config(layer) for layer in model._all_layers],
+        "layers": [layer_config(layer) for layer in model.all_layers],
         "build_input_shape": [None, model.program.n_features] if model.built else None,
     }
 
 
 def difference(model: Mapping[str, Any], saved: Mapping[str, Any]) -> str | None:
-    """Return the first difference of two results of ``model_config`` in words; None if there is none.
+    """Return the first difference between two results of ``model_config`` in words; None if there is none.
 
-    Names and seeds may differ: they do from one process to the next.
+    Names and seeds are not compared: they differ from one process to the next.
     """
     new, old = _anonymous(model), _anonymous(saved)
     stacks = [[layer for layer in each["layers"] if layer["class_name"] != "InputLayer"] for each in (new, old)]
@@ -119,31 +52,37 @@ def difference(model: Mapping[str, Any], saved: Mapping[str, Any]) -> str | None
 
 
 def _anonymous(described: Any) -> Any:
-    """Return a description as it comes out of JSON, without names and seeds."""
+    """Return a description as JSON gives it back, without names and seeds."""
     if isinstance(described, Mapping):
         return {key: _anonymous(value) for key, value in described.items() if key not in ("name", "seed")}
     return [_anonymous(each) for each in described] if isinstance(described, list | tuple) else described
 
 
-def compile_config(model: "Sequential") -> dict[str, Any] | None:
+def compile_config(model: LayerStack) -> dict[str, Any] | None:
     """Return the arguments of ``compile``; None for a model that is not compiled."""
     if model.optimizer is None:
         return None
-    custom_objects_of(model)  # raises where a name would stand for two functions
+    custom_objects_of(model)  # raises if one name would stand for two functions
     optimizer = serialize(model.optimizer)
     if callable(optimizer["config"].get("learning_rate")):
         optimizer["config"]["learning_rate"] = serialize(model.optimizer.schedule)
     return {
         "optimizer": optimizer,
-        # A loss in Python is the function that compile was given.
-        "loss": None if model.loss is None else serialize(getattr(model.loss, "function", model.loss)),
+        "loss": None if model.loss is None else serialize(_compiled_loss(model.loss)),
         "metrics": [metric.get_config() for metric in model.metrics if not metric.weighted],
         "weighted_metrics": [metric.get_config() for metric in model.metrics if metric.weighted],
     }
 
 
+def _compiled_loss(loss: Loss) -> Any:
+    """Return what ``compile`` was given: the function of a loss written in Python, or the loss."""
+    return loss.function if isinstance(loss, CustomLoss) else loss
+
+
 def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> dict[str, Any]:
     """Return the arguments of ``compile`` for the result of ``compile_config``."""
+    import fastnn.metrics  # noqa: F401  registers the names of metrics
+
     loss, optimizer = config.get("loss"), config.get("optimizer")
     options = optimizer.get("config") if isinstance(optimizer, dict) else None
     if isinstance(optimizer, dict) and isinstance(options, dict) and isinstance(options.get("learning_rate"), dict):
@@ -159,7 +98,7 @@ def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects |
     }
 
 
-def custom_objects_of(model: "Sequential") -> dict[str, Any]:
+def custom_objects_of(model: LayerStack) -> dict[str, Any]:
     """Return the functions and classes that loading a copy of the model in this process needs.
 
     Raises
@@ -167,7 +106,7 @@ def custom_objects_of(model: "Sequential") -> dict[str, Any]:
     ValueError
         Two of them have one name.
     """
-    used: list[Any] = [] if model.loss is None else [getattr(model.loss, "function", model.loss)]
+    used: list[Any] = [] if model.loss is None else [_compiled_loss(model.loss)]
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
     if model.optimizer is not None and model.optimizer.schedule is not None:
         used.append(model.optimizer.schedule)
@@ -182,7 +121,7 @@ def custom_objects_of(model: "Sequential") -> dict[str, Any]:
 
 
 def _named(described: Any) -> tuple[str, Any]:
-    """Name of a description and its class or function; None instead where the registry has it."""
+    """Return the name and the class or function of a description; None instead of a class that is registered."""
     if not hasattr(described, "get_config"):
         return getattr(described, "__name__", ""), described
     name = type(described).__name__
@@ -207,9 +146,9 @@ def to_json(value: Any, what: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy array or number, or a description, as JSON can hold it."""
+    """Return a NumPy array or number, or a description, in a form that JSON can hold."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if hasattr(value, "get_config"):
         return serialize(value)
-    raise TypeError(f"{value!r} of type {type(value).__name__} is no data")
+    raise TypeError(f"{value!r} of type {type(value).__name__} is not data")

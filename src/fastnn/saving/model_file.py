@@ -1,39 +1,38 @@
-"""Model files: what is in them, and how a model comes out of one without trusting it.
+"""Model files: their contents, and how to make a model from a file without trusting it.
 
-Design: a) the arrays come first the weights, layer by layer, then as many again for every moment of the update rule;
-b) ``__metadata__`` says the rest in JSON texts; c) a file is read and checked as a whole, and its architecture must ask
-for exactly the arrays that are there, before anything is built or changed.
+Design: a) the weights come first, layer by layer, then one array of the same shape for each moment of the update rule;
+b) ``__metadata__`` holds everything else as JSON texts; c) a file is read and checked as a whole, and its architecture
+must need exactly the arrays that are there, before anything is built or changed.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+import fastnn._registry as registry
+from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn.errors import ModelFormatError
-from fastnn.layers import ParameterSpec
-from fastnn.program import build_program
+from fastnn.layers import Layer, ParameterSpec
+from fastnn.layers.layer import layer_from_config
+from fastnn.network.program import Program, build_program
+from fastnn.network.stack import LayerStack
+from fastnn.network.weights import NetworkState
 from fastnn.saving.atomic import write_atomically
 from fastnn.saving.description import (
-    CustomObjects,
-    MissingObjectError,
     compile_arguments,
     compile_config,
-    layer_from_config,
     model_config,
     to_json,
 )
 from fastnn.saving.safetensors import decode, encode, parse_json
-from fastnn.weights import KeptWeights, NetworkState
-
-if TYPE_CHECKING:
-    from fastnn.sequential import Sequential
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
+Stack = TypeVar("Stack", bound=LayerStack)
 
 SCHEMA = "1"
 """Version of the contents; raised when an older fastnn could not read them."""
@@ -41,30 +40,22 @@ _LAYERS_LIMIT = 512
 _COUNT_LIMIT = 1 << 62
 
 
-class FileWeights(KeptWeights):
-    """Weights of a layer where they lie in the bytes of a file: read without a copy."""
-
-    def read(self, name: str) -> Array:
-        """Return one weight, read-only."""
-        return self.values[name]
-
-
 # Writing
 
 
-def weight_names(model: "Sequential") -> list[str]:
-    """Return "layer/weight" for all weights of a built model, in order."""
-    specs = zip(model.layers, model.program.specs, strict=True)
+def weight_names(layers: Sequence[Layer], program: Program) -> list[str]:
+    """Return "layer/weight" for all weights of a network, in order."""
+    specs = zip(layers, program.specs, strict=True)
     return [f"{layer.name}/{spec.name}" for layer, per_layer in specs for spec in per_layer]
 
 
-def training_arrays(model: "Sequential") -> dict[str, Array]:
+def training_arrays(model: LayerStack) -> dict[str, Array]:
     """Return the weights by name, then the moments as "moment_1/layer/weight", ..."""
     if not model.built:
         return {}
     slots = model.network_weights.capture().arrays
     n_moments = model.network.n_slots
-    named = list(zip(weight_names(model), slots, strict=True))
+    named = list(zip(weight_names(model.layers, model.program), slots, strict=True))
     arrays = {name: values[0] for name, values in named}
     for moment in range(1, n_moments + 1):
         arrays.update({f"moment_{moment}/{name}": values[moment] for name, values in named})
@@ -73,8 +64,8 @@ def training_arrays(model: "Sequential") -> dict[str, Array]:
     return arrays
 
 
-def training_state(model: "Sequential") -> dict[str, Any]:
-    """Return the counters that decide how training goes on: all besides arrays and options."""
+def training_state(model: LayerStack) -> dict[str, Any]:
+    """Return the counters that decide how training continues."""
     return {
         "iterations": model.network.iterations if model.built else 0,
         "epochs_begun": model.epochs_begun,
@@ -83,7 +74,7 @@ def training_state(model: "Sequential") -> dict[str, Any]:
     }
 
 
-def model_metadata(model: "Sequential", **texts: str) -> dict[str, str]:
+def model_metadata(model: LayerStack, **texts: str) -> dict[str, str]:
     """Return the metadata of a whole model."""
     return {
         **_metadata(model),
@@ -94,42 +85,29 @@ def model_metadata(model: "Sequential", **texts: str) -> dict[str, str]:
     }
 
 
-def _metadata(model: "Sequential") -> dict[str, str]:
-    return {"format": "fastnn", "schema": SCHEMA, "n_weights": str(len(weight_names(model)) if model.built else 0)}
+def _metadata(model: LayerStack) -> dict[str, str]:
+    return {
+        "format": "fastnn",
+        "schema": SCHEMA,
+        "n_weights": str(len(model.program.parameters) if model.built else 0),
+    }
 
 
-def encode_model(model: "Sequential") -> list[Any]:
+def encode_model(model: LayerStack) -> list[Any]:
     """Return the parts of the file of a model: weights, architecture, training options and state."""
-    with model._reading("save"):
+    with model.reading("save"):
         return encode(training_arrays(model), model_metadata(model))
 
 
-def save_model(model: "Sequential", filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
-    """Write a model into one file; a crash leaves the old file or the new.
-
-    Parameters
-    ----------
-    model : any ``Sequential``.
-    filepath : where to write; the usual ending is ".safetensors".
-    overwrite : whether an existing file may be replaced.
-    zipped : accepted as in Keras; the file is never zipped.
-
-    Raises
-    ------
-    FileExistsError
-        The file exists and ``overwrite`` is False.
-    ValueError
-        Something of the model cannot be written as data.
-    OSError
-        The file cannot be written; an old one is unchanged.
-    """
+def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
+    """Write a model into one file; arguments and errors as in ``Sequential.save``."""
     _check_overwrite(filepath, overwrite)
     write_atomically(filepath, encode_model(model))
 
 
-def save_weights(model: "Sequential", filepath: Path, overwrite: bool = True) -> None:
-    """Write the weights of a built model alone; arguments and errors as in ``save_model``."""
-    names = weight_names(model)
+def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> None:
+    """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
+    names = weight_names(model.layers, model.program)
     _check_overwrite(filepath, overwrite)
     weights = model.get_weights()
     write_atomically(filepath, encode(dict(zip(names, weights, strict=True)), _metadata(model)))
@@ -145,13 +123,13 @@ def _check_overwrite(filepath: Path, overwrite: bool) -> None:
 
 @contextmanager
 def explained(source: str) -> Iterator[None]:
-    """Turn whatever a file's contents raise into ``ModelFormatError``."""
+    """Turn any error that a file's contents cause into ``ModelFormatError``."""
     try:
         yield
     except MissingObjectError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelFormatError(f"{source} is no fastnn model file that can be read: {error}") from error
+        raise ModelFormatError(f"{source} is not a fastnn model file that can be read: {error}") from error
 
 
 def read_file(filepath: Path) -> bytes:
@@ -175,29 +153,21 @@ def decode_parts(data: bytes) -> tuple[dict[str, str], dict[str, Array], int]:
 
 def load_model(
     filepath: Path, custom_objects: CustomObjects | None = None, compile: bool = True, safe_mode: bool = True
-) -> "Sequential":
-    """Read a model that ``model.save`` wrote.
+) -> Any:
+    """Return the ``Sequential`` in a file; ``fastnn.load_model`` describes arguments and errors."""
+    return read_model(filepath, registry.find("model", "Sequential"), custom_objects, compile)
 
-    Parameters
-    ----------
-    filepath : the file.
-    custom_objects : dict from name to function, for a model with losses or metrics of your own.
-    compile : whether the model gets its optimizer, loss and metrics back, ready to train on.
-    safe_mode : accepted as in Keras; a file is data only and never runs code.
 
-    Raises
-    ------
-    ModelFormatError
-        The file is damaged, truncated, from elsewhere or made to deceive.
-    ValueError
-        A function is missing in ``custom_objects``.
-    """
+def read_model(filepath: Path, model_class: type[Stack], custom_objects: CustomObjects | None, compile: bool) -> Stack:
+    """Return the model in a file as an object of ``model_class``; the rest as in ``fastnn.load_model``."""
     data = read_file(filepath)
     with explained(repr(os.fspath(filepath))):
-        return decode_model(data, custom_objects, compile)
+        return decode_model(data, model_class, custom_objects, compile)
 
 
-def decode_model(data: bytes, custom_objects: CustomObjects | None = None, compile: bool = True) -> "Sequential":
+def decode_model(
+    data: bytes, model_class: type[Stack], custom_objects: CustomObjects | None = None, compile: bool = True
+) -> Stack:
     """Return the model in the bytes of a file."""
     metadata, arrays, n_weights = decode_parts(data)
     missing = {"model", "compile", "training"} - metadata.keys()
@@ -206,9 +176,10 @@ def decode_model(data: bytes, custom_objects: CustomObjects | None = None, compi
     config = parse_json(metadata["model"], "architecture")
     arguments = parse_json(metadata["compile"], "training options").get("arguments")
     training = parse_json(metadata["training"], "training state")
-    model = build_model(config, dict(list(arrays.items())[:n_weights]), custom_objects)
+    model = build_model(config, dict(list(arrays.items())[:n_weights]), model_class, custom_objects)
     if compile and arguments is not None:
-        model.compile(**compile_arguments(arguments, custom_objects))
+        compiled: Any = model  # of a class with ``compile``
+        compiled.compile(**compile_arguments(arguments, custom_objects))
         restore_training(model, arrays, training)
     else:
         _check_counters(training)
@@ -217,31 +188,32 @@ def decode_model(data: bytes, custom_objects: CustomObjects | None = None, compi
 
 
 def build_model(
-    config: Mapping[str, Any], arrays: Mapping[str, Array] | None, custom_objects: CustomObjects | None = None
-) -> "Sequential":
+    config: Mapping[str, Any],
+    arrays: Mapping[str, Array] | None,
+    model_class: type[Stack],
+    custom_objects: CustomObjects | None = None,
+) -> Stack:
     """Return the model of an architecture.
 
     Parameters
     ----------
     config : result of ``model_config``.
-    arrays : its weights, exactly those that it needs; None draws new ones.
+    arrays : the weights by name, exactly those that the architecture needs; None draws new ones.
+    model_class : class of the result.
     custom_objects : classes by name.
     """
-    from fastnn.sequential import Sequential
-
     described, shape = config["layers"], config.get("build_input_shape")
     name = config.get("name")
     if not isinstance(described, list) or len(described) > _LAYERS_LIMIT or not isinstance(name, str | None):
         raise ValueError(f"the architecture must have a name and a list of at most {_LAYERS_LIMIT} layers")
     layers = [layer_from_config(layer, custom_objects) for layer in described]
     if arrays is None:
-        model = Sequential(layers, config.get("seed"), config.get("dtype", "float32"), name)
+        model = model_class(layers, config.get("seed"), config.get("dtype", "float32"), name)
         if shape is not None:
             model.build(shape)
         return model
-    model = Sequential(None, config["seed"], config["dtype"], name)
-    for layer in layers:
-        model._append(layer)
+    model = model_class(None, config["seed"], config["dtype"], name)
+    model.put(layers)
     if shape is None:
         if arrays:
             raise ModelFormatError("it has weights, but its architecture says no number of features")
@@ -249,30 +221,21 @@ def build_model(
     if not isinstance(shape, list) or len(shape) != 2 or type(shape[1]) is not int or not 0 < shape[1] < _COUNT_LIMIT:
         raise ModelFormatError("build_input_shape must be [null, n_features]")
     program = build_program(model.layers, shape[1])
-    expected = [
-        (f"{layer.name}/{spec.name}", spec)
-        for layer, per_layer in zip(model.layers, program.specs, strict=True)
-        for spec in per_layer
-    ]
-    _check_arrays(expected, arrays, model.dtype)
-    values = iter(arrays.values())
-    for layer, per_layer in zip(model.layers, program.specs, strict=True):
-        layer.lend(per_layer, FileWeights(per_layer, [next(values) for _ in per_layer]))
-    model._build(program)
+    _check_arrays(weight_names(model.layers, program), program.parameter_specs, arrays, model.dtype)
+    model.build_from(program, arrays.values())
     return model
 
 
 def _check_arrays(
-    expected: Sequence[tuple[str, ParameterSpec]], arrays: Mapping[str, Array], dtype: np.dtype[Any]
+    names: Sequence[str], specs: Sequence[ParameterSpec], arrays: Mapping[str, Array], dtype: np.dtype[Any]
 ) -> None:
-    """Check names, shapes and dtype of all weights."""
-    if [name for name, _ in expected] != list(arrays):
-        raise ModelFormatError("the weights that are there are not those of the architecture")
-    for name, spec in expected:
-        if arrays[name].shape != spec.shape or arrays[name].dtype != dtype:
+    """Raise unless names, shapes and dtype of all weights are those of the architecture."""
+    if list(names) != list(arrays):
+        raise ModelFormatError("the weights in it are not those of its architecture")
+    for (name, array), spec in zip(arrays.items(), specs, strict=True):
+        if array.shape != spec.shape or array.dtype != dtype:
             raise ModelFormatError(
-                f"{name!r} is {arrays[name].dtype} of shape {arrays[name].shape}; the architecture has {dtype} of "
-                f"shape {spec.shape}"
+                f"{name!r} is {array.dtype} of shape {array.shape}; the architecture has {dtype} of shape {spec.shape}"
             )
 
 
@@ -283,11 +246,11 @@ def _check_counters(training: Mapping[str, Any]) -> None:
             raise ModelFormatError(f"{counter} must be a whole number of at least 0")
 
 
-def restore_training(model: "Sequential", arrays: Mapping[str, Array], training: Mapping[str, Any]) -> None:
+def restore_training(model: LayerStack, arrays: Mapping[str, Array], training: Mapping[str, Any]) -> None:
     """Give a built and compiled model the weights, moments and counters of a file; check all before changing any."""
     _check_counters(training)
     if model.built:
-        names = weight_names(model)
+        names = weight_names(model.layers, model.program)
         n_moments = model.network.n_slots
         if training["n_moments"] != n_moments:
             raise ModelFormatError(f"it has {training['n_moments']} moments per weight; the optimizer has {n_moments}")
@@ -300,22 +263,22 @@ def restore_training(model: "Sequential", arrays: Mapping[str, Array], training:
             if any(array.shape != present[0].shape or array.dtype != present[0].dtype for array in new):
                 raise ModelFormatError(f"the arrays of {name!r} do not have the shape and dtype of the model's")
         model.network_weights.restore(NetworkState(slots, training["iterations"]))
-        # A running fit sees that its weights were changed from outside.
+        # Tells a running fit that its weights were changed from outside.
         model.network_weights.version += 1
     model.epochs_begun = training["epochs_begun"]
 
 
-def load_weights(model: "Sequential", filepath: Path) -> None:
-    """Give a built model the weights of a file: of a model or of weights alone, in the order of the layers.
+def load_weights(model: LayerStack, filepath: Path) -> None:
+    """Give a built model the weights of a file, which holds a model or weights alone, in the order of the layers.
 
     Raises
     ------
     ModelFormatError
-        The file is damaged, truncated or from elsewhere.
+        The file is damaged, truncated, or not written by fastnn.
     ValueError
         The model is not built, or its weights have other shapes; nothing is changed.
     """
-    shapes = [tuple(spec.shape) for per_layer in model.program.specs for spec in per_layer]
+    shapes = [tuple(spec.shape) for spec in model.program.parameter_specs]
     data = read_file(filepath)
     with explained(repr(os.fspath(filepath))):
         _, arrays, n_weights = decode_parts(data)

@@ -1,7 +1,7 @@
-"""The safetensors layout: 8 bytes of header length, a JSON header, the arrays' bytes; written and strictly read.
+"""Writing and strict reading of the safetensors layout: 8 bytes of header length, a JSON header, the arrays' bytes.
 
-Written files hold in ``__metadata__`` the SHA-256 of the bytes after the header. The reader takes nothing on trust:
-whatever is not exactly as the layout says is refused with ``ModelFormatError``. Layout:
+``__metadata__`` holds the SHA-256 of the bytes after the header. The reader trusts nothing: it refuses anything that
+is not exactly as the layout says with ``ModelFormatError``. Layout:
 https://github.com/huggingface/safetensors, "Format".
 """
 
@@ -112,7 +112,7 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
         end += little.nbytes
     texts = {**metadata, "sha256": digest.hexdigest()}
     text = json.dumps({"__metadata__": texts, **header}, allow_nan=False, separators=(",", ":")).encode()
-    # The body starts at a multiple of 8 bytes, so that arrays can be used where they lie.
+    # The body starts at a multiple of 8 bytes, so that arrays can be used in place.
     text += b" " * (-len(text) % 8)
     if len(text) > HEADER_LIMIT:
         raise ValueError(f"the description of the model takes {len(text)} bytes; a model file holds {HEADER_LIMIT}")
@@ -125,13 +125,13 @@ def decode(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
     Raises
     ------
     ModelFormatError
-        The bytes are not exactly what the layout says.
+        The bytes do not follow the layout exactly.
     """
     if len(data) < 8:
         raise ModelFormatError(f"it is too short: {len(data)} bytes")
     length = int.from_bytes(data[:8], "little")
     if length > HEADER_LIMIT:
-        raise ModelFormatError("it does not begin with the length of a header of at most 1 MiB")
+        raise ModelFormatError("it does not start with the length of a header of at most 1 MiB")
     if 8 + length > len(data):
         raise ModelFormatError(f"it is truncated: a header of {length} bytes, {len(data) - 8} bytes are there")
     try:
@@ -173,7 +173,7 @@ def _entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], 
     dtype = np.dtype(_DTYPES[code])
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not isinstance(shape, list) or len(shape) > _DIMENSIONS_LIMIT or not all(map(_is_size, shape)) or 0 in shape:
-        raise ModelFormatError(f"{name!r} has a shape that is no list of at most {_DIMENSIONS_LIMIT} positive sizes")
+        raise ModelFormatError(f"{name!r} has a shape that is not a list of at most {_DIMENSIONS_LIMIT} positive sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
         raise ModelFormatError(f"{name!r} has data_offsets that are not two positions")
     if offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:

@@ -1,4 +1,4 @@
-"""One module per library: how it trains, predicts and multiplies. Each is imported in its own process only."""
+"""One module per library: how it trains, predicts and multiplies. Each is imported only in its own process."""
 
 from fastnn.bench.contestants.contestant import CONTESTANTS, Contestant, create, installed
 

@@ -1,4 +1,4 @@
-"""What the harness asks of a library, and the list of libraries."""
+"""The interface of a library to the benchmark, and the list of libraries."""
 
 import importlib
 import importlib.util
@@ -14,11 +14,11 @@ __all__ = ["CONTESTANTS", "EPSILON", "LEARNING_RATE", "Contestant", "Entrant", "
 Array = NDArray[Any]
 
 LEARNING_RATE = 1e-3
-EPSILON = 1e-8  # so small that it does not matter whether a library adds it before or after bias correction
+EPSILON = 1e-8  # small enough for the result not to depend on whether it is added before or after bias correction
 
 
 class Contestant(Protocol):
-    """A library at work in a process of its own; it has the methods of the grids that it enters.
+    """A library in a process of its own; it has the methods of the grids that it enters.
 
     All arrays are float32 and C-contiguous.
     """
@@ -33,7 +33,7 @@ class Contestant(Protocol):
         """Build the network for prediction; a classifier ends in softmax or sigmoid."""
 
     def predict(self, x: Array) -> Array:
-        """(n, n_features) -> (n, n_outputs), arrays of NumPy on both sides."""
+        """Return the outputs (n, n_outputs) of inputs (n, n_features), both NumPy arrays."""
 
     def start_product(self, x: Array, kernel: Array) -> None:
         """Keep the factors (n, i) and (i, o), float32 or float64, and a buffer (n, o)."""
@@ -44,17 +44,17 @@ class Contestant(Protocol):
 
 @dataclass(frozen=True)
 class Entrant:
-    """Where a contestant's class lives, what must be installed, and which grids it enters."""
+    """The module of a contestant's class, the packages that it needs, and the grids that it enters."""
 
     name: str
     module: str
     requires: tuple[str, ...]
-    """Modules."""
+    """Modules that must be installed."""
     distributions: tuple[str, ...]
     """Names of the packages whose versions a report states."""
     grids: frozenset[str]
     pinned: bool = False
-    """A run on one thread needs the process pinned to one core: the library has no working switch."""
+    """On one thread the process must be pinned to a core: the library has no working option."""
     threaded: bool = True
 
 

@@ -12,7 +12,7 @@ from fastnn.bench.networks import Network
 
 
 class _FastnnModel:
-    """`Sequential.fit` and `model(x)`; on all threads the choice of fewer for a small network is fastnn's own."""
+    """`Sequential.fit` and `model(x)`; with all threads allowed, fastnn itself chooses fewer for small networks."""
 
     def __init__(self, n_threads: int) -> None:
         fastnn.set_num_threads(n_threads)

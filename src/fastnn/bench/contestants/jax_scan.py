@@ -53,7 +53,7 @@ def _train(loss: str, weights: Any, first: Any, second: Any, t: Any, X: Any, y: 
 
 
 class _JaxScan:
-    """Pinned to one core for one thread; XLA's own thread flags do not limit its products."""
+    """For one thread it is pinned to a core: XLA's thread flags do not limit its products."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads

@@ -1,4 +1,4 @@
-"""Keras, on the backend that the environment variable KERAS_BACKEND names (the harness sets JAX where installed)."""
+"""Keras, on the backend that the environment variable KERAS_BACKEND names (JAX if it is installed)."""
 
 import keras
 

@@ -10,7 +10,7 @@ _LOSSES = {"mse": "mean_squared_error"}
 
 
 class _NumpyReference:
-    """Its thread count is that of the BLAS below NumPy, set in the environment."""
+    """Its thread count is that of NumPy's BLAS, set in the environment."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads

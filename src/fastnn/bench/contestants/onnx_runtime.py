@@ -10,7 +10,7 @@ from fastnn.bench.networks import Network
 
 
 class _OnnxRuntime:
-    """Sequential execution of nodes; threads work inside a node."""
+    """Nodes run one after the other; threads work inside a node."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads

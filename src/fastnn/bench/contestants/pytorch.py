@@ -21,7 +21,7 @@ def _module(weights: list[Array]) -> nn.Sequential:
 
 
 class _PyTorch:
-    """Batches are cut before the clock starts; losses are read once per epoch."""
+    """Batches are cut before the timing starts; losses are read once per epoch."""
 
     def __init__(self, n_threads: int) -> None:
         torch.set_num_threads(n_threads)
@@ -60,9 +60,9 @@ class _PyTorch:
             self.module.append(nn.Softmax(dim=1))
         self.module.eval()
 
-    @torch.inference_mode()
     def predict(self, x: Array) -> Array:
-        outputs: Array = self.module(torch.from_numpy(x)).numpy()
+        with torch.inference_mode():
+            outputs: Array = self.module(torch.from_numpy(x)).numpy()
         return outputs
 
 

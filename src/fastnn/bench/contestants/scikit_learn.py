@@ -11,7 +11,7 @@ from fastnn.bench.networks import Network
 
 
 class _ScikitLearn:
-    """Its thread count is that of the BLAS below it, set in the environment."""
+    """Its thread count is that of its BLAS, set in the environment."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
@@ -31,19 +31,19 @@ class _ScikitLearn:
             warm_start=True,
             random_state=0,
         )
-        # One pass over one batch makes the attributes; the next fit starts from the weights put in their place.
+        # One pass over one batch creates the attributes; the next fit starts from the weights that replace them.
         first = slice(network.batch_size)
         classes = {} if network.loss == "mse" else {"classes": np.unique(self.y)}
         self.model.partial_fit(self.X[first], self.y[first], **classes)
         self.model.coefs_ = [kernel.copy() for kernel in weights[::2]]
         self.model.intercepts_ = [bias.copy() for bias in weights[1::2]]
-        # Its squared error has a factor 1/2, which Adam does not see.
+        # Its squared error has a factor 1/2, which does not change Adam's updates.
         self.factor = 2.0 if network.loss == "mse" else 1.0
 
     def train(self, epochs: int) -> list[float]:
         self.model.set_params(max_iter=epochs)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is the number of epochs asked for
+            warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is the number of epochs
             self.model.fit(self.X, self.y)
         return [self.factor * float(value) for value in self.model.loss_curve_[-epochs:]]
 

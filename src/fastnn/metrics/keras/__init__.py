@@ -1,5 +1,6 @@
-"""Keras's metric classes: updated with rows, usable in ``compile``; numbers as Keras computes them."""
+"""Keras's metric classes: updated with rows, for ``compile`` or by themselves; they compute the same numbers."""
 
+import fastnn.metrics.keras.by_shape  # noqa: F401  (registers its names)
 from fastnn.metrics.keras.accuracy import (
     Accuracy,
     BinaryAccuracy,

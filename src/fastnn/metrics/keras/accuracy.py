@@ -5,17 +5,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
-from fastnn.metrics.keras.metric import RowMean, same_rank
+import fastnn._registry as registry
+from fastnn.metrics.keras.metric import RowMean
 
 Array = NDArray[Any]
 
 
 @registry.register("metric", "Accuracy")
 class Accuracy(RowMean):
-    """Fraction of entries of ``y_pred`` that are equal to ``y_true``.
+    """Fraction of entries of ``y_pred`` that equal those of ``y_true``.
 
-    In ``compile`` the name "accuracy" is not this class but the accuracy that fits the shapes, as in Keras.
+    In ``compile`` the name "accuracy" means the accuracy that matches the shapes instead of this class, as in Keras.
     """
 
     direction = "max"
@@ -73,7 +73,7 @@ class SparseCategoricalAccuracy(RowMean):
 
 
 def _among_largest(labels: Array, y_pred: Array, k: int) -> Any:
-    """Whether at most k - 1 outputs of a row are larger than that of its label, which must be a class."""
+    """Whether at most k - 1 outputs of a row are larger than that of its label; false for labels without an output."""
     labels = labels.astype(np.int64)
     known = (labels >= 0) & (labels < y_pred.shape[1])
     mine = np.take_along_axis(y_pred, np.where(known, labels, 0)[:, np.newaxis], axis=1)
@@ -109,9 +109,9 @@ class SparseTopKCategoricalAccuracy(_TopK):
 
     Parameters
     ----------
-    k : how many outputs count.
+    k : number of largest outputs that count.
     name, dtype : as in ``Metric``.
-    from_sorted_ids : whether ``y_pred`` holds class labels, the best first, instead of outputs.
+    from_sorted_ids : whether ``y_pred`` holds class labels, best first, instead of outputs.
     """
 
     _options = ("k", "from_sorted_ids")
@@ -132,17 +132,3 @@ class SparseTopKCategoricalAccuracy(_TopK):
         if self.from_sorted_ids:
             return np.any(labels[:, np.newaxis] == y_pred[:, : self.k], axis=1)
         return _among_largest(labels, y_pred, self.k)
-
-
-class FittingAccuracy(RowMean):
-    """The accuracy that fits the shapes, chosen as Keras chooses for the names "accuracy" and "acc"."""
-
-    direction = "max"
-
-    def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return 1 for right rows."""
-        y_true, y_pred = same_rank(y_true, y_pred)
-        if y_pred.shape[-1] == 1:
-            return BinaryAccuracy().rows(y_true, y_pred)
-        sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
-        return (SparseCategoricalAccuracy if sparse else CategoricalAccuracy)().rows(y_true, y_pred)

@@ -1,4 +1,4 @@
-"""The area under a curve from counts at fixed thresholds, as Keras approximates it."""
+"""The area under a curve, approximated as in Keras from counts at fixed thresholds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import whole
 from fastnn.metrics.keras.confusion import Counts, entries, even_thresholds
 from fastnn.metrics.keras.metric import EPSILON, Metric, divide
 
@@ -17,7 +18,7 @@ _SUMMATIONS = ("interpolation", "majoring", "minoring")
 
 
 def _spelled(what: str, given: Any, known: tuple[str, ...]) -> str:
-    """Return the known spelling of a name, whatever its case."""
+    """Return the known spelling of a name, ignoring case."""
     for name in known:
         if str(given).lower() == name.lower():
             return name
@@ -32,12 +33,12 @@ class AUC(Metric):
 
     Parameters
     ----------
-    num_thresholds : number of thresholds, evenly from 0 to 1.
+    num_thresholds : number of evenly spaced thresholds from 0 to 1.
     curve : "ROC", "PR" (precision over recall; Davis and Goadrich, 2006) or "PRGAIN" (Flach and Kull, 2015).
     summation_method : "interpolation", "majoring" or "minoring": mean, larger or smaller height between thresholds.
     name, dtype : as in ``Metric``.
     thresholds : numbers from 0 to 1 to use instead of even ones.
-    multi_label : whether the area is taken for every output column and averaged, instead of over all entries.
+    multi_label : whether the areas of the output columns are averaged, instead of one area of all entries.
     num_labels : accepted as in Keras; the number of columns is taken from the data.
     label_weights : weights of the columns.
     from_logits : whether ``y_pred`` are logits.
@@ -61,15 +62,15 @@ class AUC(Metric):
         super().__init__(dtype, name)
         self.curve = _spelled("curve", curve, _CURVES)
         self.summation_method = _spelled("summation_method", summation_method, _SUMMATIONS)
-        if thresholds is None and num_thresholds <= 1:
-            raise ValueError(f"num_thresholds must be greater than 1, got {num_thresholds!r}")
+        if thresholds is None:
+            num_thresholds = whole("num_thresholds", num_thresholds, at_least=2)
         if num_labels is not None and not multi_label:
             raise ValueError("num_labels needs multi_label=True")
         self._given = None if thresholds is None else sorted(float(value) for value in thresholds)
         between = even_thresholds(num_thresholds)[1:-1] if self._given is None else np.asarray(self._given)
         self.num_thresholds = len(between) + 2
         self._even = bool(np.allclose(between, even_thresholds(self.num_thresholds)[1:-1], atol=1e-7))
-        # Just outside of 0 and 1, so that every output lies above the first and none above the last.
+        # Just outside 0 and 1, so that every output lies above the first and none above the last.
         self.thresholds = [-EPSILON, *map(float, between), 1.0 + EPSILON]
         self.multi_label = multi_label
         self.num_labels = num_labels
@@ -137,7 +138,7 @@ class AUC(Metric):
 
 
 def _interpolated_precision_recall(found: Array, false: Array, positives: float) -> float:
-    """Area under precision over recall, the counts interpolated between thresholds (Davis and Goadrich, 2006)."""
+    """Return the area under precision over recall, with counts interpolated as in Davis and Goadrich (2006)."""
     called = found + false
     more_found = found[:-1] - found[1:]
     slope = divide(more_found, np.maximum(called[:-1] - called[1:], 0.0))

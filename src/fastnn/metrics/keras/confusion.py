@@ -1,4 +1,4 @@
-"""Metrics that count right and wrong entries at thresholds, as Keras counts them: in float32, entries above count."""
+"""Metrics of right and wrong entries at thresholds, counted as in Keras: in float32, positive above the threshold."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import number, whole
 from fastnn.metrics.keras.metric import Metric, divide, same_rank
 
 Array = NDArray[Any]
@@ -24,9 +25,9 @@ class Counts:
 
     Parameters
     ----------
-    thresholds : thresholds (k,), rising where they are even.
+    thresholds : thresholds (k,), in rising order if they are even.
     even : whether they are 0, 1/(k - 1), ..., 1, so that entries can be sorted into buckets.
-    with_zero : whether an entry of exactly 0 lies above the first threshold.
+    with_zero : whether an entry of exactly 0 counts as above the first threshold.
     """
 
     def __init__(self, thresholds: Sequence[float] | Array, even: bool = False, with_zero: bool = False) -> None:
@@ -88,7 +89,7 @@ def entries(
 
     Parameters
     ----------
-    y_true, y_pred, sample_weight : of ``update_state``; labels (n,) beside several outputs become one-hot rows.
+    y_true, y_pred, sample_weight : as in ``update_state``; labels (n,) of several outputs become one-hot rows.
     class_id : the only column that counts, or None.
     top_k : all but the k largest outputs of a row count as negative.
     """
@@ -98,7 +99,7 @@ def entries(
     if y_true.ndim == 1:
         y_true, y_pred = y_true[:, np.newaxis], y_pred[:, np.newaxis]
     if y_true.shape != y_pred.shape:
-        raise ValueError(f"y_true and y_pred must have one shape, got {y_true.shape} and {y_pred.shape}")
+        raise ValueError(f"y_true and y_pred must have the same shape, got {y_true.shape} and {y_pred.shape}")
     if sample_weight is None:
         weight = np.ones(y_pred.shape)
     else:
@@ -119,10 +120,8 @@ def _thresholds(thresholds: Any, default: float) -> list[float]:
     """Return thresholds as a list of numbers from 0 to 1; ``default`` for None."""
     if thresholds is None:
         return [default]
-    listed = [float(value) for value in np.atleast_1d(thresholds)]
-    if not all(0.0 <= value <= 1.0 for value in listed):
-        raise ValueError(f"thresholds must lie between 0 and 1, got {thresholds!r}")
-    return listed
+    listed = np.atleast_1d(thresholds)
+    return [number("each of thresholds", value, at_least=0.0, at_most=1.0) for value in listed]
 
 
 def _are_even(thresholds: Sequence[float]) -> bool:
@@ -131,7 +130,7 @@ def _are_even(thresholds: Sequence[float]) -> bool:
 
 
 class _AtThresholds(Metric):
-    """Base of the metrics of counts at thresholds.
+    """Base of the metrics from counts at thresholds.
 
     Parameters
     ----------
@@ -146,7 +145,7 @@ class _AtThresholds(Metric):
         self._counts = Counts(self.thresholds, _are_even(self.thresholds))
 
     def _value(self) -> Array:
-        """Value at every threshold."""
+        """Return the value at every threshold."""
         raise NotImplementedError(f"{type(self).__name__} must define _value()")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -157,7 +156,7 @@ class _AtThresholds(Metric):
         return entries(y_true, y_pred, sample_weight)
 
     def result(self) -> Any:
-        """Return the value; an array where there are several thresholds."""
+        """Return the value; an array if there are several thresholds."""
         value = self._value()
         return float(value[0]) if len(value) == 1 else value
 
@@ -180,7 +179,7 @@ class _Count(_AtThresholds):
 
 @registry.register("metric", "true_positives", "TruePositives")
 class TruePositives(_Count):
-    """Weight of the positive entries that are called positive."""
+    """Weight of the positive entries that are predicted positive."""
 
     direction = "max"
 
@@ -190,7 +189,7 @@ class TruePositives(_Count):
 
 @registry.register("metric", "false_positives", "FalsePositives")
 class FalsePositives(_Count):
-    """Weight of the negative entries that are called positive."""
+    """Weight of the negative entries that are predicted positive."""
 
     direction = "min"
 
@@ -200,7 +199,7 @@ class FalsePositives(_Count):
 
 @registry.register("metric", "true_negatives", "TrueNegatives")
 class TrueNegatives(_Count):
-    """Weight of the negative entries that are called negative."""
+    """Weight of the negative entries that are predicted negative."""
 
     direction = "max"
 
@@ -210,7 +209,7 @@ class TrueNegatives(_Count):
 
 @registry.register("metric", "false_negatives", "FalseNegatives")
 class FalseNegatives(_Count):
-    """Weight of the positive entries that are called negative."""
+    """Weight of the positive entries that are predicted negative."""
 
     direction = "min"
 
@@ -218,13 +217,14 @@ class FalseNegatives(_Count):
         return self._counts.false_negatives
 
 
-class _Share(_AtThresholds):
+class _Fraction(_AtThresholds):
     """Base of precision and recall.
 
     Parameters
     ----------
     thresholds : number or list of numbers from 0 to 1; an output above counts as positive. None is 0.5.
-    top_k : if given, all but the k largest outputs of a row count as negative, and by default none of them is too low.
+    top_k : if given, all but the k largest outputs of a row count as negative, and these k positive unless thresholds
+        are given.
     class_id : the only column that counts, or None for all entries.
     name, dtype : as in ``Metric``.
     """
@@ -249,30 +249,30 @@ class _Share(_AtThresholds):
 
 
 @registry.register("metric", "precision", "Precision")
-class Precision(_Share):
-    """Share of true positives among the entries that are called positive."""
+class Precision(_Fraction):
+    """Fraction of true positives among the entries that are predicted positive."""
 
     def _value(self) -> Array:
-        called: Array = divide(self._counts.true_positives, self._counts.true_positives + self._counts.false_positives)
-        return called
+        return np.asarray(
+            divide(self._counts.true_positives, self._counts.true_positives + self._counts.false_positives)
+        )
 
 
 @registry.register("metric", "recall", "Recall")
-class Recall(_Share):
-    """Share of true positives among the positive entries."""
+class Recall(_Fraction):
+    """Fraction of true positives among the positive entries."""
 
     def _value(self) -> Array:
-        found: Array = divide(self._counts.true_positives, self._counts.positives)
-        return found
+        return np.asarray(divide(self._counts.true_positives, self._counts.positives))
 
 
 class _BestUnder(Metric):
-    """Base of the best value of one rate where another is at least a bound.
+    """Base of the metrics that are the best value of one rate while another is at least a bound.
 
     Parameters
     ----------
     bound : the bound, from 0 to 1.
-    num_thresholds : number of thresholds, evenly from 0 to 1.
+    num_thresholds : number of evenly spaced thresholds from 0 to 1.
     class_id : the only column that counts, or None for all entries.
     name, dtype : as in ``Metric``.
     """
@@ -282,18 +282,14 @@ class _BestUnder(Metric):
 
     def __init__(self, bound: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any) -> None:
         super().__init__(dtype, name)
-        if not 0.0 <= bound <= 1.0:
-            raise ValueError(f"{self._bound_name} must lie between 0 and 1, got {bound!r}")
-        if num_thresholds < 1:
-            raise ValueError(f"num_thresholds must be at least 1, got {num_thresholds!r}")
-        self.value = bound
-        self.num_thresholds = num_thresholds
+        self.value = number(self._bound_name, bound, at_least=0.0, at_most=1.0)
+        self.num_thresholds = whole("num_thresholds", num_thresholds, at_least=1)
         self.class_id = class_id
         one = num_thresholds == 1
         self._counts = Counts([0.5] if one else even_thresholds(num_thresholds), not one)
 
     def _rates(self) -> tuple[Array, Array]:
-        """Return the rate that is bounded and the one to be large, at every threshold."""
+        """Return the bounded rate and the rate to maximize, at every threshold."""
         raise NotImplementedError(f"{type(self).__name__} must define _rates()")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -302,7 +298,7 @@ class _BestUnder(Metric):
         self._counts.add(*(array.reshape(-1) for array in given))
 
     def result(self) -> float:
-        """Return the largest value; 0 where no threshold reaches the bound."""
+        """Return the largest value; 0 if no threshold reaches the bound."""
         bounded, wanted = self._rates()
         return float(np.max(wanted[bounded >= self.value], initial=0.0))
 
@@ -332,7 +328,7 @@ class _BestUnder(Metric):
 
 @registry.register("metric", "sensitivity_at_specificity", "SensitivityAtSpecificity")
 class SensitivityAtSpecificity(_BestUnder):
-    """Best sensitivity of all thresholds whose specificity is at least ``specificity``."""
+    """Best sensitivity at the thresholds whose specificity is at least ``specificity``."""
 
     _bound_name = "specificity"
 
@@ -352,7 +348,7 @@ class SensitivityAtSpecificity(_BestUnder):
 
 @registry.register("metric", "specificity_at_sensitivity", "SpecificityAtSensitivity")
 class SpecificityAtSensitivity(_BestUnder):
-    """Best specificity of all thresholds whose sensitivity is at least ``sensitivity``."""
+    """Best specificity at the thresholds whose sensitivity is at least ``sensitivity``."""
 
     _bound_name = "sensitivity"
 
@@ -372,7 +368,7 @@ class SpecificityAtSensitivity(_BestUnder):
 
 @registry.register("metric", "precision_at_recall", "PrecisionAtRecall")
 class PrecisionAtRecall(_BestUnder):
-    """Best precision of all thresholds whose recall is at least ``recall``."""
+    """Best precision at the thresholds whose recall is at least ``recall``."""
 
     _bound_name = "recall"
 
@@ -392,7 +388,7 @@ class PrecisionAtRecall(_BestUnder):
 
 @registry.register("metric", "recall_at_precision", "RecallAtPrecision")
 class RecallAtPrecision(_BestUnder):
-    """Best recall of all thresholds whose precision is at least ``precision``."""
+    """Best recall at the thresholds whose precision is at least ``precision``."""
 
     _bound_name = "precision"
 

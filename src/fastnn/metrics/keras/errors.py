@@ -1,11 +1,12 @@
-"""Means over rows of regression errors, cross-entropies and the other loss functions, and the R2 score."""
+"""Means over rows of regression errors, cross-entropies and other loss functions, and the R2 score."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import choice, last_axis, whole
 from fastnn.metrics.keras.metric import EPSILON, Metric, RowMean, same_rank
 
 Array = NDArray[Any]
@@ -120,7 +121,7 @@ class CosineSimilarity(_Error):
 
 
 def _signs(y_true: Array) -> Any:
-    """Return targets 0 and 1 as -1 and 1; others as they are."""
+    """Return targets 0 and 1 as -1 and 1, other targets unchanged."""
     return 2.0 * y_true - 1.0 if np.isin(y_true, (0, 1)).all() else y_true
 
 
@@ -160,7 +161,7 @@ class CategoricalHinge(_Error):
 
 @registry.register("metric", "kl_divergence", "KLDivergence")
 class KLDivergence(_Error):
-    """``sum(y_true log(y_true / y_pred))``, both cut to 1e-7 .. 1."""
+    """``sum(y_true log(y_true / y_pred))``, both clipped to 1e-7 .. 1."""
 
     default_name = "kl_divergence"
 
@@ -201,7 +202,7 @@ class _Crossentropy(_Error):
 
 @registry.register("metric", "binary_crossentropy", "BinaryCrossentropy", "bce", "BCE")
 class BinaryCrossentropy(_Crossentropy):
-    """``-mean(t log(p) + (1 - t) log(1 - p))``, p cut to 1e-7 .. 1 - 1e-7."""
+    """``-mean(t log(p) + (1 - t) log(1 - p))``, p clipped to 1e-7 .. 1 - 1e-7."""
 
     default_name = "binary_crossentropy"
 
@@ -215,7 +216,7 @@ class BinaryCrossentropy(_Crossentropy):
 
 
 def _log_probabilities(y_pred: Array, from_logits: bool) -> Any:
-    """Logarithms of the classes' probabilities, (n, n_classes)."""
+    """Return the logarithms of the classes' probabilities, (n, n_classes)."""
     y_pred = np.asarray(y_pred, np.float64)
     if from_logits:
         shifted = y_pred - np.max(y_pred, axis=-1, keepdims=True)
@@ -226,7 +227,7 @@ def _log_probabilities(y_pred: Array, from_logits: bool) -> Any:
 
 @registry.register("metric", "categorical_crossentropy", "CategoricalCrossentropy")
 class CategoricalCrossentropy(_Crossentropy):
-    """``-sum(t log(p))`` over the classes, targets as one-hot rows; p cut to 1e-7 .. 1 - 1e-7."""
+    """``-sum(t log(p))`` over the classes, for one-hot targets; p clipped to 1e-7 .. 1 - 1e-7."""
 
     default_name = "categorical_crossentropy"
 
@@ -239,8 +240,7 @@ class CategoricalCrossentropy(_Crossentropy):
         axis: int = -1,
     ) -> None:
         super().__init__(name, dtype, from_logits, label_smoothing)
-        if axis not in (-1, 1):
-            raise ValueError(f"axis must be -1, the columns, got {axis!r}")
+        last_axis(axis)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return cross-entropies."""
@@ -251,13 +251,13 @@ class CategoricalCrossentropy(_Crossentropy):
 
 @registry.register("metric", "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
 class SparseCategoricalCrossentropy(_Error):
-    """``-log(p[label])``, targets as class labels; p cut to 1e-7 .. 1 - 1e-7.
+    """``-log(p[label])``, for class labels; p clipped to 1e-7 .. 1 - 1e-7.
 
     Parameters
     ----------
     name, dtype : as in ``Metric``.
     from_logits : whether ``y_pred`` are logits.
-    ignore_class : label whose rows count 0.
+    ignore_class : label whose rows count as 0.
     axis : accepted as in Keras; the classes are the columns.
     """
 
@@ -273,8 +273,7 @@ class SparseCategoricalCrossentropy(_Error):
         axis: int = -1,
     ) -> None:
         super().__init__(name, dtype)
-        if axis not in (-1, 1):
-            raise ValueError(f"axis must be -1, the columns, got {axis!r}")
+        last_axis(axis)
         self.from_logits = from_logits
         self.ignore_class = ignore_class
 
@@ -285,19 +284,6 @@ class SparseCategoricalCrossentropy(_Error):
         places = np.where(ignored, 0, labels)[:, np.newaxis]
         logarithms = np.take_along_axis(_log_probabilities(y_pred, self.from_logits), places, axis=1)[:, 0]
         return np.where(ignored, 0.0, -logarithms)
-
-
-class FittingCrossentropy(_Error):
-    """The cross-entropy that fits the shapes, chosen as Keras chooses for the names "crossentropy" and "ce"."""
-
-    default_name = "crossentropy"
-
-    def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return cross-entropies."""
-        if y_pred.shape[-1] == 1:
-            return BinaryCrossentropy().rows(y_true, y_pred)
-        sparse = y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1
-        return (SparseCategoricalCrossentropy if sparse else CategoricalCrossentropy)().rows(y_true, y_pred)
 
 
 class _Correlation(RowMean):
@@ -311,7 +297,7 @@ class _Correlation(RowMean):
         self.axis = axis
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the correlations; NaN where numbers along the axis are all the same."""
+        """Return the correlations; NaN where all numbers along the axis are equal."""
         truth, guess = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.atleast_1d(self.correlation(truth, guess))
@@ -328,8 +314,8 @@ class PearsonCorrelation(_Correlation):
     Parameters
     ----------
     name, dtype : as in ``Metric``.
-    axis : -1 correlates the outputs of each row and averages over the rows; 0 correlates the rows of each output, all
-        rows of the epoch at once where Keras averages over batches.
+    axis : -1 correlates the outputs of each row and averages over the rows; 0 correlates the rows of each output, over
+        all rows of an epoch, whereas Keras averages over batches.
     """
 
     def __init__(self, name: str | None = "pearson_correlation", dtype: Any = None, axis: int = -1) -> None:
@@ -368,8 +354,8 @@ class R2Score(Metric):
 
     Parameters
     ----------
-    class_aggregation : "uniform_average" over the outputs, "variance_weighted_average", or None for one per output.
-    num_regressors : number of independent variables of the adjusted score; 0 for the plain one.
+    class_aggregation : "uniform_average", "variance_weighted_average", or None for one score per output.
+    num_regressors : number of independent variables of the adjusted score; 0 for the plain score.
     name, dtype : as in ``Metric``.
     """
 
@@ -384,13 +370,9 @@ class R2Score(Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(dtype, name)
-        known = ("uniform_average", "variance_weighted_average")
-        if class_aggregation is not None and class_aggregation not in known:
-            raise ValueError(registry.unknown_name("class_aggregation", class_aggregation, known))
-        if num_regressors < 0:
-            raise ValueError(f"num_regressors must be at least 0, got {num_regressors!r}")
-        self.class_aggregation = class_aggregation
-        self.num_regressors = num_regressors
+        known = ("uniform_average", "variance_weighted_average", None)
+        self.class_aggregation = choice("class_aggregation", class_aggregation, known)
+        self.num_regressors = whole("num_regressors", num_regressors, at_least=0)
         self._sums: Array = np.zeros((4, 1))
         self._entries = 0
 

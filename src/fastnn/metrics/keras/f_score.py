@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import choice, number, optional
 from fastnn.metrics.keras.metric import EPSILON, Metric, same_rank
 
 Array = NDArray[Any]
@@ -38,40 +39,35 @@ class FBetaScore(Metric):
         dtype: Any = None,
     ) -> None:
         super().__init__(dtype, name)
-        if average is not None and average not in _AVERAGES:
-            raise ValueError(registry.unknown_name("average", average, _AVERAGES))
-        if not beta > 0.0:
-            raise ValueError(f"beta must be positive, got {beta!r}")
-        if threshold is not None and not 0.0 < threshold <= 1.0:
-            raise ValueError(f"threshold must be greater than 0 and at most 1, got {threshold!r}")
-        self.average = average
-        self.beta = float(beta)
-        self.threshold = threshold
+        self.average = choice("average", average, (*_AVERAGES, None))
+        self.beta = number("beta", beta, above=0.0)
+        self.threshold = optional(number, "threshold", threshold, above=0.0, at_most=1.0)
         self._counts: Array = np.zeros((3, 1))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take rows into account; labels (n,) beside several outputs count as one-hot rows."""
+        """Take rows into account; labels (n,) of several outputs count as one-hot rows."""
         y_true, y_pred = same_rank(y_true, y_pred)
         if y_true.ndim == 1 and y_pred.ndim == 2:
             y_true = y_true[:, np.newaxis] == np.arange(y_pred.shape[1])
         if y_true.ndim != 2 or y_true.shape != y_pred.shape:
             raise ValueError(
-                f"{type(self).__name__} takes arrays of one shape (n, n_classes), got {y_true.shape} and {y_pred.shape}"
+                f"{type(self).__name__} takes arrays of the same shape (n, n_classes), got {y_true.shape} and "
+                f"{y_pred.shape}"
             )
         if self.threshold is None:
-            called = (y_pred >= np.max(y_pred, axis=-1, keepdims=True)) & (np.abs(y_pred) > 1e-9)
+            predicted = (y_pred >= np.max(y_pred, axis=-1, keepdims=True)) & (np.abs(y_pred) > 1e-9)
         else:
-            called = y_pred > self.threshold
+            predicted = y_pred > self.threshold
         truth = y_true.astype(np.float64)
         weight = np.ones(len(truth)) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
-        self._counts = self._counts + np.stack([weight @ (called * truth), weight @ called, weight @ truth])
+        self._counts = self._counts + np.stack([weight @ (predicted * truth), weight @ predicted, weight @ truth])
 
     def result(self) -> Any:
         """Return the score, or the scores of the classes."""
-        both, called, actual = self._counts
+        both, predicted, actual = self._counts
         if self.average == "micro":
-            both, called, actual = both.sum(), called.sum(), actual.sum()
-        precision, recall = both / (called + EPSILON), both / (actual + EPSILON)
+            both, predicted, actual = both.sum(), predicted.sum(), actual.sum()
+        precision, recall = both / (predicted + EPSILON), both / (actual + EPSILON)
         scores = precision * recall / (self.beta**2 * precision + recall + EPSILON) * (1.0 + self.beta**2)
         if self.average == "weighted":
             return float(np.sum(scores * (actual / (actual.sum() + EPSILON))))
@@ -83,7 +79,7 @@ class FBetaScore(Metric):
         self._counts = np.zeros((3, 1))
 
 
-@registry.register("metric", "f1_score", "F1Score", "f1")
+@registry.register("metric", "F1Score")
 class F1Score(FBetaScore):
     """``2 precision recall / (precision + recall)`` of every class; arguments as in ``FBetaScore``."""
 

@@ -1,4 +1,4 @@
-"""Intersection over union of the rows of a class and those called so (Jaccard, 1912)."""
+"""Intersection over union of the true and the predicted rows of a class (Jaccard, 1912)."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -6,10 +6,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import registry
+import fastnn._registry as registry
+from fastnn._arguments import whole
 from fastnn.metrics.keras.metric import EPSILON, Metric
 
 Array = NDArray[Any]
+
+_LABEL_OPTIONS = ("ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
 
 
 @registry.register("metric", "io_u", "IoU")
@@ -20,22 +23,15 @@ class IoU(Metric):
     ----------
     num_classes : number of classes.
     target_class_ids : the classes to average over; those that do not occur are left out.
-    name, dtype : as in ``Metric``; sums of weights are kept with their fractions, which Keras cuts off unless
-        ``dtype`` is a float type.
+    name, dtype : as in ``Metric``; sums of weights keep their fractions, which Keras truncates unless ``dtype`` is a
+        float type.
     ignore_class : label whose rows do not count.
     sparse_y_true, sparse_y_pred : whether these hold class labels, instead of one column per class.
     axis : accepted as in Keras; the classes are the columns.
     """
 
     direction = "max"
-    _options: ClassVar[tuple[str, ...]] = (
-        "num_classes",
-        "target_class_ids",
-        "ignore_class",
-        "sparse_y_true",
-        "sparse_y_pred",
-        "axis",
-    )
+    _options: ClassVar[tuple[str, ...]] = ("num_classes", "target_class_ids", *_LABEL_OPTIONS)
 
     def __init__(
         self,
@@ -49,12 +45,11 @@ class IoU(Metric):
         axis: int = -1,
     ) -> None:
         super().__init__(dtype, name)
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes!r}")
-        if not all(0 <= label < num_classes for label in target_class_ids):
-            raise ValueError(f"target_class_ids must be from 0 to {num_classes - 1}, got {target_class_ids!r}")
-        self.num_classes = num_classes
-        self.target_class_ids = list(target_class_ids)
+        self.num_classes = whole("num_classes", num_classes, at_least=1)
+        self.target_class_ids = [
+            whole("each of target_class_ids", label, at_least=0, at_most=self.num_classes - 1)
+            for label in target_class_ids
+        ]
         self.ignore_class = ignore_class
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
@@ -64,19 +59,21 @@ class IoU(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take rows into account; labels out of range do not count."""
         truth = np.asarray(y_true) if self.sparse_y_true else np.argmax(y_true, axis=self.axis)
-        called = np.asarray(y_pred) if self.sparse_y_pred else np.argmax(y_pred, axis=self.axis)
-        truth, called = truth.reshape(-1).astype(np.int64), called.reshape(-1).astype(np.int64)
-        if truth.shape != called.shape:
-            raise ValueError(f"targets and outputs must be equally many, got {truth.size} and {called.size}")
+        predicted = np.asarray(y_pred) if self.sparse_y_pred else np.argmax(y_pred, axis=self.axis)
+        truth, predicted = truth.reshape(-1).astype(np.int64), predicted.reshape(-1).astype(np.int64)
+        if truth.shape != predicted.shape:
+            raise ValueError(
+                f"targets and outputs must have the same number of entries, got {truth.size} and {predicted.size}"
+            )
         weight = np.ones(1) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
         weight = np.broadcast_to(weight, truth.shape)
-        counts = (truth >= 0) & (truth < self.num_classes) & (called >= 0) & (called < self.num_classes)
+        counts = (truth >= 0) & (truth < self.num_classes) & (predicted >= 0) & (predicted < self.num_classes)
         if self.ignore_class is not None:
             counts &= truth != self.ignore_class
-        np.add.at(self._confusion, (truth[counts], called[counts]), weight[counts])
+        np.add.at(self._confusion, (truth[counts], predicted[counts]), weight[counts])
 
     def result(self) -> float:
-        """Return the mean; 0 where none of the classes occurs."""
+        """Return the mean; 0 if none of the classes occurs."""
         both = np.diagonal(self._confusion)[self.target_class_ids]
         either = (self._confusion.sum(axis=0) + self._confusion.sum(axis=1))[self.target_class_ids] - both
         occurs = either > 1e-9
@@ -113,13 +110,7 @@ class BinaryIoU(IoU):
 class MeanIoU(IoU):
     """``IoU`` averaged over all classes."""
 
-    _options: ClassVar[tuple[str, ...]] = (
-        "num_classes",
-        "ignore_class",
-        "sparse_y_true",
-        "sparse_y_pred",
-        "axis",
-    )
+    _options: ClassVar[tuple[str, ...]] = ("num_classes", *_LABEL_OPTIONS)
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """The base of Keras's metric classes, and the metrics that are means over rows.
 
-A metric is updated with rows and gives its value of all rows so far; sums are float64.
+A metric is updated with rows and returns its value for all rows so far; sums are float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastnn import registry
-from fastnn.layers import automatic_name
+import fastnn._registry as registry
+from fastnn._names import automatic_name
 
 Array = NDArray[Any]
 EPSILON = 1e-7
-"""Keras's small number that keeps quotients and logarithms finite."""
+"""Keras's constant that keeps quotients and logarithms finite."""
 
 
 class Variable:
-    """An array of a user's own metric that is assigned to in place, as Keras's variables are.
+    """An array of a custom metric, assigned in place like Keras's variables.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Metric(registry.Description):
         dtype: DTypeLike | None = None,
         name: str | None = None,
     ) -> Variable:
-        """Return a new array of zeros that ``reset_state`` sets back."""
+        """Return a new array of zeros, which ``reset_state`` sets back to zero."""
         if initializer not in (None, "zeros", "Zeros") and type(initializer).__name__ != "Zeros":
             raise ValueError(f"a metric's variables start at zeros, got initializer={initializer!r}")
         variable = Variable(shape, np.float64 if dtype is None else dtype)
@@ -119,7 +119,7 @@ class Metric(registry.Description):
         raise NotImplementedError(f"{type(self).__name__} must define update_state(y_true, y_pred, sample_weight)")
 
     def result(self) -> Any:
-        """Return the value of all rows since the last ``reset_state``."""
+        """Return the value for all rows since the last ``reset_state``."""
         raise NotImplementedError(f"{type(self).__name__} must define result()")
 
     def reset_state(self) -> None:
@@ -128,7 +128,7 @@ class Metric(registry.Description):
             variable.assign(0)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Update, and return the value so far."""
+        """Update the metric and return its value so far."""
         self.update_state(*arguments, **options)
         return self.result()
 
@@ -141,7 +141,7 @@ class Metric(registry.Description):
 
 
 def same_rank(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
-    """Return arrays of one number of dimensions: (n,) beside (n, 1) becomes (n, 1)."""
+    """Return arrays with the same number of dimensions: (n,) next to (n, 1) becomes (n, 1)."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
         y_true = y_true[..., np.newaxis]
@@ -158,7 +158,7 @@ def divide(numerator: Any, denominator: Any) -> Any:
 
 
 def row_values(values: Any, sample_weight: Any, reduce: Callable[..., Array]) -> tuple[Array, Array | None]:
-    """Return values (n,), weighted, and the weights (n,): further dimensions are reduced."""
+    """Return weighted values (n,) and the weights (n,), with further dimensions reduced."""
     values = np.asarray(values, np.float64)
     if sample_weight is None:
         return values if values.ndim < 2 else reduce(values, axis=tuple(range(1, values.ndim))), None
@@ -256,13 +256,13 @@ class MeanMetricWrapper(Mean):
 
 
 class RowMean(Mean):
-    """Base of the named means over rows: ``rows`` gives the value of each row."""
+    """Base of the named means over rows; ``rows`` returns the value of each row."""
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
-        """Return the values, (n,) or with further dimensions that are averaged."""
+        """Return the values (n,); further dimensions are averaged."""
         raise NotImplementedError(f"{type(self).__name__} must define rows(y_true, y_pred)")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]

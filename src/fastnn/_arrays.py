@@ -1,0 +1,174 @@
+"""Arrays that users give: checked and converted once, before anything is changed."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def as_numbers(value: Any, name: str) -> Array:
+    """Return ``value`` as an array of real numbers.
+
+    Raises
+    ------
+    ValueError
+        Strings, objects, dates, complex numbers, rows of different lengths, sparse or masked arrays.
+    """
+    if value is None:
+        raise ValueError(f"{name} is missing (None)")
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
+    if isinstance(value, Mapping):
+        raise ValueError(f"{name} is a {type(value).__name__}; a network has one input and one output: pass the array")
+    if callable(getattr(value, "__next__", None)):
+        raise ValueError(f"{name} is a generator; fastnn takes arrays: collect it first with numpy.array(list({name}))")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} cannot become an array: {error}") from error
+    if array.dtype.kind == "O" and array.ndim == 0:
+        raise ValueError(f"{name} is a {type(value).__name__}; fastnn takes arrays: collect its rows into one first")
+    if array.dtype.kind == "O" and _holds_nullable_numbers(value):
+        array = value.to_numpy(dtype=np.float64, na_value=np.nan)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(_not_numbers(array, name))
+    if array.dtype.kind == "b":
+        return array.view(np.uint8)
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        # Float16 and extended precision; the core reads float32, float64 and whole numbers.
+        return array.astype(np.float32 if array.dtype.itemsize == 2 else np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _holds_nullable_numbers(value: Any) -> bool:
+    """Whether a pandas frame or column holds nothing but numbers, some of a dtype that knows missing ones."""
+    dtypes = getattr(value, "dtypes", None)
+    if dtypes is None or type(value).__module__.split(".")[0] != "pandas":
+        return False
+    return all(getattr(dtype, "kind", "O") in "fiub" for dtype in (dtypes if value.ndim == 2 else [dtypes]))
+
+
+def _not_numbers(array: Array, name: str) -> str:
+    """Message for an array whose dtype is not real numbers."""
+    message = f"{name} must be real numbers, but its dtype is {array.dtype}"
+    if array.dtype.kind in "OUST":
+        entries = np.ndenumerate(array)
+        accepted = (bool, int, float, np.bool_, np.integer, np.floating)
+        position, entry = next(((p, e) for p, e in entries if not isinstance(e, accepted)), ((), None))
+        if position:
+            message += f" (first entry that is no number: {entry!r} at index {list(map(int, position))})"
+            return f"{message}; turn text and categories into numbers first, for instance with numpy.unique"
+        return f"{message}; convert it with {name}.astype(float)"
+    return message
+
+
+def first_nonfinite(array: Array) -> tuple[int, ...] | None:
+    """Return the index of the first NaN or infinity; None if all numbers are finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is finite only if all its terms are: one pass, without a mask of the array's size.
+        if math.isfinite(array.sum()):
+            return None
+    rows = np.atleast_1d(array)
+    for start in range(0, len(rows), 65536):  # the mask of all rows could be too large for the memory
+        finite = np.isfinite(rows[start : start + 65536])
+        if not finite.all():
+            row, *column = map(int, np.argwhere(~finite)[0])
+            return start + row, *column
+    return None
+
+
+def check_finite(
+    array: Array, name: str, dtype: np.dtype[Any], allow_missing: bool = False, missing_hint: str = ""
+) -> None:
+    """Raise for the first NaN, infinity or number that the network's dtype cannot hold; NaN may be allowed.
+
+    ``missing_hint`` says what else can be done about NaN.
+    """
+    if array.dtype.kind != "f":
+        return
+    if allow_missing and np.isnan(array).any():
+        array = np.where(np.isnan(array), array.dtype.type(0), array)
+    matrix = array.reshape(-1, 1) if array.ndim == 1 else array
+    found = first_nonfinite(matrix)
+    if found is not None:
+        row, column = found
+        where = f"row {row}" if array.ndim == 1 else f"row {row}, column {column}"
+        hint = missing_hint if np.isnan(matrix[row, column]) else ""
+        raise ValueError(
+            f"{name} has {matrix[row, column]} at {where} (counted from 0); all values must be finite: drop such rows "
+            f"or fill them in{hint}"
+        )
+    if array.dtype.itemsize > dtype.itemsize and array.size:
+        largest = np.finfo(dtype).max
+        if array.max() > largest or array.min() < -largest:
+            row, column = map(int, np.argwhere(np.abs(matrix) > largest)[0])
+            raise ValueError(
+                f"{name} has {matrix[row, column]} at row {row}, column {column} (counted from 0), which is too large "
+                f"for {dtype}: rescale {name} or use dtype='float64'"
+            )
+
+
+def as_features(
+    value: Any,
+    n_features: int | None,
+    dtype: np.dtype[Any],
+    name: str = "x",
+    row_shape: tuple[int, ...] | None = None,
+    allow_missing: bool = False,
+    missing_hint: str = "",
+    allow_empty: bool = False,
+) -> Array:
+    """Return inputs as (n, n_features), finite, of any real dtype; no copy where none is needed.
+
+    Parameters
+    ----------
+    value : array-like (n, n_features); (n,) where the model has one feature.
+    n_features : columns the model takes, or None if not known yet.
+    dtype : the network's dtype.
+    name : name in messages.
+    row_shape : shape of one row for a model that flattens its input, such as (28, 28); () accepts any shape.
+    allow_missing : whether NaN is accepted, as a missing value.
+    missing_hint : what else than dropping and filling can be done about NaN, for the message.
+    allow_empty : whether no rows are accepted.
+
+    Raises
+    ------
+    ValueError
+        Not numbers, wrong shape, no rows or columns, or values that are not finite.
+    """
+    array = as_numbers(value, name)
+    if array.ndim == 1 and n_features == 1:
+        array = array.reshape(-1, 1)
+    if array.ndim > 2 and row_shape is not None:
+        if row_shape and array.shape[1:] != row_shape and len(row_shape) > 1:
+            raise ValueError(f"{name} has rows of shape {array.shape[1:]}, but the model takes rows of {row_shape}")
+        array = array.reshape(array.shape[0], math.prod(array.shape[1:]))
+    if array.ndim != 2:
+        takes = "n_features" if n_features is None else n_features
+        hint = f"; for one row pass {name}.reshape(1, -1)" if array.ndim == 1 else ""
+        raise ValueError(f"{name} must have shape (n, {takes}), got {array.shape}{hint}")
+    if array.shape[0] == 0 and not allow_empty:
+        raise ValueError(f"{name} is empty: it has shape {array.shape}, at least one row is needed")
+    if n_features is not None and array.shape[1] != n_features:
+        raise ValueError(f"{name} has {array.shape[1]} features (columns), but the model takes {n_features}")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has no columns: shape {array.shape}")
+    check_finite(array, name, dtype, allow_missing, missing_hint)
+    return array
+
+
+def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str) -> None:
+    """Raise for the first of the targets (n, n_outputs) that is not between ``low`` and ``high``, which may be inf."""
+    if targets.min() < low or targets.max() > high:
+        row, col = map(int, np.argwhere((targets < low) | (targets > high))[0])
+        accepted = f"of at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+        raise ValueError(
+            f"{name} has {targets[row, col]} at row {row}, column {col} (counted from 0); {loss_name} takes targets "
+            f"{accepted}"
+        )

@@ -1,0 +1,160 @@
+"""How many threads the compiled core uses, and what a bug report needs to know about it."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+import fastnn._core as _core
+from fastnn._arguments import whole
+
+MOST_THREADS = 1024
+
+
+def set_num_threads(n: int) -> None:
+    """Set the largest number of threads for all later calls of this process. No result depends on it.
+
+    Networks and batches too small to gain use fewer. Threads beyond the processors of this process would wait for each
+    other and are not used, though ``get_num_threads`` returns ``n``. It holds for calls of all Python threads.
+
+    Parameters
+    ----------
+    n : whole number from 1 to 1024.
+
+    Raises
+    ------
+    ValueError
+        ``n`` is not a whole number from 1 to 1024.
+    """
+    _core.set_num_threads(whole("n", n, at_least=1, at_most=MOST_THREADS))
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that was set, at first that of the cores this process may use."""
+    return _core.get_num_threads()
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Set ``n`` threads within a ``with`` block, as ``set_num_threads`` does, and what was set before at its end.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> with fastnn.threads(1):
+    ...     fastnn.get_num_threads()
+    1
+    """
+    before = get_num_threads()
+    set_num_threads(n)
+    try:
+        yield
+    finally:
+        _core.set_num_threads(before)
+
+
+def default_num_threads(environment: Mapping[str, str] = os.environ, root: str = "/") -> int:
+    """Return the least of: usable cores, the container's CPU quota, FASTNN_NUM_THREADS, OMP_NUM_THREADS.
+
+    Parameters
+    ----------
+    environment : environment variables.
+    root : root of the file system that holds ``proc`` and ``sys``.
+
+    Raises
+    ------
+    ValueError
+        FASTNN_NUM_THREADS is not a whole number from 1 to 1024.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    limits = [MOST_THREADS, len(affinity(0)) if affinity is not None else os.cpu_count() or 1]
+    quota = _cpu_quota(root)
+    if quota is not None:
+        limits.append(max(1, math.ceil(quota)))
+    own = environment.get("FASTNN_NUM_THREADS", "").strip()
+    if own:
+        given = int(own) if own.isdecimal() else own
+        limits.append(whole("FASTNN_NUM_THREADS", given, at_least=1, at_most=MOST_THREADS))
+    # OpenMP allows a list, one number for each level of nesting; other software may have put anything there.
+    outer = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if outer.isdecimal() and int(outer) >= 1:
+        limits.append(int(outer))
+    return min(limits)
+
+
+def _cpu_quota(root: str) -> float | None:
+    """CPUs the control group may use, version 2 or 1, the least of all its levels; None if unlimited."""
+    groups = os.path.join(root, "sys/fs/cgroup")
+    quotas = []
+    for line in _lines(os.path.join(root, "proc/self/cgroup")):
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, files = groups, ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            top, files = os.path.join(groups, controllers), ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            if not os.path.isdir(top):
+                top = os.path.join(groups, "cpu")
+        else:
+            continue
+        # Within a container the group's own directory may be mounted as the top, which is why the top counts too.
+        level = path.strip("/")
+        while True:
+            words = [
+                word for name in files for found in _lines(os.path.join(top, level, name)) for word in found.split()
+            ]
+            if len(words) == 2 and words[0].isdecimal() and int(words[0]) > 0:
+                quotas.append(int(words[0]) / int(words[1]))
+            if not level:
+                break
+            level = os.path.dirname(level)
+    return min(quotas, default=None)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+# Kernels that no processor of their kind has run for the project: emulated, or compiled for another one.
+_UNTRIED = {
+    "avx512": "tested as compiled for processors without it, not on one that has it",
+    "neon": "tested under an emulator, not on a processor",
+}
+
+
+def _kernels(isa: str, available: Sequence[str], asked: str) -> dict[str, str]:
+    """Which kernels are on and why, and which are left alone and why."""
+    why = f"by FASTNN_ISA={asked}" if asked else "by default"
+    entries = {"instruction set": f"{isa}, {why} (available: {', '.join(available)})"}
+    if isa in _UNTRIED:
+        entries["untried"] = f"{isa}: {_UNTRIED[isa]}"
+    elif "avx512" in available and not asked:
+        entries["not by default"] = f"avx512: {_UNTRIED['avx512']}; FASTNN_ISA=avx512 takes it"
+    if isa == "baseline":
+        entries["bits"] = "other than those of processors with fused multiply-add"
+    return entries
+
+
+def show_config() -> None:
+    """Print version, instruction set and why it was taken, threads and compiler: what a bug report needs."""
+    import platform
+    from importlib import metadata
+
+    config = _core.config()
+    entries = {
+        "fastnn": metadata.version("fastnn"),
+        **_kernels(config["isa"], config["isas"], os.environ.get("FASTNN_ISA", "")),
+        "threads": get_num_threads(),
+        "compiler": config["compiler"],
+        "OpenMP": config["openmp"],
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "platform": platform.platform(),
+    }
+    width = max(map(len, entries))
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in entries.items()))

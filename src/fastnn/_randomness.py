@@ -1,0 +1,55 @@
+"""Random numbers and seeds: the core's counter-based generator, keyed by (seed, stream)."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn._core as _core
+
+# Streams of starting values lie above those of shuffling and dropout, which the core numbers from 0.
+_FIRST_STREAM = 1 << 48
+
+_global_seed: int | None = None
+_seeds_drawn = 0
+
+
+def set_global_seed(seed: int | None) -> None:
+    """Make every later model or initializer without a seed of its own repeatable; None draws fresh seeds again."""
+    global _global_seed, _seeds_drawn
+    _global_seed = seed
+    _seeds_drawn = 0
+
+
+def draw_seed() -> int:
+    """Return a seed of 53 bits: the next one after the global seed, or a fresh one from the operating system."""
+    global _seeds_drawn
+    if _global_seed is None:
+        return int.from_bytes(os.urandom(8)) >> 11
+    _seeds_drawn += 1
+    return int(_core.random_uniform(_global_seed, _FIRST_STREAM - _seeds_drawn, 1)[0] * 2.0**53)
+
+
+class Stream:
+    """An endless sequence of random numbers.
+
+    Parameters
+    ----------
+    seed : seed, or None to draw one.
+    number : which of the seed's independent sequences, from 0.
+    """
+
+    def __init__(self, seed: int | None = None, number: int = 0) -> None:
+        self._seed = draw_seed() if seed is None else seed
+        # Each draw has a stream of its own, so what one draw returns does not depend on how the last was cut.
+        self._next = _FIRST_STREAM + (number << 20)
+
+    def uniform(self, n: int) -> NDArray[np.float64]:
+        """Return n numbers, uniform in [0, 1)."""
+        self._next += 1
+        return _core.random_uniform(self._seed, self._next - 1, n)
+
+    def normal(self, n: int) -> NDArray[np.float64]:
+        """Return n standard normal numbers."""
+        self._next += 1
+        return _core.random_normal(self._seed, self._next - 1, n)

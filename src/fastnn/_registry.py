@@ -1,0 +1,164 @@
+"""Names of activations, initializers, layers, losses, metrics and optimizers, and their descriptions as JSON.
+
+Each class registers itself under its names. ``{"class_name": name, "config": get_config()}`` describes an object, so
+whatever is registered and has ``get_config`` and ``from_config`` can be saved. Functions of the user are described by
+their name; ``custom_objects`` gives them back.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
+
+from fastnn._arguments import nearest
+
+T = TypeVar("T")
+CustomObjects = Mapping[str, Any]
+
+# kind -> every spelling -> the registered object; the first spelling of each object is listed in error messages.
+_entries: dict[str, dict[str, Any]] = {}
+_listed: dict[str, list[str]] = {}
+
+
+class Description:
+    """Base of objects that are described by the arguments of their constructor, which are kept, saved and printed."""
+
+    _options: ClassVar[tuple[str, ...]] = ()
+    """Names of the arguments, each an attribute as well."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {option: getattr(self, option) for option in self._options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build an object from ``get_config()``."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
+
+
+def register(kind: str, *names: str) -> Callable[[T], T]:
+    """Decorate a class or object so that ``resolve(kind, name)`` finds it under each of ``names``.
+
+    Parameters
+    ----------
+    kind : "activation", "initializer", "layer", "loss", "optimizer", ...
+    names : the spelling that messages list, then the aliases.
+    """
+
+    def add(entry: T) -> T:
+        _entries.setdefault(kind, {}).update(dict.fromkeys(names, entry))
+        _listed.setdefault(kind, []).append(names[0])
+        return entry
+
+    return add
+
+
+def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
+    """Return the message for an unknown name: the nearest known name and the list of all."""
+    names = sorted(known)
+    near = nearest(given, names)
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"unknown {what} {given!r}.{hint} Known: {', '.join(names)}"
+
+
+def listed(kind: str) -> list[str]:
+    """Return the first name of each registered object."""
+    return list(_listed.get(kind, []))
+
+
+def knows(kind: str, name: str) -> bool:
+    """Return whether something is registered under ``name``."""
+    return name in _entries.get(kind, {})
+
+
+def find(kind: str, name: str) -> Any:
+    """Return what is registered under ``name``.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown; the message lists the known names and the nearest.
+    """
+    try:
+        return _entries[kind][name]
+    except KeyError:
+        raise ValueError(unknown_name(kind, name, _listed[kind])) from None
+
+
+def resolve(kind: str, identifier: Any, base: type[T]) -> T:
+    """Return the object of class ``base`` that ``identifier`` stands for.
+
+    Parameters
+    ----------
+    kind : registry kind.
+    identifier : a registered name, a class, an object, or the dict ``{"class_name": name, "config": options}``.
+    base : class of the result.
+
+    Raises
+    ------
+    ValueError
+        Unknown name.
+    TypeError
+        Not a name, class, dict or object of this kind.
+    """
+    if isinstance(identifier, base):
+        return identifier
+    found: Any = None
+    if isinstance(identifier, str):
+        found = find(kind, identifier)
+    elif isinstance(identifier, type) and issubclass(identifier, base):
+        found = identifier
+    elif isinstance(identifier, dict) and "class_name" in identifier:
+        found = deserialize(kind, identifier)
+    if found is None:
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise TypeError(
+            f"{kind} must be a name ({', '.join(sorted(_listed[kind]))}) or {article} {base.__name__} object, "
+            f"got {identifier!r}"
+        )
+    described: T = found() if isinstance(found, type) else found
+    return described
+
+
+class MissingObjectError(ValueError):
+    """A description names a function of the user that is not in ``custom_objects``."""
+
+
+def serialize(described: Any) -> dict[str, Any]:
+    """Return ``{"class_name", "config"}`` of an object, or ``{"function": name}`` of a function."""
+    if hasattr(described, "get_config"):
+        return {"class_name": type(described).__name__, "config": described.get_config()}
+    if not hasattr(described, "__name__"):
+        raise ValueError(
+            f"{described!r} cannot be saved: it has neither get_config() nor a name; give a function that def or "
+            "lambda made, or an object with get_config()"
+        )
+    return {"function": described.__name__}
+
+
+def deserialize(kind: str, description: Any, custom_objects: CustomObjects | None = None) -> Any:
+    """Return the object of ``serialize``; names in ``custom_objects`` come first. A string stays a string.
+
+    Raises
+    ------
+    ValueError
+        A name that is neither registered nor in ``custom_objects``, or not a description.
+    """
+    custom = custom_objects or {}
+    if isinstance(description, str):
+        return custom.get(description, description)
+    if not isinstance(description, dict):
+        raise ValueError(f"the description of the {kind} must be an object, got {type(description).__name__}")
+    if "function" in description:
+        if description["function"] not in custom:
+            raise MissingObjectError(
+                f"the {kind} is a function of your own: pass custom_objects={{{description['function']!r}: the "
+                "function}, or compile=False and call model.compile"
+            )
+        return custom[description["function"]]
+    name, options = description.get("class_name"), description.get("config", {})
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise ValueError(f"the description of the {kind} must have class_name and config")
+    found = custom[name] if name in custom else find(kind, name)
+    return found.from_config(options) if hasattr(found, "from_config") else found(**options)

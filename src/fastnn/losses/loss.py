@@ -1,0 +1,107 @@
+"""The base of all losses, and checks of their arguments."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+import fastnn._registry as registry
+import fastnn.ops as ops
+from fastnn._arguments import choice
+
+Array = NDArray[Any]
+
+REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none")
+
+
+class Loss(registry.Description):
+    """Base of all losses.
+
+    Parameters
+    ----------
+    reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same), "mean_with_sample_weight"
+        (divided by the batch's sum of sample weights instead of its rows; 0 where they sum to 0), "sum", or "none"
+        (None means the same): a loss per row, which cannot be trained on.
+    name : name of the loss.
+    dtype : accepted as in Keras; the loss is computed in the model's type and summed in float64.
+    """
+
+    core_name: ClassVar[str]
+    """Name of the loss in the compiled core."""
+    targets: ClassVar[str] = "numbers"
+    """What ``y`` holds: "numbers", "probabilities" (0 to 1), "one_hot" rows or class "labels"."""
+    skipped_activation: ClassVar[str | None] = None
+    """A final activation that this loss can take together with itself, from the values before it."""
+    from_logits: bool = False
+    ignore_class: int | None = None
+    couples_rows: bool = False
+    """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
+
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
+        chosen = choice("reduction", reduction, (*REDUCTIONS, "mean", None))
+        self.reduction = {"mean": "sum_over_batch_size", None: "none"}.get(chosen, chosen)
+        self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)
+
+    @property
+    def depends_on_batches(self) -> bool:
+        """Whether the mean loss of rows depends on how they are cut into batches."""
+        weighs_batches = self.reduction in ("sum", "mean_with_sample_weight")
+        return weighs_batches or self.ignore_class is not None or self.couples_rows
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the names of the options beside ``reduction`` and ``name``, in order."""
+        return cls._options
+
+    def target_columns(self, n_outputs: int) -> int:
+        """Return the number of columns of the targets of a model with ``n_outputs`` outputs."""
+        return n_outputs
+
+    def options(self) -> dict[str, Any]:
+        """Return the options the compiled core takes."""
+        return {
+            **ops.LOSS_OPTIONS.get(self.core_name, {}),
+            **{option: getattr(self, option) for option in self._options},
+            "sum": self.reduction == "sum",
+            "weighted_mean": self.reduction == "mean_with_sample_weight",
+        }
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the loss of arrays (n, n_outputs); each row's loss is multiplied by its ``sample_weight`` (n,).
+
+        With reduction "none" it is an array, as ``of_rows`` returns it.
+        """
+        if self.reduction == "none":
+            rows = self.of_rows(y_true, y_pred)
+            return rows if sample_weight is None else rows * np.asarray(sample_weight)
+        return ops.loss(self.core_name, y_true, y_pred, sample_weight=sample_weight, **self.options())
+
+    def of_rows(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
+        """Return the loss of every row, whatever the reduction.
+
+        Parameters
+        ----------
+        y_true : targets of y_pred's shape; labels of one dimension less for sparse_categorical_crossentropy.
+        y_pred : (..., n_outputs); (n_outputs,) is one row.
+
+        Returns
+        -------
+        ndarray or float
+            (...), the last axis reduced; one number for one row, or where the loss couples rows.
+        """
+        predictions = np.asarray(y_pred)
+        if predictions.ndim == 0:
+            raise ValueError(f"y_pred of {self.name} must have at least one axis, got a single number")
+        rows = predictions.reshape(-1, predictions.shape[-1])
+        targets = np.asarray(y_true).reshape(len(rows), -1)
+        if self.couples_rows:
+            return ops.loss(self.core_name, targets, rows, **self.options())
+        pairs = zip(targets[:, None], rows[:, None], strict=True)
+        values: Array = np.array([ops.loss(self.core_name, t, p, **self.options()) for t, p in pairs])
+        return values.reshape(predictions.shape[:-1]) if predictions.ndim > 1 else float(values[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "reduction": self.reduction, "name": self.name}

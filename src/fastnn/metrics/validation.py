@@ -1,0 +1,115 @@
+"""Checks of the metrics' arguments, and the weighted mean."""
+
+import sys
+import warnings
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._arrays import first_nonfinite
+
+Array = NDArray[Any]
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric is not defined for the given data and was set to the value that the message names."""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, with the line that called into this package as the warning's place."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__ or "fastnn"):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def warn_undefined(message: str) -> None:
+    """Warn that a metric is not defined."""
+    warn(message, UndefinedMetricWarning)
+
+
+def require_same_length(**arrays: Any) -> int:
+    """Return the number of rows that all arrays except None have; a ValueError names the lengths that differ."""
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    if len(set(lengths.values())) > 1:
+        listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"Found input variables with inconsistent numbers of samples: {listing}.")
+    return next(iter(lengths.values()))
+
+
+def as_dense(argument: str, values: Any) -> Array:
+    """Return an ndarray; convert sparse matrices, refuse scalars and strings."""
+    if type(values) is np.ndarray:
+        array = values
+    elif hasattr(values, "toarray"):
+        array = values.toarray()
+    else:
+        array = np.asarray(values)
+    if array.ndim == 0:
+        raise ValueError(f"{argument} must be an array, got {values!r}.")
+    return array
+
+
+def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
+    """Return a finite array of real numbers, of ``dtype`` if given."""
+    array = as_dense(argument, values)
+    if array.dtype.kind in "OUS":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{argument} must hold numbers, got {array.ravel()[0]!r}.") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{argument} must hold real numbers, got dtype {array.dtype}.")
+    if array.size == 0:
+        raise ValueError(f"{argument} is empty (shape {array.shape}): a minimum of 1 sample is required.")
+    if array.dtype.kind == "f":
+        require_finite(argument, array)
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def require_finite(argument: str, array: Array) -> None:
+    """Raise ValueError that names the first row with NaN or infinity."""
+    found = first_nonfinite(array)
+    if found is not None:
+        raise ValueError(f"Input {argument} contains NaN or infinity (first in row {found[0]}).")
+
+
+def as_column(argument: str, array: Array) -> Array:
+    """Return a one-dimensional view of an array of shape (n,) or (n, 1)."""
+    if array.ndim == 1:
+        return array
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array.reshape(-1)
+    raise ValueError(f"{argument} should be a 1d array, got an array of shape {array.shape} instead.")
+
+
+def as_sample_weight(sample_weight: Any, n_rows: int) -> Array | None:
+    """Return the weights (n,) or None; a number stands for n equal weights."""
+    if sample_weight is None:
+        return None
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n_rows, sample_weight)
+    weight = as_real("sample_weight", sample_weight)
+    if weight.ndim != 1 or len(weight) != n_rows:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"sample_weight has shape {weight.shape}, expected ({n_rows},)."
+        )
+    if not weight.any():
+        raise ValueError("sample_weight must contain at least one non-zero number.")
+    return weight
+
+
+def mean(values: Array, weights: Any = None) -> float:
+    """Return the mean of values (n,), weighted if weights are given, with sums in float64."""
+    if weights is None:
+        return float(values.mean(dtype=np.float64))
+    weights = np.asarray(weights, dtype=np.float64)
+    total = float(weights.sum())
+    if total == 0.0:
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+    return float(np.dot(np.asarray(values, dtype=np.float64), weights)) / total

@@ -1,0 +1,480 @@
+"""``Sequential``: a stack of layers with Keras's methods, trained by the compiled core."""
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+import fastnn._registry as registry
+import fastnn.losses as losses
+import fastnn.optimizers as optimizers
+from fastnn._arguments import as_verbosity
+from fastnn._progress import ProgressLine, format_logs
+from fastnn._registry import CustomObjects
+from fastnn.callbacks import CallbackList, History, ProgbarLogger
+from fastnn.models.gradients import input_gradients, weight_gradients
+from fastnn.network.stack import LayerStack
+from fastnn.network.summary import summary_text
+from fastnn.saving import description, model_file
+from fastnn.training.evaluation import Evaluation, predict_rows
+from fastnn.training.fit import Training, fit_options, train_one_batch
+from fastnn.training.metrics import CompiledMetric, compile_metrics
+from fastnn.training.rows import features_of, rows_of, weigh_classes
+from fastnn.training.source import RowSource, Validation, one_pass
+
+Array = NDArray[Any]
+_NO_CALLBACKS = CallbackList(None, None, {})
+
+
+@registry.register("model", "Sequential")
+class Sequential(LayerStack):
+    """A stack of layers, each of which takes the outputs of the layer before it.
+
+    Parameters
+    ----------
+    layers : list of layers; the first may be ``Input((n_features,))``. Without it, the first data give the size.
+    seed : whole number that fixes starting weights, shuffling and dropout; None draws one (see the attribute).
+    dtype : "float32" or "float64"; type of weights and outputs.
+    name : name in ``summary()``.
+
+    Attributes
+    ----------
+    seed : the seed in use.
+    optimizer, loss, metrics : set by ``compile``.
+    history : ``History`` of the last ``fit``.
+    stop_training : a callback sets this to True to end ``fit`` after the current epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> model = fastnn.Sequential([fastnn.layers.Dense(8, activation="relu"), fastnn.layers.Dense(1)], seed=0)
+    >>> model.compile(optimizer="adam", loss="mse")
+    >>> X = np.linspace(-1.0, 1.0, 64).reshape(-1, 1)
+    >>> history = model.fit(X, X**2, epochs=3, verbose=0)
+    >>> len(history.history["loss"]), model.predict(X).shape
+    (3, (64, 1))
+    """
+
+    metrics: list[CompiledMetric]
+    history: History | None
+
+    # Training
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: None = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Choose how to train.
+
+        Parameters
+        ----------
+        optimizer : name or optimizer.
+        loss : name, loss or custom function; a list of one of these; None for a model that only predicts.
+        loss_weights : must be None: there is one loss.
+        metrics : list of names, functions of (y_true, y_pred) or metric objects, computed on all rows of an epoch.
+        weighted_metrics : the same, with sample weights.
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : accepted as in Keras; they have no effect.
+
+        Raises
+        ------
+        ValueError
+            Unknown name; the message lists the known names and the nearest one.
+        """
+        if loss_weights is not None:
+            raise ValueError(
+                f"loss_weights must be None, a network has one loss; got {loss_weights!r} (metrics come after it)"
+            )
+        if isinstance(loss, list | tuple) and len(loss) == 1:
+            loss = loss[0]
+        new_optimizer = optimizers.get(optimizer)
+        new_loss = None if loss is None else losses.get(loss)
+        if self._program is not None and new_loss is not None:
+            new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
+        new_metrics = compile_metrics(metrics, weighted_metrics)
+        with self._changing("compile"):
+            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+            if self._network is not None and self._program is not None and new_loss is not None:
+                self._compile_network(self._network, self._program)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether ``compile`` was called."""
+        return self.optimizer is not None
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of the results of ``evaluate``: "loss", then the metrics."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> History:
+        """Train the model for a number of epochs.
+
+        Parameters
+        ----------
+        x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight)
+            of one size: a generator, a ``utils.PyDataset`` or a loader of another library. The rows of an epoch are
+            collected in memory before it, and keep their order.
+        y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
+        batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows.
+        epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
+        verbose : 0 silent, 1 or "auto" a progress line, 2 a line for every epoch.
+        callbacks : list of callbacks.
+        validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
+        validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
+        shuffle : whether every epoch has a new order of rows.
+        class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1.
+        sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
+            loss reduction "mean_with_sample_weight".
+        steps_per_epoch : for arrays None or the number of batches of all rows, because an epoch goes through all rows;
+            for a generator the batches to take for every epoch. ``fit`` ends when the generator does.
+        validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
+        validation_batch_size : rows in a batch of evaluation.
+        validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
+
+        Returns
+        -------
+        History
+            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix "val_".
+
+        Raises
+        ------
+        ValueError
+            Inputs that do not fit; the model is not changed.
+        RuntimeError
+            The model is not compiled, or another thread trains or reads it. While ``fit`` runs, calls from other
+            threads raise this error, and ``fit`` continues.
+        DivergenceError
+            The loss became NaN or infinite; the model keeps its last finite weights.
+        """
+        self.require_compiled("fit")
+        options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
+        verbosity = as_verbosity(verbose)
+        with self._changing("fit"):
+            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
+            source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
+            history = History()
+            always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
+            parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
+            callback_list = CallbackList(callbacks, self, parameters, always)
+            self.build_from(source.program)
+            callback_list.attach()
+            self.history = history
+            try:
+                with self._training("fit"):
+                    Training(self, source, options, callback_list).run()
+            finally:
+                callback_list.close()
+        return history
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Make one update with all given rows, in order.
+
+        Returns
+        -------
+        float, list or dict
+            Loss of these rows before the update, or [loss, metrics...], or a dict by name.
+        """
+        self.require_compiled("train_on_batch")
+        with self._changing("train_on_batch"):
+            rows, program = rows_of(self, x, y, sample_weight)
+            rows = weigh_classes(rows, class_weight, self, program.n_outputs)
+            self.build_from(program)
+            with self._training("train_on_batch"):
+                return _as_keras_returns(train_one_batch(self, rows), return_dict)
+
+    def reset_metrics(self) -> None:
+        """Do nothing: metrics describe a whole epoch, or the rows of one ``train_on_batch``."""
+
+    # Evaluation and prediction
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Return the loss and the metrics of data, without training.
+
+        Parameters
+        ----------
+        x, y, sample_weight : as in ``fit``.
+        batch_size : rows in a batch; matters to callbacks and to losses that depend on how rows are batched.
+        verbose : 0 silent, otherwise one line of results.
+        steps : batches to evaluate, the first ones; None for all rows.
+        callbacks : list of callbacks.
+        return_dict : whether to return a dict by name.
+
+        Returns
+        -------
+        float, list or dict
+            Loss; [loss, metrics...] if there are metrics; or a dict by name.
+        """
+        self.require_compiled("evaluate")
+        verbosity = as_verbosity(verbose)
+        x, y, sample_weight, batch, n = one_pass(x, y, sample_weight, batch_size, steps)
+        rows, program = rows_of(self, x, y, sample_weight)
+        rows = rows.first(n)
+        callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
+        self.build_from(program)
+        callback_list.attach()
+        with self.reading("evaluate"):
+            results = Evaluation(self, rows, batch, callback_list).run()
+        if verbosity:
+            ProgressLine().print(format_logs(results))
+        return _as_keras_returns(results, return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Return the loss and the metrics of one batch, as ``evaluate`` does."""
+        self.require_compiled("test_on_batch")
+        rows, program = rows_of(self, x, y, sample_weight)
+        self.build_from(program)
+        with self.reading("test_on_batch"):
+            return _as_keras_returns(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Array:
+        """Return the outputs (n, n_outputs) of inputs (n, n_features); n may be 0.
+
+        Parameters
+        ----------
+        x : inputs, finite numbers, or an iterable of batches of them.
+        batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
+        verbose : accepted as in Keras; prediction prints nothing.
+        steps : batches to predict, the first ones; None for all rows.
+        callbacks : list of callbacks.
+        """
+        as_verbosity(verbose)
+        x, _, _, batch, n = one_pass(x, None, None, batch_size, steps)
+        X, program = features_of(self, x, allow_empty=True)
+        X = X[:n]
+        self.build_from(program)
+        callback_list = _NO_CALLBACKS
+        if callbacks is not None:
+            callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
+            callback_list.attach()
+        with self.reading("predict"):
+            return predict_rows(self, X, batch, callback_list)
+
+    def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
+        """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.
+
+        All rows are one batch and dropout is off. Weights that training does not change have gradient 0.
+        """
+        self.require_compiled("gradients")
+        rows, program = rows_of(self, x, y, sample_weight)
+        self.build_from(program)
+        with self.reading("gradients"):
+            return weight_gradients(self, rows)
+
+    def input_gradients(self, x: Any) -> Array:
+        """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
+
+        Parameters
+        ----------
+        x : inputs (n, n_features), finite numbers.
+        """
+        X, program = features_of(self, x, allow_empty=True)
+        self.build_from(program)
+        with self.reading("input_gradients"):
+            return input_gradients(self, X)
+
+    def predict_on_batch(self, x: Any) -> Array:
+        """Return the outputs of one batch; the same as ``predict``."""
+        return self.predict(x)
+
+    def folded(self) -> "Sequential":
+        """Return a new model that predicts the same to rounding with fewer layers; this one is not changed.
+
+        Normalizations with known statistics become part of the dense layer before or after them, consecutive linear
+        dense layers become one where that costs no more, and dropout and noise are left out. The weights are combined
+        in float64. The new model does not follow later changes of this model's weights.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn import layers
+        >>> dense, normalization = layers.Dense(8, input_dim=4), layers.BatchNormalization()
+        >>> model = fastnn.Sequential([dense, normalization, layers.Dense(2)])
+        >>> [layer.kernel.shape for layer in model.folded().layers]
+        [(4, 2)]
+        """
+        self._require_built()
+        from fastnn.models.folding import folded_layers
+
+        with self.reading("folded"):
+            layers, weights = folded_layers(self)
+        model = Sequential(layers, seed=self.seed, dtype=self.dtype, name=f"{self.name}_folded")
+        model.set_weights(weights)
+        return model
+
+    def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:
+        """Return the outputs (n, n_outputs) of inputs (n, n_features): the fastest way to predict a few rows.
+
+        Parameters
+        ----------
+        x : inputs; an array of the model's dtype is not copied.
+        out : (n, n_outputs) in the model's dtype to write into.
+        training : must be False; ``fit`` and ``train_on_batch`` train.
+        """
+        if training:
+            raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
+        try:
+            return self._predict(x, out)
+        except (TypeError, ValueError):
+            pass
+        # The core refused: convert the inputs, or raise an error that says what is wrong with them.
+        X, program = features_of(self, x, allow_empty=True)
+        self.build_from(program)
+        return self._predict(X, out)
+
+    # Saving and description
+
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
+        """Write weights, architecture, optimizer and training state into one safetensors file.
+
+        After a crash there is the old file or the new one, never a partial file. ``fastnn.load_model`` reads it.
+
+        Parameters
+        ----------
+        filepath : where to write; the usual ending is ".safetensors".
+        overwrite : whether an existing file may be replaced.
+        zipped : accepted as in Keras; the file is never zipped.
+
+        Raises
+        ------
+        FileExistsError
+            The file exists and ``overwrite`` is False.
+        ValueError
+            Some part of the model cannot be written as data.
+        OSError
+            The file cannot be written; an old one is unchanged.
+        """
+        model_file.save_model(self, filepath, overwrite, zipped)
+
+    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write the weights alone; arguments and errors as in ``save``."""
+        model_file.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+        """Replace the weights by those of a file that ``save`` or ``save_weights`` wrote.
+
+        Raises
+        ------
+        ModelFormatError
+            The file is damaged, truncated, or not written by fastnn.
+        ValueError
+            The model is not built, or its weights have other shapes; the model is not changed.
+        """
+        model_file.load_weights(self, filepath)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the architecture: name, dtype, seed and layers."""
+        return description.model_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
+        """Return a model with new weights for the result of ``get_config()``."""
+        return model_file.build_model(copy.deepcopy(config), None, cls, custom_objects)
+
+    def to_json(self) -> str:
+        """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""
+        return description.to_json({"class_name": "Sequential", "config": self.get_config()}, "architecture")
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Return the arguments of ``compile`` as data; None before ``compile``."""
+        return description.compile_config(self)
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile with the result of ``get_compile_config()``."""
+        self.compile(**description.compile_arguments(config))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        data = b"".join(model_file.encode_model(self))
+        return model_file.decode_model, (data, Sequential, description.custom_objects_of(self))
+
+    # Pictures
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Parameters
+        ----------
+        print_fn : function to call with the table instead of ``print``.
+        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras. The table is as wide
+            as it needs to be, shows all layers, and counts frozen weights below.
+        """
+        (print if print_fn is None else print_fn)(summary_text(self))
+
+    def _repr_svg_(self) -> str | None:
+        """Return the diagram; None before the model is built."""
+        from fastnn.diagram import network_svg
+
+        return network_svg(self) if self.built and self.layers else None
+
+    def _repr_html_(self) -> str:
+        """Return the diagram and a table of shapes and numbers of weights, for notebooks."""
+        from fastnn.diagram import table_html
+
+        return (self._repr_svg_() or "") + table_html(self)
+
+
+def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:
+    """Return the loss, a list of loss and metrics, or the dict."""
+    if return_dict:
+        return logs
+    return list(logs.values()) if len(logs) > 1 else logs["loss"]

@@ -1,0 +1,1 @@
+"""A model: its layers, the program that they compile to, and the weights of the compiled network."""

@@ -1,0 +1,131 @@
+"""The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn._core as _core
+from fastnn._arrays import first_nonfinite
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """Copies of all weights and moments, and the number of updates.
+
+    Parameters
+    ----------
+    arrays : per weight ``[value, first moment, ...]``, in the order of ``NetworkWeights.parameters``.
+    iterations : updates done.
+    """
+
+    arrays: list[list[Array]]
+    iterations: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        return all(first_nonfinite(slots[0]) is None for slots in self.arrays)
+
+
+class NetworkWeights:
+    """Access to the weights of a network; counts the changes that come from outside training.
+
+    Parameters
+    ----------
+    network : the compiled network.
+    parameters : op and name of every weight.
+    """
+
+    def __init__(self, network: _core.Network, parameters: list[tuple[int, str]]) -> None:
+        self.network = network
+        self.parameters = parameters
+        self.version = 0
+
+    def read(self, op: int, name: str) -> Array:
+        """Return a copy of one weight."""
+        return self.network.get_parameter(op, name)
+
+    def write(self, op: int, name: str, value: Array) -> None:
+        """Replace one weight."""
+        self.network.set_parameter(op, name, np.asarray(value, dtype=self.network.dtype, order="C"))
+        self.version += 1
+
+    def use_average(self) -> None:
+        """Replace all weights by their moving average."""
+        self.network.use_average()
+        self.version += 1
+
+    def capture(self) -> NetworkState:
+        """Return a copy of everything that training changes."""
+        slots = range(self.network.n_slots + 1)
+        arrays = [[self.network.get_parameter(op, name, slot) for slot in slots] for op, name in self.parameters]
+        return NetworkState(arrays, self.network.iterations)
+
+    def restore(self, state: NetworkState) -> None:
+        """Go back to a captured state."""
+        for (op, name), values in zip(self.parameters, state.arrays, strict=True):
+            for slot, value in enumerate(values):
+                self.network.set_parameter(op, name, value, slot)
+        self.network.iterations = state.iterations
+
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        return all(first_nonfinite(self.network.get_parameter(op, name)) is None for op, name in self.parameters)
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """The weights of one layer in a built model: ``places`` holds op and name in the network by the layer's name."""
+
+    weights: NetworkWeights
+    places: dict[str, tuple[int, str]]
+
+    def read(self, name: str) -> Array:
+        """Return a copy of one weight."""
+        return self.weights.read(*self.places[name])
+
+    def write(self, name: str, value: Array) -> None:
+        """Replace one weight."""
+        self.weights.write(*self.places[name], value)
+
+    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
+        """Freeze or release the weights of these names."""
+        for op in {self.places[name][0] for name in names}:
+            self.weights.network.set_trainable(op, trainable)
+
+    def part(self, prefix: str) -> "LayerWeights":
+        """Return the weights of one layer of a block."""
+        return LayerWeights(self.weights, _under(prefix, self.places))
+
+
+@dataclass(frozen=True)
+class KeptWeights:
+    """The weights of a layer that has left a built model; ``values`` holds the arrays by name."""
+
+    values: dict[str, Array]
+
+    def read(self, name: str) -> Array:
+        """Return a copy of one weight."""
+        return self.values[name].copy()
+
+    def write(self, name: str, value: Array) -> None:
+        """Replace one weight, in place: a block and its layers share the arrays."""
+        self.values[name][...] = value
+
+    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
+        """Do nothing: the layer itself remembers."""
+
+    def part(self, prefix: str) -> "KeptWeights":
+        """Return the weights of one layer of a block."""
+        return KeptWeights(_under(prefix, self.values))
+
+
+def _under(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
+    """Return the entries whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): entry for name, entry in entries.items() if name.startswith(prefix)}

@@ -1,0 +1,235 @@
+"""The loop behind ``fit``: epochs, validation, callbacks, and what happens when training diverges."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn._core as _core
+from fastnn._arguments import flag, whole
+from fastnn.callbacks import CallbackList, TerminateOnNaN
+from fastnn.errors import DivergenceError
+from fastnn.losses import Loss
+from fastnn.losses.custom import CustomLoss
+from fastnn.network.program import misfit
+from fastnn.network.stack import LayerStack
+from fastnn.training.custom_loss import CustomLossFit
+from fastnn.training.epochs import run_epoch
+from fastnn.training.evaluation import Evaluation, metric_values
+from fastnn.training.rollback import Rollback
+from fastnn.training.rows import Rows
+from fastnn.training.source import RowSource
+
+Array = NDArray[Any]
+
+_LARGE_WEIGHT = 1e4
+"""Training that starts from larger weights diverges again."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The checked options of one call of ``fit``.
+
+    Parameters
+    ----------
+    epochs, initial_epoch : numbers of the end (exclusive) and of the first epoch.
+    validation_freq : epochs between validations, or the numbers (counted from 1) of the epochs to validate after.
+    shuffle : whether the rows get a new order every epoch.
+    """
+
+    epochs: int
+    initial_epoch: int
+    validation_freq: int | frozenset[int]
+    shuffle: bool
+
+    def validates(self, epoch: int) -> bool:
+        """Whether to validate after an epoch, counted from 0."""
+        if isinstance(self.validation_freq, int):
+            return (epoch + 1) % self.validation_freq == 0
+        return epoch + 1 in self.validation_freq
+
+
+def fit_options(epochs: Any, initial_epoch: Any, shuffle: Any, validation_freq: Any) -> FitOptions:
+    """Return the checked options of ``fit``."""
+    frequency: int | frozenset[int]
+    if isinstance(validation_freq, list | tuple | set | frozenset):
+        frequency = frozenset(whole("each entry of validation_freq", epoch, at_least=1) for epoch in validation_freq)
+    else:
+        frequency = whole("validation_freq", validation_freq, at_least=1)
+    first = whole("initial_epoch", initial_epoch, at_least=0)
+    return FitOptions(whole("epochs", epochs, at_least=0), first, frequency, flag("shuffle", shuffle))
+
+
+class Training:
+    """One call of ``fit``.
+
+    Parameters
+    ----------
+    model : a built and compiled model.
+    source : rows to train on and to validate with.
+    options : options of the fit.
+    callbacks : attached callbacks.
+    """
+
+    def __init__(self, model: LayerStack, source: RowSource, options: FitOptions, callbacks: CallbackList) -> None:
+        self._model = model
+        self._source = source
+        self._rows = rows = source.rows
+        self._n_rows, self._batch_size = rows.n, source.batch_size
+        self._options = options
+        # Batches keep the order in which they come.
+        self._shuffle = options.shuffle and source.same_rows
+        self._callbacks = callbacks
+        self._validation = None
+        if source.validation is not None:
+            self._validation = Evaluation(model, source.validation, source.validation_batch_size, callbacks)
+        self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
+        self._network = network = model.network
+        self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
+        self._fit = make_fit(network, model.loss, rows, source.batch_size, self._predictions)
+        self._rollback = Rollback(model.network_weights, self._fit, source.same_rows)
+
+    def run(self) -> None:
+        """Run all epochs."""
+        model, callbacks, options = self._model, self._callbacks, self._options
+        model.stop_training = False
+        logs: dict[str, Any] = {}
+        callbacks.call("on_train_begin", {})
+        first = callbacks.resume(options.initial_epoch)
+        for epoch, _ in zip(range(first, options.epochs), self._source, strict=False):
+            callbacks.call("on_epoch_begin", epoch, {})
+            logs = self._run_epoch(epoch)
+            if self._validation is not None and options.validates(epoch):
+                logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
+            callbacks.call("on_epoch_end", epoch, logs)
+            callbacks.call("after_epoch", epoch)
+            # Weights that are not finite are taken back while the rows that led to them are still there.
+            if model.stop_training or not (self._source.same_rows or model.network_weights.finite()):
+                break
+        if logs and not model.network_weights.finite():
+            # The last steps had a finite loss and a gradient that was not.
+            self._rollback.recover()
+            if not self._terminators:
+                raise divergence("weights", epoch + 1, options.epochs, self._fit, float(logs["loss"]), model)
+        elif logs and model.optimizer.use_ema:
+            model.network_weights.use_average()
+        callbacks.call("on_train_end", logs)
+
+    def _run_epoch(self, epoch: int) -> dict[str, Any]:
+        """Train one epoch; return its loss and metrics."""
+        model, fit = self._model, self._fit
+        self._rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
+        model.epochs_begun += 1
+        self._rollback.begin_epoch(model.seed, model.epochs_begun, self._shuffle, self._rates)
+        if self._callbacks.each_step:
+            self._rate = model.optimizer.learning_rate
+            if self._predictions is not None:
+                # A callback may stop the epoch early: rows that were not trained on have no prediction.
+                self._predictions.fill(np.nan)
+        if not run_epoch(fit, self._callbacks, self._mean_loss, self._follow_rate):
+            return self._diverged(epoch)
+        return self._epoch_logs(self._mean_loss())
+
+    def _follow_rate(self, step: int) -> None:
+        """Apply a learning rate that a callback has set to the rest of the epoch."""
+        optimizer, fit = self._model.optimizer, self._fit
+        if optimizer.learning_rate != self._rate:
+            # In place, so that a recovery repeats the epoch with the same rates.
+            self._rates[step:] = optimizer.learning_rates(self._network.iterations, fit.n_steps - step)
+            fit.set_learning_rates(self._rates)
+            self._rate = optimizer.learning_rate
+
+    def _mean_loss(self) -> float:
+        """Return the mean loss of the epoch's rows so far; NaN before the first step."""
+        rows = min(self._fit.step * self._source.batch_size, self._rows.n)
+        return self._fit.loss_sum / rows if rows else float("nan")
+
+    def _epoch_logs(self, loss: float) -> dict[str, Any]:
+        """Return loss and metrics of the rows that were trained on."""
+        logs = {"loss": loss}
+        if self._predictions is not None:
+            done: Any = slice(None)
+            if self._fit.step < self._fit.n_steps:
+                done = ~np.isnan(self._predictions).any(axis=1)
+            weight = self._rows.sample_weight
+            weight = None if weight is None else weight[done]
+            logs.update(metric_values(self._model, self._rows.y[done], self._predictions[done], weight))
+        return logs
+
+    def _diverged(self, epoch: int) -> dict[str, Any]:
+        """Go back to the last finite weights; raise DivergenceError unless there is a ``TerminateOnNaN``."""
+        step, loss = self._fit.step, self._mean_loss()
+        logs = self._epoch_logs(float("nan")) if step and self._terminators else {"loss": float("nan")}
+        self._rollback.recover()
+        if not self._terminators:
+            raise divergence("loss", epoch + 1, self._options.epochs, self._fit, loss, self._model, step + 1)
+        for terminator in self._terminators:
+            terminator.on_divergence(step)
+        return logs
+
+
+def divergence(
+    what: str, epoch: int, epochs: int, fit: _core.Fit, last_loss: float, model: LayerStack, step: int = 0
+) -> DivergenceError:
+    """Return the error for a loss, or weights, that became NaN or infinite.
+
+    Parameters
+    ----------
+    what : "loss" or "weights".
+    epoch, epochs : number of the epoch, counted from 1, and of the last one.
+    fit : the running fit.
+    last_loss : mean loss of the epoch's earlier steps.
+    model : the model.
+    step : number of the step, counted from 1; 0 stands for the end of the epoch.
+    """
+    before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch until then was {last_loss:.4g}"
+    where = f"step {step} of {fit.n_steps}" if step else "at its end"
+    size = max((float(np.abs(weight).max(initial=0.0)) for weight in model.get_weights()), default=0.0)
+    kept = f", but they have grown to {size:.1e}: rebuild the model" if size > _LARGE_WEIGHT else ""
+    message = (
+        f"the {what} became NaN or infinite in epoch {epoch} of {epochs}, {where}{before}. "
+        f"The model keeps its last finite weights{kept}. {_cures(model)}"
+    )
+    return DivergenceError(message, epoch, step or fit.n_steps, last_loss)
+
+
+def _cures(model: LayerStack) -> str:
+    """Return advice for a loss that is not finite."""
+    rate = f"lower the learning rate (now {model.optimizer.learning_rate:g})"
+    slower = model.loss.targets == "numbers" and model.loss.core_name != "huber"
+    cures = ["scale inputs and targets to about unit size" if slower else "scale the inputs to about unit size", rate]
+    if slower:
+        cures.append("use a loss that grows slower (Huber)")
+    general = f"{', '.join(cures[:-1])} or {cures[-1]}"
+    cause = misfit(model.loss, model.program)
+    return f"Likely cures: {general}" if cause is None else f"Likely cause: {cause}. Other cures: {general}"
+
+
+def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
+    """Make one update with all rows; return loss and metrics of the forward pass before it."""
+    network = model.network
+    predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
+    fit = make_fit(network, model.loss, rows, rows.n, predictions)
+    model.epochs_begun += 1
+    rates = model.optimizer.learning_rates(network.iterations, 1)
+    fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
+    if fit.run(1) == "nonfinite":
+        raise DivergenceError(
+            f"the loss of this batch is NaN or infinite; the update was not made. {_cures(model)}",
+            1,
+            1,
+        )
+    logs = {"loss": fit.loss_sum / rows.n}
+    if predictions is not None:
+        logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
+    return logs
+
+
+def make_fit(network: _core.Network, loss: Loss, rows: Rows, batch_size: int, predictions: Array | None) -> Any:
+    """Return the fit of a network on rows: a native one, or one around a loss in Python."""
+    if not isinstance(loss, CustomLoss):
+        return _core.Fit(network, rows.X, rows.y, rows.sample_weight, batch_size, 0, predictions)
+    if rows.sample_weight is not None:
+        raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
+    return CustomLossFit(_core.Fit(network, rows.X, rows.y, None, batch_size, 0, predictions), loss, rows.y)

@@ -1,0 +1,182 @@
+"""Metrics for ``compile``: names, functions of arrays, or metric objects.
+
+A metric sees all rows of an epoch at once: ``y_true`` and ``y_pred`` of shape (n, n_outputs), or int64 labels (n,)
+for sparse targets. Names mean Keras's metric classes with their defaults; "accuracy", "crossentropy", "f1_score" and
+"iou" depend on the shapes (`fastnn.metrics.keras.by_shape`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn._registry as registry
+from fastnn._registry import serialize
+
+Array = NDArray[Any]
+
+
+class CompiledMetric:
+    """One metric of a compiled model.
+
+    Parameters
+    ----------
+    name : key in the history.
+    metric : object with ``reset_state``, ``update_state`` and ``result``.
+    weighted : whether the metric uses the sample weights.
+    source : the argument of ``compile``: a name, a function or the object.
+    """
+
+    def __init__(self, name: str, metric: Any, weighted: bool, source: Any) -> None:
+        self.name = name
+        self.metric = metric
+        self.weighted = weighted
+        self.source = source
+
+    @property
+    def direction(self) -> str | None:
+        """Whether a larger ("max") or smaller ("min") value is better; None if unknown."""
+        direction: str | None = getattr(self.metric, "direction", None)
+        return direction
+
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Any:
+        """Return the metric of all rows: a float, or an array if the metric has a number per class.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            The metric failed; the message names it. Other exceptions become RuntimeError.
+        """
+        try:
+            self.metric.reset_state()
+            self.metric.update_state(y_true, y_pred, sample_weight if self.weighted else None)
+            value = np.asarray(self.metric.result())
+            return float(value.reshape(())) if value.size == 1 else value
+        except Exception as error:
+            kind = type(error) if type(error) in (TypeError, ValueError) else RuntimeError
+            raise kind(
+                f"metric {self.name!r} failed with y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def get_config(self) -> Any:
+        """Return the name, or the description of the metric object or function."""
+        return self.source if isinstance(self.source, str) else serialize(self.source)
+
+    def __repr__(self) -> str:
+        return f"<metric {self.name}>"
+
+
+class FunctionMetric:
+    """A custom function of (y_true, y_pred) as a metric.
+
+    Parameters
+    ----------
+    function : the function; if it returns an array with a row for each row of y_pred, the rows are averaged.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.reset_state()
+
+    def reset_state(self) -> None:
+        """Forget all rows."""
+        self._value = 0.0
+
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
+        """Take all rows."""
+        result = np.asarray(self._function(y_true, y_pred))
+        if result.ndim == 0 or len(result) != len(y_pred):
+            self._value = float(np.mean(result, dtype=np.float64))
+            return
+        from fastnn.metrics import Mean
+
+        mean = Mean()
+        mean.update_state(result, sample_weight)
+        self._value = mean.result()
+
+    def result(self) -> float:
+        """Return the value."""
+        return self._value
+
+
+def _takes_values(metric_class: Any) -> bool:
+    """Whether a class is updated with values, as ``Mean`` and ``Sum`` are, instead of targets and predictions."""
+    from fastnn.metrics import Mean, Sum
+
+    return getattr(metric_class, "update_state", None) in (Mean.update_state, Sum.update_state)
+
+
+def _usual_names() -> list[str]:
+    """Return the names to list in a message: those in lower case that need no arguments."""
+    unusual = ("io_u", "mean_metric_wrapper", "_at_")
+    return [
+        name
+        for name in registry.listed("metric")
+        if name.islower()
+        and not any(part in name for part in unusual)
+        and not _takes_values(registry.find("metric", name))
+    ]
+
+
+def _named(name: str) -> Any:
+    """Return the metric object for a name.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones and the nearest.
+    """
+    import fastnn.metrics  # noqa: F401  (registers the names)
+
+    if not registry.knows("metric", name) or _takes_values(registry.find("metric", name)):
+        raise ValueError(registry.unknown_name("metric", name, _usual_names()))
+    found = registry.find("metric", name)
+    try:
+        return found()
+    except TypeError as error:
+        class_name = found.__name__
+        raise ValueError(f"metric {name!r} needs arguments: pass fastnn.metrics.{class_name}(...)") from error
+
+
+def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
+    if isinstance(metric, str):
+        return CompiledMetric(metric, _named(metric), weighted, metric)
+    if _takes_values(metric if isinstance(metric, type) else type(metric)):
+        raise TypeError(
+            f"a metric compares y_true and y_pred, but {metric!r} takes values: give a function of (y_true, y_pred), "
+            "whose result is averaged over the rows"
+        )
+    metric = metric() if isinstance(metric, type) else metric
+    if hasattr(metric, "update_state") and hasattr(metric, "result"):
+        return CompiledMetric(metric.name, metric, weighted, metric)
+    if callable(metric):
+        name = str(getattr(metric, "__name__", None) or getattr(metric, "name", type(metric).__name__))
+        return CompiledMetric(name, FunctionMetric(metric), weighted, metric)
+    raise TypeError(f"a metric must be a name, a function of (y_true, y_pred) or a metric object, got {metric!r}")
+
+
+def compile_metrics(metrics: Any, weighted_metrics: Any = None) -> list[CompiledMetric]:
+    """Return the metrics of ``compile(metrics=..., weighted_metrics=...)``.
+
+    Raises
+    ------
+    ValueError
+        Unknown name (lists the known ones and the nearest), or a name used twice.
+    TypeError
+        Neither a name nor a function nor a metric.
+    """
+    compiled: list[CompiledMetric] = []
+    for given, weighted in ((metrics, False), (weighted_metrics, True)):
+        if given is None:
+            continue
+        listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        if len(listed) == 1 and isinstance(listed[0], list | tuple):
+            listed = listed[0]  # Keras takes a list per output; here there is one output
+        compiled += [_compile_one(metric, weighted) for metric in listed]
+    names = [metric.name for metric in compiled]
+    doubled = next((name for name in names if names.count(name) > 1 or name == "loss"), None)
+    if doubled is not None:
+        raise ValueError(f"metric {doubled!r} is given twice or has the name of the loss; names must differ")
+    return compiled

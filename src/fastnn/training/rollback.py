@@ -1,0 +1,80 @@
+"""Going back to the last finite weights after a divergence.
+
+Design: a) a step whose loss is not finite changes nothing, so usually the weights are still finite and nothing has to
+be done; b) otherwise an earlier step, whose own loss was finite, made them infinite. Training is deterministic, so the
+weights before that step are found by going back to a copy and repeating the steps since; c) copying may take at most
+1 % of the time.
+"""
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn._core as _core
+from fastnn.network.weights import NetworkState, NetworkWeights
+
+_COPY_SHARE = 0.01
+
+
+class Rollback:
+    """Keeps copies of the weights at the start of some epochs, and finds the last finite weights from a copy.
+
+    Parameters
+    ----------
+    weights : the network's weights.
+    fit : the running fit.
+    same_rows : whether every epoch has the same rows; if not, only the current epoch can be repeated.
+    """
+
+    def __init__(self, weights: NetworkWeights, fit: _core.Fit, same_rows: bool = True) -> None:
+        self._weights = weights
+        self._fit = fit
+        self._same_rows = same_rows
+        self._copy: NetworkState | None = None
+        self._version = -1
+        self._copied_at = 0.0
+        self._copy_seconds = 0.0
+        self._epochs: list[tuple[int, int, bool, NDArray[np.float64]]] = []
+
+    def begin_epoch(self, seed: int, number: int, shuffle: bool, learning_rates: NDArray[np.float64]) -> None:
+        """Copy the weights if a copy is due, then begin an epoch of the fit."""
+        now = time.monotonic()
+        changed = self._weights.version != self._version or not self._same_rows
+        if changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds:
+            copy = self._weights.capture()
+            # Training cannot be repeated from a copy that is not finite: keep the older one.
+            if changed or copy.finite:
+                self._copy = copy
+                self._version = self._weights.version
+                self._epochs.clear()
+            self._copied_at = time.monotonic()
+            self._copy_seconds = self._copied_at - now
+        self._epochs.append((seed, number, shuffle, learning_rates))
+        self._fit.begin_epoch(seed, number, shuffle, learning_rates)
+
+    def recover(self) -> None:
+        """Give the network the last finite weights that it had."""
+        if self._copy is None or self._weights.finite():
+            return
+        self._weights.restore(self._copy)
+        # A callback has set weights during the epoch: the steps since the copy cannot be repeated.
+        if self._weights.version != self._version:
+            return
+        for epoch in self._epochs:
+            start = self._weights.capture()
+            self._fit.begin_epoch(*epoch)
+            while (status := self._fit.run()) == "more":
+                pass
+            if status == "finished" and self._weights.finite():
+                continue
+            self._weights.restore(start)
+            self._fit.begin_epoch(*epoch)
+            finite_steps = 0
+            while self._fit.run(1) != "nonfinite" and self._weights.finite():
+                finite_steps += 1
+            self._weights.restore(start)
+            self._fit.begin_epoch(*epoch)
+            while self._fit.step < finite_steps:
+                self._fit.run(finite_steps - self._fit.step)
+            return

@@ -1,0 +1,262 @@
+"""The rows of a fit or an evaluation: inputs, targets and weights, checked and converted once."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._arguments import number
+from fastnn._arrays import as_features, as_numbers, check_finite, check_target_range
+from fastnn.network.program import Program, flattened_shape, takes_missing
+from fastnn.network.stack import LayerStack
+
+Array = NDArray[Any]
+
+_NAMES = ("x", "y", "sample_weight")
+_VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
+_MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='mean' or 'indicator')"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to train on or to evaluate.
+
+    Parameters
+    ----------
+    X : (n, n_features).
+    y : (n, n_outputs) in the network's dtype, or int64 labels (n,).
+    sample_weight : (n,) in the network's dtype, or None.
+    """
+
+    X: Array
+    y: Array
+    sample_weight: Array | None
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.X.shape[0])
+
+    def first(self, n: int | None) -> "Rows":
+        """Return the first ``n`` rows; all for None."""
+        return self if n is None else self.split(n)[0]
+
+    def split(self, point: int) -> tuple["Rows", "Rows"]:
+        """Return the rows before and from ``point`` on."""
+        weight = self.sample_weight
+        first = Rows(self.X[:point], self.y[:point], None if weight is None else weight[:point])
+        return first, Rows(self.X[point:], self.y[point:], None if weight is None else weight[point:])
+
+
+def features_of(
+    model: LayerStack, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
+) -> tuple[Array, Program]:
+    """Return checked inputs of a model, and its program or the one that it would get for them.
+
+    Parameters
+    ----------
+    model : any model; it is not changed.
+    x : array-like (n, n_features).
+    name : name in messages.
+    n_features : columns that the inputs must have; by default those that the model takes.
+    allow_empty : whether n may be 0.
+    """
+    layers = model.all_layers
+    expected = model.n_features if n_features is None else n_features
+    shape, missing = flattened_shape(layers), takes_missing(layers)
+    X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
+    return X, model.program_for(X.shape[1])
+
+
+def rows_of(
+    model: LayerStack,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    names: tuple[str, str, str] = _NAMES,
+    n_features: int | None = None,
+) -> tuple[Rows, Program]:
+    """Return checked rows for the loss of a compiled model, and the program as in ``features_of``.
+
+    Parameters
+    ----------
+    model : compiled model; it is not changed.
+    x, y, sample_weight : as in ``fit``.
+    names : names of x, y and sample_weight in messages.
+    n_features : columns that the inputs must have; by default those that the model takes.
+    """
+    X, program = features_of(model, x, names[0], n_features)
+    loss, n = model.loss, X.shape[0]
+    columns = loss.target_columns(program.n_outputs)
+    targets = as_targets(y, loss.targets, loss.name, columns, n, model.dtype, names[1], names[0], loss.ignore_class)
+    return Rows(X, targets, as_sample_weight(sample_weight, n, model.dtype, names[2])), program
+
+
+def validation_rows(model: LayerStack, data: Any, n_features: int) -> Rows:
+    """Return the checked rows of ``validation_data``, (x, y) or (x, y, sample_weight)."""
+    if not isinstance(data, tuple | list) or len(data) not in (2, 3):
+        raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+    weight = data[2] if len(data) == 3 else None
+    return rows_of(model, data[0], data[1], weight, _VALIDATION_NAMES, n_features)[0]
+
+
+def as_targets(
+    value: Any,
+    kind: str,
+    loss_name: str,
+    n_outputs: int,
+    n_rows: int,
+    dtype: np.dtype[Any],
+    name: str = "y",
+    x_name: str = "x",
+    ignored: int | None = None,
+) -> Array:
+    """Return targets as (n, n_outputs) in the network's dtype, or as int64 labels (n,).
+
+    Parameters
+    ----------
+    value : array-like; (n,) and (n, 1) mean the same.
+    kind : targets of the loss: "numbers", "probabilities", "one_hot", "labels", or "any" number of columns.
+    loss_name : name of the loss in messages.
+    n_outputs : the model's outputs.
+    n_rows : rows of the inputs.
+    dtype : the network's dtype.
+    name, x_name : names in messages.
+    ignored : label that is accepted even if it is not a class.
+
+    Raises
+    ------
+    ValueError
+        Not numbers, wrong shape or length, values that are not finite, or labels out of range.
+    """
+    array = as_numbers(value, name)
+    if array.ndim == 0 or array.shape[0] != n_rows:
+        rows = "one value" if array.ndim == 0 else f"{array.shape[0]} rows"
+        raise ValueError(f"{x_name} has {n_rows} rows, but {name} has {rows}")
+    column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    if kind == "labels":
+        if not column:
+            hint = "; for one-hot rows use categorical_crossentropy" if array.shape[1:] == (n_outputs,) else ""
+            raise ValueError(
+                f"{loss_name} takes one class label per row, {name} of shape ({n_rows},); got {array.shape}{hint}"
+            )
+        return _as_labels(array.reshape(-1), n_outputs, loss_name, name, ignored)
+    if kind == "any" and array.ndim <= 2:
+        check_finite(array, name, dtype)
+        return np.ascontiguousarray(array.reshape(n_rows, -1), dtype=dtype)
+    if column and n_outputs == 1:
+        array = array.reshape(n_rows, 1)
+    if array.shape != (n_rows, n_outputs):
+        raise ValueError(
+            f"{name} must have shape ({n_rows}, {n_outputs}) for a model with {n_outputs} "
+            f"output{'s' if n_outputs > 1 else ''}, got {array.shape}{_shape_hint(array, kind, column)}"
+        )
+    check_finite(array, name, dtype)
+    if kind in ("probabilities", "one_hot"):
+        check_target_range(array, 0.0, 1.0, loss_name, name)
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _shape_hint(array: Array, kind: str, column: bool) -> str:
+    """Return advice for targets of the wrong shape."""
+    if kind == "one_hot" and column:
+        return "; for class labels use sparse_categorical_crossentropy, or fastnn.utils.to_categorical(y)"
+    if kind == "probabilities" and array.ndim == 2 and not column:
+        return "; for one-hot rows give the last layer one unit per class and use categorical_crossentropy"
+    return ""
+
+
+def _as_labels(labels: Array, n_classes: int, loss_name: str, name: str, ignored: int | None) -> Array:
+    """Return labels as int64 after checking that each is 0..n_classes-1 or the ignored one."""
+    wrong = (labels < 0) | (labels >= n_classes)
+    if labels.dtype.kind == "f":
+        # Written so that NaN counts as wrong.
+        wrong = ~((labels >= 0) & (labels < n_classes) & (labels == np.floor(labels)))
+    if ignored is not None:
+        wrong &= labels != ignored
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} has label {labels[row]} at row {row} (counted from 0); {loss_name} takes whole numbers from 0 to "
+            f"{n_classes - 1} for a model with {n_classes} outputs"
+        )
+    return np.ascontiguousarray(labels, dtype=np.int64)
+
+
+def as_sample_weight(value: Any, n_rows: int, dtype: np.dtype[Any], name: str = "sample_weight") -> Array | None:
+    """Return one weight per row (n,) in the network's dtype, or None for None.
+
+    Raises
+    ------
+    ValueError
+        Not numbers, not one for each row, or not finite.
+    """
+    if value is None:
+        return None
+    weights = as_numbers(value, name)
+    if weights.shape not in ((n_rows,), (n_rows, 1)):
+        raise ValueError(f"{name} must have shape ({n_rows},), one weight per row, got {weights.shape}")
+    weights = weights.reshape(-1)
+    check_finite(weights, name, dtype)
+    return np.ascontiguousarray(weights, dtype=dtype)
+
+
+def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: int) -> Rows:
+    """Return the rows with their weights multiplied by the weight of their class.
+
+    Parameters
+    ----------
+    rows : checked rows.
+    class_weight : dict from class to weight; classes that it leaves out have weight 1. None changes nothing.
+    model : compiled model; its loss says where the classes are.
+    n_outputs : outputs that the model has or will have.
+
+    Raises
+    ------
+    ValueError
+        Not a dict, a class that does not exist, a weight that is not a number, or targets without classes.
+    """
+    if class_weight is None:
+        return rows
+    kind, n_classes = model.loss.targets, n_outputs
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
+    factors = np.ones(rows.n)
+    known: Any = slice(None)
+    if kind == "labels":
+        classes = rows.y
+        known = (classes >= 0) & (classes < n_classes)  # an ignored label need not be a class
+    elif kind == "one_hot" and n_classes > 1:
+        classes = np.argmax(rows.y, axis=1)
+    elif kind == "probabilities" and n_classes == 1:
+        n_classes = 2
+        classes = np.rint(rows.y[:, 0]).astype(np.int64)
+    else:
+        raise ValueError("class_weight needs targets with one class per row; use sample_weight instead")
+    table = np.ones(n_classes)
+    for label, weight in class_weight.items():
+        if (
+            not isinstance(label, int | float | np.integer | np.floating)
+            or label != int(label)
+            or not 0 <= label < n_classes
+        ):
+            raise ValueError(f"class_weight has class {label!r}; the classes are 0 to {n_classes - 1}")
+        table[int(label)] = number(f"class_weight of class {label!r}", weight)
+    factors[known] = table[classes[known]]
+    per_row = factors if rows.sample_weight is None else factors * rows.sample_weight
+    return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=model.dtype))
+
+
+def split_point(n: int, validation_split: Any) -> int:
+    """Return the number of rows for training, the first ones; the rest is for validation."""
+    fraction = number("validation_split", validation_split, at_least=0.0, below=1.0)
+    point = math.floor(n * (1.0 - fraction))
+    if validation_split and not 0 < point < n:
+        raise ValueError(
+            f"validation_split={validation_split} of {n} rows leaves {point} for training and {n - point} for "
+            "validation; both need at least one"
+        )
+    return point

@@ -1,0 +1,28 @@
+"""Compiled models for tests that need some model, but not a particular one."""
+
+import fastnn
+from fastnn import layers
+
+
+def tanh_model(optimizer="sgd", loss="mse", metrics=None, units=1, dtype="float32"):
+    """3 inputs, 5 tanh units, ``units`` outputs."""
+    stack = [fastnn.Input((3,)), layers.Dense(5, activation="tanh"), layers.Dense(units)]
+    model = fastnn.Sequential(stack, seed=1, dtype=dtype)
+    model.compile(optimizer, loss, metrics=metrics)
+    return model
+
+
+def relu_model(*extra, seed=3, optimizer="adam", loss="mse", metrics=None, n_in=4, **options):
+    """``n_in`` inputs, 7 relu units, the extra layers, 2 outputs."""
+    stack = [fastnn.Input((n_in,)), layers.Dense(7, activation="relu"), *extra, layers.Dense(2)]
+    model = fastnn.Sequential(stack, seed=seed, **options)
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+    return model
+
+
+def dropout_model(seed=3, optimizer="adam", width=8):
+    """3 inputs, ``width`` relu units with dropout, 1 output."""
+    stack = [fastnn.Input((3,)), layers.Dense(width, activation="relu"), layers.Dropout(0.1), layers.Dense(1)]
+    model = fastnn.Sequential(stack, seed=seed)
+    model.compile(optimizer, "mse", metrics=["mae"])
+    return model
