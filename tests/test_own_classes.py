@@ -1,6 +1,7 @@
 """Classes of users: what can work works, and an override that fastnn would never call is refused."""
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -199,3 +200,56 @@ def test_own_parts_are_copied_saved_and_loaded(tmp_path):
 def test_what_an_initializer_returns_is_checked(initializer, message):
     with pytest.raises(ValueError, match=f"initializer {message}" if "<" in message else message):
         fastnn.Sequential([fastnn.Input((3,)), layers.Dense(1, kernel_initializer=initializer)])
+
+
+def test_an_unknown_argument_names_the_function_the_nearest_and_all():
+    model = fastnn.Sequential([layers.Dense(1)])
+    for call, message in (
+        (lambda: layers.Dense(1, activaton="relu"), r"^Dense\(\) got .* 'activaton'. Did you mean 'activation'\? Its"),
+        (lambda: layers.LeakyReLU(alpha=0.1), r"^LeakyReLU\(\) got .* 'alpha'. Did you mean 'negative_slope'\?"),
+        (lambda: TanhDense(1, trainabel=True), r"^TanhDense\(\) got .* Did you mean 'trainable'\?"),
+        (lambda: layers.Rescaling(1.0, mean=3.0), r"^Rescaling\(\) got .* 'mean'"),
+        (lambda: fastnn.Input(shpe=(3,)), r"^Input\(\) got .* Did you mean 'shape'\? Its arguments: shape, batch_size"),
+        (
+            lambda: fastnn.Sequential([], sed=0),
+            r"^Sequential\(\) got .* 'seed'\? Its arguments: layers, seed, dtype, name",
+        ),
+        (
+            lambda: model.fit(X, Y, epoch=3),
+            r"^Sequential\.fit\(\) got .* 'epoch'. Did you mean 'epochs'\? Its arguments: x, y",
+        ),
+        (lambda: model.compile(optimiser="adam"), r"^Sequential\.compile\(\) got .* Did you mean 'optimizer'\?"),
+        (lambda: model.predict(X, batchsize=3), r"^Sequential\.predict\(\) got .* Did you mean 'batch_size'\?"),
+        (lambda: losses.Huber(dleta=1.0), r"^Huber\(\) got .* Did you mean 'delta'\?"),
+        (lambda: metrics.AUC(num_treshold=3), r"^AUC\(\) got .* Did you mean 'num_thresholds'\?"),
+        (lambda: fastnn.callbacks.EarlyStopping(patiance=1), r"^EarlyStopping\(\) got .* Did you mean 'patience'\?"),
+        (
+            lambda: optimizers.schedules.CosineDecay(0.1, steps=3),
+            r"^CosineDecay\(\) got .* Did you mean 'decay_steps'\?",
+        ),
+        (lambda: initializers.HeNormal(sed=1), r"^HeNormal\(\) got .* Did you mean 'seed'\?"),
+        (lambda: fastnn.load_model(filepth="x"), r"^load_model\(\) got .* Did you mean 'filepath'\?"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    assert list(inspect.signature(layers.Dense).parameters)[:2] == ["units", "activation"]
+    assert list(inspect.signature(model.fit).parameters)[:3] == ["x", "y", "batch_size"]
+
+
+def test_one_output_has_one_loss_and_abbreviations_are_names():
+    model = fastnn.Sequential([layers.Dense(1)])
+    for loss in ({"out": "mse"}, ["mse", "mae"], []):
+        with pytest.raises(TypeError, match="one output and one loss"):
+            model.compile("sgd", loss)
+    for given in ({"out": "mae"}, [["mae"], ["mse"]]):
+        with pytest.raises(TypeError, match="a network has one output: give a list of metrics"):
+            model.compile("sgd", "mse", metrics=given)
+    for loss, near in (("mze", "mse"), ("maee", "mae"), ("bec", "bce"), ("mean_squared_eror", "mean_squared_error")):
+        with pytest.raises(ValueError, match=f"unknown loss '{loss}'. Did you mean '{near}'"):
+            model.compile("sgd", loss)
+    for metric, near in (("mze", "mse"), ("accc", "acc"), ("acuracy", "accuracy")):
+        with pytest.raises(ValueError, match=f"unknown metric '{metric}'. Did you mean '{near}'"):
+            model.compile("sgd", "mse", metrics=[metric])
+    for given in (layers.Dense(3), "Dense", 3, layers.Dense):
+        with pytest.raises(TypeError, match="layers must be a list of layers"):
+            fastnn.Sequential(given, layers.Dense(1))

@@ -55,10 +55,10 @@ def register(kind: str, *names: str) -> Callable[[T], T]:
     return add
 
 
-def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
-    """Return the message for an unknown name: the nearest known name and the list of all."""
+def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
+    """Return the message for an unknown name: the nearest known name or alias, and the list of the names."""
     names = sorted(known)
-    near = nearest(given, names)
+    near = nearest(given, [*names, *(alias for alias in aliases if alias not in names)])
     hint = f" Did you mean {near!r}?" if near else ""
     return f"unknown {what} {given!r}.{hint} Known: {', '.join(names)}"
 
@@ -66,6 +66,11 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
 def listed(kind: str) -> list[str]:
     """Return the first name of each registered object."""
     return list(_listed.get(kind, []))
+
+
+def spellings(kind: str) -> list[str]:
+    """Return all names of the registered objects."""
+    return list(_entries.get(kind, {}))
 
 
 def knows(kind: str, name: str) -> bool:
@@ -84,7 +89,7 @@ def find(kind: str, name: str) -> Any:
     try:
         return _entries[kind][name]
     except KeyError:
-        raise ValueError(unknown_name(kind, name, _listed[kind])) from None
+        raise ValueError(unknown_name(kind, name, _listed[kind], _entries[kind])) from None
 
 
 def resolve(kind: str, identifier: Any, base: type[T]) -> T:

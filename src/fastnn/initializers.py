@@ -348,14 +348,20 @@ def initial_values(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any
     return values.astype(dtype)
 
 
-def get(identifier: Any) -> Any:
+def get(identifier: Any, default: str | None = None) -> Any:
     """Return the initializer for a name, an initializer, a class, a function or an array of initial values.
+
+    Parameters
+    ----------
+    identifier : one of these.
+    default : name that None stands for.
 
     Raises
     ------
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
+    identifier = default if identifier is None else identifier
     if isinstance(identifier, np.ndarray):
         return Constant(identifier)
     if callable(identifier) and not isinstance(identifier, type):

@@ -35,6 +35,10 @@ class Activation(Layer):
         """Return the core's activation op."""
         return "activation", self.activation.options()
 
+    def keeps_elements(self) -> bool:
+        """Return whether the function acts on each element by itself."""
+        return self.activation.name not in ("softmax", "log_softmax")
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "activation": self.activation.get_config()}
@@ -136,7 +140,7 @@ class PReLU(Layer):
     ) -> None:
         if shared_axes is not None:
             raise ValueError(f"shared_axes must be None, rows of a dense network have one axis; got {shared_axes!r}")
-        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_initializer = initializers.get(alpha_initializer, "zeros")
         self._regularize("alpha", alpha_regularizer, alpha_constraint)
         super().__init__(**layer_options)
 

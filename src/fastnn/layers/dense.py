@@ -26,7 +26,7 @@ class Dense(Layer):
     units : number of outputs.
     activation : name, activation or activation layer; None is linear.
     use_bias : whether to add b.
-    kernel_initializer, bias_initializer : names or initializers.
+    kernel_initializer, bias_initializer : names or initializers; None is the default.
     kernel_regularizer, bias_regularizer : names or regularizers of W and b.
     activity_regularizer : name or regularizer of Y; the penalty is divided by the rows of the batch.
     kernel_constraint, bias_constraint : names or constraints of W and b, applied after every update.
@@ -60,8 +60,8 @@ class Dense(Layer):
         self.units = whole("units", units, at_least=1)
         self.activation = find_activation(activation)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = initializers.get(kernel_initializer, "glorot_uniform")
+        self.bias_initializer = initializers.get(bias_initializer, "zeros")
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._regularize("kernel", kernel_regularizer, kernel_constraint)
         self._regularize("bias", bias_regularizer, bias_constraint)

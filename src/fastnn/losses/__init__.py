@@ -6,6 +6,7 @@ of a batch is the mean over its rows; with ``reduction="mean_with_sample_weight"
 their sum, and with "none" there is one loss per row.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import fastnn._registry as registry
@@ -116,6 +117,10 @@ def get(identifier: Any) -> Loss:
     TypeError
         A custom class of losses: a custom loss is a function.
     """
+    if isinstance(identifier, list | tuple) or (isinstance(identifier, Mapping) and "class_name" not in identifier):
+        raise TypeError(
+            f"a network has one output and one loss: pass the loss by itself, such as 'mse', got {identifier!r}"
+        )
     if isinstance(identifier, LossFunction):
         identifier = identifier.name
     if callable(identifier) and not isinstance(identifier, Loss | type):

@@ -139,7 +139,9 @@ def build_program(layers: Sequence[Layer], n_features: int) -> Program:
         places.append(compiler.add(layer, n_in))
         widths.append(n_in := n_out)
     if not compiler.ops:
-        raise ValueError("the model has no layer that computes anything; add a Dense layer")
+        if not any(isinstance(layer, Activation) for layer in layers):
+            raise ValueError("the model has no layer that computes anything; add a Dense layer")
+        compiler.ops.append(("activation", {"activation": "linear"}))
     return Program(n_features, compiler.ops, widths, specs, places)
 
 

@@ -89,8 +89,10 @@ class LayerStack(Model):
         name: str | None = None,
     ) -> None:
         self.dtype = float_type("dtype", dtype)
-        if isinstance(layers, Layer):
-            raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
+        given: Any = layers
+        if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+            hint = ": pass a list, Sequential([layer, layer])" if isinstance(given, Layer) else ""
+            raise TypeError(f"layers must be a list of layers, got {given!r}{hint}")
         self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
         self.name = name if name is not None else automatic_name("Sequential")
         self.optimizer: Any = None
