@@ -4,7 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.metrics.counts import label_counts, largest_code, pair_counts, small_pair_counts, string_codes
+from fastnn.metrics.counts import (
+    codes_from,
+    label_counts,
+    labels_from,
+    pair_counts,
+    small_pair_counts,
+    string_codes,
+)
 from fastnn.metrics.validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
 
 # A table of all pairs of labels is made if it has at most this number of cells, or four per row.
@@ -73,12 +80,12 @@ def encode(argument: str, array: Array) -> tuple[Array, Array]:
     if whole is not None:
         low = int(whole.min())
         if int(whole.max()) - low < 4 * len(array) + _SMALL_TABLE:
-            codes = whole.astype(np.int64) - low
+            codes = codes_from(whole, low)
             present = label_counts(codes, 1) > 0
             labels = np.flatnonzero(present)
             if len(labels) < len(present):
                 codes = (np.cumsum(present) - 1)[codes]
-            return (labels + low).astype(array.dtype), codes
+            return labels_from(labels, low).astype(array.dtype), codes
     coded = string_codes(array) if array.dtype.kind == "U" else None
     if coded is not None:
         return coded
@@ -99,7 +106,10 @@ def _encode_both(t: Array, p: Array) -> tuple[Array, Array, Array]:
     (labels_t, codes_t), (labels_p, codes_p) = encode("y_true", t), encode("y_pred", p)
     if np.array_equal(labels_t, labels_p):
         return labels_t, codes_t, codes_p
-    labels, position = encode("y_true and y_pred", np.concatenate([labels_t, labels_p]))
+    both = [labels_t, labels_p]
+    if {labels_t.dtype.kind, labels_p.dtype.kind} == {"i", "u"} and np.result_type(labels_t, labels_p).kind == "f":
+        both = [labels.astype(object) for labels in both]  # float64 would merge large labels
+    labels, position = encode("y_true and y_pred", np.concatenate(both))
     return labels, position[: len(labels_t)][codes_t], position[len(labels_t) :][codes_p]
 
 
@@ -170,18 +180,17 @@ class LabelPairs:
 
     def _compare_numbers(self, t: Array, p: Array, true_type: Any, pred_type: Any) -> None:
         """Compare integer labels; labels in a small range need no sorting."""
-        low = 0
-        n_codes = max(largest_code(t), largest_code(p)) + 1
+        low = min(int(t.min()), int(p.min()))
+        high = max(int(t.max()), int(p.max()))
         limit = max(4 * self.n_rows, _SMALL_TABLE)
-        if n_codes > limit:
-            low = min(int(t.min()), int(p.min()))
-            n_codes = max(int(t.max()), int(p.max())) - low + 1
-            if n_codes > limit:
-                labels, codes = np.unique(np.concatenate([t, p]), return_inverse=True)
-                self._compare_codes(labels, codes[: self.n_rows], codes[self.n_rows :])
-                return
-            t = t.astype(np.int64) - low
-            p = p.astype(np.int64) - low
+        if high - low >= limit:
+            self._compare_codes(*_encode_both(t, p))
+            return
+        if low >= 0 and high < limit:
+            low = 0  # the labels are their own codes
+        else:
+            t, p = codes_from(t, low), codes_from(p, low)
+        n_codes = high - low + 1
         if n_codes * n_codes > limit:
             t, p = t.astype(np.intp), p.astype(np.intp)
             present_t, present_p = label_counts(t, n_codes) > 0, label_counts(p, n_codes) > 0
@@ -206,7 +215,7 @@ class LabelPairs:
     def _set_number_type(self, low: int, true_type: Any, pred_type: Any) -> None:
         """Give the labels y_true's type if they all occur in it: 1 and 1.0 are the same label."""
         dtype = true_type if self._in_true.all() else np.result_type(true_type, pred_type)
-        self.labels = (self.labels + low).astype(dtype)
+        self.labels = labels_from(self.labels, low).astype(dtype)
 
     def _compare_codes(self, labels: Array, true_codes: Array, pred_codes: Array) -> None:
         counts = small_pair_counts(true_codes, pred_codes) if self.weights is None else None
