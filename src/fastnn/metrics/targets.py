@@ -12,21 +12,44 @@ from fastnn.metrics.counts import (
     small_pair_counts,
     string_codes,
 )
-from fastnn.metrics.validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
+from fastnn.metrics.validation import (
+    Array,
+    as_column,
+    as_dense,
+    as_sample_weight,
+    check_labels_present,
+    require_finite,
+    require_same_length,
+)
+
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 # A table of all pairs of labels is made if it has at most this number of cells, or four per row.
 _SMALL_TABLE = 4096
 
 
-def as_labels(argument: str, values: Any) -> Array:
-    """Return class labels as an array (n,), or (n, k) with k > 1 for targets with several columns."""
+def _label_array(argument: str, values: Any) -> Array:
+    """Return labels of any shape as an array of numbers, booleans, strings or objects, none of them missing."""
     array = as_dense(argument, values)
-    if array.dtype.kind == "S" or (array.dtype.kind == "O" and array.size and isinstance(array.flat[0], bytes)):
-        raise TypeError(f"{argument} holds bytes; convert the labels to strings or integers.")
     if array.dtype.kind == "U" and array is not values and not hasattr(values, "dtype"):
         # np.asarray turns the numbers of a mixed list into strings.
-        if not all(isinstance(value, str) for value in np.asarray(values, dtype=object).flat):
+        entries = np.asarray(values, dtype=object)
+        check_labels_present(argument, entries)
+        if not all(isinstance(value, str) for value in entries.flat):
             raise ValueError(f"Mix of label input types (string and number) in {argument}.")
+    if array.dtype.kind == "T":
+        array = array.astype(object)
+    check_labels_present(argument, array)
+    if array.dtype.kind == "O" and array.size and all(isinstance(value, _NUMBERS) for value in array.flat):
+        return np.array(array.tolist())
+    return array
+
+
+def as_labels(argument: str, values: Any) -> Array:
+    """Return class labels as an array (n,), or (n, k) with k > 1 for targets with several columns."""
+    array = _label_array(argument, values)
+    if array.dtype.kind == "S" or (array.dtype.kind == "O" and array.size and isinstance(array.flat[0], bytes)):
+        raise TypeError(f"{argument} holds bytes; convert the labels to strings or integers.")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array.reshape(-1)
     if hasattr(values, "toarray") and array.ndim != 2:
@@ -48,11 +71,11 @@ def _whole_numbers(argument: str, array: Array) -> Array | None:
     return None
 
 
-def _has_more_than_two_values(array: Array) -> bool:
+def _has_more_than_two_values(argument: str, array: Array) -> bool:
     if array.dtype.kind in "iubf":
         low, high = array.min(), array.max()
         return bool(((array != low) & (array != high)).any())
-    return len(encode("", array.reshape(-1))[0]) > 2
+    return len(encode(argument, array.reshape(-1))[0]) > 2
 
 
 def type_of_target(argument: str, array: Array) -> str:
@@ -68,7 +91,7 @@ def type_of_target(argument: str, array: Array) -> str:
     suffix = "-multioutput" if array.ndim == 2 else ""
     if array.dtype.kind == "f" and _whole_numbers(argument, array) is None:
         return "continuous" + suffix
-    more = _has_more_than_two_values(array)
+    more = _has_more_than_two_values(argument, array)
     if array.ndim == 2:
         return "multiclass-multioutput" if more or array.dtype.kind in "UO" else "multilabel-indicator"
     return "multiclass" if more else "binary"
@@ -118,6 +141,7 @@ class LabelPairs:
 
     Attributes
     ----------
+    arguments : the names of both targets in messages.
     kind : "binary", "multiclass" or "multilabel-indicator"
     labels : (k,) sorted labels that occur; column numbers for multilabel targets.
     n_rows : number of rows.
@@ -125,10 +149,12 @@ class LabelPairs:
     true, pred : (n, k) boolean indicators of multilabel targets, else None.
     """
 
-    def __init__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        t = as_labels("y_true", y_true)
-        p = as_labels("y_pred", y_pred)
-        self.n_rows = require_same_length(y_true=t, y_pred=p)
+    def __init__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, arguments: tuple[str, str] = ("y_true", "y_pred")
+    ) -> None:
+        self.arguments = arguments
+        t, p = map(as_labels, arguments, (y_true, y_pred))
+        self.n_rows = require_same_length(**dict(zip(arguments, (t, p), strict=True)))
         self.weights = as_sample_weight(sample_weight, self.n_rows)
         self.true: Array | None = None
         self.pred: Array | None = None
@@ -149,18 +175,16 @@ class LabelPairs:
             self._compare_codes(*_encode_both(t, p))
             return
         if numbers:
-            whole_t, whole_p = _whole_numbers("y_true", t), _whole_numbers("y_pred", p)
+            whole_t, whole_p = map(_whole_numbers, arguments, (t, p))
             if whole_t is not None and whole_p is not None:
                 self._compare_numbers(whole_t, whole_p, t.dtype, p.dtype)
                 return
-        kinds = {"y_true": type_of_target("y_true", t), "y_pred": type_of_target("y_pred", p)}
-        merged = set(kinds.values())
+        kinds = list(map(type_of_target, arguments, (t, p)))
+        merged = set(kinds)
         if merged == {"binary", "multiclass"}:
             merged = {"multiclass"}
         if len(merged) > 1:
-            raise ValueError(
-                f"Classification metrics can't handle a mix of {kinds['y_true']} and {kinds['y_pred']} targets"
-            )
+            raise ValueError(f"Classification metrics can't handle a mix of {kinds[0]} and {kinds[1]} targets")
         kind = merged.pop()
         if kind not in ("binary", "multiclass", "multilabel-indicator"):
             raise ValueError(f"{kind} is not supported")
@@ -168,14 +192,16 @@ class LabelPairs:
             if t.shape[1] != p.shape[1]:
                 raise ValueError(
                     "Multi-label binary indicator input with different numbers of labels: "
-                    f"{t.shape[1]} in y_true, {p.shape[1]} in y_pred"
+                    f"{t.shape[1]} in {arguments[0]}, {p.shape[1]} in {arguments[1]}"
                 )
             self.kind = kind
             self.labels = np.arange(t.shape[1])
             self.true, self.pred = t != 0, p != 0
             return
         if (t.dtype.kind in "UO") != (p.dtype.kind in "UO"):
-            raise ValueError("Mix of label input types (string and number): one in y_true, the other in y_pred.")
+            raise ValueError(
+                "Mix of label input types (string and number): one in {}, the other in {}.".format(*arguments)
+            )
         self._compare_codes(*_encode_both(t, p))
 
     def _compare_numbers(self, t: Array, p: Array, true_type: Any, pred_type: Any) -> None:
@@ -293,6 +319,11 @@ def positive_class(pos_label: Any, labels: Array) -> Any:
             "{0, 1} or {-1, 1} or pass pos_label explicitly."
         )
     return 1
+
+
+def chosen_labels(labels: Any) -> Array | None:
+    """Return the argument ``labels`` of a metric as an array; None stays None."""
+    return None if labels is None else _label_array("labels", labels)
 
 
 def labels_1d(argument: str, values: Any) -> Array:
