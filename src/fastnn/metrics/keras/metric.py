@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
+from fastnn._arrays import as_numbers, check_unmasked
 from fastnn._names import automatic_name
+from fastnn.metrics.validation import check_labels_present
 
 Array = NDArray[Any]
 EPSILON = 1e-7
@@ -142,12 +144,47 @@ class Metric(registry.Description):
 
 def same_rank(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     """Return arrays with the same number of dimensions: (n,) next to (n, 1) becomes (n, 1)."""
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    y_true, y_pred = as_numbers(y_true, "y_true"), as_numbers(y_pred, "y_pred")
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
         y_true = y_true[..., np.newaxis]
     elif y_pred.ndim + 1 == y_true.ndim and y_true.shape[-1] == 1:
         y_pred = y_pred[..., np.newaxis]
     return y_true, y_pred
+
+
+def same_shape(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    """Return arrays of the same shape; (n,) next to (n, 1) becomes (n, 1)."""
+    y_true, y_pred = same_rank(y_true, y_pred)
+    if y_true.shape != y_pred.shape:
+        raise ValueError(f"y_true and y_pred must have the same shape, got {y_true.shape} and {y_pred.shape}")
+    return y_true, y_pred
+
+
+def labels_and_outputs(y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+    """Return class labels (n,) and outputs (n, n_classes); one label may come with outputs (n_classes,)."""
+    labels, outputs = as_numbers(y_true, "y_true").reshape(-1), as_numbers(y_pred, "y_pred")
+    check_labels_present("y_true", labels)
+    if outputs.ndim == 1 and len(labels) == 1:
+        outputs = outputs[np.newaxis]
+    if outputs.ndim != 2 or len(outputs) != len(labels):
+        raise ValueError(
+            f"y_pred must have shape (n, n_classes) for n labels in y_true, got {outputs.shape} for {len(labels)}"
+        )
+    return labels, outputs
+
+
+def weights_like(sample_weight: Any, shape: tuple[int, ...]) -> Array:
+    """Return weights of a shape, in float64; ones for None."""
+    if sample_weight is None:
+        return np.ones(shape)
+    weight = as_numbers(sample_weight, "sample_weight").astype(np.float64)
+    try:
+        return np.broadcast_to(weight, shape)
+    except ValueError:
+        raise ValueError(
+            f"sample_weight must be a number or have a weight for each of the values, whose shape is {shape or (1,)}; "
+            f"got shape {weight.shape}"
+        ) from None
 
 
 def divide(numerator: Any, denominator: Any) -> Any:
@@ -159,17 +196,17 @@ def divide(numerator: Any, denominator: Any) -> Any:
 
 def row_values(values: Any, sample_weight: Any, reduce: Callable[..., Array]) -> tuple[Array, Array | None]:
     """Return weighted values (n,) and the weights (n,), with further dimensions reduced."""
-    values = np.asarray(values, np.float64)
+    values = as_numbers(values, "values").astype(np.float64)
     if sample_weight is None:
         return values if values.ndim < 2 else reduce(values, axis=tuple(range(1, values.ndim))), None
-    weight = np.asarray(sample_weight, np.float64)
+    weight = as_numbers(sample_weight, "sample_weight")
     if weight.ndim == values.ndim + 1 and weight.shape[-1] == 1:
         weight = weight[..., 0]
     elif values.ndim == weight.ndim + 1 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim > weight.ndim:
         values = reduce(values, axis=tuple(range(weight.ndim, values.ndim)))
-    weight = np.broadcast_to(weight, values.shape)
+    weight = weights_like(weight, values.shape)
     values = values * weight
     if values.ndim > 1:
         further = tuple(range(1, values.ndim))
@@ -252,14 +289,27 @@ class MeanMetricWrapper(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Take rows into account."""
+        check_unmasked(y_true, "y_true")
+        check_unmasked(y_pred, "y_pred")
         super().update_state(self._fn(y_true, y_pred, **self._fn_options), sample_weight)
 
 
 class RowMean(Mean):
-    """Base of the named means over rows; ``rows`` returns the value of each row."""
+    """Base of the named means over rows; ``rows`` returns the value of each row.
+
+    Without weights, arrays (n,) are one row, as in Keras. With n weights, they are n rows of one entry. The mean is NaN
+    if an output is NaN.
+    """
+
+    whole_rows: ClassVar[bool] = False
+    """Whether a row of one entry says nothing, so that arrays (n,) are one row in any case."""
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name, dtype)
+
+    def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+        """Return the arrays that ``rows`` takes."""
+        return same_shape(y_true, y_pred)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the values (n,); further dimensions are averaged."""
@@ -267,4 +317,12 @@ class RowMean(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Take rows into account."""
-        super().update_state(self.rows(*same_rank(y_true, y_pred)), sample_weight)
+        y_true, y_pred = self.arrays(y_true, y_pred)
+        if y_pred.ndim == 1 and np.size(sample_weight) > 1:
+            if self.whole_rows:
+                raise ValueError(
+                    f"{type(self).__name__} takes arrays of shape (n, n_outputs) with n weights; arrays of shape "
+                    f"{y_pred.shape} are one row"
+                )
+            y_true, y_pred = y_true[:, np.newaxis], y_pred[:, np.newaxis]
+        super().update_state(self.rows(y_true, y_pred), sample_weight)
