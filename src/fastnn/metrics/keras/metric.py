@@ -3,7 +3,7 @@
 A metric is updated with rows and returns its value for all rows so far; sums are float64.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 import fastnn._registry as registry
 from fastnn._arrays import as_numbers, check_unmasked
 from fastnn._names import automatic_name
+from fastnn.metrics.keras.variable import Variable
 from fastnn.metrics.validation import check_labels_present
 
 Array = NDArray[Any]
@@ -19,55 +20,31 @@ EPSILON = 1e-7
 """Keras's constant that keeps quotients and logarithms finite."""
 
 
-class Variable:
-    """An array of a custom metric, assigned in place like Keras's variables.
+_DTYPES = (
+    "bfloat16",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+)
 
-    Parameters
-    ----------
-    shape : shape.
-    dtype : dtype of its numbers.
-    """
 
-    def __init__(self, shape: Sequence[int] = (), dtype: DTypeLike = np.float64) -> None:
-        self._value = np.zeros(tuple(shape), dtype)
-
-    @property
-    def value(self) -> Array:
-        """The array."""
-        return self._value
-
-    def numpy(self) -> Array:
-        """Return a copy of the array."""
-        return self._value.copy()
-
-    def assign(self, value: Any) -> None:
-        """Replace the numbers."""
-        self._value[...] = value
-
-    def assign_add(self, value: Any) -> None:
-        """Add to the numbers."""
-        self._value += value
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        return np.array(self._value, dtype) if copy or dtype is not None else self._value
-
-    def __float__(self) -> float:
-        return float(self._value)
-
-    def __add__(self, other: Any) -> Any:
-        return self._value + np.asarray(other)
-
-    def __sub__(self, other: Any) -> Any:
-        return self._value - np.asarray(other)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._value * np.asarray(other)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._value / np.asarray(other)
-
-    def __repr__(self) -> str:
-        return f"<Variable {self._value!r}>"
+def _dtype_name(dtype: Any) -> str | None:
+    """Return the name of a dtype, of a NumPy type or of a policy; None stays None."""
+    if dtype is None:
+        return None
+    name = dtype.__name__ if isinstance(dtype, type) else getattr(dtype, "name", dtype)
+    if name not in _DTYPES:
+        hint = f"; pass a metric's name as name={dtype!r}" if isinstance(dtype, str) else ""
+        raise ValueError(f"dtype must be the name of a number type, such as 'float32', or None, got {dtype!r}{hint}")
+    return str(name)
 
 
 class Metric(registry.Description):
@@ -84,32 +61,44 @@ class Metric(registry.Description):
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name if name is not None else automatic_name(type(self).__name__)
-        self.dtype = dtype
+        self._dtype = _dtype_name(dtype)
         self._variables: list[Variable] = []
+
+    @property
+    def dtype(self) -> str:
+        """The constructor's dtype; "float64", that of all sums, by default."""
+        return "float64" if self._dtype is None else self._dtype
 
     def add_variable(
         self,
-        shape: Sequence[int] = (),
+        shape: Any = (),
         initializer: Any = "zeros",
         dtype: DTypeLike | None = None,
+        aggregation: str | None = "sum",
         name: str | None = None,
     ) -> Variable:
-        """Return a new array of zeros, which ``reset_state`` sets back to zero."""
-        if initializer not in (None, "zeros", "Zeros") and type(initializer).__name__ != "Zeros":
+        """Return a new array of zeros, which ``reset_state`` sets back to zero.
+
+        ``aggregation`` is accepted as in Keras.
+        """
+        if isinstance(shape, str):
+            raise TypeError(f"the first argument is the shape of the variable, got {shape!r}; pass name={shape!r}")
+        kind = initializer if isinstance(initializer, type) else type(initializer)
+        if initializer not in (None, "zeros", "Zeros") and kind.__name__ != "Zeros":
             raise ValueError(f"a metric's variables start at zeros, got initializer={initializer!r}")
-        variable = Variable(shape, np.float64 if dtype is None else dtype)
+        variable = Variable(shape, np.float64 if dtype is None else dtype, name)
         self._variables.append(variable)
         return variable
 
     def add_weight(
         self,
-        shape: Sequence[int] = (),
-        initializer: Any = "zeros",
+        shape: Any = (),
+        initializer: Any = None,
         dtype: DTypeLike | None = None,
         name: str | None = None,
     ) -> Variable:
         """Return a new array of zeros; another name of ``add_variable``."""
-        return self.add_variable(shape, initializer, dtype, name)
+        return self.add_variable(shape, initializer, dtype, name=name)
 
     @property
     def variables(self) -> list[Variable]:
@@ -136,7 +125,7 @@ class Metric(registry.Description):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"name": self.name, "dtype": self.dtype, **super().get_config()}
+        return {"name": self.name, "dtype": self._dtype, **super().get_config()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
