@@ -296,3 +296,10 @@ def test_multiclass_areas_without_rows_of_a_class(present, sklearn_metrics):
                 expected = sklearn_metrics.roc_auc_score(labels[y], p, **options)
                 actual = metrics.roc_auc_score(labels[y], p, **options)
             np.testing.assert_allclose(actual, expected, rtol=1e-12, err_msg=str(options))
+
+
+def test_labels_of_indicators_are_refused():
+    y, p = [[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8]]
+    for function in (metrics.log_loss, metrics.brier_score_loss):
+        with pytest.raises(ValueError, match=r"labels name the columns .* indicators \(n, k\) take none"):
+            function(y, p, labels=[1, 0])

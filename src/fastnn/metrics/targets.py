@@ -322,8 +322,8 @@ def positive_class(pos_label: Any, labels: Array) -> Any:
 
 
 def chosen_labels(labels: Any) -> Array | None:
-    """Return the argument ``labels`` of a metric as an array; None stays None."""
-    return None if labels is None else _label_array("labels", labels)
+    """Return the argument ``labels`` of a metric as an array (k,); None stays None."""
+    return None if labels is None else as_column("labels", _label_array("labels", labels))
 
 
 def labels_1d(argument: str, values: Any) -> Array:
