@@ -23,6 +23,14 @@ def test_the_module_runs_as_the_command():
     assert done.stdout == f"fastnn {fastnn.__version__}\n"
 
 
+def test_the_command_alone_prints_its_help(capsys):
+    assert cli.main([]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("usage: fastnn") and captured.err == ""
+    for command in ("bench", "demo", "info"):
+        assert f"\n    {command} " in captured.out
+
+
 def test_bench_prints_a_table_and_writes_json(capsys, tmp_path):
     file = tmp_path / "figures.json"
     only = ["--contestants", "fastnn", "numpy", "--networks", "ground-motion"]
@@ -40,7 +48,7 @@ def test_bench_prints_a_table_and_writes_json(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: COMMAND"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
         (["bench", "--contestants", "nobody"], "invalid choice: 'nobody'"),
         (["bench", "--quick", "--full"], "not allowed with argument"),
         (["bench", "--grid", "speed"], "invalid choice: 'speed'"),
