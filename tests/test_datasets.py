@@ -161,7 +161,7 @@ def test_a_data_set_is_a_dictionary_of_its_columns():
 
 
 @pytest.mark.parametrize("load", LOADERS)
-def test_return_X_y(load):
+def test_inputs_and_targets_alone(load):
     X, y = load(return_X_y=True)
     whole = load()
     assert X.tobytes() == whole.data.tobytes() and y.tobytes() == whole.target.tobytes() and whole.frame is None
