@@ -242,6 +242,14 @@ def test_a_last_layer_that_suits(units, activation, loss, y):
     assert list(fastnn.diagnose(model, NORMAL, y)) == []
 
 
+def test_activations_with_options_have_their_own_limits():
+    model = model_of(layers.Dense(1), layers.ReLU(max_value=3.0))
+    (finding,) = found(fastnn.diagnose(model, NORMAL, 2.0 * NORMAL[:, 0]), "unsuitable targets")
+    assert "the outputs of relu are between 0 and 3" in finding.measure
+    for last in (layers.ReLU(negative_slope=0.1), layers.PReLU(), layers.Rescaling(5.0)):
+        assert not found(fastnn.diagnose(model_of(layers.Dense(1), last), NORMAL, NORMAL[:, 0]), "unsuitable targets")
+
+
 def test_few_targets_out_of_range_are_a_warning():
     y = np.abs(NORMAL[:, 0])
     y[3] = -0.01

@@ -20,7 +20,7 @@ _SIGN_ONLY = ("hinge", "squared_hinge", "cosine_similarity")
 """Losses for which predictions must have the sign of the targets, not their size."""
 _AT_LEAST_ZERO = ("poisson", "mean_squared_logarithmic_error")
 """Losses of targets that are not negative."""
-_PROBE = np.concatenate([np.linspace(-10.0, 10.0, 20_001), [-1e6, 1e6]])[:, None]
+_PROBE = np.concatenate([np.linspace(-10.0, 10.0, 20_001), [-1e12, 1e12]])[:, None]
 _UNBOUNDED = 1e5
 
 
@@ -44,7 +44,7 @@ def output_range(program: Program) -> tuple[float, float]:
     names = ops.ACTIVATION_OPTIONS.get(final, {})
     values = program.ops[-1][1].get("parameters", names.values())
     outputs = ops.activation(final, _PROBE, None, **dict(zip(names, values, strict=True)))
-    low, high = float(outputs.min()), float(outputs.max())
+    low, high = float(outputs.min()) + 0.0, float(outputs.max())  # + 0.0: without -0
     return low if low > -_UNBOUNDED else -math.inf, high if high < _UNBOUNDED else math.inf
 
 
@@ -149,7 +149,8 @@ def _outputs_of(program: Program) -> str:
         limits = f"at least {low:.4g}"
     else:
         limits = f"between {low:.4g} and {high:.4g}"
-    return f"the outputs of {program.final_activation} are {limits}"
+    name = {"general_relu": "relu"}.get(program.final_activation or "", program.final_activation)
+    return f"the outputs of {name} are {limits}"
 
 
 def _cure(loss: Loss, program: Program, targets: Array) -> str:
