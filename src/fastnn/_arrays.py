@@ -169,12 +169,15 @@ def as_features(
     return array
 
 
-def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str) -> None:
-    """Raise for the first target of (n, n_outputs) outside of ``low`` to ``high``, which may be infinite."""
+def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str, hint: str = "") -> None:
+    """Raise for the first target of (n, n_outputs) outside of ``low`` to ``high``, which may be infinite.
+
+    ``hint`` ends the message.
+    """
     if targets.min() < low or targets.max() > high:
         row, col = map(int, np.argwhere((targets < low) | (targets > high))[0])
         accepted = f"of at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(
             f"{name} has {targets[row, col]} at row {row}, column {col} (counted from 0); {loss_name} takes targets "
-            f"{accepted}"
+            f"{accepted}{hint}"
         )
