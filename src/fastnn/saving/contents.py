@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 import fastnn._core as _core
+import fastnn.losses as losses
 import fastnn.optimizers as optimizers
 from fastnn._registry import CustomObjects
 from fastnn.errors import ModelFormatError
@@ -94,7 +95,7 @@ def read_contents(
     arguments = None
     if compile and described is not None:
         arguments = _read_arguments(described, custom_objects, header)
-        n_moments = count_moments(arguments, model.dtype.name) if n_features is not None else 0
+        n_moments = _try_compile(arguments, model, n_features)
         if training["n_moments"] != n_moments:
             raise ModelFormatError(f"it has {training['n_moments']} moments per weight; the optimizer has {n_moments}")
     return Contents(model, n_features, arguments, training, n_weights)
@@ -144,10 +145,10 @@ def check_sizes(layers: Sequence[Layer], n_features: int | None, header: Header)
 
     Those of the other layers are bounded by their weights, which must be the file's.
     """
-    bound = _FREE_NUMBERS + elements(header)
+    bound = _FREE_NUMBERS + 4 * elements(header)
     total = 0
     for layer, n_in, n_out in _leaves(layers, n_features or declared_features(layers) or 1):
-        total += 0 if n_features is not None and layer.parameter_specs(n_in) else n_in + n_out
+        total += 0 if n_features is not None and layer.parameter_specs(n_in) else n_out
         if total > bound:
             raise ModelFormatError(f"layer {layer.name[:80]!r} has {n_out} outputs, more than a file of this size may")
 
@@ -296,11 +297,19 @@ def _check_patterns(config: Mapping[str, Any]) -> None:
         raise ModelFormatError(f"excluded_from_weight_decay has more than {_LAYERS_LIMIT} patterns")
 
 
-def count_moments(arguments: Mapping[str, Any], dtype: str) -> int:
-    """Return the moments per weight that the optimizer keeps, by compiling a network of one weight with it."""
-    if arguments["loss"] is None:
+def _try_compile(arguments: Mapping[str, Any], model: LayerStack, n_features: int | None) -> int:
+    """Return the moments per weight that the optimizer keeps, by compiling a network of one layer, of one input.
+
+    It has the model's outputs, so that a loss that does not suit them raises before the model is built.
+    """
+    if arguments["loss"] is None or n_features is None:
         return 0
-    smallest = _core.Network(1, [("dense", {"n_out": 1, "use_bias": False, "activation": "linear"})], dtype)
-    optimizer = optimizers.get(arguments["optimizer"])
-    smallest.compile("mean_squared_error", {}, optimizer.core_name, optimizer.options())
+    loss, optimizer = losses.get(arguments["loss"]), optimizers.get(arguments["optimizer"])
+    n_outputs = n_features
+    for layer in model.layers:
+        n_outputs = layer.n_outputs(n_outputs)
+    loss.target_columns(n_outputs)
+    layer_options = {"n_out": n_outputs, "use_bias": False, "activation": "linear"}
+    smallest = _core.Network(1, [("dense", layer_options)], model.dtype.name)
+    smallest.compile(loss.core_name, loss.options(), optimizer.core_name, optimizer.options())
     return int(smallest.n_slots)

@@ -125,6 +125,7 @@ def custom_objects_of(model: LayerStack) -> dict[str, Any]:
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
     if model.optimizer is not None and model.optimizer.schedule is not None:
         used.append(model.optimizer.schedule)
+    used += [*model.all_layers, model.optimizer]
     found: dict[str, Any] = {}
     for name, thing in map(_named, used):
         if thing is not None and found.setdefault(name, thing) is not thing:
@@ -140,7 +141,7 @@ def _named(described: Any) -> tuple[str, Any]:
     if not hasattr(described, "get_config"):
         return getattr(described, "__name__", ""), described
     name = type(described).__name__
-    known = any(registry.knows(kind, name) for kind in ("loss", "metric", "schedule"))
+    known = any(registry.knows(kind, name) for kind in ("loss", "metric", "schedule", "layer", "optimizer"))
     return name, None if known else type(described)
 
 
