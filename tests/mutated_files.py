@@ -141,7 +141,7 @@ def _change_text(metadata, name, draw):
         return
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     for _ in range(draw.choice([1, 1, 2, 4])):
         _change(parsed, draw)

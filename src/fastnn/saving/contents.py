@@ -32,6 +32,8 @@ _REPEATS_LIMIT = 2
 _FEATURES_LIMIT = 1 << 40
 COUNT_LIMIT = 1 << 48
 """Updates and epochs are fewer: at a microsecond for each this many take nine years."""
+_BACKUP_BYTES = 1 << 26
+"""Bytes of history and the state of callbacks that a backup of any size may hold."""
 _FREE_NUMBERS = 1 << 20
 """Outputs of layers without weights, and numbers that the metrics keep, that a file of any size may ask for."""
 
@@ -87,7 +89,7 @@ def read_contents(
     described = parse_json(metadata["compile"], "training options").get("arguments")
     check_counters(training)
     model, n_features = _read_architecture(config, model_class, custom_objects)
-    check_sizes(model.layers, n_features, header)
+    _check_sizes(model, n_features, header)
     names = weight_names(model.layers, _specs(model.layers, n_features)) if n_features is not None else {}
     check_entries(names, training["n_moments"], header, model.dtype.name)
     if n_weights != len(names):
@@ -140,14 +142,15 @@ def _count_layers(described: Any) -> int:
     return len(described) + sum(_count_layers(each.get("layers")) for each in options)
 
 
-def check_sizes(layers: Sequence[Layer], n_features: int | None, header: Header) -> None:
+def _check_sizes(model: LayerStack, n_features: int | None, header: Header) -> None:
     """Raise unless the outputs of the layers that have no weights are few, compared with what the file holds.
 
     Those of the other layers are bounded by their weights, which must be the file's.
     """
     bound = _FREE_NUMBERS + 4 * elements(header)
-    total = 0
-    for layer, n_in, n_out in _leaves(layers, n_features or declared_features(layers) or 1):
+    width = n_features or declared_features(model.all_layers) or 1
+    total = width if n_features is None else 0
+    for layer, n_in, n_out in _leaves(model.layers, width):
         total += 0 if n_features is not None and layer.parameter_specs(n_in) else n_out
         if total > bound:
             raise ModelFormatError(f"layer {layer.name[:80]!r} has {n_out} outputs, more than a file of this size may")
@@ -189,21 +192,27 @@ def weight_names(layers: Sequence[Layer], specs: Sequence[Sequence[ParameterSpec
 
 
 def check_entries(names: Mapping[str, tuple[int, ...]], n_moments: int, header: Header, dtype: str) -> None:
-    """Raise unless a file holds the weights of these names and shapes, then the same once for each moment.
-
-    The backup of a fit may hold more arrays after them.
-    """
-    entries = list(header.entries.items())
-    n_expected = len(names) * (1 + n_moments)
-    if len(entries) < n_expected or (len(entries) > n_expected and "fit" not in header.metadata):
-        raise ModelFormatError(f"it has {len(entries)} arrays; its architecture needs {n_expected}")
+    """Raise unless a file holds the weights of these names and shapes, then the same once for each moment."""
+    check_number_of_arrays(header, len(names), n_moments)
     expected = list(names.items())
     for moment in range(1, n_moments + 1):
         expected += [(f"moment_{moment}/{name}", shape) for name, shape in names.items()]
-    for (name, shape), (found, entry) in zip(expected, entries, strict=False):
+    for (name, shape), (found, entry) in zip(expected, header.entries.items(), strict=False):
         if name != found:
             raise ModelFormatError("the weights in it are not those of its architecture")
         check_entry(name, entry, shape, dtype)
+
+
+def check_number_of_arrays(header: Header, n_weights: int, n_moments: int) -> None:
+    """Raise unless a file holds weights and moments only; that of a backup may hold more, but not out of proportion."""
+    entries = list(header.entries.values())
+    n_expected = n_weights * (1 + n_moments)
+    if len(entries) < n_expected or (len(entries) > n_expected and "fit" not in header.metadata):
+        raise ModelFormatError(f"it has {len(entries)} arrays; its architecture needs {n_expected}")
+    own = sum(entry.end - entry.begin for entry in entries[:n_weights])
+    more = sum(entry.end - entry.begin for entry in entries[n_expected:])
+    if more > _BACKUP_BYTES + 16 * own:
+        raise ModelFormatError(f"it has {more} bytes besides those of a model of {own} bytes")
 
 
 def check_entry(name: str, entry: Entry, shape: tuple[int, ...], dtype: str) -> None:

@@ -63,7 +63,7 @@ def foreign_format(start: bytes) -> str | None:
     if start.startswith(b"\x1f\x8b"):
         return "a gzip file"
     if start[:1] == b"\x80" and start[1:2] <= b"\x05" and len(start) > 2:
-        return "a PyTorch .pt file" if _PYTORCH_MAGIC in start[:32] else "a Python pickle"
+        return "a PyTorch .pt file from before version 1.6" if _PYTORCH_MAGIC in start[:32] else "a Python pickle"
     if start.startswith(b"\x08\x01\x12") or start.startswith(b"\x08\x01\x1a"):
         return "TensorFlow's saved_model.pb"
     # Field 1, the version of the format, then the name of the producer, the graph or another field of a model.

@@ -22,10 +22,18 @@ from fastnn.network.program import build_program
 from fastnn.network.stack import LayerStack
 from fastnn.network.weights import NetworkState
 from fastnn.saving.atomic import write_atomically
-from fastnn.saving.contents import SCHEMA, count_weights, read_contents, read_layers, weight_names
+from fastnn.saving.contents import (
+    SCHEMA,
+    check_counters,
+    check_number_of_arrays,
+    count_weights,
+    read_contents,
+    read_layers,
+    weight_names,
+)
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
 from fastnn.saving.foreign import foreign_format, warn_of_suffix
-from fastnn.saving.safetensors import Header, Reader, encode
+from fastnn.saving.safetensors import Header, Reader, encode, parse_json
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -249,7 +257,13 @@ def load_weights(model: LayerStack, filepath: Path) -> None:
     """
     shapes = [tuple(spec.shape) for spec in model.program.parameter_specs]
     with opened(filepath) as reader:
-        names = list(reader.header.entries)[: count_weights(reader.header)]
+        n_weights, metadata = count_weights(reader.header), reader.header.metadata
+        training = {"n_moments": 0}
+        if "training" in metadata:
+            training = parse_json(metadata["training"], "training state")
+            check_counters(training)
+        check_number_of_arrays(reader.header, n_weights, training["n_moments"])
+        names = list(reader.header.entries)[:n_weights]
         given = [reader.header.entries[name].shape for name in names]
         weights = list(reader.arrays(names).values()) if given == shapes else []
     if given != shapes:
