@@ -289,8 +289,16 @@ class _BestUnder(Metric):
         self.value = number(self._bound_name, bound, at_least=0.0, at_most=1.0)
         self.num_thresholds = whole("num_thresholds", num_thresholds, at_least=1)
         self.class_id = class_id
-        one = num_thresholds == 1
-        self._counts = Counts([0.5] if one else even_thresholds(num_thresholds), not one)
+        self.state_size = 3 * self.num_thresholds
+        self._found: Counts | None = None
+
+    @property
+    def _counts(self) -> Counts:
+        """The counts, which are made when they are needed for the first time."""
+        if self._found is None:
+            one = self.num_thresholds == 1
+            self._found = Counts([0.5] if one else even_thresholds(self.num_thresholds), not one)
+        return self._found
 
     def _rates(self) -> tuple[Array, Array]:
         """Return the bounded rate and the rate to maximize, at every threshold."""
@@ -311,7 +319,7 @@ class _BestUnder(Metric):
     def reset_state(self) -> None:
         """Forget all rows."""
         super().reset_state()
-        self._counts.clear()
+        self._found = None
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -59,6 +59,12 @@ class Metric(registry.Description):
     direction: ClassVar[str | None] = None
     """"max" where more is better, "min" where less is; None if it is not known."""
 
+    state_size: int = 0
+    """Numbers that the metric keeps because of its options, however few rows it sees.
+
+    They are allocated with the first rows and not before: a model file is refused where they are too many.
+    """
+
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name if name is not None else automatic_name(type(self).__name__)
         self._dtype = _dtype_name(dtype)
