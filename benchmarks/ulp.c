@@ -8,10 +8,7 @@
 #include <stdlib.h>
 
 #include "../csrc/fnn.h"
-#include "../csrc/kernels/simd.h"
-/* order matters */
-#include "../csrc/kernels/functions.h"
-#include "../csrc/kernels/activations.c"
+#include "../csrc/kernels/activations_tpl.h"
 
 enum { LOG = FNN_ACTIVATIONS, LOG1P, NORMAL_CDF };
 

@@ -21,6 +21,23 @@
 /* A longer contraction is cut into blocks. */
 #define FNN_WHOLE 800
 
+/* Items first, first + 1, ..., last - 1. */
+typedef struct {
+    ptrdiff_t first, last;
+} fnn_range;
+
+static inline ptrdiff_t fnn_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t fnn_ceil_div(ptrdiff_t n, ptrdiff_t divisor) { return (n + divisor - 1) / divisor; }
+static inline ptrdiff_t fnn_round_up(ptrdiff_t n, ptrdiff_t multiple) { return fnn_ceil_div(n, multiple) * multiple; }
+
+/* Width of weight panel q of n_out outputs. */
+static inline ptrdiff_t fnn_panel_width(ptrdiff_t panel, ptrdiff_t narrow, ptrdiff_t n_out, ptrdiff_t q) {
+    return n_out - q * panel <= narrow ? narrow : panel;
+}
+
+/* Elements before weight panel q, whose rows are n_in inputs and a bias. */
+static inline ptrdiff_t fnn_panel_offset(ptrdiff_t panel, ptrdiff_t n_in, ptrdiff_t q) { return q * panel * (n_in + 1); }
+
 typedef enum {
     FNN_LINEAR,
     FNN_RELU,
@@ -40,7 +57,7 @@ typedef enum {
     FNN_SOFTSIGN,
     FNN_HARD_SIGMOID,
     FNN_HARD_SILU,
-    FNN_SOFTMAX, /* from here on: activations of a whole row */
+    FNN_SOFTMAX, /* of a whole row, as is the next one */
     FNN_LOG_SOFTMAX,
     FNN_ACTIVATIONS
 } fnn_activation;
@@ -58,7 +75,7 @@ typedef enum {
     FNN_QUANTILE,
     FNN_BCE,
     FNN_BINARY_FOCAL,
-    FNN_CCE, /* from here on: of a whole row */
+    FNN_CCE, /* of a whole row, as are the next ones */
     FNN_SPARSE_CCE,
     FNN_CATEGORICAL_FOCAL,
     FNN_KL_DIVERGENCE,
@@ -66,7 +83,8 @@ typedef enum {
     FNN_COSINE_SIMILARITY,
     FNN_GAUSSIAN_NLL, /* outputs: means, then logarithms of variances */
     FNN_DICE,
-    FNN_CUSTOM /* the caller computes it */
+    FNN_CUSTOM, /* the caller computes it */
+    FNN_LOSSES
 } fnn_loss_kind;
 
 typedef enum {
@@ -86,6 +104,11 @@ typedef enum {
     FNN_RMSPROP_CENTERED,
     FNN_UPDATES
 } fnn_update_kind;
+
+/* Whether an activation takes a whole row: softmax and log_softmax. The others are elementwise. */
+static inline int fnn_is_row_activation(int activation) {
+    return activation == FNN_SOFTMAX || activation == FNN_LOG_SOFTMAX;
+}
 
 typedef enum { FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64 } fnn_dtype;
 
@@ -114,7 +137,7 @@ typedef struct {
     int prepare;    /* the gradient g is changed first: l1 sign(w) + 2 l2 w is added, times scale, clipped */
     double rate;    /* learning rate; Adam: rate * sqrt(1 - beta_2^t) / (1 - beta_1^t); Nadam: factor of the mean */
     double decay;   /* learning rate * weight decay */
-    double beta_1;  /* SGD, RMSprop: momentum; Lion: beta_1; Adam and its kind: 1 - beta_1 */
+    double beta_1;  /* SGD, RMSprop: momentum; Lion: beta_1; Adam and its variants: 1 - beta_1 */
     double beta_2;  /* RMSprop, Adadelta: rho; Adamax, Lion: beta_2; Adam, Nadam: 1 - beta_2 */
     double epsilon;
     double rate_2;     /* Nadam: factor of the gradient */
@@ -123,118 +146,185 @@ typedef struct {
     double clip; /* bound of the elements; 0: none */
 } fnn_update;
 
+/* Most moments that an update rule keeps per weight. */
+#define FNN_MOMENTS 3
+
+/* Weights and the moments of their update rule, laid out alike; a moment that the rule does not keep is NULL. */
+typedef struct {
+    void *W;
+    void *moments[FNN_MOMENTS];
+} fnn_weights;
+
 /* A caller's matrix of any real type and strides. */
 typedef struct {
     const void *data;
-    int dtype;                       /* fnn_dtype */
+    int dtype;                        /* fnn_dtype */
     ptrdiff_t row_stride, col_stride; /* bytes */
     ptrdiff_t rows, cols;
 } fnn_matrix;
 
-/* One dense layer over panels. Pointers are to elements of the table's type. */
+/* A dense layer, Y = f(Z), Z = X W + b. Pointers are to elements of the table's type; strides are elements between
+ * panels. A stage needs the fields of its section and of those above it. */
 typedef struct {
-    void *Y;        /* (panels, y_stride): post-activation, [n_out][panel] at the start of each panel */
-    void *D;        /* (panels, n_out * panel): derivative of the activation, or NULL */
-    const void *X;  /* (panels, x_stride): [n_in][panel] at the start of each panel */
-    const void *W;  /* weight panels */
     ptrdiff_t n_in, n_out;
-    ptrdiff_t x_stride, y_stride; /* elements between panels */
-    int activation;               /* elementwise; FNN_SOFTMAX and later are applied by the caller */
+    int activation; /* elementwise; a row activation is left to the caller */
     double parameters[3];
+    const void *W; /* weight panels */
+    const void *X; /* (panels, x_stride): [n_in][panel] at the start of each panel */
+    void *Y;       /* (panels, y_stride): [n_out][panel] */
+    void *D;       /* (panels, n_out * panel): f'(Z); NULL where it follows from Y */
+    ptrdiff_t x_stride, y_stride;
+    /* gradient of the outputs */
+    void *dY;       /* (panels, dy_stride): gradient of Y, becomes that of Z */
+    void *dZt;      /* (weight panels, rows, width): the latter transposed */
+    ptrdiff_t rows; /* of the batch, rounded up to whole panels */
+    ptrdiff_t dy_stride;
+    /* gradient of the inputs */
+    void *dX; /* (panels, dx_stride) */
+    ptrdiff_t dx_stride;
 } fnn_dense;
+
+/* Panels of a batch, `stride` elements apart. */
+typedef struct {
+    void *data;
+    ptrdiff_t stride;
+} fnn_panels;
+
+/* Rows of a layer in prediction: Y (rows, ldy) from X (rows, ldx), both row-major. n: features of X. */
+typedef struct {
+    void *Y;
+    const void *X;
+    ptrdiff_t ldy, ldx, rows, n;
+} fnn_rows;
+
+/* Statistics of features over a batch, one number each. */
+typedef struct {
+    double *mean, *variance;
+    double *inverse;  /* 1 / sqrt(variance + epsilon) */
+    double *sums;     /* of the gradient over the rows */
+    double *products; /* of the gradient times the normalized input */
+} fnn_moments;
+
+/* Learned means and variances, and how they are used. */
+typedef struct {
+    const void *mean, *variance;
+    int invert;
+    int missing;   /* a NaN becomes the mean */
+    int indicator; /* n more features say where */
+} fnn_scaling;
+
+/* A stream of random numbers: key (seed, stream), counter (step, row, feature). */
+typedef struct {
+    uint64_t seed, step;
+    uint32_t stream, first_row;
+} fnn_stream;
 
 typedef struct {
     const char *isa;
-    int dtype;        /* FNN_F32 or FNN_F64 */
-    int panel;        /* rows in a panel, outputs in a weight panel */
-    int narrow;       /* width of a narrow last weight panel */
+    int dtype;  /* FNN_F32 or FNN_F64 */
+    int panel;  /* rows in a panel, outputs in a weight panel */
+    int narrow; /* width of a narrow last weight panel */
 
-    /* panels [p0, p1) and weight panels [q0, q1) of a dense layer */
-    void (*dense_forward)(const fnn_dense *layer, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t q0, ptrdiff_t q1);
-    /* dX[k0:k1] of panels [p0, p1) = W dZ. dX: (panels, dx_stride), dZ: (panels, dz_stride), both [features][panel]. */
-    void (*dense_backward_input)(void *dX, const void *dZ, const void *W, ptrdiff_t n_in, ptrdiff_t n_out,
-                                 ptrdiff_t dx_stride, ptrdiff_t dz_stride, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t k0,
-                                 ptrdiff_t k1);
-    /* dZ = dY * f'(Z) in place (dY becomes dZ) on panel p, and its transpose into dZt.
-     * dZt: (weight panels, rows, width). factor: Y for ReLU, the derivative
-     * of other activations, unused for linear. */
-    void (*dense_backward_output)(void *dZ, void *dZt, const void *factor, int activation, ptrdiff_t n_out,
-                                  ptrdiff_t rows, ptrdiff_t p);
-    /* Rows [k0, k1) of weight panels [q0, q1): gradient over `rows` batch rows, then the update rule. */
-    void (*dense_update)(void *W, void *S1, void *S2, void *S3, const void *X, const void *dZt, ptrdiff_t n_in,
-                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q0, ptrdiff_t q1, ptrdiff_t k0,
-                         ptrdiff_t k1, const fnn_update *update);
-    /* Y[0:n, 0:ldy] = f(X W + b), row-major; Y's columns up to the end of the last weight panel are written.
-     * Row-wise activations are left to `row_activation`. */
-    void (*dense_rows)(void *Y, const void *X, const void *W, ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t ldx,
-                       ptrdiff_t ldy, int activation, const double *parameters);
-    /* The same for the outputs of full panels, from an unpacked kernel (n_in, n_out) and bias (or NULL); ldx n_in, ldy n_out. */
-    void (*dense_rows_unpacked)(void *Y, const void *X, const void *kernel, const void *bias, ptrdiff_t n, ptrdiff_t n_in,
-                                ptrdiff_t n_out, int activation, const double *parameters);
+    /* ---- gemm_tpl.h ---- */
+
+    void (*dense_forward)(const fnn_dense *layer, fnn_range panels, fnn_range weight_panels);
+    /* On panel p: dY becomes dZ = dY * f'(Z) and is transposed into dZt. f'(Z) is 1 for a row activation. */
+    void (*dense_backward_output)(const fnn_dense *layer, ptrdiff_t p);
+    /* Features `inputs` of dX = W dZ. */
+    void (*dense_backward_input)(const fnn_dense *layer, fnn_range panels, fnn_range inputs);
+    /* Gradient of `rows` of weight panels over the batch, then the update rule on them. */
+    void (*dense_update)(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels, fnn_range rows,
+                         const fnn_update *update);
+    /* Row-major X (n, x_stride) and Y (n, y_stride). Y's columns up to the end of the last weight panel are written. */
+    void (*dense_rows)(const fnn_dense *layer, ptrdiff_t n);
+    /* The same for the outputs of full weight panels, with W an unpacked kernel (n_in, n_out), and a bias or NULL. */
+    void (*dense_rows_unpacked)(const fnn_dense *layer, const void *bias, ptrdiff_t n);
+
+    /* ---- activations_tpl.h ---- */
+
     /* Elementwise Y = f(X) and, unless NULL, D = f'(X); Y may be X. */
     void (*activate)(void *Y, void *D, const void *X, ptrdiff_t n, int activation, const double *parameters);
-    /* softmax, log_softmax: rows (n, ld) in place; panel [n_out][panel] in place and its gradient (dY becomes dZ) */
+    /* a *= b, elementwise */
+    void (*multiply)(void *a, const void *b, ptrdiff_t n);
+    /* Row activations in place: of rows (n, ld), of a panel [n_out][panel]; and the gradient (dY becomes dZ). */
     void (*row_activation)(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, int activation);
     void (*panel_activation)(void *Y, ptrdiff_t n_out, int activation);
     void (*panel_activation_gradient)(void *dY, const void *Y, ptrdiff_t n_out, int activation);
+
+    /* ---- losses_tpl.h ---- */
+
     /* One panel of the loss: values[panel] (float64, unscaled by weights) and dY[n_out][panel] = gradient * scale[row].
      * T: targets [n_out][panel], or labels (float64, [panel]) for FNN_SPARSE_CCE. dY may be NULL. Y becomes the
      * activated output where the loss takes logits and `activated` is set. Returns 1 where all values are finite. */
     int (*loss)(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
-                 const double *scale, const fnn_loss *loss, int activated);
+                const double *scale, const fnn_loss *loss, int activated);
     /* sums[0:panel] = sum over outputs of y t per row, sums[panel:2 panel] = of y + t */
     void (*dice_sums)(double *sums, const void *Y, const void *T, ptrdiff_t n_out);
     /* Penalty l1 |y| + l2 y^2 on one panel of outputs: its sum per row is added to values (may be NULL), its gradient
      * times scale[row] to dY (may be NULL). */
-    void (*activity)(double *values, void *dY, const void *Y, ptrdiff_t n_out, double l1, double l2, const double *scale);
-    /* G is overwritten where update->prepare is set */
-    void (*update)(void *W, void *S1, void *S2, void *S3, void *G, ptrdiff_t n, const fnn_update *update);
+    void (*output_penalty)(double *values, void *dY, const void *Y, ptrdiff_t n_out, double l1, double l2,
+                           const double *scale);
+
+    /* ---- update_tpl.h ---- */
+
+    /* n weights; G is overwritten where update->prepare is set. */
+    void (*update)(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_update *update);
     /* sums[0:panel] = sum |w|, sums[panel:2 panel] = sum w^2 of each column of `rows` rows of a weight panel */
     void (*column_sums)(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width);
     /* W[row][column] *= factors[column] */
     void (*scale_columns)(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors);
     /* A = momentum A + (1 - momentum) W */
     void (*average)(void *A, const void *W, ptrdiff_t n, double momentum);
-    /* a *= b, elementwise */
-    void (*multiply)(void *a, const void *b, ptrdiff_t n);
-    /* D[n_out][panel] = 0 or 1 / (1 - rate), Y = X * D; keyed by (seed, stream), counter = (step, row, feature).
-     * alpha: dropped elements take the lowest value of SELU, and all are moved and scaled to keep mean and variance. */
-    void (*dropout)(void *Y, void *D, const void *X, ptrdiff_t n_features, double rate, int alpha, uint64_t seed,
-                    uint32_t stream, uint64_t step, uint32_t first_row);
-    void (*gaussian_noise)(void *Y, const void *X, ptrdiff_t n_features, double deviation, uint64_t seed, uint32_t stream,
-                           uint64_t step, uint32_t first_row);
-    /* normalization.c. W: weight panels of one input, scale and offset. Strides: elements between panels. */
-    void (*feature_moments)(double *mean, double *variance, double *inverse, const void *X, ptrdiff_t stride, ptrdiff_t rows,
-                            ptrdiff_t n, double epsilon);
-    void (*known_moments)(double *mean, double *inverse, const void *moving_mean, const void *moving_variance, ptrdiff_t n,
-                          double epsilon);
-    void (*move_statistics)(void *moving, const double *values, ptrdiff_t n, double momentum);
-    void (*feature_sums)(double *sums, double *products, const void *dY, ptrdiff_t dy_stride, const void *X,
-                         ptrdiff_t x_stride, const double *mean, const double *inverse, ptrdiff_t rows, ptrdiff_t n);
+
+    /* ---- dropout_tpl.h: panels ---- */
+
+    /* D[n_features][panel] = 0 or 1 / (1 - rate), Y = X * D. alpha: a dropped element takes the lowest value of SELU,
+     * and all are shifted and scaled so that mean and variance stay. */
+    void (*dropout)(void *Y, void *D, const void *X, ptrdiff_t n_features, double rate, int alpha,
+                    const fnn_stream *random);
+    /* Y = X + normal noise */
+    void (*gaussian_noise)(void *Y, const void *X, ptrdiff_t n_features, double deviation, const fnn_stream *random);
+
+    /* ---- normalization_tpl.h. W: weight panels of one input, scale and offset ---- */
+
+    /* mean, variance and inverse of the batch, or mean and inverse from moving statistics */
+    void (*feature_moments)(const fnn_moments *moments, fnn_panels X, ptrdiff_t rows, fnn_range features, double epsilon);
+    void (*known_moments)(const fnn_moments *moments, const void *moving_mean, const void *moving_variance,
+                          fnn_range features, double epsilon);
+    /* moving = momentum moving + (1 - momentum) values */
+    void (*move_statistics)(void *moving, const double *values, fnn_range features, double momentum);
+    /* sums and products; of X itself where mean is NULL, sums alone where X is */
+    void (*feature_sums)(const fnn_moments *moments, fnn_panels dY, fnn_panels X, ptrdiff_t rows, fnn_range features);
+    /* Both rows of a weight panel from the sums of `count` features; a NULL row is zero. */
     void (*store_sums)(void *G, const double *scale, const double *offset, ptrdiff_t count, ptrdiff_t width);
-    void (*normalize_panels)(void *Y, ptrdiff_t y_stride, const void *X, ptrdiff_t x_stride, const void *W,
-                             const double *mean, const double *inverse, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1);
-    void (*normalize_gradient)(void *dY, ptrdiff_t dy_stride, const void *X, ptrdiff_t x_stride, const void *W,
-                               const double *mean, const double *inverse, const double *sums, const double *products,
-                               ptrdiff_t rows, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1);
+    void (*normalize_panels)(fnn_panels Y, fnn_panels X, const void *W, const fnn_moments *moments, ptrdiff_t n,
+                             fnn_range panels);
+    /* dY becomes dX; of_batch: the statistics are those of the batch of `rows` rows, else constants. */
+    void (*normalize_gradient)(fnn_panels dY, fnn_panels X, const void *W, const fnn_moments *moments, int of_batch,
+                               ptrdiff_t rows, ptrdiff_t n, fnn_range panels);
+    void (*normalize_rows)(const fnn_rows *rows, const void *W, const void *moving_mean, const void *moving_variance,
+                           double epsilon);
+    /* One panel. N: the normalized inputs, for the gradient, or NULL. inverse, offset: [panel], 1 / sqrt(variance +
+     * epsilon) and the mean of N. rms: the inputs are scaled but not centred. */
     void (*layer_norm)(void *Y, void *N, double *inverse, double *offset, const void *X, const void *W, ptrdiff_t n,
                        double epsilon, int rms);
+    /* dY becomes dX; rows from `count` on are zero. */
     void (*layer_norm_gradient)(void *dY, const void *N, const double *inverse, const double *offset, const void *W,
                                 ptrdiff_t n, int rms, ptrdiff_t count);
+    void (*layer_norm_rows)(const fnn_rows *rows, const void *W, double epsilon, int rms);
     void (*prelu)(void *Y, const void *X, const void *W, ptrdiff_t n);
+    /* dY becomes dX; S: what the gradient of alpha sums over the rows */
     void (*prelu_gradient)(void *dY, void *S, const void *X, const void *W, ptrdiff_t n);
-    void (*standardize)(void *Y, void *D, const void *X, const void *mean, const void *variance, ptrdiff_t n, int invert,
-                        int missing, int indicator);
+    void (*prelu_rows)(const fnn_rows *rows, const void *W);
+    /* One panel; D, the derivative, may be NULL. */
+    void (*standardize)(void *Y, void *D, const void *X, const fnn_scaling *scaling, ptrdiff_t n);
+    void (*standardize_rows)(const fnn_rows *rows, const fnn_scaling *scaling);
     void (*add)(void *Y, const void *A, const void *B, ptrdiff_t n);
-    void (*normalize_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, const void *moving_mean,
-                           const void *moving_variance, ptrdiff_t rows, ptrdiff_t n, double epsilon);
-    void (*layer_norm_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n,
-                            double epsilon, int rms);
-    void (*prelu_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n);
-    void (*standardize_rows)(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *mean, const void *variance,
-                             ptrdiff_t rows, ptrdiff_t n, int invert, int missing, int indicator);
-    /* Rows order[0:count] (or first + i where order is NULL) of X into one panel; the last one stands in place of
-     * missing rows, so that nothing overflows in them that does not overflow elsewhere. */
+
+    /* ---- layout_tpl.h ---- */
+
+    /* Rows order[0:count] (or first + i where order is NULL) of X into one panel; the last of them is repeated in place
+     * of missing rows, so that nothing overflows there that does not overflow elsewhere. */
     void (*gather)(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count);
     /* Y (count, cols) row-major, row i at out + index(i) * ld, from one panel */
     void (*scatter)(void *out, ptrdiff_t ld, const void *panel, ptrdiff_t cols, const int64_t *order, ptrdiff_t first,
@@ -243,29 +333,31 @@ typedef struct {
     void (*convert)(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t first, ptrdiff_t count);
     /* kernel (n_in, n_out) and bias (n_out) row-major <-> weight panels; NULL parts are left alone */
     void (*pack_weights)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out);
-    /* outputs [first, first + count) of them as the weight panels of a layer of `count` outputs; a missing bias is zero */
-    void (*pack_columns)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
-                         ptrdiff_t count);
     void (*unpack_weights)(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out);
-    /* 1 where all n elements are finite */
+    /* The outputs `columns` of them as weight panels of their own; a missing bias is zero. */
+    void (*pack_columns)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out,
+                         fnn_range columns);
+    /* 1 where all n elements are finite; where none is infinite */
     int (*all_finite)(const void *x, ptrdiff_t n);
     int (*no_infinity)(const void *x, ptrdiff_t n);
+
     /* Runs `iterations` dependent rounds of independent fused multiply-adds; returns the number of operations. */
     double (*fma_peak)(int64_t iterations, void *sink);
 } fnn_kernels;
 
-/* elements of the weight panels of one dense layer */
+/* Elements of the weight panels of one layer. */
 static inline ptrdiff_t fnn_weight_elements(const fnn_kernels *kernels, ptrdiff_t n_in, ptrdiff_t n_out) {
-    ptrdiff_t full = n_out / kernels->panel, rest = n_out % kernels->panel;
-    ptrdiff_t width = full * kernels->panel;
-    if (rest) width += rest <= kernels->narrow ? kernels->narrow : kernels->panel;
-    return width * (n_in + 1);
+    const ptrdiff_t panel = kernels->panel, last = (n_out - 1) / panel;
+    return fnn_panel_offset(panel, n_in, last) + fnn_panel_width(panel, kernels->narrow, n_out, last) * (n_in + 1);
 }
 
-/* engine/dispatch.c: the table of an instruction set by name (NULL: not built or not run by this CPU) */
+/* Bytes of an element. */
+static inline ptrdiff_t fnn_element(const fnn_kernels *kernels) { return kernels->dtype == FNN_F32 ? 4 : 8; }
+
+/* engine/dispatch.c: the table of an instruction set by name; NULL where this build or this CPU does not have it. */
 const fnn_kernels *fnn_find_kernels(const char *isa, int dtype);
 const char *fnn_default_isa(void);
-extern const char *const fnn_isa_names[];
+extern const char *const fnn_isa_names[]; /* ends with NULL */
 
 /* engine/random.c */
 void fnn_random_uniform(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream);

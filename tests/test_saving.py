@@ -321,3 +321,16 @@ def test_kills_while_saving(tmp_path):
     counts = json.loads(run.stdout)
     assert counts["lost"] == counts["torn"] == 0
     assert counts["changed"] > 100 and counts["interrupted"] > 20, "the kills must hit savings"
+
+
+def test_a_file_and_a_description_give_the_class_that_is_asked_for(tmp_path):
+    class Stack(fastnn.Sequential):
+        """A subclass with the same constructor."""
+
+    model = make()
+    model.save(tmp_path / "m.safetensors")
+    loaded = fastnn.saving.load_model(tmp_path / "m.safetensors")
+    assert type(loaded) is fastnn.Sequential
+    assert same_weights(loaded, model)
+    assert type(Stack.from_config(model.get_config())) is Stack
+    assert type(fastnn.models.load_model(tmp_path / "m.safetensors")) is fastnn.Sequential

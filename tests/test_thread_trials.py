@@ -17,36 +17,36 @@ COMPILER = shutil.which(os.environ.get("CC", "cc"))
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory):
-    """The functions of team.c."""
+def trials(tmp_path_factory):
+    """The functions of trials.c."""
     if COMPILER is None or not ENGINE.is_dir():
         pytest.skip("needs a C compiler and the sources")
-    library = tmp_path_factory.mktemp("team") / "team.so"
-    command = [COMPILER, "-std=c11", "-shared", "-fPIC", "-fopenmp", str(ENGINE / "team.c"), "-o", str(library)]
+    library = tmp_path_factory.mktemp("trials") / "trials.so"
+    command = [COMPILER, "-std=c11", "-shared", "-fPIC", str(ENGINE / "trials.c"), "-o", str(library)]
     built = subprocess.run(command, capture_output=True, text=True)
     if built.returncode:
-        pytest.skip(f"team.c needs other flags here: {built.stderr[-200:]}")
+        pytest.skip(f"trials.c needs other flags here: {built.stderr[-200:]}")
     functions = ctypes.CDLL(str(library))
-    functions.fnn_choice_start.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_double]
-    functions.fnn_choice_threads.argtypes = [ctypes.c_void_p]
-    functions.fnn_choice_steps.argtypes = [ctypes.c_void_p]
-    functions.fnn_choice_steps.restype = ctypes.c_ssize_t
-    functions.fnn_choice_note.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int64]
+    functions.fnn_trials_start.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_double]
+    functions.fnn_trials_threads.argtypes = [ctypes.c_void_p]
+    functions.fnn_trials_steps.argtypes = [ctypes.c_void_p]
+    functions.fnn_trials_steps.restype = ctypes.c_ssize_t
+    functions.fnn_trials_note.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int64]
     return functions
 
 
 class Choice:
     """The choice of a number of threads on a simulated machine: nanoseconds of a step by number of threads."""
 
-    def __init__(self, team, most, operations):
-        self.team, self.state = team, ctypes.create_string_buffer(256)
-        team.fnn_choice_start(self.state, most, operations)
+    def __init__(self, trials, most, operations):
+        self.trials, self.state = trials, ctypes.create_string_buffer(256)
+        trials.fnn_trials_start(self.state, most, operations)
 
     def threads(self):
-        return self.team.fnn_choice_threads(self.state)
+        return self.trials.fnn_trials_threads(self.state)
 
     def steps(self):
-        return self.team.fnn_choice_steps(self.state)
+        return self.trials.fnn_trials_steps(self.state)
 
     def train(self, n_steps, times, cut=10**9):
         """Number of steps taken on each number of threads; no call takes more than `cut`."""
@@ -55,22 +55,22 @@ class Choice:
             threads, steps = self.threads(), min(self.steps(), cut, n_steps)
             taken[threads] += steps
             n_steps -= steps
-            self.team.fnn_choice_note(self.state, steps, steps * times[threads])
+            self.trials.fnn_trials_note(self.state, steps, steps * times[threads])
         return taken
 
 
-def test_nothing_is_tried_where_nothing_can_be_gained(team):
+def test_nothing_is_tried_where_nothing_can_be_gained(trials):
     times = {1: 10, 2: 10**6}
     for most, operations in ((1, 1e5), (2, 1e8)):
-        choice = Choice(team, most, operations)
+        choice = Choice(trials, most, operations)
         assert choice.steps() > 10**12
         assert choice.train(10**6, times)[most] == 10**6
 
 
 @pytest.mark.parametrize(("most", "order"), [(8, (2, 8, 1, 4, 8)), (6, (1, 6, 2, 6, 1)), (2, (1, 2, 1))])
 @pytest.mark.parametrize("cut", [10**9, 7, 1])
-def test_the_fastest_number_is_found_and_found_again(team, cut, most, order):
-    choice = Choice(team, most, 2e5)
+def test_the_fastest_number_is_found_and_found_again(trials, cut, most, order):
+    choice = Choice(trials, most, 2e5)
     for fastest in order:
         times = {n: 5000 * (1 + abs(n - fastest)) for n in range(1, most + 1)}
         choice.train(60_000, times, cut)
@@ -78,8 +78,8 @@ def test_the_fastest_number_is_found_and_found_again(team, cut, most, order):
 
 
 @pytest.mark.parametrize("cut", [10**9, 7])
-def test_threads_that_become_slow_are_soon_abandoned(team, cut):
-    choice = Choice(team, 2, 2e5)
+def test_threads_that_become_slow_are_soon_abandoned(trials, cut):
+    choice = Choice(trials, 2, 2e5)
     choice.train(20_000, {1: 4400, 2: 3700}, cut)
     assert choice.train(10_000, {1: 4400, 2: 12_000}, cut)[2] < 1500
     # Slow threads that are still the fastest are not tried again and again.
@@ -87,8 +87,8 @@ def test_threads_that_become_slow_are_soon_abandoned(team, cut):
     assert choice.train(100_000, {1: 44_000, 2: 12_000}, cut)[2] > 98_000
 
 
-def test_equal_numbers_and_interruptions_change_nothing(team):
-    choice = Choice(team, 2, 2e5)
+def test_equal_numbers_and_interruptions_change_nothing(trials):
+    choice = Choice(trials, 2, 2e5)
     assert choice.train(100_000, {1: 5000, 2: 5000})[1] > 98_000
     assert choice.train(100_000, {1: 5000, 2: 4900})[1] > 98_000
     assert choice.train(100_000, {1: 5000, 2: 3000})[2] > 88_000
@@ -97,7 +97,7 @@ def test_equal_numbers_and_interruptions_change_nothing(team):
     for _ in range(2000):  # another process interrupts one trial in five
         threads, steps = choice.threads(), choice.steps()
         slower = 10 if rng.random() < 0.2 else 1
-        choice.team.fnn_choice_note(choice.state, steps, int(steps * {1: 5000, 2: 3000}[threads] * slower))
+        choice.trials.fnn_trials_note(choice.state, steps, int(steps * {1: 5000, 2: 3000}[threads] * slower))
     taken = choice.train(100_000, {1: 5000, 2: 3000})
     assert taken[2] > 98_000
 

@@ -1,6 +1,7 @@
 /* The only allocator: one block per owner, cut into cache-line aligned parts. */
 
 #define _GNU_SOURCE
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__linux__)
@@ -24,27 +25,26 @@ size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more) {
     return total > PTRDIFF_MAX ? SIZE_MAX : total;
 }
 
-/* Bytes of all parts, each of whole cache lines, and of one line more; SIZE_MAX: too many. */
-static size_t bytes_of(const size_t *sizes, int parts) {
-    size_t bytes = LINE;
-    for (int i = 0; i < parts; i++) {
-        if (sizes[i] > PTRDIFF_MAX - 2 * LINE || bytes > PTRDIFF_MAX - sizes[i] - 2 * LINE) return SIZE_MAX;
-        bytes += (sizes[i] + LINE - 1) / LINE * LINE;
-    }
-    return bytes;
+/* Sizes up to which whole lines and pages can be added without overflow. */
+#define MOST_BYTES ((size_t)PTRDIFF_MAX - 4 * HUGE_PAGE)
+
+static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+void *fnn_take(fnn_arena *arena, size_t bytes) {
+    void *part = arena->block ? arena->block + arena->used : NULL;
+    if (arena->used > MOST_BYTES || bytes > MOST_BYTES - arena->used)
+        arena->used = SIZE_MAX;
+    else
+        arena->used += round_up(bytes, LINE);
+    return part;
 }
 
-static void cut(void **out, const size_t *sizes, int parts, char *at) {
-    for (int i = 0; i < parts; i++) {
-        out[i] = at;
-        at += (sizes[i] + LINE - 1) / LINE * LINE;
-    }
-}
-
+/* A block of at least *bytes, and of one line more: vectors may be read across the end of the last part. */
 static void *new_block(size_t *bytes) {
-    if (*bytes == SIZE_MAX) return NULL;
+    if (*bytes > MOST_BYTES) return NULL;
+    *bytes = round_up(*bytes, LINE) + LINE;
     if (*bytes < HUGE_FROM) return aligned_alloc(LINE, *bytes);
-    *bytes = (*bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    *bytes = round_up(*bytes, HUGE_PAGE);
     void *block = aligned_alloc(HUGE_PAGE, *bytes);
 #if defined(__linux__)
     if (block) madvise(block, *bytes, MADV_HUGEPAGE);
@@ -52,37 +52,40 @@ static void *new_block(size_t *bytes) {
     return block;
 }
 
-void *fnn_arena_new(void **out, const size_t *sizes, int parts) {
-    size_t bytes = bytes_of(sizes, parts);
-    void *block = new_block(&bytes);
-    if (!block) return NULL;
-    memset(block, 0, bytes);
-    cut(out, sizes, parts, block);
-    return block;
+int fnn_arena_allocate(fnn_arena *arena) {
+    size_t bytes = arena->used;
+    arena->block = new_block(&bytes);
+    if (!arena->block) return 0;
+    memset(arena->block, 0, bytes);
+    arena->used = 0;
+    return 1;
 }
 
-void fnn_arena_free(void *arena) { free(arena); }
+void fnn_arena_free(void *block) { free(block); }
 
-/* Scratch starts with a line that holds its size. */
-static size_t *size_of(void *scratch) { return scratch; }
+/* ---- scratch: a block whose first line holds its size ---- */
 
-/* The last one that was given back. */
+/* The last block that was given back. */
 static _Atomic(void *) kept;
 
-void *fnn_scratch_new(void **out, const size_t *sizes, int parts) {
-    size_t bytes = bytes_of(sizes, parts);
-    void *scratch = atomic_exchange(&kept, NULL);
-    if (!scratch || *size_of(scratch) < bytes) {
-        free(scratch);
-        scratch = new_block(&bytes);
-        if (!scratch) return NULL;
-        *size_of(scratch) = bytes;
+static size_t *size_of(void *block) { return block; }
+
+void *fnn_scratch_new(size_t bytes) {
+    if (bytes > MOST_BYTES) return NULL;
+    bytes += LINE;
+    void *block = atomic_exchange(&kept, NULL);
+    if (!block || *size_of(block) < bytes + LINE) {
+        free(block);
+        block = new_block(&bytes);
+        if (!block) return NULL;
+        *size_of(block) = bytes;
     }
-    cut(out, sizes, parts, (char *)scratch + LINE);
-    return scratch;
+    return (char *)block + LINE;
 }
 
 void fnn_scratch_free(void *scratch) {
-    if (scratch && *size_of(scratch) <= KEPT_BYTES) scratch = atomic_exchange(&kept, scratch);
-    free(scratch);
+    if (!scratch) return;
+    void *block = (char *)scratch - LINE;
+    if (*size_of(block) <= KEPT_BYTES) block = atomic_exchange(&kept, block);
+    free(block);
 }

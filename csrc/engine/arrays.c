@@ -4,63 +4,68 @@
 
 #include "engine.h"
 
-static ptrdiff_t elements_of(const fnn_kernels *kernels) { return kernels->dtype == FNN_F32 ? 4 : 8; }
-static ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+static int is_elementwise(int activation) { return !fnn_is_row_activation(activation); }
 
 /* ---- dense, forward: blocks of rows or of panels ---- */
 
 #define ROWS_AT_A_TIME 192
 
+/* A product whose kernel is packed. */
 typedef struct {
     const fnn_kernels *kernels;
-    char *out, *W, *scratch;
-    const char *x;
-    ptrdiff_t n, n_in, n_out, ld_out, rows, element; /* rows: of a block of scratch */
-    int activation;
-    const double *parameters;
+    fnn_dense layer;          /* W: packed; n_out: the outputs of W */
+    const char *x;            /* (n, n_in) */
+    char *out, *scratch;      /* out (n, ld_out) */
+    ptrdiff_t n, ld_out;
+    ptrdiff_t rows, element;  /* rows: of a block of scratch */
 } dense_call;
 
 static void forward_panels(void *context, int thread, int n_threads) {
     const dense_call *c = context;
     const fnn_kernels *kernels = c->kernels;
-    const ptrdiff_t panel = kernels->panel;
-    const ptrdiff_t x_stride = fnn_panel_stride(kernels, c->n_in), y_stride = fnn_panel_stride(kernels, c->n_out);
-    const fnn_matrix x = {c->x, kernels->dtype, c->n_in * c->element, c->element, c->n, c->n_in};
-    char *X = c->scratch + thread * FNN_BLOCK_PANELS * (x_stride + y_stride) * c->element;
-    char *Y = X + FNN_BLOCK_PANELS * x_stride * c->element;
-    const fnn_dense layer = {Y, NULL, X, c->W, c->n_in, c->n_out, x_stride, y_stride, c->activation,
-                             {c->parameters[0], c->parameters[1], c->parameters[2]}};
-    ptrdiff_t p0, p1;
-    fnn_share((c->n + panel - 1) / panel, thread, n_threads, &p0, &p1);
-    for (; p0 < p1; p0 += FNN_BLOCK_PANELS) {
-        const ptrdiff_t panels = fnn_part(p1 - p0, FNN_BLOCK_PANELS);
+    const ptrdiff_t panel = kernels->panel, n_in = c->layer.n_in, n_out = c->layer.n_out, element = c->element;
+    fnn_dense layer = c->layer;
+    layer.x_stride = fnn_panel_stride(kernels, n_in);
+    layer.y_stride = fnn_panel_stride(kernels, n_out);
+    const fnn_matrix x = {c->x, kernels->dtype, n_in * element, element, c->n, n_in};
+    char *X = c->scratch + thread * FNN_BLOCK_PANELS * (layer.x_stride + layer.y_stride) * element;
+    char *Y = X + FNN_BLOCK_PANELS * layer.x_stride * element;
+    layer.X = X;
+    layer.Y = Y;
+    fnn_range share = fnn_share(fnn_ceil_div(c->n, panel), thread, n_threads);
+    for (; share.first < share.last; share.first += FNN_BLOCK_PANELS) {
+        const ptrdiff_t panels = fnn_min(share.last - share.first, FNN_BLOCK_PANELS);
         for (ptrdiff_t p = 0; p < panels; p++) {
-            const ptrdiff_t first = (p0 + p) * panel;
-            kernels->gather(X + p * x_stride * c->element, &x, NULL, first, fnn_part(c->n - first, panel));
+            const ptrdiff_t first = (share.first + p) * panel;
+            kernels->gather(X + p * layer.x_stride * element, &x, NULL, first, fnn_min(c->n - first, panel));
         }
-        kernels->dense_forward(&layer, 0, panels, 0, (c->n_out + panel - 1) / panel);
+        kernels->dense_forward(&layer, (fnn_range){0, panels}, (fnn_range){0, fnn_ceil_div(n_out, panel)});
         for (ptrdiff_t p = 0; p < panels; p++) {
-            const ptrdiff_t first = (p0 + p) * panel;
-            char *y = Y + p * y_stride * c->element;
-            if (c->activation >= FNN_SOFTMAX) kernels->panel_activation(y, c->n_out, c->activation);
-            kernels->scatter(c->out, c->ld_out, y, c->n_out, NULL, first, fnn_part(c->n - first, panel));
+            const ptrdiff_t first = (share.first + p) * panel;
+            char *y = Y + p * layer.y_stride * element;
+            if (!is_elementwise(layer.activation)) kernels->panel_activation(y, n_out, layer.activation);
+            kernels->scatter(c->out, c->ld_out, y, n_out, NULL, first, fnn_min(c->n - first, panel));
         }
     }
 }
 
 static void forward_rows(void *context, int thread, int n_threads) {
     const dense_call *c = context;
-    const ptrdiff_t ld = round_up(c->n_out, c->kernels->panel);
-    const size_t bytes = (size_t)(c->n_out * c->element);
-    ptrdiff_t first, last;
-    fnn_share(c->n, thread, n_threads, &first, &last);
+    const fnn_kernels *kernels = c->kernels;
+    const ptrdiff_t n_out = c->layer.n_out, ld = fnn_round_up(n_out, kernels->panel);
+    const size_t bytes = (size_t)(n_out * c->element);
+    fnn_dense layer = c->layer;
+    layer.x_stride = layer.n_in;
+    layer.y_stride = ld;
+    fnn_range share = fnn_share(c->n, thread, n_threads);
     char *scratch = c->scratch + thread * c->rows * ld * c->element;
-    for (; first < last; first += c->rows) {
-        const ptrdiff_t rows = fnn_part(last - first, c->rows);
-        char *target = c->out + first * c->ld_out * c->element, *Y = ld == c->ld_out ? target : scratch;
-        c->kernels->dense_rows(Y, c->x + first * c->n_in * c->element, c->W, rows, c->n_in, c->n_out, c->n_in, ld,
-                               c->activation, c->parameters);
-        if (c->activation >= FNN_SOFTMAX) c->kernels->row_activation(Y, rows, c->n_out, ld, c->activation);
+    for (; share.first < share.last; share.first += c->rows) {
+        const ptrdiff_t rows = fnn_min(share.last - share.first, c->rows);
+        char *target = c->out + share.first * c->ld_out * c->element, *Y = ld == c->ld_out ? target : scratch;
+        layer.X = c->x + share.first * layer.n_in * c->element;
+        layer.Y = Y;
+        kernels->dense_rows(&layer, rows);
+        if (!is_elementwise(layer.activation)) kernels->row_activation(Y, rows, n_out, ld, layer.activation);
         if (Y != target)
             for (ptrdiff_t r = 0; r < rows; r++) memcpy(target + r * c->ld_out * c->element, Y + r * ld * c->element, bytes);
     }
@@ -74,44 +79,57 @@ static void forward_rows(void *context, int thread, int n_threads) {
 #define SMALL_ELEMENTS (128 * 128)
 #define SMALL_ROWS 128
 
-static int stays_unpacked(ptrdiff_t n, ptrdiff_t elements, ptrdiff_t element) {
-    if (n <= FEW_ROWS) return 1;
-    return n <= SOME_ROWS ? elements <= CACHED_BYTES / element : n <= SMALL_ROWS && elements <= SMALL_ELEMENTS;
+static int stays_unpacked(const fnn_dense_arrays *a, ptrdiff_t element) {
+    const ptrdiff_t elements = a->n_in * a->n_out;
+    if (a->n <= FEW_ROWS) return 1;
+    return a->n <= SOME_ROWS ? elements <= CACHED_BYTES / element : a->n <= SMALL_ROWS && elements <= SMALL_ELEMENTS;
 }
 
 /* Small products need no allocation. */
 #define STACK_BYTES 16384
 
-fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *x, const void *kernel, const void *bias,
-                             ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out, int activation, const double *parameters,
-                             int n_threads) {
-    const ptrdiff_t element = elements_of(kernels);
+fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const fnn_dense_arrays *a, int n_threads) {
+    const ptrdiff_t element = fnn_element(kernels), n = a->n, n_in = a->n_in, n_out = a->n_out;
+    fnn_dense layer = {.n_in = n_in,
+                       .n_out = n_out,
+                       .activation = a->activation,
+                       .parameters = {a->parameters[0], a->parameters[1], a->parameters[2]}};
     ptrdiff_t direct = 0; /* outputs that are done without packing */
-    if (activation < FNN_SOFTMAX && stays_unpacked(n, n_in * n_out, element)) {
-        kernels->dense_rows_unpacked(out, x, kernel, bias, n, n_in, n_out, activation, parameters);
+    if (is_elementwise(a->activation) && stays_unpacked(a, element)) {
+        layer.W = a->kernel;
+        layer.X = a->x;
+        layer.Y = out;
+        layer.x_stride = n_in;
+        layer.y_stride = n_out;
+        kernels->dense_rows_unpacked(&layer, a->bias, n);
         direct = n_out / kernels->panel * kernels->panel;
         if (direct == n_out) return FNN_OK;
     }
-    const ptrdiff_t rest = n_out - direct, ld = round_up(rest, kernels->panel);
+    layer.n_out = n_out - direct;
     const double operations = 2.0 * (double)n * (double)n_in * (double)n_out;
     const int threads = direct ? 1 : fnn_threads_for(operations, n / SOME_ROWS, n_threads);
-    const ptrdiff_t rows = fnn_part(n, ROWS_AT_A_TIME);
+    const ptrdiff_t rows = fnn_min(n, ROWS_AT_A_TIME), ld = fnn_round_up(layer.n_out, kernels->panel);
     const int by_panels = !direct && fnn_panels_pay(n_in, n / threads);
-    const ptrdiff_t in_stride = fnn_panel_stride(kernels, n_in), out_stride = fnn_panel_stride(kernels, n_out);
     size_t scratch = ld == n_out ? 0 : fnn_size(threads * rows, ld, element);
-    if (by_panels) scratch = fnn_size(threads * FNN_BLOCK_PANELS, in_stride + out_stride, element);
-    const size_t sizes[2] = {fnn_size(fnn_weight_elements(kernels, n_in, rest), element, 1), scratch};
+    if (by_panels)
+        scratch = fnn_size(threads * FNN_BLOCK_PANELS, fnn_panel_stride(kernels, n_in) + fnn_panel_stride(kernels, n_out), element);
     _Alignas(64) char stack[STACK_BYTES];
-    void *parts[2] = {stack, stack + sizes[0]}, *arena = NULL;
-    if (sizes[0] >= STACK_BYTES || sizes[1] > STACK_BYTES - sizes[0]) {
-        arena = fnn_scratch_new(parts, sizes, 2);
-        if (!arena) return FNN_NO_MEMORY;
+    char *kept = NULL;
+    fnn_arena arena = {0};
+    dense_call call = {kernels, layer, a->x, (char *)out + direct * element, NULL, n, n_out, rows, element};
+    void *W = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        W = fnn_take(&arena, fnn_size(fnn_weight_elements(kernels, n_in, layer.n_out), element, 1));
+        call.scratch = fnn_take(&arena, scratch);
+        if (pass) break;
+        arena.block = arena.used <= STACK_BYTES ? stack : (kept = fnn_scratch_new(arena.used));
+        if (!arena.block) return FNN_NO_MEMORY;
+        arena.used = 0;
     }
-    kernels->pack_columns(parts[0], kernel, bias, n_in, n_out, direct, rest);
-    dense_call call = {kernels, (char *)out + direct * element, parts[0], parts[1], x, n, n_in, rest, n_out, rows, element,
-                       activation, parameters};
+    call.layer.W = W;
+    kernels->pack_columns(W, a->kernel, a->bias, n_in, n_out, (fnn_range){direct, n_out});
     fnn_team_run(by_panels ? forward_panels : forward_rows, &call, threads, NULL);
-    fnn_scratch_free(arena);
+    fnn_scratch_free(kept);
     return FNN_OK;
 }
 
@@ -120,156 +138,216 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const void *
 typedef struct {
     const fnn_kernels *kernels;
     fnn_dense layer;
+    void *W, *X, *gradient; /* of the weights, laid out as W */
     fnn_matrix x, grad_out;
-    char *grad_x, *dY, *dX, *dZt, *gradient;
-    ptrdiff_t n, n_in, n_out, panels, element, dy_stride, dx_stride;
+    char *grad_x;
+    ptrdiff_t n, n_panels, element;
     fnn_barrier barrier;
 } backward_call;
 
 static void backward_arrays(void *context, int thread, int n_threads) {
     backward_call *c = context;
     const fnn_kernels *kernels = c->kernels;
-    const ptrdiff_t panel = kernels->panel, weight_panels = (c->n_out + panel - 1) / panel;
-    const int activation = c->layer.activation;
-    ptrdiff_t p0, p1, q0, q1;
-    fnn_share(c->panels, thread, n_threads, &p0, &p1);
-    for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t count = fnn_part(c->n - p * panel, panel);
-        char *X = (char *)(uintptr_t)c->layer.X + p * c->layer.x_stride * c->element;
-        kernels->gather(X, &c->x, NULL, p * panel, count);
-        char *dY = c->dY + p * c->dy_stride * c->element;
+    const fnn_dense *layer = &c->layer;
+    const ptrdiff_t panel = kernels->panel, element = c->element, n_in = layer->n_in, n_out = layer->n_out;
+    const ptrdiff_t weight_panels = fnn_ceil_div(n_out, panel);
+    const fnn_range panels = fnn_share(c->n_panels, thread, n_threads);
+    for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+        const ptrdiff_t count = fnn_min(c->n - p * panel, panel);
+        char *dY = (char *)layer->dY + p * layer->dy_stride * element;
+        kernels->gather((char *)c->X + p * layer->x_stride * element, &c->x, NULL, p * panel, count);
         kernels->gather(dY, &c->grad_out, NULL, p * panel, count);
-        fnn_clear_padding(dY, panel, c->n_out, count, (size_t)c->element);
+        fnn_clear_padding(dY, panel, n_out, count, (size_t)element);
     }
-    kernels->dense_forward(&c->layer, p0, p1, 0, weight_panels);
-    for (ptrdiff_t p = p0; p < p1; p++) {
-        void *Y = (char *)c->layer.Y + p * c->layer.y_stride * c->element;
-        void *D = c->layer.D ? (char *)c->layer.D + p * c->n_out * panel * c->element : Y;
-        void *dY = c->dY + p * c->dy_stride * c->element;
-        if (activation >= FNN_SOFTMAX) {
-            kernels->panel_activation(Y, c->n_out, activation);
-            kernels->panel_activation_gradient(dY, Y, c->n_out, activation);
+    kernels->dense_forward(layer, panels, (fnn_range){0, weight_panels});
+    for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+        void *Y = (char *)layer->Y + p * layer->y_stride * element;
+        if (!is_elementwise(layer->activation)) {
+            kernels->panel_activation(Y, n_out, layer->activation);
+            kernels->panel_activation_gradient((char *)layer->dY + p * layer->dy_stride * element, Y, n_out, layer->activation);
         }
-        kernels->dense_backward_output(dY, c->dZt, D, activation < FNN_SOFTMAX ? activation : FNN_LINEAR, c->n_out,
-                                       c->panels * panel, p);
+        kernels->dense_backward_output(layer, p);
     }
-    kernels->dense_backward_input(c->dX, c->dY, c->layer.W, c->n_in, c->n_out, c->dx_stride, c->dy_stride, p0, p1, 0,
-                                  c->n_in);
-    for (ptrdiff_t p = p0; p < p1; p++) {
-        const ptrdiff_t count = fnn_part(c->n - p * panel, panel);
-        kernels->scatter(c->grad_x, c->n_in, c->dX + p * c->dx_stride * c->element, c->n_in, NULL, p * panel, count);
-    }
+    kernels->dense_backward_input(layer, panels, (fnn_range){0, n_in});
+    for (ptrdiff_t p = panels.first; p < panels.last; p++)
+        kernels->scatter(c->grad_x, n_in, (char *)layer->dX + p * layer->dx_stride * element, n_in, NULL, p * panel,
+                         fnn_min(c->n - p * panel, panel));
     fnn_barrier_wait(&c->barrier);
-    fnn_share(weight_panels, thread, n_threads, &q0, &q1);
     const fnn_update store = {.kind = FNN_STORE};
-    for (ptrdiff_t q = q0; q < q1; q++)
-        kernels->dense_update(c->gradient, c->gradient, NULL, NULL, c->layer.X, c->dZt, c->n_in, c->n_out,
-                              c->layer.x_stride, c->panels * panel, q, q + 1, 0, c->n_in + 1, &store);
+    const fnn_weights weights = {c->gradient, {c->gradient}};
+    const fnn_range share = fnn_share(weight_panels, thread, n_threads);
+    for (ptrdiff_t q = share.first; q < share.last; q++)
+        kernels->dense_update(layer, &weights, (fnn_range){q, q + 1}, (fnn_range){0, n_in + 1}, &store);
+}
+
+static void lay_out_backward(backward_call *c, fnn_arena *arena) {
+    const fnn_kernels *kernels = c->kernels;
+    fnn_dense *layer = &c->layer;
+    const size_t weights = fnn_size(fnn_weight_elements(kernels, layer->n_in, layer->n_out) + kernels->panel, c->element, 1);
+    const size_t inputs = fnn_size(c->n_panels, layer->x_stride, c->element);
+    const size_t outputs = fnn_size(c->n_panels, layer->y_stride, c->element);
+    layer->W = c->W = fnn_take(arena, weights);
+    c->gradient = fnn_take(arena, weights);
+    layer->X = c->X = fnn_take(arena, inputs);
+    layer->dX = fnn_take(arena, inputs);
+    layer->Y = fnn_take(arena, outputs);
+    layer->dY = fnn_take(arena, outputs);
+    layer->dZt = fnn_take(arena, fnn_size(layer->rows, fnn_round_up(layer->n_out, kernels->panel), c->element));
+    layer->D = fnn_take(arena, outputs);
 }
 
 fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *grad_kernel, void *grad_bias,
-                              const void *grad_out, const void *x, const void *kernel, const void *bias, ptrdiff_t n,
-                              ptrdiff_t n_in, ptrdiff_t n_out, int activation, const double *parameters, int n_threads) {
-    const ptrdiff_t element = elements_of(kernels), panel = kernels->panel, panels = (n + panel - 1) / panel;
+                              const void *grad_out, const fnn_dense_arrays *a, int n_threads) {
+    const ptrdiff_t element = fnn_element(kernels), n = a->n, n_in = a->n_in, n_out = a->n_out;
     const ptrdiff_t x_stride = fnn_panel_stride(kernels, n_in + 1), y_stride = fnn_panel_stride(kernels, n_out);
-    const size_t weights = fnn_size(fnn_weight_elements(kernels, n_in, n_out) + panel, element, 1);
-    const size_t inputs = fnn_size(panels, x_stride, element), outputs = fnn_size(panels, y_stride, element);
-    const size_t sizes[8] = {weights, weights, inputs,  inputs,
-                             outputs, outputs, outputs, fnn_size(panels * panel, round_up(n_out, panel), element)};
-    void *parts[8];
-    void *arena = fnn_arena_new(parts, sizes, 8);
-    if (!arena) return FNN_NO_MEMORY;
-    kernels->pack_weights(parts[0], kernel, bias, n_in, n_out);
-    const double one = 1.0;
-    const fnn_matrix ones = {&one, FNN_F64, 0, 0, 0, 1};
-    for (ptrdiff_t p = 0; p < panels; p++)
-        kernels->gather((char *)parts[2] + (p * x_stride + n_in * panel) * element, &ones, NULL, 0, panel);
-    const int dtype = kernels->dtype;
     backward_call call = {.kernels = kernels,
-                          .layer = {parts[4], parts[5], parts[2], parts[0], n_in, n_out, x_stride, y_stride, activation,
-                                    {parameters[0], parameters[1], parameters[2]}},
-                          .x = {x, dtype, n_in * element, element, n, n_in},
-                          .grad_out = {grad_out, dtype, n_out * element, element, n, n_out},
+                          .layer = {.n_in = n_in,
+                                    .n_out = n_out,
+                                    .activation = a->activation,
+                                    .parameters = {a->parameters[0], a->parameters[1], a->parameters[2]},
+                                    .x_stride = x_stride,
+                                    .y_stride = y_stride,
+                                    .dx_stride = x_stride,
+                                    .dy_stride = y_stride},
+                          .x = {a->x, kernels->dtype, n_in * element, element, n, n_in},
+                          .grad_out = {grad_out, kernels->dtype, n_out * element, element, n, n_out},
                           .grad_x = grad_x,
-                          .dY = parts[6],
-                          .dX = parts[3],
-                          .dZt = parts[7],
-                          .gradient = parts[1],
                           .n = n,
-                          .n_in = n_in,
-                          .n_out = n_out,
-                          .panels = panels,
-                          .element = element,
-                          .dy_stride = y_stride,
-                          .dx_stride = x_stride};
-    if (activation == FNN_LINEAR || activation == FNN_RELU || activation >= FNN_SOFTMAX) call.layer.D = NULL;
-    fnn_team_run(backward_arrays, &call, fnn_threads_for(6.0 * (double)n * (double)n_in * (double)n_out, panels, n_threads),
-                 &call.barrier);
-    kernels->unpack_weights(grad_kernel, grad_bias, parts[1], n_in, n_out);
-    fnn_arena_free(arena);
+                          .n_panels = fnn_ceil_div(n, kernels->panel),
+                          .element = element};
+    call.layer.rows = call.n_panels * kernels->panel;
+    fnn_arena arena = {0};
+    lay_out_backward(&call, &arena);
+    if (!fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
+    lay_out_backward(&call, &arena);
+    /* the gradient then needs no more than the outputs */
+    if (a->activation == FNN_LINEAR || a->activation == FNN_RELU || !is_elementwise(a->activation)) call.layer.D = NULL;
+    kernels->pack_weights(call.W, a->kernel, a->bias, n_in, n_out);
+    fnn_set_ones(kernels, call.X, x_stride, n_in, call.n_panels);
+    const double operations = 6.0 * (double)n * (double)n_in * (double)n_out;
+    fnn_team_run(backward_arrays, &call, fnn_threads_for(operations, call.n_panels, n_threads), &call.barrier);
+    kernels->unpack_weights(grad_kernel, grad_bias, call.gradient, n_in, n_out);
+    fnn_arena_free(arena.block);
     return FNN_OK;
 }
 
 /* ---- losses and activations ---- */
 
-fnn_status fnn_loss_arrays(const fnn_kernels *kernels, double *value, void *gradient, const void *y_pred,
-                           const void *y_true, const int64_t *labels, const void *sample_weight, ptrdiff_t n,
-                           ptrdiff_t n_out, const fnn_loss *loss) {
-    const ptrdiff_t element = elements_of(kernels), panel = kernels->panel;
-    const size_t bytes = fnn_size(n_out, panel, element);
-    const size_t sizes[6] = {bytes, bytes, bytes, 512, 512, 512};
-    void *parts[6];
-    void *arena = fnn_arena_new(parts, sizes, 6);
-    if (!arena) return FNN_NO_MEMORY;
-    double *values = parts[3], *scale = parts[4], *label = parts[5], result = 0;
-    const fnn_matrix predicted = {y_pred, kernels->dtype, n_out * element, element, n, n_out};
-    const fnn_matrix targets = {y_true, kernels->dtype, n_out * element, element, n, n_out};
-    const double divisor = loss->sum ? 1.0 : fnn_divisor(loss, labels, sample_weight, (size_t)element, NULL, 0, n);
+/* The buffers of one panel, and the constants of its rows. */
+typedef struct {
+    void *Y, *T, *dY;
+    double *values, *scale, *labels;
+} loss_buffers;
+
+static void lay_out_loss(loss_buffers *b, const fnn_kernels *kernels, ptrdiff_t n_out, fnn_arena *arena) {
+    const size_t panel = fnn_size(n_out, kernels->panel, fnn_element(kernels)), rows = FNN_MOST_LANES * sizeof(double);
+    b->Y = fnn_take(arena, panel);
+    b->T = fnn_take(arena, panel);
+    b->dY = fnn_take(arena, panel);
+    b->values = fnn_take(arena, rows);
+    b->scale = fnn_take(arena, rows);
+    b->labels = fnn_take(arena, rows);
+}
+
+/* A number of the element type. */
+typedef union {
+    float single;
+    double wide;
+} number;
+
+/* The Dice loss of a batch is that of one row, which is the whole batch; its weight is the sum of the rows' weights, or
+ * their mean. */
+static fnn_loss_arrays as_one_row(const fnn_loss_arrays *arrays, const fnn_loss *loss, size_t element, number *weight) {
+    fnn_loss_arrays one = *arrays;
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < arrays->n; i++) sum += fnn_sample_weight(arrays->sample_weight, element, i);
+    if (!loss->sum) sum /= (double)arrays->n;
+    if (element == sizeof(float))
+        weight->single = (float)sum;
+    else
+        weight->wide = sum;
+    if (arrays->sample_weight) one.sample_weight = weight;
+    one.n = 1;
+    one.n_out = arrays->n * arrays->n_out;
+    return one;
+}
+
+/* Of a loss that is computed row by row. */
+static fnn_status loss_by_rows(const fnn_kernels *kernels, double *value, void *gradient, const fnn_loss_arrays *arrays,
+                               const fnn_loss *loss) {
+    const ptrdiff_t element = fnn_element(kernels), panel = kernels->panel, n = arrays->n, n_out = arrays->n_out;
+    loss_buffers b;
+    fnn_arena arena = {0};
+    lay_out_loss(&b, kernels, n_out, &arena);
+    if (!fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
+    lay_out_loss(&b, kernels, n_out, &arena);
+    const ptrdiff_t columns = fnn_target_columns(loss, n_out);
+    const fnn_matrix predicted = {arrays->y_pred, kernels->dtype, n_out * element, element, n, n_out};
+    const fnn_matrix targets = {arrays->y_true, kernels->dtype, columns * element, element, n, columns};
+    const void *weight = arrays->sample_weight;
+    const double divisor = loss->sum ? 1.0 : fnn_divisor(loss, arrays->labels, weight, (size_t)element, NULL, 0, n);
+    double result = 0;
     for (ptrdiff_t first = 0; first < n; first += panel) {
-        const ptrdiff_t count = fnn_part(n - first, panel);
-        kernels->gather(parts[0], &predicted, NULL, first, count);
-        if (y_true) kernels->gather(parts[1], &targets, NULL, first, count);
+        const ptrdiff_t count = fnn_min(n - first, panel);
+        kernels->gather(b.Y, &predicted, NULL, first, count);
+        if (arrays->y_true) kernels->gather(b.T, &targets, NULL, first, count);
         for (ptrdiff_t i = 0; i < panel; i++) {
-            const int counts = i < count && divisor != 0 && fnn_counts(loss, labels, first + i);
-            scale[i] = counts ? loss->factor * (fnn_weight(sample_weight, (size_t)element, first + i) / divisor) : 0.0;
-            label[i] = counts && labels ? (double)labels[first + i] : 0.0;
+            const ptrdiff_t row = first + i;
+            const int counts = i < count && divisor != 0 && fnn_counts(loss, arrays->labels, row);
+            b.scale[i] = counts ? loss->factor * (fnn_sample_weight(weight, (size_t)element, row) / divisor) : 0.0;
+            b.labels[i] = counts && arrays->labels ? (double)arrays->labels[row] : 0.0;
         }
-        kernels->loss(values, gradient ? parts[2] : NULL, parts[0], parts[1], label, n_out, scale, loss, 0);
-        for (ptrdiff_t i = 0; i < count; i++) result += values[i] * scale[i];
-        if (gradient) kernels->scatter(gradient, n_out, parts[2], n_out, NULL, first, count);
+        kernels->loss(b.values, gradient ? b.dY : NULL, b.Y, b.T, b.labels, n_out, b.scale, loss, 0);
+        for (ptrdiff_t i = 0; i < count; i++) result += b.values[i] * b.scale[i];
+        if (gradient) kernels->scatter(gradient, n_out, b.dY, n_out, NULL, first, count);
     }
-    fnn_arena_free(arena);
+    fnn_arena_free(arena.block);
     *value = result;
+    return FNN_OK;
+}
+
+fnn_status fnn_loss_and_gradient(const fnn_kernels *kernels, double *value, void *gradient, const fnn_loss_arrays *arrays,
+                                 const fnn_loss *loss) {
+    if (!fnn_couples_rows(loss)) return loss_by_rows(kernels, value, gradient, arrays, loss);
+    number weight;
+    fnn_loss of_row = *loss;
+    of_row.per_row = 1;
+    const fnn_loss_arrays one = as_one_row(arrays, loss, (size_t)fnn_element(kernels), &weight);
+    return loss_by_rows(kernels, value, gradient, &one, &of_row);
+}
+
+static fnn_status elementwise_gradient(const fnn_kernels *kernels, void *grad_x, const void *grad_out, const void *x,
+                                       ptrdiff_t n, int activation, const double *parameters) {
+    fnn_arena arena = {0};
+    fnn_take(&arena, fnn_size(n, fnn_element(kernels), 1));
+    if (!fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
+    kernels->activate(arena.block, grad_x, x, n, activation, parameters);
+    kernels->multiply(grad_x, grad_out, n);
+    fnn_arena_free(arena.block);
     return FNN_OK;
 }
 
 fnn_status fnn_activation_gradient(const fnn_kernels *kernels, void *grad_x, const void *grad_out, const void *x,
                                    ptrdiff_t n, ptrdiff_t n_out, int activation, const double *parameters) {
-    const ptrdiff_t element = elements_of(kernels), panel = kernels->panel;
-    if (activation < FNN_SOFTMAX) {
-        void *y;
-        const size_t size = fnn_size(n, n_out, element);
-        void *arena = fnn_arena_new(&y, &size, 1);
-        if (!arena) return FNN_NO_MEMORY;
-        kernels->activate(y, grad_x, x, n * n_out, activation, parameters);
-        kernels->multiply(grad_x, grad_out, n * n_out);
-        fnn_arena_free(arena);
-        return FNN_OK;
-    }
-    const size_t bytes = fnn_size(n_out, panel, element), sizes[2] = {bytes, bytes};
-    void *parts[2];
-    void *arena = fnn_arena_new(parts, sizes, 2);
-    if (!arena) return FNN_NO_MEMORY;
+    if (is_elementwise(activation))
+        return elementwise_gradient(kernels, grad_x, grad_out, x, n * n_out, activation, parameters);
+    const ptrdiff_t element = fnn_element(kernels), panel = kernels->panel;
+    const size_t bytes = fnn_size(n_out, panel, element);
+    fnn_arena arena = {0};
+    fnn_take(&arena, bytes);
+    fnn_take(&arena, bytes);
+    if (!fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
+    void *Y = fnn_take(&arena, bytes), *dY = fnn_take(&arena, bytes);
     const fnn_matrix inputs = {x, kernels->dtype, n_out * element, element, n, n_out};
     const fnn_matrix gradients = {grad_out, kernels->dtype, n_out * element, element, n, n_out};
     for (ptrdiff_t first = 0; first < n; first += panel) {
-        const ptrdiff_t count = fnn_part(n - first, panel);
-        kernels->gather(parts[0], &inputs, NULL, first, count);
-        kernels->gather(parts[1], &gradients, NULL, first, count);
-        kernels->panel_activation(parts[0], n_out, activation);
-        kernels->panel_activation_gradient(parts[1], parts[0], n_out, activation);
-        kernels->scatter(grad_x, n_out, parts[1], n_out, NULL, first, count);
+        const ptrdiff_t count = fnn_min(n - first, panel);
+        kernels->gather(Y, &inputs, NULL, first, count);
+        kernels->gather(dY, &gradients, NULL, first, count);
+        kernels->panel_activation(Y, n_out, activation);
+        kernels->panel_activation_gradient(dY, Y, n_out, activation);
+        kernels->scatter(grad_x, n_out, dY, n_out, NULL, first, count);
     }
-    fnn_arena_free(arena);
+    fnn_arena_free(arena.block);
     return FNN_OK;
 }

@@ -1,20 +1,24 @@
-/* A fit: the buffers and the plan of its steps. Made by plan.c, run by train.c. */
+/* A fit: its buffers and the plan of its steps. Made by plan.c, run by train.c. */
 #ifndef FNN_FIT_H
 #define FNN_FIT_H
 
 #include "engine.h"
+#include "trials.h"
 
-/* Rows [k0, k1) of weight panel q of one op: what a thread updates at a time. */
+/* Rows of weight panel q of one op: what a thread updates at a time. */
 typedef struct {
     int op;
-    ptrdiff_t q, k0, k1;
-} unit;
+    ptrdiff_t q;
+    fnn_range rows;
+} fnn_strip;
 
-/* The buffers of one op: its output, the derivative of its activation, and dZ transposed; of a layer of layers.c also
- * what phase 2 sums over the batch, or what a branch adds to a gradient, and its statistics. */
+/* The buffers of one op; NULL where its kind has no use for them. */
 typedef struct {
-    void *Y, *D, *dZt, *saved;
-    double *statistics;
+    void *Y;            /* outputs, and a row of ones */
+    void *D;            /* what the gradient of the inputs is multiplied by, such as the activation's derivative */
+    void *dZt;          /* products: the gradient of their outputs, transposed */
+    void *saved;        /* what the gradient of the parameters sums over the batch, or what a branch adds to a gradient */
+    double *statistics; /* of features or of rows */
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
 } op_buffers;
@@ -22,15 +26,10 @@ typedef struct {
 /* Rows of weights that are summed together: a constant of the numerical definition. */
 #define FNN_BLOCK 32
 
-/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, that as given, and Nadam's two more. */
+/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, the given one, and Nadam's two more. */
 enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
 
-typedef struct {
-    ptrdiff_t step, first_row, rows, panels, padded; /* padded: rows rounded up to whole panels */
-    double share;                                    /* of a row in the mean over the batch; 0 where no row counts */
-} batch;
-
-/* Time of one thread, in nanoseconds by phase; since: the end of its last one. */
+/* Time of one thread, in nanoseconds by phase; since: the end of its last phase. */
 typedef struct {
     _Alignas(64) int64_t spent[FNN_PHASES];
     int64_t since;
@@ -39,38 +38,41 @@ typedef struct {
 struct fnn_fit {
     fnn_network *network;
     fnn_fit_data data;
-    ptrdiff_t n, n_steps, panels; /* panels: of a full batch */
-    int n_threads, n_units, skipped, first_dense, trained_ops;
-    fnn_choice choice;
+    ptrdiff_t n, n_steps, n_panels; /* n_panels: of a full batch */
+    int n_threads, n_strips;
+    int skipped;       /* op whose activation the loss computes, or -1 */
+    int first_trained; /* op; no gradient goes further back */
+    int trained_ops;   /* ops that training runs: all, or all but an activation that the loss computes */
+    fnn_trials trials;
     fnn_barrier barrier;
     op_buffers *buffers; /* [0] is the input, [i + 1] the output of op i */
-    void *dY[2];         /* gradients of the op at hand and the one before */
+    void *dY[2];         /* gradients of an op's outputs and of its inputs */
     void *T;
     ptrdiff_t dy_stride, t_stride;
     double *values, *labels, *scale; /* one per row of the batch */
     int64_t *order;
     double *rates;
     int64_t first_iteration; /* steps the network had taken when the epoch began */
-    unit *units;
-    int *unit_start; /* [threads + 1]: the parts of n_threads threads */
-    int worth_meeting; /* the products of one panel are worth dividing */
-    int special;     /* some op has rules of its own: kernels and biases are units apart */
-    int followed;    /* something is done to weights after their update */
-    int constrained; /* norms of weights are constrained */
-    int penalized;   /* some op has a penalty on its weights */
-    int norms;       /* norms of gradients are clipped */
-    int active;      /* some op has a penalty on its outputs */
-    int inference;   /* layers act as in prediction */
-    int moving;      /* some op has moving statistics */
-    int coupled;     /* the loss is one of the whole batch: sums over it come before its gradient */
+    fnn_strip *strips;
+    int *first_strip;            /* [threads + 1]: the shares of n_threads threads */
+    int worth_meeting;           /* the products of one panel are worth dividing between threads */
+    int has_rules;               /* some op has rules: kernels and biases are in different strips */
+    int has_moving_average;      /* of the weights */
+    int has_moving_statistics;   /* some op has */
+    int constrains_norms;        /* of weights */
+    int penalizes_weights;       /* some op does */
+    int penalizes_outputs;       /* some op does */
+    int clips_norms;             /* of gradients */
+    int couples_rows;            /* fnn_couples_rows */
+    int inference;               /* layers act as in prediction */
     double *penalty_sums, *norm_sums; /* over blocks of weights and of gradients */
-    double *activity;                 /* penalties on outputs, one per row of the batch */
+    double *output_penalties;         /* one per row of the batch */
     double *batch_sums;               /* per panel two sums of each row */
-    void *stored;                     /* gradients, where the rule does not follow at once */
-    const void *custom_gradient;      /* with the caller's own loss */
+    void *stored;                /* gradients, where the update rule does not follow at once */
+    void *gradients;             /* where set, phase 2 stores gradients there and updates nothing */
+    const void *custom_gradient; /* of a loss that the caller computes */
     double custom_loss;
     void *custom_outputs;
-    void *gradients; /* where set, phase 2 stores gradients there and updates nothing */
     uint64_t seed, epoch;
     int shuffled;
     ptrdiff_t until; /* the step where this call ends */
@@ -85,29 +87,38 @@ struct fnn_fit {
     double loss_sum, penalty_sum;
 };
 
-/* layers.c: ops from FNN_OP_NOISE on. All threads call them together. */
-ptrdiff_t fnn_layer_statistics(const fnn_fit *fit, const fnn_op *op);
-int fnn_layer_saves(const fnn_op *op);
-void fnn_layer_forward(fnn_fit *fit, int i, const batch *b, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads);
-void fnn_layer_backward(fnn_fit *fit, int i, const batch *b, void *dY, ptrdiff_t p0, ptrdiff_t p1, int thread, int n_threads);
-/* dY, the gradient of the input of op i, gains what branches from there carry */
-void fnn_join_branches(fnn_fit *fit, int i, void *dY, ptrdiff_t p0, ptrdiff_t p1);
-/* gradient of one unit: two rows of a weight panel */
-void fnn_layer_gradient(const fnn_fit *fit, const batch *b, const unit *u, void *G);
-void fnn_move_statistics(fnn_fit *fit, int thread, int n_threads);
+/* One step, as one of its threads sees it. */
+typedef struct {
+    fnn_fit *fit;
+    int thread, n_threads;
+    ptrdiff_t step, first_row, rows; /* of the batch */
+    ptrdiff_t n_panels, padded;      /* padded: rows rounded up to whole panels */
+    double mean_factor;              /* what a sum over the rows times their weights is multiplied by; 0: no row counts */
+    fnn_range panels;                /* this thread's share */
+    int together;                    /* fewer panels than threads: the threads divide the outputs of each product */
+} fnn_step;
 
-/* update.c: phase 2 */
-void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads);
-/* penalties on weights: every thread's share of their sums, then the total */
-void fnn_sum_penalties(fnn_fit *fit, int thread, int n_threads);
-double fnn_penalty(const fnn_fit *fit);
-static inline double fnn_penalty_scale(const fnn_fit *fit, const batch *b) {
-    return fit->network->loss.scaled_penalty ? b->share : 1.0;
+/* All threads have finished the op before, where they divide outputs. */
+static inline void fnn_meet(const fnn_step *s) {
+    if (s->together) fnn_barrier_wait(&s->fit->barrier);
 }
-ptrdiff_t fnn_blocks_of(const fnn_op *op);
-int fnn_has_rules(const fnn_op *op);
-int fnn_has_penalty(const fnn_op *op);
-int fnn_has_norm_constraint(const fnn_op *op);
+
+/* The panels of a product that a thread works on, and its share of the product's outputs. */
+static inline fnn_range fnn_product_panels(const fnn_step *s) {
+    return s->together ? (fnn_range){0, s->n_panels} : s->panels;
+}
+static inline fnn_range fnn_product_share(const fnn_step *s, ptrdiff_t outputs) {
+    return s->together ? fnn_share(outputs, s->thread, s->n_threads) : (fnn_range){0, outputs};
+}
+
+static inline void *fnn_at(const fnn_fit *fit, void *base, ptrdiff_t elements) {
+    return (char *)base + elements * (ptrdiff_t)fit->network->element;
+}
+
+/* The activation of op i in training. */
+static inline int fnn_activation_of(const fnn_fit *fit, int i) {
+    return i == fit->skipped ? FNN_LINEAR : fit->network->ops[i].activation;
+}
 
 /* The phase that a thread was in is over. */
 static inline void fnn_mark(fnn_fit *fit, int thread, fnn_fit_phase phase) {
@@ -118,8 +129,20 @@ static inline void fnn_mark(fnn_fit *fit, int thread, fnn_fit_phase phase) {
     times->since = now;
 }
 
-static inline void *fnn_at(const fnn_fit *fit, void *base, ptrdiff_t elements) {
-    return (char *)base + elements * (ptrdiff_t)fit->network->element;
+/* update.c: phase 2 */
+void fnn_update_weights(const fnn_step *s);
+/* A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
+void fnn_sum_penalties(const fnn_step *s);
+double fnn_penalty(const fnn_fit *fit);
+/* What the penalties on weights are multiplied by. */
+static inline double fnn_penalty_scale(const fnn_step *s) {
+    return s->fit->network->loss.scaled_penalty ? s->mean_factor : 1.0;
 }
+ptrdiff_t fnn_blocks_of(const fnn_op *op);
+int fnn_has_rules(const fnn_op *op);
+int fnn_has_penalty(const fnn_op *op);
+int fnn_has_norm_constraint(const fnn_op *op);
+/* The weights at an offset, with the moments of the update rule. */
+fnn_weights fnn_weights_at(const fnn_network *network, ptrdiff_t elements);
 
 #endif

@@ -1,186 +1,210 @@
-/* The plan of a fit: its buffers, cut out of one arena, and who updates which weights. */
+/* The plan of a fit: its buffers, cut out of one arena, and which thread updates which weights. */
 
 #include <math.h>
 #include <string.h>
 
-#include "fit.h"
+#include "kind.h"
 
-/* The derivative of a dense layer's activation is stored, save where it follows from the output. */
-static int needs_derivative(const fnn_op *op, int activation) {
-    if (op->kind == FNN_OP_ACTIVATION) return activation < FNN_SOFTMAX;
-    if (op->kind != FNN_OP_DENSE) return op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_LAYER_NORM || op->kind == FNN_OP_STANDARDIZE;
-    return activation != FNN_LINEAR && activation != FNN_RELU && activation < FNN_SOFTMAX;
+/* ---- strips of weights ---- */
+
+/* Strips that are dealt out to threads in order, by the number of multiply-adds. */
+typedef struct {
+    fnn_fit *fit;
+    double total, done; /* multiply-adds */
+    int n_strips, thread, n_threads;
+    ptrdiff_t grain; /* rows of strips are multiples of it */
+} deal;
+
+/* This thread has its share: the next one goes on. */
+static void next_thread(deal *d) {
+    d->thread++;
+    if (d->fit->first_strip) d->fit->first_strip[d->thread] = d->n_strips;
 }
 
-/* Cuts all weights into units and deals them to threads in order, by the number of multiply-adds. With fit->units NULL
- * it only counts them. */
-static int plan_units(fnn_fit *fit, int n_threads) {
+/* Deals out `rows` of weight panel q of an op, `width` wide. A thread's share ends at (thread + 1) / n_threads of all. */
+static void deal_rows(deal *d, int op, ptrdiff_t q, fnn_range rows, double width) {
+    while (rows.first < rows.last) {
+        const int is_last = d->thread + 1 == d->n_threads;
+        const double left = d->total * (d->thread + 1) / d->n_threads - d->done;
+        ptrdiff_t count = rows.last - rows.first;
+        if (!is_last && left < (double)count * width)
+            count = fnn_min(count, ((ptrdiff_t)(left / width) + d->grain / 2) / d->grain * d->grain);
+        if (count <= 0) {
+            next_thread(d);
+            continue;
+        }
+        if (d->fit->strips) d->fit->strips[d->n_strips] = (fnn_strip){op, q, {rows.first, rows.first + count}};
+        d->n_strips++;
+        d->done += (double)count * width;
+        rows.first += count;
+        while (d->thread + 1 < d->n_threads && d->done >= d->total * (d->thread + 1) / d->n_threads) next_thread(d);
+    }
+}
+
+/* The rows of an op's weight panels that are trained. */
+static fnn_range trained_rows(const fnn_op *op) {
+    return (fnn_range){op->use_kernel ? 0 : op->rows, op->rows + (op->use_bias != 0)};
+}
+
+/* Cuts all trained weights into strips and deals them out; returns their number. Without fit->strips it only counts. */
+static int plan_strips(fnn_fit *fit) {
     const fnn_network *network = fit->network;
-    const ptrdiff_t panel = network->kernels->panel;
-    double total = 0, done = 0;
-    int units = 0, thread = 0;
+    const fnn_kernels *kernels = network->kernels;
     /* whole blocks of sums, or whole tiles */
-    const ptrdiff_t grain = fit->norms ? FNN_BLOCK : 12;
+    deal d = {.fit = fit, .n_threads = fit->n_threads, .grain = fit->clips_norms ? FNN_BLOCK : 12};
     for (int pass = 0; pass < 2; pass++)
-        for (int i = fit->first_dense; i < fit->trained_ops; i++) {
+        for (int i = fit->first_trained; i < fit->trained_ops; i++) {
             const fnn_op *op = &network->ops[i];
             if (!fnn_is_trained(op)) continue;
-            const ptrdiff_t start = op->use_kernel ? 0 : op->rows, rows = op->rows + (op->use_bias != 0);
+            const fnn_range all = trained_rows(op);
+            /* a bias is a strip of its own where it is treated apart */
+            const ptrdiff_t kernel_end = fit->has_rules || fit->clips_norms ? fnn_min(op->rows, all.last) : all.last;
             for (ptrdiff_t q = 0; q < op->panels; q++) {
-                const ptrdiff_t outs = op->n_out - q * panel;
-                const double width = (double)(outs <= network->kernels->narrow ? network->kernels->narrow : panel);
+                const double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->n_out, q);
                 if (!pass) {
-                    total += (double)(rows - start) * width;
+                    d.total += (double)(all.last - all.first) * width;
                     continue;
                 }
-                for (ptrdiff_t k = start; k < rows;) {
-                    /* this thread's part ends at (thread + 1) / n_threads of all, rounded to whole grains */
-                    const double left = total * (thread + 1) / n_threads - done;
-                    const int bias_apart = (fit->special || fit->norms) && k < op->rows;
-                    ptrdiff_t count = (bias_apart ? op->rows : rows) - k;
-                    if (thread + 1 < n_threads && left < (double)count * width) {
-                        const ptrdiff_t cut = ((ptrdiff_t)(left / width) + grain / 2) / grain * grain;
-                        if (cut < count) count = cut;
-                    }
-                    if (count > 0) {
-                        if (fit->units) fit->units[units] = (unit){i, q, k, k + count};
-                        units++;
-                        done += (double)count * width;
-                        k += count;
-                    }
-                    while (thread + 1 < n_threads && (count <= 0 || done >= total * (thread + 1) / n_threads)) {
-                        thread++;
-                        if (fit->units) fit->unit_start[thread] = units;
-                        count = 1;
-                    }
-                }
+                deal_rows(&d, i, q, (fnn_range){all.first, kernel_end}, width);
+                deal_rows(&d, i, q, (fnn_range){kernel_end, all.last}, width);
             }
         }
-    if (fit->units)
-        for (thread++; thread <= n_threads; thread++) fit->unit_start[thread] = units;
-    return units;
+    if (fit->first_strip)
+        for (d.thread++; d.thread <= d.n_threads; d.thread++) fit->first_strip[d.thread] = d.n_strips;
+    return d.n_strips;
+}
+
+/* ---- the numbers of a fit ---- */
+
+/* Which ops are trained, and what some of them need. */
+static void look_at_ops(fnn_fit *fit) {
+    const fnn_network *network = fit->network;
+    const fnn_optimizer *optimizer = &network->optimizer;
+    fit->skipped = fnn_skipped_activation(network);
+    fit->trained_ops = network->n_ops;
+    if (fit->skipped >= 0 && network->ops[fit->skipped].kind->only_activates) fit->trained_ops--;
+    fit->first_trained = 0;
+    while (fit->first_trained < fit->trained_ops && !fnn_is_trained(&network->ops[fit->first_trained])) fit->first_trained++;
+    for (int i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        fit->has_rules |= fnn_has_rules(op);
+        fit->has_moving_statistics |= op->kind->move_statistics != NULL;
+        fit->constrains_norms |= fnn_has_norm_constraint(op);
+        fit->penalizes_weights |= fnn_has_penalty(op);
+        fit->penalizes_outputs |= fnn_penalizes_outputs(op);
+    }
+    fit->has_moving_average = optimizer->use_average;
+    fit->clips_norms = optimizer->clip_norm > 0 || optimizer->global_clip_norm > 0;
+    fit->couples_rows = fnn_couples_rows(&network->loss);
 }
 
 /* Operations of a step, padded rows included, for which another thread is worth a barrier before each op. */
 #define MEETING_OPERATIONS 1e6
 
+static void plan_threads(fnn_fit *fit) {
+    const int most = fit->data.n_threads;
+    const double operations = 3.0 * fit->network->operations * (double)fit->data.batch_size;
+    const double padded = 3.0 * fit->network->operations * (double)(fit->n_panels * fit->network->kernels->panel);
+    fit->n_threads = fnn_threads_for(operations, fit->n_panels, most);
+    fit->worth_meeting = padded >= MEETING_OPERATIONS * (double)fit->n_panels;
+    if (fit->worth_meeting && fit->n_panels < most)
+        fit->n_threads = padded / MEETING_OPERATIONS < most ? 1 + (int)(padded / MEETING_OPERATIONS) : most;
+    fit->check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
+    fnn_trials_start(&fit->trials, fit->n_threads, operations);
+}
+
+/* ---- the buffers of a fit ---- */
+
+static ptrdiff_t count_blocks(const fnn_network *network) {
+    ptrdiff_t blocks = 0;
+    for (int i = 0; i < network->n_ops; i++) blocks += fnn_blocks_of(&network->ops[i]);
+    return blocks;
+}
+
+/* The most features of the gradients that a step computes. */
+static ptrdiff_t widest_gradient(const fnn_fit *fit) {
+    ptrdiff_t widest = fit->network->n_outputs;
+    for (int i = fit->first_trained; i < fit->trained_ops; i++)
+        if (fit->network->ops[i].n_out > widest) widest = fit->network->ops[i].n_out;
+    return widest;
+}
+
+static void *take_if(int needed, fnn_arena *arena, size_t bytes) { return needed ? fnn_take(arena, bytes) : NULL; }
+
+/* Buffers of the outputs of op i, or of the inputs: i is -1. */
+static void lay_out_op(const fnn_fit *fit, int i, op_buffers *b, fnn_arena *arena) {
+    const fnn_network *network = fit->network;
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * kernels->panel;
+    const ptrdiff_t features = i < 0 ? network->n_features : network->ops[i].n_out;
+    b->stride = fnn_panel_stride(kernels, features + 1);
+    b->Y = fnn_take(arena, fnn_size(fit->n_panels, b->stride, element));
+    if (i < 0) return;
+    const fnn_op *op = &network->ops[i];
+    const fnn_kind *kind = op->kind;
+    const size_t bytes = fnn_size(rows, features, element);
+    b->D = take_if(kind->keeps_derivative && kind->keeps_derivative(fnn_activation_of(fit, i)), arena, bytes);
+    b->dZt = take_if(kind->is_product, arena, fnn_size(rows, fnn_round_up(features, kernels->panel), element));
+    b->saved = take_if(kind->saves, arena, bytes);
+    b->statistics = fnn_take(arena, kind->statistics ? fnn_size(kind->statistics(op, rows), sizeof(double), 1) : 0);
+}
+
+/* Takes every part of a fit; returns the place of the fit itself. */
+static fnn_fit *lay_out(fnn_fit *fit, fnn_arena *arena) {
+    const fnn_network *network = fit->network;
+    const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * network->kernels->panel;
+    const ptrdiff_t blocks = count_blocks(network);
+    const size_t per_row = fnn_size(rows, sizeof(double), 1);
+    fnn_fit *place = fnn_take(arena, sizeof(fnn_fit));
+    fit->phases = fnn_take(arena, sizeof(phase_times) * (size_t)fit->n_threads);
+    fit->buffers = fnn_take(arena, sizeof(op_buffers) * (size_t)(network->n_ops + 1));
+    fit->dY[0] = fnn_take(arena, fnn_size(fit->n_panels, fit->dy_stride, element));
+    fit->dY[1] = fnn_take(arena, fnn_size(fit->n_panels, fit->dy_stride, element));
+    fit->T = fnn_take(arena, fit->data.y.data ? fnn_size(fit->n_panels, fit->t_stride, element) : 0);
+    fit->values = fnn_take(arena, per_row);
+    fit->labels = fnn_take(arena, per_row);
+    fit->scale = fnn_take(arena, per_row);
+    fit->order = fnn_take(arena, fnn_size(fit->n, sizeof(int64_t), 1));
+    fit->rates = fnn_take(arena, fnn_size(fit->n_steps, sizeof(double), FNN_CONSTANTS));
+    fit->strips = fnn_take(arena, sizeof(fnn_strip) * (size_t)fit->n_strips);
+    fit->first_strip = fnn_take(arena, sizeof(int) * (size_t)(fit->n_threads + 1));
+    fit->penalty_sums = take_if(fit->penalizes_weights, arena, fnn_size(blocks, sizeof(double), 2));
+    fit->norm_sums = take_if(fit->clips_norms, arena, fnn_size(blocks, sizeof(double), 1));
+    fit->output_penalties = take_if(fit->penalizes_outputs, arena, per_row);
+    fit->batch_sums = take_if(fit->couples_rows, arena, fnn_size(rows, sizeof(double), 2));
+    /* accumulated gradients live with the network, in a slot */
+    fit->stored = fnn_sum_slot(network);
+    if (!fit->stored)
+        fit->stored = take_if(fit->clips_norms, arena, fnn_size(network->n_elements + network->kernels->panel, element, 1));
+    for (int i = -1; i < fit->trained_ops; i++) {
+        op_buffers counted;
+        lay_out_op(fit, i, fit->buffers ? &fit->buffers[i + 1] : &counted, arena);
+    }
+    return place;
+}
+
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     const fnn_kernels *kernels = network->kernels;
-    const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel;
     fnn_fit plan = {.network = network, .data = *data, .n = data->X.rows};
-    if (plan.data.batch_size > plan.n) plan.data.batch_size = plan.n;
-    plan.n_steps = (plan.n + plan.data.batch_size - 1) / plan.data.batch_size;
-    plan.panels = (plan.data.batch_size + panel - 1) / panel;
-    plan.skipped = fnn_skipped_activation(network);
-    plan.trained_ops = network->n_ops;
-    if (plan.skipped >= 0 && network->ops[plan.skipped].kind == FNN_OP_ACTIVATION) plan.trained_ops--;
-    plan.first_dense = 0;
-    while (plan.first_dense < plan.trained_ops && !fnn_is_trained(&network->ops[plan.first_dense])) plan.first_dense++;
-    const fnn_optimizer *optimizer = &network->optimizer;
-    ptrdiff_t blocks = 0;
-    for (int i = 0; i < network->n_ops; i++) {
-        const fnn_op *op = &network->ops[i];
-        if (op->rows) blocks += fnn_blocks_of(op);
-        plan.special |= fnn_has_rules(op);
-        plan.penalized |= fnn_has_penalty(op);
-        plan.constrained |= fnn_has_norm_constraint(op);
-        plan.moving |= op->kind == FNN_OP_BATCH_NORM;
-        plan.active |= fnn_has_activity(op);
-    }
-    plan.followed = plan.special || optimizer->use_average;
-    plan.coupled = network->loss.kind == FNN_DICE && !network->loss.per_row;
-    plan.norms = optimizer->clip_norm > 0 || optimizer->global_clip_norm > 0;
-    const double operations = 3.0 * network->operations * (double)plan.data.batch_size;
-    plan.n_threads = fnn_threads_for(operations, plan.panels, data->n_threads);
-    const double padded = 3.0 * network->operations * (double)(plan.panels * panel);
-    plan.worth_meeting = padded >= MEETING_OPERATIONS * (double)plan.panels;
-    if (plan.worth_meeting && plan.panels < data->n_threads)
-        plan.n_threads = padded / MEETING_OPERATIONS < data->n_threads ? 1 + (int)(padded / MEETING_OPERATIONS) : data->n_threads;
-    plan.check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
-    fnn_choice_start(&plan.choice, plan.n_threads, operations);
-    plan.n_units = plan_units(&plan, plan.n_threads);
-
-    enum {
-        FIT, PHASES, BUFFERS, DY0, DY1, T, VALUES, LABELS, SCALE, ORDER, RATES, UNITS, UNIT_START, PENALTIES, NORMS, ACTIVITY,
-        BATCH_SUMS, STORED, OPS
-    };
-    enum { PER_OP = 5,
-        MAX_PARTS = OPS + PER_OP * 256 };
-    if (network->n_ops > 255) return NULL;
-    ptrdiff_t widest = network->n_outputs;
-    for (int i = plan.first_dense; i < plan.trained_ops; i++)
-        if (network->ops[i].n_out > widest) widest = network->ops[i].n_out;
-    plan.dy_stride = fnn_panel_stride(kernels, widest + 1);
-    plan.t_stride = network->n_outputs * panel;
-    const ptrdiff_t rows = plan.panels * panel;
-    size_t sizes[MAX_PARTS];
-    void *parts[MAX_PARTS];
-    sizes[FIT] = sizeof(fnn_fit);
-    sizes[PHASES] = sizeof(phase_times) * (size_t)plan.n_threads;
-    sizes[BUFFERS] = sizeof(op_buffers) * (size_t)(network->n_ops + 1);
-    sizes[DY0] = sizes[DY1] = fnn_size(plan.panels, plan.dy_stride, element);
-    sizes[T] = data->y.data ? fnn_size(plan.panels, plan.t_stride, element) : 0;
-    sizes[VALUES] = sizes[SCALE] = sizes[LABELS] = fnn_size(rows, sizeof(double), 1);
-    sizes[ORDER] = fnn_size(plan.n, sizeof(int64_t), 1);
-    sizes[RATES] = fnn_size(plan.n_steps, sizeof(double), FNN_CONSTANTS);
-    sizes[UNITS] = sizeof(unit) * (size_t)plan.n_units;
-    sizes[UNIT_START] = sizeof(int) * (size_t)(plan.n_threads + 1);
-    sizes[PENALTIES] = plan.penalized ? fnn_size(blocks, sizeof(double), 2) : 0;
-    sizes[NORMS] = plan.norms ? fnn_size(blocks, sizeof(double), 1) : 0;
-    sizes[ACTIVITY] = plan.active ? fnn_size(rows, sizeof(double), 1) : 0;
-    sizes[BATCH_SUMS] = plan.coupled ? fnn_size(rows, sizeof(double), 2) : 0;
-    /* accumulated gradients live with the network, in a slot */
-    sizes[STORED] = plan.norms && !fnn_sum_slot(network) ? fnn_size(network->n_elements + panel, element, 1) : 0;
-    int n_parts = OPS;
-    for (int i = 0; i <= plan.trained_ops; i++) {
-        const fnn_op *op = i ? &network->ops[i - 1] : NULL;
-        const ptrdiff_t features = op ? op->n_out : network->n_features;
-        const int activation = op && i - 1 != plan.skipped ? op->activation : FNN_LINEAR;
-        sizes[n_parts++] = fnn_size(plan.panels, fnn_panel_stride(kernels, features + 1), element);
-        sizes[n_parts++] = op && needs_derivative(op, activation) ? fnn_size(rows, features, element) : 0;
-        sizes[n_parts++] = op && op->kind == FNN_OP_DENSE ? fnn_size(rows, (features + panel - 1) / panel * panel, element) : 0;
-        sizes[n_parts++] = op && fnn_layer_saves(op) ? fnn_size(rows, features, element) : 0;
-        sizes[n_parts++] = op ? fnn_size(fnn_layer_statistics(&plan, op), sizeof(double), 1) : 0;
-    }
-    void *arena = fnn_arena_new(parts, sizes, n_parts);
-    if (!arena) return NULL;
-
-    fnn_fit *fit = parts[FIT];
+    plan.data.batch_size = fnn_min(data->batch_size, plan.n);
+    plan.n_steps = fnn_ceil_div(plan.n, plan.data.batch_size);
+    plan.n_panels = fnn_ceil_div(plan.data.batch_size, kernels->panel);
+    look_at_ops(&plan);
+    plan_threads(&plan);
+    plan.n_strips = plan_strips(&plan);
+    plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
+    plan.t_stride = network->n_outputs * kernels->panel;
+    fnn_arena arena = {0};
+    lay_out(&plan, &arena);
+    if (!fnn_arena_allocate(&arena)) return NULL;
+    fnn_fit *fit = lay_out(&plan, &arena);
     *fit = plan;
-    fit->phases = parts[PHASES];
-    fit->buffers = parts[BUFFERS];
-    fit->dY[0] = parts[DY0];
-    fit->dY[1] = parts[DY1];
-    fit->T = parts[T];
-    fit->values = parts[VALUES];
-    fit->labels = parts[LABELS];
-    fit->scale = parts[SCALE];
-    fit->order = parts[ORDER];
-    fit->rates = parts[RATES];
-    fit->penalty_sums = parts[PENALTIES];
-    fit->norm_sums = parts[NORMS];
-    fit->activity = parts[ACTIVITY];
-    fit->batch_sums = parts[BATCH_SUMS];
-    fit->stored = fnn_sum_slot(network) ? fnn_sum_slot(network) : plan.norms ? parts[STORED] : NULL;
-    fit->units = parts[UNITS];
-    fit->unit_start = parts[UNIT_START];
-    plan_units(fit, fit->n_threads);
-    const double one = 1.0;
-    const fnn_matrix ones = {&one, FNN_F64, 0, 0, 0, 1};
-    blocks = 0;
-    for (int i = 0; i <= plan.trained_ops; i++) {
+    plan_strips(fit);
+    for (ptrdiff_t i = 0, blocks = 0; i <= fit->trained_ops; i++) {
         op_buffers *b = &fit->buffers[i];
-        const ptrdiff_t features = i ? network->ops[i - 1].n_out : network->n_features;
-        b->Y = parts[OPS + PER_OP * i];
-        b->D = sizes[OPS + PER_OP * i + 1] ? parts[OPS + PER_OP * i + 1] : NULL;
-        b->dZt = parts[OPS + PER_OP * i + 2];
-        b->saved = parts[OPS + PER_OP * i + 3];
-        b->statistics = parts[OPS + PER_OP * i + 4];
-        b->stride = fnn_panel_stride(kernels, features + 1);
         b->first_block = blocks;
-        if (i && network->ops[i - 1].rows) blocks += fnn_blocks_of(&network->ops[i - 1]);
-        for (ptrdiff_t p = 0; p < plan.panels; p++)
-            kernels->gather(fnn_at(fit, b->Y, p * b->stride + features * panel), &ones, NULL, 0, panel);
+        if (i) blocks += fnn_blocks_of(&network->ops[i - 1]);
+        fnn_set_ones(kernels, b->Y, b->stride, i ? network->ops[i - 1].n_out : network->n_features, fit->n_panels);
     }
     return fit;
 }
@@ -261,7 +285,7 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
     fit->shuffled = shuffle;
     fit->step = 0;
     fit->loss_sum = fit->penalty_sum = 0;
-    /* bit 63 keeps the stream of the order apart from all others of the seed */
+    /* bit 63 keeps the stream of the order apart from the other streams of the seed */
     if (shuffle) fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
     fit->first_iteration = fit->network->iterations;
     fnn_fit_set_rates(fit, rates);

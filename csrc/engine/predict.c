@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "engine.h"
+#include "kind.h"
 
 /* Scratch that fits here needs no allocation: small networks, one row at a time. */
 #define STACK_BYTES 32768
@@ -50,11 +50,6 @@ static int are_allowed(const fnn_network *network, const void *x, ptrdiff_t n) {
     return fnn_takes_missing(network) ? network->kernels->no_infinity(x, n) : network->kernels->all_finite(x, n);
 }
 
-/* Ops that prediction leaves out. */
-static int passes_through(const fnn_op *op, int activation) {
-    return op->kind == FNN_OP_DROPOUT || op->kind == FNN_OP_NOISE || (op->kind == FNN_OP_ACTIVATION && activation == FNN_LINEAR);
-}
-
 /* A row of the block with an element that is not finite (or infinite, where NaN stands for missing values), or -1. */
 static ptrdiff_t find_bad_row(const fnn_network *network, const char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t bytes) {
     if (bytes == cols * (ptrdiff_t)network->element && are_allowed(network, x, rows * cols)) return -1;
@@ -68,16 +63,16 @@ static ptrdiff_t find_bad_row(const fnn_network *network, const char *x, ptrdiff
 ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X) {
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element;
-    if (X->dtype >= FNN_I8) return -1;
+    if (X->dtype != FNN_F32 && X->dtype != FNN_F64) return -1;
     if (has_rows_in_place(X, kernels, network->element)) return find_bad_row(network, X->data, X->rows, X->cols, X->row_stride);
     _Alignas(64) char block[CHECKED_BYTES];
-    const ptrdiff_t most = CHECKED_BYTES / element, cols = fnn_part(X->cols, most), rows = most / cols;
+    const ptrdiff_t most = CHECKED_BYTES / element, cols = fnn_min(X->cols, most), rows = most / cols;
     for (ptrdiff_t r = 0; r < X->rows; r += rows)
         for (ptrdiff_t c = 0; c < X->cols; c += cols) {
             fnn_matrix part = *X;
             part.data = (const char *)X->data + c * X->col_stride;
-            part.cols = fnn_part(X->cols - c, cols);
-            const ptrdiff_t count = fnn_part(X->rows - r, rows);
+            part.cols = fnn_min(X->cols - c, cols);
+            const ptrdiff_t count = fnn_min(X->rows - r, rows);
             kernels->convert(block, part.cols, &part, r, count);
             const ptrdiff_t bad = find_bad_row(network, block, count, part.cols, part.cols * element);
             if (bad >= 0) return r + bad;
@@ -85,34 +80,9 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X) {
     return -1;
 }
 
-static void layer_rows(const fnn_network *network, const fnn_op *op, char *out, ptrdiff_t ld, const char *in, ptrdiff_t ld_in,
-                       ptrdiff_t rows, const char *kept, ptrdiff_t ld_kept) {
-    const fnn_kernels *kernels = network->kernels;
-    const ptrdiff_t element = (ptrdiff_t)network->element, n = op->n_in;
-    const char *weights = network->weights, *W = weights + op->weights * element;
-    const char *mean = weights + op->state * element, *variance = mean + n * element;
-    switch (op->kind) {
-    case FNN_OP_BATCH_NORM:
-        kernels->normalize_rows(out, ld, in, ld_in, W, mean, variance, rows, n, op->epsilon);
-        break;
-    case FNN_OP_LAYER_NORM:
-        kernels->layer_norm_rows(out, ld, in, ld_in, W, rows, n, op->epsilon, op->rms);
-        break;
-    case FNN_OP_PRELU:
-        kernels->prelu_rows(out, ld, in, ld_in, W, rows, n);
-        break;
-    case FNN_OP_STANDARDIZE:
-        kernels->standardize_rows(out, ld, in, ld_in, mean, variance, rows, n, op->invert, op->missing, op->indicator);
-        break;
-    default:
-        for (ptrdiff_t r = 0; r < rows; r++)
-            kernels->add(out + r * ld * element, in + r * ld_in * element, kept + r * ld_kept * element, n);
-    }
-}
-
 /* Elements between rows: an odd number of cache lines, so that rows do not share cache sets. */
 static ptrdiff_t row_stride(const fnn_kernels *kernels, ptrdiff_t n) {
-    return ((n + kernels->panel - 1) / kernels->panel | 1) * kernels->panel;
+    return (fnn_ceil_div(n, kernels->panel) | 1) * kernels->panel;
 }
 
 /* Penalties on the outputs Y (rows, ld) of an op are added to those of their rows, as in training: by panels. */
@@ -122,137 +92,156 @@ static void penalize_rows(const prediction *p, const fnn_op *op, const char *Y, 
     const ptrdiff_t element = (ptrdiff_t)p->network->element;
     const fnn_matrix outputs = {Y, kernels->dtype, ld * element, element, rows, op->n_out};
     for (ptrdiff_t r = 0; r < rows; r += kernels->panel) {
-        const ptrdiff_t count = fnn_part(rows - r, kernels->panel);
+        const ptrdiff_t count = fnn_min(rows - r, kernels->panel);
         double values[FNN_MOST_LANES] = {0}, *sums = p->activity + first + r;
         memcpy(values, sums, (size_t)count * sizeof(double));
         kernels->gather(panel, &outputs, NULL, r, count);
-        kernels->activity(values, NULL, panel, op->n_out, op->activity_l1, op->activity_l2, NULL);
+        kernels->output_penalty(values, NULL, panel, op->n_out, op->activity_l1, op->activity_l2, NULL);
         memcpy(sums, values, (size_t)count * sizeof(double));
     }
 }
 
-/* One thread of n_threads that predict the same rows: its outputs of the dense layers; the first does the rest. */
-static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch, int thread, int n_threads) {
+/* A block of rows as one of n_threads threads sees it: products are divided by outputs, the first thread does the rest. */
+typedef struct {
+    prediction *p;
+    ptrdiff_t first, rows; /* of X */
+    char *scratch;
+    int thread, n_threads;
+    const char *in; /* inputs of the next op, (rows, ld_in) */
+    ptrdiff_t ld_in;
+    int turn; /* which of the two buffers of scratch receives the next outputs */
+} row_block;
+
+static void meet(const row_block *b) {
+    if (b->n_threads > 1) fnn_barrier_wait(&b->p->barrier);
+}
+
+/* The parts of scratch: two buffers of rows, the branches, one panel of outputs. */
+static char *scratch_part(const row_block *b, int part) {
+    return b->scratch + part * b->p->block * b->p->ld * (ptrdiff_t)b->p->network->element;
+}
+
+/* Inputs in place, or a copy of them; 0 where they hold a number that is not allowed. */
+static int take_inputs(row_block *b) {
+    prediction *p = b->p;
+    const fnn_kernels *kernels = p->network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)p->network->element;
+    if (p->direct) {
+        b->in = (const char *)p->X->data + b->first * p->X->row_stride;
+        b->ld_in = p->X->row_stride / element;
+    } else {
+        b->ld_in = row_stride(kernels, p->X->cols);
+        if (b->thread == 0) kernels->convert(scratch_part(b, b->turn), b->ld_in, p->X, b->first, b->rows);
+        b->in = scratch_part(b, b->turn);
+        b->turn = !b->turn;
+    }
+    const ptrdiff_t bad =
+        b->thread == 0 ? find_bad_row(p->network, b->in, b->rows, p->X->cols, b->ld_in * element) : -1;
+    if (bad >= 0) atomic_store(&p->bad_row, b->first + bad);
+    meet(b);
+    return bad < 0 && (b->n_threads == 1 || atomic_load(&p->bad_row) < 0);
+}
+
+/* Copies the input of op i for the branches that start there. */
+static void keep_branches(const row_block *b, int i) {
+    const fnn_network *network = b->p->network;
+    const ptrdiff_t element = (ptrdiff_t)network->element;
+    for (int j = i; b->thread == 0 && network->n_branches && j < network->n_ops; j++) {
+        const fnn_op *add = &network->ops[j];
+        if (!add->kind->adds_branch || add->source != i) continue;
+        char *kept = scratch_part(b, 2 + add->slot);
+        for (ptrdiff_t r = 0; r < b->rows; r++)
+            memcpy(kept + r * b->p->ld * element, b->in + r * b->ld_in * element, (size_t)(network->ops[i].n_in * element));
+    }
+}
+
+/* Op i: its inputs become its outputs. */
+static void predict_op(row_block *b, int i) {
+    prediction *p = b->p;
     const fnn_network *network = p->network;
     const fnn_kernels *kernels = network->kernels;
-    const ptrdiff_t element = (ptrdiff_t)network->element, half = p->block * p->ld * element;
-    char *buffers[2] = {scratch, scratch + half};
-    const char *in;
-    ptrdiff_t ld_in = p->X->cols;
-    int turn = 0;
-    if (p->direct) {
-        in = (const char *)p->X->data + first * p->X->row_stride;
-        ld_in = p->X->row_stride / element;
-    } else {
-        ld_in = row_stride(kernels, p->X->cols);
-        if (thread == 0) kernels->convert(buffers[turn], ld_in, p->X, first, rows);
-        in = buffers[turn];
-        turn = !turn;
+    const fnn_op *op = &network->ops[i];
+    const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
+    keep_branches(b, i);
+    if (fnn_passes_through(op, activation)) return;
+    char *out = scratch_part(b, b->turn);
+    ptrdiff_t ld = row_stride(kernels, op->n_out);
+    /* full weight panels write straight into the caller's array */
+    if (op->kind->is_product && i == network->n_ops - 1 && op->n_out % kernels->panel == 0) {
+        out = p->out + b->first * network->n_outputs * (ptrdiff_t)network->element;
+        ld = op->n_out;
     }
-    const ptrdiff_t bad = thread == 0 ? find_bad_row(network, in, rows, p->X->cols, ld_in * element) : -1;
-    if (bad >= 0) atomic_store(&p->bad_row, first + bad);
-    if (n_threads > 1) fnn_barrier_wait(&p->barrier);
-    if (bad >= 0 || (n_threads > 1 && atomic_load(&p->bad_row) >= 0)) return 0;
-    for (int i = 0; i < network->n_ops; i++) {
-        const fnn_op *op = &network->ops[i];
-        const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
-        for (int j = i; thread == 0 && network->n_branches && j < network->n_ops; j++) {
-            const fnn_op *add = &network->ops[j];
-            if (add->kind != FNN_OP_ADD || add->source != i) continue;
-            char *kept = scratch + (2 + add->slot) * half;
-            for (ptrdiff_t r = 0; r < rows; r++)
-                memcpy(kept + r * p->ld * element, in + r * ld_in * element, (size_t)(op->n_in * element));
-        }
-        if (passes_through(op, activation)) continue;
-        char *out = buffers[turn];
-        ptrdiff_t ld = row_stride(kernels, op->n_out);
-        if (op->kind == FNN_OP_DENSE) {
-            /* full weight panels write straight into the caller's array */
-            if (i == network->n_ops - 1 && op->n_out % kernels->panel == 0) {
-                out = p->out + first * network->n_outputs * element;
-                ld = op->n_out;
-            }
-            ptrdiff_t q0, q1;
-            fnn_share(op->panels, thread, n_threads, &q0, &q1);
-            const ptrdiff_t o0 = q0 * kernels->panel, o1 = q1 * kernels->panel;
-            const char *W = (const char *)network->weights + (op->weights + o0 * (op->n_in + 1)) * element;
-            if (q0 < q1)
-                kernels->dense_rows(out + o0 * element, in, W, rows, op->n_in, (o1 < op->n_out ? o1 : op->n_out) - o0, ld_in,
-                                    ld, activation, op->parameters);
-        } else if (thread == 0 && op->kind > FNN_OP_NOISE) {
-            layer_rows(network, op, out, ld, in, ld_in, rows, scratch + (2 + op->slot) * half, p->ld);
-        } else if (thread == 0) {
-            for (ptrdiff_t r = 0; r < rows; r++)
-                if (activation < FNN_SOFTMAX)
-                    kernels->activate(out + r * ld * element, NULL, in + r * ld_in * element, op->n_out, activation,
-                                      op->parameters);
-                else
-                    memcpy(out + r * ld * element, in + r * ld_in * element, (size_t)(op->n_out * element));
-        }
-        if (n_threads > 1) fnn_barrier_wait(&p->barrier);
-        if (activation >= FNN_SOFTMAX) {
-            if (thread == 0) kernels->row_activation(out, rows, op->n_out, ld, activation);
-            if (n_threads > 1) fnn_barrier_wait(&p->barrier);
-        }
-        if (p->activity && thread == 0 && fnn_has_activity(op))
-            penalize_rows(p, op, out, ld, first, rows, scratch + (2 + network->n_branches) * half);
-        in = out;
-        ld_in = ld;
-        turn = !turn;
+    const fnn_row_call call = {
+        .network = network,
+        .op = op,
+        .activation = activation,
+        .rows = {out, b->in, ld, b->ld_in, b->rows, op->n_in},
+        .weight_panels = fnn_share(op->panels, b->thread, b->n_threads),
+        .branch = op->kind->adds_branch ? scratch_part(b, 2 + op->slot) : NULL,
+        .branch_ld = p->ld,
+    };
+    const int mine = op->kind->is_product ? call.weight_panels.first < call.weight_panels.last : b->thread == 0;
+    if (mine) op->kind->predict_rows(&call);
+    meet(b);
+    if (fnn_is_row_activation(activation)) {
+        if (b->thread == 0) kernels->row_activation(out, b->rows, op->n_out, ld, activation);
+        meet(b);
     }
-    char *target = p->out + first * network->n_outputs * element;
-    const size_t row_bytes = (size_t)(network->n_outputs * element);
-    if (in != target && thread == 0)
-        for (ptrdiff_t r = 0; r < rows; r++) memcpy(target + (ptrdiff_t)row_bytes * r, in + r * ld_in * element, row_bytes);
+    if (p->activity && b->thread == 0 && fnn_penalizes_outputs(op))
+        penalize_rows(p, op, out, ld, b->first, b->rows, scratch_part(b, 2 + network->n_branches));
+    b->in = out;
+    b->ld_in = ld;
+    b->turn = !b->turn;
+}
+
+static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch, int thread, int n_threads) {
+    const fnn_network *network = p->network;
+    row_block b = {.p = p, .first = first, .rows = rows, .scratch = scratch, .thread = thread, .n_threads = n_threads};
+    if (!take_inputs(&b)) return 0;
+    for (int i = 0; i < network->n_ops; i++) predict_op(&b, i);
+    const ptrdiff_t bytes = network->n_outputs * (ptrdiff_t)network->element;
+    char *target = p->out + first * bytes;
+    if (b.in != target && thread == 0)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            memcpy(target + r * bytes, b.in + r * b.ld_in * (ptrdiff_t)network->element, (size_t)bytes);
     return 1;
 }
 
 /* ---- by panels ---- */
 
-/* Rows that only fill the last panel of a thread must be few; layers of middling width lose nothing by rows. */
+/* Rows that only fill the last panel of a thread must be few; layers of middling width gain nothing over rows. */
 static int goes_by_panels(const fnn_network *network, ptrdiff_t rows, int threads) {
-    const ptrdiff_t panel = network->kernels->panel, panels = (rows + panel - 1) / panel;
-    if ((panels + threads - 1) / threads * threads * panel - rows > rows / 12) return 0;
+    const ptrdiff_t panel = network->kernels->panel, panels = fnn_ceil_div(rows, panel);
+    if (fnn_round_up(panels, threads) * panel - rows > rows / 12) return 0;
     int pays = network->widest <= PANEL_WIDTH;
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
-        if (op->kind > FNN_OP_NOISE && op->kind != FNN_OP_STANDARDIZE) return 0;
-        pays |= op->kind == FNN_OP_DENSE && fnn_panels_pay(op->n_in, rows / threads);
+        if (op->kind->predict_rows && !op->kind->predict_panels) return 0;
+        pays |= op->kind->is_product && fnn_panels_pay(op->n_in, rows / threads);
     }
     return pays;
 }
 
 /* The panels of an op's outputs, from those of its inputs; returns 0 where they are its inputs. */
-static int op_panels(const prediction *p, int i, char *out, const char *in, ptrdiff_t panels) {
+static int op_panels(const prediction *p, int i, char *out, char *in, ptrdiff_t panels) {
     const fnn_network *network = p->network;
-    const fnn_kernels *kernels = network->kernels;
     const fnn_op *op = &network->ops[i];
-    const ptrdiff_t element = (ptrdiff_t)network->element, bytes = p->ld * element;
     const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
-    if (passes_through(op, activation)) return 0;
-    if (op->kind == FNN_OP_DENSE) {
-        const fnn_dense layer = {out,       NULL,       in,    (const char *)network->weights + op->weights * element,
-                                 op->n_in,  op->n_out,  p->ld, p->ld,
-                                 activation, {op->parameters[0], op->parameters[1], op->parameters[2]}};
-        kernels->dense_forward(&layer, 0, panels, 0, op->panels);
-    }
-    const char *mean = (const char *)network->weights + op->state * element, *variance = mean + op->n_in * element;
-    for (ptrdiff_t j = 0; j < panels; j++, out += bytes, in += bytes) {
-        if (op->kind == FNN_OP_STANDARDIZE)
-            kernels->standardize(out, NULL, in, mean, variance, op->n_in, op->invert, op->missing, op->indicator);
-        fnn_activate_panel(network, op, activation, out, NULL, in);
-    }
+    if (fnn_passes_through(op, activation)) return 0;
+    op->kind->predict_panels(&(fnn_panel_call){network, op, activation, out, in, panels, p->ld});
+    for (ptrdiff_t j = 0; j < panels && fnn_is_row_activation(activation); j++)
+        network->kernels->panel_activation(out + j * p->ld * (ptrdiff_t)network->element, op->n_out, activation);
     return 1;
 }
 
 static int predict_panels(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch) {
     const fnn_network *network = p->network;
     const fnn_kernels *kernels = network->kernels;
-    const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel, panels = (rows + panel - 1) / panel;
+    const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel, panels = fnn_ceil_div(rows, panel);
     char *in = scratch, *out = scratch + panels * p->ld * element;
     for (ptrdiff_t j = 0; j < panels; j++) {
         void *X = in + j * p->ld * element;
-        kernels->gather(X, p->X, NULL, first + j * panel, fnn_part(rows - j * panel, panel));
+        kernels->gather(X, p->X, NULL, first + j * panel, fnn_min(rows - j * panel, panel));
         if (are_allowed(network, X, p->X->cols * panel)) continue;
         fnn_matrix part = *p->X;
         part.data = (const char *)part.data + first * part.row_stride;
@@ -268,7 +257,7 @@ static int predict_panels(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *
         }
     for (ptrdiff_t j = 0; j < panels; j++)
         kernels->scatter(p->out, network->n_outputs, in + j * p->ld * element, network->n_outputs, NULL, first + j * panel,
-                         fnn_part(rows - j * panel, panel));
+                         fnn_min(rows - j * panel, panel));
     return 1;
 }
 
@@ -280,14 +269,12 @@ static void predict_blocks(void *context, int thread, int n_threads) {
         predict_block(p, 0, p->X->rows, p->scratch, thread, n_threads);
         return;
     }
-    ptrdiff_t first, last;
-    const ptrdiff_t unit = p->by_panels ? p->network->kernels->panel : 1;
-    fnn_share((p->X->rows + unit - 1) / unit, thread, n_threads, &first, &last);
-    first *= unit;
-    last = fnn_part(p->X->rows, last * unit);
+    const ptrdiff_t grain = p->by_panels ? p->network->kernels->panel : 1;
+    const fnn_range share = fnn_share(fnn_ceil_div(p->X->rows, grain), thread, n_threads);
+    const ptrdiff_t last = fnn_min(p->X->rows, share.last * grain);
     char *scratch = p->scratch + thread * p->scratch_bytes;
-    for (; first < last; first += p->block) {
-        const ptrdiff_t rows = fnn_part(last - first, p->block);
+    for (ptrdiff_t first = share.first * grain; first < last; first += p->block) {
+        const ptrdiff_t rows = fnn_min(last - first, p->block);
         if (!(p->by_panels ? predict_panels(p, first, rows, scratch) : predict_block(p, first, rows, scratch, 0, 1))) return;
     }
 }
@@ -306,10 +293,10 @@ static void plan_rows(prediction *p, ptrdiff_t each, int streams) {
     const ptrdiff_t element = (ptrdiff_t)p->network->element, panel = p->network->kernels->panel;
     p->ld = row_stride(p->network->kernels, widest_row(p->network, p->direct));
     const ptrdiff_t cached = BLOCK_BYTES / (2 * p->ld * element);
-    const ptrdiff_t most = streams ? MANY_ROWS : fnn_part(cached < FEWEST_ROWS ? FEWEST_ROWS : cached, BLOCK_ROWS);
+    const ptrdiff_t most = streams ? MANY_ROWS : fnn_min(cached < FEWEST_ROWS ? FEWEST_ROWS : cached, BLOCK_ROWS);
     /* as few blocks as can be, near-equal, of whole tiles */
-    const ptrdiff_t blocks = (each + most - 1) / most;
-    p->block = blocks == 1 ? each : ((each + blocks - 1) / blocks + 5) / 6 * 6;
+    const ptrdiff_t blocks = fnn_ceil_div(each, most);
+    p->block = blocks == 1 ? each : fnn_round_up(fnn_ceil_div(each, blocks), 6);
     p->scratch_bytes = (2 + p->network->n_branches) * p->block * p->ld * element;
     if (p->activity) p->scratch_bytes += p->ld * panel * element;
 }
@@ -319,7 +306,7 @@ static void plan_panels(prediction *p, ptrdiff_t each) {
     p->ld = fnn_panel_stride(p->network->kernels, p->network->widest);
     const ptrdiff_t cached = PANEL_BYTES / (2 * p->ld * element), few = cached < 2 ? 2 : cached;
     const ptrdiff_t most = p->network->widest > PANEL_WIDTH ? FNN_BLOCK_PANELS : few;
-    const ptrdiff_t panels = fnn_part((each + panel - 1) / panel, most);
+    const ptrdiff_t panels = fnn_min(fnn_ceil_div(each, panel), most);
     p->block = panels * panel;
     p->scratch_bytes = 2 * panels * p->ld * element;
 }
@@ -335,7 +322,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     const int streams = network->n_elements * element > CACHED_WEIGHTS;
     p.together = streams && n <= FEW_ROWS;
     const int threads = fnn_threads_for(network->operations * (double)n, p.together ? network->widest / kernels->panel : n, n_threads);
-    const ptrdiff_t each = p.together ? n : (n + threads - 1) / threads;
+    const ptrdiff_t each = p.together ? n : fnn_ceil_div(n, threads);
     p.by_panels = !p.together && !activity && goes_by_panels(network, n, threads);
     if (p.by_panels)
         plan_panels(&p, each);
@@ -343,16 +330,15 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
         plan_rows(&p, each, streams);
     if (activity) memset(activity, 0, (size_t)n * sizeof(double));
     _Alignas(64) char stack[STACK_BYTES];
-    void *arena = NULL;
+    char *kept = NULL;
     p.scratch = stack;
     const int scratches = p.together ? 1 : threads;
     if (p.scratch_bytes * scratches > STACK_BYTES) {
-        const size_t size = fnn_size(p.scratch_bytes, scratches, 1);
-        arena = fnn_scratch_new((void **)&p.scratch, &size, 1);
-        if (!arena) return FNN_NO_MEMORY;
+        p.scratch = kept = fnn_scratch_new(fnn_size(p.scratch_bytes, scratches, 1));
+        if (!kept) return FNN_NO_MEMORY;
     }
     fnn_team_run(predict_blocks, &p, threads, &p.barrier);
-    fnn_scratch_free(arena);
+    fnn_scratch_free(kept);
     *bad_row = atomic_load(&p.bad_row);
     return *bad_row >= 0 ? FNN_BAD_INPUT : FNN_OK;
 }

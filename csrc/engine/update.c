@@ -2,32 +2,34 @@
  * penalties on weights, which phase 1 sums.
  *
  * Design:
- * a) Without norms of gradients and accumulation the rule runs on each tile right after its gradient. With them the
- *    gradients are stored, one more barrier follows where a norm is needed, and the rule runs on what was stored.
- * b) Kernel and bias of an op are separate variables with rules of their own; their units are apart where that matters.
+ * a) Without norms of gradients and accumulation the update rule runs on each tile right after its gradient. With them
+ *    the gradients are stored, one more barrier follows where a norm is needed, and the rule runs on what was stored.
+ * b) Kernel and bias of an op are separate parameters with rules of their own; they are in different strips where that
+ *    matters.
  * c) Sums over weights are float64: each column of a block of FNN_BLOCK rows is one chain, its columns are added in a
  *    fixed tree, blocks in order. So they depend on neither threads nor the width of vectors. */
 
 #include <math.h>
 #include <string.h>
 
-#include "fit.h"
+#include "kind.h"
 
-#define SMALL 1e-7 /* Keras's epsilon beside the norms of constraints */
+#define SMALL 1e-7 /* Keras's epsilon, added to the norms of constraints */
+
+static int parameter_of(const fnn_network *network, const fnn_strip *strip) {
+    return strip->rows.first == network->ops[strip->op].rows ? FNN_BIAS : FNN_KERNEL;
+}
 
 /* ---- sums over weights ---- */
 
-static ptrdiff_t kernel_blocks(const fnn_op *op) { return (op->rows + FNN_BLOCK - 1) / FNN_BLOCK; }
+static ptrdiff_t kernel_blocks(const fnn_op *op) { return fnn_ceil_div(op->rows, FNN_BLOCK); }
 
-ptrdiff_t fnn_blocks_of(const fnn_op *op) { return op->panels * (kernel_blocks(op) + 1); }
+ptrdiff_t fnn_blocks_of(const fnn_op *op) { return op->rows ? op->panels * (kernel_blocks(op) + 1) : 0; }
 
-/* rows [k, ...) of weight panel q of an op, in an array laid out as the weights */
-static void *rows_at(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
-                     ptrdiff_t *width) {
-    const fnn_kernels *kernels = network->kernels;
-    *width = op->n_out - q * kernels->panel <= kernels->narrow ? kernels->narrow : kernels->panel;
-    const ptrdiff_t at = op->weights + q * kernels->panel * (op->rows + 1) + k * *width;
-    return (char *)(uintptr_t)base + at * (ptrdiff_t)network->element;
+/* The parameter that block i of an op belongs to. */
+static int parameter_of_block(const fnn_op *op, ptrdiff_t i) {
+    const ptrdiff_t blocks = kernel_blocks(op);
+    return i % (blocks + 1) == blocks ? FNN_BIAS : FNN_KERNEL;
 }
 
 static double tree(double *columns, int panel, ptrdiff_t used) {
@@ -37,101 +39,100 @@ static double tree(double *columns, int panel, ptrdiff_t used) {
     return columns[0];
 }
 
-/* sum of |w| and of w^2 over rows [k, k + rows) of weight panel q */
+/* Sum of |w| and of w^2 over rows [k, k + rows) of weight panel q. */
 static void sum_rows(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
                      ptrdiff_t rows, double sums[2]) {
     const int panel = network->kernels->panel;
     double columns[2 * FNN_MOST_LANES];
     ptrdiff_t width;
-    const void *w = rows_at(network, base, op, q, k, &width);
+    const void *w = fnn_rows_at(network, base, op, q, k, &width);
     network->kernels->column_sums(columns, w, rows, width);
     sums[0] = tree(columns, panel, op->n_out - q * panel);
     sums[1] = tree(columns + panel, panel, op->n_out - q * panel);
 }
 
-/* block i of an op: its kernel's blocks of weight panel 0, its bias there, then panel 1 */
+/* Block i of an op: its kernel's blocks of weight panel 0, its bias there, then panel 1, ... */
 static void sum_block(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t i, double sums[2]) {
     const ptrdiff_t blocks = kernel_blocks(op), q = i / (blocks + 1), j = i % (blocks + 1);
-    const ptrdiff_t k = j == blocks ? op->rows : j * FNN_BLOCK, rest = op->rows - k;
-    sum_rows(network, base, op, q, k, j == blocks ? 1 : rest < FNN_BLOCK ? rest : FNN_BLOCK, sums);
+    const ptrdiff_t k = j == blocks ? op->rows : j * FNN_BLOCK;
+    sum_rows(network, base, op, q, k, j == blocks ? 1 : fnn_min(op->rows - k, FNN_BLOCK), sums);
 }
 
 /* ---- penalties ---- */
 
-static int is_penalized(const fnn_op *op) {
+int fnn_has_penalty(const fnn_op *op) {
     const fnn_rules *r = op->rules;
     if (!fnn_is_trained(op)) return 0;
     return r[FNN_KERNEL].l1 != 0 || r[FNN_KERNEL].l2 != 0 || r[FNN_BIAS].l1 != 0 || r[FNN_BIAS].l2 != 0;
 }
 
-void fnn_sum_penalties(fnn_fit *fit, int thread, int n_threads) {
-    const fnn_network *network = fit->network;
+void fnn_sum_penalties(const fnn_step *s) {
+    const fnn_network *network = s->fit->network;
     for (int o = 0; o < network->n_ops; o++) {
-        if (!is_penalized(&network->ops[o])) continue;
-        ptrdiff_t first, last;
-        fnn_share(fnn_blocks_of(&network->ops[o]), thread, n_threads, &first, &last);
-        double *sums = fit->penalty_sums + 2 * fit->buffers[o + 1].first_block;
-        for (ptrdiff_t i = first; i < last; i++) sum_block(network, network->weights, &network->ops[o], i, sums + 2 * i);
+        const fnn_op *op = &network->ops[o];
+        if (!fnn_has_penalty(op)) continue;
+        const fnn_range share = fnn_share(fnn_blocks_of(op), s->thread, s->n_threads);
+        double *sums = s->fit->penalty_sums + 2 * s->fit->buffers[o + 1].first_block;
+        for (ptrdiff_t i = share.first; i < share.last; i++) sum_block(network, network->weights, op, i, sums + 2 * i);
     }
 }
 
-/* of one op, from the sums of its blocks, or from its weights where `sums` is NULL */
+/* Of one op, from the sums of its blocks, or from its weights where `sums` is NULL. */
 static double op_penalty(const fnn_network *network, const fnn_op *op, const double *sums) {
-    const ptrdiff_t blocks = kernel_blocks(op), count = fnn_blocks_of(op);
-    double total[2][2] = {{0, 0}, {0, 0}};
-    for (ptrdiff_t i = 0; i < count; i++) {
-        double block[2];
+    double total[FNN_PARAMETERS][2] = {{0, 0}, {0, 0}};
+    for (ptrdiff_t i = 0; i < fnn_blocks_of(op); i++) {
+        double block[2], *sum = total[parameter_of_block(op, i)];
         if (sums)
             memcpy(block, sums + 2 * i, sizeof block);
         else
             sum_block(network, network->weights, op, i, block);
-        const int part = i % (blocks + 1) == blocks ? FNN_BIAS : FNN_KERNEL;
-        total[part][0] += block[0];
-        total[part][1] += block[1];
+        sum[0] += block[0];
+        sum[1] += block[1];
     }
     double penalty = 0;
-    for (int part = 0; part < 2; part++)
-        penalty += op->rules[part].l1 * total[part][0] + op->rules[part].l2 * total[part][1];
+    for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
+        penalty += op->rules[parameter].l1 * total[parameter][0] + op->rules[parameter].l2 * total[parameter][1];
     return penalty;
 }
 
 double fnn_penalty(const fnn_fit *fit) {
+    const fnn_network *network = fit->network;
     double penalty = 0;
-    for (int o = 0; o < fit->network->n_ops; o++)
-        if (is_penalized(&fit->network->ops[o]))
-            penalty += op_penalty(fit->network, &fit->network->ops[o], fit->penalty_sums + 2 * fit->buffers[o + 1].first_block);
+    for (int o = 0; o < network->n_ops; o++)
+        if (fnn_has_penalty(&network->ops[o]))
+            penalty += op_penalty(network, &network->ops[o], fit->penalty_sums + 2 * fit->buffers[o + 1].first_block);
     return penalty;
 }
 
 double fnn_network_penalty(const fnn_network *network) {
     double penalty = 0;
     for (int o = 0; o < network->n_ops; o++)
-        if (is_penalized(&network->ops[o])) penalty += op_penalty(network, &network->ops[o], NULL);
+        if (fnn_has_penalty(&network->ops[o])) penalty += op_penalty(network, &network->ops[o], NULL);
     return penalty;
 }
 
-/* ---- the update of one unit ---- */
+/* ---- the update of one strip ---- */
 
-/* the rule with the constants of a step */
-static fnn_update rule_of(const fnn_fit *fit, ptrdiff_t step) {
+/* The update rule with the constants of a step. */
+static fnn_update update_of(const fnn_fit *fit, ptrdiff_t step) {
     fnn_update u = fit->network->optimizer.update;
     u.decay *= fit->rates[FNN_RAW * fit->n_steps + step];
-    u.rate = fit->rates[step];
+    u.rate = fit->rates[FNN_RATE * fit->n_steps + step];
     u.rate_2 = fit->rates[FNN_RATE_2 * fit->n_steps + step];
     u.correction = fit->rates[FNN_CORRECTION * fit->n_steps + step];
     u.prepare = u.clip > 0;
     return u;
 }
 
-static const fnn_rules *rules_of(const fnn_network *network, const unit *u) {
-    const fnn_op *op = &network->ops[u->op];
-    return &op->rules[u->k0 == op->rows ? FNN_BIAS : FNN_KERNEL];
+static const fnn_rules *rules_of(const fnn_network *network, const fnn_strip *strip) {
+    return &network->ops[strip->op].rules[parameter_of(network, strip)];
 }
 
-/* a rule as it is for one unit; penalty_scale: of its penalties */
-static fnn_update unit_rule(const fnn_network *network, const unit *u, const fnn_update *rule, double penalty_scale) {
-    const fnn_rules *r = rules_of(network, u);
-    fnn_update own = *rule;
+/* The update of a strip whose parameter has rules; penalty_scale: of its penalties. */
+static fnn_update ruled_update(const fnn_network *network, const fnn_strip *strip, const fnn_update *update,
+                               double penalty_scale) {
+    const fnn_rules *r = rules_of(network, strip);
+    fnn_update own = *update;
     own.l1 = r->l1 * penalty_scale;
     own.l2 = r->l2 * penalty_scale;
     if (r->no_decay) own.decay = 0;
@@ -139,66 +140,79 @@ static fnn_update unit_rule(const fnn_network *network, const unit *u, const fnn
     return own;
 }
 
-static void *unit_at(const fnn_network *network, const void *base, const unit *u, ptrdiff_t *elements) {
+static void *strip_at(const fnn_network *network, const void *base, const fnn_strip *strip, ptrdiff_t *elements) {
     ptrdiff_t width;
-    void *at = rows_at(network, base, &network->ops[u->op], u->q, u->k0, &width);
-    *elements = (u->k1 - u->k0) * width;
+    void *at = fnn_rows_at(network, base, &network->ops[strip->op], strip->q, strip->rows.first, &width);
+    *elements = (strip->rows.last - strip->rows.first) * width;
     return at;
 }
 
-/* the moving average and the sign of weights that were updated */
-static void after_update(fnn_fit *fit, const batch *b, const unit *u) {
+fnn_weights fnn_weights_at(const fnn_network *network, ptrdiff_t elements) {
+    const ptrdiff_t bytes = elements * (ptrdiff_t)network->element;
+    fnn_weights w = {(char *)network->weights + bytes, {NULL}};
+    for (int m = 0; m < network->n_moments; m++) w.moments[m] = (char *)network->slots[m] + bytes;
+    return w;
+}
+
+/* A strip's weights with their moments. */
+static fnn_weights strip_weights(const fnn_network *network, const fnn_strip *strip, ptrdiff_t *elements) {
+    const char *at = strip_at(network, network->weights, strip, elements);
+    return fnn_weights_at(network, (at - (const char *)network->weights) / (ptrdiff_t)network->element);
+}
+
+/* After the update of a strip: the moving average of its weights, and their sign. */
+static void follow_update(const fnn_step *s, const fnn_strip *strip) {
+    const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
     const fnn_optimizer *optimizer = &network->optimizer;
     ptrdiff_t n;
-    void *W = unit_at(network, network->weights, u, &n);
+    void *W = strip_at(network, network->weights, strip, &n);
     if (optimizer->use_average) {
-        const int64_t updates = (fit->first_iteration + b->step) / optimizer->accumulate;
-        void *A = unit_at(network, fnn_average_slot(network), u, &n);
+        const int64_t updates = (fit->first_iteration + s->step) / optimizer->accumulate;
+        void *A = strip_at(network, fnn_average_slot(network), strip, &n);
         network->kernels->average(A, W, n, updates ? optimizer->average_momentum : 0.0);
         if (optimizer->overwrite_every && (updates + 1) % optimizer->overwrite_every == 0)
             memcpy(W, A, (size_t)n * network->element);
     }
-    if (fit->special && rules_of(network, u)->constraint == FNN_NON_NEGATIVE)
+    if (fit->has_rules && rules_of(network, strip)->constraint == FNN_NON_NEGATIVE)
         network->kernels->activate(W, NULL, W, n, FNN_RELU, NULL);
 }
 
-/* the rule on stored gradients; scale: of the gradient */
-static void apply_unit(fnn_fit *fit, const unit *u, const fnn_update *rule, double scale) {
+/* The update rule on stored gradients; scale: of the gradient. */
+static void apply_stored(fnn_fit *fit, const fnn_strip *strip, const fnn_update *update, double scale) {
     const fnn_network *network = fit->network;
-    fnn_update own = unit_rule(network, u, rule, 1.0);
+    fnn_update own = ruled_update(network, strip, update, 1.0);
     own.l1 = own.l2 = 0;
     own.scale = scale;
     own.prepare = 1;
-    void *slots[3];
     ptrdiff_t n;
-    for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? unit_at(network, network->slots[s], u, &n) : NULL;
-    void *G = unit_at(network, fit->stored, u, &n);
-    network->kernels->update(unit_at(network, network->weights, u, &n), slots[0], slots[1], slots[2], G, n, &own);
+    const fnn_weights weights = strip_weights(network, strip, &n);
+    void *G = strip_at(network, fit->stored, strip, &n);
+    network->kernels->update(&weights, G, n, &own);
     if (network->optimizer.accumulate > 1) memset(G, 0, (size_t)n * network->element);
 }
 
 /* ---- norms of gradients ---- */
 
-static void sum_unit_squares(fnn_fit *fit, const unit *u) {
-    const fnn_op *op = &fit->network->ops[u->op];
-    const ptrdiff_t blocks = kernel_blocks(op), first = u->q * (blocks + 1);
-    double sums[2], *out = fit->norm_sums + fit->buffers[u->op + 1].first_block;
-    ptrdiff_t i0 = u->k0 / FNN_BLOCK, i1 = (u->k1 + FNN_BLOCK - 1) / FNN_BLOCK;
-    if (u->k0 == op->rows) i0 = blocks, i1 = blocks + 1;
-    for (ptrdiff_t i = i0; i < i1; i++) {
+static void sum_strip_squares(const fnn_step *s, const fnn_strip *strip) {
+    const fnn_fit *fit = s->fit;
+    const fnn_op *op = &fit->network->ops[strip->op];
+    const ptrdiff_t blocks = kernel_blocks(op), first = strip->q * (blocks + 1);
+    double sums[2], *out = fit->norm_sums + fit->buffers[strip->op + 1].first_block;
+    fnn_range own = {strip->rows.first / FNN_BLOCK, fnn_ceil_div(strip->rows.last, FNN_BLOCK)};
+    if (parameter_of(fit->network, strip) == FNN_BIAS) own = (fnn_range){blocks, blocks + 1};
+    for (ptrdiff_t i = own.first; i < own.last; i++) {
         sum_block(fit->network, fit->stored, op, first + i, sums);
         out[first + i] = sums[1];
     }
 }
 
-static double gradient_squares(const fnn_fit *fit, int o, int part) {
+static double gradient_squares(const fnn_fit *fit, int o, int parameter) {
     const fnn_op *op = &fit->network->ops[o];
-    const ptrdiff_t blocks = kernel_blocks(op), count = fnn_blocks_of(op);
     const double *sums = fit->norm_sums + fit->buffers[o + 1].first_block;
     double total = 0;
-    for (ptrdiff_t i = 0; i < count; i++)
-        if ((i % (blocks + 1) == blocks) == (part == FNN_BIAS)) total += sums[i];
+    for (ptrdiff_t i = 0; i < fnn_blocks_of(op); i++)
+        if (parameter_of_block(op, i) == parameter) total += sums[i];
     return total;
 }
 
@@ -208,9 +222,9 @@ static double clip_factor(double squares, double mean, double bound) {
     return bound / (norm > bound ? norm : bound) + (norm - norm);
 }
 
-static int is_trained(const fnn_fit *fit, int o) {
-    const fnn_op *op = &fit->network->ops[o];
-    return fnn_is_trained(op) && o >= fit->first_dense && o < fit->trained_ops;
+/* Whether this fit trains an op: it may have been frozen or freed since the fit was made. */
+static int fit_trains(const fnn_fit *fit, int o) {
+    return fnn_is_trained(&fit->network->ops[o]) && o >= fit->first_trained && o < fit->trained_ops;
 }
 
 /* ---- constraints ---- */
@@ -224,11 +238,11 @@ static void scale_rows(const fnn_network *network, const fnn_op *op, ptrdiff_t q
     double factors[FNN_MOST_LANES];
     ptrdiff_t width;
     for (int j = 0; j < network->kernels->panel; j++) factors[j] = factor;
-    void *w = rows_at(network, network->weights, op, q, k, &width);
+    void *w = fnn_rows_at(network, network->weights, op, q, k, &width);
     network->kernels->scale_columns(w, rows, width, factors);
 }
 
-/* one norm over rows [k, k + rows) of all weight panels */
+/* One norm over rows [k, k + rows) of all weight panels. */
 static void constrain_rows(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t k, ptrdiff_t rows) {
     double squares = 0, sums[2];
     for (ptrdiff_t q = 0; q < op->panels; q++) {
@@ -243,152 +257,158 @@ static void constrain_columns(const fnn_network *network, const fnn_op *op, cons
     const int panel = network->kernels->panel;
     double columns[2 * FNN_MOST_LANES], factors[FNN_MOST_LANES];
     ptrdiff_t width;
-    void *w = rows_at(network, network->weights, op, q, 0, &width);
+    void *w = fnn_rows_at(network, network->weights, op, q, 0, &width);
     network->kernels->column_sums(columns, w, op->rows, width);
     for (int j = 0; j < panel; j++) factors[j] = j < op->n_out - q * panel ? norm_factor(r, columns[panel + j]) : 1.0;
     network->kernels->scale_columns(w, op->rows, width, factors);
 }
 
-static int has_norm_constraint(const fnn_rules *r) {
-    return r->constraint == FNN_MAX_NORM || r->constraint == FNN_UNIT_NORM;
-}
+static int constrains_norm(const fnn_rules *r) { return r->constraint == FNN_MAX_NORM || r->constraint == FNN_UNIT_NORM; }
 
-static void constrain(fnn_fit *fit, int thread, int n_threads) {
-    const fnn_network *network = fit->network;
+static void constrain(const fnn_step *s) {
+    const fnn_network *network = s->fit->network;
     for (int o = 0; o < network->n_ops; o++) {
         const fnn_op *op = &network->ops[o];
         const fnn_rules *kernel = &op->rules[FNN_KERNEL], *bias = &op->rules[FNN_BIAS];
-        if (!is_trained(fit, o)) continue;
-        ptrdiff_t first, last;
-        /* gamma and alpha are vectors, of one norm */
-        const int axis = op->kind == FNN_OP_DENSE ? kernel->axis : FNN_OVER_ALL;
-        if (has_norm_constraint(kernel) && axis == FNN_OVER_INPUTS) {
-            fnn_share(op->panels, thread, n_threads, &first, &last);
-            for (ptrdiff_t q = first; q < last; q++) constrain_columns(network, op, kernel, q);
-        } else if (has_norm_constraint(kernel) && axis == FNN_OVER_OUTPUTS) {
-            fnn_share(op->rows, thread, n_threads, &first, &last);
-            for (ptrdiff_t k = first; k < last; k++) constrain_rows(network, op, kernel, k, 1);
-        } else if (has_norm_constraint(kernel) && o % n_threads == thread) {
+        if (!fit_trains(s->fit, o)) continue;
+        /* what is not a matrix, such as gamma, has one norm */
+        const int axis = op->kind->is_product ? kernel->axis : FNN_OVER_ALL, mine = o % s->n_threads == s->thread;
+        if (constrains_norm(kernel) && axis == FNN_OVER_INPUTS) {
+            const fnn_range share = fnn_share(op->panels, s->thread, s->n_threads);
+            for (ptrdiff_t q = share.first; q < share.last; q++) constrain_columns(network, op, kernel, q);
+        } else if (constrains_norm(kernel) && axis == FNN_OVER_OUTPUTS) {
+            const fnn_range share = fnn_share(op->rows, s->thread, s->n_threads);
+            for (ptrdiff_t k = share.first; k < share.last; k++) constrain_rows(network, op, kernel, k, 1);
+        } else if (constrains_norm(kernel) && mine) {
             constrain_rows(network, op, kernel, 0, op->rows);
         }
-        if (op->use_bias && has_norm_constraint(bias) && o % n_threads == thread)
-            constrain_rows(network, op, bias, op->rows, 1);
+        if (op->use_bias && constrains_norm(bias) && mine) constrain_rows(network, op, bias, op->rows, 1);
     }
 }
 
 /* ---- the phase ---- */
 
-static void apply_units(fnn_fit *fit, const batch *b, ptrdiff_t first, ptrdiff_t last) {
+static void apply_all_stored(const fnn_step *s, fnn_range strips) {
+    fnn_fit *fit = s->fit;
     const fnn_optimizer *optimizer = &fit->network->optimizer;
-    const fnn_update rule = rule_of(fit, b->step);
+    const fnn_update update = update_of(fit, s->step);
     const double mean = 1.0 / (double)optimizer->accumulate;
-    double factors[2] = {1.0, 1.0};
+    double factors[FNN_PARAMETERS] = {1.0, 1.0};
     if (optimizer->global_clip_norm > 0) {
         double squares = 0;
         for (int o = 0; o < fit->network->n_ops; o++)
-            if (is_trained(fit, o)) {
+            if (fit_trains(fit, o)) {
                 squares += gradient_squares(fit, o, FNN_KERNEL);
                 if (fit->network->ops[o].use_bias) squares += gradient_squares(fit, o, FNN_BIAS);
             }
         factors[FNN_KERNEL] = factors[FNN_BIAS] = clip_factor(squares, mean, optimizer->global_clip_norm);
     }
     int at = -1;
-    for (ptrdiff_t i = first; i < last; i++) {
-        const unit *u = &fit->units[i];
-        if (optimizer->clip_norm > 0 && u->op != at)
-            for (int part = 0; part < 2; part++)
-                factors[part] = clip_factor(gradient_squares(fit, u->op, part), mean, optimizer->clip_norm);
-        at = u->op;
-        apply_unit(fit, u, &rule, mean * factors[u->k0 == fit->network->ops[u->op].rows ? FNN_BIAS : FNN_KERNEL]);
-        after_update(fit, b, u);
+    for (ptrdiff_t i = strips.first; i < strips.last; i++) {
+        const fnn_strip *strip = &fit->strips[i];
+        if (optimizer->clip_norm > 0 && strip->op != at)
+            for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
+                factors[parameter] = clip_factor(gradient_squares(fit, strip->op, parameter), mean, optimizer->clip_norm);
+        at = strip->op;
+        apply_stored(fit, strip, &update, mean * factors[parameter_of(fit->network, strip)]);
+        follow_update(s, strip);
     }
 }
 
-/* a unit of two rows: its gradient, then the rule */
-static void update_layer(fnn_fit *fit, const batch *b, const unit *u, void *stored, const fnn_update *rule) {
-    const fnn_network *network = fit->network;
+/* A strip of an op with one number per feature: its gradient, then the update rule, or a place to store it. */
+static void update_features(const fnn_step *s, const fnn_strip *strip, void *stored, const fnn_update *update) {
+    const fnn_network *network = s->fit->network;
     _Alignas(64) char G[2 * FNN_MOST_LANES * sizeof(double)];
-    void *slots[3];
     ptrdiff_t n;
-    for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? unit_at(network, network->slots[s], u, &n) : NULL;
-    void *W = unit_at(network, network->weights, u, &n);
-    if (stored) slots[0] = unit_at(network, stored, u, &n);
-    fnn_layer_gradient(fit, b, u, G);
-    network->kernels->update(W, slots[0], slots[1], slots[2], fnn_at(fit, G, u->k0 * n / (u->k1 - u->k0)), n, rule);
+    fnn_weights weights = strip_weights(network, strip, &n);
+    if (stored) weights.moments[0] = strip_at(network, stored, strip, &n);
+    network->ops[strip->op].kind->gradient(s, strip, G);
+    const ptrdiff_t width = n / (strip->rows.last - strip->rows.first);
+    network->kernels->update(&weights, fnn_at(s->fit, G, strip->rows.first * width), n, update);
 }
 
 /* Bytes of dZ that stay in the second-level cache while the inputs pass by. */
 #define CACHED_GRADIENTS 131072
 
-/* Units from i on that are updated together: the same rows of weight panels side by side, from the same inputs. */
-static ptrdiff_t units_together(const fnn_fit *fit, const batch *b, ptrdiff_t i, ptrdiff_t last) {
-    const unit *u = &fit->units[i];
-    const ptrdiff_t panel_bytes = b->padded * fit->network->kernels->panel * (ptrdiff_t)fit->network->element;
+/* Strips that are updated together with strip i: the same rows of neighbouring weight panels, from the same inputs. */
+static ptrdiff_t strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last) {
+    const fnn_network *network = s->fit->network;
+    const fnn_strip *strip = &s->fit->strips[i];
+    const ptrdiff_t panel_bytes = s->padded * network->kernels->panel * (ptrdiff_t)network->element;
     ptrdiff_t count = 1;
-    while (i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS && u[count].op == u->op &&
-           u[count].k0 == u->k0 && u[count].k1 == u->k1)
+    while (network->ops[strip->op].kind->is_product && i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS &&
+           strip[count].op == strip->op && strip[count].rows.first == strip->rows.first &&
+           strip[count].rows.last == strip->rows.last)
         count++;
     return count;
 }
 
-void fnn_update_weights(fnn_fit *fit, const batch *b, int thread, int n_threads) {
+typedef void strip_function(const fnn_step *s, const fnn_strip *strip);
+
+/* The gradients of a thread's strips, each followed by `update`, which may store it, and then by `after` or NULL. */
+static void update_strips(const fnn_step *s, fnn_range strips, void *stored, const fnn_update *update,
+                          strip_function *after) {
+    const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
-    const fnn_kernels *kernels = network->kernels;
-    const int64_t accumulate = network->optimizer.accumulate;
-    const int unfused = fit->stored && !fit->gradients;
-    const int due = !fit->gradients && (accumulate <= 1 || (fit->first_iteration + b->step + 1) % accumulate == 0);
-    fnn_update update = rule_of(fit, b->step);
-    void *stored = fit->gradients ? fit->gradients : fit->stored;
-    if (stored) update = (fnn_update){.kind = unfused && accumulate > 1 ? FNN_ACCUMULATE : FNN_STORE, .scale = 1.0};
-    if (fit->moving && !fit->gradients) fnn_move_statistics(fit, thread, n_threads);
-    ptrdiff_t first, last;
-    if (n_threads == fit->n_threads) {
-        first = fit->unit_start[thread];
-        last = fit->unit_start[thread + 1];
-    } else {
-        fnn_share(fit->n_units, thread, n_threads, &first, &last);
-    }
-    for (ptrdiff_t i = first, count; i < last; i += count) {
-        const unit *u = &fit->units[i];
-        const fnn_op *op = &network->ops[u->op];
-        count = op->kind == FNN_OP_DENSE ? units_together(fit, b, i, last) : 1;
-        void *slots[3];
-        for (int s = 0; s < 3; s++) slots[s] = network->slots[s] ? fnn_at(fit, network->slots[s], op->weights) : NULL;
-        if (stored) slots[0] = fnn_at(fit, stored, op->weights);
+    for (ptrdiff_t i = strips.first, count; i < strips.last; i += count) {
+        const fnn_strip *strip = &fit->strips[i];
+        const fnn_op *op = &network->ops[strip->op];
+        count = strips_together(s, i, strips.last);
         fnn_update own;
-        if (fit->special) own = unit_rule(network, u, &update, fnn_penalty_scale(fit, b));
-        if (op->kind != FNN_OP_DENSE)
-            update_layer(fit, b, u, stored, fit->special ? &own : &update);
-        else
-            kernels->dense_update(fnn_at(fit, network->weights, op->weights), slots[0], slots[1], slots[2],
-                              fit->buffers[u->op].Y, fit->buffers[u->op + 1].dZt, op->n_in, op->n_out,
-                              fit->buffers[u->op].stride, b->padded, u->q, u->q + count, u->k0, u->k1, fit->special ? &own : &update);
-        for (ptrdiff_t j = 0; j < count; j++) {
-            if (unfused && due && fit->norms) sum_unit_squares(fit, &u[j]);
-            if (fit->followed && !fit->gradients && !(unfused && due)) after_update(fit, b, &u[j]);
+        if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
+        if (op->kind->is_product) {
+            fnn_weights weights = fnn_weights_at(network, op->weights);
+            if (stored) weights.moments[0] = fnn_at(fit, stored, op->weights);
+            op->kind->update(s, strip, count, &weights, fit->has_rules ? &own : update);
+        } else {
+            update_features(s, strip, stored, fit->has_rules ? &own : update);
         }
+        for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j]);
     }
-    if (fit->gradients) return;
-    if (unfused && due) {
-        if (fit->norms) fnn_barrier_wait(&fit->barrier);
-        apply_units(fit, b, first, last);
+}
+
+static void move_statistics(const fnn_step *s) {
+    for (int i = 0; i < s->fit->network->n_ops; i++)
+        if (s->fit->network->ops[i].kind->move_statistics) s->fit->network->ops[i].kind->move_statistics(s, i);
+}
+
+void fnn_update_weights(const fnn_step *s) {
+    fnn_fit *fit = s->fit;
+    const int64_t accumulate = fit->network->optimizer.accumulate;
+    const fnn_range strips = s->n_threads == fit->n_threads
+                                 ? (fnn_range){fit->first_strip[s->thread], fit->first_strip[s->thread + 1]}
+                                 : fnn_share(fit->n_strips, s->thread, s->n_threads);
+    strip_function *const follow = fit->has_rules || fit->has_moving_average ? follow_update : NULL;
+    if (fit->gradients) {
+        const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
+        update_strips(s, strips, fit->gradients, &store, NULL);
+        return;
     }
-    if (fit->constrained) {
+    if (fit->has_moving_statistics) move_statistics(s);
+    const int is_due = accumulate <= 1 || (fit->first_iteration + s->step + 1) % accumulate == 0;
+    if (fit->stored) {
+        const fnn_update store = {.kind = accumulate > 1 ? FNN_ACCUMULATE : FNN_STORE, .scale = 1.0};
+        update_strips(s, strips, fit->stored, &store, !is_due ? follow : fit->clips_norms ? sum_strip_squares : NULL);
+        if (is_due && fit->clips_norms) fnn_barrier_wait(&fit->barrier);
+        if (is_due) apply_all_stored(s, strips);
+    } else {
+        const fnn_update update = update_of(fit, s->step);
+        update_strips(s, strips, NULL, &update, follow);
+    }
+    if (fit->constrains_norms) {
         fnn_barrier_wait(&fit->barrier);
-        constrain(fit, thread, n_threads);
+        constrain(s);
     }
 }
 
 int fnn_has_rules(const fnn_op *op) {
     if (!fnn_is_trained(op)) return 0;
-    for (int part = 0; part < 2; part++)
-        if (op->rules[part].no_decay || op->rules[part].constraint) return 1;
-    return is_penalized(op);
+    for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
+        if (op->rules[parameter].no_decay || op->rules[parameter].constraint) return 1;
+    return fnn_has_penalty(op);
 }
 
 int fnn_has_norm_constraint(const fnn_op *op) {
     if (!fnn_is_trained(op)) return 0;
-    return has_norm_constraint(&op->rules[FNN_KERNEL]) || (op->use_bias && has_norm_constraint(&op->rules[FNN_BIAS]));
+    return constrains_norm(&op->rules[FNN_KERNEL]) || (op->use_bias && constrains_norm(&op->rules[FNN_BIAS]));
 }
-
-int fnn_has_penalty(const fnn_op *op) { return is_penalized(op); }

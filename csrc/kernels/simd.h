@@ -1,7 +1,8 @@
 /* The vector types and their operations; the only file that differs between instruction sets.
  *
- * FNN_ISA_<NAME> and FNN_DOUBLE choose the build. `real` is the element type, `vec` LANES of them; `dvec` is DLANES
- * doubles, the working type of transcendental functions in both builds. */
+ * FNN_ISA_<NAME> and FNN_DOUBLE choose the build; without the former, as in an editor, it is the scalar one. `real` is
+ * the element type, `vec` LANES of them; `dvec` is DLANES doubles, the working type of transcendental functions in both
+ * builds. */
 #ifndef FNN_SIMD_H
 #define FNN_SIMD_H
 
@@ -24,11 +25,7 @@ typedef int32_t ireal;
 #define REAL_BYTES 4
 #endif
 
-#if defined(FNN_ISA_SCALAR)
-#define FNN_ISA_NAME scalar
-#define VBYTES 16
-#define MR 6
-#elif defined(FNN_ISA_BASELINE)
+#if defined(FNN_ISA_BASELINE)
 #define FNN_ISA_NAME baseline
 #define VBYTES 16
 #define MR 2
@@ -45,18 +42,23 @@ typedef int32_t ireal;
 #define VBYTES 16
 #define MR 6
 #else
-#error "one FNN_ISA_<NAME> must be defined"
+#ifndef FNN_ISA_SCALAR
+#define FNN_ISA_SCALAR
+#endif
+#define FNN_ISA_NAME scalar
+#define VBYTES 16
+#define MR 6
 #endif
 
 #define LANES (VBYTES / REAL_BYTES)
 #define DLANES (VBYTES / 8)
-/* rows of a panel, outputs of a weight panel: 64 bytes on every instruction set, so that layouts agree */
+/* Rows of a panel, outputs of a weight panel: 64 bytes on every instruction set, so that layouts agree. */
 #define PANEL (64 / REAL_BYTES)
-/* vectors of a panel, and vectors of doubles that hold as many numbers */
+/* A panel in vectors, and in vectors of doubles. */
 #define NV (64 / VBYTES)
 #define GROUPS (PANEL / DLANES)
 /* A function is a long chain of dependent operations. A processor looks too few instructions ahead to overlap it with the
- * next one, so CHAINS of them stand side by side and table.c has GCC interleave them. The portable builds stay small. */
+ * next one, so CHAINS of them are computed at once and table.c has GCC interleave them. The portable builds stay small. */
 #if defined(FNN_ISA_SCALAR)
 #define CHAINS 1
 #elif defined(FNN_ISA_BASELINE)
@@ -64,7 +66,7 @@ typedef int32_t ireal;
 #else
 #define CHAINS 4
 #endif
-/* as many of the groups of a panel */
+/* Groups of a panel that are computed at once. */
 #define SIDE (GROUPS < CHAINS ? GROUPS : CHAINS)
 #if NV > 1
 #define NARROW (PANEL / 2)
@@ -170,7 +172,8 @@ static inline vec v_fma(vec a, vec b, vec c) {
 }
 #endif
 static inline vec v_sqrt(vec a) {
-    for (int i = 0; i < LANES; i++) a[i] = sizeof(real) == 4 ? (real)__builtin_sqrtf((float)a[i]) : (real)__builtin_sqrt((double)a[i]);
+    for (int i = 0; i < LANES; i++)
+        a[i] = sizeof(real) == 4 ? (real)__builtin_sqrtf((float)a[i]) : (real)__builtin_sqrt((double)a[i]);
     return a;
 }
 /* a > b ? a : b; b where either is NaN */

@@ -12,18 +12,18 @@
 #pragma GCC push_options
 #pragma GCC optimize("schedule-insns", "sched-pressure")
 #endif
-#include "activations.c"
-#include "elementwise_losses.c"
-#include "row_losses.c"
-#include "losses.c"
+#include "activations_tpl.h"
+#include "elementwise_losses_tpl.h"
+#include "row_losses_tpl.h"
+#include "losses_tpl.h"
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
-#include "update.c"
-#include "gemm.c"
-#include "layout.c"
-#include "dropout.c"
-#include "normalization.c"
+#include "update_tpl.h"
+#include "gemm_tpl.h"
+#include "layout_tpl.h"
+#include "dropout_tpl.h"
+#include "normalization_tpl.h"
 
 static double fma_peak(int64_t iterations, void *sink) {
     vec c[12];
@@ -63,7 +63,7 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .panel_activation_gradient = panel_activation_gradient,
     .loss = panel_loss,
     .dice_sums = dice_sums,
-    .activity = activity,
+    .output_penalty = output_penalty,
     .update = update,
     .column_sums = column_sums,
     .scale_columns = scale_columns,

@@ -1,6 +1,6 @@
 """Count the instructions of the inner loops of all products, as compiled for AVX2, AVX-512 and NEON.
 
-A compiler, or a change to csrc/kernels/gemm.c, that keeps sums in memory instead of registers ruins a loop without
+A compiler, or a change to csrc/kernels/gemm_tpl.h, that keeps sums in memory instead of registers ruins a loop without
 changing a bit. So each tile's loop over k must contain only its fused multiply-adds, its loads, one broadcast per row,
 and a few instructions for prefetching, counting and addressing. It must not spill a vector register. The flags are
 those of CMakeLists.txt. An instruction set without a compiler is reported as NOT TESTED. The exit status is 1 if a

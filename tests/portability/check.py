@@ -19,7 +19,7 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 SOURCES = HERE.parent.parent / "csrc"
 FLAGS = ["-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
-ENGINE = [path for path in sorted((SOURCES / "engine").glob("*.c")) if path.name != "dispatch.c"]
+ENGINE = [path for path in sorted((SOURCES / "engine").rglob("*.c")) if path.name != "dispatch.c"]
 CC = os.environ.get("CC", "cc")
 ARM = "aarch64-linux-gnu-gcc"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/engine/engine.h"
+#include "../../csrc/engine/kind.h"
 
 #define TABLE_(isa, type) fnn_kernels_##isa##_##type
 #define TABLE(isa, type) TABLE_(isa, type)
@@ -77,8 +77,14 @@ static void fill(void *out, size_t element, ptrdiff_t count, double low, double 
     }
 }
 
+static const fnn_kind *kind_named(const char *name) {
+    int i = 0;
+    while (fnn_kinds[i] && strcmp(fnn_kinds[i]->name, name)) i++;
+    return fnn_kinds[i];
+}
+
 static fnn_op dense(ptrdiff_t n_out, int activation) {
-    return (fnn_op){.kind = FNN_OP_DENSE,
+    return (fnn_op){.kind = kind_named("dense"),
                     .n_out = n_out,
                     .activation = activation,
                     .use_bias = 1,
@@ -86,18 +92,14 @@ static fnn_op dense(ptrdiff_t n_out, int activation) {
                     .parameters = {0.2, 6.0, 0.1}};
 }
 
-/* a layer between dense ones; returns how many */
-static int between(fnn_op *op, int kind) {
-    *op = (fnn_op){.kind = kind, .trainable = 1, .use_kernel = 1, .use_bias = 1, .momentum = 0.9, .epsilon = 1e-3, .rate = 0.2};
-    return kind != FNN_OP_DENSE;
+/* A layer between dense ones. */
+static fnn_op between(const char *kind) {
+    return (fnn_op){.kind = kind_named(kind), .trainable = 1, .use_kernel = 1, .use_bias = 1, .momentum = 0.9,
+                    .epsilon = 1e-3, .rate = 0.2};
 }
 
 static fnn_optimizer optimizer(int kind) {
-    static const int slots[FNN_UPDATES] = {[FNN_SGD_MOMENTUM] = 1, [FNN_SGD_NESTEROV] = 1, [FNN_ADAM] = 2,
-                                           [FNN_AMSGRAD] = 3,      [FNN_NADAM] = 2,        [FNN_ADAMAX] = 2,
-                                           [FNN_ADAGRAD] = 1,      [FNN_ADADELTA] = 2,     [FNN_LION] = 1,
-                                           [FNN_RMSPROP] = 2,      [FNN_RMSPROP_CENTERED] = 3};
-    fnn_optimizer o = {.update = {.kind = kind, .rate = 1, .epsilon = 1e-7, .scale = 1}, .n_slots = slots[kind], .accumulate = 1};
+    fnn_optimizer o = {.update = {.kind = kind, .rate = 1, .epsilon = 1e-7, .scale = 1}, .accumulate = 1};
     o.initial = kind == FNN_ADAGRAD ? 0.1 : 0;
     const int complement = kind == FNN_ADAM || kind == FNN_AMSGRAD || kind == FNN_NADAM || kind == FNN_ADAMAX;
     o.update.beta_1 = complement ? 1 - 0.9 : kind == FNN_SGD ? 0 : 0.9;
@@ -121,14 +123,14 @@ static void add_weights(const fnn_network *network, const void *weights) {
 static void train(const fnn_kernels *kernels, int recipe) {
     const ptrdiff_t *s = shapes[recipe % N_SHAPES];
     const int l = recipe % N_LOSSES, rule = FNN_SGD + recipe % (FNN_UPDATES - FNN_SGD), threads = 1 + recipe % 3;
-    static const int layers[] = {FNN_OP_DENSE, FNN_OP_DROPOUT, FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_PRELU, FNN_OP_NOISE};
+    static const char *const layers[] = {NULL, "dropout", "batch_normalization", "layer_normalization", "prelu", "gaussian_noise"};
     const ptrdiff_t rows = 2 * s[4] + 3;
     static double X[MOST], y[MOST], out[MOST], kernel[MOST], bias[MOST];
     static int64_t labels[MOST];
     fnn_op ops[5];
     int n = 0;
     ops[n++] = dense(s[1], recipe % FNN_SOFTMAX);
-    n += between(ops + n, layers[recipe % 6]);
+    if (layers[recipe % 6]) ops[n++] = between(layers[recipe % 6]);
     ops[n++] = dense(s[2], (recipe / 2) % FNN_SOFTMAX);
     ops[n++] = dense(s[3], losses[l].last);
     fnn_network *network = fnn_network_new(kernels, s[0], ops, n);
@@ -137,7 +139,7 @@ static void train(const fnn_kernels *kernels, int recipe) {
     for (int i = 0; i < n; i++) {
         const fnn_op *op = &network->ops[i];
         if (!op->rows) continue;
-        const double bound = op->kind == FNN_OP_DENSE ? sqrt(3 / (double)op->n_in) : 1;
+        const double bound = op->kind->is_product ? sqrt(3 / (double)op->n_in) : 1;
         fill(kernel, element, op->rows * op->n_out, -bound, bound, (uint64_t)(100 + i));
         fill(bias, element, op->n_out, -0.3, 0.3, (uint64_t)(200 + i));
         kernels->pack_weights((char *)network->weights + (size_t)op->weights * element, kernel, bias, op->rows, op->n_out);
@@ -146,7 +148,7 @@ static void train(const fnn_kernels *kernels, int recipe) {
                            .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
     const fnn_optimizer o = optimizer(rule);
     if (fnn_network_compile(network, &loss, &o) != FNN_OK) fail("no compiled network");
-    const ptrdiff_t columns = fnn_target_columns(network);
+    const ptrdiff_t columns = fnn_target_columns(&loss, network->n_outputs);
     fill(X, 8, rows * s[0], -1.5, 1.5, 1);
     fill(y, element, rows * columns, 0.05, 0.95, 2);
     for (ptrdiff_t i = 0; i < rows; i++) labels[i] = i * 7 % s[3];
@@ -186,14 +188,13 @@ static void train(const fnn_kernels *kernels, int recipe) {
 /* products and their gradients on arrays, of m rows from k to n features */
 static void multiply(const fnn_kernels *kernels, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, int activation) {
     static double x[MOST], kernel[MOST], bias[MOST], y[MOST], dx[MOST], dw[MOST], db[MOST];
-    static const double parameters[3] = {0.2, 6.0, 0.1};
     const size_t element = kernels->dtype == FNN_F32 ? 4 : 8;
+    const fnn_dense_arrays arrays = {x, kernel, bias, m, k, n, activation, {0.2, 6.0, 0.1}};
     fill(x, element, m * k, -1, 1, 1);
     fill(kernel, element, k * n, -1, 1, 2);
     fill(bias, element, n, -1, 1, 3);
-    if (fnn_dense_forward(kernels, y, x, kernel, bias, m, k, n, activation, parameters, 1) != FNN_OK) fail("no product");
-    if (fnn_dense_backward(kernels, dx, dw, db, y, x, kernel, bias, m, k, n, activation, parameters, 1) != FNN_OK)
-        fail("no gradient");
+    if (fnn_dense_forward(kernels, y, &arrays, 1) != FNN_OK) fail("no product");
+    if (fnn_dense_backward(kernels, dx, dw, db, y, &arrays, 1) != FNN_OK) fail("no gradient");
     add(y, (size_t)(m * n) * element);
     add(dx, (size_t)(m * k) * element);
     add(dw, (size_t)(k * n) * element);

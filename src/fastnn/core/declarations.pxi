@@ -5,10 +5,11 @@ cdef extern from "pythread.h":
 
 
 cdef extern from "fnn.h" nogil:
-    enum: FNN_SOFTMAX
-    enum: FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_DICE, FNN_CUSTOM
+    enum: FNN_SOFTMAX, FNN_LOG_SOFTMAX, FNN_ACTIVATIONS
+    enum: FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_CUSTOM, FNN_LOSSES
     enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_AMSGRAD, FNN_NADAM, FNN_ADAMAX, FNN_ADAGRAD
     enum: FNN_ADADELTA, FNN_LION, FNN_RMSPROP, FNN_RMSPROP_CENTERED
+    int fnn_is_row_activation(int)
     enum: FNN_F32, FNN_F64, FNN_I8, FNN_U8, FNN_I16, FNN_U16, FNN_I32, FNN_U32, FNN_I64, FNN_U64
     ctypedef struct fnn_loss:
         int kind, from_logits
@@ -40,10 +41,19 @@ cdef extern from "fnn.h" nogil:
     void fnn_random_normal(double *, Py_ssize_t, uint64_t, uint64_t)
 
 
+cdef extern from "engine/kind.h" nogil:
+    ctypedef struct fnn_kind:
+        const char *name
+        const char *parameters[2]
+        const char *states[3]
+        int is_product
+    const fnn_kind *fnn_kinds[]
+
+
 cdef extern from "engine/engine.h" nogil:
     ctypedef enum fnn_status:
         FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT
-    enum: FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_STANDARDIZE
+    enum: FNN_CONSTRAINTS, FNN_AXES
     ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
     void fnn_team_run(fnn_phase, void *, int, void *)
     uint64_t fnn_environment_enter() nogil
@@ -56,7 +66,8 @@ cdef extern from "engine/engine.h" nogil:
         int no_decay, constraint, axis
         double bound
     ctypedef struct fnn_op:
-        int kind, activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator, source
+        const fnn_kind *kind
+        int activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator, source
         double parameters[3]
         double rate, momentum, epsilon
         Py_ssize_t n_in, n_out, weights, rows, state
@@ -64,7 +75,6 @@ cdef extern from "engine/engine.h" nogil:
         double activity_l1, activity_l2
     ctypedef struct fnn_optimizer:
         fnn_update update
-        int n_slots
         double initial, clip_norm, global_clip_norm
         int use_average
         double average_momentum
@@ -85,7 +95,10 @@ cdef extern from "engine/engine.h" nogil:
     fnn_status fnn_network_compile(fnn_network *, const fnn_loss *, const fnn_optimizer *)
     void fnn_network_use_average(fnn_network *)
     double fnn_network_penalty(const fnn_network *)
-    Py_ssize_t fnn_target_columns(const fnn_network *)
+    Py_ssize_t fnn_flat_size(const fnn_network *)
+    void fnn_from_flat(const fnn_network *, void *, const void *)
+    void fnn_to_flat(const fnn_network *, void *, const void *)
+    Py_ssize_t fnn_target_columns(const fnn_loss *, Py_ssize_t)
     fnn_status fnn_predict(const fnn_network *, const fnn_matrix *, void *, double *, int, int, Py_ssize_t *)
     Py_ssize_t fnn_bad_row(const fnn_network *, const fnn_matrix *)
     int fnn_takes_missing(const fnn_network *)
@@ -94,7 +107,7 @@ cdef extern from "engine/engine.h" nogil:
         fnn_matrix X, y
         const int64_t *labels
         const void *sample_weight
-        const void *predictions
+        void *predictions
         Py_ssize_t batch_size
         int n_threads
     fnn_fit *fnn_fit_new(fnn_network *, const fnn_fit_data *)
@@ -113,11 +126,21 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_forward(fnn_fit *, void *)
     void fnn_fit_backward(fnn_fit *, const void *, double)
     Py_ssize_t fnn_fit_batch(const fnn_fit *, const int64_t **, Py_ssize_t *)
-    fnn_status fnn_dense_forward(const fnn_kernels *, void *, const void *, const void *, const void *, Py_ssize_t, Py_ssize_t,
-                                 Py_ssize_t, int, const double *, int)
-    fnn_status fnn_dense_backward(const fnn_kernels *, void *, void *, void *, const void *, const void *, const void *,
-                                  const void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, int, const double *, int)
-    fnn_status fnn_loss_arrays(const fnn_kernels *, double *, void *, const void *, const void *, const int64_t *,
-                               const void *, Py_ssize_t, Py_ssize_t, const fnn_loss *)
+    ctypedef struct fnn_dense_arrays:
+        const void *x
+        const void *kernel
+        const void *bias
+        Py_ssize_t n, n_in, n_out
+        int activation
+        double parameters[3]
+    fnn_status fnn_dense_forward(const fnn_kernels *, void *, const fnn_dense_arrays *, int)
+    fnn_status fnn_dense_backward(const fnn_kernels *, void *, void *, void *, const void *, const fnn_dense_arrays *, int)
+    ctypedef struct fnn_loss_arrays:
+        const void *y_pred
+        const void *y_true
+        const int64_t *labels
+        const void *sample_weight
+        Py_ssize_t n, n_out
+    fnn_status fnn_loss_and_gradient(const fnn_kernels *, double *, void *, const fnn_loss_arrays *, const fnn_loss *)
     fnn_status fnn_activation_gradient(const fnn_kernels *, void *, const void *, const void *, Py_ssize_t, Py_ssize_t, int,
                                        const double *)

@@ -39,7 +39,7 @@ cdef class Fit:
             y = contiguous("y", y, np.int64, (data.X.rows,))
             data.labels = labels_of(y, native.n_outputs, &native.loss)
         else:
-            columns = fnn_target_columns(native)
+            columns = fnn_target_columns(&native.loss, native.n_outputs)
             y = contiguous("y", y, network.dtype, (data.X.rows, columns))
             matrix_of(y, &data.y, columns)
         data.sample_weight = data.predictions = NULL
@@ -182,45 +182,21 @@ cdef class Fit:
 
     def loss_and_gradient(self, parameters, gradient):
         cdef fnn_network *native = self.network.network
-        cdef Py_ssize_t element = self.network.dtype.itemsize, at = 0, size, n_elements = native.n_elements
         cdef double loss, penalty
-        cdef char *values
-        cdef char *slopes
-        cdef char *panels
-        cdef int op, part, direction
-        total = sum((native.ops[op].rows * native.ops[op].use_kernel + native.ops[op].use_bias) * native.ops[op].n_out
-                    for op in range(native.n_ops) if native.ops[op].rows)
-        cdef cnp.ndarray source = contiguous("parameters", parameters, self.network.dtype, (total,))
-        check_output("gradient", gradient, self.network.dtype, (total,))
+        cdef Py_ssize_t size = fnn_flat_size(native)
+        cdef cnp.ndarray source = contiguous("parameters", parameters, self.network.dtype, (size,))
+        check_output("gradient", gradient, self.network.dtype, (size,))
         cdef cnp.ndarray target = gradient
-        cdef cnp.ndarray space = np.zeros(n_elements, self.network.dtype)
-        cdef char *stored = <char *>cnp.PyArray_DATA(space)
-        values = <char *>cnp.PyArray_DATA(source)
-        slopes = <char *>cnp.PyArray_DATA(target)
+        cdef cnp.ndarray space = np.zeros(native.n_elements, self.network.dtype)
+        cdef void *stored = cnp.PyArray_DATA(space)
+        cdef const void *values = cnp.PyArray_DATA(source)
+        cdef void *slopes = cnp.PyArray_DATA(target)
         if self.network.users != 0:
             raise RuntimeError("the network is in use by another thread")
         self.network.users = -1
         with nogil:
-            for direction in range(2):
-                at = 0
-                if direction == 1:
-                    loss = fnn_fit_gradients(self.fit, stored, False, &penalty)
-                for part in range(2):
-                    for op in range(native.n_ops):
-                        if native.ops[op].rows == 0:
-                            continue
-                        if not (native.ops[op].use_kernel if part == 0 else native.ops[op].use_bias):
-                            continue
-                        size = native.ops[op].n_out * (native.ops[op].rows if part == 0 else 1)
-                        panels = (<char *>native.weights if direction == 0 else stored) + native.ops[op].weights * element
-                        if direction == 0:
-                            native.kernels.pack_weights(panels, values + at if part == 0 else NULL,
-                                                        values + at if part == 1 else NULL,
-                                                        native.ops[op].rows, native.ops[op].n_out)
-                        else:
-                            native.kernels.unpack_weights(slopes + at if part == 0 else NULL,
-                                                          slopes + at if part == 1 else NULL, panels,
-                                                          native.ops[op].rows, native.ops[op].n_out)
-                        at += size * element
+            fnn_from_flat(native, native.weights, values)
+            loss = fnn_fit_gradients(self.fit, stored, False, &penalty)
+            fnn_to_flat(native, slopes, stored)
         self.network.users = 0
         return loss, penalty

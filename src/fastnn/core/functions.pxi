@@ -31,7 +31,7 @@ def activation(name, x, out=None, parameters=()):
     if x.size == 0:
         return out
     cdef uint64_t environment
-    if kind < FNN_SOFTMAX:
+    if not fnn_is_row_activation(kind):
         environment = fnn_environment_enter()
         kernels.activate(cnp.PyArray_DATA(target), NULL, cnp.PyArray_DATA(source), cnp.PyArray_SIZE(source), kind, p)
         fnn_environment_leave(environment)
@@ -69,50 +69,39 @@ def activation_gradient(name, x, grad_out, parameters=()):
 
 def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=True, **options):
     cdef fnn_loss loss = loss_of(name, options)
+    cdef fnn_loss_arrays arrays
     cdef double value = 0
-    cdef const int64_t *labels = NULL
-    cdef void *truth = NULL
-    cdef void *weights = NULL
     cdef void *grad = NULL
+    memset(&arrays, 0, sizeof(arrays))
     y_pred, dtype = as_real("y_pred", y_pred)
     if y_pred.ndim != 2:
         raise ValueError(f"y_pred must have shape (rows, outputs), got {y_pred.shape}")
     n, n_out = y_pred.shape
     if n == 0 or n_out == 0:
         raise ValueError(f"y_pred is empty: shape {y_pred.shape}")
+    if loss.kind == FNN_CUSTOM:
+        raise ValueError("a custom loss is computed by the caller")
+    if loss.kind == FNN_GAUSSIAN_NLL and n_out % 2:
+        raise ValueError(f"y_pred must have two columns per target, means and logarithms of variances, got {n_out}")
     kept = class_weights(&loss, options, n_out)  # alive while the loss points to it
     if loss.kind == FNN_SPARSE_CCE:
         y_true = contiguous("y_true", np.reshape(y_true, -1), np.int64, (n,))
-        labels = labels_of(y_true, n_out, &loss)
-    elif loss.kind == FNN_GAUSSIAN_NLL:
-        if n_out % 2:
-            raise ValueError(f"y_pred must have two columns per target, means and logarithms of variances, got {n_out}")
-        padded = np.zeros((n, n_out), dtype)
-        padded[:, : n_out // 2] = contiguous("y_true", y_true, dtype, (n, n_out // 2))
-        y_true = padded
-        truth = cnp.PyArray_DATA(<cnp.ndarray>y_true)
-    elif loss.kind == FNN_CUSTOM:
-        raise ValueError("a loss of the caller's own is computed by the caller")
+        arrays.labels = labels_of(y_true, n_out, &loss)
     else:
-        y_true = contiguous("y_true", y_true, dtype, (n, n_out))
-        truth = cnp.PyArray_DATA(<cnp.ndarray>y_true)
-    if loss.kind == FNN_DICE and not loss.per_row:
-        # one row that is the whole batch; its weight is what the rows' weights sum to
-        if sample_weight is not None:
-            weight = np.sum(contiguous("sample_weight", sample_weight, dtype, (n,)), dtype=np.float64)
-            sample_weight = np.array([weight if loss.sum else weight / n])
-        n, n_out, loss.per_row = 1, n * n_out, 1
+        y_true = contiguous("y_true", y_true, dtype, (n, fnn_target_columns(&loss, n_out)))
+        arrays.y_true = cnp.PyArray_DATA(<cnp.ndarray>y_true)
     if sample_weight is not None:
         sample_weight = contiguous("sample_weight", sample_weight, dtype, (n,))
-        weights = cnp.PyArray_DATA(<cnp.ndarray>sample_weight)
+        arrays.sample_weight = cnp.PyArray_DATA(<cnp.ndarray>sample_weight)
+    arrays.y_pred = cnp.PyArray_DATA(<cnp.ndarray>y_pred)
+    arrays.n = n
+    arrays.n_out = n_out
     result = np.empty_like(y_pred) if gradient else None
     if gradient:
         grad = cnp.PyArray_DATA(<cnp.ndarray>result)
     cdef const fnn_kernels *kernels = kernels_for(dtype)
-    cdef Py_ssize_t rows = n, columns = n_out
     cdef uint64_t environment = fnn_environment_enter()
-    cdef fnn_status status = fnn_loss_arrays(kernels, &value, grad, cnp.PyArray_DATA(<cnp.ndarray>y_pred), truth, labels,
-                                             weights, rows, columns, &loss)
+    cdef fnn_status status = fnn_loss_and_gradient(kernels, &value, grad, &arrays, &loss)
     fnn_environment_leave(environment)
     raise_for(status)
     return value, result
@@ -164,71 +153,73 @@ cdef tuple dense_arrays(object x, object kernel, object bias):
     return x, kernel, bias
 
 
+cdef int describe_dense(fnn_dense_arrays *a, object x, object kernel, object bias, object activation) except -1:
+    a.activation = index_of("activation", ACTIVATIONS, activation)
+    read_parameters((), activation, a.parameters)
+    a.x = cnp.PyArray_DATA(<cnp.ndarray>x)
+    a.kernel = cnp.PyArray_DATA(<cnp.ndarray>kernel)
+    a.bias = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
+    a.n = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
+    a.n_in = cnp.PyArray_DIM(<cnp.ndarray>x, 1)
+    a.n_out = cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
+    return 0
+
+
 def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
-    cdef double p[3]
-    cdef int kind = index_of("activation", ACTIVATIONS, activation)
+    cdef fnn_dense_arrays arrays
     cdef fnn_status status
-    read_parameters((), activation, p)
+    cdef cnp.npy_intp shape[2]
     x, kernel, bias = dense_arrays(x, kernel, bias)
     cdef int dtype = cnp.PyArray_TYPE(<cnp.ndarray>x)
-    cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), n_in = cnp.PyArray_DIM(<cnp.ndarray>x, 1)
-    cdef Py_ssize_t n_out = cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
-    cdef cnp.npy_intp shape[2]
+    shape[0] = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
+    shape[1] = cnp.PyArray_DIM(<cnp.ndarray>kernel, 1)
     if out is None:
-        shape[0] = n
-        shape[1] = n_out
         out = cnp.PyArray_EMPTY(2, shape, dtype, 0)
     else:
         if not (
             is_plain(out, 2, dtype)
             and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
-            and cnp.PyArray_DIM(<cnp.ndarray>out, 0) == n
-            and cnp.PyArray_DIM(<cnp.ndarray>out, 1) == n_out
+            and cnp.PyArray_DIM(<cnp.ndarray>out, 0) == shape[0]
+            and cnp.PyArray_DIM(<cnp.ndarray>out, 1) == shape[1]
         ):
-            check_output("out", out, x.dtype, (n, n_out))
+            check_output("out", out, x.dtype, (shape[0], shape[1]))
         x, kernel, bias = apart(x, out), apart(kernel, out), apart(bias, out)
-    if n == 0:
+    describe_dense(&arrays, x, kernel, bias, activation)
+    if arrays.n == 0:
         return out
     cdef const fnn_kernels *kernels = KERNELS_F32 if dtype == cnp.NPY_FLOAT32 else KERNELS_F64
     cdef void *o = cnp.PyArray_DATA(<cnp.ndarray>out)
-    cdef void *a = cnp.PyArray_DATA(<cnp.ndarray>x)
-    cdef void *w = cnp.PyArray_DATA(<cnp.ndarray>kernel)
-    cdef void *b = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
     cdef int threads = threads_of(n_threads)
     cdef uint64_t environment
     with nogil:
         environment = fnn_environment_enter()
-        status = fnn_dense_forward(kernels, o, a, w, b, n, n_in, n_out, kind, p, threads)
+        status = fnn_dense_forward(kernels, o, &arrays, threads)
         fnn_environment_leave(environment)
     raise_for(status)
     return out
 
 
 def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0):
-    cdef double p[3]
-    cdef int kind = index_of("activation", ACTIVATIONS, activation)
+    cdef fnn_dense_arrays arrays
     cdef fnn_status status
-    read_parameters((), activation, p)
     x, kernel, bias = dense_arrays(x, kernel, bias)
+    describe_dense(&arrays, x, kernel, bias, activation)
     dtype = x.dtype
-    cdef Py_ssize_t n = x.shape[0], n_in = x.shape[1], n_out = kernel.shape[1]
-    grad_out = contiguous("grad_out", grad_out, dtype, (n, n_out))
-    if np.shape(out) != (n, n_out):
-        raise ValueError(f"out must have shape {(n, n_out)}, got {np.shape(out)}")
-    grad_x, grad_kernel, grad_bias = np.empty((n, n_in), dtype), np.zeros((n_in, n_out), dtype), np.zeros(n_out, dtype)
-    if n == 0:
+    grad_out = contiguous("grad_out", grad_out, dtype, (arrays.n, arrays.n_out))
+    if np.shape(out) != (arrays.n, arrays.n_out):
+        raise ValueError(f"out must have shape {(arrays.n, arrays.n_out)}, got {np.shape(out)}")
+    grad_x = np.empty((arrays.n, arrays.n_in), dtype)
+    grad_kernel, grad_bias = np.zeros((arrays.n_in, arrays.n_out), dtype), np.zeros(arrays.n_out, dtype)
+    if arrays.n == 0:
         return grad_x, grad_kernel, grad_bias
     cdef const fnn_kernels *kernels = kernels_for(dtype)
     cdef void *gx = cnp.PyArray_DATA(<cnp.ndarray>grad_x)
     cdef void *gw = cnp.PyArray_DATA(<cnp.ndarray>grad_kernel)
     cdef void *gb = cnp.PyArray_DATA(<cnp.ndarray>grad_bias)
     cdef void *g = cnp.PyArray_DATA(<cnp.ndarray>grad_out)
-    cdef void *a = cnp.PyArray_DATA(<cnp.ndarray>x)
-    cdef void *w = cnp.PyArray_DATA(<cnp.ndarray>kernel)
-    cdef void *b = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
     cdef int threads = threads_of(n_threads)
     with nogil:
-        status = fnn_dense_backward(kernels, gx, gw, gb, g, a, w, b, n, n_in, n_out, kind, p, threads)
+        status = fnn_dense_backward(kernels, gx, gw, gb, g, &arrays, threads)
     raise_for(status)
     return grad_x, grad_kernel, grad_bias
 

@@ -1,20 +1,25 @@
-# Names of ops, parameters, activations, losses and rules, in the order of the enumerations in C.
+# Names of ops and of their parameters, as the kinds of layers have them; of activations, losses and the like, in the
+# order of the enumerations in C.
 
-# In the order of fnn_op_kind.
-OPS = (
-    "dense", "activation", "dropout", "gaussian_noise", "batch_normalization", "layer_normalization", "prelu", "normalization",
-    "add",
-)
-# What an op trains, a kernel or what stands in its place and a bias; and what it keeps beside that.
-cdef dict PARAMETERS = {
-    "dense": ("kernel", "bias"),
-    "batch_normalization": ("gamma", "beta"),
-    "layer_normalization": ("gamma", "beta"),
-    "prelu": ("alpha",),
-    "normalization": (),
-}
-cdef dict STATES = {"batch_normalization": ("moving_mean", "moving_variance"), "normalization": ("mean", "variance", "count")}
-# In the order of fnn_activation and fnn_loss_kind.
+cdef tuple strings(const char *const *names, int most):
+    return tuple(names[i].decode() for i in range(most) if names[i] != NULL)
+
+
+cdef dict PARAMETERS = {}  # what an op trains: its kernel, or gamma or alpha in place of it, and its bias
+cdef dict STATES = {}  # what it keeps but does not train
+
+
+cdef tuple read_kinds():
+    cdef int i = 0
+    while fnn_kinds[i] != NULL:
+        name = fnn_kinds[i].name.decode()
+        PARAMETERS[name] = strings(fnn_kinds[i].parameters, 2)
+        STATES[name] = strings(fnn_kinds[i].states, 3)
+        i += 1
+    return tuple(PARAMETERS)
+
+
+OPS = read_kinds()
 ACTIVATIONS = (
     "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "elu", "selu", "gelu", "gelu_tanh", "silu", "exponential",
     "relu6", "general_relu", "mish", "softsign", "hard_sigmoid", "hard_silu", "softmax", "log_softmax",
@@ -27,9 +32,11 @@ LOSSES = (
     "custom",
 )
 OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "lion", "rmsprop")
-# In the order of fnn_constraint_kind, without none, and of fnn_norm_axis.
+# Without "none", which comes first in C.
 CONSTRAINTS = ("max_norm", "unit_norm", "non_neg")
 cdef tuple AXES = (0, 1, None)
+if (len(ACTIVATIONS), len(LOSSES), len(CONSTRAINTS), len(AXES)) != (FNN_ACTIVATIONS, FNN_LOSSES, FNN_CONSTRAINTS - 1, FNN_AXES):
+    raise ImportError("the names in core/names.pxi are not those of the enumerations in csrc/")
 cdef dict DEFAULT_PARAMETERS = {"leaky_relu": (0.2,), "elu": (1.0,), "general_relu": (0.0, np.inf, 0.0)}
 
 

@@ -1,9 +1,5 @@
 # The compiled network: its weights, its parameters by name, its predictions.
 
-# Far below what overflows the sizes of buffers.
-cdef Py_ssize_t MOST_FEATURES = 1 << 40
-
-
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
@@ -30,39 +26,21 @@ cdef class Network:
         space = np.zeros((count + 1) * sizeof(fnn_op), dtype=np.uint8)
         native = <fnn_op *>cnp.PyArray_DATA(space)
         for i, (kind, options) in enumerate(ops):
-            native[i].kind = index_of("op", OPS, kind)
-            if kind not in ("dense", "activation"):
-                read_op(&native[i], kind, options, i)
-                continue
-            name = options.get("activation", "linear")
-            native[i].activation = index_of("activation", ACTIVATIONS, name)
-            read_parameters(options.get("parameters"), name, native[i].parameters)
-            if kind == "dense":
-                native[i].n_out = options["n_out"]
-                native[i].use_bias = options.get("use_bias", True)
-                native[i].trainable = options.get("trainable", True)
-                native[i].activity_l1, native[i].activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)
-                for part, parameter in enumerate(("kernel", "bias")):
-                    read_rules(&native[i].rules[part], options.get(f"{parameter}_regularizer"),
-                               options.get(f"{parameter}_constraint"))
-                if not 1 <= native[i].n_out <= MOST_FEATURES:
-                    raise ValueError(f"n_out must be from 1 to {MOST_FEATURES}, got {options['n_out']}")
+            read_op(&native[i], kind, options, i)
         _forget_in_child(self)
         self.kinds = tuple(kind for kind, _ in ops)
         self.network = fnn_network_new(kernels, n_features, native, <int>count)
         if self.network == NULL:
             raise MemoryError("not enough memory for the weights of this network")
-        for i in range(count):
-            op = self.network.ops[i]
-            if op.kind in (FNN_OP_BATCH_NORM, FNN_OP_LAYER_NORM, FNN_OP_STANDARDIZE):
-                for name in ("gamma", "moving_variance", "variance"):
-                    if name in PARAMETERS[self.kinds[i]] + STATES.get(self.kinds[i], ()):
-                        self.set_parameter(i, name, np.ones(op.n_in))
-                for name in ("mean", "variance"):
-                    if name in ops[i][1]:
-                        self.set_parameter(i, name, ops[i][1][name])
-            if self.kinds[i] == "add" and self.network.ops[op.source].n_in != op.n_in:
-                raise ValueError(f"op {i} adds {self.network.ops[op.source].n_in} features to {op.n_in}")
+        for i, (kind, options) in enumerate(ops):
+            for name in PARAMETERS[kind] + STATES[kind]:
+                if name in ("mean", "variance") and name in options:
+                    self.set_parameter(i, name, options[name])
+                elif name in ("gamma", "moving_variance", "variance"):
+                    self.set_parameter(i, name, np.ones(self.network.ops[i].n_in))
+            source = self.network.ops[i].source
+            if kind == "add" and self.network.ops[source].n_in != self.network.ops[i].n_in:
+                raise ValueError(f"op {i} adds {self.network.ops[source].n_in} features to {self.network.ops[i].n_in}")
 
     def __dealloc__(self):
         fnn_network_free(self.network)
@@ -109,17 +87,21 @@ cdef class Network:
             raise RuntimeError(self.refusal)
         return 0
 
+    cdef tuple known_parameters(self, int op):
+        known = PARAMETERS[self.kinds[op]] + STATES[self.kinds[op]] if 0 <= op < self.network.n_ops else ()
+        if not known:
+            raise IndexError(f"op {op} has no parameters")
+        return known
+
     cdef char *panels(self, int op, str name, int slot) except NULL:
         self.check_reserved()
-        if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
-            raise IndexError(f"op {op} has no parameters")
-        known = PARAMETERS[self.kinds[op]] + STATES.get(self.kinds[op], ())
+        known = self.known_parameters(op)
         if name not in known:
             raise ValueError(f"unknown parameter {name!r}; known: {', '.join(known)}")
         if not 0 <= slot <= self.network.n_slots:
             raise IndexError(f"slot must be from 0 to {self.network.n_slots}, got {slot}")
         base = <char *>(self.network.weights if slot == 0 else self.network.slots[slot - 1])
-        states = STATES.get(self.kinds[op], ())
+        states = STATES[self.kinds[op]]
         if name in states:
             at = self.network.ops[op].state + <Py_ssize_t>states.index(name) * self.network.ops[op].n_in
             return base + <Py_ssize_t>at * <Py_ssize_t>self.dtype.itemsize
@@ -130,7 +112,7 @@ cdef class Network:
             return ()
         if name == "kernel":
             return (self.network.ops[op].n_in, self.network.ops[op].n_out)
-        return (self.network.ops[op].n_in if name in STATES.get(self.kinds[op], ()) else self.network.ops[op].n_out,)
+        return (self.network.ops[op].n_in if name in STATES[self.kinds[op]] else self.network.ops[op].n_out,)
 
     cdef cnp.ndarray unpack(self, char *panels, int op, str name):
         cdef cnp.ndarray out = np.empty(self.shape_of(op, name), self.dtype)
@@ -161,7 +143,7 @@ cdef class Network:
 
     def compile(self, str loss, dict loss_options, str optimizer, dict optimizer_options):
         cdef fnn_loss l = loss_of(loss, loss_options)
-        cdef fnn_optimizer rule = rule_of(optimizer, optimizer_options)
+        cdef fnn_optimizer rule = optimizer_of(optimizer, optimizer_options)
         if l.kind == FNN_GAUSSIAN_NLL and self.network.n_outputs % 2:
             raise ValueError(
                 "gaussian_nll needs two outputs per target, its mean and the logarithm of its variance; "
@@ -176,12 +158,11 @@ cdef class Network:
         raise_for(fnn_network_compile(self.network, &l, &rule))
         self.class_weights = weights
         for op in range(self.network.n_ops):
-            for part, name in enumerate(PARAMETERS.get(self.kinds[op], ())):
+            for part, name in enumerate(PARAMETERS[self.kinds[op]]):
                 self.network.ops[op].rules[part].no_decay = (op, name) in excluded
 
     def set_trainable(self, int op, bint trainable):
-        if not 0 <= op < self.network.n_ops or self.kinds[op] not in PARAMETERS:
-            raise IndexError(f"op {op} has no parameters")
+        self.known_parameters(op)
         self.check_reserved()
         if self.users != 0:
             raise RuntimeError("the network is in use by another thread")

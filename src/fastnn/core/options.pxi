@@ -1,5 +1,9 @@
 # Options given as dicts, turned into the engine's structures.
 
+# Far below what overflows the sizes of buffers.
+cdef Py_ssize_t MOST_FEATURES = 1 << 40
+
+
 cdef int read_parameters(object parameters, str name, double *out) except -1:
     values = parameters or DEFAULT_PARAMETERS.get(name, ())
     if len(values) > 3:
@@ -11,9 +15,17 @@ cdef int read_parameters(object parameters, str name, double *out) except -1:
 
 
 cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -1:
+    op.kind = fnn_kinds[index_of("op", OPS, kind)]
+    name = options.get("activation", "linear")
+    op.activation = index_of("activation", ACTIVATIONS, name)
+    read_parameters(options.get("parameters"), name, op.parameters)
+    if op.kind.is_product:
+        op.n_out = options["n_out"]
+        if not 1 <= op.n_out <= MOST_FEATURES:
+            raise ValueError(f"n_out must be from 1 to {MOST_FEATURES}, got {options['n_out']}")
+    op.use_kernel = options.get("scale", True)
+    op.use_bias = len(PARAMETERS[kind]) > 1 and options.get("center", options.get("use_bias", True))
     op.trainable = options.get("trainable", True)
-    op.use_kernel = kind == "prelu" or (kind in PARAMETERS and options.get("scale", True))
-    op.use_bias = kind in PARAMETERS and len(PARAMETERS[kind]) > 1 and options.get("center", True)
     op.rate = options.get("rate", 0.0)
     op.alpha = options.get("alpha", False)
     op.momentum = options.get("momentum", 0.99)
@@ -25,8 +37,9 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
     op.source = options.get("source", 0)
     if kind == "add" and not 0 <= op.source < number:
         raise ValueError(f"source of op {number} must be an earlier op, got {op.source}")
-    for part, parameter in enumerate(PARAMETERS.get(kind, ())):
-        read_rules(&op.rules[part], options.get(f"{parameter}_regularizer"), options.get(f"{parameter}_constraint"))
+    op.activity_l1, op.activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)
+    for i, parameter in enumerate(PARAMETERS[kind]):
+        read_rules(&op.rules[i], options.get(f"{parameter}_regularizer"), options.get(f"{parameter}_constraint"))
     return 0
 
 
@@ -75,10 +88,9 @@ cdef object class_weights(fnn_loss *loss, dict options, Py_ssize_t n_outputs):
     return weights
 
 
-cdef fnn_optimizer rule_of(str optimizer, dict o) except *:
+cdef fnn_optimizer optimizer_of(str optimizer, dict o) except *:
     cdef fnn_optimizer rule
     cdef fnn_update u
-    cdef int slots
     memset(&rule, 0, sizeof(rule))
     memset(&u, 0, sizeof(u))
     index_of("optimizer", OPTIMIZERS, optimizer)
@@ -89,39 +101,31 @@ cdef fnn_optimizer rule_of(str optimizer, dict o) except *:
     u.epsilon = o.get("epsilon", 1e-7)
     if optimizer == "sgd":
         u.beta_1 = o.get("momentum", 0.0)
-        slots = 1 if u.beta_1 else 0
-        u.kind = FNN_SGD if not slots else FNN_SGD_NESTEROV if o.get("nesterov", False) else FNN_SGD_MOMENTUM
+        u.kind = FNN_SGD if not u.beta_1 else FNN_SGD_NESTEROV if o.get("nesterov", False) else FNN_SGD_MOMENTUM
     elif optimizer == "rmsprop":
         u.beta_1 = o.get("momentum", 0.0)
         u.beta_2 = o.get("rho", 0.9)
         u.kind = FNN_RMSPROP_CENTERED if o.get("centered", False) else FNN_RMSPROP
-        slots = 3 if u.kind == FNN_RMSPROP_CENTERED else 2
     elif optimizer == "adagrad":
         rule.initial = o.get("initial_accumulator_value", 0.1)
         u.kind = FNN_ADAGRAD
-        slots = 1
     elif optimizer == "adadelta":
         u.beta_2 = o.get("rho", 0.95)
         u.kind = FNN_ADADELTA
-        slots = 2
     elif optimizer == "lion":
         u.beta_1 = o.get("beta_1", 0.9)
         u.beta_2 = o.get("beta_2", 0.99)
         u.kind = FNN_LION
-        slots = 1
     else:
         u.beta_1 = 1.0 - <double>o.get("beta_1", 0.9)
         u.beta_2 = 1.0 - <double>o.get("beta_2", 0.999)
         u.kind = FNN_NADAM if optimizer == "nadam" else FNN_ADAM
-        slots = 2
         if optimizer == "adamax":
             u.beta_2 = o.get("beta_2", 0.999)
             u.kind = FNN_ADAMAX
         elif optimizer != "nadam" and o.get("amsgrad", False):
             u.kind = FNN_AMSGRAD
-            slots = 3
     rule.update = u
-    rule.n_slots = slots
     rule.clip_norm = o.get("clipnorm") or 0.0
     rule.global_clip_norm = o.get("global_clipnorm") or 0.0
     rule.use_average = bool(o.get("use_ema", False))

@@ -42,22 +42,22 @@ def input_gradients(model: LayerStack, X: Array) -> Array:
         block = np.ascontiguousarray(X[start : start + _ROWS], network.dtype)
         n = len(block)
         first = ("dense", {"n_out": network.n_features, "use_bias": False, "activation": "linear"})
-        follower = _core.Network(n, [first, *map(_moved, program.ops)], network.dtype.name)
-        follower.set_parameter(0, "kernel", block)
+        extended = _core.Network(n, [first, *map(_moved, program.ops)], network.dtype.name)
+        extended.set_parameter(0, "kernel", block)
         for place in program.parameters:
-            follower.set_parameter(place[0] + 1, place[1], network.get_parameter(*place))
-        follower.compile("mean_absolute_error", {"sum": True}, "sgd", {})
+            extended.set_parameter(place[0] + 1, place[1], network.get_parameter(*place))
+        extended.compile("mean_absolute_error", {"sum": True}, "sgd", {})
         identity = np.eye(n, dtype=network.dtype)
-        outputs = follower.predict(identity)
+        outputs = extended.predict(identity)
         for column in range(network.n_outputs):
             targets = outputs.copy()
             targets[:, column] -= 1.0 + np.abs(targets[:, column])
-            _, _, gradient = _core.Fit(follower, identity, targets, None, n).gradients()[0]
+            _, _, gradient = _core.Fit(extended, identity, targets, None, n).gradients()[0]
             jacobians[start : start + n, column] = gradient * network.n_outputs
     return jacobians
 
 
 def _moved(op: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Return an op for the place one further back; a reference to another op moves with it."""
+    """Return an op for a place one further back: a reference to another op grows by one."""
     kind, options = op
     return kind, {**options, "source": options["source"] + 1} if "source" in options else options

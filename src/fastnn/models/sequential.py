@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.losses as losses
 import fastnn.optimizers as optimizers
-import fastnn.saving as saving
 from fastnn._arguments import as_verbosity
 from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
@@ -18,14 +17,7 @@ from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.models.gradients import input_gradients, weight_gradients
 from fastnn.network.stack import LayerStack
 from fastnn.network.summary import summary_text
-from fastnn.saving.description import (
-    compile_arguments,
-    compile_config,
-    custom_objects_of,
-    model_config,
-    to_json,
-)
-from fastnn.saving.model_file import build_model, decode_model, encode_model
+from fastnn.saving import description, model_file
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
@@ -404,11 +396,11 @@ class Sequential(LayerStack):
         OSError
             The file cannot be written; an old one is unchanged.
         """
-        saving.save_model(self, filepath, overwrite, zipped)
+        model_file.save_model(self, filepath, overwrite, zipped)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights alone; arguments and errors as in ``save``."""
-        saving.save_weights(self, filepath, overwrite)
+        model_file.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Replace the weights by those of a file that ``save`` or ``save_weights`` wrote.
@@ -420,31 +412,32 @@ class Sequential(LayerStack):
         ValueError
             The model is not built, or its weights have other shapes; the model is not changed.
         """
-        saving.load_weights(self, filepath)
+        model_file.load_weights(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """Return the architecture: name, dtype, seed and layers."""
-        return model_config(self)
+        return description.model_config(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
-        return build_model(copy.deepcopy(config), None, cls, custom_objects)
+        return model_file.build_model(copy.deepcopy(config), None, cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""
-        return to_json({"class_name": "Sequential", "config": self.get_config()}, "architecture")
+        return description.to_json({"class_name": "Sequential", "config": self.get_config()}, "architecture")
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return the arguments of ``compile`` as data; None before ``compile``."""
-        return compile_config(self)
+        return description.compile_config(self)
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile with the result of ``get_compile_config()``."""
-        self.compile(**compile_arguments(config))
+        self.compile(**description.compile_arguments(config))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return decode_model, (b"".join(encode_model(self)), Sequential, custom_objects_of(self))
+        data = b"".join(model_file.encode_model(self))
+        return model_file.decode_model, (data, Sequential, description.custom_objects_of(self))
 
     # Pictures
 

@@ -100,30 +100,13 @@ def encode_model(model: LayerStack) -> list[Any]:
 
 
 def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
-    """Write a model into one file; a crash leaves the old file or the new.
-
-    Parameters
-    ----------
-    model : any ``Sequential``.
-    filepath : where to write; the usual ending is ".safetensors".
-    overwrite : whether an existing file may be replaced.
-    zipped : accepted as in Keras; the file is never zipped.
-
-    Raises
-    ------
-    FileExistsError
-        The file exists and ``overwrite`` is False.
-    ValueError
-        Something of the model cannot be written as data.
-    OSError
-        The file cannot be written; an old one is unchanged.
-    """
+    """Write a model into one file; arguments and errors as in ``Sequential.save``."""
     _check_overwrite(filepath, overwrite)
     write_atomically(filepath, encode_model(model))
 
 
 def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> None:
-    """Write the weights of a built model alone; arguments and errors as in ``save_model``."""
+    """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
     names = weight_names(model.layers, model.program)
     _check_overwrite(filepath, overwrite)
     weights = model.get_weights()

@@ -1,4 +1,10 @@
 /* The loss of one panel by kind, and the penalty on a panel of outputs. */
+#ifndef FNN_LOSSES_TPL_H
+#define FNN_LOSSES_TPL_H
+
+#include "elementwise_losses_tpl.h"
+#include "row_losses_tpl.h"
+
 
 static int panel_loss(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
                       const double *scale, const fnn_loss *loss, int activated) {
@@ -69,8 +75,8 @@ static int panel_loss(double *values, void *dY, void *Y, const void *T, const do
     return sum == 0;
 }
 
-static void activity(double *values, void *dY_, const void *Y_, ptrdiff_t n_out, double l1, double l2,
-                     const double *scale) {
+static void output_penalty(double *values, void *dY_, const void *Y_, ptrdiff_t n_out, double l1, double l2,
+                           const double *scale) {
     const dvec zero = d_set(0.0), one = d_set(1.0);
     for (int lane = 0; lane < PANEL; lane += DLANES) {
         const real *Y = (const real *)Y_ + lane;
@@ -91,3 +97,5 @@ static void activity(double *values, void *dY_, const void *Y_, ptrdiff_t n_out,
         }
     }
 }
+
+#endif

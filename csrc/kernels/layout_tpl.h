@@ -1,4 +1,9 @@
 /* Moving numbers between the caller's arrays, panels and weight panels. */
+#ifndef FNN_LAYOUT_TPL_H
+#define FNN_LAYOUT_TPL_H
+
+#include "panels.h"
+
 
 /* columns [c0, c0 + count) of one row of the caller's matrix as contiguous elements */
 static void read_row(real *out, const fnn_matrix *X, ptrdiff_t row, ptrdiff_t c0, ptrdiff_t count) {
@@ -72,7 +77,7 @@ static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdi
     if (is_direct(X)) {
         ptrdiff_t last = 0;
         for (ptrdiff_t i = 0; i < PANEL; i++) {
-            const ptrdiff_t at = first + min_size(i, count - 1), row = order ? (ptrdiff_t)order[at] : at;
+            const ptrdiff_t at = first + fnn_min(i, count - 1), row = order ? (ptrdiff_t)order[at] : at;
             last = row > last ? row : last;
             rows[i] = (const real *)(const void *)((const char *)X->data + row * X->row_stride);
         }
@@ -83,9 +88,9 @@ static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdi
         return;
     }
     real block[PANEL * CONVERTED];
-    for (ptrdiff_t i = 0; i < PANEL; i++) rows[i] = block + min_size(i, count - 1) * CONVERTED;
+    for (ptrdiff_t i = 0; i < PANEL; i++) rows[i] = block + fnn_min(i, count - 1) * CONVERTED;
     for (ptrdiff_t c = 0; c < X->cols; c += CONVERTED) {
-        const ptrdiff_t width = min_size(CONVERTED, X->cols - c);
+        const ptrdiff_t width = fnn_min(CONVERTED, X->cols - c);
         for (ptrdiff_t i = 0; i < count; i++)
             read_row(block + i * CONVERTED, X, order ? (ptrdiff_t)order[first + i] : first + i, c, width);
         transpose_rows((real *)panel + c * PANEL, rows, width, 1);
@@ -125,50 +130,6 @@ static void convert(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t firs
             read_row((real *)out + i * ld, X, first + i, 0, X->cols);
 }
 
-/* One block of LANES outputs: g = dY f'(Z), in place and transposed; outputs from `outs` on are zero. */
-static inline __attribute__((always_inline)) void backward_block(real *dZ, real *t, const real *factor, int activation,
-                                                                 ptrdiff_t outs, ptrdiff_t width) {
-    const vec zero = v_set(0);
-    for (int i = 0; i < PANEL; i += LANES) {
-        vec r[LANES];
-        UNROLL for (int j = 0; j < LANES; j++) {
-            r[j] = zero;
-            if (j >= outs) continue;
-            const ptrdiff_t at = j * PANEL + i;
-            r[j] = v_load(dZ + at);
-            if (activation == FNN_LINEAR) continue;
-            if (activation == FNN_RELU)
-                r[j] = (vec)((v_load(factor + at) > zero) & (ivec)r[j]);
-            else
-                r[j] = r[j] * v_load(factor + at);
-            v_store(dZ + at, r[j]);
-        }
-        v_transpose(r);
-        UNROLL for (int j = 0; j < LANES; j++) v_store(t + (i + j) * width, r[j]);
-    }
-}
-
-static void dense_backward_output(void *dZ_, void *dZt_, const void *factor_, int activation, ptrdiff_t n_out,
-                                  ptrdiff_t rows, ptrdiff_t p) {
-    real *dZ = dZ_;
-    const real *factor = factor_;
-    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
-        const ptrdiff_t width = panel_width(n_out, q);
-        real *t = (real *)dZt_ + q * PANEL * rows + p * PANEL * width;
-        for (ptrdiff_t o = 0; o < width; o += LANES) {
-            const ptrdiff_t outs = n_out - q * PANEL - o, at = (q * PANEL + o) * PANEL;
-            if (outs < LANES)
-                backward_block(dZ + at, t + o, factor + at, activation, outs, width);
-            else if (activation == FNN_LINEAR)
-                backward_block(dZ + at, t + o, factor + at, FNN_LINEAR, LANES, width);
-            else if (activation == FNN_RELU)
-                backward_block(dZ + at, t + o, factor + at, FNN_RELU, LANES, width);
-            else
-                backward_block(dZ + at, t + o, factor + at, FNN_LEAKY_RELU, LANES, width);
-        }
-    }
-}
-
 /* `outs` numbers and zeros up to `width` */
 static inline void pack_row(real *w, const real *row, ptrdiff_t outs, ptrdiff_t width) {
     if (outs == PANEL) {
@@ -186,9 +147,9 @@ static inline void pack_row(real *w, const real *row, ptrdiff_t outs, ptrdiff_t 
 static void pack(real *W, const real *kernel, const real *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t count) {
     for (ptrdiff_t first = 0; first <= n_in; first += MOVED_ROWS)
         for (ptrdiff_t q = 0; q * PANEL < count; q++) {
-            const ptrdiff_t width = panel_width(count, q), outs = min_size(width, count - q * PANEL);
-            const ptrdiff_t end = min_size(first + MOVED_ROWS, n_in + 1);
-            real *w = W + q * PANEL * (n_in + 1) + first * width;
+            const ptrdiff_t width = panel_width(count, q), outs = fnn_min(width, count - q * PANEL);
+            const ptrdiff_t end = fnn_min(first + MOVED_ROWS, n_in + 1);
+            real *w = W + panel_offset(n_in, q) + first * width;
             for (ptrdiff_t k = first; k < end; k++, w += width) {
                 const real *row = k < n_in ? kernel : bias;
                 if (row) pack_row(w, (k < n_in ? row + k * n_out : row) + q * PANEL, outs, width);
@@ -200,21 +161,22 @@ static void pack_weights(void *W, const void *kernel, const void *bias, ptrdiff_
     pack(W, kernel, bias, n_in, n_out, n_out);
 }
 
-static void pack_columns(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
-                         ptrdiff_t count) {
+static void pack_columns(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out,
+                         fnn_range columns) {
+    const ptrdiff_t first = columns.first, count = columns.last - first;
     pack(W, (const real *)kernel + first, bias ? (const real *)bias + first : NULL, n_in, n_out, count);
     for (ptrdiff_t q = 0; !bias && q * PANEL < count; q++) {
         const ptrdiff_t width = panel_width(count, q);
-        memset((real *)W + q * PANEL * (n_in + 1) + n_in * width, 0, (size_t)width * sizeof(real));
+        memset((real *)W + panel_offset(n_in, q) + n_in * width, 0, (size_t)width * sizeof(real));
     }
 }
 
 static void unpack_weights(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out) {
     for (ptrdiff_t first = 0; first <= n_in; first += MOVED_ROWS)
         for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
-            const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
-            const ptrdiff_t end = min_size(first + MOVED_ROWS, n_in + 1);
-            const real *w = (const real *)W + q * PANEL * (n_in + 1) + first * width;
+            const ptrdiff_t width = panel_width(n_out, q), outs = fnn_min(width, n_out - q * PANEL);
+            const ptrdiff_t end = fnn_min(first + MOVED_ROWS, n_in + 1);
+            const real *w = (const real *)W + panel_offset(n_in, q) + first * width;
             for (ptrdiff_t k = first; k < end; k++, w += width) {
                 real *row = k < n_in ? (real *)kernel : (real *)bias;
                 if (!row) continue;
@@ -238,3 +200,12 @@ static int all_finite(const void *x_, ptrdiff_t n) {
     for (int j = 0; j < LANES; j++) rest += bad[j];
     return rest == 0;
 }
+
+static int no_infinity(const void *X, ptrdiff_t n) {
+    const real *x = X, limit = (real)(sizeof(real) == 4 ? __FLT_MAX__ : __DBL_MAX__);
+    int infinite = 0;
+    for (ptrdiff_t i = 0; i < n; i++) infinite |= x[i] > limit || x[i] < -limit;
+    return !infinite;
+}
+
+#endif

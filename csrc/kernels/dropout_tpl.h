@@ -3,6 +3,13 @@
  *
  * The generator runs on the rows of a panel side by side: 32 bits of state in each lane of 64, whose upper halves are
  * never looked at. One call gives four features of DLANES rows. */
+#ifndef FNN_DROPOUT_TPL_H
+#define FNN_DROPOUT_TPL_H
+
+#include "../fnn.h"
+#include "../quantile.h"
+#include "functions.h"
+
 
 #if defined(FNN_ISA_AVX2)
 #define MULTIPLY_LOW(a, b) ((ulvec)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
@@ -18,16 +25,15 @@ typedef struct {
     ulvec c[4];
 } random_block;
 
-/* counters (row, feature / 4, step, stream) */
-static inline __attribute__((always_inline)) random_block philox(uint64_t seed, uint32_t stream, uint32_t step,
-                                                                 uint32_t first_row, uint32_t group) {
+/* Rows from `lane` of the panel on, features from 4 group on; counters (row, feature / 4, step, stream). */
+static inline __attribute__((always_inline)) random_block philox(const fnn_stream *random, uint32_t lane, uint32_t group) {
     const ulvec low_bits = (ulvec){0} + 0xFFFFFFFFu, m0 = (ulvec){0} + 0xD2511F53u, m1 = (ulvec){0} + 0xCD9E8D57u;
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    uint32_t k0 = (uint32_t)random->seed, k1 = (uint32_t)(random->seed >> 32);
     uint64_t rows[DLANES];
-    for (int i = 0; i < DLANES; i++) rows[i] = first_row + (uint32_t)i;
+    for (int i = 0; i < DLANES; i++) rows[i] = random->first_row + lane + (uint32_t)i;
     ulvec row;
     memcpy(&row, rows, sizeof row);
-    random_block r = {{row, (ulvec){0} + group, (ulvec){0} + step, (ulvec){0} + stream}};
+    random_block r = {{row, (ulvec){0} + group, (ulvec){0} + (uint32_t)random->step, (ulvec){0} + random->stream}};
     UNROLL for (int round = 0; round < ROUNDS; round++) {
         const ulvec p0 = MULTIPLY_LOW(r.c[0], m0), p1 = MULTIPLY_LOW(r.c[2], m1);
         r.c[0] = (p1 >> 32) ^ r.c[1] ^ k0;
@@ -57,8 +63,8 @@ static inline __attribute__((always_inline)) void drop(real *Y, real *D, const r
     }
 }
 
-static void dropout(void *Y, void *D, const void *X, ptrdiff_t n_features, double rate, int alpha, uint64_t seed,
-                    uint32_t stream, uint64_t step, uint32_t first_row) {
+static void dropout(void *Y, void *D, const void *X, ptrdiff_t n_features, double rate, int alpha,
+                    const fnn_stream *random) {
     /* an element is dropped where its 32 random bits are below rate * 2^32 */
     const double bound = rate * 4294967296.0;
     const double low = -1.0507009873554804934 * 1.6732632423543772848;
@@ -68,7 +74,7 @@ static void dropout(void *Y, void *D, const void *X, ptrdiff_t n_features, doubl
                         d_set(shift), d_set(scale * low + shift)};
     for (ptrdiff_t f = 0; f < n_features; f += 4)
         for (int lane = 0; lane < PANEL; lane += DLANES) {
-            const random_block r = philox(seed, stream, (uint32_t)step, first_row + (uint32_t)lane, (uint32_t)(f / 4));
+            const random_block r = philox(random, (uint32_t)lane, (uint32_t)(f / 4));
             const ptrdiff_t at = f * PANEL + lane;
             real *y = (real *)Y + at, *d = (real *)D + at;
             const real *x = (const real *)X + at;
@@ -94,11 +100,11 @@ static dvec normal_quantile(dvec u) {
 }
 
 /* Y = X + normal noise of a standard deviation */
-static void gaussian_noise(void *Y_, const void *X_, ptrdiff_t n_features, double deviation, uint64_t seed, uint32_t stream,
-                           uint64_t step, uint32_t first_row) {
+static void gaussian_noise(void *Y_, const void *X_, ptrdiff_t n_features, double deviation,
+                           const fnn_stream *random) {
     for (ptrdiff_t f = 0; f < n_features; f += 4)
         for (int lane = 0; lane < PANEL; lane += DLANES) {
-            const random_block r = philox(seed, stream, (uint32_t)step, first_row + (uint32_t)lane, (uint32_t)(f / 4));
+            const random_block r = philox(random, (uint32_t)lane, (uint32_t)(f / 4));
             for (int j = 0; j < 4 && f + j < n_features; j++) {
                 const ptrdiff_t at = (f + j) * PANEL + lane;
                 /* 32 bits as the fraction of a double in [2^52, 2^53) */
@@ -108,3 +114,5 @@ static void gaussian_noise(void *Y_, const void *X_, ptrdiff_t n_features, doubl
             }
         }
 }
+
+#endif

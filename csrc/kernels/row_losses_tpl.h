@@ -1,4 +1,10 @@
 /* Losses of a whole row, of one panel: value per row and gradient, in float64, vertically over the panel's rows. */
+#ifndef FNN_ROW_LOSSES_TPL_H
+#define FNN_ROW_LOSSES_TPL_H
+
+#include "activations_tpl.h"
+#include "elementwise_losses_tpl.h"
+
 
 /* The target of output o: a smoothed one-hot of a label, or a smoothed probability. */
 static inline dvec class_target(const fnn_loss *loss, const real *T, const double *labels, ptrdiff_t o, ptrdiff_t n_out,
@@ -77,7 +83,7 @@ static void crossentropy_from_probabilities(const fnn_loss *loss, double *values
     }
 }
 
-/* q = share of a class, clipped unless it comes from logits: L = sum a t (1 - q)^gamma (-log q), Lin et al. 2017.
+/* q = fraction of a class, clipped unless it comes from logits: L = sum a t (1 - q)^gamma (-log q), Lin et al. 2017.
  * With h = q dL/dq, zero where q is clipped: from logits dL/dz = h - q sum h, else dL/dy = (h / q - sum h) / sum y. */
 static void categorical_focal(const fnn_loss *loss, double *values, real *dY, real *Y, const real *T, ptrdiff_t n_out,
                               const double *scale, int activated) {
@@ -103,10 +109,10 @@ static void categorical_focal(const fnn_loss *loss, double *values, real *dY, re
                     log_q = (x - m) - log_sum;
                     q = d_exp(log_q);
                 } else {
-                    const dvec share = x / sum;
-                    q = d_max(low, d_min(high, share));
+                    const dvec fraction = x / sum;
+                    q = d_max(low, d_min(high, fraction));
                     log_q = d_log(q);
-                    inside = d_select((share < low) | (share > high), zero, one);
+                    inside = d_select((fraction < low) | (fraction > high), zero, one);
                 }
                 const dvec rest = d_max(zero, one - q), focus = d_power(rest, loss->gamma);
                 dvec h = focus;
@@ -239,11 +245,13 @@ static void dice(const fnn_loss *loss, double *values, real *dY, const real *Y, 
         }
     for (int lane = 0; lane < PANEL; lane += DLANES) {
         const dvec total = d_load_double(sums + PANEL + lane) + d_set(CLIP);
-        const dvec share = d_load_double(sums + lane) * d_set(2.0) / total;
-        d_store_double(values + lane, d_set(1.0) - share);
+        const dvec overlap = d_load_double(sums + lane) * d_set(2.0) / total;
+        d_store_double(values + lane, d_set(1.0) - overlap);
         if (!dY) continue;
         const dvec factor = d_load_double(scale + lane) / total;
         for (ptrdiff_t o = 0; o < n_out; o++)
-            d_store(dY + o * PANEL + lane, (share - d_set(2.0) * d_load(T + o * PANEL + lane)) * factor);
+            d_store(dY + o * PANEL + lane, (overlap - d_set(2.0) * d_load(T + o * PANEL + lane)) * factor);
     }
 }
+
+#endif

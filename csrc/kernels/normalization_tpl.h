@@ -5,9 +5,15 @@
  *    they depend on neither threads, which divide the features, nor the width of vectors. Padded rows are left out.
  * b) Sums over a row: 8 interleaved partial sums in float64 and a fixed tree, vertical over the rows of a panel.
  * c) Scale (gamma, alpha) and offset (beta) are the two rows of weight panels with one input. */
+#ifndef FNN_NORMALIZATION_TPL_H
+#define FNN_NORMALIZATION_TPL_H
+
+#include "activations_tpl.h"
+#include "panels.h"
+
 
 static inline const real *scale_at(const real *W, ptrdiff_t f) {
-    return W + (size_t)f / PANEL * 2 * PANEL + (size_t)f % PANEL;
+    return W + panel_offset(1, f / PANEL) + f % PANEL;
 }
 static inline real offset_at(const real *W, ptrdiff_t n, ptrdiff_t f) { return scale_at(W, f)[panel_width(n, f / PANEL)]; }
 
@@ -33,23 +39,23 @@ static void lane_mask(lvec mask[GROUPS], ptrdiff_t count) {
 
 /* ---- over the batch ---- */
 
-/* mean, variance and 1 / sqrt(variance + epsilon) of n features */
-static void feature_moments(double *mean, double *variance, double *inverse, const void *X, ptrdiff_t stride, ptrdiff_t rows,
-                            ptrdiff_t n, double epsilon) {
-    const ptrdiff_t full = rows / PANEL, rest = rows % PANEL;
-    const double share = 1.0 / (double)rows;
+static inline double inverse_deviation(double variance, double epsilon) { return 1.0 / __builtin_sqrt(variance + epsilon); }
+
+static void feature_moments(const fnn_moments *moments, fnn_panels X, ptrdiff_t rows, fnn_range features, double epsilon) {
+    const ptrdiff_t full = rows / PANEL, rest = rows % PANEL, stride = X.stride;
+    const double of_row = 1.0 / (double)rows;
     lvec mask[GROUPS];
     lane_mask(mask, rest);
-    for (ptrdiff_t f = 0; f < n; f++) {
-        const real *x = (const real *)X + f * PANEL;
+    for (ptrdiff_t f = features.first; f < features.last; f++) {
+        const real *x = (const real *)X.data + f * PANEL;
         dvec s[GROUPS], v[GROUPS];
         UNROLL for (int i = 0; i < GROUPS; i++) s[i] = v[i] = d_set(0.0);
         for (ptrdiff_t p = 0; p < full; p++)
             UNROLL for (int i = 0; i < GROUPS; i++) s[i] += d_load(x + p * stride + i * DLANES);
         if (rest)
             UNROLL for (int i = 0; i < GROUPS; i++) s[i] += (dvec)((lvec)d_load(x + full * stride + i * DLANES) & mask[i]);
-        mean[f] = lane_tree(s) * share;
-        const dvec m = d_set(mean[f]);
+        const double mean = lane_tree(s) * of_row;
+        const dvec m = d_set(mean);
         for (ptrdiff_t p = 0; p < full; p++)
             UNROLL for (int i = 0; i < GROUPS; i++) {
                 const dvec d = d_load(x + p * stride + i * DLANES) - m;
@@ -60,47 +66,49 @@ static void feature_moments(double *mean, double *variance, double *inverse, con
                 const dvec d = (dvec)((lvec)(d_load(x + full * stride + i * DLANES) - m) & mask[i]);
                 v[i] = d_fma(d, d, v[i]);
             }
-        variance[f] = lane_tree(v) * share;
-        inverse[f] = 1.0 / __builtin_sqrt(variance[f] + epsilon);
+        const double variance = lane_tree(v) * of_row;
+        moments->mean[f] = mean;
+        moments->variance[f] = variance;
+        moments->inverse[f] = inverse_deviation(variance, epsilon);
     }
 }
 
-/* the same from moving statistics */
-static void known_moments(double *mean, double *inverse, const void *moving_mean, const void *moving_variance, ptrdiff_t n,
-                          double epsilon) {
-    for (ptrdiff_t f = 0; f < n; f++) {
-        mean[f] = (double)((const real *)moving_mean)[f];
-        inverse[f] = 1.0 / __builtin_sqrt((double)((const real *)moving_variance)[f] + epsilon);
+static void known_moments(const fnn_moments *moments, const void *moving_mean, const void *moving_variance,
+                          fnn_range features, double epsilon) {
+    for (ptrdiff_t f = features.first; f < features.last; f++) {
+        moments->mean[f] = (double)((const real *)moving_mean)[f];
+        moments->inverse[f] = inverse_deviation((double)((const real *)moving_variance)[f], epsilon);
     }
 }
 
-static void move_statistics(void *moving, const double *values, ptrdiff_t n, double momentum) {
+static void move_statistics(void *moving, const double *values, fnn_range features, double momentum) {
     real *m = moving;
-    for (ptrdiff_t f = 0; f < n; f++) m[f] = (real)((double)m[f] * momentum + values[f] * (1.0 - momentum));
+    for (ptrdiff_t f = features.first; f < features.last; f++)
+        m[f] = (real)((double)m[f] * momentum + values[f] * (1.0 - momentum));
 }
 
-/* sums = sum dY, products = sum dY (X - mean) inverse of n features; without mean: sum dY X; X NULL: sums alone */
-static void feature_sums(double *sums, double *products, const void *dY, ptrdiff_t dy_stride, const void *X,
-                         ptrdiff_t x_stride, const double *mean, const double *inverse, ptrdiff_t rows, ptrdiff_t n) {
-    const ptrdiff_t panels = (rows + PANEL - 1) / PANEL, rest = rows % PANEL;
+/* sums = sum dY, products = sum dY (X - mean) inverse; without a mean products = sum dY X */
+static void feature_sums(const fnn_moments *moments, fnn_panels dY, fnn_panels X, ptrdiff_t rows, fnn_range features) {
+    const ptrdiff_t panels = fnn_ceil_div(rows, PANEL), rest = rows % PANEL;
+    const double *mean = moments->mean;
     lvec mask[GROUPS];
     lane_mask(mask, rest ? rest : PANEL);
-    for (ptrdiff_t f = 0; f < n; f++) {
-        const real *g = (const real *)dY + f * PANEL, *x = X ? (const real *)X + f * PANEL : NULL;
+    for (ptrdiff_t f = features.first; f < features.last; f++) {
+        const real *g = (const real *)dY.data + f * PANEL, *x = X.data ? (const real *)X.data + f * PANEL : NULL;
         const dvec m = d_set(mean ? mean[f] : 0.0);
         dvec s[GROUPS], v[GROUPS];
         UNROLL for (int i = 0; i < GROUPS; i++) s[i] = v[i] = d_set(0.0);
         for (ptrdiff_t p = 0; p < panels; p++)
             UNROLL for (int i = 0; i < GROUPS; i++) {
-                const dvec d = d_load(g + p * dy_stride + i * DLANES);
+                const dvec d = d_load(g + p * dY.stride + i * DLANES);
                 s[i] += d;
                 if (!x) continue;
-                dvec c = d_load(x + p * x_stride + i * DLANES) - m;
+                dvec c = d_load(x + p * X.stride + i * DLANES) - m;
                 if (p == panels - 1) c = (dvec)((lvec)c & mask[i]);
                 v[i] = d_fma(d, c, v[i]);
             }
-        sums[f] = lane_tree(s);
-        if (x) products[f] = lane_tree(v) * (mean ? inverse[f] : 1.0);
+        moments->sums[f] = lane_tree(s);
+        if (x) moments->products[f] = lane_tree(v) * (mean ? moments->inverse[f] : 1.0);
     }
 }
 
@@ -114,34 +122,33 @@ static void store_sums(void *G, const double *scale, const double *offset, ptrdi
 }
 
 /* Y = (X - mean) inverse gamma + beta */
-static void normalize_panels(void *Y, ptrdiff_t y_stride, const void *X, ptrdiff_t x_stride, const void *W,
-                             const double *mean, const double *inverse, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1) {
+static void normalize_panels(fnn_panels Y, fnn_panels X, const void *W, const fnn_moments *moments, ptrdiff_t n,
+                             fnn_range panels) {
     for (ptrdiff_t f = 0; f < n; f++) {
-        const vec a = v_set((real)((double)*scale_at(W, f) * inverse[f])), m = v_set((real)mean[f]);
+        const vec a = v_set((real)((double)*scale_at(W, f) * moments->inverse[f])), m = v_set((real)moments->mean[f]);
         const vec b = v_set(offset_at(W, n, f));
-        for (ptrdiff_t p = p0; p < p1; p++) {
-            const real *x = (const real *)X + p * x_stride + f * PANEL;
-            real *y = (real *)Y + p * y_stride + f * PANEL;
+        for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+            const real *x = (const real *)X.data + p * X.stride + f * PANEL;
+            real *y = (real *)Y.data + p * Y.stride + f * PANEL;
             UNROLL for (int i = 0; i < NV; i++) v_store(y + i * LANES, v_fma(v_load(x + i * LANES) - m, a, b));
         }
     }
 }
 
-/* dY becomes dX. sums NULL: the statistics are constants; else they are those of the batch and
- * dX = gamma inverse (dY - sums / rows - (X - mean) inverse products / rows) (Ioffe and Szegedy 2015). */
-static void normalize_gradient(void *dY, ptrdiff_t dy_stride, const void *X, ptrdiff_t x_stride, const void *W,
-                               const double *mean, const double *inverse, const double *sums, const double *products,
-                               ptrdiff_t rows, ptrdiff_t n, ptrdiff_t p0, ptrdiff_t p1) {
-    const double share = 1.0 / (double)rows;
+/* Of the batch's own statistics (Ioffe and Szegedy 2015):
+ * dX = gamma inverse (dY - sums / rows - (X - mean) inverse products / rows); of constants dX = gamma inverse dY. */
+static void normalize_gradient(fnn_panels dY, fnn_panels X, const void *W, const fnn_moments *moments, int of_batch,
+                               ptrdiff_t rows, ptrdiff_t n, fnn_range panels) {
+    const double of_row = 1.0 / (double)rows;
     for (ptrdiff_t f = 0; f < n; f++) {
-        const double scale = (double)*scale_at(W, f) * inverse[f];
-        const vec a = v_set((real)scale), m = v_set((real)mean[f]);
-        const vec b = v_set(sums ? (real)(-scale * sums[f] * share) : 0);
-        const vec c = v_set(sums ? (real)(-scale * inverse[f] * products[f] * share) : 0);
-        for (ptrdiff_t p = p0; p < p1; p++) {
-            const real *x = (const real *)X + p * x_stride + f * PANEL;
-            real *g = (real *)dY + p * dy_stride + f * PANEL;
-            if (sums)
+        const double scale = (double)*scale_at(W, f) * moments->inverse[f];
+        const vec a = v_set((real)scale), m = v_set((real)moments->mean[f]);
+        const vec b = v_set(of_batch ? (real)(-scale * moments->sums[f] * of_row) : 0);
+        const vec c = v_set(of_batch ? (real)(-scale * moments->inverse[f] * moments->products[f] * of_row) : 0);
+        for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+            const real *x = (const real *)X.data + p * X.stride + f * PANEL;
+            real *g = (real *)dY.data + p * dY.stride + f * PANEL;
+            if (of_batch)
                 UNROLL for (int i = 0; i < NV; i++)
                     v_store(g + i * LANES, v_fma(a, v_load(g + i * LANES), v_fma(c, v_load(x + i * LANES) - m, b)));
             else
@@ -181,13 +188,13 @@ static void layer_norm(void *Y_, void *N_, double *inverse, double *offset, cons
                        double epsilon, int rms) {
     const real *X = X_;
     real *Y = Y_, *N = N_;
-    const dvec share = d_set(1.0 / (double)n);
+    const dvec of_feature = d_set(1.0 / (double)n);
     dvec mean[GROUPS] = {0}, variance[GROUPS], inv[GROUPS], centre[GROUPS];
     vertical_sums(variance, X, n, 0, mean);
-    for (int g = 0; g < GROUPS; g++) mean[g] = variance[g] * share;
+    for (int g = 0; g < GROUPS; g++) mean[g] = variance[g] * of_feature;
     vertical_sums(variance, X, n, 1, mean);
     for (int g = 0; g < GROUPS; g++) {
-        inv[g] = d_set(1.0) / d_sqrt(variance[g] * share + d_set(epsilon));
+        inv[g] = d_set(1.0) / d_sqrt(variance[g] * of_feature + d_set(epsilon));
         centre[g] = rms ? d_set(0.0) : mean[g];
         d_store_double(inverse + g * DLANES, inv[g]);
         d_store_double(offset + g * DLANES, (mean[g] - centre[g]) * inv[g]);
@@ -209,7 +216,7 @@ static void layer_norm_gradient(void *dY, const void *N_, const double *inverse,
                                 ptrdiff_t n, int rms, ptrdiff_t count) {
     real *G = dY;
     const real *N = N_;
-    const dvec share = d_set(1.0 / (double)n);
+    const dvec of_feature = d_set(1.0 / (double)n);
     dvec sums[GROUPS][PARTIALS], products[GROUPS][PARTIALS], m[GROUPS], w[GROUPS], inv[GROUPS], off[GROUPS];
     for (int j = 0; j < PARTIALS; j += AT_ONCE) {
         dvec s[AT_ONCE][GROUPS] = {0}, v[AT_ONCE][GROUPS] = {0};
@@ -230,8 +237,8 @@ static void layer_norm_gradient(void *dY, const void *N_, const double *inverse,
         }
     }
     for (int g = 0; g < GROUPS; g++) {
-        m[g] = rms ? d_set(0.0) : (dvec)(vertical_tree(sums[g]) * share);
-        w[g] = vertical_tree(products[g]) * share;
+        m[g] = rms ? d_set(0.0) : (dvec)(vertical_tree(sums[g]) * of_feature);
+        w[g] = vertical_tree(products[g]) * of_feature;
         inv[g] = d_load_double(inverse + g * DLANES);
         off[g] = d_load_double(offset + g * DLANES);
     }
@@ -284,29 +291,28 @@ static void add(void *Y, const void *A, const void *B, ptrdiff_t n) {
 
 #define SMALLEST_DEVIATION 1e-7 /* Keras's epsilon */
 
-/* y = (x - centre) scale + shift of learned means and variances, or its inverse */
-static inline void learned_scaling(real *centre, real *scale, real *shift, real mean, real variance, int invert) {
-    const double deviation = __builtin_sqrt((double)variance);
+/* centre, scale and shift of feature f: y = (x - centre) scale + shift of learned means and variances, or its inverse */
+static inline void learned_scaling(real constants[3], const fnn_scaling *scaling, ptrdiff_t f) {
+    const real mean = ((const real *)scaling->mean)[f];
+    const double deviation = __builtin_sqrt((double)((const real *)scaling->variance)[f]);
     const double bounded = deviation > SMALLEST_DEVIATION ? deviation : SMALLEST_DEVIATION;
-    *centre = invert ? 0 : mean;
-    *scale = (real)(invert ? bounded : 1.0 / bounded);
-    *shift = invert ? mean : 0;
+    constants[0] = scaling->invert ? 0 : mean;
+    constants[1] = (real)(scaling->invert ? bounded : 1.0 / bounded);
+    constants[2] = scaling->invert ? mean : 0;
 }
 
-/* One panel: D (or NULL) is the derivative. missing: a NaN becomes the mean; indicator: n more features say where. */
-static void standardize(void *Y, void *D, const void *X, const void *mean, const void *variance, ptrdiff_t n, int invert,
-                        int missing, int indicator) {
+static void standardize(void *Y, void *D, const void *X, const fnn_scaling *scaling, ptrdiff_t n) {
     for (ptrdiff_t f = 0; f < n; f++) {
         real constants[3];
-        learned_scaling(constants, constants + 1, constants + 2, ((const real *)mean)[f], ((const real *)variance)[f], invert);
+        learned_scaling(constants, scaling, f);
         const vec centre = v_set(constants[0]), scale = v_set(constants[1]), shift = v_set(constants[2]);
         UNROLL for (int i = 0; i < NV; i++) {
             const ptrdiff_t at = f * PANEL + i * LANES;
             const vec x = v_load((const real *)X + at);
-            const ivec absent = missing ? (ivec)~(x == x) : (ivec){0};
+            const ivec absent = scaling->missing ? (ivec)~(x == x) : (ivec){0};
             v_store((real *)Y + at, v_select(absent, shift, v_fma(x - centre, scale, shift)));
             if (D) v_store((real *)D + at, v_select(absent, v_set(0), scale));
-            if (indicator) v_store((real *)Y + n * PANEL + at, v_select(absent, v_set(1), v_set(0)));
+            if (scaling->indicator) v_store((real *)Y + n * PANEL + at, v_select(absent, v_set(1), v_set(0)));
         }
     }
 }
@@ -321,38 +327,39 @@ static inline const real *row_block(real block[PANEL], const real *x, ptrdiff_t 
     return block;
 }
 
-static void normalize_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, const void *moving_mean,
-                           const void *moving_variance, ptrdiff_t rows, ptrdiff_t n, double epsilon) {
-    for (ptrdiff_t f = 0; f < n; f += PANEL) {
-        const ptrdiff_t count = min_size(PANEL, n - f);
+static void normalize_rows(const fnn_rows *rows, const void *W, const void *moving_mean, const void *moving_variance,
+                           double epsilon) {
+    for (ptrdiff_t f = 0; f < rows->n; f += PANEL) {
+        const ptrdiff_t count = fnn_min(PANEL, rows->n - f);
         real a[PANEL] = {0}, m[PANEL] = {0}, b[PANEL] = {0}, block[PANEL];
         for (ptrdiff_t j = 0; j < count; j++) {
-            double mean, inverse;
-            known_moments(&mean, &inverse, (const real *)moving_mean + f + j, (const real *)moving_variance + f + j, 1, epsilon);
+            const double inverse = inverse_deviation((double)((const real *)moving_variance)[f + j], epsilon);
             a[j] = (real)((double)*scale_at(W, f + j) * inverse);
-            m[j] = (real)mean;
-            b[j] = offset_at(W, n, f + j);
+            m[j] = ((const real *)moving_mean)[f + j];
+            b[j] = offset_at(W, rows->n, f + j);
         }
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            const real *x = row_block(block, (const real *)X + r * ldx + f, count);
-            real *y = (real *)Y + r * ldy + f;
-            UNROLL for (int i = 0; i < NV; i++)
-                v_store(y + i * LANES, v_fma(v_load(x + i * LANES) - v_load(m + i * LANES), v_load(a + i * LANES), v_load(b + i * LANES)));
+        for (ptrdiff_t r = 0; r < rows->rows; r++) {
+            const real *x = row_block(block, (const real *)rows->X + r * rows->ldx + f, count);
+            real *y = (real *)rows->Y + r * rows->ldy + f;
+            UNROLL for (int i = 0; i < NV; i++) {
+                const vec centred = v_load(x + i * LANES) - v_load(m + i * LANES);
+                v_store(y + i * LANES, v_fma(centred, v_load(a + i * LANES), v_load(b + i * LANES)));
+            }
         }
     }
 }
 
-static void standardize_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *mean, const void *variance,
-                             ptrdiff_t rows, ptrdiff_t n, int invert, int missing, int indicator) {
-    for (ptrdiff_t f = 0; f < n; f++) {
-        real centre, scale, shift;
-        learned_scaling(&centre, &scale, &shift, ((const real *)mean)[f], ((const real *)variance)[f], invert);
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            const real x = ((const real *)X)[r * ldx + f];
-            const int absent = missing && !(x == x);
-            real *y = (real *)Y + r * ldy + f;
+static void standardize_rows(const fnn_rows *rows, const fnn_scaling *scaling) {
+    for (ptrdiff_t f = 0; f < rows->n; f++) {
+        real constants[3];
+        learned_scaling(constants, scaling, f);
+        const real centre = constants[0], scale = constants[1], shift = constants[2];
+        for (ptrdiff_t r = 0; r < rows->rows; r++) {
+            const real x = ((const real *)rows->X)[r * rows->ldx + f];
+            const int absent = scaling->missing && !(x == x);
+            real *y = (real *)rows->Y + r * rows->ldy + f;
             *y = absent ? shift : v_fma(v_set(x - centre), v_set(scale), v_set(shift))[0];
-            if (indicator) y[n] = absent ? 1 : 0;
+            if (scaling->indicator) y[rows->n] = absent ? 1 : 0;
         }
     }
 }
@@ -377,37 +384,31 @@ static double horizontal_sum(const real *x, ptrdiff_t n, int squared, double m) 
 }
 
 /* The same numbers as layer_norm, for rows. */
-static void layer_norm_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n,
-                            double epsilon, int rms) {
-    const double share = 1.0 / (double)n;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *x = (const real *)X + r * ldx;
-        real *y = (real *)Y + r * ldy;
-        const double mean = horizontal_sum(x, n, 0, 0.0) * share;
-        const double variance = horizontal_sum(x, n, 1, mean) * share;
-        const dvec inv = d_set(1.0 / __builtin_sqrt(variance + epsilon)), centre = d_set(rms ? 0.0 : mean);
+static void layer_norm_rows(const fnn_rows *rows, const void *W, double epsilon, int rms) {
+    const ptrdiff_t n = rows->n;
+    const double of_feature = 1.0 / (double)n;
+    for (ptrdiff_t r = 0; r < rows->rows; r++) {
+        const real *x = (const real *)rows->X + r * rows->ldx;
+        real *y = (real *)rows->Y + r * rows->ldy;
+        const double mean = horizontal_sum(x, n, 0, 0.0) * of_feature;
+        const double variance = horizontal_sum(x, n, 1, mean) * of_feature;
+        const dvec inverse = d_set(inverse_deviation(variance, epsilon)), centre = d_set(rms ? 0.0 : mean);
         for (ptrdiff_t f = 0; f < n; f += PANEL) {
             real block[PANEL];
             const real *in = row_block(block, x + f, n - f), *w = scale_at(W, f);
             const ptrdiff_t width = panel_width(n, f / PANEL);
             for (ptrdiff_t i = 0; i < width; i += DLANES)
-                d_store(y + f + i, d_fma((d_load(in + i) - centre) * inv, d_load(w + i), d_load(w + width + i)));
+                d_store(y + f + i, d_fma((d_load(in + i) - centre) * inverse, d_load(w + i), d_load(w + width + i)));
         }
     }
 }
 
-static void prelu_rows(void *Y, ptrdiff_t ldy, const void *X, ptrdiff_t ldx, const void *W, ptrdiff_t rows, ptrdiff_t n) {
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t f = 0; f < n; f++) {
-            const real x = ((const real *)X)[r * ldx + f];
-            ((real *)Y)[r * ldy + f] = x > 0 ? x : *scale_at(W, f) * x;
+static void prelu_rows(const fnn_rows *rows, const void *W) {
+    for (ptrdiff_t r = 0; r < rows->rows; r++)
+        for (ptrdiff_t f = 0; f < rows->n; f++) {
+            const real x = ((const real *)rows->X)[r * rows->ldx + f];
+            ((real *)rows->Y)[r * rows->ldy + f] = x > 0 ? x : *scale_at(W, f) * x;
         }
 }
 
-/* 1 where no element is infinite */
-static int no_infinity(const void *X, ptrdiff_t n) {
-    const real *x = X, limit = (real)(sizeof(real) == 4 ? __FLT_MAX__ : __DBL_MAX__);
-    int infinite = 0;
-    for (ptrdiff_t i = 0; i < n; i++) infinite |= x[i] > limit || x[i] < -limit;
-    return !infinite;
-}
+#endif

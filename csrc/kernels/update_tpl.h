@@ -1,4 +1,10 @@
 /* Update rules on contiguous weights, in the arithmetic of Keras's optimizers. */
+#ifndef FNN_UPDATE_TPL_H
+#define FNN_UPDATE_TPL_H
+
+#include "../fnn.h"
+#include "simd.h"
+
 
 /* Moments below the smallest normal number become zero: subnormal operands cost a hundred cycles each on many CPUs. */
 static inline vec flush_subnormal(vec a) {
@@ -127,7 +133,8 @@ static inline __attribute__((always_inline)) void update_loop(int kind, int slot
 }
 
 /* n is a multiple of LANES: weight panels are whole vectors. */
-static void update(void *W, void *S1, void *S2, void *S3, void *G, ptrdiff_t n, const fnn_update *u) {
+static void update(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_update *u) {
+    real *W = weights->W, *S1 = weights->moments[0], *S2 = weights->moments[1], *S3 = weights->moments[2];
     if (u->prepare) prepare_gradient(G, W, n, u);
     switch (u->kind) {
 #define CASE(kind, slots)                                  \
@@ -184,3 +191,5 @@ static void average(void *A_, const void *W_, ptrdiff_t n, double momentum) {
     const vec kept = v_set((real)momentum), rest = v_set((real)(1.0 - momentum));
     for (ptrdiff_t i = 0; i < n; i += LANES) v_store(A + i, flush_subnormal(v_fma(kept, v_load(A + i), rest * v_load(W + i))));
 }
+
+#endif

@@ -2,6 +2,12 @@
  *
  * Design: value and derivative come from one evaluation in the forward pass; the backward pass multiplies by the stored
  * derivative. So the derivative is that at the pre-activation, without the cancellation of forms such as 1 - y^2. */
+#ifndef FNN_ACTIVATIONS_TPL_H
+#define FNN_ACTIVATIONS_TPL_H
+
+#include "../fnn.h"
+#include "functions.h"
+
 
 #define SELU_SCALE 1.0507009873554805 /* Klambauer et al. 2017 */
 #define SELU_ALPHA 1.6732632423543772
@@ -300,3 +306,5 @@ static void row_activation(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, 
         }
     }
 }
+
+#endif

@@ -1,5 +1,11 @@
 /* Losses that are means over the outputs, of one panel: value per row and gradient in one pass, in float64, vertically
  * over the panel's rows. */
+#ifndef FNN_ELEMENTWISE_LOSSES_TPL_H
+#define FNN_ELEMENTWISE_LOSSES_TPL_H
+
+#include "../fnn.h"
+#include "functions.h"
+
 
 #define CLIP 1e-7 /* Keras's epsilon: probabilities are clipped to [CLIP, 1 - CLIP] */
 
@@ -151,3 +157,5 @@ static inline __attribute__((always_inline)) void elementwise_panel(int kind, in
         for (int g = 0; g < side; g++) d_store_double(values + lane + g * DLANES, sum[g] * mean);
     }
 }
+
+#endif

@@ -10,6 +10,13 @@
  *    Pattern R, prediction: A = rows of X, element (j, k) at A[j * row + k]; V = weights.
  * c) Each element of C is one chain in ascending k; a chain cut by a cache block continues from the stored C.
  * d) 12 accumulators of 8 floats + 2 vectors + 1 broadcast = 15 of AVX2's 16 registers. */
+#ifndef FNN_GEMM_TPL_H
+#define FNN_GEMM_TPL_H
+
+#include "activations_tpl.h"
+#include "panels.h"
+#include "update_tpl.h"
+
 
 typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 
@@ -198,20 +205,13 @@ static inline void tile_f_pair(int m, real *C, const real *A, const real *V, ptr
 /* The next tile's height: the last two are near-equal (16 = 6 + 5 + 5). */
 static inline int tile_height(ptrdiff_t rest) { return (int)(rest > 2 * MR ? MR : rest > MR ? (rest + 1) / 2 : rest); }
 
-/* Weight panel q of a layer with n_out outputs */
-static inline ptrdiff_t panel_width(ptrdiff_t n_out, ptrdiff_t q) {
-    return n_out - q * PANEL <= NARROW ? NARROW : PANEL;
-}
-static inline ptrdiff_t min_size(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-
 /* A block of the contraction: 16 panels of inputs of this length fill the second-level cache. Up to FNN_WHOLE it is not
  * cut. 2048 x 2048 at 256 rows: 88 % of the peak with 420, 86 % with 256 and 512. */
 #define K_BLOCK 420
 
 static inline ptrdiff_t contraction_block(ptrdiff_t n) {
     if (n <= FNN_WHOLE) return n;
-    ptrdiff_t blocks = (n + K_BLOCK - 1) / K_BLOCK;
-    return (n + blocks - 1) / blocks;
+    return fnn_ceil_div(n, fnn_ceil_div(n, K_BLOCK));
 }
 
 /* The C tile that comes next: a continued chain waits for it. */
@@ -219,22 +219,22 @@ static inline void prefetch_tile(const real *C) {
     UNROLL for (int j = 0; j < MR; j++) __builtin_prefetch(C + j * PANEL, 1);
 }
 
-static void dense_forward(const fnn_dense *layer, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t q0, ptrdiff_t q1) {
+static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range weight_panels) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, block = contraction_block(n_in);
     const int relu = layer->activation == FNN_RELU;
-    const int after = !relu && layer->activation != FNN_LINEAR && layer->activation < FNN_SOFTMAX;
+    const int after = !relu && layer->activation != FNN_LINEAR && !fnn_is_row_activation(layer->activation);
     for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
-        const ptrdiff_t k_count = min_size(block, n_in - k0);
+        const ptrdiff_t k_count = fnn_min(block, n_in - k0);
         const int last = k0 + k_count == n_in;
         const tile_start start = k0 ? FROM_C : FROM_BIAS;
-        for (ptrdiff_t q = q0; q < q1; q++) {
-            const ptrdiff_t width = panel_width(n_out, q), outs = min_size(width, n_out - q * PANEL);
-            const real *W = (const real *)layer->W + q * PANEL * (n_in + 1);
+        for (ptrdiff_t q = weight_panels.first; q < weight_panels.last; q++) {
+            const ptrdiff_t width = panel_width(n_out, q), outs = fnn_min(width, n_out - q * PANEL);
+            const real *W = (const real *)layer->W + panel_offset(n_in, q);
             const real *bias = W + n_in * width;
-            for (ptrdiff_t p = p0; p < p1; p++) {
+            for (ptrdiff_t p = panels.first; p < panels.last; p++) {
                 real *Y = (real *)layer->Y + p * layer->y_stride + q * PANEL * PANEL;
                 const real *X = (const real *)layer->X + p * layer->x_stride + k0 * PANEL;
-                const int pair = outs <= PAIRED && p + 1 < p1;
+                const int pair = outs <= PAIRED && p + 1 < panels.last;
                 if (pair)
                     tile_f_pair((int)outs, Y, W + k0 * width, X, width, k_count, bias, start, relu && last,
                                 layer->x_stride, layer->y_stride);
@@ -257,22 +257,68 @@ static void dense_forward(const fnn_dense *layer, ptrdiff_t p0, ptrdiff_t p1, pt
     }
 }
 
-static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptrdiff_t n_in, ptrdiff_t n_out,
-                                 ptrdiff_t dx_stride, ptrdiff_t dz_stride, ptrdiff_t p0, ptrdiff_t p1, ptrdiff_t k0,
-                                 ptrdiff_t k1) {
+/* One block of LANES outputs: g = dY f'(Z), in place and transposed; outputs from `outs` on are zero. */
+static inline __attribute__((always_inline)) void backward_block(real *dZ, real *t, const real *factor, int activation,
+                                                                 ptrdiff_t outs, ptrdiff_t width) {
+    const vec zero = v_set(0);
+    for (int i = 0; i < PANEL; i += LANES) {
+        vec r[LANES];
+        UNROLL for (int j = 0; j < LANES; j++) {
+            r[j] = zero;
+            if (j >= outs) continue;
+            const ptrdiff_t at = j * PANEL + i;
+            r[j] = v_load(dZ + at);
+            if (activation == FNN_LINEAR) continue;
+            if (activation == FNN_RELU)
+                r[j] = (vec)((v_load(factor + at) > zero) & (ivec)r[j]);
+            else
+                r[j] = r[j] * v_load(factor + at);
+            v_store(dZ + at, r[j]);
+        }
+        v_transpose(r);
+        UNROLL for (int j = 0; j < LANES; j++) v_store(t + (i + j) * width, r[j]);
+    }
+}
+
+/* dY f'(Z) on panel p; the row activations' factor is in dY already. */
+static void dense_backward_output(const fnn_dense *layer, ptrdiff_t p) {
+    const ptrdiff_t n_out = layer->n_out;
+    const int activation = fnn_is_row_activation(layer->activation) ? FNN_LINEAR : layer->activation;
+    real *dZ = (real *)layer->dY + p * layer->dy_stride;
+    /* ReLU's derivative follows from Y; that of a linear output is not read */
+    const real *factor = layer->D ? (const real *)layer->D + p * n_out * PANEL : (const real *)layer->Y + p * layer->y_stride;
+    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
+        const ptrdiff_t width = panel_width(n_out, q);
+        real *t = (real *)layer->dZt + q * PANEL * layer->rows + p * PANEL * width;
+        for (ptrdiff_t o = 0; o < width; o += LANES) {
+            const ptrdiff_t outs = n_out - q * PANEL - o, at = (q * PANEL + o) * PANEL;
+            if (outs < LANES)
+                backward_block(dZ + at, t + o, factor + at, activation, outs, width);
+            else if (activation == FNN_LINEAR)
+                backward_block(dZ + at, t + o, factor + at, FNN_LINEAR, LANES, width);
+            else if (activation == FNN_RELU)
+                backward_block(dZ + at, t + o, factor + at, FNN_RELU, LANES, width);
+            else
+                backward_block(dZ + at, t + o, factor + at, FNN_LEAKY_RELU, LANES, width);
+        }
+    }
+}
+
+static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_range inputs) {
+    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out;
     const ptrdiff_t full = n_out / PANEL * PANEL, rest = n_out - full, width = panel_width(n_out, n_out / PANEL);
-    const ptrdiff_t block = (contraction_block(full) + PANEL - 1) / PANEL * PANEL, panel_elements = PANEL * (n_in + 1);
-    const real *W = W_, *L = W + full / PANEL * panel_elements;
+    const ptrdiff_t block = fnn_round_up(contraction_block(full), PANEL), panel_elements = panel_offset(n_in, 1);
+    const real *W = layer->W, *L = W + full / PANEL * panel_elements;
     /* weights of a group of inputs stay in cache over the panels */
     const ptrdiff_t group = 16 * MR;
     ptrdiff_t o0 = 0;
     do {
-        const ptrdiff_t o_count = min_size(block, full - o0), last_count = o0 + o_count == full ? rest : 0;
-        for (ptrdiff_t g = k0; g < k1; g += group)
-            for (ptrdiff_t p = p0; p < p1; p++) {
-                real *dX = (real *)dX_ + p * dx_stride;
-                const real *dZ = (const real *)dZ_ + p * dz_stride;
-                const ptrdiff_t end = min_size(g + group, k1);
+        const ptrdiff_t o_count = fnn_min(block, full - o0), last_count = o0 + o_count == full ? rest : 0;
+        for (ptrdiff_t g = inputs.first; g < inputs.last; g += group)
+            for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+                real *dX = (real *)layer->dX + p * layer->dx_stride;
+                const real *dZ = (const real *)layer->dY + p * layer->dy_stride;
+                const ptrdiff_t end = fnn_min(g + group, inputs.last);
                 for (ptrdiff_t k = g; k < end;) {
                     int m = tile_height(end - k);
                     if (o0) prefetch_tile(dX + (k + m) * PANEL);
@@ -291,8 +337,9 @@ static void dense_backward_input(void *dX_, const void *dZ_, const void *W_, ptr
 /* Layers of as many weights do not stay in the second-level cache with their moments. */
 #define PREFETCHED_WEIGHTS 262144
 
-/* The rule needs them when their gradient is there. */
-static inline void prefetch_weights(const real *W, const real *S1, const real *S2, ptrdiff_t at, ptrdiff_t n) {
+/* The update rule needs them as soon as their gradient is known. */
+static inline void prefetch_weights(const fnn_weights *weights, ptrdiff_t at, ptrdiff_t n) {
+    const real *W = weights->W, *S1 = weights->moments[0], *S2 = weights->moments[1];
     for (ptrdiff_t i = at; i < at + n; i += PANEL) {
         __builtin_prefetch(W + i, 1);
         if (S1) __builtin_prefetch(S1 + i, 1);
@@ -300,25 +347,34 @@ static inline void prefetch_weights(const real *W, const real *S1, const real *S
     }
 }
 
-static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *X_, const void *dZt_, ptrdiff_t n_in,
-                         ptrdiff_t n_out, ptrdiff_t x_stride, ptrdiff_t rows, ptrdiff_t q0, ptrdiff_t q1, ptrdiff_t k0,
-                         ptrdiff_t k1, const fnn_update *u) {
-    const real *X = X_;
+/* The weights and their moments from an offset on. */
+static inline fnn_weights weights_from(const fnn_weights *weights, ptrdiff_t at) {
+    fnn_weights w = {(real *)weights->W + at, {NULL}};
+    UNROLL for (int s = 0; s < FNN_MOMENTS; s++)
+        if (weights->moments[s]) w.moments[s] = (real *)weights->moments[s] + at;
+    return w;
+}
+
+static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels, fnn_range rows,
+                         const fnn_update *u) {
+    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, x_stride = layer->x_stride;
+    const real *X = layer->X;
     real G[UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
     real T[MR * PANEL] __attribute__((aligned(64)));
     const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
-    for (ptrdiff_t g = k0; g < k1; g += UPDATE_ROWS) {
-        const ptrdiff_t end = min_size(g + UPDATE_ROWS, k1);
-        for (ptrdiff_t q = q0; q < q1; q++) {
-            const ptrdiff_t width = panel_width(n_out, q), at = q * PANEL * (n_in + 1) + g * width;
-            const real *dZt = (const real *)dZt_ + q * PANEL * rows;
-            for (ptrdiff_t r = 0; r < rows; r += FNN_CHUNK) {
-                const ptrdiff_t count = min_size(FNN_CHUNK, rows - r);
+    for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
+        const ptrdiff_t end = fnn_min(g + UPDATE_ROWS, rows.last);
+        for (ptrdiff_t q = weight_panels.first; q < weight_panels.last; q++) {
+            const ptrdiff_t width = panel_width(n_out, q);
+            const fnn_weights at = weights_from(weights, panel_offset(n_in, q) + g * width);
+            const real *dZt = (const real *)layer->dZt + q * PANEL * layer->rows;
+            for (ptrdiff_t r = 0; r < layer->rows; r += FNN_CHUNK) {
+                const ptrdiff_t count = fnn_min(FNN_CHUNK, layer->rows - r);
                 const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
                 for (ptrdiff_t k = g; k < end;) {
                     int m = tile_height(end - k);
                     real *sum = G + (k - g) * width;
-                    if (prefetch && !r) prefetch_weights(W_, S1_, S2_, at + (k - g) * width, m * width);
+                    if (prefetch && !r) prefetch_weights(&at, (k - g) * width, m * width);
                     tiles_w[width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V);
                     if (r)
                         for (ptrdiff_t i = 0; i < m * width; i += LANES)
@@ -326,8 +382,7 @@ static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *
                     k += m;
                 }
             }
-            update((real *)W_ + at, S1_ ? (real *)S1_ + at : NULL, S2_ ? (real *)S2_ + at : NULL,
-                   S3_ ? (real *)S3_ + at : NULL, G, (end - g) * width, u);
+            update(&at, G, (end - g) * width, u);
         }
     }
 }
@@ -338,7 +393,7 @@ static void dense_update(void *W_, void *S1_, void *S2_, void *S3_, const void *
 /* One row, P weight panels side by side: one alone leaves too few chains to hide the latency of an FMA. */
 #define DEFINE_ROW(P)                                                                                                 \
     static __attribute__((noinline)) void row_of_##P(real *y, const real *x, const real *W, ptrdiff_t n_in, int relu) { \
-        const ptrdiff_t stride = PANEL * (n_in + 1);                                                                  \
+        const ptrdiff_t stride = panel_offset(n_in, 1);                                                                     \
         vec c[P * NV];                                                                                                \
         UNROLL for (int i = 0; i < P * NV; i++) c[i] = v_load(W + i / NV * stride + n_in * PANEL + i % NV * LANES);   \
         for (ptrdiff_t k = 0; k < n_in; k++) {                                                                        \
@@ -357,8 +412,8 @@ DEFINE_ROW(4)
 static ptrdiff_t one_row(real *y, const real *x, const real *W, ptrdiff_t n_in, ptrdiff_t panels, int relu) {
     ptrdiff_t q = 0;
     while (panels - q >= 2) {
-        const ptrdiff_t rest = panels - q, groups = (rest + 3) / 4, size = (rest + groups - 1) / groups;
-        const real *w = W + q * PANEL * (n_in + 1);
+        const ptrdiff_t rest = panels - q, size = fnn_ceil_div(rest, fnn_ceil_div(rest, 4));
+        const real *w = W + panel_offset(n_in, q);
         if (size == 4)
             row_of_4(y + q * PANEL, x, w, n_in, relu);
         else if (size == 3)
@@ -370,18 +425,27 @@ static ptrdiff_t one_row(real *y, const real *x, const real *W, ptrdiff_t n_in, 
     return q;
 }
 
-static void dense_rows(void *Y_, const void *X_, const void *W_, ptrdiff_t n, ptrdiff_t n_in, ptrdiff_t n_out,
-                       ptrdiff_t ldx, ptrdiff_t ldy, int activation, const double *parameters) {
-    const int relu = activation == FNN_RELU;
-    const ptrdiff_t panels = (n_out + PANEL - 1) / PANEL;
-    const ptrdiff_t direct = n == 1 ? one_row(Y_, X_, W_, n_in, n_out / PANEL, relu) : 0, block = contraction_block(n_in);
+/* An elementwise activation of the first n_out outputs of n rows, in place. */
+static void activate_rows(const fnn_dense *layer, ptrdiff_t n, ptrdiff_t n_out) {
+    if (layer->activation == FNN_LINEAR || fnn_is_row_activation(layer->activation)) return;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real *y = (real *)layer->Y + i * layer->y_stride;
+        activate(y, NULL, y, n_out, layer->activation, layer->parameters);
+    }
+}
+
+static void dense_rows(const fnn_dense *layer, ptrdiff_t n) {
+    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, ldx = layer->x_stride, ldy = layer->y_stride;
+    const int activation = layer->activation, relu = activation == FNN_RELU;
+    const ptrdiff_t panels = fnn_ceil_div(n_out, PANEL), block = contraction_block(n_in);
+    const ptrdiff_t direct = n == 1 ? one_row(layer->Y, layer->X, layer->W, n_in, n_out / PANEL, relu) : 0;
     for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
-        const ptrdiff_t k_count = min_size(block, n_in - k0);
+        const ptrdiff_t k_count = fnn_min(block, n_in - k0);
         const int last = k0 + k_count == n_in;
         for (ptrdiff_t q = direct; q < panels; q++) {
             const ptrdiff_t width = panel_width(n_out, q);
-            const real *W = (const real *)W_ + q * PANEL * (n_in + 1), *X = (const real *)X_ + k0;
-            real *Y = (real *)Y_ + q * PANEL;
+            const real *W = (const real *)layer->W + panel_offset(n_in, q), *X = (const real *)layer->X + k0;
+            real *Y = (real *)layer->Y + q * PANEL;
             for (ptrdiff_t i = 0; i < n;) {
                 int m = tile_height(n - i);
                 tiles_r[width != PANEL][m](Y + i * ldy, ldy, X + i * ldx, ldx, k_count, W + k0 * width, width,
@@ -390,29 +454,22 @@ static void dense_rows(void *Y_, const void *X_, const void *W_, ptrdiff_t n, pt
             }
         }
     }
-    if (!relu && activation != FNN_LINEAR && activation < FNN_SOFTMAX)
-        for (ptrdiff_t i = 0; i < n; i++) {
-            real *y = (real *)Y_ + i * ldy;
-            activate(y, NULL, y, n_out, activation, parameters);
-        }
+    if (!relu) activate_rows(layer, n, n_out);
 }
 
-/* Full panels of outputs straight from the caller's kernel (n_in, n_out): packing it pays from some rows on only. */
-static void dense_rows_unpacked(void *Y_, const void *X_, const void *kernel, const void *bias_, ptrdiff_t n,
-                                ptrdiff_t n_in, ptrdiff_t n_out, int activation, const double *parameters) {
-    const real *bias = bias_;
-    const ptrdiff_t done = n_out / PANEL * PANEL;
+/* Packing a kernel pays only from some rows on: outputs of full panels straight from W, which is unpacked. */
+static void dense_rows_unpacked(const fnn_dense *layer, const void *bias_, ptrdiff_t n) {
+    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, done = n_out / PANEL * PANEL;
+    const real *X = layer->X, *W = layer->W, *bias = bias_;
+    const int relu = layer->activation == FNN_RELU;
     for (ptrdiff_t o = 0; o < done; o += PANEL)
         for (ptrdiff_t i = 0; i < n;) {
             int m = tile_height(n - i);
-            tiles_r[0][m]((real *)Y_ + i * n_out + o, n_out, (const real *)X_ + i * n_in, n_in, n_in,
-                          (const real *)kernel + o, n_out, bias ? bias + o : NULL, bias ? FROM_BIAS : FROM_ZERO,
-                          activation == FNN_RELU);
+            tiles_r[0][m]((real *)layer->Y + i * layer->y_stride + o, layer->y_stride, X + i * layer->x_stride,
+                          layer->x_stride, n_in, W + o, n_out, bias ? bias + o : NULL, bias ? FROM_BIAS : FROM_ZERO, relu);
             i += m;
         }
-    if (activation != FNN_RELU && activation != FNN_LINEAR && activation < FNN_SOFTMAX)
-        for (ptrdiff_t i = 0; i < n; i++) {
-            real *y = (real *)Y_ + i * n_out;
-            activate(y, NULL, y, done, activation, parameters);
-        }
+    if (!relu) activate_rows(layer, n, done);
 }
+
+#endif

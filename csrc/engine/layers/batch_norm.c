@@ -1,0 +1,95 @@
+/* Batch normalization (Ioffe and Szegedy 2015).
+ *
+ * Design: it cuts phase 1. A barrier, statistics of the batch by features, a barrier; the same backward. The moving
+ * statistics move in phase 2, after the loss was found finite. */
+
+#include "../kind.h"
+
+enum { MEAN, VARIANCE, INVERSE, SUM, PRODUCT, STATISTICS }; /* one of each per feature */
+
+static ptrdiff_t statistics(const fnn_op *op, ptrdiff_t padded_rows) {
+    (void)padded_rows;
+    return STATISTICS * op->n_out;
+}
+
+static fnn_moments moments_of(const fnn_fit *fit, int i) {
+    const ptrdiff_t n = fit->network->ops[i].n_out;
+    double *s = fit->buffers[i + 1].statistics;
+    return (fnn_moments){s + MEAN * n, s + VARIANCE * n, s + INVERSE * n, s + SUM * n, s + PRODUCT * n};
+}
+
+/* Whether the statistics are those of the batch; otherwise the moving ones. */
+static int uses_batch(const fnn_fit *fit, const fnn_op *op) { return !fit->inference && op->trainable; }
+
+static fnn_panels inputs_of(const fnn_fit *fit, int i) { return (fnn_panels){fit->buffers[i].Y, fit->buffers[i].stride}; }
+
+static void forward(const fnn_step *s, int i) {
+    fnn_fit *fit = s->fit;
+    const fnn_network *network = fit->network;
+    const fnn_kernels *kernels = network->kernels;
+    const fnn_op *op = &network->ops[i];
+    const fnn_panels X = inputs_of(fit, i), Y = {fit->buffers[i + 1].Y, fit->buffers[i + 1].stride};
+    const fnn_moments moments = moments_of(fit, i);
+    const fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads);
+    if (uses_batch(fit, op)) {
+        fnn_barrier_wait(&fit->barrier);
+        kernels->feature_moments(&moments, X, s->rows, features, op->epsilon);
+    } else {
+        kernels->known_moments(&moments, fnn_op_state(network, op, 0), fnn_op_state(network, op, 1), features, op->epsilon);
+    }
+    fnn_barrier_wait(&fit->barrier);
+    kernels->normalize_panels(Y, X, fnn_op_weights(network, op), &moments, op->n_out, s->panels);
+}
+
+static void *backward(const fnn_step *s, int i, void *dY) {
+    fnn_fit *fit = s->fit;
+    const fnn_network *network = fit->network;
+    const fnn_op *op = &network->ops[i];
+    const fnn_panels X = inputs_of(fit, i), gradient = {dY, fit->dy_stride};
+    const fnn_moments moments = moments_of(fit, i);
+    /* the gradients of gamma and beta need the sums too */
+    fnn_barrier_wait(&fit->barrier);
+    network->kernels->feature_sums(&moments, gradient, X, s->rows, fnn_share(op->n_out, s->thread, s->n_threads));
+    if (i == fit->first_trained) return dY;
+    fnn_barrier_wait(&fit->barrier);
+    network->kernels->normalize_gradient(gradient, X, fnn_op_weights(network, op), &moments, uses_batch(fit, op), s->rows,
+                                         op->n_out, s->panels);
+    return dY;
+}
+
+static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
+    const fnn_kernels *kernels = s->fit->network->kernels;
+    const fnn_op *op = &s->fit->network->ops[strip->op];
+    const fnn_moments moments = moments_of(s->fit, strip->op);
+    const ptrdiff_t f = strip->q * kernels->panel;
+    kernels->store_sums(G, moments.products + f, moments.sums + f, fnn_min(op->n_out - f, kernels->panel),
+                        fnn_panel_width(kernels->panel, kernels->narrow, op->n_out, strip->q));
+}
+
+static void move_statistics(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    const fnn_op *op = &network->ops[i];
+    const fnn_moments moments = moments_of(s->fit, i);
+    const fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads);
+    if (!uses_batch(s->fit, op)) return;
+    network->kernels->move_statistics(fnn_op_state(network, op, 0), moments.mean, features, op->momentum);
+    network->kernels->move_statistics(fnn_op_state(network, op, 1), moments.variance, features, op->momentum);
+}
+
+static void predict_rows(const fnn_row_call *c) {
+    c->network->kernels->normalize_rows(&c->rows, fnn_op_weights(c->network, c->op), fnn_op_state(c->network, c->op, 0),
+                                        fnn_op_state(c->network, c->op, 1), c->op->epsilon);
+}
+
+extern const fnn_kind fnn_batch_norm_kind;
+const fnn_kind fnn_batch_norm_kind = {
+    .name = "batch_normalization",
+    .parameters = {"gamma", "beta"},
+    .states = {"moving_mean", "moving_variance"},
+    .statistics = statistics,
+    .forward = forward,
+    .backward = backward,
+    .gradient = gradient,
+    .move_statistics = move_statistics,
+    .predict_rows = predict_rows,
+};

@@ -1,0 +1,98 @@
+/* Dense layers: Y = f(X W + b). */
+
+#include "../kind.h"
+
+static int keeps_derivative(int activation) {
+    return activation != FNN_LINEAR && activation != FNN_RELU && !fnn_is_row_activation(activation);
+}
+
+static fnn_dense layer_of(const fnn_step *s, int i) {
+    const fnn_fit *fit = s->fit;
+    const fnn_op *op = &fit->network->ops[i];
+    const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
+    return (fnn_dense){.n_in = op->n_in,
+                       .n_out = op->n_out,
+                       .activation = fnn_activation_of(fit, i),
+                       .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]},
+                       .W = fnn_op_weights(fit->network, op),
+                       .X = in->Y,
+                       .Y = out->Y,
+                       .D = out->D,
+                       .x_stride = in->stride,
+                       .y_stride = out->stride,
+                       .dZt = out->dZt,
+                       .rows = s->padded,
+                       .dy_stride = fit->dy_stride,
+                       .dx_stride = fit->dy_stride};
+}
+
+static void forward(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    const fnn_dense layer = layer_of(s, i);
+    network->kernels->dense_forward(&layer, fnn_product_panels(s), fnn_product_share(s, network->ops[i].panels));
+}
+
+static void *backward(const fnn_step *s, int i, void *dY) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    fnn_dense layer = layer_of(s, i);
+    layer.dY = dY;
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) kernels->dense_backward_output(&layer, p);
+    if (i == fit->first_trained) return dY;
+    layer.dX = dY == fit->dY[0] ? fit->dY[1] : fit->dY[0];
+    fnn_meet(s);
+    kernels->dense_backward_input(&layer, fnn_product_panels(s), fnn_product_share(s, layer.n_in));
+    fnn_meet(s);
+    return layer.dX;
+}
+
+static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
+                   const fnn_update *rule) {
+    const fnn_dense layer = layer_of(s, strip->op);
+    s->fit->network->kernels->dense_update(&layer, weights, (fnn_range){strip->q, strip->q + count}, strip->rows, rule);
+}
+
+static void predict_rows(const fnn_row_call *c) {
+    const fnn_kernels *kernels = c->network->kernels;
+    const fnn_op *op = c->op;
+    const ptrdiff_t element = (ptrdiff_t)c->network->element, panel = kernels->panel;
+    const ptrdiff_t first = c->weight_panels.first * panel, last = fnn_min(c->weight_panels.last * panel, op->n_out);
+    const ptrdiff_t offset = fnn_panel_offset(panel, op->n_in, c->weight_panels.first);
+    const fnn_dense layer = {.n_in = op->n_in,
+                             .n_out = last - first,
+                             .activation = c->activation,
+                             .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]},
+                             .W = (char *)fnn_op_weights(c->network, op) + offset * element,
+                             .X = c->rows.X,
+                             .Y = (char *)c->rows.Y + first * element,
+                             .x_stride = c->rows.ldx,
+                             .y_stride = c->rows.ldy};
+    kernels->dense_rows(&layer, c->rows.rows);
+}
+
+static void predict_panels(const fnn_panel_call *c) {
+    const fnn_op *op = c->op;
+    const fnn_dense layer = {.n_in = op->n_in,
+                             .n_out = op->n_out,
+                             .activation = c->activation,
+                             .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]},
+                             .W = fnn_op_weights(c->network, op),
+                             .X = c->X,
+                             .Y = c->Y,
+                             .x_stride = c->stride,
+                             .y_stride = c->stride};
+    c->network->kernels->dense_forward(&layer, (fnn_range){0, c->n_panels}, (fnn_range){0, op->panels});
+}
+
+extern const fnn_kind fnn_dense_kind;
+const fnn_kind fnn_dense_kind = {
+    .name = "dense",
+    .parameters = {"kernel", "bias"},
+    .is_product = 1,
+    .keeps_derivative = keeps_derivative,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+    .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
+};

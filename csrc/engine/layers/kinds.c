@@ -1,0 +1,11 @@
+/* All kinds of layers. */
+
+#include "../kind.h"
+
+extern const fnn_kind fnn_dense_kind, fnn_activation_kind, fnn_dropout_kind, fnn_noise_kind, fnn_batch_norm_kind,
+    fnn_layer_norm_kind, fnn_prelu_kind, fnn_scaling_kind, fnn_add_kind;
+
+const fnn_kind *const fnn_kinds[] = {
+    &fnn_dense_kind,      &fnn_activation_kind, &fnn_dropout_kind, &fnn_noise_kind, &fnn_batch_norm_kind,
+    &fnn_layer_norm_kind, &fnn_prelu_kind,      &fnn_scaling_kind, &fnn_add_kind,   NULL,
+};

@@ -1,0 +1,72 @@
+/* Layer normalization (Ba et al. 2016), also without the mean (Zhang and Sennrich 2019). */
+
+#include "../kind.h"
+
+enum { INVERSE, OFFSET, STATISTICS }; /* one of each per row */
+
+static ptrdiff_t statistics(const fnn_op *op, ptrdiff_t padded_rows) {
+    (void)op;
+    return STATISTICS * padded_rows;
+}
+
+/* Statistics of the rows of panel p. */
+static double *statistics_at(const fnn_fit *fit, int i, int which, ptrdiff_t p) {
+    return fit->buffers[i + 1].statistics + (which * fit->n_panels + p) * fit->network->kernels->panel;
+}
+
+/* D keeps the normalized inputs: the gradients of gamma and of the inputs need them. */
+static void forward(const fnn_step *s, int i) {
+    const fnn_fit *fit = s->fit;
+    const fnn_op *op = &fit->network->ops[i];
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+        const op_panel at = fnn_panel_of(fit, i, p);
+        fit->network->kernels->layer_norm(at.Y, i >= fit->first_trained ? at.D : NULL, statistics_at(fit, i, INVERSE, p),
+                                          statistics_at(fit, i, OFFSET, p), at.X, fnn_op_weights(fit->network, op),
+                                          op->n_in, op->epsilon, op->rms);
+    }
+}
+
+static void *backward(const fnn_step *s, int i, void *dY) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    const fnn_op *op = &fit->network->ops[i];
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+        const op_panel at = fnn_panel_of(fit, i, p);
+        void *g = fnn_at(fit, dY, p * fit->dy_stride);
+        memcpy(at.saved, g, (size_t)(op->n_in * kernels->panel) * fit->network->element);
+        if (i > fit->first_trained)
+            kernels->layer_norm_gradient(g, at.D, statistics_at(fit, i, INVERSE, p), statistics_at(fit, i, OFFSET, p),
+                                         fnn_op_weights(fit->network, op), op->n_in, op->rms,
+                                         fnn_min(s->rows - p * kernels->panel, kernels->panel));
+    }
+    return dY;
+}
+
+static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    const op_buffers *out = &fit->buffers[strip->op + 1];
+    const ptrdiff_t panel = kernels->panel, n = fit->network->ops[strip->op].n_out, f = strip->q * panel;
+    const ptrdiff_t count = fnn_min(n - f, panel);
+    const fnn_panels saved = {fnn_at(fit, out->saved, f * panel), n * panel}, N = {fnn_at(fit, out->D, f * panel), n * panel};
+    double sums[FNN_MOST_LANES], products[FNN_MOST_LANES];
+    kernels->feature_sums(&(fnn_moments){.sums = sums, .products = products}, saved, N, s->rows, (fnn_range){0, count});
+    kernels->store_sums(G, products, sums, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
+}
+
+static void predict_rows(const fnn_row_call *c) {
+    c->network->kernels->layer_norm_rows(&c->rows, fnn_op_weights(c->network, c->op), c->op->epsilon, c->op->rms);
+}
+
+extern const fnn_kind fnn_layer_norm_kind;
+const fnn_kind fnn_layer_norm_kind = {
+    .name = "layer_normalization",
+    .parameters = {"gamma", "beta"},
+    .keeps_derivative = fnn_always,
+    .saves = 1,
+    .statistics = statistics,
+    .forward = forward,
+    .backward = backward,
+    .gradient = gradient,
+    .predict_rows = predict_rows,
+};

@@ -1,0 +1,50 @@
+/* Dropout, alpha dropout and additive noise: prediction leaves them out. */
+
+#include "../kind.h"
+
+static int is_random(const fnn_step *s, const fnn_op *op) { return !s->fit->inference && op->rate > 0; }
+
+static fnn_stream stream_of(const fnn_step *s, int i, ptrdiff_t p) {
+    return (fnn_stream){.seed = s->fit->seed ^ (s->fit->epoch * 0x9E3779B97F4A7C15u),
+                        .step = (uint64_t)s->step,
+                        .stream = (uint32_t)i + 1,
+                        .first_row = (uint32_t)(p * s->fit->network->kernels->panel)};
+}
+
+static void dropout(const fnn_step *s, int i) {
+    const fnn_kernels *kernels = s->fit->network->kernels;
+    const fnn_op *op = &s->fit->network->ops[i];
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+        const op_panel at = fnn_panel_of(s->fit, i, p);
+        const fnn_stream random = stream_of(s, i, p);
+        if (is_random(s, op))
+            kernels->dropout(at.Y, at.D, at.X, op->n_in, op->rate, op->alpha, &random);
+        else
+            kernels->activate(at.Y, at.D, at.X, op->n_in * kernels->panel, FNN_LINEAR, op->parameters);
+    }
+}
+
+static void noise(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    const fnn_op *op = &network->ops[i];
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+        const op_panel at = fnn_panel_of(s->fit, i, p);
+        const fnn_stream random = stream_of(s, i, p);
+        if (is_random(s, op))
+            network->kernels->gaussian_noise(at.Y, at.X, op->n_in, op->rate, &random);
+        else
+            memcpy(at.Y, at.X, (size_t)(op->n_in * network->kernels->panel) * network->element);
+    }
+}
+
+extern const fnn_kind fnn_dropout_kind, fnn_noise_kind;
+const fnn_kind fnn_dropout_kind = {
+    .name = "dropout",
+    .keeps_derivative = fnn_always,
+    .forward = dropout,
+    .backward = fnn_multiply_by_derivative,
+};
+const fnn_kind fnn_noise_kind = {
+    .name = "gaussian_noise",
+    .forward = noise,
+};

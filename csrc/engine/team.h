@@ -1,0 +1,42 @@
+/* Threads of a call: a team that runs one function, its barrier, and each thread's share of the work. */
+#ifndef FNN_TEAM_H
+#define FNN_TEAM_H
+
+#include <stdatomic.h>
+
+#include "../fnn.h"
+
+/* Holds each member until all `members` have arrived; they spin for a bounded time, then yield. */
+typedef struct {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_uint generation;
+    _Alignas(64) atomic_int members;
+    int64_t started;        /* of the call, on the monotonic clock */
+    _Atomic int64_t waited; /* nanoseconds beyond the spins, of all members */
+} fnn_barrier;
+
+typedef void (*fnn_phase)(void *context, int thread, int n_threads);
+
+/* Runs phase(context, t, n) for t in 0..n-1 with n <= n_threads; `barrier` (may be NULL) is set up for n members.
+ * In a forked child, inside another parallel region and while other processes use the processors n is 1. */
+void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
+void fnn_barrier_wait(fnn_barrier *barrier);
+/* 1 where the team waits for processors that other processes use: the call should end; the next ones run on one thread. */
+int fnn_barrier_is_crowded(fnn_barrier *barrier);
+/* Ends the threads that spin or sleep in the OpenMP runtime after a long call. */
+void fnn_team_release(void);
+int fnn_openmp_version(void);
+/* Processors that this process may run on. */
+int fnn_processors(void);
+int64_t fnn_clock_ns(void); /* monotonic */
+
+/* The share of `count` items that belongs to one thread. */
+fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads);
+/* The threads worth using for a call of `operations` floating-point operations on `items` items. */
+int fnn_threads_for(double operations, ptrdiff_t items, int n_threads);
+
+/* environment.c: sets this thread's default floating-point environment; returns what `leave` restores. */
+uint64_t fnn_environment_enter(void);
+void fnn_environment_leave(uint64_t old);
+
+#endif
