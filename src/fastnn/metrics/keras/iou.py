@@ -75,7 +75,7 @@ class IoU(Metric):
         truth, predicted = as_numbers(y_true, "y_true"), as_numbers(y_pred, "y_pred")
         check_labels_present("y_true", truth)
         if np.isnan(predicted).any():
-            self._confusion[...] = np.nan
+            self._matrix()[...] = np.nan
             return
         truth, predicted = (
             (array if sparse else np.argmax(array, axis=self.axis)).reshape(-1).astype(np.int64)
