@@ -82,12 +82,14 @@ class Variable(NDArrayOperatorsMixin):
             raise ValueError(f"the numbers of {self.path} lie in the network and are always copied")
         return self._read() if dtype is None else self._read().astype(dtype, copy=False)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-        if out is not None:
-            if any(isinstance(each, Variable) for each in out):
-                raise TypeError(f"{self.path} cannot be changed in place: use assign, assign_add or assign_sub")
-            options["out"] = out
-        return getattr(ufunc, method)(*map(_plain, inputs), **options)
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: tuple[Any, ...] = (), **options: Any) -> Any:
+        if len(out) == 1 and isinstance(out[0], Variable):  # an operator such as +=
+            return out[0]._change(getattr(ufunc, method)(*map(_plain, inputs), **options))
+        return getattr(ufunc, method)(*map(_plain, inputs), **options, **({"out": out} if out else {}))
+
+    def _change(self, value: Array) -> Self:
+        """Take the result of an operator such as ``+=``."""
+        return self.assign(value)
 
     def __getitem__(self, index: Any) -> Any:
         return self.value[index]
@@ -142,7 +144,7 @@ def as_variable_values(value: Any, name: str, shape: tuple[int, ...], dtype: np.
     if array.shape != shape:
         raise ValueError(f"{name} has shape {shape}, got {array.shape}")
     with np.errstate(over="ignore"):
-        values = array.astype(dtype)
+        values = array.astype(dtype, copy=False)
     if array.dtype.itemsize > dtype.itemsize and (np.isinf(values) & np.isfinite(array)).any():
         raise ValueError(f"{name} has type {dtype}, which cannot hold {array[np.isinf(values)][0]}")
     return values

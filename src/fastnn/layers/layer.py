@@ -4,7 +4,7 @@ import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import flag, float_type, optional, takes_keywords, whole
+from fastnn._arguments import flag, float_type, input_type, optional, takes_keywords, whole
 from fastnn._derivation import never_calls
 from fastnn._names import automatic_name
 from fastnn._variables import Variable, as_variable_values
@@ -338,6 +338,9 @@ class Weight(Variable):
     def trainable(self, value: bool) -> None:
         raise AttributeError(f"trainable of {self.path} cannot be set alone: set that of its layer")
 
+    def _change(self, value: Array) -> NoReturn:
+        raise TypeError(f"{self.path} cannot be changed in place: use assign, assign_add or assign_sub")
+
     def __reduce__(self) -> tuple[Any, ...]:
         return np.array, (self.numpy(),)  # a copy cannot share the network
 
@@ -397,7 +400,7 @@ class InputLayer(Layer):
             batch_size, shape = batch_shape[0], batch_shape[1:]  # type: ignore[assignment]
         optional(whole, "batch_size", batch_size, at_least=1)
         super().__init__(name=name, input_shape=_row_shape("shape", shape))
-        np.dtype(dtype)  # raises for an unknown type; inputs may have any real type
+        input_type("dtype", dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """Layers that normalize or scale features or rows."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import fastnn.initializers as initializers
 from fastnn._arguments import absent, choice, last_axis, number
 from fastnn._arrays import as_features, as_numbers
 from fastnn._variables import Variable
+from fastnn._warnings import warn
 from fastnn.layers.layer import Layer, ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
@@ -304,11 +304,10 @@ class Normalization(Layer):
         if len(lossy):
             at = lossy[0]
             more = f" (and {len(lossy) - 1} more)" if len(lossy) > 1 else ""
-            warnings.warn(
+            warn(
                 f"layer {self.name!r}: feature {at}{more} has mean {mean[at]:g} and standard deviation "
                 f"{deviation[at]:g}, but {dtype} has steps of {spacing[at]:g} there. Subtract an offset in float64 "
-                "before, or give the model dtype='float64'",
-                stacklevel=2,
+                "before, or give the model dtype='float64'"
             )
 
     def keeps_elements(self) -> bool:
@@ -327,7 +326,8 @@ class Normalization(Layer):
         options: dict[str, Any] = {"invert": self.invert, "missing": self.missing}
         if self.known is not None:
             for name, value in zip(("mean", "variance"), self.known, strict=True):
-                options[name] = tuple((np.repeat(value, n_in) if value.size == 1 else value).tolist())
+                # One number for all features takes the memory of one.
+                options[name] = np.broadcast_to(value, (n_in,)) if value.size == 1 else value
         return "normalization", options
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
