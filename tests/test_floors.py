@@ -12,7 +12,7 @@ FLOORS = """
 errors _forking _warnings
 _core
 _arguments _names _progress
-_derivation
+_derivation _missing
 _arrays _registry _randomness _processors
 _variables
 ops reference

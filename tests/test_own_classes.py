@@ -1,4 +1,4 @@
-"""Classes of users: what can work works, and an override that fastnn would never call is refused."""
+"""Classes of users: what can work works, and an override that fastnn would never use is refused."""
 
 import copy
 import inspect
@@ -86,15 +86,15 @@ def hook(*arguments, **options):
         (activations.ActivationFunction, "__call__"),
     ],
 )
-def test_an_override_that_is_never_called_is_refused(base, name):
-    message = rf"^fastnn would never call Own\.{name}: \w"
+def test_an_override_that_is_never_used_is_refused(base, name):
+    message = rf"^fastnn would never use Own\.{name}: \w"
     with pytest.raises(TypeError, match=message):
         type("Own", (base,), {name: hook})
     between = type("Between", (base,), {"other": hook})
     with pytest.raises(TypeError, match=message):
         type("Own", (between,), {name: hook})
     mixin = type("Mixin", (), {name: hook})
-    with pytest.raises(TypeError, match=rf"^fastnn would never call Mixin\.{name}: "):
+    with pytest.raises(TypeError, match=rf"^fastnn would never use Mixin\.{name}: "):
         type("Own", (mixin, base), {})
 
 
@@ -126,10 +126,10 @@ def test_a_class_of_its_own_arithmetic_is_refused_with_advice(base, advice):
 )
 def test_a_hook_cannot_be_assigned_and_is_absent_when_read(make, name):
     thing = make()
-    with pytest.raises(TypeError, match=rf"^fastnn would never call \w+\.{name}: "):
+    with pytest.raises(TypeError, match=rf"^fastnn would never use \w+\.{name}: "):
         setattr(thing, name, hook)
     assert not hasattr(thing, name)
-    with pytest.raises(AttributeError, match=f"^{type(thing).__name__} has no '{name}': "):
+    with pytest.raises(AttributeError, match=f"^{type(thing).__name__} has no attribute '{name}': "):
         getattr(thing, name)
 
 

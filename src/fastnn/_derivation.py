@@ -15,7 +15,7 @@ class NeverCalled:
         self.name, self.instead = name, instead
 
     def __get__(self, instance: Any, owner: type) -> NoReturn:
-        raise AttributeError(f"{owner.__name__} has no {self.name!r}: {self.instead}")
+        raise AttributeError(f"{owner.__name__} has no attribute {self.name!r}: {self.instead}")
 
     def __set__(self, instance: Any, value: Any) -> NoReturn:
         raise TypeError(_refusal(f"{type(instance).__name__}.{self.name}", self.instead))
@@ -72,4 +72,4 @@ def _defines(cls: type, name: str) -> bool:
 
 
 def _refusal(what: str, instead: str) -> str:
-    return f"fastnn would never call {what}: {instead}"
+    return f"fastnn would never use {what}: {instead}"

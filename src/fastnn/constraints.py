@@ -4,7 +4,7 @@
 input, (0, 1) one for all weights.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 from fastnn._arguments import number
 from fastnn._derivation import never_calls
+from fastnn._missing import public_names
 
 Array = NDArray[Any]
 
@@ -145,3 +146,19 @@ def get(identifier: Any) -> Constraint | None:
         Unknown name; the message lists the known ones and the nearest.
     """
     return None if identifier is None else registry.resolve("constraint", identifier, Constraint)
+
+
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "get",
+    "max_norm",
+    "non_neg",
+    "unit_norm",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

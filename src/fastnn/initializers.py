@@ -6,7 +6,7 @@ The numbers come from fastnn's counter-based generator, so equal seeds give equa
 import math
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 import fastnn._registry as registry
 from fastnn._arguments import choice, number
 from fastnn._arrays import as_numbers, check_finite
+from fastnn._missing import public_names
 
 # Standard deviation of the standard normal distribution truncated at 2: variances are those after truncation.
 _TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
@@ -367,3 +368,45 @@ def get(identifier: Any, default: str | None = None) -> Any:
     if callable(identifier) and not isinstance(identifier, type):
         return identifier
     return registry.resolve("initializer", identifier, Initializer)
+
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "IdentityInitializer",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "OrthogonalInitializer",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "constant",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -4,13 +4,14 @@ A penalty on weights is added once to the loss of each batch, and its gradient t
 on the outputs of a layer is divided by the number of rows of the batch.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 import fastnn._registry as registry
 from fastnn._arguments import number
 from fastnn._derivation import never_calls
+from fastnn._missing import public_names
 
 
 @never_calls(
@@ -84,3 +85,19 @@ def get(identifier: Any) -> L1L2 | None:
         Unknown name; the message lists the known ones and the nearest.
     """
     return None if identifier is None else registry.resolve("regularizer", identifier, L1L2)
+
+
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "Regularizer",
+    "get",
+    "l1",
+    "l1_l2",
+    "l2",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -14,6 +14,7 @@ import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
 from fastnn._arguments import flag, float_type, input_type, optional, takes_keywords, whole
 from fastnn._derivation import never_calls
+from fastnn._missing import Advised
 from fastnn._names import automatic_name
 from fastnn._variables import Variable, as_variable_values
 
@@ -83,7 +84,7 @@ _WIDTH = "the shapes follow from the options of the layers"
     compute_output_shape=_WIDTH,
     compute_output_spec=_WIDTH,
 )
-class Layer(registry.Description):
+class Layer(Advised, registry.Description):
     """Base of all layers. A class derived from one of fastnn's layers may change its options, not what it computes.
 
     Parameters
@@ -99,6 +100,7 @@ class Layer(registry.Description):
     scope : start of the paths of the weights: names of the blocks that hold the layer.
     """
 
+    _place = "layer"
     _needs = "op"
     _instead_of_own = (
         f"{_COMPUTED}. A class of your own may derive from a layer such as Dense and change its options; for a skip "

@@ -7,9 +7,10 @@ their sum, and with "none" there is one loss per row.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastnn._registry as registry
+from fastnn._missing import public_names
 from fastnn.losses.custom import CustomLoss
 from fastnn.losses.elementwise import (
     BinaryCrossentropy,
@@ -137,3 +138,7 @@ def get(identifier: Any) -> Loss:
             "'sum_over_batch_size' or 'sum'"
         )
     return resolved
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

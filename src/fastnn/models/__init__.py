@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastnn._arguments import takes_keywords
+from fastnn._missing import public_names
 from fastnn._registry import CustomObjects
 from fastnn.layers import Layer
 from fastnn.layers.layer import layer_config, layer_from_config
@@ -85,3 +86,7 @@ def clone_model(
     if model.built:
         clone.build(model.input_shape)
     return clone
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 import fastnn._core as _core
 from fastnn._arguments import float_type, whole
 from fastnn._derivation import Derivable, never_calls
+from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
 from fastnn._variables import Variable
 from fastnn.initializers import initial_values
@@ -54,9 +55,10 @@ _METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or me
     test_step=_EVALUATION,
     train_step=_TRAINING,
 )
-class Model(Derivable):
+class Model(Advised, Derivable):
     """Base of all models, for ``isinstance`` checks: make a model with ``fastnn.Sequential``."""
 
+    _place = "model"
     _instead_of_own = _SEQUENTIAL_ONLY
     metrics: Sequence[Any] = ()
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 from fastnn._arguments import number, optional, whole
 from fastnn._derivation import never_calls
+from fastnn._missing import Advised
 from fastnn.optimizers.schedules import LearningRateSchedule
 
 
@@ -47,13 +48,13 @@ _RATE = "pass a LearningRateSchedule, or any function of the step, as learning_r
     build="the network holds the moments; fit makes them",
     get_updates=_INSTEAD,
     learning_rate=_RATE,
-    lr=_RATE,
+    lr="its name is learning_rate",
     minimize=_INSTEAD,
     stateless_apply=_INSTEAD,
     update_step=_INSTEAD,
     _resource_apply_dense=_INSTEAD,
 )
-class Optimizer(registry.Description):
+class Optimizer(Advised, registry.Description):
     """Base of all optimizers.
 
     Parameters
@@ -76,7 +77,7 @@ class Optimizer(registry.Description):
     name : name of the optimizer.
     """
 
-    _needs, _instead_of_own = "core_name", _INSTEAD
+    _place, _needs, _instead_of_own = "optimizer", "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the update rule in the compiled core."""
 
