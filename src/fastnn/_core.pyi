@@ -40,13 +40,13 @@ class Network:
         ``("add", {"source": int})``: adds the input of op ``source`` to its own.
         Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint".
         "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha; general_relu:
-        negative_slope, max_value, threshold); may be left out. A dense op takes more: "trainable" (bool),
-        "kernel_regularizer", "bias_regularizer" and "activity_regularizer": (l1, l2); "kernel_constraint" and
-        "bias_constraint": (name, bound, axis), axis 0 for a norm over the inputs of each output, 1 for the outputs of
-        each input, None for all.
+        negative_slope, max_value, threshold). Options that can be off may be left out. A dense op takes more:
+        "trainable" (bool), "kernel_regularizer", "bias_regularizer" and "activity_regularizer": (l1, l2);
+        "kernel_constraint" and "bias_constraint": (name, bound, axis), axis 0 for a norm over the inputs of each
+        output, 1 for the outputs of each input, None for all.
     dtype : "float32" or "float64".
 
-    All parameters start at zero, save gammas and variances, which start at one.
+    All parameters start at zero, except gammas and variances, which start at one.
     """
 
     def __init__(self, n_features: int, ops: Sequence[tuple[str, dict[str, Any]]], dtype: str = "float32") -> None: ...
@@ -87,8 +87,8 @@ class Network:
         weights. "ignore_class" (sparse_categorical_crossentropy) is a label, of any value, whose rows add nothing: the
         mean is over the others. A batch without rows or weights that count has the loss and the gradient 0.
         The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
-        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a loss of the
-        caller's own: ``Fit.forward`` and ``Fit.backward``.
+        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a
+        loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
         optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
         beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
         beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)
@@ -193,7 +193,7 @@ class Fit:
     def batch_rows(self) -> NDArray[np.int64]:
         """Rows of the batch at hand, in its order."""
     def forward(self) -> Array:
-        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a caller's own loss."""
+        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a custom loss."""
     def backward(self, gradient: Array, loss: float) -> None:
         """Finish the step that ``forward`` began, with the gradient of the loss with respect to its outputs."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
@@ -217,7 +217,13 @@ def activation_gradient(name: str, x: Array, grad_out: Array, parameters: Sequen
     """grad_out * f'(x), elementwise; for softmax and log_softmax the row-wise product with the Jacobian."""
 
 def dense_forward(
-    x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None, activation: str, out: Array | None, n_threads: int = 0
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None,
+    activation: str,
+    out: Array | None,
+    n_threads: int = 0,
+    parameters: Sequence[float] = (),
 ) -> Array: ...
 def dense_backward(
     grad_out: ArrayLike,
@@ -227,6 +233,7 @@ def dense_backward(
     out: ArrayLike,
     activation: str,
     n_threads: int = 0,
+    parameters: Sequence[float] = (),
 ) -> tuple[Array, Array, Array]: ...
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""

@@ -39,6 +39,7 @@ static void predict_panels(const fnn_panel_call *c) {
 extern const fnn_kind fnn_activation_kind;
 const fnn_kind fnn_activation_kind = {
     .name = "activation",
+    .options = {"activation"},
     .only_activates = 1,
     .keeps_derivative = keeps_derivative,
     .forward = forward,

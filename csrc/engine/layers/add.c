@@ -32,6 +32,7 @@ static void predict_rows(const fnn_row_call *c) {
 extern const fnn_kind fnn_add_kind;
 const fnn_kind fnn_add_kind = {
     .name = "add",
+    .options = {"source"},
     .adds_branch = 1,
     .saves = 1,
     .forward = forward,

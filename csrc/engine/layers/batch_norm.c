@@ -86,6 +86,7 @@ const fnn_kind fnn_batch_norm_kind = {
     .name = "batch_normalization",
     .parameters = {"gamma", "beta"},
     .states = {"moving_mean", "moving_variance"},
+    .options = {"momentum", "epsilon"},
     .statistics = statistics,
     .forward = forward,
     .backward = backward,

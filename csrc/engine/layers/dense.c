@@ -89,6 +89,7 @@ extern const fnn_kind fnn_dense_kind;
 const fnn_kind fnn_dense_kind = {
     .name = "dense",
     .parameters = {"kernel", "bias"},
+    .options = {"n_out"},
     .is_product = 1,
     .keeps_derivative = keeps_derivative,
     .forward = forward,

@@ -63,6 +63,7 @@ extern const fnn_kind fnn_layer_norm_kind;
 const fnn_kind fnn_layer_norm_kind = {
     .name = "layer_normalization",
     .parameters = {"gamma", "beta"},
+    .options = {"epsilon"},
     .keeps_derivative = fnn_always,
     .saves = 1,
     .statistics = statistics,
