@@ -1,5 +1,5 @@
 # cython: language_level=3, embedsignature=True
-"""Types, shapes and the GIL: everything else is in csrc/."""
+"""Types, shapes and the GIL; everything else is in csrc/."""
 
 import os
 import platform

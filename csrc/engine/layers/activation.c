@@ -36,7 +36,6 @@ static void predict_panels(const fnn_panel_call *c) {
               c->op->n_out * c->network->kernels->panel);
 }
 
-extern const fnn_kind fnn_activation_kind;
 const fnn_kind fnn_activation_kind = {
     .name = "activation",
     .options = {"activation"},

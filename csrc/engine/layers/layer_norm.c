@@ -59,7 +59,6 @@ static void predict_rows(const fnn_row_call *c) {
     c->network->kernels->layer_norm_rows(&c->rows, fnn_op_weights(c->network, c->op), c->op->epsilon, c->op->rms);
 }
 
-extern const fnn_kind fnn_layer_norm_kind;
 const fnn_kind fnn_layer_norm_kind = {
     .name = "layer_normalization",
     .parameters = {"gamma", "beta"},

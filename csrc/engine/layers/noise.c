@@ -37,7 +37,6 @@ static void noise(const fnn_step *s, int i) {
     }
 }
 
-extern const fnn_kind fnn_dropout_kind, fnn_noise_kind;
 const fnn_kind fnn_dropout_kind = {
     .name = "dropout",
     .options = {"rate"},

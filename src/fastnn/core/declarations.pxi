@@ -1,4 +1,4 @@
-# What csrc/ offers: the kernel table of fnn.h and the engine of engine/engine.h.
+# The interface of csrc/: the kernel table of fnn.h and the engine of engine/engine.h.
 
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident()

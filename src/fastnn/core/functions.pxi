@@ -1,4 +1,4 @@
-# Functions of arrays: the kernels one by one, and random numbers.
+# Functions of arrays: single kernels, and random numbers.
 
 cdef const fnn_kernels *kernels_for(object dtype) except NULL:
     if dtype == np.float32:
@@ -108,7 +108,7 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
 
 
 cdef bint is_plain(object a, int dimensions, int dtype) noexcept:
-    """A C-contiguous array of this type in native order."""
+    """True for a C-contiguous array of this type in native byte order."""
     return (
         type(a) is np_ndarray
         and cnp.PyArray_NDIM(<cnp.ndarray>a) == dimensions
@@ -118,7 +118,7 @@ cdef bint is_plain(object a, int dimensions, int dtype) noexcept:
 
 
 cdef bint are_dense_arrays(object x, object kernel, object bias) noexcept:
-    """The usual case, told without Python calls."""
+    """True for arrays that need no conversion; the usual case, which is found without Python calls."""
     cdef int dtype
     if type(x) is not np_ndarray:
         return False

@@ -1,13 +1,14 @@
-# Names of ops and of their parameters, as the kinds of layers have them; of activations, losses and the like, in the
-# order of the enumerations in C.
+# Names of ops, of their parameters and options, read from the kinds of layers in C; and names of activations, losses and
+# the like, in the order of C's enumerations.
 
 cdef tuple strings(const char *const *names, int most):
     return tuple(names[i].decode() for i in range(most) if names[i] != NULL)
 
 
-cdef dict PARAMETERS = {}  # what an op trains: its kernel, or gamma or alpha in place of it, and its bias
-cdef dict STATES = {}  # what it keeps but does not train
-cdef dict OPTIONS = {}  # what it must be given
+# By op: the kernel, or gamma or alpha instead, and the bias; states, which are kept but not trained; required options.
+cdef dict PARAMETERS = {}
+cdef dict STATES = {}
+cdef dict OPTIONS = {}
 
 
 cdef tuple read_kinds():

@@ -1,4 +1,4 @@
-# Options given as dicts, turned into the engine's structures.
+# Dicts of options become the engine's structures.
 
 # Far below what overflows the sizes of buffers.
 cdef Py_ssize_t MOST_FEATURES = 1 << 40
@@ -84,7 +84,7 @@ cdef fnn_loss loss_of(object name, dict options) except *:
 
 
 cdef object class_weights(fnn_loss *loss, dict options, Py_ssize_t n_outputs):
-    """Let the loss point to its weights of the classes: the array that is returned, or None where it has none."""
+    """Point the loss to its class weights; return the array that owns them, or None."""
     cdef cnp.ndarray weights
     if loss.kind != FNN_CATEGORICAL_FOCAL or np.ndim(options["alpha"]) == 0:
         return None
