@@ -24,6 +24,7 @@ cdef class _Exclusive:
     def __exit__(self, *error):
         self.network.owner = 0
 
+@cython.final
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
