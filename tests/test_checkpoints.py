@@ -18,7 +18,7 @@ X = RNG.normal(size=(150, 3))
 Y = X.sum(axis=1) + 0.2 * RNG.normal(size=150)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of the process."""
 
 
@@ -29,7 +29,7 @@ class Kill(callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == self.epoch:
-            raise Killed
+            raise KilledError
 
 
 def watchers(folder, kill=None):
@@ -46,7 +46,7 @@ def test_a_killed_and_resumed_fit_gives_the_same_bits(tmp_path, cut):
     whole = dropout_model(seed=11)
     expected = whole.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "a"))
     killed = dropout_model(seed=11)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         killed.fit(X, Y, epochs=8, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path / "b", cut))
     assert os.path.exists(tmp_path / "b") == (cut > 0)
     resumed = dropout_model(seed=None if cut else 11)
@@ -73,14 +73,14 @@ def test_a_fit_that_follows_a_schedule_is_resumed(tmp_path):
         if cut is None:
             model.fit(X, Y, epochs=4, verbose=0, callbacks=watch)
         else:
-            with pytest.raises(Killed):
+            with pytest.raises(KilledError):
                 model.fit(X, Y, epochs=4, verbose=0, callbacks=watch)
     assert same_weights(whole, resumed)
     assert resumed.optimizer.learning_rate == whole.optimizer.learning_rate
 
 
 def test_a_backup_of_another_fit_is_refused(tmp_path):
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         dropout_model().fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.BackupAndRestore(tmp_path), Kill(1)])
     dense, dropout, last = layers.Dense(8, activation="relu"), layers.Dropout(0.1), layers.Dense(1)
     input_layer = fastnn.Input((3,))

@@ -1,6 +1,6 @@
-"""Checks of arguments: each returns the value, or raises a ValueError with the name, what is accepted and the value.
+"""Checks of arguments: each returns the value, or raises a ValueError with its name, what is accepted and the value.
 
-NumPy's numbers count as numbers; bools, NaN and infinities do not.
+NumPy scalars are accepted as numbers; bools, NaN and infinities are not.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _REAL_TYPES = {*_FLOAT_TYPES, "bool", "float16", "bfloat16", "half", "int", "uin
 def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None, others: str = "") -> int:
     """Return a whole number, ``at_least <= value <= at_most``.
 
-    ``others`` ends the list of what is accepted, such as ", or None": the caller has dealt with it.
+    ``others`` names in the message what else the caller accepts, such as ", or None".
     """
     accepted = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= at_least
     if not accepted or (at_most is not None and int(value) > at_most):
@@ -58,7 +58,7 @@ def number(
 
 
 def _within(at_least: float, above: float, at_most: float, below: float) -> str:
-    """Return what lies within the bounds, such as "a number between 0 and 1"."""
+    """Return the accepted numbers in words, such as "a number between 0 and 1"."""
     if at_least > -math.inf and at_most < math.inf:
         return f"a number between {at_least:g} and {at_most:g}"
     low = [f"of at least {at_least:g}"] * (at_least > -math.inf) + [f"greater than {above:g}"] * (above > -math.inf)
@@ -100,10 +100,10 @@ def as_verbosity(verbose: Any) -> int:
 
 
 def float_type(name: str, value: Any, *, others: str = "") -> np.dtype[Any]:
-    """Return "float32" or "float64" as a dtype; objects with such a name, such as Keras's policies, count too."""
+    """Return "float32" or "float64" as a dtype; an object with such a name, like a Keras policy, is accepted too."""
     given = value if isinstance(value, type) else getattr(value, "name", value)
     if isinstance(given, str):
-        # Names go through a table: NumPy's parser takes a small language, and fails in many ways on what is none of it.
+        # Names go through a table: NumPy's parser takes a small language, and fails in many ways on other text.
         given = _FLOAT_TYPES.get(given, object)
     found: np.dtype[Any] = np.dtype(object)
     if isinstance(given, type):
@@ -115,7 +115,7 @@ def float_type(name: str, value: Any, *, others: str = "") -> np.dtype[Any]:
 
 
 def input_type(name: str, value: Any) -> None:
-    """Check a type of inputs as Keras takes it: None, a real type of NumPy or its name."""
+    """Check a type of inputs as Keras takes it: None, a real NumPy type or its name."""
     given = value if isinstance(value, type) else getattr(value, "name", value)
     real = (
         given in _REAL_TYPES if isinstance(given, str) else isinstance(given, type) and np.dtype(given).kind in "biuf"
@@ -125,7 +125,7 @@ def input_type(name: str, value: Any) -> None:
 
 
 def last_axis(axis: Any) -> int:
-    """Return -1 for the last axis of rows, which have no other: -1, 1, or a list of one of them."""
+    """Return -1 if ``axis`` is the last axis of a matrix of rows: -1, 1, or a list that holds one of them."""
     only = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
     if isinstance(only, bool) or only not in (-1, 1):
         raise ValueError(f"axis must be -1, the columns of a row, got {axis!r}")
@@ -133,14 +133,14 @@ def last_axis(axis: Any) -> int:
 
 
 def absent(**arguments: Any) -> None:
-    """Check that arguments of Keras which fastnn does not have are left out: None or False."""
+    """Check that Keras arguments that fastnn does not support are left out: None or False."""
     for name, value in arguments.items():
         if value is not None and value is not False:
             raise ValueError(f"{name} is not supported and must be left out, got {value!r}")
 
 
 def nearest(given: object, known: Iterable[str]) -> str | None:
-    """Return the one of ``known`` that is spelt most like ``given``, in whatever case; None if none is near."""
+    """Return the name in ``known`` that is spelled most like ``given``, ignoring case; None if none is similar."""
     import difflib
 
     names = list(known)

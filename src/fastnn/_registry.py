@@ -19,10 +19,10 @@ _listed: dict[str, list[str]] = {}
 
 
 class Description:
-    """Base of objects that are described by the arguments of their constructor, which are kept, saved and printed."""
+    """Base of objects that the arguments of their constructor describe; these can be read, saved and printed."""
 
     _options: ClassVar[tuple[str, ...]] = ()
-    """Names of the arguments, each an attribute as well."""
+    """Names of the arguments; each is an attribute too."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -38,7 +38,7 @@ class Description:
 
 
 def register(kind: str, *names: str) -> Callable[[T], T]:
-    """Decorate a class or object so that ``resolve(kind, name)`` finds it under each of ``names``.
+    """Return a decorator that registers a class or object under each of ``names`` for ``resolve(kind, name)``.
 
     Parameters
     ----------
@@ -73,12 +73,12 @@ def knows(kind: str, name: str) -> bool:
 
 
 def find(kind: str, name: str) -> Any:
-    """Return what is registered under ``name``.
+    """Return the object that is registered under ``name``.
 
     Raises
     ------
     ValueError
-        The name is unknown; the message lists the known names and the nearest.
+        The name is unknown; the message has the known names and the nearest.
     """
     try:
         return _entries[kind][name]
@@ -143,7 +143,7 @@ def deserialize(kind: str, description: Any, custom_objects: CustomObjects | Non
     Raises
     ------
     ValueError
-        A name that is neither registered nor in ``custom_objects``, or not a description.
+        The name is neither registered nor in ``custom_objects``, or the description has the wrong form.
     """
     custom = custom_objects or {}
     if isinstance(description, str):

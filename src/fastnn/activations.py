@@ -1,6 +1,6 @@
-"""Activation functions: by name in a layer, or called on an array.
+"""Activation functions, for layers and as functions of arrays.
 
-An entry describes the function; the arithmetic is the compiled core's.
+Each object describes a function; the compiled core computes it.
 """
 
 import math
@@ -20,7 +20,7 @@ class ActivationFunction:
     Parameters
     ----------
     name : name in the compiled core.
-    parameters : options by name, in the order the core takes them.
+    parameters : options by name, in the core's order.
 
     Examples
     --------
@@ -35,11 +35,11 @@ class ActivationFunction:
 
     @property
     def __name__(self) -> str:
-        """The name, as functions have one."""
+        """The name, as Python functions have it."""
         return self.name
 
     def with_parameters(self, **parameters: float) -> "ActivationFunction":
-        """Return the same function with some options changed.
+        """Return the function with other values of some options.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class ActivationFunction:
         return type(self)(self.name, changed)
 
     def __call__(self, x: Any, **parameters: float) -> Any:
-        """Apply the function to an array; softmax works along the last axis."""
+        """Apply the function to an array; softmax and log_softmax act along the last axis."""
         chosen = self.with_parameters(**parameters) if parameters else self
         return ops.activation(chosen.name, x, None, **chosen.parameters)
 
@@ -68,11 +68,11 @@ class ActivationFunction:
         return options
 
     def from_config(self, config: Mapping[str, float]) -> "ActivationFunction":
-        """Return the same function with the options of ``get_config()``."""
+        """Return the function with the options of ``get_config()``."""
         return self.with_parameters(**config)
 
     def get_config(self) -> str | dict[str, Any]:
-        """Return the name, or name and options where an option is not the default."""
+        """Return the name, or name and options if an option differs from its default."""
         if self == _functions[self.name]:
             return self.name
         return {"class_name": self.name, "config": dict(self.parameters)}
@@ -80,7 +80,7 @@ class ActivationFunction:
 
 @dataclass(frozen=True)
 class GeneralReLU(ActivationFunction):
-    """``min(x, max_value)`` above ``threshold``, at least 0; ``negative_slope * (x - threshold)`` up to it.
+    """``min(x, max_value)``, at least 0, above ``threshold``; else ``negative_slope * (x - threshold)``.
 
     Examples
     --------
@@ -92,11 +92,11 @@ class GeneralReLU(ActivationFunction):
 
     @property
     def __name__(self) -> str:
-        """The name, as functions have one."""
+        """The name, as Python functions have it."""
         return "relu"
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
-        """Return the function with some options changed; ``max_value=None`` is no maximum."""
+        """Return the function with other values of some options; ``max_value=None`` sets no maximum."""
         if "max_value" in parameters:
             given = None if parameters["max_value"] == math.inf else parameters["max_value"]
             bound = optional(number, "max_value", given, at_least=0.0)
@@ -112,7 +112,7 @@ class GeneralReLU(ActivationFunction):
 
 @dataclass(frozen=True)
 class ReLU(ActivationFunction):
-    """``max(x, 0)``; with options a ``GeneralReLU``."""
+    """``max(x, 0)``; with options it becomes a ``GeneralReLU``."""
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
         """Return the function with options: ``negative_slope`` (0), ``max_value`` (None) and ``threshold`` (0)."""
@@ -157,7 +157,7 @@ log_softmax = _define("log_softmax")
 
 
 def get(identifier: Any) -> ActivationFunction:
-    """Return the activation for a name, ``None`` (linear) or an activation.
+    """Return the activation for a name or an activation; None is linear.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Keras's import path of ``clear_session``, which loops over folds call, and of ``epsilon`` and ``floatx``."""
+"""Keras's import path of ``clear_session``, ``epsilon`` and ``floatx``."""
 
 from fastnn.utils import clear_session
 
@@ -11,5 +11,5 @@ def epsilon() -> float:
 
 
 def floatx() -> str:
-    """Return "float32", the type of a model that is made without ``dtype``."""
+    """Return "float32", the default type of a model."""
     return "float32"

@@ -1,7 +1,7 @@
 """Constraints on weights with Keras's names and arguments, applied after every update.
 
-``axis`` is what one norm is taken over: 0 the inputs of each unit (for a bias, all of it), 1 the units of each input,
-(0, 1) all weights.
+``axis`` is the axis that norms are taken over: 0 gives one norm for each unit (for a bias, one in all), 1 one for each
+input, (0, 1) one for all weights.
 """
 
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ _SMALL = 1e-7
 
 
 def _axis(value: Any) -> int | tuple[int, int]:
-    """``axis`` as 0, 1 or (0, 1)."""
+    """Return ``axis`` as 0, 1 or (0, 1)."""
     if value in (0, -2) and not isinstance(value, bool):
         return 0
     if value in (1, -1) and not isinstance(value, bool):
@@ -39,7 +39,7 @@ class Constraint(registry.Description):
         raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
 
     def rule(self, parameter: str) -> tuple[str, float, int | None]:
-        """Return name, bound and axis for the compiled core; axis None is all weights.
+        """Return name, bound and axis for the compiled core; axis None stands for all weights.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Constraint(registry.Description):
         Raises
         ------
         ValueError
-            A bias has one axis only.
+            The axis is one that a bias does not have.
         """
         axis = getattr(self, "axis", 0)
         if parameter == "bias" and axis != 0:

@@ -1,6 +1,6 @@
-"""Starting values of weights, with Keras's names, arguments and distributions.
+"""Initial values of weights, with Keras's names, arguments and distributions.
 
-Numbers come from the package's counter-based generator, so equal seeds give equal weights everywhere.
+The numbers come from fastnn's counter-based generator, so equal seeds give equal weights on every machine.
 """
 
 import math
@@ -13,12 +13,12 @@ from numpy.typing import DTypeLike, NDArray
 import fastnn._registry as registry
 from fastnn._arguments import choice, number
 
-# Standard deviation of a standard normal cut at two standard deviations: He et al. (2015) variances are of the cut one.
+# Standard deviation of the standard normal distribution truncated at 2: variances are those after truncation.
 _TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
 
 
 class Source(Protocol):
-    """Where an initializer takes its random numbers from."""
+    """Source of random numbers of an initializer."""
 
     def uniform(self, n: int) -> NDArray[np.float64]:
         """Return n numbers, uniform in [0, 1)."""
@@ -28,7 +28,7 @@ class Source(Protocol):
 
 
 class Initializer(registry.Description):
-    """Base of all initializers: options, and ``draw`` that fills a shape.
+    """Base of all initializers: ``draw`` returns the values for a shape.
 
     Examples
     --------
@@ -46,13 +46,13 @@ class Initializer(registry.Description):
     def __call__(
         self, shape: int | Sequence[int], dtype: DTypeLike = "float32", source: Source | None = None
     ) -> NDArray[Any]:
-        """Return an array of starting values.
+        """Return an array of initial values.
 
         Parameters
         ----------
         shape : shape of the array; a kernel is (n_in, n_out).
         dtype : its dtype.
-        source : random numbers of the model; not used by an initializer that has a seed of its own.
+        source : random numbers of the model; an initializer with a seed does not use it.
         """
         if self.seed is not None or source is None:
             from fastnn._randomness import Stream
@@ -63,7 +63,7 @@ class Initializer(registry.Description):
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
-    """Fan-in and fan-out of a kernel (n_in, n_out); a vector counts as both."""
+    """Return fan-in and fan-out of a kernel (n_in, n_out); both are the length of a vector."""
     if len(shape) == 0:
         return 1.0, 1.0
     if len(shape) == 1:
@@ -72,7 +72,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def _truncated_normal(n: int, source: Source) -> NDArray[np.float64]:
-    """N standard normal numbers within two standard deviations; those outside are drawn again, in order."""
+    """Return n normal numbers within two standard deviations; those outside are drawn again, in order."""
     values = source.normal(n)
     outside = np.flatnonzero(np.abs(values) > 2.0)
     while outside.size:
@@ -101,7 +101,7 @@ class Ones(Initializer):
 
 @registry.register("initializer", "constant", "Constant")
 class Constant(Initializer):
-    """One value everywhere, or an array of the right shape."""
+    """The same value everywhere, or the values of an array of the weight's shape."""
 
     _options = ("value",)
 
@@ -150,7 +150,7 @@ class RandomNormal(Initializer):
 
 @registry.register("initializer", "truncated_normal", "TruncatedNormal")
 class TruncatedNormal(RandomNormal):
-    """Normal, numbers further than two standard deviations from the mean drawn again."""
+    """Normal; numbers more than two standard deviations from the mean are drawn again."""
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return truncated normal numbers."""
@@ -159,14 +159,14 @@ class TruncatedNormal(RandomNormal):
 
 @registry.register("initializer", "variance_scaling", "VarianceScaling")
 class VarianceScaling(Initializer):
-    """Variance ``scale / n`` with n the fan-in, fan-out or their mean.
+    """Numbers of variance ``scale / n``; n is the fan-in, the fan-out or their mean.
 
     Parameters
     ----------
     scale : positive factor.
     mode : "fan_in", "fan_out" or "fan_avg".
     distribution : "truncated_normal", "untruncated_normal" or "uniform".
-    seed : seed of its own, or None for the model's.
+    seed : whole number, or None for random numbers of the model.
     """
 
     _options: ClassVar[tuple[str, ...]] = ("scale", "mode", "distribution", "seed")
@@ -197,7 +197,7 @@ class VarianceScaling(Initializer):
 
 
 class _Scaled(VarianceScaling):
-    """A variance scaling whose only argument is the seed."""
+    """Variance scaling whose only argument is the seed."""
 
     _options = ("seed",)
     _scaling: ClassVar[tuple[float, str, str]]
@@ -251,7 +251,7 @@ class LecunNormal(_Scaled):
 
 @registry.register("initializer", "identity", "Identity", "IdentityInitializer", "eye")
 class Identity(Initializer):
-    """``gain`` times the identity matrix; needs a kernel (n_in, n_out)."""
+    """``gain`` times the identity matrix, for kernels (n_in, n_out) only."""
 
     _options = ("gain",)
 
@@ -267,9 +267,9 @@ class Identity(Initializer):
 
 @registry.register("initializer", "orthogonal", "Orthogonal", "OrthogonalInitializer")
 class Orthogonal(Initializer):
-    """``gain`` times a matrix with orthonormal rows or columns (Saxe et al., 2014): QR of normal numbers.
+    """``gain`` times a matrix with orthonormal rows or columns (Saxe et al., 2014), from the QR of normal numbers.
 
-    The factorisation is LAPACK's, so its last bits may depend on the NumPy build.
+    LAPACK factorizes, so the last bits may depend on the NumPy build.
     """
 
     _options = ("gain", "seed")
@@ -285,7 +285,7 @@ class Orthogonal(Initializer):
         rows, columns = math.prod(shape[:-1]), shape[-1]
         normal = source.normal(rows * columns).reshape(max(rows, columns), min(rows, columns))
         q, r = np.linalg.qr(normal)
-        # The signs of R's diagonal make the factorisation, and so the distribution, unique.
+        # A positive diagonal of R makes the factorization, and so the distribution, unique.
         q = q * np.sign(np.diagonal(r))
         values: NDArray[np.float64] = self.gain * (q if rows >= columns else q.T).reshape(shape)
         return values
@@ -309,7 +309,7 @@ zeros = Zeros
 
 
 def get(identifier: Any) -> Initializer:
-    """Return the initializer for a name, an initializer, a class or an array of starting values.
+    """Return the initializer for a name, an initializer, a class or an array of initial values.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Penalties on weights and outputs with Keras's names and arguments.
 
-A penalty is added once to the loss of every batch, its gradient to the gradient of the weights; a penalty on a layer's
-outputs is divided by the number of rows of the batch.
+A penalty on weights is added once to the loss of each batch, and its gradient to the gradient of the weights. A penalty
+on the outputs of a layer is divided by the number of rows of the batch.
 """
 
 from typing import Any, ClassVar

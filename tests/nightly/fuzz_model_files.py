@@ -28,7 +28,7 @@ SECONDS = 1.0
 MEBIBYTES = 64.0
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for the end of the process."""
 
 
@@ -36,9 +36,9 @@ class Kill(callbacks.Callback):
     """Ends a fit at the start of its second epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Raise Killed."""
+        """Raise KilledError."""
         if epoch == 1:
-            raise Killed
+            raise KilledError
 
 
 X, Y = np.eye(3), np.ones(3)
@@ -56,7 +56,7 @@ def resume(folder):
     ]
     try:
         model.fit(X, Y, epochs=2, verbose=0, callbacks=watch)
-    except Killed:
+    except KilledError:
         pass
     except ModelFormatError:
         assert same_arrays(before[0], model.get_weights()) and before[1:] == state_of(model)[1:], (

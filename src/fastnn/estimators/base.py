@@ -206,7 +206,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
 
     # Inputs
 
-    def _check_X(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
+    def _check_inputs(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
         """Return X, or X and y, checked as scikit-learn does; frames with columns that are not numbers are encoded."""
         checks.setdefault("accept_sparse", ["csr", "csc"])
         if self.missing != "error":
@@ -230,9 +230,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
             return check_array(encoded, estimator=self, **checks)
         return check_X_y(encoded, y, estimator=self, **checks)
 
-    def _check_X_y(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
+    def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
         """Return checked X and y, a single column of y as (n,)."""
-        X, y = self._check_X(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
+        X, y = self._check_inputs(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _prepared(self, X: Any) -> Array:
@@ -249,7 +249,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
             if outputs is not None:
                 return outputs
         check_is_fitted(self)
-        X = self._check_X(X)
+        X = self._check_inputs(X)
         threads = threads_to_use(self.n_threads)
         if scipy.sparse.issparse(X):
             X = X.tocsr()
@@ -276,7 +276,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         [(50, 8), (50, 4)]
         """
         check_is_fitted(self)
-        outputs: list[Array] = self._net.layer_outputs(self._prepared(self._check_X(X)))
+        outputs: list[Array] = self._net.layer_outputs(self._prepared(self._check_inputs(X)))
         return outputs[1:-1]
 
     def input_gradients(self, X: Any, output: int = 0) -> Array:
@@ -290,7 +290,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         output : number of the output: of the class, the label or the target. With two classes, 0 is the second class.
         """
         check_is_fitted(self)
-        X = self._prepared(self._check_X(X))
+        X = self._prepared(self._check_inputs(X))
         n_outputs = self._net.architecture.sizes[-1]
         output = whole("output", output, at_least=0, at_most=n_outputs - 1)
         gradients: Array = self._net.input_gradients(X, output)

@@ -165,7 +165,7 @@ class BaseMLP(NetworkEstimator):
                 f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}{given}"
             )
         try:
-            X = self._prepared(self._check_X(validation_data[0]))
+            X = self._prepared(self._check_inputs(validation_data[0]))
             y = self._validation_targets(validation_data[1])
             if len(y) != X.shape[0]:
                 raise ValueError(f"X has {X.shape[0]} rows, but y has {len(y)}")

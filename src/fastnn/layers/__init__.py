@@ -1,6 +1,6 @@
-"""Layers: small descriptions with Keras's names and arguments.
+"""Layers: descriptions with Keras's names and arguments.
 
-A layer holds options, never weights. A built model lends its layers access to their part of its weights.
+A layer holds options, not weights. A built model gives its layers access to their weights.
 """
 
 from fastnn._names import automatic_name

@@ -40,7 +40,7 @@ class Activation(Layer):
 
 
 class _NamedActivation(Activation):
-    """An activation layer whose function is fixed and whose options are its arguments."""
+    """Base of layers that apply one activation function; their arguments are its options."""
 
     _function: ClassVar[ActivationFunction]
 
@@ -104,7 +104,7 @@ class ELU(_NamedActivation):
 
 @registry.register("layer", "Softmax")
 class Softmax(_NamedActivation):
-    """Softmax over the columns of each row; ``axis`` must be -1."""
+    """Softmax of each row; ``axis`` must be -1."""
 
     _function = activations.softmax
 
@@ -122,7 +122,7 @@ class PReLU(Layer):
     Parameters
     ----------
     alpha_initializer, alpha_regularizer, alpha_constraint : names or descriptions for alpha (n_in,).
-    shared_axes : must be None: rows of a dense network have one axis.
+    shared_axes : must be None; the rows of a dense network have one axis.
     """
 
     def __init__(

@@ -27,15 +27,15 @@ class Dense(Layer):
     use_bias : whether to add b.
     kernel_initializer, bias_initializer : names or initializers.
     kernel_regularizer, bias_regularizer : names or regularizers of W and b.
-    activity_regularizer : name or regularizer of Y, divided by the rows of the batch.
+    activity_regularizer : name or regularizer of Y; the penalty is divided by the rows of the batch.
     kernel_constraint, bias_constraint : names or constraints of W and b, applied after every update.
-    lora_rank, lora_alpha, quantization_config : must be None.
+    lora_rank, lora_alpha, quantization_config : not supported; must be None.
     layer_options : ``name``, ``trainable``, ``dtype``, ``input_shape``, ``input_dim`` as in ``Layer``.
 
     Raises
     ------
     ValueError
-        ``units`` is not a positive integer, or a name is unknown.
+        ``units`` is not a whole number of at least 1, or a name is unknown.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Dense(Layer):
 
     @property
     def bias(self) -> Array | None:
-        """Copy of the bias, (units,); None without one."""
+        """Copy of the bias, (units,); None if there is none."""
         return self.read_weight("bias") if self.use_bias else None
 
     def get_config(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class ParameterSpec:
     ----------
     name : name in the compiled core.
     shape : shape of the array.
-    initializer : initializer object that fills it.
+    initializer : initializer of its values.
     trainable : whether training changes it.
     """
 
@@ -37,7 +37,7 @@ class ParameterSpec:
 
 
 def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
-    """Return the shape of one row as a tuple of positive whole numbers."""
+    """Return the shape of one row as a tuple of sizes of at least 1."""
     sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
     if len(sizes) == 0:
         raise ValueError(f"{name} must have at least one size, got {shape!r}")
@@ -66,10 +66,10 @@ class Layer(registry.Description):
     Parameters
     ----------
     name : name in ``summary()``; by default the class's name and a number.
-    input_shape : shape of one row, for a first layer.
-    input_dim : number of features, for a first layer; the same as ``input_shape=(input_dim,)``.
+    input_shape : shape of one row, for the first layer.
+    input_dim : number of features, for the first layer; the same as ``input_shape=(input_dim,)``.
     trainable : whether training changes the weights.
-    dtype : the model's, "float32" or "float64", which a layer cannot change; None takes it.
+    dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
     """
 
     def __init__(
@@ -99,14 +99,14 @@ class Layer(registry.Description):
             self.trainable = trainable
         self.owner: weakref.ref[Any] | None = None
 
-    # What a model asks of a layer.
+    # For models
 
     def n_outputs(self, n_in: int) -> int:
         """Return the number of output columns for ``n_in`` input columns."""
         return n_in
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
-        """Return the core's op ``(kind, options)``, or None for a layer that changes nothing."""
+        """Return the core's op ``(kind, options)``, or None if the layer does nothing."""
         raise NotImplementedError(f"{type(self).__name__} must define op(n_in)")
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
@@ -114,7 +114,7 @@ class Layer(registry.Description):
         return []
 
     def keeps_elements(self) -> bool:
-        """Whether the layer treats every element alike, so that it may come before ``Flatten``."""
+        """Return whether the layer treats all elements alike, so that it may come before ``Flatten``."""
         return False
 
     def _regularize(self, parameter: str, regularizer: Any, constraint: Any) -> None:
@@ -144,14 +144,14 @@ class Layer(registry.Description):
         return {name: None if each is None else registry.serialize(each) for name, each in described.items()}
 
     def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
-        """Give the layer access to its weights in a built model, or take it away."""
+        """Give the layer access to its weights, or take the access away."""
         self._specs = specs
         self._access = access
 
-    # What a user asks of a layer.
+    # For users
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Raise TypeError: layers are listed in a model, not called."""
+        """Raise TypeError: a model lists layers, it does not call them."""
         raise TypeError(
             f"layer {self.name!r} cannot be called: list layers in fastnn.Sequential([...]), with a "
             "fastnn.layers.Residual for a branch; model(x) and model.predict(x) take arrays"
@@ -199,14 +199,14 @@ class Layer(registry.Description):
         Raises
         ------
         ValueError
-            Wrong number of arrays or wrong shape, or the model is not built yet; nothing is changed then.
+            Wrong number of arrays, wrong shape, or the model is not built yet; no weight is changed.
         """
         for spec, value in zip(self._specs, self.check_weights(weights), strict=True):
             assert self._access is not None
             self._access.write(spec.name, value)
 
     def check_weights(self, weights: Sequence[Any]) -> list[Array]:
-        """Return ``weights`` as arrays, or raise what ``set_weights`` raises."""
+        """Return ``weights`` as arrays; errors are those of ``set_weights``."""
         if self._access is None:
             raise ValueError(f"layer {self.name!r} has no weights yet, so they cannot be set: build the model first")
         if len(weights) != len(self._specs):
@@ -251,7 +251,7 @@ class Layer(registry.Description):
     non_trainable_variables = non_trainable_weights
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, save ``trainable``, which may be set at any time."""
+        """Return the constructor's arguments except ``trainable``, which may be set at any time."""
         config: dict[str, Any] = {"name": self.name}
         if self.dtype is not None:
             config["dtype"] = self.dtype.name
@@ -281,7 +281,7 @@ def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None
 
 @registry.register("layer", "InputLayer")
 class InputLayer(Layer):
-    """States the shape of one input row; its arguments are those of ``Input``."""
+    """The shape of one input row, as a layer; arguments as in ``Input``."""
 
     def __init__(
         self,
@@ -313,7 +313,7 @@ class InputLayer(Layer):
         return self.declared_input
 
     def op(self, n_in: int) -> None:
-        """Return None: an input changes nothing."""
+        """Return None: an input does nothing."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -330,12 +330,12 @@ def Input(
     *,
     name: str | None = None,
 ) -> InputLayer:
-    """State the shape of one input row: the first entry of a ``Sequential``.
+    """Return a layer that states the shape of one input row: the first entry of a ``Sequential``.
 
     Parameters
     ----------
     shape : sizes of one row, such as (5,) or (28, 28).
-    batch_size, dtype : accepted as in Keras; batches of any size and inputs of any real type are taken.
+    batch_size, dtype : accepted as in Keras, without effect: batches may have any size, inputs any real type.
     sparse, ragged : must be None or False.
     batch_shape : ``(batch_size, *shape)`` instead of ``shape``.
     name : name of the layer.

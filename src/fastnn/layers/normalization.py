@@ -1,4 +1,4 @@
-"""Layers that bring features or rows to a common scale."""
+"""Layers that normalize or scale features or rows."""
 
 import warnings
 from typing import Any
@@ -17,7 +17,7 @@ _SMALLEST_DEVIATION = 1e-7
 
 
 class _ScaledAndCentred(Layer):
-    """A layer with a learned scale gamma and a learned offset beta, one per feature."""
+    """Base of layers with a learned scale gamma and a learned offset beta for each feature."""
 
     def _set_parameters(
         self,
@@ -26,7 +26,7 @@ class _ScaledAndCentred(Layer):
         beta: tuple[Any, Any, Any],
         gamma: tuple[Any, Any, Any],
     ) -> None:
-        """Take initializer, regularizer and constraint of beta and gamma."""
+        """Set initializer, regularizer and constraint of beta and gamma."""
         self.center, self.scale = bool(center), bool(scale)
         self.beta_initializer, self.gamma_initializer = initializers.get(beta[0]), initializers.get(gamma[0])
         self._regularize("beta", *beta[1:])
@@ -55,33 +55,34 @@ class _ScaledAndCentred(Layer):
 
     @property
     def gamma(self) -> Array | None:
-        """Copy of the scale (n_in,); None without one."""
+        """Copy of the scale (n_in,); None if there is none."""
         return self.read_weight("gamma") if self.scale else None
 
     @property
     def beta(self) -> Array | None:
-        """Copy of the offset (n_in,); None without one."""
+        """Copy of the offset (n_in,); None if there is none."""
         return self.read_weight("beta") if self.center else None
 
 
 @registry.register("layer", "BatchNormalization")
 class BatchNormalization(_ScaledAndCentred):
-    """Brings every feature to mean beta and deviation gamma over the batch (Ioffe and Szegedy, 2015).
+    """Normalize each feature to mean beta and standard deviation gamma over the batch (Ioffe and Szegedy, 2015).
 
-    ``Y = (X - mean) / sqrt(variance + epsilon) * gamma + beta``. In training mean and variance (divided by n) are those
-    of the batch, and the moving ones follow as ``moving * momentum + batch * (1 - momentum)``: Keras's momentum is one
-    minus the literature's. Prediction, evaluation and a frozen layer (``trainable = False``) take the moving ones.
+    ``Y = (X - mean) / sqrt(variance + epsilon) * gamma + beta``. Training uses the mean and the variance (divided by n)
+    of the batch, and updates the moving ones to ``moving * momentum + batch * (1 - momentum)``; this momentum, Keras's,
+    is one minus that of the literature. Prediction, evaluation and a frozen layer (``trainable = False``) use the
+    moving ones.
 
     Parameters
     ----------
     axis : -1, the features.
     momentum : weight of the moving statistics in their update.
     epsilon : added to the variance.
-    center, scale : whether there are beta and gamma.
+    center, scale : whether to learn beta and gamma.
     beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer : names or initializers.
     beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint : names or descriptions.
     renorm, renorm_clipping, renorm_momentum : renormalization is not supported; ``renorm`` must be False.
-    synchronized : accepted as in Keras; there is one device.
+    synchronized : accepted as in Keras, without effect: there is one device.
     """
 
     def __init__(
@@ -150,20 +151,20 @@ class BatchNormalization(_ScaledAndCentred):
 
 @registry.register("layer", "LayerNormalization")
 class LayerNormalization(_ScaledAndCentred):
-    """Brings every row to mean 0 and variance 1, then scales and moves its features (Ba, Kiros and Hinton, 2016).
+    """Normalize each row to mean 0 and variance 1, then scale and shift its features (Ba, Kiros and Hinton, 2016).
 
-    ``Y = (X - mean) / sqrt(variance + epsilon) * gamma + beta``, mean and variance (divided by the number of features)
-    of each row.
+    ``Y = (X - mean) / sqrt(variance + epsilon) * gamma + beta`` with the mean and the variance (divided by the number
+    of features) of each row.
 
     Parameters
     ----------
     axis : -1, the features.
     epsilon : added to the variance.
-    center, scale : whether there are beta and gamma.
+    center, scale : whether to learn beta and gamma.
     beta_initializer, gamma_initializer : names or initializers.
     beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint : names or descriptions.
-    rms_scaling : ``Y = X / sqrt(variance + epsilon) * gamma`` without beta, as Keras does it: with the variance, where
-        Zhang and Sennrich (2019) take the mean square.
+    rms_scaling : whether to compute ``Y = X / sqrt(variance + epsilon) * gamma``, without beta. As in Keras this has
+        the variance where Zhang and Sennrich (2019) have the mean square.
     """
 
     _options = ("epsilon", "rms_scaling")
@@ -204,19 +205,18 @@ class LayerNormalization(_ScaledAndCentred):
 
 @registry.register("layer", "Normalization")
 class Normalization(Layer):
-    """Brings inputs to mean 0 and variance 1 by statistics learned once.
+    """Normalize the inputs to mean 0 and variance 1 with fixed statistics of each feature.
 
-    ``Y = (X - mean) / max(sqrt(variance), 1e-7)``, each feature with its own.
-    ``adapt(X)`` learns mean and variance of each feature; ``mean`` and ``variance`` give them instead.
+    ``Y = (X - mean) / max(sqrt(variance), 1e-7)``. Learn mean and variance with ``adapt(X)``, or pass them.
 
     Parameters
     ----------
     axis : -1, the features.
     mean, variance : known statistics, numbers or (n_in,); both or neither.
-    invert : ``Y = mean + X * max(sqrt(variance), 1e-7)`` instead.
-    missing : None: all values must be finite. "mean": NaN stands for a missing value and becomes the feature's mean, 0
-        after the scaling. "indicator": so it does, and n_in more features say with 1 where a value was missing (Little
-        and Rubin, 2002); Y has 2 n_in columns. Inputs may hold NaN where this is the model's first layer.
+    invert : whether to compute the inverse, ``Y = mean + X * max(sqrt(variance), 1e-7)``.
+    missing : None: all values must be finite. "mean": NaN is a missing value and is replaced by the feature's mean,
+        which is 0 in Y. "indicator": in addition, Y has n_in more columns, which are 1 where a value is missing and
+        else 0 (Little and Rubin, 2002). Only the first layer of a model can get NaN.
 
     Examples
     --------
@@ -252,13 +252,13 @@ class Normalization(Layer):
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Learn mean and variance (divided by n) of each feature of ``data`` (n, n_in), in float64.
 
-        With ``missing``, NaN is left out; a feature without any value gets mean 0 and variance 1. Warns of
-        features whose last digits the network's type cannot hold, such as seconds since 1970 in float32.
+        With ``missing``, NaN is left out; a feature without values gets mean 0 and variance 1. Warns of features that
+        lose digits in the network's type, such as seconds since 1970 in float32.
 
         Parameters
         ----------
         data : array-like (n, n_in); (n,) is one feature.
-        batch_size, steps : accepted as in Keras; the data is taken at once.
+        batch_size, steps : accepted as in Keras, without effect: all data is read at once.
         """
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")
@@ -305,7 +305,7 @@ class Normalization(Layer):
             )
 
     def n_outputs(self, n_in: int) -> int:
-        """Return ``n_in``, twice as many with indicators."""
+        """Return ``n_in``, or ``2 n_in`` with indicators."""
         for name, value in zip(("mean", "variance"), self.known or (), strict=False):
             if value.size not in (1, n_in):
                 raise ValueError(f"{name} of layer {self.name!r} has {value.size} values for {n_in} features")
@@ -321,7 +321,7 @@ class Normalization(Layer):
         return "normalization", options
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
-        """Return mean (n_in,), variance (n_in,) and the number of rows learned from, (); none where they were given."""
+        """Return mean (n_in,), variance (n_in,) and number of adapted rows (); none if these are known."""
         if self.known is not None:
             return []
         values: tuple[Any, Any, Any] = ("zeros", "ones", "zeros")
@@ -368,12 +368,12 @@ class Normalization(Layer):
 
 @registry.register("layer", "Rescaling")
 class Rescaling(Normalization):
-    """Scales and moves its inputs: ``Y = X * scale + offset``, such as bytes of images with ``scale=1/255``.
+    """Scale and shift the inputs: ``Y = X * scale + offset``, such as bytes of images with ``scale=1/255``.
 
     Parameters
     ----------
     scale : factor, a number or (n_in,), at least 1e-7.
-    offset : what is added, a number or (n_in,).
+    offset : summand, a number or (n_in,).
     """
 
     def __init__(self, scale: Any, offset: Any = 0.0, **layer_options: Any) -> None:
@@ -383,7 +383,7 @@ class Rescaling(Normalization):
         super().__init__(mean=self.offset, variance=self.factor**2, invert=True, **layer_options)
 
     def keeps_elements(self) -> bool:
-        """Whether scale and offset are one number each."""
+        """Return whether scale and offset are one number each."""
         return self.factor.size == self.offset.size == 1
 
     def get_config(self) -> dict[str, Any]:

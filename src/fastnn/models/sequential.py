@@ -163,7 +163,7 @@ class Sequential(LayerStack):
         Returns
         -------
         History
-            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix "val_".
+            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix ``val_``.
 
         Raises
         ------
