@@ -188,7 +188,7 @@ def state_of(model, watch):
     ],
 )
 def test_a_damaged_backup_changes_nothing(tmp_path, path, value):
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         dropout_model(seed=1).fit(X, Y, epochs=3, validation_split=0.2, verbose=0, callbacks=watchers(tmp_path, 2))
     file = tmp_path / "backup.safetensors"
     header, body = taken_apart(file.read_bytes())
