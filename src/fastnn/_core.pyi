@@ -1,6 +1,7 @@
 """Types of the compiled core. Everything here is arrays, numbers and names; it knows no layer objects."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -55,15 +56,13 @@ class Network:
     def n_outputs(self) -> int: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
-    @property
-    def in_use(self) -> bool:
-        """Whether a call works with the weights in this moment."""
+    def changing(self, refusal: str) -> AbstractContextManager[None]:
+        """Keep all other threads from the weights in a ``with`` block: they get RuntimeError with this message.
+
+        Calls of other threads that are running end first.
+        """
     def forget_other_threads(self) -> None:
         """In a forked child, in which only the thread that forked lives on."""
-    def reserve(self, refusal: str) -> None:
-        """Keep all other threads from the weights: they get RuntimeError with this message."""
-    def release(self) -> None:
-        """Let all threads in again."""
     @property
     def iterations(self) -> int:
         """Update steps taken; the ``t`` of Adam's bias correction."""
@@ -233,9 +232,6 @@ def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
 
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
-def first_nonfinite(X: Array) -> tuple[int, int] | None:
-    """Row and column of the first NaN or infinity of a 2-D array, or None."""
-
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def config() -> dict[str, Any]:

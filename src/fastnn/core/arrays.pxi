@@ -54,7 +54,7 @@ cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
 
 
 cdef bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether the memory of two arrays may overlap: the ranges from first to last byte do."""
+    """True if the ranges of memory of two arrays, from first to last byte, overlap."""
     cdef char *first[2]
     cdef char *last[2]
     cdef cnp.ndarray each
@@ -89,21 +89,6 @@ cdef void check_output(str name, object out, object dtype, tuple shape) except *
             f"{name} must be a writeable, aligned, C-contiguous {dtype} array of shape {shape}, "
             f"got {out.dtype} of shape {out.shape}"
         )
-
-
-def first_nonfinite(X):
-    X = np.asarray(X)
-    if X.dtype.kind != "f":
-        return None
-    if X.size == 0:
-        return None
-    # a block at a time: the mask of a large X would be as large as its rows
-    for start in range(0, X.shape[0], 65536):
-        finite = np.isfinite(X[start : start + 65536])
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            return int(row) + start, int(column)
-    return None
 
 
 cdef int raise_for(fnn_status status) except -1:

@@ -1,9 +1,8 @@
 """A stack of layers and the compiled network that holds their weights."""
 
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -310,18 +309,9 @@ class LayerStack(Model):
         """Keep other threads from changing the model while this one reads it."""
         return self._occupancy.reading(task, self.name)
 
-    @contextmanager
-    def _training(self, task: str) -> Iterator[None]:
+    def _training(self, task: str) -> AbstractContextManager[None]:
         """Keep the network from other threads, single predictions too, within ``_changing``."""
-        network = self.network
-        network.reserve(refusal("a call", self.name, task))
-        try:
-            # A prediction that has begun is one native call.
-            while network.in_use:
-                time.sleep(0.0)
-            yield
-        finally:
-            network.release()
+        return self.network.changing(refusal("a call", self.name, task))
 
     # Weights
 
