@@ -3,8 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -298,8 +297,7 @@ class BackupAndRestore(Callback):
                 os.rmdir(self.backup_dir)
 
 
-@dataclass(frozen=True)
-class _Backup:
+class _Backup(NamedTuple):
     """What a backup holds, checked; the attributes are those of the model, of the fit and of its callbacks."""
 
     arrays: list[NDArray[Any]]
