@@ -79,8 +79,8 @@ def default_num_threads(environment: Mapping[str, str] = os.environ, root: str =
     if own:
         given = int(own) if own.isdecimal() else own
         limits.append(whole("FASTNN_NUM_THREADS", given, at_least=1, at_most=MOST_THREADS))
-    # Software that is not fastnn's reads these too, so other values are no errors. OpenMP allows a list with a number for
-    # each level of nesting.
+    # Other software reads these too, so values that mean nothing to fastnn are not errors. OpenMP allows a list with a
+    # number for each level of nesting.
     for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
         outer = environment.get(name, "").split(",")[0].strip()
         if outer.isdecimal() and int(outer) >= 1:
