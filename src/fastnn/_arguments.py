@@ -3,6 +3,7 @@
 NumPy scalars are accepted as numbers; bools, NaN and infinities are not.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
@@ -11,6 +12,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+_FLOAT_TYPES = {
+    **dict.fromkeys(("float32", "f4", "<f4", "=f4", "f", "single"), np.float32),
+    **dict.fromkeys(("float64", "f8", "<f8", "=f8", "d", "double", "float"), np.float64),
+}
+_REAL_TYPES = {*_FLOAT_TYPES, "bool", "float16", "bfloat16", "half", "int", "uint"} | {
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+}
 
 
 def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None, others: str = "") -> int:
@@ -93,13 +101,27 @@ def as_verbosity(verbose: Any) -> int:
 
 def float_type(name: str, value: Any, *, others: str = "") -> np.dtype[Any]:
     """Return "float32" or "float64" as a dtype; an object with such a name, like a Keras policy, is accepted too."""
-    try:
-        found = np.dtype(value if isinstance(value, type) else getattr(value, "name", value))
-    except (TypeError, ValueError):
-        found = np.dtype(object)
+    given = value if isinstance(value, type) else getattr(value, "name", value)
+    if isinstance(given, str):
+        # Names go through a table: NumPy's parser takes a small language, and fails in many ways on other text.
+        given = _FLOAT_TYPES.get(given, object)
+    found: np.dtype[Any] = np.dtype(object)
+    if isinstance(given, type):
+        with contextlib.suppress(TypeError):
+            found = np.dtype(given)
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"{name} must be 'float32' or 'float64'{others}, got {value!r}")
     return found
+
+
+def input_type(name: str, value: Any) -> None:
+    """Check a type of inputs as Keras takes it: None, a real NumPy type or its name."""
+    given = value if isinstance(value, type) else getattr(value, "name", value)
+    real = (
+        given in _REAL_TYPES if isinstance(given, str) else isinstance(given, type) and np.dtype(given).kind in "biuf"
+    )
+    if given is not None and not real:
+        raise ValueError(f"{name} must be the name of a real type such as 'float32' or 'uint8', or None, got {value!r}")
 
 
 def last_axis(axis: Any) -> int:

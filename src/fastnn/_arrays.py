@@ -23,8 +23,7 @@ def as_numbers(value: Any, name: str) -> Array:
         raise ValueError(f"{name} is missing (None)")
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
+    check_unmasked(value, name)
     if isinstance(value, Mapping):
         raise ValueError(f"{name} is a {type(value).__name__}; a network has one input and one output: pass the array")
     if callable(getattr(value, "__next__", None)):
@@ -45,6 +44,12 @@ def as_numbers(value: Any, name: str) -> Array:
         # Float16 and extended precision; the core reads float32, float64 and whole numbers.
         return array.astype(np.float32 if array.dtype.itemsize == 2 else np.float64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_unmasked(value: Any, name: str) -> None:
+    """Raise for a masked array, of which NumPy would silently read the masked entries."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
 
 
 def _holds_nullable_numbers(value: Any) -> bool:
@@ -164,12 +169,15 @@ def as_features(
     return array
 
 
-def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str) -> None:
-    """Raise for the first target of (n, n_outputs) outside of ``low`` to ``high``, which may be infinite."""
+def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str, hint: str = "") -> None:
+    """Raise for the first target of (n, n_outputs) outside of ``low`` to ``high``, which may be infinite.
+
+    ``hint`` ends the message.
+    """
     if targets.min() < low or targets.max() > high:
         row, col = map(int, np.argwhere((targets < low) | (targets > high))[0])
         accepted = f"of at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(
             f"{name} has {targets[row, col]} at row {row}, column {col} (counted from 0); {loss_name} takes targets "
-            f"{accepted}"
+            f"{accepted}{hint}"
         )

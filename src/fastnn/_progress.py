@@ -36,6 +36,14 @@ def _columns(stream: TextIO) -> int:
         return 80
 
 
+def fitted(text: str, width: int) -> str:
+    """Return as many of the entries, "loss: 0.1234 - mae: 0.2345", as fit into a width; " ..." stands for the rest."""
+    if len(text) <= width:
+        return text
+    end = text.rfind(" - ", 0, width - len(" ...") + len(" - "))
+    return text[:end] + " ..." if end > 0 else text[:width]
+
+
 class ProgressLine:
     """A line of text that is rewritten in place on a terminal; elsewhere each text is a new line.
 
@@ -64,7 +72,7 @@ class ProgressLine:
         if not self.on_terminal:
             self._stream.write(text + "\n")
             return
-        text = text[: _columns(self._stream) - 1]
+        text = fitted(text, _columns(self._stream) - 1)
         self._stream.write("\r" + text.ljust(self._length))
         self._stream.flush()
         self._length = len(text)

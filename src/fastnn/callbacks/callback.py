@@ -34,6 +34,12 @@ class Callback:
         """Receive "epochs", "steps" and "verbose"."""
         self.params = params
 
+    def check_kept(self, values: dict[str, Any]) -> None:
+        """Raise ValueError unless this callback can go on with these values of its ``kept_attributes``.
+
+        Called before a backup changes anything; by default every value is accepted that has the attribute's type.
+        """
+
     def resume(self, callbacks: "Sequence[Callback]") -> int | None:
         """Return the epoch to continue from if this callback restores an interrupted fit, else None.
 

@@ -19,6 +19,11 @@ class Monitor(Callback):
         self.min_delta = abs(number("min_delta", min_delta))
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
 
+    def check_kept(self, values: dict[str, Any]) -> None:
+        """Raise ValueError unless the best value is a number, or None."""
+        if not isinstance(values["best"], int | float | None):
+            raise ValueError(f"best of {type(self).__name__} must be a number or None")
+
     def _value(self, logs: Logs | None) -> float | None:
         """Return the monitored value; warn and return None if the logs do not have it."""
         value = (logs or {}).get(self.monitor)
@@ -97,6 +102,14 @@ class EarlyStopping(Monitor):
         self.best: float | None = None
         self.best_weights: list[Any] | None = None
         self.best_epoch = 0
+
+    def check_kept(self, values: dict[str, Any]) -> None:
+        """Raise ValueError unless the best value is a number, and the best weights are arrays like the model's."""
+        super().check_kept(values)
+        shapes = [spec.shape for spec in self.model.program.parameter_specs]
+        best = values["best_weights"]
+        if best is not None and (not isinstance(best, list) or [array.shape for array in best] != shapes):
+            raise ValueError("best_weights of EarlyStopping must be weights of the model, or None")
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Reset the state."""

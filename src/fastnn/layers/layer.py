@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import flag, float_type, optional, whole
+from fastnn._arguments import flag, float_type, input_type, optional, whole
 from fastnn._names import automatic_name
 
 Array = NDArray[Any]
@@ -304,7 +304,7 @@ class InputLayer(Layer):
             batch_size, shape = batch_shape[0], batch_shape[1:]  # type: ignore[assignment]
         optional(whole, "batch_size", batch_size, at_least=1)
         super().__init__(name=name, input_shape=_row_shape("shape", shape))
-        np.dtype(dtype)  # raises for an unknown type; inputs may have any real type
+        input_type("dtype", dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:

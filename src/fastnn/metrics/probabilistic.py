@@ -50,6 +50,8 @@ def _class_columns(y_true: ArrayLike, probabilities: Array, labels: Any) -> tupl
     if kind not in ("binary", "multiclass", "multilabel-indicator"):
         raise ValueError(f"{kind} targets are not supported")
     if kind == "multilabel-indicator":
+        if labels is not None:
+            raise ValueError("labels name the columns for labels (n,) in y_true; indicators (n, k) take none.")
         indicators, codes = (y != 0), None
         n_classes = y.shape[1]
         found: Any = np.arange(n_classes)

@@ -46,7 +46,7 @@ def model_from_json(json_string: str, custom_objects: CustomObjects | None = Non
     document = parse_json(json_string, "description")
     if "config" not in document:
         raise ValueError("the description must be the result of model.to_json()")
-    return build_model(document["config"], None, Sequential, custom_objects)
+    return build_model(document["config"], Sequential, custom_objects)
 
 
 def clone_model(

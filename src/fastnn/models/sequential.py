@@ -163,7 +163,7 @@ class Sequential(LayerStack):
         Returns
         -------
         History
-            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix "val_".
+            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix ``val_``.
 
         Raises
         ------
@@ -421,7 +421,7 @@ class Sequential(LayerStack):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
-        return model_file.build_model(copy.deepcopy(config), None, cls, custom_objects)
+        return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""

@@ -205,25 +205,3 @@ def loss_options(loss: Loss, program: Program) -> dict[str, float]:
         )
     options["from_logits"] = True
     return options
-
-
-_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
-
-
-def misfit(loss: Loss, program: Program) -> str | None:
-    """Return why a loss does not suit the last layer's activation, and what to do; None if nothing is wrong."""
-    final, own = program.final_activation or "linear", loss.skipped_activation
-    if loss.from_logits and final not in (own, "linear", "log_softmax"):
-        return f"{loss.name} with from_logits=True takes values before an activation, but the last layer has {final!r}"
-    if final == "softmax" and loss.targets == "numbers":
-        return f"{loss.name} of a softmax: for classes use categorical_crossentropy, or sparse_categorical_crossentropy"
-    if loss.from_logits or final in _PROBABILITIES:
-        return None
-    if own is not None:
-        return (
-            f"{loss.name} takes probabilities, but the last layer's activation is {final!r}: give the layer "
-            f"activation={own!r}" + (", or the loss from_logits=True" if final == "linear" else "")
-        )
-    if loss.core_name == "poisson" and final == "linear":
-        return "poisson takes positive predictions: give the last layer activation='softplus' or 'exponential'"
-    return None

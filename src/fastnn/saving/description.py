@@ -63,14 +63,29 @@ def compile_config(model: LayerStack) -> dict[str, Any] | None:
     if model.optimizer is None:
         return None
     custom_objects_of(model)  # raises if one name would stand for two functions
-    optimizer = serialize(model.optimizer)
-    if callable(optimizer["config"].get("learning_rate")):
-        optimizer["config"]["learning_rate"] = serialize(model.optimizer.schedule)
+    return describe_arguments(
+        {
+            "optimizer": model.optimizer,
+            "loss": None if model.loss is None else _compiled_loss(model.loss),
+            "metrics": [metric.source for metric in model.metrics if not metric.weighted],
+            "weighted_metrics": [metric.source for metric in model.metrics if metric.weighted],
+        }
+    )
+
+
+def describe_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of ``compile``, names or objects, as data."""
+
+    def described(each: Any) -> Any:
+        return each if each is None or isinstance(each, str) else serialize(each)
+
+    optimizer = described(arguments["optimizer"])
+    if isinstance(optimizer, dict) and callable(optimizer["config"].get("learning_rate")):
+        optimizer["config"]["learning_rate"] = serialize(arguments["optimizer"].schedule)
     return {
         "optimizer": optimizer,
-        "loss": None if model.loss is None else serialize(_compiled_loss(model.loss)),
-        "metrics": [metric.get_config() for metric in model.metrics if not metric.weighted],
-        "weighted_metrics": [metric.get_config() for metric in model.metrics if metric.weighted],
+        "loss": described(arguments["loss"]),
+        **{name: [described(metric) for metric in arguments[name]] for name in ("metrics", "weighted_metrics")},
     }
 
 
@@ -110,6 +125,7 @@ def custom_objects_of(model: LayerStack) -> dict[str, Any]:
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
     if model.optimizer is not None and model.optimizer.schedule is not None:
         used.append(model.optimizer.schedule)
+    used += [*model.all_layers, model.optimizer]
     found: dict[str, Any] = {}
     for name, thing in map(_named, used):
         if thing is not None and found.setdefault(name, thing) is not thing:
@@ -125,7 +141,7 @@ def _named(described: Any) -> tuple[str, Any]:
     if not hasattr(described, "get_config"):
         return getattr(described, "__name__", ""), described
     name = type(described).__name__
-    known = any(registry.knows(kind, name) for kind in ("loss", "metric", "schedule"))
+    known = any(registry.knows(kind, name) for kind in ("loss", "metric", "schedule", "layer", "optimizer"))
     return name, None if known else type(described)
 
 

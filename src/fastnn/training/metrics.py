@@ -45,20 +45,25 @@ class CompiledMetric:
 
         Raises
         ------
-        TypeError, ValueError, RuntimeError
-            The metric failed; the message names it. Other exceptions become RuntimeError.
+        TypeError, ValueError
+            The metric failed; the message names it. Other errors of the metric keep their kind and get a note.
         """
+        rows = (y_true, y_pred) if sample_weight is None or not self.weighted else (y_true, y_pred, sample_weight)
         try:
             self.metric.reset_state()
-            self.metric.update_state(y_true, y_pred, sample_weight if self.weighted else None)
+            self.metric.update_state(*rows)
             value = np.asarray(self.metric.result())
+            if value.dtype.kind not in "fiub":
+                raise TypeError(f"result() must return a number or an array of numbers, got {value.tolist()!r}")
             return float(value.reshape(())) if value.size == 1 else value
         except Exception as error:
-            kind = type(error) if type(error) in (TypeError, ValueError) else RuntimeError
-            raise kind(
-                f"metric {self.name!r} failed with y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            failed = (
+                f"metric {self.name!r} failed with y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape}"
+            )
+            if type(error) in (TypeError, ValueError):
+                raise type(error)(f"{failed}: {type(error).__name__}: {error}") from error
+            error.add_note(failed)
+            raise
 
     def get_config(self) -> Any:
         """Return the name, or the description of the metric object or function."""
@@ -140,6 +145,19 @@ def _named(name: str) -> Any:
         raise ValueError(f"metric {name!r} needs arguments: pass fastnn.metrics.{class_name}(...)") from error
 
 
+def _check_methods(metric: Any) -> None:
+    """Raise a TypeError that names what a metric object lacks."""
+    from fastnn.metrics import Metric
+
+    kind = type(metric)
+    for method in ("reset_state", "update_state", "result"):
+        own = getattr(kind, method, None)
+        if own is None or (method != "reset_state" and own is getattr(Metric, method)):
+            raise TypeError(f"the metric class {kind.__name__} must define {method}")
+    if not isinstance(getattr(metric, "name", None), str):
+        raise TypeError(f"a {kind.__name__} has no name: call super().__init__(name=...) in its __init__")
+
+
 def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
     if isinstance(metric, str):
         return CompiledMetric(metric, _named(metric), weighted, metric)
@@ -150,6 +168,7 @@ def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
         )
     metric = metric() if isinstance(metric, type) else metric
     if hasattr(metric, "update_state") and hasattr(metric, "result"):
+        _check_methods(metric)
         return CompiledMetric(metric.name, metric, weighted, metric)
     if callable(metric):
         name = str(getattr(metric, "__name__", None) or getattr(metric, "name", type(metric).__name__))
