@@ -185,14 +185,13 @@ def page_texts() -> dict[str, str]:
         "   :class: names",
         "",
     ]
-    file_names = []
     for title, module_name, names in sections():
         file_name = title.lower()
-        file_names.append(file_name)
         texts[f"{file_name}.rst"] = _module_page(title, module_name, names, pages)
         about = _first_sentence(importlib.import_module(module_name)) if title == module_name else ", ".join(names)
         index += [f"   * - :doc:`{title} <{file_name}>`", f"     - {about}"]
-    index += ["", ".. toctree::", "   :hidden:", "", *(f"   {file_name}" for file_name in file_names), ""]
+    index += ["", ".. toctree::", "   :hidden:", ""]
+    index += [*(f"   {title.removeprefix('fastnn.')} <{title.lower()}>" for title, _, _ in sections()), ""]
     texts["index.rst"] = "\n".join(index)
     return texts
 

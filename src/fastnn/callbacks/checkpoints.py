@@ -351,10 +351,15 @@ def _read_state(callback: Callback, prefix: str, state: Mapping[str, Any], array
     for name, value in values.items():
         present = getattr(callback, name)
         # None stands for a value that is not there yet: the callback itself knows of which type it will be.
-        if value is not None and present is not None and type(value) is not type(present):
+        if value is not None and present is not None and _kind(value) is not _kind(present):
             raise ModelFormatError(f"{name} of {type(callback).__name__} is {str(value)[:40]}")
     callback.check_kept(values)
     return values
+
+
+def _kind(value: Any) -> type:
+    """Return the type of a value; whole numbers count as floats."""
+    return float if type(value) is int else type(value)
 
 
 def _read_value(value: Any, name: str, arrays: Mapping[str, Any]) -> Any:
