@@ -1,7 +1,7 @@
 """Sphinx extension: sections of this project's docstrings as definition lists, with types from the annotations.
 
-The docstrings write ``name : description``, or ``a, b : description`` for several parameters that share one; types are
-annotations. Docstrings of other packages write ``name : type`` and go through napoleon.
+Most docstrings write ``name : description``, or ``a, b : description`` for several parameters that share one; types are
+annotations. Those of data sets and metrics write ``name : type``. Docstrings of other packages go through napoleon.
 """
 
 import inspect
@@ -12,6 +12,10 @@ from typing import Any
 from sphinx.ext.napoleon import Config, NumpyDocstring
 
 SECTION = re.compile(r"(Parameters|Attributes|Returns|Yields|Raises|Examples|Notes|References)$")
+TYPE_FIRST = re.compile(
+    r"(array_like|ndarray|float|int|str|bool|callable|label|list|tuple|dict|mapping|sequence|None|\{.*?\})(?!\w)[^.;]{0,60}"
+)
+"""What stands on the line of a name when the docstring has NumPy's form ``name : type``, description below."""
 LONGEST_TYPE = 50
 """Longer annotations, such as that of anything NumPy takes as a dtype, are left out: the description says it better."""
 
@@ -71,10 +75,13 @@ def _described(body: list[str], types: dict[str, str]) -> Iterator[str]:
         names, _, text = f"{first} ".partition(" : ")
         listed = [name.strip() for name in names.split(",")]
         term = ", ".join("**" + name.replace("*", r"\*") + "**" for name in listed)
-        found = {types.get(name.lstrip("*"), "") for name in listed}
-        kind = found.pop() if len(found) == 1 else ""
+        if more and TYPE_FIRST.fullmatch(text.strip()):
+            kind, text = text.strip(), ""
+        else:
+            found = {types.get(name.lstrip("*"), "") for name in listed}
+            kind = found.pop() if len(found) == 1 else ""
         yield f"{term} : ``{kind}``" if kind else term
-        yield from (f"    {line.strip()}" for line in [text, *more])
+        yield from (f"    {line.strip()}" for line in [text, *more] if line.strip())
         yield ""
 
 

@@ -86,9 +86,10 @@ def test_every_member_that_is_left_out_exists(reference):
 def test_docstrings_become_definition_lists():
     restructured = runpy.run_path(str(DOCS / "docstrings.py"))["restructured"]
     lines = ["Do it.", "", "Parameters", "----------", "a, b : two numbers", "    of one kind.", "*c : more."]
-    lines += ["", "Raises", "------", "ValueError", "    No."]
+    lines += ["d : int, optional", "    Third.", "", "Raises", "------", "ValueError", "    No."]
     assert restructured(lines, {"a": "int", "b": "int"}) == [
         *("Do it.", "", "", ".. rubric:: Parameters", ""),
         *("**a**, **b** : ``int``", "    two numbers", "    of one kind.", "", "**\\*c**", "    more.", ""),
+        *("**d** : ``int, optional``", "    Third.", ""),
         *(".. rubric:: Raises", "", "``ValueError``", "    No.", ""),
     ]

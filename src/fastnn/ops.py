@@ -24,6 +24,7 @@ ACTIVATION_OPTIONS: dict[str, dict[str, float]] = {
     "general_relu": {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0},
 }
 """Options of the activations that have any, in the core's order, with their defaults."""
+_DEFAULTS = {name: tuple(options.values()) for name, options in ACTIVATION_OPTIONS.items()}
 _CROSSENTROPY = {"from_logits": False, "label_smoothing": 0.0}
 _FOCAL = {"alpha": 0.25, "gamma": 2.0, **_CROSSENTROPY}
 LOSS_OPTIONS: dict[str, dict[str, Any]] = {
@@ -92,7 +93,7 @@ def dense_forward(
     >>> fastnn.ops.dense_forward([[1.0, 2.0]], [[1.0, -1.0], [1.0, -1.0]], [0.5, 0.5], "relu")
     array([[3.5, 0. ]])
     """
-    return _core.dense_forward(x, kernel, bias, activation, out)
+    return _core.dense_forward(x, kernel, bias, activation, out, parameters=_DEFAULTS.get(activation, ()))
 
 
 def dense_backward(
@@ -120,7 +121,7 @@ def dense_backward(
     grad_x, grad_kernel, grad_bias : ndarray
         (n, n_in), (n_in, n_out), (n_out,).
     """
-    return _core.dense_backward(grad_out, x, kernel, bias, out, activation)
+    return _core.dense_backward(grad_out, x, kernel, bias, out, activation, parameters=_DEFAULTS.get(activation, ()))
 
 
 def activation(name: str, x: ArrayLike, out: Array | None = None, **options: float) -> Array:

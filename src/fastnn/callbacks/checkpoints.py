@@ -3,8 +3,7 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -299,8 +298,7 @@ class BackupAndRestore(Callback):
                 os.rmdir(self.backup_dir)
 
 
-@dataclass(frozen=True)
-class _Backup:
+class _Backup(NamedTuple):
     """What a backup holds, checked; the attributes are those of the model, of the fit and of its callbacks."""
 
     arrays: list[NDArray[Any]]
@@ -352,10 +350,15 @@ def _read_state(callback: Callback, prefix: str, state: Mapping[str, Any], array
     for name, value in values.items():
         present = getattr(callback, name)
         # None stands for a value that is not there yet: the callback itself knows of which type it will be.
-        if value is not None and present is not None and type(value) is not type(present):
+        if value is not None and present is not None and _kind(value) is not _kind(present):
             raise ModelFormatError(f"{name} of {type(callback).__name__} is {str(value)[:40]}")
     callback.check_kept(values)
     return values
+
+
+def _kind(value: Any) -> type:
+    """Return the type of a value; whole numbers count as floats."""
+    return float if type(value) is int else type(value)
 
 
 def _read_value(value: Any, name: str, arrays: Mapping[str, Any]) -> Any:

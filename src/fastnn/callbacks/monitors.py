@@ -20,9 +20,12 @@ class Monitor(Callback):
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
 
     def check_kept(self, values: dict[str, Any]) -> None:
-        """Raise ValueError unless the best value is a number, or None."""
-        if not isinstance(values["best"], int | float | None):
-            raise ValueError(f"best of {type(self).__name__} must be a number or None")
+        """Raise ValueError unless the best value is a number or None, and what is a number stays one."""
+        for name, value in values.items():
+            if name == "best" and value is None:
+                continue
+            if (name == "best" or isinstance(getattr(self, name), int)) and not isinstance(value, int | float):
+                raise ValueError(f"{name} of {type(self).__name__} must be a number, got {str(value)[:40]}")
 
     def _value(self, logs: Logs | None) -> float | None:
         """Return the monitored value; warn and return None if the logs do not have it."""

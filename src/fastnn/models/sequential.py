@@ -383,7 +383,8 @@ class Sequential(LayerStack):
 
         Parameters
         ----------
-        filepath : where to write; the usual ending is ".safetensors".
+        filepath : where to write; the usual ending is ".safetensors". An ending that promises another format, such as
+            ".keras" or ".h5", draws a warning.
         overwrite : whether an existing file may be replaced.
         zipped : accepted as in Keras; the file is never zipped.
 
@@ -392,9 +393,9 @@ class Sequential(LayerStack):
         FileExistsError
             The file exists and ``overwrite`` is False.
         ValueError
-            Some part of the model cannot be written as data.
+            Some part of the model cannot be written as data, or the file could not be loaded again.
         OSError
-            The file cannot be written; an old one is unchanged.
+            The file cannot be written, is read-only, or is a folder, a device or a pipe; an old one is unchanged.
         """
         model_file.save_model(self, filepath, overwrite, zipped)
 

@@ -5,8 +5,7 @@ numbers they keep, without allocating any of it: weights must be those that the 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,8 +26,8 @@ Stack = TypeVar("Stack", bound=LayerStack)
 SCHEMA = "1"
 """Version of the contents; raised when an older fastnn could not read them."""
 _LAYERS_LIMIT = 512
-_PATTERN_LIMIT = 1024
-_REPEATS_LIMIT = 2
+_SEARCH_LIMIT = 10**8
+"""Steps of searching all names for the patterns of weights without decay: less than half a second."""
 _FEATURES_LIMIT = 1 << 40
 COUNT_LIMIT = 1 << 48
 """Updates and epochs are fewer: at a microsecond for each this many take nine years."""
@@ -38,8 +37,7 @@ _FREE_NUMBERS = 1 << 20
 """Outputs of layers without weights, and numbers that the metrics keep, that a file of any size may ask for."""
 
 
-@dataclass(frozen=True)
-class Contents(Generic[Stack]):
+class Contents(NamedTuple, Generic[Stack]):
     """What a file says of its model.
 
     Parameters
@@ -96,6 +94,11 @@ def read_contents(
         raise ModelFormatError(f"it has {n_weights} weights; its architecture needs {len(names)}")
     arguments = None
     if compile and described is not None:
+        if not isinstance(described, dict):
+            raise ModelFormatError("the training options are not an object")
+        _check_patterns(
+            described, [len(name) for name in names] or [2 * len(layer.name) + 80 for layer in model.layers]
+        )
         arguments = _read_arguments(described, custom_objects, header)
         n_moments = _try_compile(arguments, model, n_features)
         if training["n_moments"] != n_moments:
@@ -239,9 +242,6 @@ def check_counters(training: Mapping[str, Any]) -> None:
 
 def _read_arguments(described: Any, custom_objects: CustomObjects | None, header: Header) -> dict[str, Any]:
     """Return the arguments of ``compile``."""
-    if not isinstance(described, dict):
-        raise ModelFormatError("the training options are not an object")
-    _check_patterns(described)
     arguments = compile_arguments(described, custom_objects)
     different = _unfaithful(described, describe_arguments(arguments), custom_objects)
     if different is not None:
@@ -285,25 +285,25 @@ def _unfaithful(saved: Any, built: Any, custom_objects: CustomObjects | None = N
     return None
 
 
-def _check_patterns(config: Mapping[str, Any]) -> None:
-    """Raise for patterns of weights without decay that could take long to search for."""
+def _check_patterns(config: Mapping[str, Any], lengths: Sequence[int]) -> None:
+    """Raise for patterns of weights without decay that could take long to search for in names of these lengths."""
     optimizer = config.get("optimizer")
     options = optimizer.get("config") if isinstance(optimizer, dict) else None
     patterns = options.get("excluded_from_weight_decay") if isinstance(options, dict) else None
-    if patterns is None:
+    if not patterns:
         return
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
         raise ModelFormatError("excluded_from_weight_decay must be a list of patterns")
-    for pattern in patterns:
-        repeats = sum(pattern.count(sign) for sign in "*+?{")
-        # Nested repeats take exponential time, n repeats one after the other the n-th power of the name's length.
-        if repeats > _REPEATS_LIMIT or ("(" in pattern and repeats) or len(pattern) > _PATTERN_LIMIT:
-            raise ModelFormatError(
-                f"the pattern {pattern[:80]!r} of excluded_from_weight_decay is not simple: a file may have at most "
-                f"{_REPEATS_LIMIT} of * + ? {{ in a pattern, without ( )"
-            )
-    if len(patterns) > _LAYERS_LIMIT:
-        raise ModelFormatError(f"excluded_from_weight_decay has more than {_LAYERS_LIMIT} patterns")
+    alternatives = "|".join(patterns).split("|")
+    repeats = [min(sum(each.count(sign) for sign in "*+?{"), 16) for each in alternatives]
+    # A search tries every start, and for each repeat every length. Repeats within repeats take exponential time.
+    steps = sum((1 + length) ** (1 + n) for length in lengths for n in repeats)
+    length = sum(map(len, patterns))
+    if (any(repeats) and any("(" in each for each in alternatives)) or max(steps, 4096 * length) > _SEARCH_LIMIT:
+        raise ModelFormatError(
+            f"excluded_from_weight_decay is not simple enough for a file: {str(patterns)[:80]}. Use fewer of * + ? {{ "
+            "and shorter names, and none of them together with ("
+        )
 
 
 def _try_compile(arguments: Mapping[str, Any], model: LayerStack, n_features: int | None) -> int:

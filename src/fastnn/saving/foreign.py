@@ -44,14 +44,14 @@ def warn_of_suffix(filepath: str | os.PathLike[str]) -> None:
 
 
 def foreign_format(start: bytes) -> str | None:
-    """Return what a file looks like from its first bytes; None for what is unknown, and for the safetensors layout.
+    """Return what a file that cannot be read looks like from its first bytes; None if it is unknown, or fastnn's own.
 
     Parameters
     ----------
     start : the first 4 KiB.
     """
     if start[8:9] == b"{":
-        return None
+        return None if b"fastnn" in start else "a safetensors file of another program"
     if start.startswith(b"PK\x03\x04"):
         return _archive(start)
     if start.startswith(b"\x89HDF\r\n\x1a\n"):

@@ -107,7 +107,9 @@ def check_readable(model: LayerStack, parts: Sequence[Any]) -> None:
     try:
         header = Header(parts[1], sum(len(part) for part in parts[2:]))
         read_contents(header, registry.find("model", "Sequential"), custom_objects_of(model), compile=True)
-    except _CAUSED_BY_CONTENTS as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
         raise ValueError(f"the model cannot be saved, because the file could not be loaded again: {error}") from error
 
 
@@ -127,19 +129,21 @@ def _check_overwrite(filepath: Path, overwrite: bool) -> None:
 
 # Reading
 
-_CAUSED_BY_CONTENTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError)
 _MESSAGE_LIMIT = 600
 
 
 @contextmanager
 def explained(source: str) -> Iterator[None]:
-    """Turn any error that a file's contents cause into ``ModelFormatError``."""
+    """Turn any error that a file's contents cause into ``ModelFormatError``.
+
+    Not those of the system, and not that of a function which the caller has to give.
+    """
     try:
         yield
-    except MissingObjectError:
+    except (MissingObjectError, OSError, MemoryError):
         raise
-    except _CAUSED_BY_CONTENTS as error:
-        reason = str(error) or type(error).__name__
+    except Exception as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
         reason = reason if len(reason) <= _MESSAGE_LIMIT else f"{reason[:_MESSAGE_LIMIT]}..."
         raise ModelFormatError(f"{source} is not a fastnn model file that can be read: {reason}") from error
 
