@@ -33,7 +33,7 @@ INTERNAL_MEMBERS = {
     "require_compiled",
     # layers
     "check_weights", "keeps_elements", "lend", "n_outputs", "op", "parameter_specs", "read_weight",
-    "scope", "trains", "weight", "write_weight",
+    "trains", "weight", "write_weight",
     # losses, optimizers, activations, schedules, initializers, regularizers, constraints
     "core_name", "couples_rows", "decays", "depends_on_batches", "draw", "factors", "learning_rates", "of_rows",
     "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
