@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastnn._core as _core
-from fastnn._array_functions import ARRAY_FUNCTIONS
-from fastnn._missing import public_names, refuse
+from fastnn._missing import refuse
 from fastnn._registry import unknown_name
 
 Array = NDArray[Any]
@@ -261,13 +260,23 @@ _ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "gelu": lambda x, approximate=True: activation("gelu_tanh" if approximate else "gelu", x),
     "leaky_relu": lambda x, negative_slope=0.2: activation("leaky_relu", x, negative_slope=negative_slope),
 }
-_KERAS_FUNCTIONS = {**ARRAY_FUNCTIONS, **_ACTIVATIONS}
-_KERNELS = ["activation", "activation_gradient", "dense_backward", "dense_forward", "loss", "loss_and_gradient"]
-__all__ = [*_KERNELS]
-__all__ += sorted(_KERAS_FUNCTIONS)
+__all__ = ["activation", "activation_gradient", "dense_backward", "dense_forward", "loss", "loss_and_gradient"]
+
+
+def _array_functions() -> dict[str, Callable[..., Any]]:
+    """Return the functions that ``keras.ops`` has too, by name; imported when one is used, which keeps fastnn quick."""
+    from fastnn._array_functions import ARRAY_FUNCTIONS
+
+    return {**ARRAY_FUNCTIONS, **_ACTIVATIONS}
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_array_functions()])
+
 
 if not TYPE_CHECKING:
-    _, __dir__ = public_names(__name__, __all__)
 
     def __getattr__(name: str) -> Any:
-        return _KERAS_FUNCTIONS[name] if name in _KERAS_FUNCTIONS else refuse(__name__, name, __all__)
+        if name in (functions := _array_functions()):
+            return functions[name]
+        return refuse(__name__, name, [*__all__, *functions])
