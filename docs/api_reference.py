@@ -24,8 +24,9 @@ INTERNAL = {
     "activations": {"GeneralReLU"},
     "callbacks": {"CallbackList"},
     "initializers": {"Source", "choice"},
+    "layers": {"ParameterSpec", "WeightAccess", "automatic_name"},
 }
-"""Classes and functions of modules without ``__all__`` that serve the package alone."""
+"""Classes and functions of public modules that serve the package alone."""
 INTERNAL_MEMBERS = {
     # models
     "all_layers", "build_from", "network", "network_weights", "program", "program_for", "put", "reading",
@@ -37,9 +38,9 @@ INTERNAL_MEMBERS = {
     "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
     "target_columns", "targets", "with_parameters",
     # callbacks
-    "after_epoch", "close", "kept_attributes", "on_divergence", "on_progress", "resume",
+    "after_epoch", "check_kept", "close", "kept_attributes", "on_divergence", "on_progress", "resume",
     # metrics
-    "correlation", "default_name", "direction", "entries", "rows",
+    "arrays", "correlation", "default_name", "direction", "entries", "rows",
 }  # fmt: skip
 """Members without a leading underscore that the package itself calls and a user does not."""
 

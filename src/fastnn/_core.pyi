@@ -246,6 +246,3 @@ def config() -> dict[str, Any]:
 
 def fma_peak(seconds: float = 0.2) -> float:
     """Measure the multiply-add peak of the float32 kernels on one thread over ``seconds``, in GFLOP/s."""
-
-def release_threads() -> None:
-    """End the threads that wait in the OpenMP runtime after a call."""

@@ -56,7 +56,9 @@ def threads(n: int) -> Iterator[None]:
 
 
 def default_num_threads(environment: Mapping[str, str] = os.environ, root: str = "/") -> int:
-    """Return the smallest of: usable cores, the container's CPU quota, FASTNN_NUM_THREADS, OMP_NUM_THREADS.
+    """Return the smallest of: usable cores, the container's CPU quota, and three environment variables.
+
+    These are FASTNN_NUM_THREADS, OMP_NUM_THREADS and SLURM_CPUS_PER_TASK.
 
     Parameters
     ----------
@@ -77,10 +79,12 @@ def default_num_threads(environment: Mapping[str, str] = os.environ, root: str =
     if own:
         given = int(own) if own.isdecimal() else own
         limits.append(whole("FASTNN_NUM_THREADS", given, at_least=1, at_most=MOST_THREADS))
-    # OpenMP allows a list with a number for each level of nesting; other software may have set something else.
-    outer = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if outer.isdecimal() and int(outer) >= 1:
-        limits.append(int(outer))
+    # Other software reads these too, so values that mean nothing to fastnn are not errors. OpenMP allows a list with a
+    # number for each level of nesting.
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        outer = environment.get(name, "").split(",")[0].strip()
+        if outer.isdecimal() and int(outer) >= 1:
+            limits.append(int(outer))
     return min(limits)
 
 

@@ -1,13 +1,14 @@
 """Keras's import path of ``to_categorical``, ``PyDataset``, ``set_random_seed`` and the like."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
 from fastnn._arrays import as_numbers
+from fastnn._missing import public_names
 from fastnn._names import forget_automatic_names
 from fastnn._randomness import set_global_seed
 
@@ -133,3 +134,7 @@ def clear_session(free_memory: bool = True) -> None:
     free_memory : accepted as in Keras, without effect: a model frees its memory when it is no longer used.
     """
     forget_automatic_names()
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from fastnn._derivation import Derivable
+
 Logs = dict[str, Any]
 
 
-class Callback:
+class Callback(Derivable):
     """Base class of callbacks: override the hooks you need.
 
     The ``logs`` of a batch hold the mean loss of the epoch so far. The ``logs`` of an epoch hold the loss, the metrics

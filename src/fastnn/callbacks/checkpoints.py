@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import number, whole
+from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 from fastnn.callbacks.monitors import Monitor
 from fastnn.errors import ModelFormatError
@@ -58,7 +59,7 @@ class ModelCheckpoint(Monitor):
     ) -> None:
         super().__init__(monitor, mode, 0.0)
         self.filepath = os.fspath(filepath)
-        warn_of_suffix(self.filepath, stacklevel=2)
+        warn_of_suffix(self.filepath)
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
@@ -116,7 +117,7 @@ class ModelCheckpoint(Monitor):
         if current is None:
             return True
         if np.ndim(current) > 0:
-            warnings.warn(f"{self.monitor!r} is an array and cannot be compared: every model is saved", stacklevel=4)
+            warn(f"{self.monitor!r} is an array and cannot be compared: every model is saved")
             return True
         better = self._improves(current, self.best)
         if self.verbose:

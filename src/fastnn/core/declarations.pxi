@@ -59,7 +59,6 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_team_run(fnn_phase, void *, int, void *)
     uint64_t fnn_environment_enter() nogil
     void fnn_environment_leave(uint64_t) nogil
-    void fnn_team_release()
     int fnn_openmp_version()
     int fnn_processors()
     ctypedef struct fnn_rules:

@@ -79,8 +79,3 @@ def fma_peak(double seconds=0.2):
             operations += KERNELS_F32.fma_peak(1000000, sink)
         elapsed = _time.perf_counter() - start
     return operations / elapsed / 1e9
-
-
-def release_threads():
-    """End the threads that wait in the OpenMP runtime after a call."""
-    fnn_team_release()

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice
+from fastnn._variables import Variable
 from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, WeightAccess, layer_config, layer_from_config
 
 Array = NDArray[Any]
@@ -128,9 +129,15 @@ class Residual(Layer):
         """Give the layer and those of its block access to their weights, or take it away."""
         super().lend(specs, access)
         for layer in self.layers:
-            prefix = f"{layer.name}."
+            layer.scope, prefix = f"{self.scope}{self.name}/", f"{layer.name}."
             own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
             layer.lend(own, None if access is None else access.part(prefix))
+
+    def weight(self, name: str) -> Variable:
+        """Return one weight by name, "layer.weight"."""
+        self._built_access()
+        layer = next(each for each in self.layers if name.startswith(f"{each.name}."))
+        return layer.weight(name.removeprefix(f"{layer.name}."))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the layers as descriptions."""

@@ -261,10 +261,10 @@ def _unfaithful(saved: Any, built: Any, custom_objects: CustomObjects | None = N
     An option may be missing in the file: it has its default. Functions and classes of the user are left out.
     """
     if isinstance(saved, Mapping):
-        if not isinstance(built, Mapping):
-            return f"{path} is an object"
         if "function" in saved or saved.get("class_name") in (custom_objects or ()):
             return None
+        if not isinstance(built, Mapping):
+            return f"{path} is an object"
         for key, value in saved.items():
             if key not in built:
                 return f"{path} has the unknown option {key[:80]!r}"

@@ -96,7 +96,7 @@ def encode_model(model: LayerStack, more: Mapping[str, Array] | None = None, **t
 def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
     """Write a model into one file; arguments and errors as in ``Sequential.save``."""
     _check_overwrite(filepath, overwrite)
-    warn_of_suffix(filepath, stacklevel=3)
+    warn_of_suffix(filepath)
     parts = encode_model(model)
     check_readable(model, parts)
     write_atomically(filepath, parts)
@@ -117,7 +117,7 @@ def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> N
     """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
     names = weight_names(model.layers, model.program.specs)
     _check_overwrite(filepath, overwrite)
-    warn_of_suffix(filepath, stacklevel=3)
+    warn_of_suffix(filepath)
     weights = model.get_weights()
     write_atomically(filepath, encode(dict(zip(names, weights, strict=True)), _metadata(model)))
 

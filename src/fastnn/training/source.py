@@ -1,11 +1,11 @@
 """Where the rows of a fit or an evaluation come from: arrays, or batches that are collected for each epoch."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from fastnn._arguments import whole
+from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Pass, gives_batches, read_once
 from fastnn.training.rows import Rows, rows_of, split_point, validation_rows, weigh_classes
@@ -132,7 +132,7 @@ class RowSource:
     def _take(self, following: Pass | None) -> bool:
         """Copy the next epoch's rows over the current ones; return False if there are none."""
         if following is None:
-            warnings.warn("x has no more batches: fit ends before the last epoch", stacklevel=5)
+            warn("x has no more batches: fit ends before the last epoch")
             return False
         old, new = self.rows, self._weighed(rows_of(self._model, *following)[0])
         for before, after in ((old.X, new.X), (old.y, new.y), (old.sample_weight, new.sample_weight)):
