@@ -1,6 +1,7 @@
 """Types of the compiled core. Everything here is arrays, numbers and names; it knows no layer objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -60,10 +61,6 @@ class Network:
         """Whether a call works with the weights in this moment."""
     def forget_other_threads(self) -> None:
         """In a forked child, in which only the thread that forked lives on."""
-    def reserve(self, refusal: str) -> None:
-        """Keep all other threads from the weights: they get RuntimeError with this message."""
-    def release(self) -> None:
-        """Let all threads in again."""
     @property
     def iterations(self) -> int:
         """Update steps taken; the ``t`` of Adam's bias correction."""
@@ -75,6 +72,8 @@ class Network:
         ``slot`` 0 is the value; 1, 2, ... are the update rule's moments in the same shape.
         """
     def set_parameter(self, op: int, name: str, value: Array, slot: int = 0) -> None: ...
+    def set_parameters(self, places: Iterable[tuple[int, str, int]], values: Iterable[Array]) -> None:
+        """Replace parameters at (op, name, slot): all of them, or none where one is refused."""
     def compile(
         self, loss: str, loss_options: dict[str, float], optimizer: str, optimizer_options: dict[str, float]
     ) -> None:
@@ -121,6 +120,33 @@ class Network:
         Raises ValueError naming the first row and column of X that is not finite or too large for the dtype; ``out`` is
         not written then.
         """
+
+class Occupancy:
+    """Keeps a thread that changes a model and the threads that read it apart.
+
+    The thread that comes second gets a RuntimeError that says what runs; the first is not disturbed. The thread that
+    changes the model, such as a ``fit`` in its callbacks, may read it too.
+    """
+
+    def forget_other_threads(self) -> None:
+        """In a forked child, in which only the thread that forked lives on."""
+    def changing(self, task: str, model: str, within: bool = False) -> Occupation:
+        """Return a context in which this thread changes the model, alone.
+
+        Parameters
+        ----------
+        task : name of the method, for messages.
+        model : name of the model.
+        within : whether it may be part of a change that this thread has begun.
+        """
+    def reading(self, task: str, model: str) -> Occupation:
+        """Return a context in which this thread reads the model; other threads may read it at the same time."""
+
+class Occupation(AbstractContextManager["Occupation"]):
+    """A context of ``Occupancy``. An interrupt at any moment leaves the model free."""
+
+    def reserve(self, network: Network) -> None:
+        """Keep other threads from the weights until the context ends: they get RuntimeError."""
 
 class Fit:
     """One fit of a network on one set of arrays. Holds the arrays and all scratch memory; nothing is allocated later.

@@ -71,15 +71,15 @@ class ModelCheckpoint(Monitor):
         self._steps_between = _frequency(save_freq)
         self._steps = 0
         self._epoch = 0
-        if self._steps_between is not None:
-            # Set here only: a checkpoint per epoch then has no batch hook, and costs nothing per step.
-            self.on_train_batch_end = self._after_step  # type: ignore[method-assign]
+        if self._steps_between is None:
+            self.skipped_hooks = ("on_train_batch_end",)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Store the number of the epoch for saves within it."""
         self._epoch = epoch
 
-    def _after_step(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Save, if ``save_freq`` steps have run since the last time."""
         self._steps += 1
         if self._steps == self._steps_between:
             self._steps = 0

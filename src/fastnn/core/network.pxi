@@ -65,13 +65,6 @@ cdef class Network:
     def iterations(self, int64_t value):
         self.network.iterations = value
 
-    def reserve(self, str refusal):
-        self.owner = PyThread_get_thread_ident()
-        self.refusal = refusal
-
-    def release(self):
-        self.owner = 0
-
     @property
     def in_use(self):
         return self.users != 0
@@ -129,17 +122,29 @@ cdef class Network:
         return self.unpack(self.panels(op, name, slot), op, name)
 
     def set_parameter(self, int op, str name, value, int slot=0):
-        cdef char *panels = self.panels(op, name, slot)
-        cdef cnp.ndarray a = contiguous(name, value, self.dtype, self.shape_of(op, name))
-        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
+        self.set_parameters([(op, name, slot)], [value])
+
+    def set_parameters(self, places, values):
+        checked = []
+        for (op, name, slot), value in zip(places, values, strict=True):
+            self.panels(op, name, slot)  # raises for what does not exist
+            checked.append((op, name, slot, contiguous(name, value, self.dtype, self.shape_of(op, name))))
+        self.check_reserved()
         if self.users != 0:
             raise RuntimeError("the network is in use by another thread")
+        for op, name, slot, array in checked:
+            self.store(op, name, slot, array)
+
+    cdef int store(self, int op, str name, int slot, cnp.ndarray a) except -1:
+        cdef char *panels = self.panels(op, name, slot)
+        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
         if part < 0:
             memcpy(panels, cnp.PyArray_DATA(a), cnp.PyArray_NBYTES(a))
-            return
+            return 0
         self.network.kernels.pack_weights(
             panels, cnp.PyArray_DATA(a) if part == 0 else NULL, cnp.PyArray_DATA(a) if part == 1 else NULL,
             self.network.ops[op].rows, self.network.ops[op].n_out)
+        return 0
 
     def compile(self, str loss, dict loss_options, str optimizer, dict optimizer_options):
         cdef fnn_loss l = loss_of(loss, loss_options)

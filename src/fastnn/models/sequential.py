@@ -2,6 +2,7 @@
 
 import copy
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from fastnn._arguments import as_verbosity
 from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
+from fastnn.callbacks.callback import EpochRecord
 from fastnn.models.gradients import input_gradients, weight_gradients
 from fastnn.network.stack import LayerStack
 from fastnn.network.summary import summary_text
@@ -59,7 +61,8 @@ class Sequential(LayerStack):
     """
 
     metrics: list[CompiledMetric]
-    history: History | None
+    _record: EpochRecord | None = None
+    _last_history: weakref.ref[History] | None = None
 
     # Training
 
@@ -99,13 +102,13 @@ class Sequential(LayerStack):
             loss = loss[0]
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
-        if self._program is not None and new_loss is not None:
-            new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
         new_metrics = compile_metrics(metrics, weighted_metrics)
-        with self._changing("compile"):
-            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+        with self._structure, self._changing("compile") as change:
             if self._network is not None and self._program is not None and new_loss is not None:
-                self._compile_network(self._network, self._program)
+                new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
+                self._reserve(change)
+                self._compile_network(self._network, self._program, new_optimizer, new_loss)
+            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
 
     @property
     def compiled(self) -> bool:
@@ -178,7 +181,7 @@ class Sequential(LayerStack):
         self.require_compiled("fit")
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
-        with self._changing("fit"):
+        with self._changing("fit") as change:
             validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
             source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
             history = History()
@@ -187,12 +190,23 @@ class Sequential(LayerStack):
             callback_list = CallbackList(callbacks, self, parameters, always)
             self.build_from(source.program)
             callback_list.attach()
-            self.history = history
+            self._record, self._last_history = history.record, weakref.ref(history)
             try:
-                with self._training("fit"):
-                    Training(self, source, options, callback_list).run()
+                self._reserve(change)
+                Training(self, source, options, callback_list).run()
             finally:
                 callback_list.close()
+        return history
+
+    @property
+    def history(self) -> History | None:
+        """``History`` of the last ``fit``; None before the first."""
+        history = None if self._last_history is None else self._last_history()
+        if history is None and self._record is not None:
+            # A history holds its model: the model holds the record alone, so that it is freed when it is dropped.
+            history = History(self._record)
+            history.set_model(self)
+            self._last_history = weakref.ref(history)
         return history
 
     def train_on_batch(
@@ -211,12 +225,12 @@ class Sequential(LayerStack):
             Loss of these rows before the update, or [loss, metrics...], or a dict by name.
         """
         self.require_compiled("train_on_batch")
-        with self._changing("train_on_batch"):
+        with self._changing("train_on_batch") as change:
             rows, program = rows_of(self, x, y, sample_weight)
             rows = weigh_classes(rows, class_weight, self, program.n_outputs)
             self.build_from(program)
-            with self._training("train_on_batch"):
-                return _as_keras_returns(train_one_batch(self, rows), return_dict)
+            self._reserve(change)
+            return _as_keras_returns(train_one_batch(self, rows), return_dict)
 
     def reset_metrics(self) -> None:
         """Do nothing: metrics describe a whole epoch, or the rows of one ``train_on_batch``."""
@@ -366,7 +380,8 @@ class Sequential(LayerStack):
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
         try:
-            return self._predict(x, out)
+            outputs: Array = self._predict(x, out)
+            return outputs
         except (TypeError, ValueError):
             pass
         # The core refused: convert the inputs, or raise an error that says what is wrong with them.
