@@ -16,8 +16,8 @@ enum { LOG = FNN_ACTIVATIONS, LOG1P, NORMAL_CDF };
 #define DEFINE_REFERENCE(R, S)                                                                                        \
     static R sigmoid##S(R x) { return x < 0 ? exp##S(x) / (1 + exp##S(x)) : 1 / (1 + exp##S(-x)); }                   \
     static R cdf##S(R x) { return erfc##S(-x * 0.70710678118654752440084436210484904##S) / 2; }                       \
-    static void exact##S(int kind, const double *p, R x, R *y, R *d) {                                            \
-        const R b = x < -10000 ? -10000 : x > 10000 ? 10000 : x, low = x < -10000 ? -10000 : x;                                     \
+    static void exact##S(int kind, const double *p, R x, R *y, R *d) {                                                \
+        const R b = x < -10000 ? -10000 : x > 10000 ? 10000 : x, low = x < -10000 ? -10000 : x;                       \
         const R scale = kind == FNN_SELU ? 1.05070098735548049341933498529##S : 1;                                    \
         const R alpha = kind == FNN_SELU ? 1.67326324235437728481704299167##S : (R)p[0];                              \
         const R root = 1.59576912160573071175978423973752747##S;                                                      \
@@ -94,7 +94,7 @@ static const struct {
     const char *name;
     int kind;
     double parameters[3];
-    double low, high; /* what kernels give it */
+    double low, high; /* the arguments that kernels pass */
 } functions[] = {
     {"exp", FNN_EXPONENTIAL, {0}, -INFINITY, INFINITY},
     {"log", LOG, {0}, 0x1p-126, 0x1.fffffep127},
@@ -123,7 +123,7 @@ static void reference(int kind, const double *parameters, real x, wide *y, wide 
     exactq(kind, parameters, x, y, d);
 #else
     exact(kind, parameters, x, y, d);
-    /* about a zero of the derivative of GELU and the like its terms cancel in float64 */
+    /* near a zero of the derivative of GELU and the like its terms cancel in float64 */
     if (x < -0.7f && x > -1.5f && fabs(*d) < 1e-4) {
         long double value, slope;
         exactl(kind, parameters, x, &value, &slope);
@@ -137,7 +137,7 @@ typedef struct {
     real x;
 } worst;
 
-/* the exponent of x, at least `least` */
+/* The exponent of x, but at least `least`. */
 static inline int exponent_of(double x, int least) {
     uint64_t pattern;
     memcpy(&pattern, &x, sizeof pattern);
@@ -145,7 +145,7 @@ static inline int exponent_of(double x, int least) {
     return exponent < least ? least : exponent;
 }
 
-/* in spacings of `real` at the true result, or at 2^least if that is larger */
+/* The error in spacings of `real` at the true result, or at 2^least if that is larger. */
 static inline double error_of(real got, wide truth, int least) {
     const wide largest = (wide)0x1p127 * (DIGITS == 24 ? 2 : (wide)0x1p897);
     wide value = got;
@@ -164,14 +164,14 @@ static inline double error_of(real got, wide truth, int least) {
 #endif
 }
 
-/* In float64, where there is no wider type to work in, results below 2^-960 (1e-289) count as that, which leaves out
- * underflow, and derivatives about the zeros of those of GELU and the like count as 1/8, the size of what cancels. */
+/* float64 has no wider type to work in. So results below 2^-960 (1e-289) count as 2^-960, which leaves out underflow, and
+ * the derivatives of GELU and the like near their zeros count as 1/8, the size of the terms that cancel. */
 static inline int least_exponent(int is_slope, real x) {
     if (sizeof(real) == 4) return LOWEST_EXPONENT;
     return is_slope && x > (real)-1.5 && x < (real)-0.5 ? -3 : -960;
 }
 
-/* Y = f(X), D = f'(X), as the kernels compute them */
+/* Y = f(X), D = f'(X) of the kernels. */
 static void evaluate(int kind, const double *parameters, real *Y, real *D, const real *X, ptrdiff_t n) {
     if (kind < FNN_ACTIVATIONS) {
         activate(Y, D, X, n, kind, parameters);
@@ -193,7 +193,7 @@ static void evaluate(int kind, const double *parameters, real *Y, real *D, const
 
 #define BLOCK 4096
 
-/* Input i of `count`. float64: spread over all patterns of bits, every other one over 2^-12 <= |x| < 2^12. */
+/* Input i of `count`. float64: spread over all bit patterns, every other input over 2^-12 <= |x| < 2^12. */
 static inline real input(uint64_t i, uint64_t count) {
 #ifdef FNN_DOUBLE
     (void)count;
@@ -207,7 +207,7 @@ static inline real input(uint64_t i, uint64_t count) {
     return x;
 }
 
-/* the largest errors of function f over `count` inputs */
+/* The largest errors of function f over `count` inputs. */
 static void sweep(int f, uint64_t count, worst *value, worst *slope) {
     const int kind = functions[f].kind;
     const double *parameters = functions[f].parameters;
@@ -219,7 +219,7 @@ static void sweep(int f, uint64_t count, worst *value, worst *slope) {
             real X[BLOCK], Y[BLOCK], D[BLOCK];
             for (uint64_t i = 0; i < BLOCK; i++) {
                 X[i] = input(block * BLOCK + i, count);
-                /* NaN goes to every function */
+                /* every function gets NaN */
                 if (X[i] < functions[f].low || X[i] > functions[f].high) X[i] = (real)functions[f].high;
             }
             evaluate(kind, parameters, Y, D, X, BLOCK);
@@ -241,7 +241,7 @@ static void sweep(int f, uint64_t count, worst *value, worst *slope) {
     }
 }
 
-/* arguments: the number of inputs, a power of two from 2^12 to 2^32, then names of functions (none: all) */
+/* Arguments: the number of inputs, a power of two from 2^12 to 2^32, then names of functions (none: all). */
 int main(int argc, char **argv) {
     const uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 0) : 0;
     if (count < BLOCK || count > 0x100000000u || count & (count - 1)) return 1;

@@ -105,7 +105,7 @@ typedef enum {
     FNN_UPDATES
 } fnn_update_kind;
 
-/* Whether an activation takes a whole row: softmax and log_softmax. The others are elementwise. */
+/* 1 for an activation of a whole row: softmax, log_softmax. All other activations are elementwise. */
 static inline int fnn_is_row_activation(int activation) {
     return activation == FNN_SOFTMAX || activation == FNN_LOG_SOFTMAX;
 }
@@ -125,7 +125,7 @@ typedef struct {
     int sum;             /* over the batch, instead of its mean */
     int weighted_mean;   /* the mean over the batch is divided by its sum of sample weights */
     int scaled_penalty;  /* so are the penalties on weights */
-    int ignores;         /* rows labelled `ignored` add nothing, and the mean is over the others */
+    int ignores;         /* rows labelled `ignored` do not count */
     int64_t ignored;
     double factor;       /* of value and gradient */
     double totals[2];    /* Dice of a batch: its sums of y t and of y + t */
@@ -313,7 +313,7 @@ typedef struct {
                                 ptrdiff_t n, int rms, ptrdiff_t count);
     void (*layer_norm_rows)(const fnn_rows *rows, const void *W, double epsilon, int rms);
     void (*prelu)(void *Y, const void *X, const void *W, ptrdiff_t n);
-    /* dY becomes dX; S: what the gradient of alpha sums over the rows */
+    /* dY becomes dX; S: the terms that the gradient of alpha sums over the rows */
     void (*prelu_gradient)(void *dY, void *S, const void *X, const void *W, ptrdiff_t n);
     void (*prelu_rows)(const fnn_rows *rows, const void *W);
     /* One panel; D, the derivative, may be NULL. */
@@ -331,10 +331,10 @@ typedef struct {
                     ptrdiff_t count);
     /* rows (count, cols) of X as contiguous elements with leading dimension ld */
     void (*convert)(void *out, ptrdiff_t ld, const fnn_matrix *X, ptrdiff_t first, ptrdiff_t count);
-    /* kernel (n_in, n_out) and bias (n_out) row-major <-> weight panels; NULL parts are left alone */
+    /* kernel (n_in, n_out) and bias (n_out), row-major <-> weight panels; a NULL one is left alone */
     void (*pack_weights)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out);
     void (*unpack_weights)(void *kernel, void *bias, const void *W, ptrdiff_t n_in, ptrdiff_t n_out);
-    /* The outputs `columns` of them as weight panels of their own; a missing bias is zero. */
+    /* Weight panels of a layer with only the outputs `columns`; a missing bias is zero. */
     void (*pack_columns)(void *W, const void *kernel, const void *bias, ptrdiff_t n_in, ptrdiff_t n_out,
                          fnn_range columns);
     /* 1 where all n elements are finite; where none is infinite */

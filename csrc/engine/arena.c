@@ -28,7 +28,7 @@ size_t fnn_size(ptrdiff_t count, ptrdiff_t size, ptrdiff_t more) {
 /* Sizes up to which whole lines and pages can be added without overflow. */
 #define MOST_BYTES ((size_t)PTRDIFF_MAX - 4 * HUGE_PAGE)
 
-static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+static size_t round_up(size_t bytes, size_t multiple) { return (bytes + multiple - 1) / multiple * multiple; }
 
 void *fnn_take(fnn_arena *arena, size_t bytes) {
     void *part = arena->block ? arena->block + arena->used : NULL;
@@ -39,7 +39,7 @@ void *fnn_take(fnn_arena *arena, size_t bytes) {
     return part;
 }
 
-/* A block of at least *bytes, and of one line more: vectors may be read across the end of the last part. */
+/* A block of at least *bytes and one more line, because vectors may be read across the end of the last part. */
 static void *new_block(size_t *bytes) {
     if (*bytes > MOST_BYTES) return NULL;
     *bytes = round_up(*bytes, LINE) + LINE;

@@ -71,8 +71,8 @@ static void forward_rows(void *context, int thread, int n_threads) {
     }
 }
 
-/* Packing a kernel costs about as much as its product with FEW_ROWS, or with SOME_ROWS where its rows stay in the
- * second-level cache meanwhile; a small one is as fast unpacked. */
+/* Packing a kernel costs about as much as its product with FEW_ROWS rows, or with SOME_ROWS where the kernel stays in the
+ * second-level cache meanwhile; a product with a small kernel is as fast unpacked. */
 #define FEW_ROWS 6
 #define SOME_ROWS 24
 #define CACHED_BYTES ((ptrdiff_t)768 << 10)
@@ -112,7 +112,8 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const fnn_de
     const int by_panels = !direct && fnn_panels_pay(n_in, n / threads);
     size_t scratch = ld == n_out ? 0 : fnn_size(threads * rows, ld, element);
     if (by_panels)
-        scratch = fnn_size(threads * FNN_BLOCK_PANELS, fnn_panel_stride(kernels, n_in) + fnn_panel_stride(kernels, n_out), element);
+        scratch = fnn_size(threads * FNN_BLOCK_PANELS, fnn_panel_stride(kernels, n_in) + fnn_panel_stride(kernels, n_out),
+                           element);
     _Alignas(64) char stack[STACK_BYTES];
     char *kept = NULL;
     fnn_arena arena = {0};
@@ -164,7 +165,8 @@ static void backward_arrays(void *context, int thread, int n_threads) {
         void *Y = (char *)layer->Y + p * layer->y_stride * element;
         if (!is_elementwise(layer->activation)) {
             kernels->panel_activation(Y, n_out, layer->activation);
-            kernels->panel_activation_gradient((char *)layer->dY + p * layer->dy_stride * element, Y, n_out, layer->activation);
+            kernels->panel_activation_gradient((char *)layer->dY + p * layer->dy_stride * element, Y, n_out,
+                                               layer->activation);
         }
         kernels->dense_backward_output(layer, p);
     }

@@ -4,7 +4,7 @@
 
 #include "../fnn.h"
 
-/* Slowest first: X(name, what the CPU must support). CMakeLists.txt compiles csrc/kernels for each of them. */
+/* Slowest first: X(name, condition on the CPU). CMakeLists.txt compiles csrc/kernels for each of them. */
 #if defined(__x86_64__)
 #define BUILT(X)   \
     X(scalar, 1)   \

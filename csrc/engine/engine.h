@@ -46,7 +46,7 @@ static inline ptrdiff_t fnn_panel_stride(const fnn_kernels *kernels, ptrdiff_t f
     return (features | 1) * kernels->panel;
 }
 
-/* Whether it pays to transpose `rows` rows into panels: where the contraction is cut into blocks, rows lie far apart. */
+/* 1 where it pays to transpose `rows` rows into panels: the contraction is cut into blocks, and rows lie far apart. */
 static inline int fnn_panels_pay(ptrdiff_t n_in, ptrdiff_t rows) { return n_in > FNN_WHOLE && rows >= 128; }
 
 /* The rows of a panel from `count` on, of n features, become zero: in gradients, which are summed over the batch. */
@@ -69,10 +69,10 @@ static inline void fnn_set_ones(const fnn_kernels *kernels, void *panels, ptrdif
 
 /* Applied to weights after every update: w clip(|w|, 0, bound) / (CLIP + |w|); w / (CLIP + |w|); max(w, 0). */
 typedef enum { FNN_NO_CONSTRAINT, FNN_MAX_NORM, FNN_UNIT_NORM, FNN_NON_NEGATIVE, FNN_CONSTRAINTS } fnn_constraint_kind;
-/* What one norm is taken over: the inputs of each output, the outputs of each input, all weights. */
+/* A norm is taken over the inputs of each output, over the outputs of each input, or over all weights. */
 typedef enum { FNN_OVER_INPUTS, FNN_OVER_OUTPUTS, FNN_OVER_ALL, FNN_AXES } fnn_norm_axis;
 
-/* The rules of a parameter: its penalty, its constraint, and whether it decays. */
+/* The rules of a parameter: its penalty, its constraint, and its exemption from weight decay. */
 typedef struct {
     double l1, l2; /* penalty l1 |w| + l2 w^2 */
     int no_decay;  /* left out of weight decay */
@@ -83,7 +83,7 @@ typedef struct {
 /* The parameters of an op: a kernel, or gamma or alpha in its place; and a bias, or beta. */
 enum { FNN_KERNEL, FNN_BIAS, FNN_PARAMETERS };
 
-/* What a layer is, in layers/: one per kind. fnn_kinds holds them all and ends with NULL. */
+/* A kind of layer (kind.h). fnn_kinds lists all of them and ends with NULL. */
 typedef struct fnn_kind fnn_kind;
 extern const fnn_kind *const fnn_kinds[];
 
@@ -103,7 +103,7 @@ typedef struct {
     ptrdiff_t panels;                /* weight panels: of the outputs */
     ptrdiff_t weights;               /* offset of the weight panels, in elements */
     ptrdiff_t rows;                  /* of the weight panels above the bias; 0 without parameters */
-    ptrdiff_t state;                 /* offset of what is kept but not trained, in elements */
+    ptrdiff_t state;                 /* offset of the states, which are kept but not trained, in elements */
     fnn_rules rules[FNN_PARAMETERS];
     double activity_l1, activity_l2; /* penalty on the outputs */
 } fnn_op;
@@ -138,7 +138,7 @@ typedef struct {
     void *slot_block;
 } fnn_network;
 
-/* Whether a row counts in the loss. The label of one that does not need not be a class. */
+/* 1 for a row that counts in the loss. The label of an ignored row need not be a class. */
 static inline int fnn_counts(const fnn_loss *loss, const int64_t *labels, ptrdiff_t row) {
     return !(loss->ignores && labels && labels[row] == loss->ignored);
 }
@@ -149,7 +149,7 @@ static inline double fnn_sample_weight(const void *sample_weight, size_t element
     return element == 4 ? (double)((const float *)sample_weight)[row] : ((const double *)sample_weight)[row];
 }
 
-/* What a sum over rows first, first + 1, ... of `order` (NULL: of the arrays) is divided by to give their mean; may be 0. */
+/* The divisor of a mean over rows first, first + 1, ... of `order` (NULL: of the arrays); it may be 0. */
 static inline double fnn_divisor(const fnn_loss *loss, const int64_t *labels, const void *sample_weight, size_t element,
                                  const int64_t *order, ptrdiff_t first, ptrdiff_t rows) {
     const void *weights = loss->weighted_mean ? sample_weight : NULL;
@@ -162,7 +162,7 @@ static inline double fnn_divisor(const fnn_loss *loss, const int64_t *labels, co
     return divisor;
 }
 
-/* Whether the loss is one of the whole batch: sums over the batch come before its gradient. */
+/* 1 for a loss of the whole batch: its gradient needs sums over the batch. */
 static inline int fnn_couples_rows(const fnn_loss *loss) { return loss->kind == FNN_DICE && !loss->per_row; }
 
 static inline int fnn_penalizes_outputs(const fnn_op *op) { return op->activity_l1 != 0 || op->activity_l2 != 0; }
@@ -187,15 +187,15 @@ fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const
 void fnn_network_use_average(fnn_network *network);
 /* Sum of the penalties on all trained weights. */
 double fnn_network_penalty(const fnn_network *network);
-/* All parameters in use as one flat array: the kernels of all ops, row-major, then the biases. Their number; a copy of it
- * to `weights`, an array laid out as the weights; and back. */
+/* All parameters in use as one flat array: the kernels of all ops, row-major, then their biases. Its size, and copies from
+ * and to `weights`, an array laid out as the weights. */
 ptrdiff_t fnn_flat_size(const fnn_network *network);
 void fnn_from_flat(const fnn_network *network, void *weights, const void *flat);
 void fnn_to_flat(const fnn_network *network, void *flat, const void *weights);
 /* Slots of the moving average and of the sum of gradients, or NULL. */
 void *fnn_average_slot(const fnn_network *network);
 void *fnn_sum_slot(const fnn_network *network);
-/* Whether NaN in the inputs stands for missing values. */
+/* 1 where NaN in the inputs stands for missing values. */
 int fnn_takes_missing(const fnn_network *network);
 /* Columns of the targets of a loss on n_outputs outputs. */
 ptrdiff_t fnn_target_columns(const fnn_loss *loss, ptrdiff_t n_outputs);
@@ -217,7 +217,7 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X);
 
 typedef struct fnn_fit fnn_fit;
 
-/* What a thread does in a step. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: for the other threads. */
+/* What a thread spends a step on. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: waiting for the others. */
 typedef enum { FNN_GATHER, FNN_FORWARD, FNN_LOSS, FNN_BACKWARD, FNN_UPDATE, FNN_WAIT, FNN_PHASES } fnn_fit_phase;
 
 typedef struct {
@@ -238,7 +238,7 @@ double fnn_fit_loss_sum(const fnn_fit *fit);
 /* The penalties on weights in the sum of losses. */
 double fnn_fit_penalty_sum(const fnn_fit *fit);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
-/* The order (n) in which rows are taken, instead of the epoch's own; after fnn_fit_begin. */
+/* Replaces the order of rows (n) that fnn_fit_begin drew. */
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 /* Other learning rates for the rest of the epoch; one per step of the epoch. */
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates);

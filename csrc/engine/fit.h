@@ -5,7 +5,7 @@
 #include "engine.h"
 #include "trials.h"
 
-/* Rows of weight panel q of one op: what a thread updates at a time. */
+/* Rows of weight panel q of one op, which a thread updates at a time. */
 typedef struct {
     int op;
     ptrdiff_t q;
@@ -15,9 +15,9 @@ typedef struct {
 /* The buffers of one op; NULL where its kind has no use for them. */
 typedef struct {
     void *Y;            /* outputs, and a row of ones */
-    void *D;            /* what the gradient of the inputs is multiplied by, such as the activation's derivative */
+    void *D;            /* factor of the gradient of the inputs, such as the activation's derivative */
     void *dZt;          /* products: the gradient of their outputs, transposed */
-    void *saved;        /* what the gradient of the parameters sums over the batch, or what a branch adds to a gradient */
+    void *saved;        /* terms that the gradient of the parameters sums over the batch, or the gradient of a branch */
     double *statistics; /* of features or of rows */
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
@@ -93,12 +93,12 @@ typedef struct {
     int thread, n_threads;
     ptrdiff_t step, first_row, rows; /* of the batch */
     ptrdiff_t n_panels, padded;      /* padded: rows rounded up to whole panels */
-    double mean_factor;              /* what a sum over the rows times their weights is multiplied by; 0: no row counts */
+    double mean_factor;              /* 1 / divisor of a mean over the rows; 0 where no row counts */
     fnn_range panels;                /* this thread's share */
     int together;                    /* fewer panels than threads: the threads divide the outputs of each product */
 } fnn_step;
 
-/* All threads have finished the op before, where they divide outputs. */
+/* Waits until all threads have finished the op before, where they divide outputs. */
 static inline void fnn_meet(const fnn_step *s) {
     if (s->together) fnn_barrier_wait(&s->fit->barrier);
 }
@@ -134,7 +134,7 @@ void fnn_update_weights(const fnn_step *s);
 /* A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
 void fnn_sum_penalties(const fnn_step *s);
 double fnn_penalty(const fnn_fit *fit);
-/* What the penalties on weights are multiplied by. */
+/* The factor of the penalties on weights. */
 static inline double fnn_penalty_scale(const fnn_step *s) {
     return s->fit->network->loss.scaled_penalty ? s->mean_factor : 1.0;
 }

@@ -1,5 +1,4 @@
-/* The kinds of layers: what the engine asks of each. A kind's functions and its row, a const fnn_kind, are one file of
- * layers/; layers/kinds.c lists the rows. */
+/* The kinds of layers. A kind is a const fnn_kind, in a file of layers/ with its functions; layers/kinds.c lists them. */
 #ifndef FNN_KIND_H
 #define FNN_KIND_H
 
@@ -12,7 +11,7 @@ typedef struct {
     int activation; /* elementwise, or a row activation that the caller applies */
     fnn_rows rows;
     fnn_range weight_panels; /* products: of the outputs to compute */
-    const void *branch;      /* add: what it adds, (rows, branch_ld) */
+    const void *branch;      /* add: its second operand, (rows, branch_ld) */
     ptrdiff_t branch_ld;
 } fnn_row_call;
 
@@ -26,9 +25,9 @@ typedef struct {
 } fnn_panel_call;
 
 struct fnn_kind {
-    const char *name;                       /* in Python */
-    const char *parameters[FNN_PARAMETERS]; /* in Python, of the kernel and of the bias; NULL: no such parameter */
-    const char *states[3]; /* in Python, of what is kept but not trained: two vectors of one number per input, one number */
+    /* Names in Python: of the kind; of its kernel and its bias, NULL where it has none; of its states, which are kept but
+     * not trained: two of one number per input, the third a single number. */
+    const char *name, *parameters[FNN_PARAMETERS], *states[3];
 
     /* The kernel is a matrix (inputs, outputs): the number of outputs is given, and threads may divide them. Otherwise a
      * parameter is one number per feature. */
@@ -42,7 +41,7 @@ struct fnn_kind {
     /* The number of outputs where it is neither given nor that of the inputs; 0 on overflow. */
     ptrdiff_t (*outputs)(const fnn_op *op);
 
-    /* Buffers of a fit: whether op_buffers.D is needed with an activation, whether .saved is, the length of .statistics. */
+    /* Buffers of a fit: 1 where op_buffers.D is needed with an activation; 1 where .saved is; the length of .statistics. */
     int (*keeps_derivative)(int activation);
     int saves;
     ptrdiff_t (*statistics)(const fnn_op *op, ptrdiff_t padded_rows);
@@ -64,7 +63,7 @@ struct fnn_kind {
     void (*predict_panels)(const fnn_panel_call *call);
 };
 
-/* Whether prediction leaves an op out. */
+/* 1 where prediction leaves an op out. */
 static inline int fnn_passes_through(const fnn_op *op, int activation) {
     return !op->kind->predict_rows || (op->kind->only_activates && activation == FNN_LINEAR);
 }

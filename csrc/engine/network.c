@@ -17,7 +17,7 @@ static int place_op(const fnn_kernels *kernels, fnn_op *op, ptrdiff_t n_in, ptrd
     op->rows = kind->is_product ? n_in : kind->parameters[FNN_KERNEL] != NULL;
     op->use_kernel |= kind->is_product;
     if (!kind->is_product) op->n_out = kind->outputs ? kind->outputs(op) : n_in;
-    /* everything the layouts multiply stays far from overflow below this bound on one layer's weights */
+    /* below this bound on one layer's weights, all products of the layouts stay far from overflow */
     if (op->n_out < 1 || fnn_size(op->n_out + kernels->panel, n_in + 1, kind->is_product ? 64 : 1) == SIZE_MAX) return 0;
     if (fnn_size(op->n_out + kernels->panel, 64, 64) == SIZE_MAX) return 0;
     op->panels = fnn_ceil_div(op->n_out, kernels->panel);
@@ -67,7 +67,8 @@ static fnn_network *lay_out(fnn_network *plan, fnn_arena *arena) {
 }
 
 fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, const fnn_op *ops, int n_ops) {
-    fnn_network plan = {.kernels = kernels, .element = (size_t)fnn_element(kernels), .n_ops = n_ops, .n_features = n_features};
+    fnn_network plan = {.kernels = kernels, .n_ops = n_ops, .n_features = n_features};
+    plan.element = (size_t)fnn_element(kernels);
     fnn_arena arena = {0};
     if (!place_ops(&plan, ops)) return NULL;
     lay_out(&plan, &arena);
@@ -138,7 +139,8 @@ void fnn_network_use_average(fnn_network *network) {
         for (ptrdiff_t q = 0; q < op->panels; q++) {
             ptrdiff_t width;
             const void *A = fnn_rows_at(network, fnn_average_slot(network), op, q, first, &width);
-            memcpy(fnn_rows_at(network, network->weights, op, q, first, &width), A, (size_t)(rows * width) * network->element);
+            void *W = fnn_rows_at(network, network->weights, op, q, first, &width);
+            memcpy(W, A, (size_t)(rows * width) * network->element);
         }
     }
 }
@@ -185,7 +187,7 @@ void fnn_to_flat(const fnn_network *network, void *flat, const void *weights) {
         }
 }
 
-/* ---- what the loss and the first op ask for ---- */
+/* ---- inputs, targets and outputs ---- */
 
 int fnn_takes_missing(const fnn_network *network) {
     return network->n_ops && network->ops[0].kind->takes_missing && network->ops[0].missing;

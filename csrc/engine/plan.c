@@ -15,7 +15,7 @@ typedef struct {
     ptrdiff_t grain; /* rows of strips are multiples of it */
 } deal;
 
-/* This thread has its share: the next one goes on. */
+/* This thread has its share; the next strip is for the next thread. */
 static void next_thread(deal *d) {
     d->thread++;
     if (d->fit->first_strip) d->fit->first_strip[d->thread] = d->n_strips;
@@ -57,7 +57,7 @@ static int plan_strips(fnn_fit *fit) {
             const fnn_op *op = &network->ops[i];
             if (!fnn_is_trained(op)) continue;
             const fnn_range all = trained_rows(op);
-            /* a bias is a strip of its own where it is treated apart */
+            /* a bias with rules or a norm is a separate strip */
             const ptrdiff_t kernel_end = fit->has_rules || fit->clips_norms ? fnn_min(op->rows, all.last) : all.last;
             for (ptrdiff_t q = 0; q < op->panels; q++) {
                 const double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->n_out, q);
@@ -76,7 +76,7 @@ static int plan_strips(fnn_fit *fit) {
 
 /* ---- the numbers of a fit ---- */
 
-/* Which ops are trained, and what some of them need. */
+/* The ops that are trained, and their special needs. */
 static void look_at_ops(fnn_fit *fit) {
     const fnn_network *network = fit->network;
     const fnn_optimizer *optimizer = &network->optimizer;

@@ -3,7 +3,7 @@
  * Design:
  * a) Row-major: one row is one vector-matrix product that reads the weights once, and nothing is transposed.
  * b) Panels, as in training: for many rows of narrow networks, whose last outputs would leave lanes of a vector empty
- *    and whose rows are transposed in no time; and of wide ones, whose products are cut into blocks.
+ *    and whose rows are cheap to transpose; and of wide networks, whose products are cut into blocks.
  * c) Both give the same bits. */
 
 #include <string.h>
@@ -19,12 +19,12 @@
 /* Weights that do not stay there are read once for this many rows. */
 #define CACHED_WEIGHTS ((ptrdiff_t)1 << 20)
 #define MANY_ROWS 96
-/* Up to this many rows, threads divide the outputs of a layer of such weights: each reads its part of them only. */
+/* Up to this many rows, threads divide the outputs of a layer of such weights: each reads its share of them only. */
 #define FEW_ROWS 64
-/* Layers up to this wide go by panels, in blocks of so many bytes. */
+/* Layers up to this wide go by panels, in blocks of PANEL_BYTES. */
 #define PANEL_WIDTH 128
 #define PANEL_BYTES ((ptrdiff_t)32 << 10)
-/* Rows so many bytes apart fall into the same cache sets. */
+/* Rows a multiple of this many bytes apart fall into the same cache sets. */
 #define BAD_STRIDE 1024
 
 typedef struct {
@@ -45,12 +45,12 @@ static int has_rows_in_place(const fnn_matrix *X, const fnn_kernels *kernels, si
     return X->dtype == kernels->dtype && X->col_stride == (ptrdiff_t)element && X->row_stride % (ptrdiff_t)element == 0;
 }
 
-/* Whether numbers may be predicted from: finite, or not infinite where NaN stands for missing values. */
+/* 1 for inputs that are allowed: finite, or not infinite where NaN stands for missing values. */
 static int are_allowed(const fnn_network *network, const void *x, ptrdiff_t n) {
     return fnn_takes_missing(network) ? network->kernels->no_infinity(x, n) : network->kernels->all_finite(x, n);
 }
 
-/* A row of the block with an element that is not finite (or infinite, where NaN stands for missing values), or -1. */
+/* The first row with an element that is not allowed, or -1. */
 static ptrdiff_t find_bad_row(const fnn_network *network, const char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t bytes) {
     if (bytes == cols * (ptrdiff_t)network->element && are_allowed(network, x, rows * cols)) return -1;
     for (ptrdiff_t i = 0; i < rows; i++)
@@ -64,35 +64,33 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X) {
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element;
     if (X->dtype != FNN_F32 && X->dtype != FNN_F64) return -1;
-    if (has_rows_in_place(X, kernels, network->element)) return find_bad_row(network, X->data, X->rows, X->cols, X->row_stride);
+    if (has_rows_in_place(X, kernels, network->element))
+        return find_bad_row(network, X->data, X->rows, X->cols, X->row_stride);
     _Alignas(64) char block[CHECKED_BYTES];
     const ptrdiff_t most = CHECKED_BYTES / element, cols = fnn_min(X->cols, most), rows = most / cols;
     for (ptrdiff_t r = 0; r < X->rows; r += rows)
         for (ptrdiff_t c = 0; c < X->cols; c += cols) {
-            fnn_matrix part = *X;
-            part.data = (const char *)X->data + c * X->col_stride;
-            part.cols = fnn_min(X->cols - c, cols);
+            fnn_matrix piece = *X;
+            piece.data = (const char *)X->data + c * X->col_stride;
+            piece.cols = fnn_min(X->cols - c, cols);
             const ptrdiff_t count = fnn_min(X->rows - r, rows);
-            kernels->convert(block, part.cols, &part, r, count);
-            const ptrdiff_t bad = find_bad_row(network, block, count, part.cols, part.cols * element);
+            kernels->convert(block, piece.cols, &piece, r, count);
+            const ptrdiff_t bad = find_bad_row(network, block, count, piece.cols, piece.cols * element);
             if (bad >= 0) return r + bad;
         }
     return -1;
 }
 
-/* Elements between rows: an odd number of cache lines, so that rows do not share cache sets. */
-static ptrdiff_t row_stride(const fnn_kernels *kernels, ptrdiff_t n) {
-    return (fnn_ceil_div(n, kernels->panel) | 1) * kernels->panel;
-}
+/* Elements between rows of `panels` panels: an odd number of cache lines, so that rows do not share cache sets. */
+static ptrdiff_t row_stride(const fnn_kernels *kernels, ptrdiff_t panels) { return (panels | 1) * kernels->panel; }
 
-/* Penalties on the outputs Y (rows, ld) of an op are added to those of their rows, as in training: by panels. */
-static void penalize_rows(const prediction *p, const fnn_op *op, const char *Y, ptrdiff_t ld, ptrdiff_t first, ptrdiff_t rows,
-                          char *panel) {
+/* Penalties on the outputs of an op are added to those of their rows, as in training: by panels. */
+static void penalize_rows(const prediction *p, const fnn_op *op, const fnn_rows *rows, ptrdiff_t first, char *panel) {
     const fnn_kernels *kernels = p->network->kernels;
     const ptrdiff_t element = (ptrdiff_t)p->network->element;
-    const fnn_matrix outputs = {Y, kernels->dtype, ld * element, element, rows, op->n_out};
-    for (ptrdiff_t r = 0; r < rows; r += kernels->panel) {
-        const ptrdiff_t count = fnn_min(rows - r, kernels->panel);
+    const fnn_matrix outputs = {rows->Y, kernels->dtype, rows->ldy * element, element, rows->rows, op->n_out};
+    for (ptrdiff_t r = 0; r < rows->rows; r += kernels->panel) {
+        const ptrdiff_t count = fnn_min(rows->rows - r, kernels->panel);
         double values[FNN_MOST_LANES] = {0}, *sums = p->activity + first + r;
         memcpy(values, sums, (size_t)count * sizeof(double));
         kernels->gather(panel, &outputs, NULL, r, count);
@@ -104,12 +102,11 @@ static void penalize_rows(const prediction *p, const fnn_op *op, const char *Y, 
 /* A block of rows as one of n_threads threads sees it: products are divided by outputs, the first thread does the rest. */
 typedef struct {
     prediction *p;
-    ptrdiff_t first, rows; /* of X */
+    ptrdiff_t first; /* row of X */
     char *scratch;
     int thread, n_threads;
-    const char *in; /* inputs of the next op, (rows, ld_in) */
-    ptrdiff_t ld_in;
-    int turn; /* which of the two buffers of scratch receives the next outputs */
+    int turn;          /* which of the two buffers of scratch receives the next outputs */
+    fnn_row_call call; /* of the next op; its inputs are there */
 } row_block;
 
 static void meet(const row_block *b) {
@@ -124,19 +121,22 @@ static char *scratch_part(const row_block *b, int part) {
 /* Inputs in place, or a copy of them; 0 where they hold a number that is not allowed. */
 static int take_inputs(row_block *b) {
     prediction *p = b->p;
+    fnn_rows *rows = &b->call.rows;
     const fnn_kernels *kernels = p->network->kernels;
     const ptrdiff_t element = (ptrdiff_t)p->network->element;
+    ptrdiff_t bytes = p->X->row_stride, bad = -1;
     if (p->direct) {
-        b->in = (const char *)p->X->data + b->first * p->X->row_stride;
-        b->ld_in = p->X->row_stride / element;
+        rows->X = (const char *)p->X->data + b->first * bytes;
+        rows->ldx = bytes / element;
     } else {
-        b->ld_in = row_stride(kernels, p->X->cols);
-        if (b->thread == 0) kernels->convert(scratch_part(b, b->turn), b->ld_in, p->X, b->first, b->rows);
-        b->in = scratch_part(b, b->turn);
+        char *copy = scratch_part(b, b->turn);
+        rows->X = copy;
+        rows->ldx = row_stride(kernels, fnn_ceil_div(p->X->cols, kernels->panel));
+        bytes = rows->ldx * element;
+        if (b->thread == 0) kernels->convert(copy, rows->ldx, p->X, b->first, rows->rows);
         b->turn = !b->turn;
     }
-    const ptrdiff_t bad =
-        b->thread == 0 ? find_bad_row(p->network, b->in, b->rows, p->X->cols, b->ld_in * element) : -1;
+    if (b->thread == 0) bad = find_bad_row(p->network, rows->X, rows->rows, p->X->cols, bytes);
     if (bad >= 0) atomic_store(&p->bad_row, b->first + bad);
     meet(b);
     return bad < 0 && (b->n_threads == 1 || atomic_load(&p->bad_row) < 0);
@@ -145,65 +145,69 @@ static int take_inputs(row_block *b) {
 /* Copies the input of op i for the branches that start there. */
 static void keep_branches(const row_block *b, int i) {
     const fnn_network *network = b->p->network;
+    const fnn_rows *rows = &b->call.rows;
     const ptrdiff_t element = (ptrdiff_t)network->element;
-    for (int j = i; b->thread == 0 && network->n_branches && j < network->n_ops; j++) {
+    for (int j = i; b->thread == 0 && j < network->n_ops; j++) {
         const fnn_op *add = &network->ops[j];
         if (!add->kind->adds_branch || add->source != i) continue;
         char *kept = scratch_part(b, 2 + add->slot);
-        for (ptrdiff_t r = 0; r < b->rows; r++)
-            memcpy(kept + r * b->p->ld * element, b->in + r * b->ld_in * element, (size_t)(network->ops[i].n_in * element));
+        for (ptrdiff_t r = 0; r < rows->rows; r++)
+            memcpy(kept + r * b->p->ld * element, (const char *)rows->X + r * rows->ldx * element,
+                   (size_t)(network->ops[i].n_in * element));
     }
 }
 
 /* Op i: its inputs become its outputs. */
-static void predict_op(row_block *b, int i) {
+static inline void predict_op(row_block *b, int i) {
     prediction *p = b->p;
     const fnn_network *network = p->network;
     const fnn_kernels *kernels = network->kernels;
     const fnn_op *op = &network->ops[i];
     const int activation = i == p->skipped ? FNN_LINEAR : op->activation;
-    keep_branches(b, i);
+    fnn_row_call *call = &b->call;
+    if (network->n_branches) keep_branches(b, i);
     if (fnn_passes_through(op, activation)) return;
-    char *out = scratch_part(b, b->turn);
-    ptrdiff_t ld = row_stride(kernels, op->n_out);
+    call->op = op;
+    call->activation = activation;
+    call->rows.n = op->n_in;
     /* full weight panels write straight into the caller's array */
-    if (op->kind->is_product && i == network->n_ops - 1 && op->n_out % kernels->panel == 0) {
-        out = p->out + b->first * network->n_outputs * (ptrdiff_t)network->element;
-        ld = op->n_out;
+    if (op->kind->is_product && i == network->n_ops - 1 && op->n_out == op->panels * kernels->panel) {
+        call->rows.Y = p->out + b->first * network->n_outputs * (ptrdiff_t)network->element;
+        call->rows.ldy = op->n_out;
+    } else {
+        call->rows.Y = scratch_part(b, b->turn);
+        call->rows.ldy = row_stride(kernels, op->panels);
     }
-    const fnn_row_call call = {
-        .network = network,
-        .op = op,
-        .activation = activation,
-        .rows = {out, b->in, ld, b->ld_in, b->rows, op->n_in},
-        .weight_panels = fnn_share(op->panels, b->thread, b->n_threads),
-        .branch = op->kind->adds_branch ? scratch_part(b, 2 + op->slot) : NULL,
-        .branch_ld = p->ld,
-    };
-    const int mine = op->kind->is_product ? call.weight_panels.first < call.weight_panels.last : b->thread == 0;
-    if (mine) op->kind->predict_rows(&call);
+    if (op->kind->adds_branch) call->branch = scratch_part(b, 2 + op->slot);
+    if (op->kind->is_product) call->weight_panels = fnn_share(op->panels, b->thread, b->n_threads);
+    const int mine = op->kind->is_product ? call->weight_panels.first < call->weight_panels.last : b->thread == 0;
+    if (mine) op->kind->predict_rows(call);
     meet(b);
     if (fnn_is_row_activation(activation)) {
-        if (b->thread == 0) kernels->row_activation(out, b->rows, op->n_out, ld, activation);
+        if (b->thread == 0) kernels->row_activation(call->rows.Y, call->rows.rows, op->n_out, call->rows.ldy, activation);
         meet(b);
     }
     if (p->activity && b->thread == 0 && fnn_penalizes_outputs(op))
-        penalize_rows(p, op, out, ld, b->first, b->rows, scratch_part(b, 2 + network->n_branches));
-    b->in = out;
-    b->ld_in = ld;
+        penalize_rows(p, op, &call->rows, b->first, scratch_part(b, 2 + network->n_branches));
+    call->rows.X = call->rows.Y;
+    call->rows.ldx = call->rows.ldy;
     b->turn = !b->turn;
 }
 
 static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *scratch, int thread, int n_threads) {
     const fnn_network *network = p->network;
-    row_block b = {.p = p, .first = first, .rows = rows, .scratch = scratch, .thread = thread, .n_threads = n_threads};
+    row_block b = {.p = p, .first = first, .scratch = scratch, .thread = thread, .n_threads = n_threads};
+    b.call.network = network;
+    b.call.rows.rows = rows;
+    b.call.branch_ld = p->ld;
     if (!take_inputs(&b)) return 0;
     for (int i = 0; i < network->n_ops; i++) predict_op(&b, i);
     const ptrdiff_t bytes = network->n_outputs * (ptrdiff_t)network->element;
-    char *target = p->out + first * bytes;
-    if (b.in != target && thread == 0)
+    const char *from = b.call.rows.X;
+    char *to = p->out + first * bytes;
+    if (from != to && thread == 0)
         for (ptrdiff_t r = 0; r < rows; r++)
-            memcpy(target + r * bytes, b.in + r * b.ld_in * (ptrdiff_t)network->element, (size_t)bytes);
+            memcpy(to + r * bytes, from + r * b.call.rows.ldx * (ptrdiff_t)network->element, (size_t)bytes);
     return 1;
 }
 
@@ -211,7 +215,9 @@ static int predict_block(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *s
 
 /* Rows that only fill the last panel of a thread must be few; layers of middling width gain nothing over rows. */
 static int goes_by_panels(const fnn_network *network, ptrdiff_t rows, int threads) {
-    const ptrdiff_t panel = network->kernels->panel, panels = fnn_ceil_div(rows, panel);
+    const ptrdiff_t panel = network->kernels->panel;
+    if (rows <= panel / 2) return 0; /* before the divisions, which a single row can do without */
+    const ptrdiff_t panels = fnn_ceil_div(rows, panel);
     if (fnn_round_up(panels, threads) * panel - rows > rows / 12) return 0;
     int pays = network->widest <= PANEL_WIDTH;
     for (int i = 0; i < network->n_ops; i++) {
@@ -243,10 +249,10 @@ static int predict_panels(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *
         void *X = in + j * p->ld * element;
         kernels->gather(X, p->X, NULL, first + j * panel, fnn_min(rows - j * panel, panel));
         if (are_allowed(network, X, p->X->cols * panel)) continue;
-        fnn_matrix part = *p->X;
-        part.data = (const char *)part.data + first * part.row_stride;
-        part.rows = rows;
-        atomic_store(&p->bad_row, first + fnn_bad_row(network, &part));
+        fnn_matrix block = *p->X;
+        block.data = (const char *)block.data + first * block.row_stride;
+        block.rows = rows;
+        atomic_store(&p->bad_row, first + fnn_bad_row(network, &block));
         return 0;
     }
     for (int i = 0; i < network->n_ops; i++)
@@ -291,12 +297,15 @@ static ptrdiff_t widest_row(const fnn_network *network, int direct) {
 /* Blocks of rows and the scratch of one, for a thread that has `each` rows. */
 static void plan_rows(prediction *p, ptrdiff_t each, int streams) {
     const ptrdiff_t element = (ptrdiff_t)p->network->element, panel = p->network->kernels->panel;
-    p->ld = row_stride(p->network->kernels, widest_row(p->network, p->direct));
-    const ptrdiff_t cached = BLOCK_BYTES / (2 * p->ld * element);
-    const ptrdiff_t most = streams ? MANY_ROWS : fnn_min(cached < FEWEST_ROWS ? FEWEST_ROWS : cached, BLOCK_ROWS);
-    /* as few blocks as can be, near-equal, of whole tiles */
-    const ptrdiff_t blocks = fnn_ceil_div(each, most);
-    p->block = blocks == 1 ? each : fnn_round_up(fnn_ceil_div(each, blocks), 6);
+    p->ld = row_stride(p->network->kernels, fnn_ceil_div(widest_row(p->network, p->direct), panel));
+    p->block = each;
+    if (each > FEWEST_ROWS) {
+        const ptrdiff_t cached = BLOCK_BYTES / (2 * p->ld * element);
+        const ptrdiff_t most = streams ? MANY_ROWS : fnn_min(cached < FEWEST_ROWS ? FEWEST_ROWS : cached, BLOCK_ROWS);
+        /* the fewest blocks, near-equal, of whole tiles */
+        const ptrdiff_t blocks = fnn_ceil_div(each, most);
+        if (blocks > 1) p->block = fnn_round_up(fnn_ceil_div(each, blocks), 6);
+    }
     p->scratch_bytes = (2 + p->network->n_branches) * p->block * p->ld * element;
     if (p->activity) p->scratch_bytes += p->ld * panel * element;
 }
@@ -321,8 +330,9 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
     p.direct = has_rows_in_place(X, kernels, network->element) && (n < 4 || X->row_stride % BAD_STRIDE);
     const int streams = network->n_elements * element > CACHED_WEIGHTS;
     p.together = streams && n <= FEW_ROWS;
-    const int threads = fnn_threads_for(network->operations * (double)n, p.together ? network->widest / kernels->panel : n, n_threads);
-    const ptrdiff_t each = p.together ? n : fnn_ceil_div(n, threads);
+    const ptrdiff_t items = p.together ? network->widest / kernels->panel : n;
+    const int threads = fnn_threads_for(network->operations * (double)n, items, n_threads);
+    const ptrdiff_t each = p.together || threads == 1 ? n : fnn_ceil_div(n, threads);
     p.by_panels = !p.together && !activity && goes_by_panels(network, n, threads);
     if (p.by_panels)
         plan_panels(&p, each);

@@ -1,4 +1,4 @@
-/* Counter-based generators of the family Philox (Salmon et al. 2011) and what is drawn from them. */
+/* Counter-based generators of the Philox family (Salmon et al. 2011), and the numbers and orders drawn from them. */
 
 #include "../fnn.h"
 #include "../quantile.h"

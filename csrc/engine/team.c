@@ -190,13 +190,6 @@ void fnn_team_release(void) {
 
 int fnn_openmp_version(void) { return _OPENMP; }
 
-fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads) {
-    if (n_threads == 1) return (fnn_range){0, count}; /* divisions cost as much as the smallest products */
-    const ptrdiff_t each = count / n_threads, more = count % n_threads;
-    const ptrdiff_t first = thread * each + fnn_min(thread, more);
-    return (fnn_range){first, first + each + (thread < more)};
-}
-
 /* A second thread costs two barriers, about a microsecond with its wake-up: below 100,000 operations one is faster. */
 #define OPERATIONS_PER_THREAD 50e3
 

@@ -31,7 +31,13 @@ int fnn_processors(void);
 int64_t fnn_clock_ns(void); /* monotonic */
 
 /* The share of `count` items that belongs to one thread. */
-fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads);
+static inline fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads) {
+    if (n_threads == 1) return (fnn_range){0, count}; /* divisions cost as much as the smallest products */
+    const ptrdiff_t each = count / n_threads, more = count % n_threads;
+    const ptrdiff_t first = thread * each + fnn_min(thread, more);
+    return (fnn_range){first, first + each + (thread < more)};
+}
+
 /* The threads worth using for a call of `operations` floating-point operations on `items` items. */
 int fnn_threads_for(double operations, ptrdiff_t items, int n_threads);
 

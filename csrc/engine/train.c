@@ -3,7 +3,8 @@
  * Design:
  * a) Phase 1: every thread takes its panels of the batch through gather, forward, loss and backward, without waiting.
  *    Phase 2 (update.c): every thread takes its share of all weights: gradient over the whole batch, update rule at
- *    once, no gradient in memory. Weights are read in phase 1 and written in phase 2 only: two barriers per step at any depth.
+ *    once, no gradient in memory. Weights are read in phase 1 and written in phase 2 only: two barriers per step at any
+ *    depth.
  * b) A batch of fewer panels than threads: the threads divide the outputs of each product in phase 1 instead, and meet
  *    before every op.
  * c) All memory of a fit is one arena; after fnn_fit_new nothing can fail.
@@ -79,10 +80,10 @@ static void gather_inputs(const fnn_step *s) {
     }
 }
 
-/* Cache lines of the next batch that a thread asks for in advance. */
+/* Cache lines of the next batch that a thread prefetches. */
 #define LINES_AHEAD 1024
 
-/* The first lines of the rows that this thread gathers in the next step come while phase 2 works. */
+/* Prefetches the first lines of the rows that this thread gathers in the next step: they arrive during phase 2. */
 static void fetch_next_rows(const fnn_step *s) {
     const fnn_fit *fit = s->fit;
     const fnn_matrix *X = &fit->data.X;
@@ -148,7 +149,7 @@ static double close_batch_sums(const fnn_step *s, fnn_loss *loss) {
     return factor;
 }
 
-/* Outputs of panel p, from row `first` of the batch on, to where the caller wants them. */
+/* Copies the outputs of panel p to the caller's array of predictions. */
 static void store_predictions(const fnn_step *s, ptrdiff_t p) {
     const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
@@ -189,7 +190,7 @@ static void evaluate_loss(const fnn_step *s) {
     }
 }
 
-/* The gradient of the outputs of op i gains that of their penalty, and becomes that of the row activation's inputs. */
+/* Adds the gradient of the penalty on the outputs of op i to their gradient, which then passes the row activation. */
 static void start_gradient(const fnn_step *s, int i, void *dY) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
@@ -209,7 +210,7 @@ static void start_gradient(const fnn_step *s, int i, void *dY) {
     }
 }
 
-/* The gradient of the inputs of op i gains what the branches that start there carry. */
+/* The gradients of the branches that start there are added to that of the inputs of op i. */
 static void join_branches(const fnn_step *s, int i, void *dY) {
     const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;

@@ -1,7 +1,7 @@
 /* Trials of numbers of threads.
  *
- * Design: small steps can be slower on several threads even where each has its processor. What a barrier and a cache
- * line of another core cost depends on where the system, or the host of a virtual machine, runs the threads. So steps
+ * Design: small steps can be slower on several threads even where each has its own processor. The cost of a barrier and of
+ * a cache line of another core depends on where the system, or the host of a virtual machine, runs the threads. So steps
  * are timed on fewer and on more threads now and then, and run on the faster number. */
 
 #include "trials.h"

@@ -1,11 +1,11 @@
-/* Phase 2 of a training step: gradients of the weights, what is done to them, the update rule, constraints; and the
- * penalties on weights, which phase 1 sums.
+/* Phase 2 of a training step: gradients of the weights, their clipping, the update rule and constraints; and the penalties
+ * on weights, which phase 1 sums.
  *
  * Design:
  * a) Without norms of gradients and accumulation the update rule runs on each tile right after its gradient. With them
- *    the gradients are stored, one more barrier follows where a norm is needed, and the rule runs on what was stored.
- * b) Kernel and bias of an op are separate parameters with rules of their own; they are in different strips where that
- *    matters.
+ *    the gradients are stored, one more barrier follows where a norm is needed, and the rule runs on the stored gradients.
+ * b) Kernel and bias of an op are separate parameters, each with its rules; where that matters they are in different
+ *    strips.
  * c) Sums over weights are float64: each column of a block of FNN_BLOCK rows is one chain, its columns are added in a
  *    fixed tree, blocks in order. So they depend on neither threads nor the width of vectors. */
 
@@ -199,9 +199,9 @@ static void sum_strip_squares(const fnn_step *s, const fnn_strip *strip) {
     const fnn_op *op = &fit->network->ops[strip->op];
     const ptrdiff_t blocks = kernel_blocks(op), first = strip->q * (blocks + 1);
     double sums[2], *out = fit->norm_sums + fit->buffers[strip->op + 1].first_block;
-    fnn_range own = {strip->rows.first / FNN_BLOCK, fnn_ceil_div(strip->rows.last, FNN_BLOCK)};
-    if (parameter_of(fit->network, strip) == FNN_BIAS) own = (fnn_range){blocks, blocks + 1};
-    for (ptrdiff_t i = own.first; i < own.last; i++) {
+    fnn_range mine = {strip->rows.first / FNN_BLOCK, fnn_ceil_div(strip->rows.last, FNN_BLOCK)};
+    if (parameter_of(fit->network, strip) == FNN_BIAS) mine = (fnn_range){blocks, blocks + 1};
+    for (ptrdiff_t i = mine.first; i < mine.last; i++) {
         sum_block(fit->network, fit->stored, op, first + i, sums);
         out[first + i] = sums[1];
     }
@@ -222,7 +222,7 @@ static double clip_factor(double squares, double mean, double bound) {
     return bound / (norm > bound ? norm : bound) + (norm - norm);
 }
 
-/* Whether this fit trains an op: it may have been frozen or freed since the fit was made. */
+/* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
 static int fit_trains(const fnn_fit *fit, int o) {
     return fnn_is_trained(&fit->network->ops[o]) && o >= fit->first_trained && o < fit->trained_ops;
 }
@@ -234,7 +234,8 @@ static double norm_factor(const fnn_rules *r, double squares) {
     return (r->constraint == FNN_UNIT_NORM ? 1.0 : norm > r->bound ? r->bound : norm) / (SMALL + norm);
 }
 
-static void scale_rows(const fnn_network *network, const fnn_op *op, ptrdiff_t q, ptrdiff_t k, ptrdiff_t rows, double factor) {
+static void scale_rows(const fnn_network *network, const fnn_op *op, ptrdiff_t q, ptrdiff_t k, ptrdiff_t rows,
+                       double factor) {
     double factors[FNN_MOST_LANES];
     ptrdiff_t width;
     for (int j = 0; j < network->kernels->panel; j++) factors[j] = factor;
@@ -271,7 +272,7 @@ static void constrain(const fnn_step *s) {
         const fnn_op *op = &network->ops[o];
         const fnn_rules *kernel = &op->rules[FNN_KERNEL], *bias = &op->rules[FNN_BIAS];
         if (!fit_trains(s->fit, o)) continue;
-        /* what is not a matrix, such as gamma, has one norm */
+        /* a vector, such as gamma, has one norm */
         const int axis = op->kind->is_product ? kernel->axis : FNN_OVER_ALL, mine = o % s->n_threads == s->thread;
         if (constrains_norm(kernel) && axis == FNN_OVER_INPUTS) {
             const fnn_range share = fnn_share(op->panels, s->thread, s->n_threads);

@@ -1,7 +1,7 @@
 """Prints the tables of functions.h: interpolating polynomials, made in 80 digits (needs mpmath).
 
 Chebyshev's nodes, but in the float32 build also the arguments at which the derivatives of GELU, tanh-GELU, SiLU and
-Mish are zero: two large terms cancel there, and what is left is right only if both are.
+Mish are zero: two large terms cancel there, and their difference is right only if both terms are.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
  * counter-based generator Philox4x32-7 (Salmon et al. 2011: 7 rounds pass all tests of BigCrush, 10 leave a margin).
  *
  * The generator runs on the rows of a panel side by side: 32 bits of state in each lane of 64, whose upper halves are
- * never looked at. One call gives four features of DLANES rows. */
+ * never read. One call gives four features of DLANES rows. */
 #ifndef FNN_DROPOUT_TPL_H
 #define FNN_DROPOUT_TPL_H
 
@@ -87,7 +87,7 @@ static void dropout(void *Y, void *D, const void *X, ptrdiff_t n_features, doubl
         }
 }
 
-/* Quantile of the standard normal distribution for 2^-33 <= u <= 1 - 2^-33; the far tails begin below exp(-25). */
+/* Quantile of the standard normal distribution for 2^-33 <= u <= 1 - 2^-33; the far tails start below exp(-25). */
 static dvec normal_quantile(dvec u) {
     const dvec q = u - d_set(0.5), magnitude = d_abs(q);
     const dvec r = d_fma(-q, q, d_set(0.180625));

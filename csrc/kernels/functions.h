@@ -3,8 +3,8 @@
  * Design:
  * a) The float32 build evaluates them in float64 too, with shorter polynomials (relative error below 4e-9), and rounds
  *    once at the end; so results are within 0.55 ULP and nothing cancels, derivatives and tails included.
- * b) Polynomials are interpolants of the function named at the table, made by coefficients.py: at Chebyshev's nodes, but
- *    the short ones also where derivatives such as GELU's cross zero and only the exact values of both terms leave one.
+ * b) Polynomials interpolate the function named at their table; coefficients.py computes them. They are exact at
+ *    Chebyshev's nodes, the short ones also where derivatives such as GELU's cross zero: there two terms cancel.
  *    erfcx follows the mapping t = (z - 3) / (z + 3) of Schonfelder, Math. Comp. 32 (1978).
  * c) NaN passes through: clamps keep it. */
 #ifndef FNN_FUNCTIONS_H
@@ -81,7 +81,7 @@ static inline dvec d_power_of_two(dvec shifted) {
     return (dvec)(((lvec)shifted << 52) + (lvec)d_set(1.0));
 }
 
-/* The float32 build needs no more than these bounds, within which 2^n is a normal double. */
+/* The float32 build needs only these bounds, within which 2^n is a normal double. */
 #ifdef FNN_DOUBLE
 #define EXP_LOW -746.0
 #define EXP_HIGH 710.0
@@ -142,13 +142,13 @@ static inline dvec d_sqrt(dvec a) {
     return a;
 }
 
-/* log(x) for x >= 0: also of 0 and of numbers too small to be normal, which count as the smallest normal one; NaN below 0 */
+/* log(x) for x >= 0. 0 and subnormal numbers count as the smallest normal number; NaN below 0. */
 static inline dvec d_log_nonnegative(dvec x) {
     const dvec l = d_log(d_max(d_set(0x1p-1022), x));
     return d_select(x < d_set(0.0), d_set(__builtin_nan("")), l);
 }
 
-/* x^p of 0 <= x <= 1; 0 where x is too small to be normal, save for p = 0. p is the same for all elements. */
+/* x^p of 0 <= x <= 1; 0 where x is subnormal, except for p = 0. p is the same for all elements. */
 static inline dvec d_power(dvec x, double p) {
     if (p == 0.0) return d_set(1.0);
     if (p == 1.0) return x;

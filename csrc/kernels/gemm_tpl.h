@@ -84,7 +84,8 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
         vec c[M][N];                                                                                                  \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                     \
         TILE_PANELS(M, N)                                                                                             \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + (j * N + i) * LANES, c[j][i]); \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++)                                         \
+            v_store(C + (j * N + i) * LANES, c[j][i]);                                                                \
     }
 
 /* Input gradient: C[j * PANEL] = (from_c ? C : 0) + sum_k A(j, k) V[k] over whole weight panels, and over last_count
@@ -98,7 +99,8 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             from_c ? v_load(C + j * PANEL + i * LANES) : v_set(0);                                                    \
         TILE_PANELS(M, NV)                                                                                            \
         for (ptrdiff_t k = 0; k < last_count; k++, V += PANEL) TILE_STEP(M, NV, L, row)                               \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) v_store(C + j * PANEL + i * LANES, c[j][i]); \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++)                                        \
+            v_store(C + j * PANEL + i * LANES, c[j][i]);                                                              \
     }
 
 /* C[j * ldc] = start + sum_k A[j * row + k] V[k * v_row], N vectors wide; FROM_BIAS: every row starts from the vectors
@@ -111,7 +113,8 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
         if (start == FROM_ZERO)                                                                                       \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                 \
         else if (start == FROM_C)                                                                                     \
-            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(C + j * ldc + i * LANES); \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] =                           \
+                v_load(C + j * ldc + i * LANES);                                                                      \
         else                                                                                                          \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(bias + i * LANES); \
         _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++, V += v_row) TILE_STEP(M, N, A, row)              \
@@ -153,7 +156,8 @@ FOR_EACH_TILE(DEFINE_R_NARROW)
 
 /* the tiles by their height, narrow ones second */
 typedef void tile_w_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *);
-typedef void tile_x_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *, int, const real *, ptrdiff_t, ptrdiff_t);
+typedef void tile_x_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *, int, const real *, ptrdiff_t,
+                             ptrdiff_t);
 typedef void tile_r_function(real *, ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, const real *,
                              tile_start, int);
 #define X_FULL(M) tile_x_##M,
@@ -214,7 +218,7 @@ static inline ptrdiff_t contraction_block(ptrdiff_t n) {
     return fnn_ceil_div(n, fnn_ceil_div(n, K_BLOCK));
 }
 
-/* The C tile that comes next: a continued chain waits for it. */
+/* The next tile of C: a continued chain waits for it. */
 static inline void prefetch_tile(const real *C) {
     UNROLL for (int j = 0; j < MR; j++) __builtin_prefetch(C + j * PANEL, 1);
 }
@@ -286,7 +290,8 @@ static void dense_backward_output(const fnn_dense *layer, ptrdiff_t p) {
     const int activation = fnn_is_row_activation(layer->activation) ? FNN_LINEAR : layer->activation;
     real *dZ = (real *)layer->dY + p * layer->dy_stride;
     /* ReLU's derivative follows from Y; that of a linear output is not read */
-    const real *factor = layer->D ? (const real *)layer->D + p * n_out * PANEL : (const real *)layer->Y + p * layer->y_stride;
+    const real *factor = (const real *)layer->Y + p * layer->y_stride;
+    if (layer->D) factor = (const real *)layer->D + p * n_out * PANEL;
     for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
         const ptrdiff_t width = panel_width(n_out, q);
         real *t = (real *)layer->dZt + q * PANEL * layer->rows + p * PANEL * width;
@@ -331,10 +336,10 @@ static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_r
     } while (o0 < full);
 }
 
-/* Rows of weights whose gradient is held before the update rule runs on them. */
+/* Rows of weights whose gradient is kept until the update rule runs on them. */
 #define UPDATE_ROWS 96
 
-/* Layers of as many weights do not stay in the second-level cache with their moments. */
+/* Layers with at least this many weights do not stay in the second-level cache with their moments. */
 #define PREFETCHED_WEIGHTS 262144
 
 /* The update rule needs them as soon as their gradient is known. */
@@ -387,7 +392,7 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
     }
 }
 
-/* Rows of weights that are fetched ahead of a single row of inputs. */
+/* Rows of weights to prefetch for a single row of inputs. */
 #define ROW_AHEAD 16
 
 /* One row, P weight panels side by side: one alone leaves too few chains to hide the latency of an FMA. */
@@ -408,7 +413,7 @@ DEFINE_ROW(2)
 DEFINE_ROW(3)
 DEFINE_ROW(4)
 
-/* Full weight panels of one row in near-equal groups; returns how many panels are done. */
+/* Full weight panels of one row in near-equal groups; returns the number of panels that are done. */
 static ptrdiff_t one_row(real *y, const real *x, const real *W, ptrdiff_t n_in, ptrdiff_t panels, int relu) {
     ptrdiff_t q = 0;
     while (panels - q >= 2) {

@@ -37,7 +37,7 @@ static int is_direct(const fnn_matrix *X) {
     return X->dtype == (sizeof(real) == 4 ? FNN_F32 : FNN_F64) && X->col_stride == (ptrdiff_t)sizeof(real);
 }
 
-/* Elements of a row that are fetched ahead: no hardware prefetcher follows as many streams as a panel has rows. */
+/* Elements of a row to prefetch: a panel has more rows than a hardware prefetcher follows streams. */
 #define AHEAD (4 * PANEL)
 
 /* panel[f * PANEL + i] = rows[i][f], 0 <= f < count <= LANES; whole vectors are read. */
@@ -81,7 +81,7 @@ static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdi
             last = row > last ? row : last;
             rows[i] = (const real *)(const void *)((const char *)X->data + row * X->row_stride);
         }
-        /* a short row can be read beyond its end where others follow */
+        /* a short row can be read beyond its end where more rows follow */
         const ptrdiff_t readable = (X->rows - 1 - last) * X->row_stride + X->cols * (ptrdiff_t)sizeof(real);
         const int padded = X->row_stride > 0 && readable >= VBYTES;
         transpose_rows(panel, rows, X->cols, padded);
@@ -143,7 +143,7 @@ static inline void pack_row(real *w, const real *row, ptrdiff_t outs, ptrdiff_t 
 /* Rows of a kernel that are moved together: panels lie far apart in the weights, rows in the kernel. */
 #define MOVED_ROWS 16
 
-/* The weight panels of `count` outputs from a kernel and a bias (NULL parts are left alone) of n_out. */
+/* The weight panels of `count` outputs from a kernel and a bias of n_out outputs; a NULL one is left alone. */
 static void pack(real *W, const real *kernel, const real *bias, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t count) {
     for (ptrdiff_t first = 0; first <= n_in; first += MOVED_ROWS)
         for (ptrdiff_t q = 0; q * PANEL < count; q++) {

@@ -112,7 +112,6 @@ static void feature_sums(const fnn_moments *moments, fnn_panels dY, fnn_panels X
     }
 }
 
-/* rows of a weight panel of `width` from sums of `count` features; a NULL part is zero */
 static void store_sums(void *G, const double *scale, const double *offset, ptrdiff_t count, ptrdiff_t width) {
     real *g = G;
     for (ptrdiff_t j = 0; j < width; j++) {
@@ -182,8 +181,7 @@ static inline __attribute__((always_inline)) void vertical_sums(dvec *sums, cons
     for (int g = 0; g < GROUPS; g++) sums[g] = vertical_tree(parts[g]);
 }
 
-/* One panel. N: the normalized inputs, for the gradient, or NULL. inverse, offset: [panel], 1 / sqrt(variance + epsilon)
- * and what N is off a mean of zero. rms: the inputs are scaled, not centred. Ba et al. 2016. */
+/* offset: the mean of N, zero unless rms */
 static void layer_norm(void *Y_, void *N_, double *inverse, double *offset, const void *X_, const void *W, ptrdiff_t n,
                        double epsilon, int rms) {
     const real *X = X_;
@@ -210,8 +208,7 @@ static void layer_norm(void *Y_, void *N_, double *inverse, double *offset, cons
     }
 }
 
-/* dY of one panel becomes dX; rows from `count` on are zero. Z = dY gamma:
- * dX = inverse (Z - mean Z - (N - offset) mean Z N); rms: without the first mean */
+/* Z = dY gamma: dX = inverse (Z - mean Z - (N - offset) mean Z N); rms: without the first mean */
 static void layer_norm_gradient(void *dY, const void *N_, const double *inverse, const double *offset, const void *W,
                                 ptrdiff_t n, int rms, ptrdiff_t count) {
     real *G = dY;
@@ -267,7 +264,7 @@ static void prelu(void *Y, const void *X, const void *W, ptrdiff_t n) {
     }
 }
 
-/* dY becomes dX, S = dY min(X, 0): what the gradient of alpha sums */
+/* dY becomes dX, S = dY min(X, 0) */
 static void prelu_gradient(void *dY, void *S, const void *X, const void *W, ptrdiff_t n) {
     const vec zero = v_set(0);
     for (ptrdiff_t f = 0; f < n; f++) {

@@ -20,8 +20,8 @@ static inline dvec class_target(const fnn_loss *loss, const real *T, const doubl
 /* L = log(sum exp z) sum t - sum t z; dL/dz = softmax(z) sum t - t. Each stage goes over all rows of the panel: one
  * group of them is a chain of dependent operations. */
 static inline __attribute__((always_inline)) void crossentropy_from_logits(
-    int sparse, const fnn_loss *loss, double *values, real *dY, real *Y, const real *T, const double *labels, ptrdiff_t n_out,
-    const double *scale, int activated) {
+    int sparse, const fnn_loss *loss, double *values, real *dY, real *Y, const real *T, const double *labels,
+    ptrdiff_t n_out, const double *scale, int activated) {
     dvec m[GROUPS], sum[GROUPS], total[GROUPS], product[GROUPS], label = d_set(0.0);
     /* where the outputs are overwritten anyway, the exponentials are kept in them */
     real *kept = activated ? Y : dY;
@@ -207,7 +207,8 @@ static void gaussian_nll(const fnn_loss *loss, double *values, real *dY, const r
         dvec value = d_set(0.0);
         const dvec factor = d_load_double(scale + lane) * d_set(mean);
         for (ptrdiff_t o = 0; o < c; o++) {
-            const dvec s = d_load(Y + (c + o) * PANEL + lane), e = d_load(Y + o * PANEL + lane) - d_load(T + o * PANEL + lane);
+            const dvec s = d_load(Y + (c + o) * PANEL + lane);
+            const dvec e = d_load(Y + o * PANEL + lane) - d_load(T + o * PANEL + lane);
             const dvec weighted = e * d_exp(-s), square = e * weighted;
             value += half * (s + square + constant);
             if (!dY) continue;

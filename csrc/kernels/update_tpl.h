@@ -189,7 +189,8 @@ static void average(void *A_, const void *W_, ptrdiff_t n, double momentum) {
     real *A = A_;
     const real *W = W_;
     const vec kept = v_set((real)momentum), rest = v_set((real)(1.0 - momentum));
-    for (ptrdiff_t i = 0; i < n; i += LANES) v_store(A + i, flush_subnormal(v_fma(kept, v_load(A + i), rest * v_load(W + i))));
+    for (ptrdiff_t i = 0; i < n; i += LANES)
+        v_store(A + i, flush_subnormal(v_fma(kept, v_load(A + i), rest * v_load(W + i))));
 }
 
 #endif

@@ -1,5 +1,6 @@
 """Types of the compiled core. Everything here is arrays, numbers and names; it knows no layer objects."""
 
+from abc import ABCMeta
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -56,9 +57,6 @@ class Network:
     def n_outputs(self) -> int: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
-    @property
-    def in_use(self) -> bool:
-        """Whether a call works with the weights in this moment."""
     def forget_other_threads(self) -> None:
         """In a forked child, in which only the thread that forked lives on."""
     @property
@@ -142,11 +140,14 @@ class Occupancy:
     def reading(self, task: str, model: str) -> Occupation:
         """Return a context in which this thread reads the model; other threads may read it at the same time."""
 
-class Occupation(AbstractContextManager["Occupation"]):
+class Occupation(AbstractContextManager["Occupation"], metaclass=ABCMeta):
     """A context of ``Occupancy``. An interrupt at any moment leaves the model free."""
 
     def reserve(self, network: Network) -> None:
-        """Keep other threads from the weights until the context ends: they get RuntimeError."""
+        """Keep other threads from the weights until the context ends: they get RuntimeError.
+
+        Calls of other threads that are running end first.
+        """
 
 class Fit:
     """One fit of a network on one set of arrays. Holds the arrays and all scratch memory; nothing is allocated later.
@@ -259,9 +260,6 @@ def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
 
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
-def first_nonfinite(X: Array) -> tuple[int, int] | None:
-    """Row and column of the first NaN or infinity of a 2-D array, or None."""
-
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def config() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 
 import os
 import platform
+import time as _time
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-/* Trains small networks on one instruction set (-DISA=<name>) without Python and prints a hash of what came out, one line
+/* Trains small networks on one instruction set (-DISA=<name>) without Python and prints a hash of the results, one line
  * per network: every activation, loss and update rule, ragged panels, one to three threads. check.py compares the lines. */
 #include <math.h>
 #include <stdio.h>
@@ -123,7 +123,8 @@ static void add_weights(const fnn_network *network, const void *weights) {
 static void train(const fnn_kernels *kernels, int recipe) {
     const ptrdiff_t *s = shapes[recipe % N_SHAPES];
     const int l = recipe % N_LOSSES, rule = FNN_SGD + recipe % (FNN_UPDATES - FNN_SGD), threads = 1 + recipe % 3;
-    static const char *const layers[] = {NULL, "dropout", "batch_normalization", "layer_normalization", "prelu", "gaussian_noise"};
+    static const char *const layers[] = {NULL,    "dropout",       "batch_normalization", "layer_normalization",
+                                         "prelu", "gaussian_noise"};
     const ptrdiff_t rows = 2 * s[4] + 3;
     static double X[MOST], y[MOST], out[MOST], kernel[MOST], bias[MOST];
     static int64_t labels[MOST];
@@ -175,7 +176,7 @@ static void train(const fnn_kernels *kernels, int recipe) {
     fnn_fit_free(fit);
     add_weights(network, network->weights);
     for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
-    for (ptrdiff_t count = 1; count <= rows; count = count < rows ? (2 * count + 1 < rows ? 2 * count + 1 : rows) : count + 1) {
+    for (ptrdiff_t count = 1; count <= rows; count = count < rows ? fnn_min(2 * count + 1, rows) : count + 1) {
         ptrdiff_t bad = -1;
         data.X.rows = count;
         if (fnn_predict(network, &data.X, out, NULL, 0, threads, &bad) != FNN_OK) fail("no prediction");
@@ -232,8 +233,9 @@ int main(void) {
         const char *type = wide ? "float64" : "float32";
         for (int i = 0; i < 63; i++) LINE(train(kernels, i))
         for (int i = 0; i < FNN_SOFTMAX; i++) LINE(apply(kernels, i))
-        static const ptrdiff_t sizes[][3] = {{1, 1, 1},    {1, 70, 33},  {6, 40, 40},   {17, 9, 31},  {33, 100, 10}, {5, 900, 3},
-                                             {7, 20, 1100}, {2, 3, 48}, {64, 64, 64}, {97, 33, 129}, {600, 5, 3}};
+        static const ptrdiff_t sizes[][3] = {{1, 1, 1},     {1, 70, 33},   {6, 40, 40}, {17, 9, 31},
+                                             {33, 100, 10}, {5, 900, 3},   {7, 20, 1100}, {2, 3, 48},
+                                             {64, 64, 64},  {97, 33, 129}, {600, 5, 3}};
         for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++)
             LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX))
     }

@@ -18,7 +18,7 @@ static fnn_moments moments_of(const fnn_fit *fit, int i) {
     return (fnn_moments){s + MEAN * n, s + VARIANCE * n, s + INVERSE * n, s + SUM * n, s + PRODUCT * n};
 }
 
-/* Whether the statistics are those of the batch; otherwise the moving ones. */
+/* 1 where the statistics are those of the batch, 0 where they are the moving ones. */
 static int uses_batch(const fnn_fit *fit, const fnn_op *op) { return !fit->inference && op->trainable; }
 
 static fnn_panels inputs_of(const fnn_fit *fit, int i) { return (fnn_panels){fit->buffers[i].Y, fit->buffers[i].stride}; }

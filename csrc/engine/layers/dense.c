@@ -58,15 +58,16 @@ static void predict_rows(const fnn_row_call *c) {
     const ptrdiff_t element = (ptrdiff_t)c->network->element, panel = kernels->panel;
     const ptrdiff_t first = c->weight_panels.first * panel, last = fnn_min(c->weight_panels.last * panel, op->n_out);
     const ptrdiff_t offset = fnn_panel_offset(panel, op->n_in, c->weight_panels.first);
-    const fnn_dense layer = {.n_in = op->n_in,
-                             .n_out = last - first,
-                             .activation = c->activation,
-                             .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]},
-                             .W = (char *)fnn_op_weights(c->network, op) + offset * element,
-                             .X = c->rows.X,
-                             .Y = (char *)c->rows.Y + first * element,
-                             .x_stride = c->rows.ldx,
-                             .y_stride = c->rows.ldy};
+    fnn_dense layer; /* not cleared: one row through a small network takes as long as a few of these */
+    layer.n_in = op->n_in;
+    layer.n_out = last - first;
+    layer.activation = c->activation;
+    memcpy(layer.parameters, op->parameters, sizeof layer.parameters);
+    layer.W = (char *)fnn_op_weights(c->network, op) + offset * element;
+    layer.X = c->rows.X;
+    layer.Y = (char *)c->rows.Y + first * element;
+    layer.x_stride = c->rows.ldx;
+    layer.y_stride = c->rows.ldy;
     kernels->dense_rows(&layer, c->rows.rows);
 }
 

@@ -48,7 +48,8 @@ static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const op_buffers *out = &fit->buffers[strip->op + 1];
     const ptrdiff_t panel = kernels->panel, n = fit->network->ops[strip->op].n_out, f = strip->q * panel;
     const ptrdiff_t count = fnn_min(n - f, panel);
-    const fnn_panels saved = {fnn_at(fit, out->saved, f * panel), n * panel}, N = {fnn_at(fit, out->D, f * panel), n * panel};
+    const fnn_panels saved = {fnn_at(fit, out->saved, f * panel), n * panel};
+    const fnn_panels N = {fnn_at(fit, out->D, f * panel), n * panel};
     double sums[FNN_MOST_LANES], products[FNN_MOST_LANES];
     kernels->feature_sums(&(fnn_moments){.sums = sums, .products = products}, saved, N, s->rows, (fnn_range){0, count});
     kernels->store_sums(G, products, sums, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));

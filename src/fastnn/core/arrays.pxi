@@ -15,10 +15,17 @@ cdef int dtype_of(cnp.ndarray a) noexcept:
     return -1
 
 
+cdef int refuse_masked(str name, object a) except -1:
+    if isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a):
+        raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
+    return 0
+
+
 cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
     """Describes X in ``m``; returns the array that owns the memory."""
     cdef cnp.ndarray a
-    if not isinstance(X, np.ndarray):
+    if type(X) is not np_ndarray:
+        refuse_masked("X", X)
         X = np.asarray(X)
     a = X
     if not cnp.PyArray_ISALIGNED(a):
@@ -40,6 +47,8 @@ cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
 
 
 cdef cnp.ndarray real_numbers(str name, object a):
+    if type(a) is not np_ndarray:
+        refuse_masked(name, a)
     a = np.asarray(a)
     if a.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
@@ -54,7 +63,7 @@ cdef cnp.ndarray contiguous(str name, object a, object dtype, tuple shape):
 
 
 cdef bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether the memory of two arrays may overlap: the ranges from first to last byte do."""
+    """True if the ranges of memory of two arrays, from first to last byte, overlap."""
     cdef char *first[2]
     cdef char *last[2]
     cdef cnp.ndarray each
@@ -89,21 +98,6 @@ cdef void check_output(str name, object out, object dtype, tuple shape) except *
             f"{name} must be a writeable, aligned, C-contiguous {dtype} array of shape {shape}, "
             f"got {out.dtype} of shape {out.shape}"
         )
-
-
-def first_nonfinite(X):
-    X = np.asarray(X)
-    if X.dtype.kind != "f":
-        return None
-    if X.size == 0:
-        return None
-    # a block at a time: the mask of a large X would be as large as its rows
-    for start in range(0, X.shape[0], 65536):
-        finite = np.isfinite(X[start : start + 65536])
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            return int(row) + start, int(column)
-    return None
 
 
 cdef int raise_for(fnn_status status) except -1:

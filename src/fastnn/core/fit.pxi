@@ -8,10 +8,10 @@ cdef const int64_t *labels_of(object y, Py_ssize_t n_out, const fnn_loss *loss) 
 
 
 cdef bint are_rows(const int64_t *order, Py_ssize_t n) noexcept:
-    """Whether all n entries lie between 0 and n - 1."""
+    """True if all n entries lie between 0 and n - 1."""
     cdef uint64_t largest = 0
     for i in range(n):
-        largest = max(largest, <uint64_t>order[i])  # a negative entry becomes the largest of all
+        largest = max(largest, <uint64_t>order[i])  # a negative entry becomes a huge one
     return largest < <uint64_t>n
 
 
@@ -19,7 +19,7 @@ cdef class Fit:
     cdef fnn_fit *fit
     cdef Network network
     cdef object arrays
-    cdef Py_ssize_t forwarded  # 1 + the step whose forward pass was made
+    cdef Py_ssize_t forwarded  # 1 + the step of the last forward pass
 
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
                   predictions=None):
@@ -96,13 +96,11 @@ cdef class Fit:
     def run(self, Py_ssize_t max_steps=-1, double max_seconds=0.05):
         cdef fnn_status status
         if self.network.network.loss.kind == FNN_CUSTOM:
-            raise RuntimeError("a loss of the caller's own needs forward and backward in place of run")
-        if self.network.users != 0:
-            raise RuntimeError("the network is in use by another thread")
-        self.network.users = -1
+            raise RuntimeError("a custom loss needs forward and backward instead of run")
+        self.network.enter(WRITES)
         with nogil:
             status = fnn_fit_run(self.fit, max_steps, max_seconds)
-        self.network.users = 0
+        self.network.leave()
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
 
     def time_phases(self):
@@ -126,34 +124,30 @@ cdef class Fit:
     def forward(self):
         if self.step >= self.n_steps:
             raise RuntimeError("the epoch is over: call begin_epoch")
-        if self.network.users != 0:
-            raise RuntimeError("the network is in use by another thread")
         cdef const int64_t *order
         cdef Py_ssize_t first
         shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
         cdef cnp.ndarray out = np.empty(shape, self.network.dtype)
         cdef void *data = cnp.PyArray_DATA(out)
-        self.network.users += 1
+        self.network.enter(WRITES)
         with nogil:
             fnn_fit_forward(self.fit, data)
-        self.network.users -= 1
+        self.network.leave()
         self.forwarded = self.step + 1
         return out
 
     def backward(self, gradient, double loss):
         if self.forwarded != self.step + 1:
             raise RuntimeError("backward needs the forward pass of the same step before it")
-        if self.network.users != 0:
-            raise RuntimeError("the network is in use by another thread")
         cdef const int64_t *order
         cdef Py_ssize_t first
         shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
         cdef cnp.ndarray g = contiguous("gradient", gradient, self.network.dtype, shape)
         cdef const void *data = cnp.PyArray_DATA(g)
-        self.network.users = -1
+        self.network.enter(WRITES)
         with nogil:
             fnn_fit_backward(self.fit, data, loss)
-        self.network.users = 0
+        self.network.leave()
         self.forwarded = 0
 
     def gradients(self, bint training=False):
@@ -163,20 +157,18 @@ cdef class Fit:
         cdef char *panels
         cdef double penalty
         if native.loss.kind == FNN_CUSTOM:
-            raise RuntimeError("a loss of the caller's own has no gradients here")
-        if self.network.users < 0:
-            raise RuntimeError("the network is being trained by another thread")
-        self.network.users += 1
+            raise RuntimeError("a custom loss has no gradients here")
+        self.network.enter(READS)
         with nogil:
             fnn_fit_gradients(self.fit, data, training, &penalty)
-        self.network.users -= 1
+        self.network.leave()
         result = []
         for op in range(native.n_ops):
             if native.ops[op].rows == 0 or not native.ops[op].trainable:
                 continue
             panels = <char *>data + native.ops[op].weights * <Py_ssize_t>self.network.dtype.itemsize
-            for part, name in enumerate(PARAMETERS[self.network.kinds[op]]):
-                if native.ops[op].use_kernel if part == 0 else native.ops[op].use_bias:
+            for parameter, name in enumerate(PARAMETERS[self.network.kinds[op]]):
+                if native.ops[op].use_bias if parameter else native.ops[op].use_kernel:
                     result.append((op, name, self.network.unpack(panels, op, name)))
         return result
 
@@ -191,12 +183,10 @@ cdef class Fit:
         cdef void *stored = cnp.PyArray_DATA(space)
         cdef const void *values = cnp.PyArray_DATA(source)
         cdef void *slopes = cnp.PyArray_DATA(target)
-        if self.network.users != 0:
-            raise RuntimeError("the network is in use by another thread")
-        self.network.users = -1
+        self.network.enter(WRITES)
         with nogil:
             fnn_from_flat(native, native.weights, values)
             loss = fnn_fit_gradients(self.fit, stored, False, &penalty)
             fnn_to_flat(native, slopes, stored)
-        self.network.users = 0
+        self.network.leave()
         return loss, penalty

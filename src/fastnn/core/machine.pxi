@@ -69,17 +69,15 @@ _COMPILER = FNN_COMPILER.decode()
 
 def fma_peak(double seconds=0.2):
     """Fused multiply-add peak of the chosen kernels in float32 on one thread, GFLOP/s: mean over a time."""
-    import time
-
     cdef cnp.ndarray[float, ndim=1] numbers = np.ones(16, dtype=np.float32)
     cdef void *sink = cnp.PyArray_DATA(numbers)
     cdef double operations = 0.0
-    start = time.perf_counter()
+    start = _time.perf_counter()
     elapsed = 0.0
     while elapsed < seconds:
         with nogil:
             operations += KERNELS_F32.fma_peak(1000000, sink)
-        elapsed = time.perf_counter() - start
+        elapsed = _time.perf_counter() - start
     return operations / elapsed / 1e9
 
 

@@ -35,7 +35,9 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", 
 # Without "none", which comes first in C.
 CONSTRAINTS = ("max_norm", "unit_norm", "non_neg")
 cdef tuple AXES = (0, 1, None)
-if (len(ACTIVATIONS), len(LOSSES), len(CONSTRAINTS), len(AXES)) != (FNN_ACTIVATIONS, FNN_LOSSES, FNN_CONSTRAINTS - 1, FNN_AXES):
+if (len(ACTIVATIONS), len(LOSSES), 1 + len(CONSTRAINTS), len(AXES)) != (
+    FNN_ACTIVATIONS, FNN_LOSSES, FNN_CONSTRAINTS, FNN_AXES
+):
     raise ImportError("the names in core/names.pxi are not those of the enumerations in csrc/")
 cdef dict DEFAULT_PARAMETERS = {"leaky_relu": (0.2,), "elu": (1.0,), "general_relu": (0.0, np.inf, 0.0)}
 

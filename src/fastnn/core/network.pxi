@@ -1,13 +1,18 @@
-# The compiled network: its weights, its parameters by name, its predictions.
+# The compiled network: its weights, its parameters by name, its predictions, and the lock on it.
+
+# How a call works with the weights. One that copies them may do so while another thread trains.
+cdef enum:
+    COPIES, READS, WRITES
+
 
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
     cdef object kinds
     cdef object class_weights  # the loss points to them
-    cdef int users  # calls that read the weights; -1: one call that writes them
-    cdef unsigned long owner  # thread that reserved the network; 0: none
-    cdef str refusal  # what other threads are told then
+    cdef int users  # calls that read the weights now; -1: one call that writes them
+    cdef unsigned long owner  # thread that has reserved the network; 0: none
+    cdef str refusal  # the message for other threads then
     cdef object __weakref__
 
     def __cinit__(self, Py_ssize_t n_features, ops, dtype="float32"):
@@ -65,9 +70,6 @@ cdef class Network:
     def iterations(self, int64_t value):
         self.network.iterations = value
 
-    @property
-    def in_use(self):
-        return self.users != 0
 
     def forget_other_threads(self):
         """In a forked child, in which only the thread that forked lives on."""
@@ -75,10 +77,24 @@ cdef class Network:
         if self.owner != PyThread_get_thread_ident():
             self.owner = 0
 
-    cdef int check_reserved(self) except -1:
+    cdef int check(self, int access) except -1:
+        """Refuse a call for which other calls leave no room."""
         if self.owner != 0 and self.owner != PyThread_get_thread_ident():
             raise RuntimeError(self.refusal)
+        if access == WRITES and self.users != 0:
+            raise RuntimeError("the network is in use by another thread")
+        if access == READS and self.users < 0:
+            raise RuntimeError("the network is being trained by another thread")
         return 0
+
+    cdef int enter(self, int access) except -1:
+        """Before native code that runs without the GIL; ``leave`` follows it."""
+        self.check(access)
+        self.users = -1 if access == WRITES else self.users + 1
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.users = 0 if self.users < 0 else self.users - 1
 
     cdef tuple known_parameters(self, int op):
         known = PARAMETERS[self.kinds[op]] + STATES[self.kinds[op]] if 0 <= op < self.network.n_ops else ()
@@ -87,7 +103,6 @@ cdef class Network:
         return known
 
     cdef char *panels(self, int op, str name, int slot) except NULL:
-        self.check_reserved()
         known = self.known_parameters(op)
         if name not in known:
             raise ValueError(f"unknown parameter {name!r}; known: {', '.join(known)}")
@@ -109,16 +124,18 @@ cdef class Network:
 
     cdef cnp.ndarray unpack(self, char *panels, int op, str name):
         cdef cnp.ndarray out = np.empty(self.shape_of(op, name), self.dtype)
-        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
-        if part < 0:
-            memcpy(cnp.PyArray_DATA(out), panels, cnp.PyArray_NBYTES(out))
+        cdef void *data = cnp.PyArray_DATA(out)
+        if name in STATES[self.kinds[op]]:
+            memcpy(data, panels, cnp.PyArray_NBYTES(out))
             return out
+        cdef bint is_kernel = name == PARAMETERS[self.kinds[op]][0]
         self.network.kernels.unpack_weights(
-            cnp.PyArray_DATA(out) if part == 0 else NULL, cnp.PyArray_DATA(out) if part == 1 else NULL,
-            panels, self.network.ops[op].rows, self.network.ops[op].n_out)
+            data if is_kernel else NULL, NULL if is_kernel else data, panels, self.network.ops[op].rows,
+            self.network.ops[op].n_out)
         return out
 
     def get_parameter(self, int op, str name, int slot=0):
+        self.check(COPIES)
         return self.unpack(self.panels(op, name, slot), op, name)
 
     def set_parameter(self, int op, str name, value, int slot=0):
@@ -129,21 +146,21 @@ cdef class Network:
         for (op, name, slot), value in zip(places, values, strict=True):
             self.panels(op, name, slot)  # raises for what does not exist
             checked.append((op, name, slot, contiguous(name, value, self.dtype, self.shape_of(op, name))))
-        self.check_reserved()
-        if self.users != 0:
-            raise RuntimeError("the network is in use by another thread")
+        self.check(WRITES)
         for op, name, slot, array in checked:
             self.store(op, name, slot, array)
 
     cdef int store(self, int op, str name, int slot, cnp.ndarray a) except -1:
         cdef char *panels = self.panels(op, name, slot)
-        cdef int part = PARAMETERS[self.kinds[op]].index(name) if name in PARAMETERS[self.kinds[op]] else -1
-        if part < 0:
-            memcpy(panels, cnp.PyArray_DATA(a), cnp.PyArray_NBYTES(a))
+        cdef const void *data = cnp.PyArray_DATA(a)
+        cdef bint is_kernel
+        if name in STATES[self.kinds[op]]:
+            memcpy(panels, data, cnp.PyArray_NBYTES(a))
             return 0
+        is_kernel = name == PARAMETERS[self.kinds[op]][0]
         self.network.kernels.pack_weights(
-            panels, cnp.PyArray_DATA(a) if part == 0 else NULL, cnp.PyArray_DATA(a) if part == 1 else NULL,
-            self.network.ops[op].rows, self.network.ops[op].n_out)
+            panels, data if is_kernel else NULL, NULL if is_kernel else data, self.network.ops[op].rows,
+            self.network.ops[op].n_out)
         return 0
 
     def compile(self, str loss, dict loss_options, str optimizer, dict optimizer_options):
@@ -158,19 +175,16 @@ cdef class Network:
         excluded = optimizer_options.get("no_weight_decay") or ()
         for op, name in excluded:
             self.panels(op, name, 0)
-        if self.users != 0:
-            raise RuntimeError("the network is in use by another thread")
+        self.check(WRITES)
         raise_for(fnn_network_compile(self.network, &l, &rule))
         self.class_weights = weights
         for op in range(self.network.n_ops):
-            for part, name in enumerate(PARAMETERS[self.kinds[op]]):
-                self.network.ops[op].rules[part].no_decay = (op, name) in excluded
+            for parameter, name in enumerate(PARAMETERS[self.kinds[op]]):
+                self.network.ops[op].rules[parameter].no_decay = (op, name) in excluded
 
     def set_trainable(self, int op, bint trainable):
         self.known_parameters(op)
-        self.check_reserved()
-        if self.users != 0:
-            raise RuntimeError("the network is in use by another thread")
+        self.check(WRITES)
         self.network.ops[op].trainable = trainable
 
     @property
@@ -180,8 +194,7 @@ cdef class Network:
     def use_average(self):
         if not self.network.optimizer.use_average:
             raise RuntimeError("the update rule keeps no moving average of the weights")
-        if self.users != 0:
-            raise RuntimeError("the network is in use by another thread")
+        self.check(WRITES)
         if self.network.iterations:
             fnn_network_use_average(self.network)
 
@@ -189,14 +202,15 @@ cdef class Network:
         cdef fnn_matrix m
         cdef Py_ssize_t bad_row = -1
         cdef cnp.npy_intp shape[2]
-        cdef int skip = 0
+        cdef int dtype, skip = 0
         cdef fnn_status status
         cdef cnp.ndarray result
         owner = matrix_of(X, &m, self.network.n_features)
         shape[0] = m.rows
         shape[1] = self.network.n_outputs
         if out is None:
-            result = cnp.PyArray_EMPTY(2, shape, cnp.NPY_FLOAT32 if self.network.kernels.dtype == FNN_F32 else cnp.NPY_FLOAT64, 0)
+            dtype = cnp.NPY_FLOAT32 if self.network.kernels.dtype == FNN_F32 else cnp.NPY_FLOAT64
+            result = cnp.PyArray_EMPTY(2, shape, dtype, 0)
         else:
             check_output("out", out, self.dtype, (m.rows, self.network.n_outputs))
             if fnn_bad_row(self.network, &m) >= 0:
@@ -212,15 +226,12 @@ cdef class Network:
             return result
         if logits:
             skip = self.network.ops[self.network.n_ops - 1].activation in (FNN_SOFTMAX, SIGMOID)
-        self.check_reserved()
-        if self.users < 0:
-            raise RuntimeError("the network is being trained by another thread")
-        self.users += 1
+        self.enter(READS)
         cdef void *target = cnp.PyArray_DATA(result)
         cdef int threads = threads_of(n_threads)
         with nogil:
             status = fnn_predict(self.network, &m, target, penalties, skip, threads, &bad_row)
-        self.users -= 1
+        self.leave()
         raise_for(status)
         if status == FNN_BAD_INPUT:
             self.raise_for_nonfinite(X)

@@ -76,6 +76,8 @@ cdef class Occupation:
             return  # part of a change that has reserved it
         message = refusal_of("a call", self.model, self.task)
         network.owner, network.refusal, self.reserved = PyThread_get_thread_ident(), message, network
+        while network.users:  # calls that other threads have started: native code, which ends soon
+            _time.sleep(0.0)
 
     cdef void leave(self):
         if self.reserved is not None:

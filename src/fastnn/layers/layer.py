@@ -41,7 +41,9 @@ def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
     sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
     if len(sizes) == 0:
         raise ValueError(f"{name} must have at least one size, got {shape!r}")
-    return tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
+    checked = tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
+    whole(f"the product of the sizes of {name}", math.prod(checked), at_least=1)
+    return checked
 
 
 class WeightAccess(Protocol):

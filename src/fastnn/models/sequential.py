@@ -379,15 +379,17 @@ class Sequential(LayerStack):
         """
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
+        outputs: Array
         try:
-            outputs: Array = self._predict(x, out)
+            outputs = self._predict(x, out)
             return outputs
         except (TypeError, ValueError):
             pass
         # The core refused: convert the inputs, or raise an error that says what is wrong with them.
         X, program = features_of(self, x, allow_empty=True)
         self.build_from(program)
-        return self._predict(X, out)
+        outputs = self._predict(X, out)
+        return outputs
 
     # Saving and description
 

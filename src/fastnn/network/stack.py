@@ -1,12 +1,10 @@
 """A stack of layers and the compiled network that holds their weights."""
 
 import threading
-import time
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
@@ -198,8 +196,8 @@ class LayerStack(Model):
         ----------
         input_shape : (None, n_features) as in Keras, or n_features.
         """
-        sizes = [input_shape] if isinstance(input_shape, int | np.integer) else list(input_shape)
-        self.build_from(self.program_for(whole("n_features", sizes[-1], at_least=1)))
+        n_features = input_shape[-1] if isinstance(input_shape, Sequence) and len(input_shape) else input_shape
+        self.build_from(self.program_for(whole("n_features", n_features, at_least=1)))
 
     def program_for(self, n_features: int) -> Program:
         """Return the model's program, or the one that it would get for data of ``n_features`` columns.
@@ -326,11 +324,7 @@ class LayerStack(Model):
 
     def _reserve(self, change: _core.Occupation) -> None:
         """Keep the network from other threads, single predictions too, until a change ends."""
-        network = self.network
-        change.reserve(network)
-        # A prediction that has begun is one native call.
-        while network.in_use:
-            time.sleep(0.0)
+        change.reserve(self.network)
 
     # Weights
 
