@@ -181,10 +181,12 @@ class Fit:
         shuffle: bool,
         learning_rates: NDArray[np.float64],
         order: NDArray[np.int64] | None = None,
+        first_step: int = 0,
     ) -> None:
         """Set the order of rows and dropout's stream from (seed, epoch). learning_rates: (n_steps,).
 
-        ``order`` (n,) gives the rows in the order they are to be taken in, instead of one drawn from the seed.
+        ``order`` (n,) gives the rows in the order they are to be taken in, instead of one drawn from the seed. Without
+        it, ``first_step`` is the step to go on from: the steps before it have been taken.
         """
     def set_learning_rates(self, learning_rates: NDArray[np.float64]) -> None:
         """Replace the learning rates of the running epoch, (n_steps,); steps that are done stay done."""

@@ -54,13 +54,15 @@ class PyDataset:
         """The number of batches."""
         return len(self)
 
+    def on_epoch_begin(self) -> None:
+        """Run before the batches of an epoch are read."""
+
     def on_epoch_end(self) -> None:
-        """Run after all batches were read, as to put the rows in another order."""
+        """Run after the batches of an epoch were read, for instance to put the rows in another order."""
 
     def __iter__(self) -> Iterator[Any]:
         for index in range(len(self)):
             yield self[index]
-        self.on_epoch_end()
 
 
 Sequence = PyDataset

@@ -10,14 +10,15 @@ Logs = dict[str, Any]
 class Callback:
     """Base class of callbacks: override the hooks you need.
 
-    The ``logs`` of a batch hold the mean loss of the epoch so far. The ``logs`` of an epoch hold the loss, the metrics
-    and, with validation data, the same values with the prefix ``val_``. If a callback overrides a batch hook, training
-    returns to Python after every step.
+    The ``logs`` of a batch hold the loss and the metrics of the epoch's rows so far, those of a predicted batch its
+    "outputs". A metric that is a function is averaged over the batches then. The ``logs`` of an epoch hold the loss,
+    the metrics of all its rows and, with validation data, the same values with the prefix ``val_``. If a callback
+    overrides a batch hook, training returns to Python after every step.
 
     Attributes
     ----------
     model : the model being trained.
-    params : dict with "epochs", "steps" and "verbose".
+    params : dict with "epochs", "steps" and "verbose"; "steps" is None where only the source of batches knows.
     """
 
     kept_attributes: ClassVar[tuple[str, ...]] = ()

@@ -166,7 +166,7 @@ class BackupAndRestore(Callback):
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
         self._steps_between = _frequency(save_freq) or 0
-        self._steps = 0
+        self._saved_at: int | None = None
         self._callbacks: Sequence[Callback] = ()
 
     @property
@@ -176,6 +176,7 @@ class BackupAndRestore(Callback):
 
     def resume(self, callbacks: Sequence[Callback]) -> int | None:
         """Restore the backup, if there is one, and return the epoch to continue from."""
+        self._saved_at = None
         self._callbacks = [callback for callback in callbacks if callback is not self]
         if not os.path.exists(self.path):
             return None
@@ -230,12 +231,17 @@ class BackupAndRestore(Callback):
                 return f"the saved fit had the {what} {before[what]}; this one has {name}"
         return None
 
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Count the steps from the first epoch on, or from the one to continue from."""
+        if self._saved_at is None:
+            self._saved_at = self.model.network.iterations
+
     def after_epoch(self, epoch: int) -> None:
         """Write the backup."""
-        self._steps += int(self.params.get("steps", 1))
-        if self._steps < self._steps_between:
+        iterations = self.model.network.iterations
+        if self._saved_at is not None and iterations - self._saved_at < self._steps_between:
             return
-        self._steps = 0
+        self._saved_at = iterations
         model, history = self.model, self.model.history
         arrays = training_arrays(model)
         recorded = {}

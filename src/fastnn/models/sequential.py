@@ -20,6 +20,7 @@ from fastnn.models.gradients import input_gradients, weight_gradients
 from fastnn.network.stack import LayerStack
 from fastnn.network.summary import summary_text
 from fastnn.saving import description, model_file
+from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
@@ -143,9 +144,9 @@ class Sequential(LayerStack):
 
         Parameters
         ----------
-        x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight)
-            of one size: a generator, a ``utils.PyDataset`` or a loader of another library. The rows of an epoch are
-            collected in memory before it, and keep their order.
+        x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight):
+            a generator, a ``utils.PyDataset`` or a loader of another library. Batches keep their order, and some 64 MB
+            of them are in memory at a time.
         y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
         batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows.
         epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
@@ -157,8 +158,9 @@ class Sequential(LayerStack):
         class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1.
         sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
             loss reduction "mean_with_sample_weight".
-        steps_per_epoch : for arrays None or the number of batches of all rows, because an epoch goes through all rows;
-            for a generator the batches to take for every epoch. ``fit`` ends when the generator does.
+        steps_per_epoch : batches of an epoch; None for all. The next epoch goes on from there. At the end of arrays, or
+            of an ``x`` that has a length, an epoch ends early with a warning, and the next one starts over. ``fit``
+            ends when a generator does.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.
         validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
@@ -269,7 +271,8 @@ class Sequential(LayerStack):
         x, y, sample_weight, batch, n = one_pass(x, y, sample_weight, batch_size, steps)
         rows, program = rows_of(self, x, y, sample_weight)
         rows = rows.first(n)
-        callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
+        n_steps = len(batch_slices(rows.n, batch))
+        callback_list = CallbackList(callbacks, self, {"steps": n_steps, "verbose": verbosity})
         self.build_from(program)
         callback_list.attach()
         with self.reading("evaluate"):
@@ -311,7 +314,7 @@ class Sequential(LayerStack):
         self.build_from(program)
         callback_list = _NO_CALLBACKS
         if callbacks is not None:
-            callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
+            callback_list = CallbackList(callbacks, self, {"steps": len(batch_slices(X.shape[0], batch))})
             callback_list.attach()
         with self.reading("predict"):
             return predict_rows(self, X, batch, callback_list)
