@@ -1,9 +1,11 @@
-"""Write api.md, the list of all public names, for autosummary to document."""
+"""Write the folder api: an index, a page for every public module and a page for every public class."""
 
 import importlib
 import inspect
 import shutil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 TOP = {
     "Models": ("Sequential", "Model", "Input", "load_model", "DivergenceError", "ModelFormatError"),
@@ -16,26 +18,55 @@ MODULES = (
     "constraints", "callbacks", "metrics", "models", "utils", "ops", "reference", "plotting", "landscape", "diagnosis",
     "model_selection", "diagram", "datasets",
 )  # fmt: skip
-INTERNAL = {
-    "automatic_name", "ParameterSpec", "WeightAccess", "last_axis", "number_between", "number_or_list", "unknown_name",
-}  # fmt: skip
-"""Names that modules without ``__all__`` share with other modules of the package."""
 ELSEWHERE = {"fastnn.models": {"Model", "Sequential", "load_model"}}
-"""Names of a module that the page lists in another section."""
+"""Names of a module that another page lists."""
+INTERNAL = {
+    "activations": {"GeneralReLU"},
+    "callbacks": {"CallbackList"},
+    "initializers": {"Source", "choice"},
+    "layers": {"ParameterSpec", "WeightAccess", "automatic_name"},
+}
+"""Classes and functions of public modules that serve the package alone."""
+INTERNAL_MEMBERS = {
+    # models
+    "all_layers", "build_from", "network", "network_weights", "program", "program_for", "put", "reading",
+    "require_compiled",
+    # layers
+    "check_weights", "keeps_elements", "lend", "n_outputs", "op", "parameter_specs", "read_weight",
+    # losses, optimizers, activations, schedules, initializers, regularizers, constraints
+    "core_name", "couples_rows", "decays", "depends_on_batches", "draw", "factors", "learning_rates", "of_rows",
+    "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
+    "target_columns", "targets", "with_parameters",
+    # callbacks
+    "after_epoch", "check_kept", "close", "kept_attributes", "on_divergence", "on_progress", "resume",
+    # metrics
+    "arrays", "correlation", "default_name", "direction", "entries", "rows",
+}  # fmt: skip
+"""Members without a leading underscore that the package itself calls and a user does not."""
 
 
 def public_names(module_name: str) -> list[str]:
     """Return the public classes and functions of a module, leaving out aliases of classes."""
     module = importlib.import_module(module_name)
-    names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
-    left_out = INTERNAL | ELSEWHERE.get(module_name, set())
-    members = {name: getattr(module, name) for name in names if name not in left_out}
+    left_out = INTERNAL.get(module_name.removeprefix("fastnn."), set()) | ELSEWHERE.get(module_name, set())
+    if hasattr(module, "__all__"):
+        names = [name for name in module.__all__ if name not in left_out]
+    else:
+        names = [name for name, member in vars(module).items() if _belongs(module, name, member, left_out)]
+    members = {name: getattr(module, name) for name in names}
     return [
         name
         for name, member in members.items()
         if (inspect.isfunction(member) or (inspect.isclass(member) and member.__name__ == name))
         and member.__module__.startswith("fastnn")
     ]
+
+
+def _belongs(module: ModuleType, name: str, member: Any, left_out: set[str]) -> bool:
+    """Return whether a module without ``__all__`` defines a public name."""
+    if name.startswith("_") or name in left_out:
+        return False
+    return bool(getattr(member, "__module__", None) == module.__name__)
 
 
 def functions_as_objects(module_name: str) -> list[str]:
@@ -48,26 +79,131 @@ def functions_as_objects(module_name: str) -> list[str]:
     )
 
 
-def write(path: Path) -> None:
-    """Write the page."""
-    lines = [
-        "# API reference",
+def sections() -> list[tuple[str, str, list[str]]]:
+    """Return (title, module, public names) of every page of the reference."""
+    top = [(title, "fastnn", list(names)) for title, names in TOP.items()]
+    return top + [(f"fastnn.{name}", f"fastnn.{name}", public_names(f"fastnn.{name}")) for name in MODULES]
+
+
+def class_pages() -> dict[type, str]:
+    """Return the full name under which each public class has its page."""
+    pages: dict[type, str] = {}
+    for _, module_name, names in sections():
+        for name in names:
+            member = getattr(importlib.import_module(module_name), name)
+            if inspect.isclass(member):
+                pages.setdefault(member, f"{module_name}.{name}")
+    return pages
+
+
+def members(documented: type, pages: dict[type, str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the members to document in full, and those of public base classes by the base's full name."""
+    bases = [base for base in documented.__mro__[1:] if base in pages]
+    in_full: list[str] = []
+    inherited: dict[str, list[str]] = {}
+    for name in _in_order_of_source(documented):
+        origin = next((base for base in reversed(bases) if any(name in vars(each) for each in base.__mro__)), None)
+        if origin is None:
+            in_full.append(name)
+        elif name != "__call__":
+            inherited.setdefault(pages[origin], []).append(name)
+    return in_full, inherited
+
+
+def _in_order_of_source(documented: type) -> list[str]:
+    """Return the names of a class's documented members: the class's, those of its bases, those of scikit-learn."""
+    found: list[str] = []
+    for definer in documented.__mro__:
+        if definer.__module__.split(".")[0] not in ("fastnn", "sklearn"):
+            continue
+        for name, member in vars(definer).items():
+            shown = not name.startswith("_") or (name == "__call__" and definer.__module__.startswith("fastnn."))
+            described = isinstance(member, classmethod | staticmethod | property) or inspect.isroutine(member)
+            if shown and described and member.__doc__ and name not in INTERNAL_MEMBERS and name not in found:
+                found.append(name)
+    return sorted(found, key=lambda name: _is_of_scikit_learn(getattr(documented, name)))
+
+
+def _is_of_scikit_learn(member: Any) -> bool:
+    return (getattr(member, "__module__", None) or "").startswith("sklearn")
+
+
+def _class_page(name: str, documented: type, pages: dict[type, str]) -> str:
+    """Return the page of a class: its docstring, and every public method."""
+    module_name, _, short = name.rpartition(".")
+    in_full, inherited = members(documented, pages)
+    lines = [short, "=" * len(short), "", f".. currentmodule:: {module_name}", "", f".. autoclass:: {short}"]
+    if in_full:
+        lines += [f"   :members: {', '.join(in_full)}"]
+    lines += [""]
+    for base, names in inherited.items():
+        links = ", ".join(f":py:obj:`{each} <{base}.{each}>`" for each in names)
+        lines += [f"**Inherited from** :py:obj:`{base.rpartition('.')[2]} <{base}>`: {links}.", ""]
+    return "\n".join(lines)
+
+
+def _first_sentence(documented: Any) -> str:
+    paragraph = (inspect.getdoc(documented) or "").split("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
+def _module_page(title: str, module_name: str, names: list[str], pages: dict[type, str]) -> str:
+    """Return the page of a module: a table of its names, and its functions in full."""
+    module = importlib.import_module(module_name)
+    lines = [title, "=" * len(title), ""]
+    if title == module_name:
+        lines += [(module.__doc__ or "").strip().split("\n\n")[0], ""]
+        if functions := functions_as_objects(module_name):
+            lines += [f"Functions of arrays: {', '.join(f'``{name}``' for name in functions)}.", ""]
+    documented = {name: getattr(module, name) for name in names}
+    addresses = {name: pages.get(each, f"{module_name}.{name}") for name, each in documented.items()}
+    lines += [".. list-table::", "   :class: names", ""]
+    for name, each in documented.items():
+        lines += [f"   * - :py:obj:`{name} <{addresses[name]}>`", f"     - {_first_sentence(each)}"]
+    own_pages = [addresses[name] for name, each in documented.items() if addresses[name] == f"{module_name}.{name}"]
+    own_pages = [address for address in own_pages if address in pages.values()]
+    if own_pages:
+        lines += ["", ".. toctree::", "   :hidden:", ""]
+        lines += [f"   {address.rpartition('.')[2]} <{address}>" for address in own_pages]
+    lines += ["", f".. currentmodule:: {module_name}", ""]
+    for name, each in documented.items():
+        if not inspect.isclass(each):
+            lines += [f".. autofunction:: {name}", ""]
+    return "\n".join(lines)
+
+
+def page_texts() -> dict[str, str]:
+    """Return the text of every page by its file name."""
+    pages = class_pages()
+    texts = {f"{name}.rst": _class_page(name, documented, pages) for documented, name in pages.items()}
+    index = [
+        "API reference",
+        "=============",
         "",
-        "Names, arguments and defaults are those of Keras, and in `fastnn.metrics` those of scikit-learn.",
+        "Names, arguments and defaults are those of Keras, and in ``fastnn.metrics`` those of scikit-learn.",
+        "",
+        ".. list-table::",
+        "   :class: names",
         "",
     ]
-    sections = [(title, "fastnn", names) for title, names in TOP.items()]
-    sections += [(f"fastnn.{name}", f"fastnn.{name}", public_names(f"fastnn.{name}")) for name in MODULES]
-    for title, module_name, names in sections:
-        lines += [f"## {title}", ""]
-        if title == module_name:
-            lines += [(importlib.import_module(module_name).__doc__ or "").strip().split("\n\n")[0], ""]
-            if functions := functions_as_objects(module_name):
-                lines += [f"Functions of arrays: {', '.join(f'`{name}`' for name in functions)}.", ""]
-        lines += ["```{eval-rst}", f".. currentmodule:: {module_name}", "", ".. autosummary::", "   :toctree: _api", ""]
-        lines += [*(f"   {name}" for name in names), "```", ""]
-    text = "\n".join(lines)
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        # Pages of removed names would not be in any table of contents.
-        shutil.rmtree(path.parent / "_api", ignore_errors=True)
-        path.write_text(text, encoding="utf-8")
+    for title, module_name, names in sections():
+        file_name = title.lower()
+        texts[f"{file_name}.rst"] = _module_page(title, module_name, names, pages)
+        about = _first_sentence(importlib.import_module(module_name)) if title == module_name else ", ".join(names)
+        index += [f"   * - :doc:`{title} <{file_name}>`", f"     - {about}"]
+    index += ["", ".. toctree::", "   :hidden:", ""]
+    index += [*(f"   {title.removeprefix('fastnn.')} <{title.lower()}>" for title, _, _ in sections()), ""]
+    texts["index.rst"] = "\n".join(index)
+    return texts
+
+
+def write(folder: Path) -> None:
+    """Write the pages that have changed, and remove those of names that are gone."""
+    texts = page_texts()
+    if folder.exists() and {path.name for path in folder.iterdir()} - set(texts):
+        shutil.rmtree(folder)
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")

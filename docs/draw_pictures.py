@@ -1,4 +1,4 @@
-"""Draw the pictures of README and of the start page: docs/pictures/speed.png and docs/pictures/landscape.png.
+"""Draw the pictures of README and of the start page: speed.png, speed_dark.png and landscape.png in docs/pictures.
 
 python docs/draw_pictures.py
 """
@@ -38,32 +38,40 @@ def step_times(network: str = NETWORK) -> dict[str, float]:
     return {name: float(match[0].replace(",", "")) for name, match in found.items() if match}
 
 
-def draw_speed() -> None:
-    """Draw how many times as long as fastnn the other libraries take, as bars on a linear axis."""
+def draw_speed(file_name: str, ground: str, ink: str, bar: str) -> None:
+    """Draw how many times as long as fastnn the other libraries take, as bars on a linear axis.
+
+    Parameters
+    ----------
+    file_name : name in the folder of pictures.
+    ground, ink, bar : colours of the ground, of text and axes, and of the bars of other libraries.
+    """
     times = {name: time for name, time in step_times().items() if name not in LEFT_OUT}
     names = sorted(times, key=times.__getitem__)
     ratios = [times[name] / times["fastnn"] for name in names]
     texts = [f"{ratio:.2g}×" if ratio < 10 else f"{ratio:.0f}×" for ratio in ratios]
     texts = [f"{text}  ({times[name]:.3g} µs)" for name, text in zip(names, texts, strict=True)]
 
-    # An opaque white ground: the picture is read on light and on dark pages.
-    figure = Figure(figsize=(8, 3), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(8, 3), layout="constrained", facecolor=ground)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    axes = figure.add_subplot()
-    colors = ["#D55E00" if name == "fastnn" else "#8FA3B3" for name in names]
+    axes = figure.add_subplot(facecolor=ground)
+    colors = ["#D55E00" if name == "fastnn" else bar for name in names]
     bars = axes.barh([LABELS.get(name, name) for name in names], ratios, height=0.7, color=colors)
-    bar_labels = axes.bar_label(bars, texts, padding=6, fontsize=11)
+    bar_labels = axes.bar_label(bars, texts, padding=6, fontsize=11, color=ink)
     for text in (bar_labels[names.index("fastnn")], axes.get_yticklabels()[names.index("fastnn")]):
         text.set_fontweight("bold")
     axes.invert_yaxis()
     axes.set_xlim(0, 1.2 * max(ratios))
-    axes.tick_params(axis="x", length=0, labelcolor="0.4")
-    axes.tick_params(axis="y", length=0, labelsize=11)
+    axes.tick_params(axis="x", length=0, labelcolor=bar)
+    axes.tick_params(axis="y", length=0, labelsize=11, labelcolor=ink)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines["bottom"].set_color("0.8")
+    axes.spines["bottom"].set_color(bar)
+    axes.spines["left"].set_color(ink)
     shape_and_batch = NETWORK.split(maxsplit=1)[1]
-    axes.set_xlabel(f"time per training step in multiples of fastnn's, network {shape_and_batch} rows per batch")
-    figure.savefig(PICTURES / "speed.png", dpi=200)
+    axes.set_xlabel(
+        f"time per training step in multiples of fastnn's, network {shape_and_batch} rows per batch", color=ink
+    )
+    figure.savefig(PICTURES / file_name, dpi=200)
 
 
 def draw_landscape() -> None:
@@ -85,5 +93,7 @@ def draw_landscape() -> None:
 
 
 if __name__ == "__main__":
-    draw_speed()
+    # Both grounds are opaque: README shows the first on light and on dark pages.
+    draw_speed("speed.png", "#ffffff", "#000000", "#8FA3B3")
+    draw_speed("speed_dark.png", "#14181e", "#ced6dd", "#5F7485")
     draw_landscape()

@@ -14,16 +14,16 @@ trap 'rm -rf "$folder"' EXIT
 "$folder/tools/bin/pip" install --quiet auditwheel twine
 "$folder/tools/bin/twine" check --strict "$wheel"
 "$folder/tools/bin/auditwheel" show "$wheel" | tee "$folder/show"
-# wrapped lines; "manylinux_2_17" and the like are fine too
+# "manylinux_2_17" and the like are fine too
 grep -qE '"manylinux_2_(1[0-9]|2[0-8])_' "$folder/show"
 
 "$python" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "$wheel[test]"
+"$folder/venv/bin/pip" install --quiet "${wheel}[test]"
 package=$("$folder/venv/bin/python" -c 'import fastnn; print(fastnn.__path__[0])')
 for library in "$package"/_core.*.so "$package"/metrics/_rows.*.so; do
-    readelf --dynamic "$library" | grep -q BIND_NOW
-    readelf --segments --wide "$library" | grep -q GNU_RELRO
-    readelf --segments --wide "$library" | grep GNU_STACK | grep -q 'RW '
+    readelf --dynamic "$library" | grep BIND_NOW
+    readelf --segments --wide "$library" | grep GNU_RELRO
+    readelf --segments --wide "$library" | grep GNU_STACK | grep "RW "
 done
 
 du --bytes "$wheel"
@@ -34,4 +34,5 @@ done
 
 (cd "$checkout" && git ls-files -z | grep -zv '^src/' | tar --null --files-from=- -cf -) | tar -xf - -C "$folder/venv"
 cd "$folder/venv"
-PATH="$folder/venv/bin" python -m pytest -q
+# test_floors reads the sources of the package, which a wheel does not have.
+PATH="$folder/venv/bin" python -m pytest -q --ignore=tests/test_floors.py

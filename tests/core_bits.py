@@ -6,6 +6,7 @@ import sys
 
 import definition
 import numpy as np
+from core_options import complete_loss, complete_ops, complete_rule, default_parameters
 from same_bits import digest
 
 from fastnn import _core
@@ -115,12 +116,13 @@ def train(name, dtype, n_threads, steps=200, max_steps=None):
         if rate:
             ops.append(("dropout", {"rate": rate}))
     ops.append(("dense", {"n_out": sizes[-1], "activation": output}))
-    network = _core.Network(sizes[0], ops, dtype)
+    network = _core.Network(sizes[0], complete_ops(ops), dtype)
     dense = [i for i, (kind, _) in enumerate(ops) if kind == "dense"]
     for i in dense:
         shape = network.get_parameter(i, "kernel").shape
         network.set_parameter(i, "kernel", rng.normal(size=shape) / np.sqrt(shape[0]))
-    network.compile(loss, {"from_logits": output in ("softmax", "sigmoid")}, optimizer, options)
+    loss_options = complete_loss(loss, {"from_logits": output in ("softmax", "sigmoid")})
+    network.compile(loss, loss_options, optimizer, complete_rule(optimizer, options))
     fit = _core.Fit(network, X, y, weight, batch, n_threads)
     losses = []
     for epoch in range(-(-steps // fit.n_steps)):
@@ -169,8 +171,10 @@ def main():
     x = np.random.default_rng(4).normal(scale=8, size=4000)
     functions = {
         f"{name} {dtype.__name__}": digest(
-            _core.activation(name, x.astype(dtype).reshape(40, 100)),
-            _core.activation_gradient(name, x.astype(dtype).reshape(40, 100), np.ones((40, 100), dtype)),
+            _core.activation(name, x.astype(dtype).reshape(40, 100), None, default_parameters(name)),
+            _core.activation_gradient(
+                name, x.astype(dtype).reshape(40, 100), np.ones((40, 100), dtype), default_parameters(name)
+            ),
         )
         for name in _core.ACTIVATIONS
         for dtype in (np.float32, np.float64)

@@ -30,9 +30,9 @@ def save_forever(model: fastnn.Sequential, path: Path, begun: int) -> None:
         model.save(path)
 
 
-def count_temporary_files(folder: Path) -> int:
-    """Number of saves that a kill interrupted: each leaves its temporary file."""
-    return sum(name.endswith(".tmp") for name in os.listdir(folder))
+def temporary_files(folder: Path) -> set[str]:
+    """Names of the temporary files of interrupted saves: a kill leaves one, which the next save removes."""
+    return {name for name in os.listdir(folder) if name.endswith(".tmp")}
 
 
 def main() -> None:
@@ -44,6 +44,7 @@ def main() -> None:
     model.compile("adam", "mse")
     model.save(path)
     kills = lost = torn = changed = interrupted = 0
+    left: set[str] = set()
     while kills < least or (kills < 20 * least and (changed <= after or interrupted <= within)):
         kills += 1
         before = path.stat().st_mtime_ns
@@ -68,7 +69,8 @@ def main() -> None:
             lost += 1
         except fastnn.ModelFormatError:
             torn += 1
-        interrupted = count_temporary_files(folder)
+        left |= temporary_files(folder)
+        interrupted = len(left)
     counts = {"kills": kills, "lost": lost, "torn": torn, "changed": int(changed), "interrupted": interrupted}
     print(json.dumps(counts))
 

@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+from core_options import complete_ops, complete_rule
 from same_bits import digest
 
 from fastnn import _core
@@ -101,8 +102,8 @@ def network(name, dtype):
     """A network of 5 inputs with random parameters."""
     ops = (NETWORKS | FEW_ROWS)[name]
     rng = np.random.default_rng(1)
-    result = _core.Network(5, ops, dtype)
-    result.compile("mean_squared_error", {}, "adam", {})
+    result = _core.Network(5, complete_ops(ops), dtype)
+    result.compile("mean_squared_error", {}, "adam", complete_rule("adam", {}))
     for op, parameter in parameters(ops):
         value = rng.normal(size=result.get_parameter(op, parameter).shape) * 0.6
         result.set_parameter(op, parameter, value**2 + 0.3 if parameter.endswith("variance") else value)

@@ -5,6 +5,7 @@ import json
 import sys
 
 import numpy as np
+from core_options import complete_loss, complete_ops, complete_rule
 from same_bits import digest
 
 from fastnn import _core
@@ -81,7 +82,7 @@ def make_network(dtype, last="linear", activation="tanh", dense=None, sizes=(FEA
     """A network whose weights depend only on its sizes."""
     ops = [("dense", {"n_out": n, "activation": activation, **(dense or {})}) for n in sizes[1:]]
     ops[-1][1]["activation"] = last
-    network = _core.Network(sizes[0], ops, dtype)
+    network = _core.Network(sizes[0], complete_ops(ops), dtype)
     rng = np.random.default_rng(0)
     for op, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
         network.set_parameter(op, "kernel", rng.normal(size=(n_in, n_out)) / np.sqrt(n_in))
@@ -91,7 +92,7 @@ def make_network(dtype, last="linear", activation="tanh", dense=None, sizes=(FEA
 
 def make_fit(network, loss, targets, options, rule="sgd", rule_options=None, threads=0, rows=slice(None), weight=None):
     """A fit in its first epoch, with a ragged last batch."""
-    network.compile(loss, options, rule, rule_options or {})
+    network.compile(loss, complete_loss(loss, options), rule, complete_rule(rule, rule_options or {}))
     data = [np.ascontiguousarray(a[rows], dtype=network.dtype) for a in (X, targets)]
     weight = None if weight is None else np.ascontiguousarray(weight[rows], dtype=network.dtype)
     fit = _core.Fit(network, *data, weight, BATCH, threads)

@@ -10,7 +10,7 @@ from sample_models import tanh_model
 
 import fastnn
 from fastnn import layers
-from fastnn._progress import ProgressLine
+from fastnn._progress import ProgressLine, fitted
 from fastnn.callbacks import (
     Callback,
     EarlyStopping,
@@ -361,6 +361,21 @@ def test_progress_line_on_a_terminal():
     assert stream.getvalue() == "\rtwelve signs\rshort       \n"
     line.show("x" * 200)
     assert stream.getvalue().endswith("\r" + "x" * 79)
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (45, "Epoch 1/9 - loss: 0.1234 ..."),
+        (46, "Epoch 1/9 - loss: 0.1234 - val_loss: 2.482e-05"),
+        (28, "Epoch 1/9 - loss: 0.1234 ..."),
+        (27, "Epoch 1/9 ..."),
+        (12, "Epoch 1/9 - "),
+    ],
+)
+def test_a_narrow_terminal_shows_whole_entries(width, expected):
+    text = "Epoch 1/9 - loss: 0.1234 - val_loss: 2.482e-05"
+    assert fitted(text, width) == expected and len(expected) <= width
 
 
 def test_progress_without_a_terminal_is_plain_text():

@@ -114,7 +114,7 @@ def test_a_wrong_number_of_factors_is_refused_and_changes_nothing():
         lambda: losses.categorical_focal_crossentropy(Y, Y, [0.5, 2.0]),
         lambda: reference.loss("categorical_focal_crossentropy", Y, Y, alpha=[0.5, 2.0]),
         lambda: _core.Network(4, [("dense", {"n_out": 3})]).compile(
-            "categorical_focal_crossentropy", {"alpha": [0.5, 2.0]}, "sgd", {}
+            "categorical_focal_crossentropy", {"alpha": [0.5, 2.0], "gamma": 2.0}, "sgd", {}
         ),
     ):
         with pytest.raises(ValueError, match=message):

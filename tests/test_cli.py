@@ -23,6 +23,14 @@ def test_the_module_runs_as_the_command():
     assert done.stdout == f"fastnn {fastnn.__version__}\n"
 
 
+def test_the_command_alone_prints_its_help(capsys):
+    assert cli.main([]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("usage: fastnn") and captured.err == ""
+    for command in ("bench", "demo", "info"):
+        assert f"\n    {command} " in captured.out
+
+
 def test_bench_prints_a_table_and_writes_json(capsys, tmp_path):
     file = tmp_path / "figures.json"
     only = ["--contestants", "fastnn", "numpy", "--networks", "ground-motion"]
@@ -40,7 +48,7 @@ def test_bench_prints_a_table_and_writes_json(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: COMMAND"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
         (["bench", "--contestants", "nobody"], "invalid choice: 'nobody'"),
         (["bench", "--quick", "--full"], "not allowed with argument"),
         (["bench", "--grid", "speed"], "invalid choice: 'speed'"),
@@ -92,10 +100,24 @@ def test_demo_beats_the_linear_fit_on_earthquakes_it_has_not_seen():
     assert result["held_out"].sum() == 34
     assert set(np.unique(result["records"]["event"][result["held_out"]])) == {4, 8, 12, 16, 20}
     scores = result["scores"]
-    assert scores["fastnn network"]["RMSE"] < scores["linear fit"]["RMSE"] < scores["mean"]["RMSE"]
+    errors = [score["RMSE"] for score in scores.values()]
+    assert list(scores) == ["fastnn network", "Joyner-Boore equation, refitted", "linear fit", "mean"]
+    assert errors == sorted(errors)
     assert scores["fastnn network"]["R2"] > 0.7
+    assert scores["Joyner-Boore equation, refitted"]["RMSE"] == pytest.approx(0.282, abs=5e-4)
     # The mean of other earthquakes explains nothing.
     assert scores["mean"]["R2"] <= 0
+
+
+def test_the_equation_is_fitted_as_published():
+    # Joyner and Boore (1981) published -1.02, 0.249 and -0.00255 for the same records, fitted in two steps.
+    records = demo.load_ground_motion()
+    magnitude, distance = records["magnitude"], records["distance_km"]
+    equation = demo._fit_equation(magnitude, distance, np.log10(records["acceleration_g"]))
+    r = np.hypot(distance, 7.3)
+    published = -1.02 + 0.249 * magnitude - np.log10(r) - 0.00255 * r
+    near = distance < 100
+    np.testing.assert_allclose(equation(magnitude, distance)[near], published[near], rtol=0, atol=0.06)
 
 
 def test_demo_saves_a_picture(tmp_path, capsys):
@@ -104,6 +126,7 @@ def test_demo_saves_a_picture(tmp_path, capsys):
     assert cli.main(["demo", "--picture", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     text = capsys.readouterr().out
+    assert "Managua, Nicaragua" in text and "California" not in text
     assert "fastnn network" in text and f"picture: {picture}" in text
 
 
@@ -119,5 +142,5 @@ def test_without_matplotlib(command, tmp_path, capsys, monkeypatch):
     else:
         assert cli.main(["bench", "--plot", str(picture)]) == 1
         said = capsys.readouterr().err
-    assert "pip install '.[plot]'" in said
+    assert "pip install matplotlib" in said
     assert not picture.exists()

@@ -166,6 +166,10 @@ def broken(y_true, y_pred):
     return {}[len(y_true)]
 
 
+def full(y_true, y_pred):
+    raise MemoryError
+
+
 def wordy(y_true, y_pred):
     return "good"
 
@@ -173,7 +177,8 @@ def wordy(y_true, y_pred):
 @pytest.mark.parametrize(
     ("metric", "kind", "message"),
     [
-        (broken, RuntimeError, r"metric 'broken' failed with y_true of shape \(8, 2\) and .* \(8, 2\): KeyError: 8$"),
+        (broken, KeyError, r"metric 'broken' failed with y_true of shape \(8, 2\) and y_pred of shape \(8, 2\)$"),
+        (full, MemoryError, "metric 'full' failed with y_true of shape"),
         (wordy, TypeError, "metric 'wordy' failed with y_true of shape"),
         (
             "sparse_categorical_accuracy",
@@ -189,4 +194,106 @@ def test_an_error_within_a_metric_names_it(metric, kind, message):
     for method in (model.fit, model.evaluate):
         with pytest.raises(kind, match=message) as raised:
             method(X, X[:, :2], verbose=0)
-        assert raised.value.__cause__ is not None
+        assert (raised.value.__cause__ is None) == hasattr(raised.value, "__notes__")
+
+
+class OwnError(metrics.Metric):
+    """Mean absolute error in NumPy, without weights."""
+
+    def __init__(self, name="own"):
+        super().__init__(name=name)
+        self.reset_state()
+
+    def update_state(self, y_true, y_pred):
+        self.total += np.abs(y_true - y_pred).sum()
+        self.count += y_true.size
+
+    def result(self):
+        return self.total / self.count
+
+    def reset_state(self):
+        self.total, self.count = 0.0, 0
+
+
+class WeightedHits(metrics.Metric):
+    """Weight of the rows above 0.5, with Keras's variables and operators."""
+
+    def __init__(self, name="hits", **options):
+        super().__init__(name=name, **options)
+        self.hits = self.add_weight(name="hits", initializer="zeros", dtype=self.dtype)
+        self.rows = self.add_variable(shape=(2,), initializer="zeros", aggregation="sum")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        hits = np.ravel(y_pred > 0.5).astype(self.dtype)
+        self.hits.assign(self.hits + np.sum(hits if sample_weight is None else hits * sample_weight))
+        self.rows += len(y_true)
+
+    def result(self):
+        return 1.0 - (len(self.rows.shape) - self.hits / self.rows[0]) if self.rows[0] > 0 else 0.0
+
+
+def test_own_metric_classes_in_compile():
+    X = np.linspace(-1.0, 1.0, 40).reshape(-1, 1)
+    weight = np.arange(40.0)
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse", metrics=[OwnError(), WeightedHits], weighted_metrics=[WeightedHits("weighted")])
+    history = model.fit(X, X, epochs=2, validation_data=(X, X, weight), sample_weight=weight, verbose=0).history
+    p = model.predict(X, verbose=0)
+    assert history["val_own"][-1] == pytest.approx(np.abs(X - p).mean(), rel=1e-6)
+    assert history["val_hits"][-1] == pytest.approx(np.mean(p > 0.5))
+    assert history["val_weighted"][-1] == pytest.approx(np.sum((p[:, 0] > 0.5) * weight) / 40)
+    assert len(history["own"]) == len(history["hits"]) == len(history["weighted"]) == 2
+    assert model.evaluate(X, X, verbose=0, return_dict=True)["own"] == pytest.approx(np.abs(X - p).mean(), rel=1e-6)
+
+
+class Forgetful(WeightedHits):
+    def __init__(self):
+        self.hits = 0.0
+
+
+class Unfinished(metrics.Metric):
+    def update_state(self, y_true, y_pred):
+        pass
+
+
+class DictionaryError(OwnError):
+    def result(self):
+        return {"own": 1.0}
+
+
+def test_own_metric_classes_that_cannot_work():
+    for metric, message in (
+        (Forgetful(), r"a Forgetful has no name: call super\(\).__init__"),
+        (Unfinished(), "the metric class Unfinished must define result"),
+        (metrics.Metric(), "the metric class Metric must define update_state"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            compile_metrics([metric])
+    with pytest.raises(
+        TypeError, match=r"'own' failed .* must return a number or an array of numbers, got {'own': 1.0}"
+    ):
+        compile_metrics([DictionaryError()])[0](NUMBERS, GUESSES)
+    with pytest.raises(TypeError, match=r"the first argument is the shape .*; pass name='total'"):
+        OwnError().add_weight("total")
+    with pytest.raises(
+        ValueError, match=r"dtype must be the name of a number type.*; pass a metric's name as name='own'"
+    ):
+        metrics.Metric("own")
+
+
+def test_variables_of_metrics():
+    metric = metrics.Metric(name="m")
+    count = metric.add_variable((2,), name="count")
+    count.assign([1, 2])
+    count.assign_add(1)
+    count.assign_sub([0, 1])
+    np.testing.assert_array_equal(count, [2, 2])
+    same = count
+    count += 1
+    assert count is same and count.shape == (2,) and count.dtype == np.float64
+    np.testing.assert_array_equal(1 - count / 2 + (-count) ** 2, [8.5, 8.5])
+    assert np.sum(count) == 6 and (count > 2).all() and count[0] == 3
+    metric.reset_state()
+    assert not count.numpy().any()
+    flag = metric.add_weight()
+    assert not flag and int(flag) == 0 and float(flag + 2) == 2.0

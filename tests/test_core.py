@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from core_options import complete_ops
 from derivatives import finite_difference
 
 from fastnn import _core
@@ -98,7 +99,7 @@ def test_gradients_agree_with_finite_differences(hidden, output, loss, options):
         ("activation", {"activation": "silu"}),
         ("dense", {"n_out": sizes[2], "activation": output}),
     ]
-    network = _core.Network(sizes[0], ops, "float64")
+    network = _core.Network(sizes[0], complete_ops(ops), "float64")
     network.compile(loss, options, "sgd", {})
     for op, shape in ((0, (5, 7)), (2, (7, 4))):
         network.set_parameter(op, "kernel", rng.normal(size=shape) * 0.7)
@@ -160,13 +161,13 @@ def test_a_forked_child_computes_the_same_bits(run_python):
     if not hasattr(os, "fork"):
         pytest.skip("this platform has no fork")
     code = """
-import os, sys, numpy as np
+import os, sys, fastnn, numpy as np
 from fastnn import _core
 _core.set_num_threads(2)
 X = np.random.default_rng(0).normal(size=(4000, 50)).astype(np.float32)
 network = _core.Network(50, [("dense", {"n_out": 200, "activation": "relu"}), ("dense", {"n_out": 3})])
 network.set_parameter(0, "kernel", np.full((50, 200), 0.01)); network.set_parameter(1, "kernel", np.full((200, 3), 0.1))
-network.compile("mean_squared_error", {}, "adam", {})
+network.compile("mean_squared_error", {}, "adam", fastnn.optimizers.Adam().options())
 fit = _core.Fit(network, X, X[:, :3].copy(), None, 400)
 fit.begin_epoch(0, 0, True, np.full(fit.n_steps, 1e-3))
 fit.run(max_seconds=60)

@@ -1,7 +1,10 @@
 """The data sets: exact counts, rows checked by hand against the sources, and the simulated submarine's physics."""
 
+import copy
 import doctest
 import importlib.resources
+import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -140,6 +143,71 @@ def test_cats_and_dogs():
     assert np.mean(y_true == y_pred) == 0.999
     assert true_positives / np.sum(y_pred == 1) == 1.0
     assert true_positives / np.sum(y_true == 1) == 0.5
+
+
+LOADERS = [datasets.load_ground_motion, datasets.load_earthquakes, datasets.load_submarine]
+
+
+def test_a_data_set_is_a_dictionary_of_its_columns():
+    records = datasets.load_ground_motion()
+    names = ["event", "magnitude", "station", "distance_km", "acceleration_g"]
+    assert list(records.keys()) == list(records) == list(records.columns) == names
+    assert "event" in records and "data" not in records and records.get("data") is None
+    assert len(records) == 182 and all(len(column) == 182 for column in records.values())
+    assert {records: 1}[records] == 1 and records != datasets.load_ground_motion()
+    again = pickle.loads(pickle.dumps(records))
+    assert list(again) == names and again.data.tobytes() == records.data.tobytes() and repr(again) == repr(records)
+    assert list(copy.deepcopy(records)) == names
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_inputs_and_targets_alone(load):
+    X, y = load(return_X_y=True)
+    whole = load()
+    assert X.tobytes() == whole.data.tobytes() and y.tobytes() == whole.target.tobytes() and whole.frame is None
+
+
+@pytest.mark.parametrize("load", LOADERS)
+def test_frames(load):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    whole = load()
+    for frame in (whole.to_frame(), pandas.DataFrame(whole)):
+        assert list(frame.columns) == list(whole.keys()) and len(frame) == len(whole)
+        for name, column in whole.items():
+            assert frame[name].tolist() == pandas.Series(column).tolist()
+            assert frame[name].dtype == pandas.Series(column).dtype
+    framed = load(as_frame=True)
+    assert list(framed.data.columns) == list(whole.feature_names)
+    assert framed.data.to_numpy().tobytes() == whole.data.tobytes()
+    assert framed.target.to_numpy().tobytes() == whole.target.tobytes()
+    assert list(framed.frame.columns) == [*whole.feature_names, *whole.target_names]
+    X, y = load(as_frame=True, return_X_y=True)
+    assert X.equals(framed.data) and y.equals(framed.target) and X.index.equals(y.index)
+    if len(whole.target_names) == 1:
+        assert isinstance(y, pandas.Series) and y.name == whole.target_names[0]
+    else:
+        assert list(y.columns) == list(whole.target_names)
+
+
+def test_frames_need_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for ask in (datasets.load_submarine().to_frame, lambda: datasets.load_earthquakes(as_frame=True)):
+        with pytest.raises(ImportError, match="pip install pandas"):
+            ask()
+
+
+@pytest.mark.parametrize("argument", ["return_X_y", "as_frame"])
+@pytest.mark.parametrize("load", LOADERS)
+def test_loaders_refuse_what_is_not_a_flag(load, argument):
+    with pytest.raises(ValueError, match=f"{argument} must be True or False, got 'yes'"):
+        load(**{argument: "yes"})
+
+
+def test_ground_motion_names_its_places():
+    records = datasets.load_ground_motion()
+    assert "western North America" in records.description and "Managua" in records.description
+    largest = {event: records["magnitude"][records["event"] == event][0] for event in (11, 12, 17)}
+    assert largest == {11: 7.7, 12: 6.2, 17: 7.6}
 
 
 def test_unknown_column_lists_the_known_ones():

@@ -44,6 +44,7 @@ def test_inputs_that_are_not_scaled_and_constant_columns():
     diagnosis = fastnn.diagnose(small(), X, y)
     (finding,) = found(diagnosis, "unscaled inputs")
     assert (finding.where, finding.severity) == ("column 1", "serious") and "standard deviation" in finding.measure
+    assert f"(x - {X[:, 1].mean():.4g}) / {X[:, 1].std():.4g}".replace("- -", "+ ") in finding.advice
     assert [finding.where for finding in found(diagnosis, "constant column")] == ["column 2"]
     assert diagnosis[0].severity == "serious"
 
@@ -169,6 +170,214 @@ def test_a_loss_that_rises_does_not_stand_still(losses, what):
     if what == ["loss rises"]:
         expected = f"it rose from {losses[0]:.4g} after the first epoch to {losses[-1]:.4g} after the last"
         assert findings[0].measure == expected and "Lower the learning rate" in findings[0].advice
+
+
+BINARY = (data()[0][:, 0] > 0).astype(float)
+NORMAL = data()[0]
+CLASSES = np.arange(400) % 3
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss", "y", "measure", "advice"),
+    [
+        (1, "softmax", "mse", BINARY, "a softmax of one unit is 1 for every input", "activation='sigmoid'"),
+        (1, "softmax", "binary_crossentropy", BINARY, "a softmax of one unit is 1", "activation='sigmoid'"),
+        (1, "sigmoid", "mse", 10 * BINARY, "of sigmoid are between 0 and 1; the targets lie between 0 and 10: 174",
+         "Give the last layer no activation, or scale the targets to between 0 and 1"),
+        (1, "hard_sigmoid", "mae", -BINARY, "the targets lie between -1 and 0", "no activation"),
+        (1, "relu", "mse", NORMAL[:, 0], "the outputs of relu are at least 0", "no activation"),
+        (1, "relu6", "huber", 7 * BINARY, "the outputs of relu6 are between 0 and 6", "no activation"),
+        (1, "softplus", "mse", NORMAL[:, 0], "the outputs of softplus are at least 0", "no activation"),
+        (1, "elu", "mse", NORMAL[:, 0], "the outputs of elu are at least -1", "no activation"),
+        (1, "tanh", "mse", 3 * NORMAL[:, 0], "the outputs of tanh are between -1 and 1", "between -1 and 1"),
+        (2, "softmax", "mse", NORMAL[:, :2], "between 0 and 1 and their sum is 1", "no activation"),
+        (2, "softmax", "binary_crossentropy", np.stack([BINARY, BINARY], 1), "their sum is 1",
+         "do not exclude each other use sigmoid"),
+        (1, None, "binary_crossentropy", BINARY, "takes probabilities", "activation='sigmoid'"),
+        (3, None, "sparse_categorical_crossentropy", CLASSES, "takes probabilities", "activation='softmax'"),
+        (2, "relu", "kl_divergence", np.eye(2)[CLASSES % 2], "takes probabilities", "activation='softmax'"),
+        (1, None, "dice", BINARY, "takes probabilities", "activation='sigmoid'"),
+        (1, "sigmoid", "mse", CLASSES, "between 0 and 2", "If 0 to 2 are classes, use 3 units with softmax"),
+        (1, "tanh", "mse", 1 + CLASSES, "between 1 and 3", "use 3 units with softmax, sparse_categorical_crossentropy "
+         "and labels 0 to 2"),
+        (1, "sigmoid", "hinge", BINARY, "the targets are -1 (or 0) and 1", "no activation"),
+        (1, None, "hinge", NORMAL[:, 0], "hinge takes targets -1 and 1", "another loss"),
+        (1, "exponential", "poisson", NORMAL[:, 0], "poisson takes targets of at least 0", "another loss"),
+        (1, "tanh", "poisson", CLASSES / 2, "takes positive predictions", "softplus"),
+        (1, "relu", "msle", NORMAL[:, 0], "takes targets of at least 0", "another loss"),
+        (1, None, "mape", BINARY, "divides by the targets", "mean_absolute_error"),
+        (2, "relu", fastnn.losses.GaussianNLL(), NORMAL[:, 0], "logarithms of variances", "no activation"),
+        (2, "sigmoid", "cosine_similarity", NORMAL[:, :2], "between 0 and 1", "no activation"),
+    ],
+)  # fmt: skip
+def test_a_last_layer_that_does_not_suit(units, activation, loss, y, measure, advice):
+    model = model_of(layers.Dense(8, activation="tanh"), layers.Dense(units, activation=activation), loss=loss)
+    first = fastnn.diagnose(model, NORMAL, y)[0]
+    assert first.what in ("unsuitable targets", "unsuitable last layer") and first.severity == "serious"
+    assert measure in first.measure and advice in first.advice
+    assert first.where == f"layer {model.layers[-1].name!r}"
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss", "y"),
+    [
+        (1, "sigmoid", "mse", BINARY),
+        (1, "sigmoid", "binary_crossentropy", BINARY),
+        (1, "tanh", "mse", np.tanh(NORMAL[:, 0])),
+        (1, "relu", "mse", np.maximum(NORMAL[:, 0], 0)),
+        (1, "leaky_relu", "mse", NORMAL[:, 0]),
+        (1, "tanh", "hinge", BINARY),
+        (1, None, "hinge", 2 * BINARY - 1),
+        (1, "exponential", "poisson", CLASSES),
+        (3, "softmax", "sparse_categorical_crossentropy", CLASSES),
+        (3, "softmax", "categorical_crossentropy", np.eye(3)[CLASSES]),
+        (2, "tanh", "cosine_similarity", 5 * NORMAL[:, :2]),
+        (2, None, fastnn.losses.GaussianNLL(), NORMAL[:, 0]),
+        (1, None, fastnn.losses.BinaryCrossentropy(from_logits=True), BINARY),
+        (1, None, lambda y_true, y_pred: (0.0, np.zeros_like(y_pred)), NORMAL[:, 0]),
+    ],
+)
+def test_a_last_layer_that_suits(units, activation, loss, y):
+    model = model_of(layers.Dense(8, activation="tanh"), layers.Dense(units, activation=activation), loss=loss)
+    assert list(fastnn.diagnose(model, NORMAL, y)) == []
+
+
+def test_activations_with_options_have_their_own_limits():
+    model = model_of(layers.Dense(1), layers.ReLU(max_value=3.0))
+    (finding,) = found(fastnn.diagnose(model, NORMAL, 2.0 * NORMAL[:, 0]), "unsuitable targets")
+    assert "the outputs of relu are between 0 and 3" in finding.measure
+    for last in (layers.ReLU(negative_slope=0.1), layers.PReLU(), layers.Rescaling(5.0)):
+        assert not found(fastnn.diagnose(model_of(layers.Dense(1), last), NORMAL, NORMAL[:, 0]), "unsuitable targets")
+
+
+def test_few_targets_out_of_range_are_a_warning():
+    y = np.abs(NORMAL[:, 0])
+    y[3] = -0.01
+    (finding,) = fastnn.diagnose(model_of(layers.Dense(1, activation="relu")), NORMAL, y)
+    assert finding.severity == "warning" and "1 of 400 rows cannot be fitted" in finding.measure
+
+
+def test_dropout_is_no_last_layer():
+    findings = fastnn.diagnose(model_of(layers.Dense(1), layers.Dropout(0.5)), NORMAL, NORMAL[:, 0])
+    assert "at random" in found(findings, "unsuitable last layer")[0].measure
+
+
+def test_whole_numbers_may_be_classes():
+    (finding,) = fastnn.diagnose(small(), NORMAL, CLASSES)
+    assert (finding.what, finding.severity) == ("targets that may be classes", "note")
+    assert "use 3 units with softmax" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        ("mse", np.full(400, 5.0)),
+        ("mse", np.zeros(400)),
+        ("mae", np.full(400, -1 / 7)),
+        ("binary_crossentropy", np.ones(400)),
+    ],
+)
+def test_a_constant_target(loss, y):
+    activation = "sigmoid" if loss[0] == "b" else None
+    (finding,) = fastnn.diagnose(model_of(layers.Dense(1, activation=activation), loss=loss), NORMAL, y)
+    assert finding.what == "constant target" and finding.severity == "serious" and "divide" not in finding.advice
+
+
+def test_classes_without_rows():
+    model = model_of(layers.Dense(4, activation="softmax"), loss="sparse_categorical_crossentropy")
+    (finding,) = fastnn.diagnose(model, NORMAL, 1 + CLASSES)
+    assert (finding.what, finding.where) == ("class without rows", "class 0") and "3 units" in finding.advice
+
+
+def test_labels_out_of_range_tell_how_many_units_they_need():
+    one = model_of(layers.Dense(1, activation="softmax"), loss="sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match=r"with 1 output; for class labels give .* one unit per class, here 3"):
+        fastnn.diagnose(one, NORMAL, CLASSES)
+    three = model_of(layers.Dense(3, activation="softmax"), loss="sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="here 4, or number the classes from 0"):
+        three.fit(NORMAL, CLASSES + 1, verbose=0)
+    sigmoid = model_of(layers.Dense(1, activation="sigmoid"), loss="binary_crossentropy")
+    with pytest.raises(ValueError, match="here 3, and use softmax and sparse_categorical_crossentropy"):
+        sigmoid.fit(NORMAL, CLASSES, verbose=0)
+
+
+def test_columns_far_from_zero_or_small():
+    X = NORMAL * [1.0, 0.042, 0.05] + [0.0, 8.03, 0.0]
+    shifted, little = found(fastnn.diagnose(small(), X, NORMAL[:, 0]), "unscaled inputs")
+    assert (shifted.where, little.where) == ("column 1", "column 2")
+    mean, scale = X[:, 1].mean(), X[:, 1].std()
+    assert f"mean {mean:.4g}, standard deviation {scale:.4g}" in shifted.measure
+    assert f"(x - {mean:.4g}) / {scale:.4g}" in shifted.advice
+
+
+def test_indicators_and_scaled_inputs_are_no_fault():
+    X, y = NORMAL.copy(), NORMAL[:, 0]
+    X[:, 1] = np.arange(400) % 100 == 0  # seldom 1
+    X[:, 2] = np.arange(400) % 100 != 0
+    assert not found(fastnn.diagnose(small(), X, y), "unscaled inputs")
+    X = 500.0 + 3000.0 * NORMAL
+    scaling = layers.Normalization()
+    scaling.adapt(X)
+    assert not found(fastnn.diagnose(model_of(scaling, layers.Dense(1)), X, y), "unscaled inputs")
+    assert not found(fastnn.diagnose(model_of(layers.BatchNormalization(), layers.Dense(1)), X, y), "unscaled inputs")
+    assert found(fastnn.diagnose(model_of(layers.Rescaling(1 / 255), layers.Dense(1)), X, y), "unscaled inputs")
+
+
+@pytest.mark.parametrize("missing", ["mean", "indicator"])
+def test_columns_that_are_missing(missing):
+    X, y = NORMAL.copy(), NORMAL[:, 0]
+    X[:, 1] = np.nan
+    X[:10, 0] = np.nan
+    X[:300, 2] = np.nan
+    scaling = layers.Normalization(missing=missing)
+    scaling.adapt(X)
+    findings = fastnn.diagnose(model_of(scaling, layers.Dense(1)), X, y, (X, y))
+    absent, mostly = found(findings, "missing values")
+    assert (absent.where, absent.severity, mostly.where) == ("column 1", "serious", "column 2")
+    assert mostly.measure == "75.0% of the rows have no value"
+    assert not found(findings, "constant column")
+
+
+def test_duplicated_columns():
+    X = np.column_stack([NORMAL[:, 0], NORMAL[:, 0], 3.0 - 2.0 * NORMAL[:, 0]])
+    equal, linear = found(fastnn.diagnose(small(), X, NORMAL[:, 1]), "duplicated column")
+    assert (equal.where, equal.measure) == ("column 1", "it equals column 0")
+    assert (linear.where, linear.measure) == ("column 2", "it is a linear function of column 0")
+
+
+def test_targets_of_different_scales():
+    model = model_of(layers.Dense(2))
+    (finding,) = fastnn.diagnose(model, NORMAL, NORMAL[:, :2] * [0.2, 6.0])
+    assert (finding.what, finding.where) == ("targets of different scales", "targets 0 and 1")
+    assert "nearly that of target 1" in finding.measure
+    y = NORMAL[:, :1] * 0.05 + 3.0
+    advice = found(fastnn.diagnose(small(), NORMAL, y), "unscaled targets")[0].advice
+    assert f"(y - {y.mean():.4g}) / {y.std():.4g}" in advice
+
+
+def test_causes_come_before_their_symptoms():
+    X = 1e3 * NORMAL
+    X[:, 0] = NORMAL[:, 0] * 20.0
+    model = model_of(layers.Dense(8, activation="relu"), layers.Dense(1, activation="sigmoid"))
+    kernel, bias = model.layers[0].get_weights()
+    model.layers[0].set_weights([kernel, bias - 1e6])
+    findings = fastnn.diagnose(model, X[:, [0, 0, 0]], 3.0 * BINARY)
+    order = [finding.what for finding in findings]
+    assert order[0] == "unsuitable targets" and findings[1].severity == "warning"
+    assert order.index("unscaled inputs") < order.index("dead units")
+    assert all(finding.severity == "note" for finding in findings[order.index("duplicated column") :])
+
+
+def test_step_advice_has_the_rate_of_a_good_step():
+    model = small(optimizer=fastnn.optimizers.Adam(learning_rate=5.0))
+    for finding in found(fastnn.diagnose(model, *data()), "large steps"):
+        assert "learning rate from 5 to about 0.0" in finding.advice
+    # A gradient of 0 has no step of a good size.
+    model = model_of(layers.Dense(4, activation="relu"), layers.Dense(1), optimizer=fastnn.optimizers.SGD(0.1))
+    kernel, bias = model.layers[0].get_weights()
+    model.layers[0].set_weights([kernel, bias - 1e6])
+    (finding, *_) = found(fastnn.diagnose(model, *data()), "small steps")
+    assert finding.advice.startswith("Raise the learning rate from 0.1,")
 
 
 def test_needs_a_compiled_model():

@@ -8,7 +8,7 @@ from sample_models import tanh_model
 import fastnn
 from fastnn import layers
 from fastnn.callbacks import Callback, LambdaCallback, LearningRateScheduler, TerminateOnNaN
-from fastnn.network.program import misfit
+from fastnn.network.outputs import misfit
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 Y = X[:, :1] - X[:, 1:2]

@@ -12,7 +12,7 @@ import fastnn
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SECONDS = 60
 
-for needed in ("matplotlib", "sklearn"):
+for needed in ("matplotlib", "sklearn", "pandas"):
     pytest.importorskip(needed, reason=f"the tutorials need {needed}")
 
 
@@ -27,8 +27,9 @@ def test_page_runs_in_time(page):
 
 
 def test_tutorials_are_complete():
-    tutorials = sorted((DOCS / "tutorials").glob("[0-9]_*.md"))
-    assert [page.name[0] for page in tutorials] == list("123456789")
+    tutorials = list((DOCS / "tutorials").glob("[0-9]*_*.md"))
+    assert sorted(int(page.name.split("_")[0]) for page in tutorials) == list(range(1, len(tutorials) + 1))
+    assert len(tutorials) >= 13
     listed = (DOCS / "tutorials" / "index.md").read_text(encoding="utf-8")
     for page in tutorials:
         text = page.read_text(encoding="utf-8")
@@ -36,15 +37,59 @@ def test_tutorials_are_complete():
         assert page.stem in listed
 
 
-def test_the_api_reference_has_every_public_name(tmp_path):
-    reference = runpy.run_path(str(DOCS / "api_reference.py"))
-    reference["write"](tmp_path / "api.md")
-    text = (tmp_path / "api.md").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def reference():
+    return runpy.run_path(str(DOCS / "api_reference.py"))
+
+
+def test_the_api_reference_has_every_public_name(reference):
+    texts = reference["page_texts"]()
     listed = {name for names in reference["TOP"].values() for name in names} | set(reference["MODULES"])
     assert set(fastnn.__all__) - listed == {"backend"}  # backend is only an import path of utils
     for module in ("regularizers", "constraints", "optimizers.schedules", "callbacks", "losses", "layers"):
-        assert f"\n## fastnn.{module}\n" in text
-    for name in ("MLPRegressor", "L1L2", "MaxNorm", "OneCycle", "to_categorical", "clone_model", "BackupAndRestore"):
-        assert f"\n   {name}\n" in text
-    assert "`leaky_relu`" in text and "`mean_squared_error`" in text
-    assert "unknown_name" not in text
+        assert texts[f"fastnn.{module}.rst"].startswith(f"fastnn.{module}\n")
+        assert f"<fastnn.{module}>`" in texts["index.rst"]
+    everything = "\n".join(texts.values())
+    for name in ("MLPRegressor", "L1L2", "MaxNorm", "OneCycle", "PyDataset", "BackupAndRestore"):
+        assert f"\n.. autoclass:: {name}\n" in everything
+    for name in ("to_categorical", "clone_model", "f1_score", "load_model"):
+        assert f"\n.. autofunction:: {name}\n" in everything
+    assert "``leaky_relu``" in everything and "``mean_squared_error``" in everything
+    assert "unknown_name" not in everything
+
+
+def test_every_public_method_is_on_a_page_and_no_internal_one(reference):
+    pages = reference["class_pages"]()
+    for documented, name in pages.items():
+        in_full, inherited = reference["members"](documented, pages)
+        shown = {*in_full, *(each for names in inherited.values() for each in names)}
+        methods = {
+            each
+            for each in dir(documented)
+            if not each.startswith("_")
+            and callable(getattr(documented, each))
+            and getattr(documented, each).__doc__
+            and (getattr(getattr(documented, each), "__module__", None) or "").startswith("fastnn")
+        }
+        assert methods - shown <= reference["INTERNAL_MEMBERS"], name
+    in_full, _ = reference["members"](fastnn.Sequential, pages)
+    assert {"compile", "fit", "evaluate", "predict", "save", "summary", "__call__"} <= set(in_full)
+    _, inherited = reference["members"](fastnn.layers.Dense, pages)
+    assert "get_weights" in inherited["fastnn.layers.Layer"] and "lend" not in inherited["fastnn.layers.Layer"]
+
+
+def test_every_member_that_is_left_out_exists(reference):
+    known = {each for documented in reference["class_pages"]() for each in dir(documented)}
+    assert reference["INTERNAL_MEMBERS"] <= known
+
+
+def test_docstrings_become_definition_lists():
+    restructured = runpy.run_path(str(DOCS / "docstrings.py"))["restructured"]
+    lines = ["Do it.", "", "Parameters", "----------", "a, b : two numbers", "    of one kind.", "*c : more."]
+    lines += ["d : int, optional", "    Third.", "", "Raises", "------", "ValueError", "    No."]
+    assert restructured(lines, {"a": "int", "b": "int"}) == [
+        *("Do it.", "", "", ".. rubric:: Parameters", ""),
+        *("**a**, **b** : ``int``", "    two numbers", "    of one kind.", "", "**\\*c**", "    more.", ""),
+        *("**d** : ``int, optional``", "    Third.", ""),
+        *(".. rubric:: Raises", "", "``ValueError``", "    No.", ""),
+    ]

@@ -48,8 +48,8 @@ BAD_X = {
         "x has 1e+39 at row 3, column 0 (counted from 0), which is too",
     ),
     "strings": (X[:2].astype(str), "x must be real numbers, but its dtype is <U"),
-    "objects": (holding("5"), "first entry that is no number: '5' at index [1, 2]"),
-    "none among objects": (holding(None), "first entry that is no number: None at index [1, 2]"),
+    "objects": (holding("5"), "first entry that is not a number: '5' at index [1, 2]"),
+    "none among objects": (holding(None), "first entry that is not a number: None at index [1, 2]"),
     "numbers as objects": (
         X.astype(object),
         "x must be real numbers, but its dtype is object; convert it with x.astype",
@@ -178,7 +178,7 @@ BAD_Y = {
     ),
     "nan": ("mse", 2, changed(NUMBERS, (5, 1), np.nan), "y has nan at row 5, column 1"),
     "too large": ("mse", 2, changed(NUMBERS, (5, 1), -1e39), "too large for float32"),
-    "strings": ("mse", 1, np.array(["cat", "dog"] * 10), "first entry that is no number"),
+    "strings": ("mse", 1, np.array(["cat", "dog"] * 10), "first entry that is not a number"),
     "missing": ("mse", 2, None, "y is missing (None)"),
     "label too large": (
         "sparse_categorical_crossentropy",

@@ -207,7 +207,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype):
         kernel = np.sin(np.arange(36.0)).reshape(4, 9).astype(dtype)
         network.set_parameter(0, "kernel", kernel)
         network.set_parameter(1, "kernel", np.cos(np.arange(27.0)).reshape(9, 3).astype(dtype))
-        network.compile("sparse_categorical_crossentropy", options, "adam", {})
+        network.compile("sparse_categorical_crossentropy", options, "adam", fastnn.optimizers.Adam().options())
         fit = _core.Fit(network, X.astype(dtype), y, weight, 40, threads)
         for epoch in range(3):
             fit.begin_epoch(5, epoch, True, np.full(fit.n_steps, 0.01))

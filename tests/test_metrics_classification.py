@@ -75,6 +75,47 @@ def test_pairs_of_labels_of_every_type(true_type, pred_type, values, sklearn_met
     assert_same("f1_score", sklearn_metrics, true[::3], pred[::-3], average="weighted", zero_division=0)
 
 
+def test_negative_labels_of_a_small_type():
+    y = np.array([-1, 1, 1, -1], "int8")
+    assert metrics.confusion_matrix(y, y).tolist() == [[2, 0], [0, 2]]
+    true = np.tile(np.array([1, 2, 3], "int8"), 7000)
+    pred = true.copy()
+    pred[::3] = -1
+    assert metrics.f1_score(true, pred, average=None, zero_division=0).tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("true_type", ["int8", "int16", "int32", "int64", "uint8", "bool", "float32"])
+@pytest.mark.parametrize("pred_type", ["int8", "int16", "int64", "uint16"])
+@pytest.mark.parametrize("n_rows", [300, 17000])
+@pytest.mark.parametrize(("low", "high"), [(-1, 2), (-128, 128), (-3, 0), (100, 128)])
+def test_labels_of_small_types_and_many_rows(true_type, pred_type, n_rows, low, high, sklearn_metrics):
+    generator = np.random.default_rng(low % 97)
+    true, pred = (
+        (np.abs(labels) if kind[0] in "ub" else labels).astype(kind)
+        for labels, kind in zip(generator.integers(low, high, (2, n_rows)), (true_type, pred_type), strict=True)
+    )
+    for weight in (None, generator.integers(0, 5, n_rows)):
+        for name, options in (
+            ("confusion_matrix", {}),
+            ("accuracy_score", {}),
+            ("balanced_accuracy_score", {}),
+            ("matthews_corrcoef", {}),
+            ("f1_score", {"average": None, "zero_division": 0}),
+            ("jaccard_score", {"average": "weighted", "zero_division": 0}),
+        ):
+            assert_same(name, sklearn_metrics, true, pred, sample_weight=weight, **options)
+    assert_same("cohen_kappa_score", sklearn_metrics, true, pred, weights="linear")
+
+
+def test_labels_beyond_int64_stay_apart():
+    big = 2**63
+    true, pred = np.array([big + 5, big + 6, big + 5], "uint64"), np.array([big + 5, big + 6, big + 6], "uint64")
+    assert metrics.confusion_matrix(true, pred).tolist() == [[1, 1], [0, 1]]
+    signed = np.array([-1, 2**62, 2**62 + 1])
+    assert metrics.confusion_matrix(true, signed).shape == (5, 5)
+    assert metrics.confusion_matrix(true, signed, labels=true[:2]).tolist() == [[0, 0], [0, 0]]
+
+
 @pytest.mark.parametrize("n_labels", [1, 2, 30, 1024, 1025, 3000])
 def test_any_number_of_string_labels(n_labels, sklearn_metrics):
     generator = np.random.default_rng(5)

@@ -259,3 +259,47 @@ def test_binary_probabilities(seed, sklearn_metrics):
     for k in (1, 2):
         assert_same("top_k_accuracy_score", sklearn_metrics, y, p, k=k)
         assert_same("top_k_accuracy_score", sklearn_metrics, y, p * 4 - 2, k=k)
+
+
+def test_one_versus_one_without_rows_of_a_class():
+    y, p = [1, 2, 1, 2], [[0.2, 0.5, 0.3], [0.1, 0.5, 0.4], [0.3, 0.3, 0.4], [0.2, 0.2, 0.6]]
+    # The pair of classes 1 and 2: 2.5 of 4 pairs of rows are in order in column 1, 3.5 of 4 in column 2.
+    for average in ("macro", "weighted"):
+        assert metrics.roc_auc_score(y, p, labels=[0, 1, 2], multi_class="ovo", average=average) == 0.75
+        four = np.insert(p, 1, 0.0, axis=1)
+        assert metrics.roc_auc_score([2, 3, 2, 3], four, labels=range(4), multi_class="ovo", average=average) == 0.75
+        with pytest.warns(metrics.UndefinedMetricWarning, match="Only one class is present"):
+            area = metrics.roc_auc_score([1] * 4, p, labels=[0, 1, 2], multi_class="ovo", average=average)
+        assert math.isnan(area)
+
+
+@pytest.mark.parametrize("present", [(0, 1), (1, 3), (2, 3), (0, 2, 3), (1, 2, 3), (0, 1, 2, 3)])
+def test_multiclass_areas_without_rows_of_a_class(present, sklearn_metrics):
+    generator = np.random.default_rng(sum(present))
+    y = generator.permutation(np.resize(present, 23))
+    p = generator.multinomial(20, [0.25] * 4, 23) / 20
+    weight = generator.random(23)
+    for multi_class, average, sample_weight in (
+        ("ovo", "macro", None),
+        ("ovo", "weighted", None),
+        *[("ovr", average, w) for average in ("macro", "weighted", "micro", None) for w in (None, weight)],
+    ):
+        for labels in (np.arange(4), np.array(["a", "b", "c", "d"])):
+            options = {
+                "labels": labels,
+                "multi_class": multi_class,
+                "average": average,
+                "sample_weight": sample_weight,
+            }
+            with warnings.catch_warnings(record=True):
+                warnings.simplefilter("always")
+                expected = sklearn_metrics.roc_auc_score(labels[y], p, **options)
+                actual = metrics.roc_auc_score(labels[y], p, **options)
+            np.testing.assert_allclose(actual, expected, rtol=1e-12, err_msg=str(options))
+
+
+def test_labels_of_indicators_are_refused():
+    y, p = [[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8]]
+    for function in (metrics.log_loss, metrics.brier_score_loss):
+        with pytest.raises(ValueError, match=r"labels name the columns .* indicators \(n, k\) take none"):
+            function(y, p, labels=[1, 0])

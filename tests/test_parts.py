@@ -3,9 +3,10 @@
 import numpy as np
 import part_bits as parts
 import pytest
+from core_options import complete_loss
 from derivatives import finite_difference
 
-from fastnn import _core, ops, reference
+from fastnn import _core, ops, optimizers, reference
 
 # The baseline rounds twice, so its bits differ.
 FUSED = [isa for isa in _core.config()["isas"] if isa != "baseline"]
@@ -41,6 +42,7 @@ def test_loss_gradient_is_the_derivative(loss, targets, last, options):
     y, weight = targets[:5], parts.WEIGHT[:5]
     logits = rng.normal(size=(5, 6))
     p = logits if options.get("from_logits") else _core.activation(last, logits)
+    options = complete_loss(loss, options)
     _, gradient = _core.loss_and_gradient(loss, y, p, weight, True, **options)
     slopes = finite_difference(lambda q: _core.loss_and_gradient(loss, y, q, weight, False, **options)[0], p)
     np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-9)
@@ -219,7 +221,7 @@ def test_nadam_does_not_depend_on_where_epochs_are_cut():
     results = []
     for batch in (64, 16):
         network = parts.make_network("float64")
-        network.compile("mean_squared_error", {}, "nadam", {})
+        network.compile("mean_squared_error", {}, "nadam", optimizers.Nadam().options())
         for start in range(0, 128, batch):
             rows = slice(start, start + batch)
             fit = _core.Fit(network, parts.X[rows].copy(), parts.POSITIVE[rows].copy(), None, 16)

@@ -207,6 +207,32 @@ def test_running_median_has_one_point_for_equal_values_and_none_for_few_rows():
         plotting.predicted_against_true([1, 2], [1, np.nan])
 
 
+def test_the_path_lies_on_the_surface_and_both_pictures_name_their_axes_alike():
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(60, 2))
+    model = fastnn.Sequential([layers.Dense(4, activation="tanh"), layers.Dense(1)], seed=0)
+    model.compile(optimizer="adam", loss="mse")
+    recorder = fastnn.WeightRecorder()
+    model.fit(X, X[:, :1] * X[:, 1:], epochs=6, verbose=0, callbacks=[recorder])
+    drawn = fastnn.loss_landscape(model, X, X[:, :1], n=7, directions="trajectory", trajectory=recorder, verbose=0)
+    # On a plane, 2 alpha + 3 beta, the interpolated heights are exact.
+    drawn.loss[:] = 100.0 + 2.0 * drawn.alpha + 3.0 * drawn.beta[:, None]
+    contours, surface = drawn.plot()
+    x, y, z = surface.lines[0].get_data_3d()
+    assert len(x) == len(drawn.path)
+    np.testing.assert_allclose(z, 100.0 + 2.0 * x + 3.0 * y, rtol=1e-12)
+    assert contours.get_xlabel().startswith(surface.get_xlabel()) and "principal axis 1" in surface.get_xlabel()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.1775, 0.62), (0.0105, 2.2), (1e-6, 3e4), (0.9, 2.8)])
+def test_a_colour_bar_has_between_four_and_ten_round_numbers(low, high):
+    from fastnn.plotting.training import _round_numbers
+
+    ticks = _round_numbers(low, high)
+    assert 4 <= len(ticks) <= 10 or high / low > 1e9
+    assert all(low <= tick <= high for tick in ticks)
+
+
 def test_landscape_gives_contours_and_surface():
     contours, surface = landscape().plot()
     assert (contours.name, surface.name) == ("rectilinear", "3d")

@@ -9,7 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
-import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -262,16 +262,6 @@ def test_order_of_system_calls(tmp_path, monkeypatch):
     assert calls == ["fsync file", "replace", "fsync folder"]
 
 
-make_temporary_file = tempfile.mkstemp
-
-
-def make_file_on_full_disk(prefix, suffix, dir):
-    """Stands in for tempfile.mkstemp: the file is /dev/full."""
-    descriptor, name = make_temporary_file(prefix=prefix, suffix=suffix, dir=dir)
-    os.close(descriptor)
-    return os.open("/dev/full", os.O_WRONLY), name
-
-
 @pytest.mark.parametrize("fault", ["write", "fsync", "replace", "chmod"])
 def test_faults_leave_the_old_file(tmp_path, monkeypatch, fault):
     path = tmp_path / "m.safetensors"
@@ -279,39 +269,20 @@ def test_faults_leave_the_old_file(tmp_path, monkeypatch, fault):
     old.save(path)
     content = path.read_bytes()
     new = make(seed=2)
+    code = errno.ENOSPC if fault == "write" else errno.EIO
 
     def fail(*arguments, **options):
-        raise OSError(errno.EIO, "input/output error")
+        raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        if fault == "write":
-            patch.setattr(tempfile, "mkstemp", make_file_on_full_disk)
-        else:
-            patch.setattr(os, fault, fail)
+        patch.setattr(os, fault, fail)
         with pytest.raises(OSError) as caught:
             new.save(path)
-        assert caught.value.errno == (errno.ENOSPC if fault == "write" else errno.EIO)
+        assert caught.value.errno == code
     assert path.read_bytes() == content
     assert os.listdir(tmp_path) == ["m.safetensors"]
     new.save(path)
     assert same_weights(fastnn.load_model(path), new)
-
-
-def test_links_and_permissions_are_kept(tmp_path):
-    path, link = tmp_path / "m.safetensors", tmp_path / "link.safetensors"
-    model = make()
-    model.save(path)
-    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
-    path.chmod(0o640)
-    link.symlink_to(path)
-    model.save(link)
-    assert link.is_symlink() and path.stat().st_mode & 0o777 == 0o640
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def test_kills_while_saving(tmp_path):
@@ -334,3 +305,90 @@ def test_a_file_and_a_description_give_the_class_that_is_asked_for(tmp_path):
     assert same_weights(loaded, model)
     assert type(Stack.from_config(model.get_config())) is Stack
     assert type(fastnn.models.load_model(tmp_path / "m.safetensors")) is fastnn.Sequential
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5", ".HDF5", ".pt", ".onnx", ".pkl", ".npz"])
+def test_a_suffix_of_another_format_draws_one_warning(tmp_path, suffix):
+    path = tmp_path / f"m{suffix}"
+    stem = f"m{suffix}"[: -len(os.path.splitext(suffix)[1] or suffix)]
+    model = make()
+    message = f"'m{suffix}' is a fastnn safetensors file.*name it '{stem}.safetensors'"
+    for save in (model.save, model.save_weights):
+        with pytest.warns(UserWarning, match=message) as caught:
+            save(path)
+        assert len(caught) == 1 and caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=message) as caught:
+        checkpoint = fastnn.callbacks.ModelCheckpoint(path)
+        model.fit(X, Y, epochs=3, verbose=0, validation_data=(X, Y), callbacks=[checkpoint])
+    assert len(caught) == 1 and caught[0].filename == __file__
+    assert same_weights(fastnn.load_model(path), model)
+
+
+def test_usual_names_draw_no_warning(tmp_path):
+    model = make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("m", "m.safetensors", "m.fastnn", "v1.2", "m.weights.safetensors", "keras"):
+            model.save(tmp_path / name)
+            model.save_weights(tmp_path / name)
+
+
+def test_a_file_that_could_not_be_loaded_is_not_written(tmp_path):
+    path = tmp_path / "m.safetensors"
+
+    class Odd(fastnn.initializers.Initializer):
+        def draw(self, shape, source):
+            return np.zeros(shape)
+
+        def get_config(self):
+            return {"value": 1}  # which the constructor does not take
+
+    many = fastnn.metrics.AUC(num_thresholds=10**7)
+    steps = make()
+    steps.network.iterations = 1 << 50
+    broken = make("adam")
+    broken.optimizer = fastnn.optimizers.SGD()
+    cases = [
+        (fastnn.Sequential([layers.Dense(2, input_dim=4, kernel_initializer=Odd())]), "nitializer"),
+        (steps, "iterations must be a whole number from 0"),
+        (broken, "it has 2 moments per weight; the optimizer has 0"),
+        (fastnn.Sequential([layers.Dropout(0.5, input_shape=(1 << 22,))]), "has 4194304 outputs"),
+    ]
+    measured = make()
+    measured.compile("sgd", "mse", metrics=[many])
+    cases.append((measured, "metrics keep 40000000 numbers"))
+    flat = [layers.Flatten() for _ in range(600)]
+    cases.append((fastnn.Sequential([fastnn.Input((2,)), *flat, layers.Dense(1)]), "512"))
+    patterns = make(fastnn.optimizers.AdamW())
+    patterns.optimizer.exclude_from_weight_decay(var_names=["(bias|gamma)+"])
+    cases.append((patterns, "is not simple"))
+    for model, reason in cases:
+        with pytest.raises(ValueError, match=f"the model cannot be saved, because .*{reason}"):
+            model.save(path)
+        assert os.listdir(tmp_path) == []
+
+
+def test_custom_layers_and_optimizers_are_saved_by_name(tmp_path):
+    class Wide(layers.Dense):
+        pass
+
+    class Slow(fastnn.optimizers.SGD):
+        pass
+
+    path = tmp_path / "m.safetensors"
+    model = fastnn.Sequential([fastnn.Input((4,)), Wide(2)], seed=0)
+    model.compile(Slow(0.1), "mse")
+    model.save(path)
+    with pytest.raises(ValueError, match="unknown layer 'Wide'"):
+        fastnn.load_model(path)
+    loaded = fastnn.load_model(path, custom_objects={"Wide": Wide, "Slow": Slow})
+    assert type(loaded.layers[0]) is Wide and type(loaded.optimizer) is Slow
+    assert same_weights(copy.deepcopy(model), loaded)
+
+
+def test_saving_to_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    model = make()
+    for save in (model.save, model.save_weights):
+        with pytest.raises(OSError, match="only a regular file"):
+            save(tmp_path / "fifo")

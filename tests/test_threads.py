@@ -65,6 +65,10 @@ def test_environment(many_cores, tmp_path):
     assert default(OMP_NUM_THREADS="4", FASTNN_NUM_THREADS="9") == 4
     assert default(FASTNN_NUM_THREADS="100") == 64
     assert default(OMP_NUM_THREADS="many") == 64
+    assert default(SLURM_CPUS_PER_TASK="8") == 8
+    assert default(SLURM_CPUS_PER_TASK="8", OMP_NUM_THREADS="3") == 3
+    assert default(SLURM_CPUS_PER_TASK="2", FASTNN_NUM_THREADS="5") == 2
+    assert default(SLURM_CPUS_PER_TASK="") == default(SLURM_CPUS_PER_TASK="0") == 64
     for wrong in ("0", "-2", "two", "1.5"):
         with pytest.raises(ValueError, match="FASTNN_NUM_THREADS must be a whole number from 1 to 1024"):
             default(FASTNN_NUM_THREADS=wrong)

@@ -73,7 +73,7 @@ def test_other_threads_are_refused_while_fit_runs(tmp_path):
             call()
     for call in (
         lambda: model(X[:1]),
-        lambda: model.layers[0].kernel,
+        lambda: model.layers[0].kernel.numpy(),
         lambda: model.layers[0].set_weights(weights[:2]),
         lambda: setattr(model.layers[0], "trainable", False),
     ):

@@ -6,6 +6,12 @@
 
 static int is_elementwise(int activation) { return !fnn_is_row_activation(activation); }
 
+/* The layer, with its kernel unpacked. */
+static fnn_dense layer_of(const fnn_dense_arrays *a) {
+    return (fnn_dense){.n_in = a->n_in, .n_out = a->n_out, .activation = a->activation, .W = a->kernel, .X = a->x,
+                       .parameters = {a->parameters[0], a->parameters[1], a->parameters[2]}};
+}
+
 /* ---- dense, forward: blocks of rows or of panels ---- */
 
 #define ROWS_AT_A_TIME 192
@@ -90,14 +96,9 @@ static int stays_unpacked(const fnn_dense_arrays *a, ptrdiff_t element) {
 
 fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const fnn_dense_arrays *a, int n_threads) {
     const ptrdiff_t element = fnn_element(kernels), n = a->n, n_in = a->n_in, n_out = a->n_out;
-    fnn_dense layer = {.n_in = n_in,
-                       .n_out = n_out,
-                       .activation = a->activation,
-                       .parameters = {a->parameters[0], a->parameters[1], a->parameters[2]}};
+    fnn_dense layer = layer_of(a);
     ptrdiff_t direct = 0; /* outputs that are done without packing */
     if (is_elementwise(a->activation) && stays_unpacked(a, element)) {
-        layer.W = a->kernel;
-        layer.X = a->x;
         layer.Y = out;
         layer.x_stride = n_in;
         layer.y_stride = n_out;
@@ -201,16 +202,8 @@ static void lay_out_backward(backward_call *c, fnn_arena *arena) {
 fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *grad_kernel, void *grad_bias,
                               const void *grad_out, const fnn_dense_arrays *a, int n_threads) {
     const ptrdiff_t element = fnn_element(kernels), n = a->n, n_in = a->n_in, n_out = a->n_out;
-    const ptrdiff_t x_stride = fnn_panel_stride(kernels, n_in + 1), y_stride = fnn_panel_stride(kernels, n_out);
     backward_call call = {.kernels = kernels,
-                          .layer = {.n_in = n_in,
-                                    .n_out = n_out,
-                                    .activation = a->activation,
-                                    .parameters = {a->parameters[0], a->parameters[1], a->parameters[2]},
-                                    .x_stride = x_stride,
-                                    .y_stride = y_stride,
-                                    .dx_stride = x_stride,
-                                    .dy_stride = y_stride},
+                          .layer = layer_of(a),
                           .x = {a->x, kernels->dtype, n_in * element, element, n, n_in},
                           .grad_out = {grad_out, kernels->dtype, n_out * element, element, n, n_out},
                           .grad_x = grad_x,
@@ -218,6 +211,8 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
                           .n_panels = fnn_ceil_div(n, kernels->panel),
                           .element = element};
     call.layer.rows = call.n_panels * kernels->panel;
+    call.layer.x_stride = call.layer.dx_stride = fnn_panel_stride(kernels, n_in + 1);
+    call.layer.y_stride = call.layer.dy_stride = fnn_panel_stride(kernels, n_out);
     fnn_arena arena = {0};
     lay_out_backward(&call, &arena);
     if (!fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
@@ -225,7 +220,7 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
     /* the gradient then needs no more than the outputs */
     if (a->activation == FNN_LINEAR || a->activation == FNN_RELU || !is_elementwise(a->activation)) call.layer.D = NULL;
     kernels->pack_weights(call.W, a->kernel, a->bias, n_in, n_out);
-    fnn_set_ones(kernels, call.X, x_stride, n_in, call.n_panels);
+    fnn_set_ones(kernels, call.X, call.layer.x_stride, n_in, call.n_panels);
     const double operations = 6.0 * (double)n * (double)n_in * (double)n_out;
     fnn_team_run(backward_arrays, &call, fnn_threads_for(operations, call.n_panels, n_threads), &call.barrier);
     kernels->unpack_weights(grad_kernel, grad_bias, call.gradient, n_in, n_out);

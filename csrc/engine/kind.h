@@ -28,6 +28,8 @@ struct fnn_kind {
     /* Names in Python: of the kind; of its kernel and its bias, NULL where it has none; of its states, which are kept but
      * not trained: two of one number per input, the third a single number. */
     const char *name, *parameters[FNN_PARAMETERS], *states[3];
+    /* Names in Python of the options that an op must give. */
+    const char *options[2];
 
     /* The kernel is a matrix (inputs, outputs): the number of outputs is given, and threads may divide them. Otherwise a
      * parameter is one number per feature. */

@@ -209,11 +209,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     return fit;
 }
 
-void fnn_fit_free(fnn_fit *fit) {
-    if (!fit) return;
-    if (fit->n_threads > 1) fnn_team_release();
-    fnn_arena_free(fit);
-}
+void fnn_fit_free(fnn_fit *fit) { fnn_arena_free(fit); }
 
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit) { return fit->n_steps; }
 ptrdiff_t fnn_fit_step(const fnn_fit *fit) { return fit->step; }

@@ -1,27 +1,32 @@
-/* Threads: the only file with OpenMP.
+/* Threads: the only file that makes any.
  *
  * Design:
- * a) One parallel region per call; phases inside it meet at our own barrier, which spins for a bounded time and then
- *    yields: 0.2-0.4 us per step faster than `omp barrier`, and harmless when a core is taken away.
- * b) Every thread runs with the default floating-point environment (environment.c), and the caller's is restored.
- * c) Where another process takes a core away, every barrier waits for the scheduler: milliseconds for steps of
+ * a) Each calling thread has its own workers, made when it first needs them. They wait for its calls: they spin for a
+ *    bounded time and then sleep. The OpenMP runtime's threads would spin for milliseconds after each call, hang in a forked
+ *    child, and end the process where no thread can be made; of that runtime only the limit on threads is used.
+ * b) One call of the workers per call of the engine; phases inside it meet at a barrier, which spins for a bounded time and
+ *    then yields.
+ * c) Where a thread cannot be made, a call runs on those that there are. The bits are the same.
+ * d) Every thread runs with the default floating-point environment (environment.c), and the caller's is restored.
+ * e) Where another process takes a core away, every barrier waits for the scheduler: milliseconds for steps of
  *    microseconds. A team that has waited longer than it has worked is dissolved, and calls run on one thread for a while.
- * d) Some schedulers wake a thread on the processor of the thread that woke it and move it only milliseconds later, longer
+ * f) Some schedulers wake a thread on the processor of the thread that woke it and move it only milliseconds later, longer
  *    than most calls take. So where the threads were asleep, the first one waits until all have started, and a thread that
  *    woke on the first one's processor migrates.
- * e) A forked child has none of its parent's threads, and the OpenMP runtime would wait for them: it runs on one thread,
- *    which gives the same bits. */
+ * g) A forked child has none of its parent's threads. It runs on one thread. */
 
 #define _GNU_SOURCE
+#include <limits.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-#include "team.h"
+#include "engine.h"
 
 /* About 25 us; a barrier of a step in balance takes less than one. */
 #define SPINS 2000
@@ -34,10 +39,15 @@
 #define ALONE_NS_MAX 512000000
 
 static _Atomic int64_t alone_until, alone_for; /* monotonic clock; nanoseconds */
-static atomic_int forked;
-static pthread_once_t fork_hook = PTHREAD_ONCE_INIT;
-static void note_fork(void) { atomic_store(&forked, 1); }
-static void install_fork_hook(void) { pthread_atfork(NULL, NULL, note_fork); }
+
+/* The OpenMP runtime's limit for a thread when this library was loaded. */
+static int first_limit;
+
+/* The limit that was set since, with threadpoolctl or omp_set_num_threads: a lower one holds for this thread's calls. */
+static int thread_limit(void) {
+    const int limit = omp_get_max_threads();
+    return limit < first_limit ? limit : INT_MAX;
+}
 
 static void pause_spin(void) {
 #if defined(__x86_64__)
@@ -58,7 +68,8 @@ int fnn_processors(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
-    return omp_get_num_procs();
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
 }
 
 /* Dissolves the team where it waited too long. More threads than processors wait by the caller's choice. */
@@ -78,17 +89,167 @@ int fnn_barrier_is_crowded(fnn_barrier *barrier) {
     return waited > CROWDED_AFTER_NS && leave_team(waited, barrier->started, barrier->members);
 }
 
+/* ---- workers ---- */
+
+/* How long a worker spins for the next call before it sleeps. */
+#define IDLE_NS 100000
+#define STACK_BYTES ((size_t)1 << 20)
+
+typedef struct team team;
+
+typedef struct {
+    _Alignas(64) atomic_uint called; /* calls so far; a new one wakes the worker */
+    atomic_int asleep;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t id;
+    team *team;
+    int number; /* in a call: 1, 2, ... */
+} worker;
+
+/* The workers of one calling thread, and the call that they work on. */
+struct team {
+    fnn_phase phase; /* NULL: workers end */
+    void *context;
+    int members, first; /* first: the processor of the first thread where the workers were asleep, else -1 */
+    int running;        /* a call is under way */
+    int n_workers, most_workers;
+    _Alignas(64) atomic_int present, left;
+    worker workers[];
+};
+
+static _Thread_local team *own; /* this thread's */
+static pthread_key_t at_thread_end;
+static atomic_int forked;
+
 static void run_one(fnn_phase phase, void *context, int thread, int n_threads) {
     const uint64_t old = fnn_environment_enter();
     phase(context, thread, n_threads);
     fnn_environment_leave(old);
 }
 
-/* Threads that have been idle for this long sleep. */
-#define ASLEEP_NS 1000000
+static void start_together(int thread, int members, int first, atomic_int *present);
+
+static void wait_for_call(worker *w, unsigned seen) {
+    const int64_t until = fnn_clock_ns() + IDLE_NS;
+    do
+        for (int spins = 0; spins < 64; spins++) {
+            if (atomic_load_explicit(&w->called, memory_order_acquire) != seen) return;
+            pause_spin();
+        }
+    while (fnn_clock_ns() < until);
+    pthread_mutex_lock(&w->lock);
+    atomic_store(&w->asleep, 1);
+    while (atomic_load(&w->called) == seen) pthread_cond_wait(&w->wake, &w->lock);
+    atomic_store(&w->asleep, 0);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void call_worker(worker *w) {
+    atomic_fetch_add(&w->called, 1);
+    if (!atomic_load(&w->asleep)) return;
+    pthread_mutex_lock(&w->lock);
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void *work(void *argument) {
+    worker *w = argument;
+    team *t = w->team;
+    atomic_store(&w->asleep, 0);
+    for (unsigned seen = 0;; seen++) {
+        wait_for_call(w, seen);
+        if (!t->phase) return NULL;
+        if (t->first >= 0) start_together(w->number, t->members, t->first, &t->present);
+        run_one(t->phase, t->context, w->number, t->members);
+        atomic_fetch_sub_explicit(&t->left, 1, memory_order_release);
+    }
+}
+
+static int make_worker(team *t) {
+    worker *w = &t->workers[t->n_workers];
+    w->team = t;
+    w->number = t->n_workers + 1;
+    atomic_store(&w->asleep, 1);
+    if (pthread_mutex_init(&w->lock, NULL)) return 0;
+    int made = 0;
+    pthread_attr_t attributes;
+    if (pthread_cond_init(&w->wake, NULL) == 0) {
+        if (pthread_attr_init(&attributes) == 0) {
+            pthread_attr_setstacksize(&attributes, STACK_BYTES);
+            made = pthread_create(&w->id, &attributes, work, w) == 0;
+            pthread_attr_destroy(&attributes);
+        }
+        if (!made) pthread_cond_destroy(&w->wake);
+    }
+    if (!made) pthread_mutex_destroy(&w->lock);
+    t->n_workers += made;
+    return made;
+}
+
+static void end_team(void *argument) {
+    team *t = argument;
+    t->phase = NULL;
+    for (int i = 0; i < t->n_workers; i++) {
+        worker *w = &t->workers[i];
+        call_worker(w);
+        pthread_join(w->id, NULL);
+        pthread_cond_destroy(&w->wake);
+        pthread_mutex_destroy(&w->lock);
+    }
+    fnn_arena_free(t);
+}
+
+static void set_own(team *t) {
+    own = t;
+    pthread_setspecific(at_thread_end, t);
+}
+
+/* The processor time of a try that fails is that of tens of small calls: the next one comes later. */
+#define RETRY_NS 10000000
+static _Atomic int64_t next_try;
+
+/* This thread's team with up to `most` workers; NULL where it has none. */
+static team *ready_team(int most, int64_t now) {
+    if (own && own->running) return NULL; /* a signal handler's call */
+    if ((!own || own->n_workers < most) && now >= atomic_load(&next_try)) {
+        if (own && own->most_workers < most) {
+            end_team(own);
+            set_own(NULL);
+        }
+        if (!own) {
+            fnn_arena arena = {0};
+            fnn_take(&arena, sizeof(team));
+            fnn_take(&arena, fnn_size(most, sizeof(worker), 1));
+            if (!fnn_arena_allocate(&arena)) return NULL;
+            set_own((team *)arena.block);
+            own->most_workers = most;
+        }
+        while (own->n_workers < most)
+            if (!make_worker(own)) {
+                atomic_store(&next_try, now + RETRY_NS);
+                break;
+            }
+    }
+    return own && own->n_workers ? own : NULL;
+}
+
+/* Its threads are not there, and their locks may be held for ever. */
+static void forget_team(void) {
+    atomic_store(&forked, 1);
+    set_own(NULL);
+}
+
+__attribute__((constructor)) static void set_up(void) {
+    first_limit = omp_get_max_threads();
+    pthread_key_create(&at_thread_end, end_team);
+    pthread_atfork(NULL, NULL, forget_team);
+}
+
+/* ---- a call ---- */
+
 /* The first thread waits this long for the others to start, after it has spun; they may run on its processor meanwhile. */
 #define START_NS 300000
-static _Atomic int64_t last_end; /* of a call on several threads, on the monotonic clock */
 
 static int this_processor(void) {
 #if defined(__linux__)
@@ -125,42 +286,52 @@ static void start_together(int thread, int members, int first, atomic_int *prese
     while (atomic_load_explicit(present, memory_order_relaxed) < members - 1 && fnn_clock_ns() < until) sched_yield();
 }
 
+/* Until all workers have ended their part. */
+static void wait_for_workers(team *t) {
+    for (int spins = 0; spins < SPINS; spins++) {
+        if (atomic_load_explicit(&t->left, memory_order_acquire) == 0) return;
+        pause_spin();
+    }
+    while (atomic_load_explicit(&t->left, memory_order_acquire)) sched_yield();
+}
+
 void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier) {
-    pthread_once(&fork_hook, install_fork_hook);
     if (barrier) {
         atomic_store(&barrier->arrived, 0);
         atomic_store(&barrier->waited, 0);
         barrier->members = 1;
     }
-    if (n_threads <= 1 || atomic_load(&forked) || omp_in_parallel()) {
+    if (n_threads > 1) n_threads = (int)fnn_min(n_threads, thread_limit());
+    const int64_t started = n_threads > 1 ? fnn_clock_ns() : 0;
+    team *t = NULL;
+    if (n_threads > 1 && started >= atomic_load(&alone_until) && !atomic_load(&forked) && !omp_in_parallel())
+        t = ready_team(n_threads - 1, started);
+    if (!t) {
         run_one(phase, context, 0, 1);
         return;
     }
-    const int64_t started = fnn_clock_ns();
-    if (started < atomic_load(&alone_until)) {
-        run_one(phase, context, 0, 1);
-        return;
+    const int workers = (int)fnn_min(n_threads - 1, t->n_workers), members = workers + 1;
+    int asleep = 0;
+    for (int i = 0; i < workers; i++) asleep |= atomic_load_explicit(&t->workers[i].asleep, memory_order_relaxed);
+    t->phase = phase;
+    t->context = context;
+    t->members = members;
+    t->first = asleep ? this_processor() : -1;
+    t->running = 1;
+    atomic_store_explicit(&t->present, 0, memory_order_relaxed);
+    atomic_store_explicit(&t->left, workers, memory_order_relaxed);
+    if (barrier) {
+        barrier->started = started;
+        barrier->members = members;
     }
-    if (barrier) barrier->started = started;
-    const int first = started - atomic_load(&last_end) > ASLEEP_NS ? this_processor() : -1;
-    atomic_int present = 0;
-    int64_t first_done = started;
-    int team = 1;
-#pragma omp parallel num_threads(n_threads)
-    {
-        const int members = omp_get_num_threads();
-        if (barrier) atomic_store_explicit(&barrier->members, members, memory_order_relaxed); /* all threads: the same */
-        if (first >= 0) start_together(omp_get_thread_num(), members, first, &present);
-        run_one(phase, context, omp_get_thread_num(), members);
-#pragma omp master
-        {
-            team = members;
-            first_done = fnn_clock_ns();
-        }
-    }
-    const int64_t end = fnn_clock_ns(), waited = end - first_done;
-    atomic_store(&last_end, end);
-    if (waited > CROWDED_AFTER_NS) leave_team(waited, started, team);
+    for (int i = 0; i < workers; i++) call_worker(&t->workers[i]);
+    if (t->first >= 0) start_together(0, members, t->first, &t->present);
+    run_one(phase, context, 0, members);
+    const int64_t done = fnn_clock_ns();
+    wait_for_workers(t);
+    t->running = 0;
+    const int64_t waited = fnn_clock_ns() - done;
+    if (waited > CROWDED_AFTER_NS) leave_team(waited, started, members);
 }
 
 void fnn_barrier_wait(fnn_barrier *barrier) {
@@ -179,13 +350,6 @@ void fnn_barrier_wait(fnn_barrier *barrier) {
     const int64_t since = fnn_clock_ns();
     while (atomic_load_explicit(&barrier->generation, memory_order_acquire) == generation) sched_yield();
     atomic_fetch_add_explicit(&barrier->waited, fnn_clock_ns() - since, memory_order_relaxed);
-}
-
-void fnn_team_release(void) {
-#if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9)
-    if (!atomic_load(&forked) && !omp_in_parallel()) omp_pause_resource_all(omp_pause_hard);
-    atomic_store(&last_end, 0);
-#endif
 }
 
 int fnn_openmp_version(void) { return _OPENMP; }

@@ -18,13 +18,12 @@ typedef struct {
 typedef void (*fnn_phase)(void *context, int thread, int n_threads);
 
 /* Runs phase(context, t, n) for t in 0..n-1 with n <= n_threads; `barrier` (may be NULL) is set up for n members.
- * In a forked child, inside another parallel region and while other processes use the processors n is 1. */
+ * In a forked child, inside another parallel region, where no thread can be made and while other processes use the
+ * processors n is 1. The OpenMP runtime's limit on threads, where it was lowered, is kept. */
 void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
 void fnn_barrier_wait(fnn_barrier *barrier);
 /* 1 where the team waits for processors that other processes use: the call should end; the next ones run on one thread. */
 int fnn_barrier_is_crowded(fnn_barrier *barrier);
-/* Ends the threads that spin or sleep in the OpenMP runtime after a long call. */
-void fnn_team_release(void);
 int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);

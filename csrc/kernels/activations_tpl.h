@@ -12,7 +12,7 @@
 #define SELU_SCALE 1.0507009873554805 /* Klambauer et al. 2017 */
 #define SELU_ALPHA 1.6732632423543772
 
-/* *y = f(x), *d = f'(x) */
+/* *y = f(x), *d = f'(x): long because each activation is one case. */
 static inline __attribute__((always_inline)) void activation_of(int kind, const double *parameters, dvec x, dvec *y,
                                                                 dvec *d) {
     const dvec zero = d_set(0.0), one = d_set(1.0);

@@ -9,7 +9,7 @@
 
 #define CLIP 1e-7 /* Keras's epsilon: probabilities are clipped to [CLIP, 1 - CLIP] */
 
-/* value and derivative of one output of a loss that is a mean over outputs */
+/* Value and derivative of one output: long because each loss is one case. */
 static inline __attribute__((always_inline)) void elementwise_loss(const fnn_loss *loss, int kind, int from_logits,
                                                                    dvec y, dvec t, dvec *value, dvec *gradient,
                                                                    dvec *activated) {

@@ -39,6 +39,7 @@ typedef struct {
     vec w, s1, s2, s3;
 } update_state;
 
+/* Long because each update rule is one case. */
 static inline __attribute__((always_inline)) void update_vector(int kind, const fnn_update *u, vec g, update_state *s) {
     const vec rate = v_set((real)u->rate), beta_1 = v_set((real)u->beta_1), beta_2 = v_set((real)u->beta_2);
     const vec epsilon = v_set((real)u->epsilon), one = v_set((real)1);

@@ -1,9 +1,13 @@
-"""Checks of arguments: each returns the value, or raises a ValueError with the name, what is accepted and the value.
+"""Checks of arguments: each returns the value, or raises a ValueError with its name, what is accepted and the value.
 
-NumPy's numbers count as numbers; bools, NaN and infinities do not.
+NumPy scalars are accepted as numbers; bools, NaN and infinities are not.
 """
 
+import contextlib
+import functools
+import inspect
 import math
+import types
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -11,6 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+_FLOAT_TYPES = {
+    **dict.fromkeys(("float32", "f4", "<f4", "=f4", "f", "single"), np.float32),
+    **dict.fromkeys(("float64", "f8", "<f8", "=f8", "d", "double", "float"), np.float64),
+}
+_REAL_TYPES = {*_FLOAT_TYPES, "bool", "float16", "bfloat16", "half", "int", "uint"} | {
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+}
 
 _LARGEST = (1 << 63) - 1
 """The largest number that the compiled core takes."""
@@ -19,7 +31,7 @@ _LARGEST = (1 << 63) - 1
 def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None, others: str = "") -> int:
     """Return a whole number, ``at_least <= value <= at_most``, less than 2**63 in any case.
 
-    ``others`` ends the list of what is accepted, such as ", or None": the caller has dealt with it.
+    ``others`` names in the message what else the caller accepts, such as ", or None".
     """
     accepted = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= at_least
     if accepted and at_most is None and int(value) > _LARGEST:
@@ -55,7 +67,7 @@ def number(
 
 
 def _within(at_least: float, above: float, at_most: float, below: float) -> str:
-    """Return what lies within the bounds, such as "a number between 0 and 1"."""
+    """Return the accepted numbers in words, such as "a number between 0 and 1"."""
     if at_least > -math.inf and at_most < math.inf:
         return f"a number between {at_least:g} and {at_most:g}"
     low = [f"of at least {at_least:g}"] * (at_least > -math.inf) + [f"greater than {above:g}"] * (above > -math.inf)
@@ -97,18 +109,32 @@ def as_verbosity(verbose: Any) -> int:
 
 
 def float_type(name: str, value: Any, *, others: str = "") -> np.dtype[Any]:
-    """Return "float32" or "float64" as a dtype; objects with such a name, such as Keras's policies, count too."""
-    try:
-        found = np.dtype(value if isinstance(value, type) else getattr(value, "name", value))
-    except (TypeError, ValueError):
-        found = np.dtype(object)
+    """Return "float32" or "float64" as a dtype; an object with such a name, like a Keras policy, is accepted too."""
+    given = value if isinstance(value, type) else getattr(value, "name", value)
+    if isinstance(given, str):
+        # Names go through a table: NumPy's parser takes a small language, and fails in many ways on other text.
+        given = _FLOAT_TYPES.get(given, object)
+    found: np.dtype[Any] = np.dtype(object)
+    if isinstance(given, type):
+        with contextlib.suppress(TypeError):
+            found = np.dtype(given)
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"{name} must be 'float32' or 'float64'{others}, got {value!r}")
     return found
 
 
+def input_type(name: str, value: Any) -> None:
+    """Check a type of inputs as Keras takes it: None, a real NumPy type or its name."""
+    given = value if isinstance(value, type) else getattr(value, "name", value)
+    real = (
+        given in _REAL_TYPES if isinstance(given, str) else isinstance(given, type) and np.dtype(given).kind in "biuf"
+    )
+    if given is not None and not real:
+        raise ValueError(f"{name} must be the name of a real type such as 'float32' or 'uint8', or None, got {value!r}")
+
+
 def last_axis(axis: Any) -> int:
-    """Return -1 for the last axis of rows, which have no other: -1, 1, or a list of one of them."""
+    """Return -1 if ``axis`` is the last axis of a matrix of rows: -1, 1, or a list that holds one of them."""
     only = axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
     if isinstance(only, bool) or only not in (-1, 1):
         raise ValueError(f"axis must be -1, the columns of a row, got {axis!r}")
@@ -116,16 +142,93 @@ def last_axis(axis: Any) -> int:
 
 
 def absent(**arguments: Any) -> None:
-    """Check that arguments of Keras which fastnn does not have are left out: None or False."""
+    """Check that Keras arguments that fastnn does not support are left out: None or False."""
     for name, value in arguments.items():
         if value is not None and value is not False:
             raise ValueError(f"{name} is not supported and must be left out, got {value!r}")
 
 
 def nearest(given: object, known: Iterable[str]) -> str | None:
-    """Return the one of ``known`` that is spelt most like ``given``, in whatever case; None if none is near."""
+    """Return the name in ``known`` that is spelled most like ``given``, ignoring case; None if none is similar."""
     import difflib
 
     names = list(known)
     near = difflib.get_close_matches(str(given).lower(), [name.lower() for name in names], n=1, cutoff=0.5)
     return next((name for name in names if near and name.lower() == near[0]), None)
+
+
+_OTHER_NAMES = {
+    "lr": "learning_rate",
+    "decay": "weight_decay",
+    "nb_epoch": "epochs",
+    "act": "activation",
+    "alpha": "negative_slope",
+}
+"""Names that older versions and other libraries have for an argument."""
+
+
+def takes_keywords(function: F, owner: type | None = None) -> F:
+    """Return the function; an unknown keyword argument raises a TypeError with the nearest name and all names.
+
+    Parameters
+    ----------
+    function : function, or method of ``owner``.
+    owner : class; the other keyword arguments of its constructor go to the constructors of its bases.
+    """
+    accepted: frozenset[str] | None = None
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        nonlocal accepted
+        if options:
+            if accepted is None:
+                accepted = frozenset(_keywords(function, owner))
+            if accepted and not options.keys() <= accepted:
+                raise TypeError(_unknown_keyword(function, owner, arguments, options))
+        return function(*arguments, **options)
+
+    return checked  # type: ignore[return-value]
+
+
+def check_keywords(cls: type) -> None:
+    """Let the constructor of a class, and its public methods with optional arguments, check their keyword arguments.
+
+    The hooks of callbacks are left out: fastnn calls them, at every step.
+    """
+    for name, method in list(vars(cls).items()):
+        if isinstance(method, types.FunctionType) and not name.startswith(("_", "on_")):
+            if method.__defaults__ or method.__kwdefaults__:
+                setattr(cls, name, takes_keywords(method, cls))
+        elif name == "__init__":
+            setattr(cls, name, takes_keywords(method, cls))
+
+
+def _keywords(function: Callable[..., Any], owner: type | None) -> list[str]:
+    """Return the names of the keyword arguments; an empty list if any name is accepted."""
+    parameters = list(inspect.signature(function).parameters.values())[0 if owner is None else 1 :]
+    names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return names
+    constructors = [
+        vars(each)["__init__"] for each in (owner.__mro__[1:-1] if owner else ()) if "__init__" in vars(each)
+    ]
+    passed_on = [
+        each.name
+        for constructor in constructors
+        for each in inspect.signature(constructor).parameters.values()
+        if each.kind is each.KEYWORD_ONLY and each.name not in names
+    ]
+    return [*names, *passed_on] if passed_on and function.__name__ == "__init__" else []
+
+
+def _unknown_keyword(function: Callable[..., Any], owner: type | None, arguments: Any, options: Any) -> str:
+    """Return the message for the first unknown keyword argument."""
+    known = _keywords(function, owner)
+    given = next(name for name in options if name not in known)
+    called = function.__name__ if owner is None else type(arguments[0]).__name__
+    if owner is not None and function.__name__ != "__init__":
+        called += f".{function.__name__}"
+    usual = _OTHER_NAMES.get(given)
+    near = usual if usual in known else nearest(given, known)
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"{called}() got an unexpected keyword argument {given!r}.{hint} Its arguments: {', '.join(known) or 'none'}"

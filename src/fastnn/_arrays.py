@@ -1,4 +1,4 @@
-"""Arrays that users give: checked and converted once, before anything is changed."""
+"""Checks and conversions of the arrays that users pass, before anything is changed."""
 
 import math
 from collections.abc import Mapping
@@ -15,25 +15,20 @@ _LARGE = 1 << 30
 """Bytes from which on the memory for a result is tried before the values are read."""
 
 
-def refuse_masked(value: Any, name: str) -> None:
-    """Raise ValueError for an array with masked entries, which ``numpy.asarray`` would unmask."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
-
-
 def as_numbers(value: Any, name: str) -> Array:
     """Return ``value`` as an array of real numbers.
 
     Raises
     ------
     ValueError
-        Strings, objects, dates, complex numbers, rows of different lengths, sparse or masked arrays.
+        The value holds strings, objects, dates or complex numbers, has rows of different lengths, or is a sparse or
+        masked array.
     """
     if value is None:
         raise ValueError(f"{name} is missing (None)")
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
-    refuse_masked(value, name)
+    check_unmasked(value, name)
     if isinstance(value, Mapping):
         raise ValueError(f"{name} is a {type(value).__name__}; a network has one input and one output: pass the array")
     if callable(getattr(value, "__next__", None)):
@@ -56,8 +51,14 @@ def as_numbers(value: Any, name: str) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def check_unmasked(value: Any, name: str) -> None:
+    """Raise for a masked array, of which NumPy would silently read the masked entries."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
+
+
 def _holds_nullable_numbers(value: Any) -> bool:
-    """Whether a pandas frame or column holds nothing but numbers, some of a dtype that knows missing ones."""
+    """Return whether a pandas frame or column holds only numbers, some of a nullable dtype."""
     dtypes = getattr(value, "dtypes", None)
     if dtypes is None or type(value).__module__.split(".")[0] != "pandas":
         return False
@@ -65,14 +66,14 @@ def _holds_nullable_numbers(value: Any) -> bool:
 
 
 def _not_numbers(array: Array, name: str) -> str:
-    """Message for an array whose dtype is not real numbers."""
+    """Return the message for an array whose dtype is not real numbers."""
     message = f"{name} must be real numbers, but its dtype is {array.dtype}"
     if array.dtype.kind in "OUST":
         entries = np.ndenumerate(array)
         accepted = (bool, int, float, np.bool_, np.integer, np.floating)
         position, entry = next(((p, e) for p, e in entries if not isinstance(e, accepted)), ((), None))
         if position:
-            message += f" (first entry that is no number: {entry!r} at index {list(map(int, position))})"
+            message += f" (first entry that is not a number: {entry!r} at index {list(map(int, position))})"
             return f"{message}; turn text and categories into numbers first, for instance with numpy.unique"
         return f"{message}; convert it with {name}.astype(float)"
     return message
@@ -100,7 +101,7 @@ def check_finite(
 ) -> None:
     """Raise for the first NaN, infinity or number that the network's dtype cannot hold; NaN may be allowed.
 
-    ``missing_hint`` says what else can be done about NaN.
+    ``missing_hint`` is added to the advice in the message on NaN.
     """
     if array.dtype.kind != "f":
         return
@@ -136,23 +137,23 @@ def as_features(
     missing_hint: str = "",
     allow_empty: bool = False,
 ) -> Array:
-    """Return inputs as (n, n_features), finite, of any real dtype; no copy where none is needed.
+    """Return inputs as a finite array (n, n_features) of any real dtype, without a copy if possible.
 
     Parameters
     ----------
-    value : array-like (n, n_features); (n,) where the model has one feature.
-    n_features : columns the model takes, or None if not known yet.
+    value : array-like (n, n_features), or (n,) for a model with one feature.
+    n_features : number of columns that the model takes, or None if it is not known yet.
     dtype : the network's dtype.
-    name : name in messages.
-    row_shape : shape of one row for a model that flattens its input, such as (28, 28); () accepts any shape.
-    allow_missing : whether NaN is accepted, as a missing value.
-    missing_hint : what else than dropping and filling can be done about NaN, for the message.
-    allow_empty : whether no rows are accepted.
+    name : name of the argument in messages.
+    row_shape : shape of one row for a model that flattens its input, such as (28, 28); () accepts every shape.
+    allow_missing : whether NaN is accepted as a missing value.
+    missing_hint : advice on NaN for the message, in addition to dropping and filling such rows.
+    allow_empty : whether an array without rows is accepted.
 
     Raises
     ------
     ValueError
-        Not numbers, wrong shape, no rows or columns, or values that are not finite.
+        The values are not numbers or not finite, the shape is wrong, or there are no rows or columns.
     """
     array = as_numbers(value, name)
     if array.ndim == 1 and n_features == 1:
@@ -186,12 +187,15 @@ def check_memory(n_rows: int, dtype: np.dtype[Any], name: str) -> None:
         raise MemoryError(f"{name} has {n_rows} rows: there is no memory for one number for each: {error}") from error
 
 
-def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str) -> None:
-    """Raise for the first of the targets (n, n_outputs) that is not between ``low`` and ``high``, which may be inf."""
+def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str, hint: str = "") -> None:
+    """Raise for the first target of (n, n_outputs) outside of ``low`` to ``high``, which may be infinite.
+
+    ``hint`` ends the message.
+    """
     if targets.min() < low or targets.max() > high:
         row, col = map(int, np.argwhere((targets < low) | (targets > high))[0])
         accepted = f"of at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
         raise ValueError(
             f"{name} has {targets[row, col]} at row {row}, column {col} (counted from 0); {loss_name} takes targets "
-            f"{accepted}"
+            f"{accepted}{hint}"
         )

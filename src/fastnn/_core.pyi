@@ -38,16 +38,16 @@ class Network:
         ``("prelu", {})``: alpha, one per feature,
         ``("normalization", {"invert": bool, "missing": None | "mean" | "indicator"})``: mean, variance, count; as the
         first op with "missing" it lets X hold NaN; with "indicator" it has twice as many outputs,
-        ``("add", {"source": int})``: adds the input of op ``source`` to its own.
+        ``("add", {"source": int})``: the input of op ``source`` plus its input.
         Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint".
         "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha; general_relu:
-        negative_slope, max_value, threshold); may be left out. A dense op takes more: "trainable" (bool),
-        "kernel_regularizer", "bias_regularizer" and "activity_regularizer": (l1, l2); "kernel_constraint" and
-        "bias_constraint": (name, bound, axis), axis 0 for a norm over the inputs of each output, 1 for the outputs of
-        each input, None for all.
+        negative_slope, max_value, threshold). Options that can be off may be left out. A dense op takes more:
+        "trainable" (bool), "kernel_regularizer", "bias_regularizer" and "activity_regularizer": (l1, l2);
+        "kernel_constraint" and "bias_constraint": (name, bound, axis), axis 0 for a norm over the inputs of each
+        output, 1 for the outputs of each input, None for all.
     dtype : "float32" or "float64".
 
-    All parameters start at zero, save gammas and variances, which start at one.
+    All parameters start at zero, except gammas and variances, which start at one.
     """
 
     def __init__(self, n_features: int, ops: Sequence[tuple[str, dict[str, Any]]], dtype: str = "float32") -> None: ...
@@ -58,7 +58,7 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]: ...
     def forget_other_threads(self) -> None:
-        """In a forked child, in which only the thread that forked lives on."""
+        """Forget the calls of other threads, in a forked child: only the thread that forked lives on."""
     @property
     def iterations(self) -> int:
         """Update steps taken; the ``t`` of Adam's bias correction."""
@@ -82,11 +82,11 @@ class Network:
         activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
         So is a final exponential with poisson. "factor" multiplies the loss; with "weighted_mean" (bool) the mean
         over a batch is divided by its sum of sample weights, with "scaled_penalty" (bool) so are the penalties on
-        weights. "ignore_class" (sparse_categorical_crossentropy) is a label, of any value, whose rows add nothing: the
-        mean is over the others. A batch without rows or weights that count has the loss and the gradient 0.
+        weights. "ignore_class" (sparse_categorical_crossentropy) is a label, of any value, whose rows do not count: the
+        mean is over the other rows. A batch without rows or weights that count has the loss and the gradient 0.
         The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
-        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a loss of the
-        caller's own: ``Fit.forward`` and ``Fit.backward``.
+        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a
+        loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
         optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
         beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
         beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)
@@ -185,28 +185,28 @@ class Fit:
     ) -> None:
         """Set the order of rows and dropout's stream from (seed, epoch). learning_rates: (n_steps,).
 
-        ``order`` (n,) gives the rows in the order they are to be taken in, instead of one drawn from the seed. Without
-        it, ``first_step`` is the step to go on from: the steps before it have been taken.
+        ``order`` (n,) is an order of rows that replaces the one drawn from the seed. Without it, ``first_step`` is the
+        step to go on from: the steps before it have been taken.
         """
     def set_learning_rates(self, learning_rates: NDArray[np.float64]) -> None:
-        """Replace the learning rates of the running epoch, (n_steps,); steps that are done stay done."""
+        """Replace the learning rates of the remaining steps of the epoch; (n_steps,) as for ``begin_epoch``."""
     def run(self, max_steps: int = -1, max_seconds: float = 0.05) -> str:
         """Run steps until the epoch ends ("finished"), a limit is reached ("more"), or the loss is "nonfinite".
 
-        A non-finite loss is seen before its step's update: the weights are those before that step.
-        Releases the GIL. Where the epoch is cut changes no number.
+        A step with a non-finite loss does not update the weights. Releases the GIL. Where the epoch is cut changes no
+        number.
         """
     @property
     def step(self) -> int:
         """Steps done in this epoch."""
     @property
     def loss_sum(self) -> float:
-        """Sum over this epoch's done steps of (batch loss x rows in the batch); float64."""
+        """Sum over the steps done in this epoch of (batch loss x rows in the batch); float64."""
     @property
     def penalty_sum(self) -> float:
-        """The part of ``loss_sum`` that is penalties on weights."""
+        """The penalties on weights in ``loss_sum``."""
     def loss_and_gradient(self, parameters: Array, gradient: Array) -> tuple[float, float]:
-        """Set all weights, then return the loss of the first batch in order and the part of it that is penalties.
+        """Set all weights; return the loss of the first batch in order, and the penalties in it.
 
         ``parameters`` and ``gradient`` (overwritten) are flat, in the network's dtype: the kernels of all dense ops,
         row-major, then their biases.
@@ -221,15 +221,15 @@ class Fit:
         threads).
         """
     def batch_rows(self) -> NDArray[np.int64]:
-        """Rows of the batch at hand, in its order."""
+        """Rows of the current batch, in its order."""
     def forward(self) -> Array:
-        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a caller's own loss."""
+        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a custom loss."""
     def backward(self, gradient: Array, loss: float) -> None:
         """Finish the step that ``forward`` began, with the gradient of the loss with respect to its outputs."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
-        """Gradients ``(op, name, array)`` of the loss of the whole data taken as one batch in order; changes nothing.
+        """Gradients ``(op, name, array)`` of the loss of all rows as one batch in order; changes no weight.
 
-        With ``training``, dropout and noise act and batch normalization takes the statistics of the batch.
+        With ``training``, dropout and noise act, and batch normalization uses the statistics of the batch.
         """
 
 def loss_and_gradient(
@@ -247,7 +247,13 @@ def activation_gradient(name: str, x: Array, grad_out: Array, parameters: Sequen
     """grad_out * f'(x), elementwise; for softmax and log_softmax the row-wise product with the Jacobian."""
 
 def dense_forward(
-    x: ArrayLike, kernel: ArrayLike, bias: ArrayLike | None, activation: str, out: Array | None, n_threads: int = 0
+    x: ArrayLike,
+    kernel: ArrayLike,
+    bias: ArrayLike | None,
+    activation: str,
+    out: Array | None,
+    n_threads: int = 0,
+    parameters: Sequence[float] = (),
 ) -> Array: ...
 def dense_backward(
     grad_out: ArrayLike,
@@ -257,6 +263,7 @@ def dense_backward(
     out: ArrayLike,
     activation: str,
     n_threads: int = 0,
+    parameters: Sequence[float] = (),
 ) -> tuple[Array, Array, Array]: ...
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
@@ -269,6 +276,3 @@ def config() -> dict[str, Any]:
 
 def fma_peak(seconds: float = 0.2) -> float:
     """Measure the multiply-add peak of the float32 kernels on one thread over ``seconds``, in GFLOP/s."""
-
-def release_threads() -> None:
-    """Let go of the threads that wait in the OpenMP runtime after a call."""

@@ -1,5 +1,5 @@
 # cython: language_level=3, embedsignature=True
-"""Types, shapes and the GIL: everything else is in csrc/."""
+"""Types, shapes and the GIL; everything else is in csrc/."""
 
 import os
 import platform
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._forking import forget_in_child as _forget_in_child
 
+cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset

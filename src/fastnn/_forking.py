@@ -1,4 +1,4 @@
-"""Forked children: only the thread that forked lives on in them."""
+"""Forked child processes, in which only the thread that called fork still runs."""
 
 import os
 import weakref
@@ -15,7 +15,7 @@ _ALL: "weakref.WeakSet[_Busy]" = weakref.WeakSet()
 
 
 def forget_in_child(busy: _Busy) -> None:
-    """Call ``busy.forget_other_threads()`` in every forked child, as long as ``busy`` lives."""
+    """Call ``busy.forget_other_threads()`` in every forked child while ``busy`` exists."""
     _ALL.add(busy)
 
 

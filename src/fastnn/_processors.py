@@ -1,4 +1,4 @@
-"""How many threads the compiled core uses, and what a bug report needs to know about it."""
+"""The number of threads of the compiled core, and its configuration for bug reports."""
 
 import math
 import os
@@ -14,10 +14,10 @@ MOST_THREADS = 1024
 
 
 def set_num_threads(n: int) -> None:
-    """Set the largest number of threads for all later calls of this process. No result depends on it.
+    """Set the largest number of threads for all later calls in this process. Results do not depend on it.
 
-    Networks and batches too small to gain use fewer. Threads beyond the processors of this process would wait for each
-    other and are not used, though ``get_num_threads`` returns ``n``. It holds for calls of all Python threads.
+    Networks and batches that are too small to gain use fewer threads. At most as many threads run as this process may
+    use processors, although ``get_num_threads`` returns ``n``. The setting is shared by all Python threads.
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that was set, at first that of the cores this process may use."""
+    """Return the number of threads that was set; the default is the number of cores that this process may use."""
     return _core.get_num_threads()
 
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Set ``n`` threads within a ``with`` block, as ``set_num_threads`` does, and what was set before at its end.
+    """Set ``n`` threads for a ``with`` block, as ``set_num_threads`` does; its end restores the previous number.
 
     Examples
     --------
@@ -56,7 +56,9 @@ def threads(n: int) -> Iterator[None]:
 
 
 def default_num_threads(environment: Mapping[str, str] = os.environ, root: str = "/") -> int:
-    """Return the least of: usable cores, the container's CPU quota, FASTNN_NUM_THREADS, OMP_NUM_THREADS.
+    """Return the smallest of: usable cores, the container's CPU quota, and three environment variables.
+
+    These are FASTNN_NUM_THREADS, OMP_NUM_THREADS and SLURM_CPUS_PER_TASK.
 
     Parameters
     ----------
@@ -77,15 +79,17 @@ def default_num_threads(environment: Mapping[str, str] = os.environ, root: str =
     if own:
         given = int(own) if own.isdecimal() else own
         limits.append(whole("FASTNN_NUM_THREADS", given, at_least=1, at_most=MOST_THREADS))
-    # OpenMP allows a list, one number for each level of nesting; other software may have put anything there.
-    outer = environment.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if outer.isdecimal() and int(outer) >= 1:
-        limits.append(int(outer))
+    # Other software reads these too, so values that mean nothing to fastnn are not errors. OpenMP allows a list with a
+    # number for each level of nesting.
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        outer = environment.get(name, "").split(",")[0].strip()
+        if outer.isdecimal() and int(outer) >= 1:
+            limits.append(int(outer))
     return min(limits)
 
 
 def _cpu_quota(root: str) -> float | None:
-    """CPUs the control group may use, version 2 or 1, the least of all its levels; None if unlimited."""
+    """Return the CPUs that the control group (v1 or v2) may use, the minimum of its levels; None if unlimited."""
     groups = os.path.join(root, "sys/fs/cgroup")
     quotas = []
     for line in _lines(os.path.join(root, "proc/self/cgroup")):
@@ -98,7 +102,7 @@ def _cpu_quota(root: str) -> float | None:
                 top = os.path.join(groups, "cpu")
         else:
             continue
-        # Within a container the group's own directory may be mounted as the top, which is why the top counts too.
+        # A container may mount the group's own directory as the top, so the top is read too.
         level = path.strip("/")
         while True:
             words = [
@@ -120,7 +124,7 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-# Kernels that no processor of their kind has run for the project: emulated, or compiled for another one.
+# Kernels that were tested, but not on a processor of their kind.
 _UNTRIED = {
     "avx512": "tested as compiled for processors without it, not on one that has it",
     "neon": "tested under an emulator, not on a processor",
@@ -128,7 +132,7 @@ _UNTRIED = {
 
 
 def _kernels(isa: str, available: Sequence[str], asked: str) -> dict[str, str]:
-    """Which kernels are on and why, and which are left alone and why."""
+    """Return which kernels are used and which are not, each with the reason."""
     why = f"by FASTNN_ISA={asked}" if asked else "by default"
     entries = {"instruction set": f"{isa}, {why} (available: {', '.join(available)})"}
     if isa in _UNTRIED:
@@ -136,12 +140,12 @@ def _kernels(isa: str, available: Sequence[str], asked: str) -> dict[str, str]:
     elif "avx512" in available and not asked:
         entries["not by default"] = f"avx512: {_UNTRIED['avx512']}; FASTNN_ISA=avx512 takes it"
     if isa == "baseline":
-        entries["bits"] = "other than those of processors with fused multiply-add"
+        entries["bits"] = "different from those of processors with fused multiply-add"
     return entries
 
 
 def show_config() -> None:
-    """Print version, instruction set and why it was taken, threads and compiler: what a bug report needs."""
+    """Print what a bug report needs: version, instruction set and the reason for it, threads and compiler."""
     import platform
     from importlib import metadata
 

@@ -1,4 +1,4 @@
-"""The progress line: refreshed at most four times a second, plain text where there is no terminal."""
+"""The progress line: refreshed at most four times a second; plain text if the output is not a terminal."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ def format_logs(logs: Mapping[str, Any]) -> str:
 
 
 def _format_number(value: Any) -> str:
-    """Return a number with four digits, or a list of them for an array."""
+    """Return a number with four digits, or for an array the list of its numbers."""
     return f"[{' '.join(map(_format_number, value))}]" if hasattr(value, "__len__") else f"{value:.4g}"
 
 
@@ -29,20 +29,28 @@ def format_seconds(seconds: float) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """Width of a terminal; 80 where it does not say."""
+    """Return the width of a terminal, or 80 if it is not known."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
         return 80
 
 
+def fitted(text: str, width: int) -> str:
+    """Return as many of the entries, "loss: 0.1234 - mae: 0.2345", as fit into a width; " ..." stands for the rest."""
+    if len(text) <= width:
+        return text
+    end = text.rfind(" - ", 0, width - len(" ...") + len(" - "))
+    return text[:end] + " ..." if end > 0 else text[:width]
+
+
 class ProgressLine:
-    """One line of text that is rewritten in place on a terminal, or lines of plain text elsewhere.
+    """A line of text that is rewritten in place on a terminal; elsewhere each text is a new line.
 
     Parameters
     ----------
-    stream : where to write; None is ``sys.stdout`` at the time of construction. Without any stream nothing is written.
-    clock : seconds.
+    stream : where to write; None is the ``sys.stdout`` of this moment. If that is None too, nothing is written.
+    clock : function that returns the time in seconds.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,29 +61,29 @@ class ProgressLine:
         self.on_terminal = self._stream is not None and self._stream.isatty()
 
     def due(self) -> bool:
-        """Whether the last refresh is long enough ago."""
+        """Return whether the next refresh is due."""
         return self._clock() - self._last_shown >= REFRESH_SECONDS
 
     def show(self, text: str) -> None:
-        """Replace the line by ``text``; without a terminal, add a line."""
+        """Replace the line with ``text``; without a terminal, add a line."""
         self._last_shown = self._clock()
         if self._stream is None:
             return
         if not self.on_terminal:
             self._stream.write(text + "\n")
             return
-        text = text[: _columns(self._stream) - 1]
+        text = fitted(text, _columns(self._stream) - 1)
         self._stream.write("\r" + text.ljust(self._length))
         self._stream.flush()
         self._length = len(text)
 
     def print(self, text: str) -> None:
-        """Show text now and go to the next line."""
+        """Show ``text`` and go to the next line."""
         self.show(text)
         self.end()
 
     def end(self) -> None:
-        """Leave the line as it stands and go to the next one."""
+        """Keep the line as it is and go to the next one."""
         if self._length and self._stream is not None:
             self._stream.write("\n")
             self._stream.flush()

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 
-# Streams of starting values lie above those of shuffling and dropout, which the core numbers from 0.
+# The core numbers the streams of shuffling and dropout from 0; those of initial values lie above them.
 _FIRST_STREAM = 1 << 48
 
 _global_seed: int | None = None
@@ -15,14 +15,14 @@ _seeds_drawn = 0
 
 
 def set_global_seed(seed: int | None) -> None:
-    """Make every later model or initializer without a seed of its own repeatable; None draws fresh seeds again."""
+    """Make all later models and initializers that are given no seed reproducible; None draws fresh seeds again."""
     global _global_seed, _seeds_drawn
     _global_seed = seed
     _seeds_drawn = 0
 
 
 def draw_seed() -> int:
-    """Return a seed of 53 bits: the next one after the global seed, or a fresh one from the operating system."""
+    """Return a 53-bit seed: the next one of the global seed, or a fresh one from the operating system."""
     global _seeds_drawn
     if _global_seed is None:
         return int.from_bytes(os.urandom(8)) >> 11
@@ -36,12 +36,12 @@ class Stream:
     Parameters
     ----------
     seed : seed, or None to draw one.
-    number : which of the seed's independent sequences, from 0.
+    number : number of the sequence among the seed's independent ones, from 0.
     """
 
     def __init__(self, seed: int | None = None, number: int = 0) -> None:
         self._seed = draw_seed() if seed is None else seed
-        # Each draw has a stream of its own, so what one draw returns does not depend on how the last was cut.
+        # Each draw uses its own stream, so its numbers do not depend on the sizes of earlier draws.
         self._next = _FIRST_STREAM + (number << 20)
 
     def uniform(self, n: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from fastnn._arguments import nearest
+from fastnn._derivation import Derivable
 
 T = TypeVar("T")
 CustomObjects = Mapping[str, Any]
@@ -18,11 +19,11 @@ _entries: dict[str, dict[str, Any]] = {}
 _listed: dict[str, list[str]] = {}
 
 
-class Description:
-    """Base of objects that are described by the arguments of their constructor, which are kept, saved and printed."""
+class Description(Derivable):
+    """Base of objects that the arguments of their constructor describe; these can be read, saved and printed."""
 
     _options: ClassVar[tuple[str, ...]] = ()
-    """Names of the arguments, each an attribute as well."""
+    """Names of the arguments; each is an attribute too."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -38,7 +39,7 @@ class Description:
 
 
 def register(kind: str, *names: str) -> Callable[[T], T]:
-    """Decorate a class or object so that ``resolve(kind, name)`` finds it under each of ``names``.
+    """Return a decorator that registers a class or object under each of ``names`` for ``resolve(kind, name)``.
 
     Parameters
     ----------
@@ -54,10 +55,10 @@ def register(kind: str, *names: str) -> Callable[[T], T]:
     return add
 
 
-def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
-    """Return the message for an unknown name: the nearest known name and the list of all."""
+def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
+    """Return the message for an unknown name: the nearest known name or alias, and the list of the names."""
     names = sorted(known)
-    near = nearest(given, names)
+    near = nearest(given, [*names, *(alias for alias in aliases if alias not in names)])
     hint = f" Did you mean {near!r}?" if near else ""
     return f"unknown {what} {given!r}.{hint} Known: {', '.join(names)}"
 
@@ -67,23 +68,28 @@ def listed(kind: str) -> list[str]:
     return list(_listed.get(kind, []))
 
 
+def spellings(kind: str) -> list[str]:
+    """Return all names of the registered objects."""
+    return list(_entries.get(kind, {}))
+
+
 def knows(kind: str, name: str) -> bool:
     """Return whether something is registered under ``name``."""
     return name in _entries.get(kind, {})
 
 
 def find(kind: str, name: str) -> Any:
-    """Return what is registered under ``name``.
+    """Return the object that is registered under ``name``.
 
     Raises
     ------
     ValueError
-        The name is unknown; the message lists the known names and the nearest.
+        The name is unknown; the message has the known names and the nearest.
     """
     try:
         return _entries[kind][name]
     except KeyError:
-        raise ValueError(unknown_name(kind, name, _listed[kind])) from None
+        raise ValueError(unknown_name(kind, name, _listed[kind], _entries[kind])) from None
 
 
 def resolve(kind: str, identifier: Any, base: type[T]) -> T:
@@ -121,6 +127,11 @@ def resolve(kind: str, identifier: Any, base: type[T]) -> T:
     return described
 
 
+def describe(kind: str, part: Any) -> Any:
+    """Return ``serialize(part)``; None and what is not registered under its class's name are returned as they are."""
+    return serialize(part) if part is not None and type(part) is _entries[kind].get(type(part).__name__) else part
+
+
 class MissingObjectError(ValueError):
     """A description names a function of the user that is not in ``custom_objects``."""
 
@@ -143,7 +154,7 @@ def deserialize(kind: str, description: Any, custom_objects: CustomObjects | Non
     Raises
     ------
     ValueError
-        A name that is neither registered nor in ``custom_objects``, or not a description.
+        The name is neither registered nor in ``custom_objects``, or the description has the wrong form.
     """
     custom = custom_objects or {}
     if isinstance(description, str):

@@ -1,26 +1,29 @@
-"""Activation functions: by name in a layer, or called on an array.
+"""Activation functions, for layers and as functions of arrays.
 
-An entry describes the function; the arithmetic is the compiled core's.
+Each object describes a function; the compiled core computes it.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastnn._registry as registry
 import fastnn.ops as ops
 from fastnn._arguments import number, optional
+from fastnn._derivation import Derivable, never_calls
+from fastnn._missing import public_names
 
 
+@never_calls(__call__="the compiled core computes an activation from its name and options")
 @dataclass(frozen=True)
-class ActivationFunction:
+class ActivationFunction(Derivable):
     """An activation function and its options.
 
     Parameters
     ----------
     name : name in the compiled core.
-    parameters : options by name, in the order the core takes them.
+    parameters : options by name, in the core's order.
 
     Examples
     --------
@@ -35,11 +38,11 @@ class ActivationFunction:
 
     @property
     def __name__(self) -> str:
-        """The name, as functions have one."""
+        """The name, as Python functions have it."""
         return self.name
 
     def with_parameters(self, **parameters: float) -> "ActivationFunction":
-        """Return the same function with some options changed.
+        """Return the function with other values of some options.
 
         Raises
         ------
@@ -56,7 +59,7 @@ class ActivationFunction:
         return type(self)(self.name, changed)
 
     def __call__(self, x: Any, **parameters: float) -> Any:
-        """Apply the function to an array; softmax works along the last axis."""
+        """Apply the function to an array; softmax and log_softmax act along the last axis."""
         chosen = self.with_parameters(**parameters) if parameters else self
         return ops.activation(chosen.name, x, None, **chosen.parameters)
 
@@ -68,11 +71,11 @@ class ActivationFunction:
         return options
 
     def from_config(self, config: Mapping[str, float]) -> "ActivationFunction":
-        """Return the same function with the options of ``get_config()``."""
+        """Return the function with the options of ``get_config()``."""
         return self.with_parameters(**config)
 
     def get_config(self) -> str | dict[str, Any]:
-        """Return the name, or name and options where an option is not the default."""
+        """Return the name, or name and options if an option differs from its default."""
         if self == _functions[self.name]:
             return self.name
         return {"class_name": self.name, "config": dict(self.parameters)}
@@ -80,7 +83,7 @@ class ActivationFunction:
 
 @dataclass(frozen=True)
 class GeneralReLU(ActivationFunction):
-    """``min(x, max_value)`` above ``threshold``, at least 0; ``negative_slope * (x - threshold)`` up to it.
+    """``min(x, max_value)``, at least 0, above ``threshold``; else ``negative_slope * (x - threshold)``.
 
     Examples
     --------
@@ -92,11 +95,11 @@ class GeneralReLU(ActivationFunction):
 
     @property
     def __name__(self) -> str:
-        """The name, as functions have one."""
+        """The name, as Python functions have it."""
         return "relu"
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
-        """Return the function with some options changed; ``max_value=None`` is no maximum."""
+        """Return the function with other values of some options; ``max_value=None`` sets no maximum."""
         if "max_value" in parameters:
             given = None if parameters["max_value"] == math.inf else parameters["max_value"]
             bound = optional(number, "max_value", given, at_least=0.0)
@@ -112,7 +115,7 @@ class GeneralReLU(ActivationFunction):
 
 @dataclass(frozen=True)
 class ReLU(ActivationFunction):
-    """``max(x, 0)``; with options a ``GeneralReLU``."""
+    """``max(x, 0)``; with options it becomes a ``GeneralReLU``."""
 
     def with_parameters(self, **parameters: Any) -> ActivationFunction:
         """Return the function with options: ``negative_slope`` (0), ``max_value`` (None) and ``threshold`` (0)."""
@@ -157,7 +160,7 @@ log_softmax = _define("log_softmax")
 
 
 def get(identifier: Any) -> ActivationFunction:
-    """Return the activation for a name, ``None`` (linear) or an activation.
+    """Return the activation for a name or an activation; None is linear.
 
     Raises
     ------
@@ -165,3 +168,34 @@ def get(identifier: Any) -> ActivationFunction:
         Unknown name; the message lists the known ones and the nearest.
     """
     return linear if identifier is None else registry.resolve("activation", identifier, ActivationFunction)
+
+
+__all__ = [
+    "ActivationFunction",
+    "elu",
+    "exponential",
+    "gelu",
+    "gelu_tanh",
+    "get",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="fastnn", description="Fast dense neural networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     bench = commands.add_parser("bench", help="compare the speed with NumPy, pure Python and other installed libraries")
     from fastnn.bench import options
@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("info", help="version, instruction set, threads and compiler")
 
     arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
     try:
         return _run(arguments)
     except KeyboardInterrupt:

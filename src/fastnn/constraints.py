@@ -1,16 +1,18 @@
 """Constraints on weights with Keras's names and arguments, applied after every update.
 
-``axis`` is what one norm is taken over: 0 the inputs of each unit (for a bias, all of it), 1 the units of each input,
-(0, 1) all weights.
+``axis`` is the axis that norms are taken over: 0 gives one norm for each unit (for a bias, one in all), 1 one for each
+input, (0, 1) one for all weights.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number
+from fastnn._derivation import never_calls
+from fastnn._missing import public_names
 
 Array = NDArray[Any]
 
@@ -18,7 +20,7 @@ _SMALL = 1e-7
 
 
 def _axis(value: Any) -> int | tuple[int, int]:
-    """``axis`` as 0, 1 or (0, 1)."""
+    """Return ``axis`` as 0, 1 or (0, 1)."""
     if value in (0, -2) and not isinstance(value, bool):
         return 0
     if value in (1, -1) and not isinstance(value, bool):
@@ -28,8 +30,17 @@ def _axis(value: Any) -> int | tuple[int, int]:
     raise ValueError(f"axis must be 0, 1 or (0, 1), got {value!r}")
 
 
+_INSTEAD = (
+    "the compiled core applies MaxNorm, NonNeg and UnitNorm. For another constraint change the weights in a callback's "
+    "on_train_batch_end, layer.kernel.assign(...)"
+)
+
+
+@never_calls(__call__=_INSTEAD)
 class Constraint(registry.Description):
     """Base of all constraints."""
+
+    _needs, _instead_of_own = "core_name", _INSTEAD
 
     core_name: ClassVar[str]
     """Name of the constraint in the compiled core."""
@@ -39,7 +50,7 @@ class Constraint(registry.Description):
         raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
 
     def rule(self, parameter: str) -> tuple[str, float, int | None]:
-        """Return name, bound and axis for the compiled core; axis None is all weights.
+        """Return name, bound and axis for the compiled core; axis None stands for all weights.
 
         Parameters
         ----------
@@ -48,7 +59,7 @@ class Constraint(registry.Description):
         Raises
         ------
         ValueError
-            A bias has one axis only.
+            The axis is one that a bias does not have.
         """
         axis = getattr(self, "axis", 0)
         if parameter == "bias" and axis != 0:
@@ -135,3 +146,19 @@ def get(identifier: Any) -> Constraint | None:
         Unknown name; the message lists the known ones and the nearest.
     """
     return None if identifier is None else registry.resolve("constraint", identifier, Constraint)
+
+
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "get",
+    "max_norm",
+    "non_neg",
+    "unit_norm",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -13,6 +13,7 @@ MAX_UNITS = 8
 _COLUMN_WIDTH, _ROW_HEIGHT, _MARGIN, _HEAD, _RADIUS = 132, 26, 66, 22, 8
 # Okabe and Ito (2008).
 _INPUT_COLOUR, _UNIT_COLOUR, _OUTPUT_COLOUR = "#E69F00", "#56B4E9", "#009E73"
+_INK = "currentColor"  # that of the text around the picture: dark on a light page, light on a dark one
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,11 @@ def network_svg(model: LayerStack) -> str:
             )
             lines += [f'<line x1="{x - _COLUMN_WIDTH}" y1="{a:.1f}" x2="{x}" y2="{b:.1f}"/>' for a, b in pairs]
         circles += [
-            f'<circle cx="{x}" cy="{y:.1f}" r="{_RADIUS}" fill="{column.colour}" stroke="#333" stroke-width="0.8"/>'
+            f'<circle cx="{x}" cy="{y:.1f}" r="{_RADIUS}" fill="{column.colour}" stroke="{_INK}" stroke-width="0.8"/>'
             for y in ys
         ]
         if column.dots:
-            circles += [f'<circle cx="{x}" cy="{middle + 4.5 * d:.1f}" r="1.4" fill="#333"/>' for d in (-1, 0, 1)]
+            circles += [f'<circle cx="{x}" cy="{middle + 4.5 * d:.1f}" r="1.4" fill="{_INK}"/>' for d in (-1, 0, 1)]
         texts.append(_text(x, 14, column.title, "bold"))
         size = f"{column.size:,} unit{'s' if column.size != 1 else ''}" if place else f"{column.size:,} features"
         texts.append(_text(x, height - 26, size))
@@ -111,14 +112,15 @@ def network_svg(model: LayerStack) -> str:
     label = f"{model.name}: {model.count_params():,} weights"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto;background:#fff" role="img" aria-label="{escape(label)}" '
+        f'style="max-width:100%;height:auto" role="img" aria-label="{escape(label)}" '
         'font-family="sans-serif" font-size="11">'
-        f'<g stroke="#999" stroke-width="0.5">{"".join(lines)}</g>{"".join(circles)}{"".join(texts)}</svg>'
+        f'<g stroke="{_INK}" stroke-opacity="0.4" stroke-width="0.5">{"".join(lines)}</g>'
+        f"{''.join(circles)}{''.join(texts)}</svg>"
     )
 
 
 def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle" font-weight="{weight}" fill="#222">{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="middle" font-weight="{weight}" fill="{_INK}">{escape(text)}</text>'
 
 
 def table_html(model: LayerStack) -> str:

@@ -1,4 +1,4 @@
-"""Errors that fastnn adds to Python's own."""
+"""Exceptions that fastnn defines."""
 
 
 class DivergenceError(ArithmeticError):
@@ -8,10 +8,10 @@ class DivergenceError(ArithmeticError):
 
     Parameters
     ----------
-    message : what happened and the likely cures.
+    message : what happened and what is likely to help.
     epoch : epoch in which it happened, counted from 1.
     step : step of that epoch whose loss was not finite, counted from 1.
-    last_loss : mean loss of the steps of the epoch before it; NaN if there was none.
+    last_loss : mean loss of the earlier steps of that epoch; NaN if there were none.
     """
 
     def __init__(self, message: str, epoch: int = 0, step: int = 0, last_loss: float = float("nan")) -> None:
@@ -26,4 +26,4 @@ class DivergenceError(ArithmeticError):
 
 
 class ModelFormatError(ValueError):
-    """A file is no model file, or is damaged, truncated or made to deceive; nothing was changed."""
+    """A file is not a valid model file: wrong format, damaged, truncated or malicious. Nothing was changed."""

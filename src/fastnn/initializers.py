@@ -1,24 +1,27 @@
-"""Starting values of weights, with Keras's names, arguments and distributions.
+"""Initial values of weights, with Keras's names, arguments and distributions.
 
-Numbers come from the package's counter-based generator, so equal seeds give equal weights everywhere.
+The numbers come from fastnn's counter-based generator, so equal seeds give equal weights on every machine.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice, number
+from fastnn._arrays import as_numbers, check_finite
+from fastnn._missing import public_names
 
-# Standard deviation of a standard normal cut at two standard deviations: He et al. (2015) variances are of the cut one.
+# Standard deviation of the standard normal distribution truncated at 2: variances are those after truncation.
 _TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
 
 
 class Source(Protocol):
-    """Where an initializer takes its random numbers from."""
+    """Source of random numbers of an initializer."""
 
     def uniform(self, n: int) -> NDArray[np.float64]:
         """Return n numbers, uniform in [0, 1)."""
@@ -27,43 +30,53 @@ class Source(Protocol):
         """Return n standard normal numbers."""
 
 
+_source_of_model: ContextVar[Source | None] = ContextVar("source_of_model", default=None)
+"""Random numbers for initializers that a custom initializer calls while a model is built."""
+
+
 class Initializer(registry.Description):
-    """Base of all initializers: options, and ``draw`` that fills a shape.
+    """Base of all initializers; a custom class defines ``__call__(shape, dtype=None)``, and ``get_config`` to be saved.
 
     Examples
     --------
     >>> import fastnn
     >>> fastnn.initializers.HeNormal(seed=1)(shape=(3, 2)).shape
     (3, 2)
+    >>> class Halved(fastnn.initializers.HeNormal):
+    ...     def __call__(self, shape, dtype=None, **kwargs):
+    ...         return 0.5 * super().__call__(shape, dtype)
+    >>> fastnn.layers.Dense(2, kernel_initializer=Halved(), bias_initializer=lambda shape, dtype=None: [1.0, 2.0])
+    <Dense name=dense>
     """
 
     seed: int | None = None
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return float64 values of the given shape."""
-        raise NotImplementedError(f"{type(self).__name__} must define draw(shape, source)")
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, dtype=None)")
 
     def __call__(
-        self, shape: int | Sequence[int], dtype: DTypeLike = "float32", source: Source | None = None
+        self, shape: int | Sequence[int], dtype: DTypeLike | None = None, source: Source | None = None
     ) -> NDArray[Any]:
-        """Return an array of starting values.
+        """Return an array of initial values.
 
         Parameters
         ----------
         shape : shape of the array; a kernel is (n_in, n_out).
-        dtype : its dtype.
-        source : random numbers of the model; not used by an initializer that has a seed of its own.
+        dtype : its dtype; None is float32.
+        source : random numbers of the model; an initializer with a seed does not use it.
         """
+        source = source or _source_of_model.get()
         if self.seed is not None or source is None:
             from fastnn._randomness import Stream
 
             source = Stream(self.seed)
         whole = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]
-        return self.draw(whole, source).astype(dtype)
+        return self.draw(whole, source).astype("float32" if dtype is None else dtype)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
-    """Fan-in and fan-out of a kernel (n_in, n_out); a vector counts as both."""
+    """Return fan-in and fan-out of a kernel (n_in, n_out); both are the length of a vector."""
     if len(shape) == 0:
         return 1.0, 1.0
     if len(shape) == 1:
@@ -72,7 +85,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def _truncated_normal(n: int, source: Source) -> NDArray[np.float64]:
-    """N standard normal numbers within two standard deviations; those outside are drawn again, in order."""
+    """Return n normal numbers within two standard deviations; those outside are drawn again, in order."""
     values = source.normal(n)
     outside = np.flatnonzero(np.abs(values) > 2.0)
     while outside.size:
@@ -101,7 +114,7 @@ class Ones(Initializer):
 
 @registry.register("initializer", "constant", "Constant")
 class Constant(Initializer):
-    """One value everywhere, or an array of the right shape."""
+    """The same value everywhere, or the values of an array of the weight's shape."""
 
     _options = ("value",)
 
@@ -150,7 +163,7 @@ class RandomNormal(Initializer):
 
 @registry.register("initializer", "truncated_normal", "TruncatedNormal")
 class TruncatedNormal(RandomNormal):
-    """Normal, numbers further than two standard deviations from the mean drawn again."""
+    """Normal; numbers more than two standard deviations from the mean are drawn again."""
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return truncated normal numbers."""
@@ -159,14 +172,14 @@ class TruncatedNormal(RandomNormal):
 
 @registry.register("initializer", "variance_scaling", "VarianceScaling")
 class VarianceScaling(Initializer):
-    """Variance ``scale / n`` with n the fan-in, fan-out or their mean.
+    """Numbers of variance ``scale / n``; n is the fan-in, the fan-out or their mean.
 
     Parameters
     ----------
     scale : positive factor.
     mode : "fan_in", "fan_out" or "fan_avg".
     distribution : "truncated_normal", "untruncated_normal" or "uniform".
-    seed : seed of its own, or None for the model's.
+    seed : whole number, or None for random numbers of the model.
     """
 
     _options: ClassVar[tuple[str, ...]] = ("scale", "mode", "distribution", "seed")
@@ -197,7 +210,7 @@ class VarianceScaling(Initializer):
 
 
 class _Scaled(VarianceScaling):
-    """A variance scaling whose only argument is the seed."""
+    """Variance scaling whose only argument is the seed."""
 
     _options = ("seed",)
     _scaling: ClassVar[tuple[float, str, str]]
@@ -251,7 +264,7 @@ class LecunNormal(_Scaled):
 
 @registry.register("initializer", "identity", "Identity", "IdentityInitializer", "eye")
 class Identity(Initializer):
-    """``gain`` times the identity matrix; needs a kernel (n_in, n_out)."""
+    """``gain`` times the identity matrix, for kernels (n_in, n_out) only."""
 
     _options = ("gain",)
 
@@ -267,9 +280,9 @@ class Identity(Initializer):
 
 @registry.register("initializer", "orthogonal", "Orthogonal", "OrthogonalInitializer")
 class Orthogonal(Initializer):
-    """``gain`` times a matrix with orthonormal rows or columns (Saxe et al., 2014): QR of normal numbers.
+    """``gain`` times a matrix with orthonormal rows or columns (Saxe et al., 2014), from the QR of normal numbers.
 
-    The factorisation is LAPACK's, so its last bits may depend on the NumPy build.
+    LAPACK factorizes, so the last bits may depend on the NumPy build.
     """
 
     _options = ("gain", "seed")
@@ -285,7 +298,7 @@ class Orthogonal(Initializer):
         rows, columns = math.prod(shape[:-1]), shape[-1]
         normal = source.normal(rows * columns).reshape(max(rows, columns), min(rows, columns))
         q, r = np.linalg.qr(normal)
-        # The signs of R's diagonal make the factorisation, and so the distribution, unique.
+        # A positive diagonal of R makes the factorization, and so the distribution, unique.
         q = q * np.sign(np.diagonal(r))
         values: NDArray[np.float64] = self.gain * (q if rows >= columns else q.T).reshape(shape)
         return values
@@ -308,14 +321,92 @@ variance_scaling = VarianceScaling
 zeros = Zeros
 
 
-def get(identifier: Any) -> Initializer:
-    """Return the initializer for a name, an initializer, a class or an array of starting values.
+def initial_values(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> NDArray[Any]:
+    """Return the first values of a weight of a model.
+
+    Parameters
+    ----------
+    initializer : result of ``get``.
+    shape, dtype : those of the weight.
+    source : random numbers of the model.
+
+    Raises
+    ------
+    ValueError
+        A custom initializer returns something else than finite numbers of this shape.
+    """
+    if isinstance(initializer, Initializer) and type(initializer).__call__ is Initializer.__call__:
+        return initializer(shape, dtype, source)
+    name = getattr(initializer, "__name__", type(initializer).__name__)
+    token = _source_of_model.set(source)
+    try:
+        values = as_numbers(initializer(shape, dtype=dtype.name), f"initializer {name}")
+    finally:
+        _source_of_model.reset(token)
+    if values.shape != shape:
+        raise ValueError(f"initializer {name} must return the shape of the weight, {shape}, got {values.shape}")
+    check_finite(values, f"initializer {name}", dtype)
+    return values.astype(dtype)
+
+
+def get(identifier: Any, default: str | None = None) -> Any:
+    """Return the initializer for a name, an initializer, a class, a function or an array of initial values.
+
+    Parameters
+    ----------
+    identifier : one of these.
+    default : name that None stands for.
 
     Raises
     ------
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
+    identifier = default if identifier is None else identifier
     if isinstance(identifier, np.ndarray):
         return Constant(identifier)
+    if callable(identifier) and not isinstance(identifier, type):
+        return identifier
     return registry.resolve("initializer", identifier, Initializer)
+
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "IdentityInitializer",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "OrthogonalInitializer",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "constant",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

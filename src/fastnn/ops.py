@@ -1,7 +1,7 @@
-"""The compiled kernels one by one, on arrays; ``fastnn.reference`` has the same functions in NumPy.
+"""The compiled kernels as functions of arrays; ``fastnn.reference`` has the same functions in NumPy.
 
-Functions of ``keras.ops`` that NumPy has, such as ``ops.mean`` and ``ops.square``, are NumPy's, so that metrics written
-for Keras run.
+Functions of ``keras.ops`` that NumPy has too, such as ``ops.mean`` and ``ops.square``, are NumPy's, so that metrics
+written for Keras run.
 """
 
 import math
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastnn._core as _core
-from fastnn._arrays import refuse_masked
+from fastnn._arrays import check_unmasked
 from fastnn._registry import unknown_name
 
 Array = NDArray[Any]
@@ -23,6 +23,7 @@ ACTIVATION_OPTIONS: dict[str, dict[str, float]] = {
     "general_relu": {"negative_slope": 0.0, "max_value": math.inf, "threshold": 0.0},
 }
 """Options of the activations that have any, in the core's order, with their defaults."""
+_DEFAULTS = {name: tuple(options.values()) for name, options in ACTIVATION_OPTIONS.items()}
 _CROSSENTROPY = {"from_logits": False, "label_smoothing": 0.0}
 _FOCAL = {"alpha": 0.25, "gamma": 2.0, **_CROSSENTROPY}
 LOSS_OPTIONS: dict[str, dict[str, Any]] = {
@@ -43,8 +44,8 @@ LABEL_LOSSES = ("sparse_categorical_crossentropy",)
 
 
 def _floating(name: str, value: ArrayLike) -> Array:
-    """``value`` as a C-contiguous float32 or float64 array; other real types become float64."""
-    refuse_masked(value, name)
+    """Return ``value`` as a C-contiguous float32 or float64 array; other real types become float64."""
+    check_unmasked(value, name)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be real numbers, but its dtype is {array.dtype}")
@@ -52,12 +53,12 @@ def _floating(name: str, value: ArrayLike) -> Array:
 
 
 def _like(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
-    """``value`` as a C-contiguous array of another argument's dtype."""
+    """Return ``value`` as a C-contiguous array of the dtype of another argument."""
     return _floating(name, value).astype(dtype, copy=False)
 
 
 def _check_activation(name: str, options: dict[str, float]) -> tuple[float, ...]:
-    """Values of an activation's options in the core's order."""
+    """Return the values of an activation's options in the core's order."""
     if name not in _core.ACTIVATIONS:
         raise ValueError(unknown_name("activation", name, _core.ACTIVATIONS))
     defaults = ACTIVATION_OPTIONS.get(name, {})
@@ -78,8 +79,8 @@ def dense_forward(
     x : X (n, n_in).
     kernel : W (n_in, n_out).
     bias : b (n_out,), or None.
-    activation : name; its options have their defaults.
-    out : (n, n_out) of x's dtype, receives the result.
+    activation : name; its options take their defaults.
+    out : array (n, n_out) of x's dtype that receives the result.
 
     Returns
     -------
@@ -92,7 +93,7 @@ def dense_forward(
     >>> fastnn.ops.dense_forward([[1.0, 2.0]], [[1.0, -1.0], [1.0, -1.0]], [0.5, 0.5], "relu")
     array([[3.5, 0. ]])
     """
-    return _core.dense_forward(x, kernel, bias, activation, out)
+    return _core.dense_forward(x, kernel, bias, activation, out, parameters=_DEFAULTS.get(activation, ()))
 
 
 def dense_backward(
@@ -110,9 +111,9 @@ def dense_backward(
     Parameters
     ----------
     grad_out : (n, n_out).
-    x, kernel, bias : what ``dense_forward`` was given. Derivatives are those at ``X @ W + b``, which is computed again:
-        exact also where the output has saturated. Leave bias out only if the layer has none.
-    out : what ``dense_forward`` returned, (n, n_out); its shape is checked.
+    x, kernel, bias : the arguments of ``dense_forward``; leave bias out only if the layer has none. ``X @ W + b`` is
+        computed again, so that derivatives are exact where the output has saturated.
+    out : the result of ``dense_forward``, (n, n_out); only its shape is checked.
     activation : name.
 
     Returns
@@ -120,7 +121,7 @@ def dense_backward(
     grad_x, grad_kernel, grad_bias : ndarray
         (n, n_in), (n_in, n_out), (n_out,).
     """
-    return _core.dense_backward(grad_out, x, kernel, bias, out, activation)
+    return _core.dense_backward(grad_out, x, kernel, bias, out, activation, parameters=_DEFAULTS.get(activation, ()))
 
 
 def activation(name: str, x: ArrayLike, out: Array | None = None, **options: float) -> Array:
@@ -130,7 +131,7 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, **options: flo
     ----------
     name : name of the activation.
     x : any shape; float32 stays float32, everything else is computed in float64.
-    out : receives the result: x's shape and dtype.
+    out : array of x's shape and dtype that receives the result.
     options : ``negative_slope`` of leaky_relu (0.2), ``alpha`` of elu (1.0), ``negative_slope`` (0), ``max_value``
         (infinity) and ``threshold`` (0) of general_relu.
     """
@@ -142,12 +143,12 @@ def activation(name: str, x: ArrayLike, out: Array | None = None, **options: flo
 
 
 def activation_gradient(name: str, x: ArrayLike, grad_out: ArrayLike, **options: float) -> Array:
-    """Pull a gradient back through an activation: ``grad_out * f'(x)``, or its product with the row's Jacobian.
+    """Return the gradient with respect to an activation's input: ``grad_out * f'(x)``, for softmax the Jacobian.
 
     Parameters
     ----------
     name : name of the activation.
-    x, grad_out : the activation's input and the gradient with respect to its output, of one shape.
+    x, grad_out : the activation's input and the gradient with respect to its output, of the same shape.
     options : as for ``activation``.
     """
     parameters = _check_activation(name, options)
@@ -161,7 +162,7 @@ def activation_gradient(name: str, x: ArrayLike, grad_out: ArrayLike, **options:
 def _loss(
     name: str, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None, gradient: bool, options: Any
 ) -> tuple[float, Array | None]:
-    """Loss and, if asked for, gradient in the shape of ``y_pred``."""
+    """Return the loss and, if ``gradient``, the gradient in the shape of ``y_pred``."""
     if name not in _core.LOSSES:
         raise ValueError(unknown_name("loss", name, _core.LOSSES))
     defaults = {**REDUCTION_OPTIONS, **LOSS_OPTIONS.get(name, {})}
@@ -175,7 +176,7 @@ def _loss(
         raise ValueError(f"y_pred must have shape (n, n_outputs) with n > 0, got {predictions.shape}")
     n, n_outputs = matrix.shape
     if name in LABEL_LOSSES:
-        refuse_masked(y_true, "y_true")
+        check_unmasked(y_true, "y_true")
         labels = np.asarray(y_true)
         if labels.shape not in ((n,), (n, 1)):
             raise ValueError(f"y_true must hold one label for each of {n} rows, got shape {labels.shape}")
@@ -223,14 +224,14 @@ def loss_and_gradient(
     name : name of the loss.
     y_true : targets of the shape of y_pred, or labels 0..n_outputs-1 (n,) for sparse_categorical_crossentropy.
     y_pred : predictions (n, n_outputs), or (n,) for one output; float32 stays float32.
-    sample_weight : (n,) factors of the row losses; the division is by the number of rows all the same.
-    options : ``sum`` (False): the sum over rows instead of the mean; ``weighted_mean`` (False): the division is by the
-        sum of the weights, and gives 0 where they sum to 0; ``delta`` (1.0) of huber; ``from_logits`` (False)
-        and ``label_smoothing`` (0.0) of the cross-entropies; ``ignore_class`` (None) of the sparse one, a label, of any
-        value, whose rows add nothing and are not divided by; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal ones, a
-        number or of the categorical one (n_outputs,), ``apply_class_balancing`` (False) of the binary one; ``q`` (0.5)
-        of quantile; ``full`` (False) of gaussian_nll, whose targets have half as many columns as y_pred; ``per_row``
-        (False) of dice.
+    sample_weight : (n,) factors of the row losses; the sum is still divided by the number of rows.
+    options : of every loss ``sum`` (False), which returns the sum over rows instead of the mean, and ``weighted_mean``
+        (False), which divides by the sum of the weights and returns 0 where it is 0; of huber ``delta`` (1.0); of the
+        cross-entropies ``from_logits`` (False) and ``label_smoothing`` (0.0); of the sparse one ``ignore_class``
+        (None), a label whose rows are left out of the mean; of the focal ones ``gamma`` (2.0) and ``alpha`` (0.25), for
+        the categorical one a number or (n_outputs,); of the binary focal one ``apply_class_balancing`` (False); of
+        quantile ``q`` (0.5); of gaussian_nll, whose targets have half of the columns of y_pred, ``full`` (False); of
+        dice ``per_row`` (False).
 
     Raises
     ------
@@ -253,12 +254,12 @@ _OF_NUMPY = (
 
 
 def _cast(x: Any, dtype: Any) -> Any:
-    """Return an array of another type."""
+    """Return ``x`` as an array of type ``dtype``."""
     return np.asarray(x).astype(dtype)
 
 
 def _array(x: Any, dtype: Any = None) -> Any:
-    """Return an array."""
+    """Return ``x`` as an array."""
     return np.asarray(x, dtype)
 
 
@@ -275,5 +276,6 @@ def __getattr__(name: str) -> Any:
     if name in _KERAS_FUNCTIONS:
         return _KERAS_FUNCTIONS[name]
     raise AttributeError(
-        f"module 'fastnn.ops' has no attribute {name!r}: it has the compiled kernels, and of keras.ops what NumPy has"
+        f"module 'fastnn.ops' has no attribute {name!r}: it has the compiled kernels and the functions of keras.ops "
+        "that NumPy has too"
     )

@@ -1,13 +1,14 @@
 """Keras's import path of ``to_categorical``, ``PyDataset``, ``set_random_seed`` and the like."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
 from fastnn._arrays import as_numbers
+from fastnn._missing import public_names
 from fastnn._names import forget_automatic_names
 from fastnn._randomness import set_global_seed
 
@@ -15,11 +16,11 @@ __all__ = ["PyDataset", "Sequence", "clear_session", "normalize", "set_random_se
 
 
 class PyDataset:
-    """Base of data sets of one's own that give rows batch by batch: define ``__len__`` and ``__getitem__``.
+    """Base of custom data sets that return rows batch by batch: define ``__len__`` and ``__getitem__``.
 
     Parameters
     ----------
-    workers, use_multiprocessing, max_queue_size : accepted as in Keras; batches are read one after the other.
+    workers, use_multiprocessing, max_queue_size : accepted as in Keras, without effect: batches are read one by one.
 
     Examples
     --------
@@ -58,7 +59,7 @@ class PyDataset:
         """Run before the batches of an epoch are read."""
 
     def on_epoch_end(self) -> None:
-        """Run after the batches of an epoch were read, for instance to put the rows in another order."""
+        """Do nothing; a subclass may shuffle its rows here, after all batches of an epoch were read."""
 
     def __iter__(self) -> Iterator[Any]:
         for index in range(len(self)):
@@ -74,7 +75,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
     Parameters
     ----------
     x : whole numbers 0..num_classes-1, (n,) or (n, 1).
-    num_classes : number of columns; by default the largest label and one more.
+    num_classes : number of columns; by default one more than the largest label.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
     Raises
     ------
     ValueError
-        A label that is no whole number or out of range; names the first.
+        A label is not a whole number or out of range; the message has the first.
 
     Examples
     --------
@@ -109,7 +110,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
 
 
 def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
-    """Return ``x`` divided by its norm of the given order along an axis; rows of zeros stay zeros."""
+    """Return ``x`` divided by its norm of order ``order`` along an axis; zero vectors stay zero."""
     array = np.atleast_1d(as_numbers(x, "x"))
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1
@@ -118,7 +119,7 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed Python's and NumPy's generators and every later model or initializer without a seed of its own."""
+    """Seed the generators of Python and NumPy, and all later models and initializers that are given no seed."""
     import random
 
     seed = whole("seed", seed, at_least=0)
@@ -128,10 +129,14 @@ def set_random_seed(seed: int) -> None:
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Begin automatic names anew: the next dense layer is called "dense" again.
+    """Restart the numbering of automatic names: the next dense layer is called "dense" again.
 
     Parameters
     ----------
-    free_memory : accepted as in Keras; models give their memory back when they are no longer used.
+    free_memory : accepted as in Keras, without effect: a model frees its memory when it is no longer used.
     """
     forget_automatic_names()
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -120,13 +120,28 @@ static void add_weights(const fnn_network *network, const void *weights) {
     }
 }
 
+/* Random weights, the same whatever the layout. */
+static void fill_weights(const fnn_network *network) {
+    static double kernel[MOST], bias[MOST];
+    const size_t element = network->element;
+    for (int i = 0; i < network->n_ops; i++) {
+        const fnn_op *op = &network->ops[i];
+        if (!op->rows) continue;
+        const double bound = op->kind->is_product ? sqrt(3 / (double)op->n_in) : 1;
+        fill(kernel, element, op->rows * op->n_out, -bound, bound, (uint64_t)(100 + i));
+        fill(bias, element, op->n_out, -0.3, 0.3, (uint64_t)(200 + i));
+        network->kernels->pack_weights((char *)network->weights + (size_t)op->weights * element, kernel, bias, op->rows,
+                                       op->n_out);
+    }
+}
+
 static void train(const fnn_kernels *kernels, int recipe) {
     const ptrdiff_t *s = shapes[recipe % N_SHAPES];
     const int l = recipe % N_LOSSES, rule = FNN_SGD + recipe % (FNN_UPDATES - FNN_SGD), threads = 1 + recipe % 3;
     static const char *const layers[] = {NULL,    "dropout",       "batch_normalization", "layer_normalization",
                                          "prelu", "gaussian_noise"};
     const ptrdiff_t rows = 2 * s[4] + 3;
-    static double X[MOST], y[MOST], out[MOST], kernel[MOST], bias[MOST];
+    static double X[MOST], y[MOST], out[MOST];
     static int64_t labels[MOST];
     fnn_op ops[5];
     int n = 0;
@@ -137,14 +152,7 @@ static void train(const fnn_kernels *kernels, int recipe) {
     fnn_network *network = fnn_network_new(kernels, s[0], ops, n);
     if (!network) fail("no network");
     const size_t element = network->element;
-    for (int i = 0; i < n; i++) {
-        const fnn_op *op = &network->ops[i];
-        if (!op->rows) continue;
-        const double bound = op->kind->is_product ? sqrt(3 / (double)op->n_in) : 1;
-        fill(kernel, element, op->rows * op->n_out, -bound, bound, (uint64_t)(100 + i));
-        fill(bias, element, op->n_out, -0.3, 0.3, (uint64_t)(200 + i));
-        kernels->pack_weights((char *)network->weights + (size_t)op->weights * element, kernel, bias, op->rows, op->n_out);
-    }
+    fill_weights(network);
     const fnn_loss loss = {.kind = losses[l].kind, .from_logits = losses[l].from_logits, .delta = 0.3, .alpha = 0.25,
                            .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
     const fnn_optimizer o = optimizer(rule);

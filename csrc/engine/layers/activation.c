@@ -36,9 +36,9 @@ static void predict_panels(const fnn_panel_call *c) {
               c->op->n_out * c->network->kernels->panel);
 }
 
-extern const fnn_kind fnn_activation_kind;
 const fnn_kind fnn_activation_kind = {
     .name = "activation",
+    .options = {"activation"},
     .only_activates = 1,
     .keeps_derivative = keeps_derivative,
     .forward = forward,

@@ -29,9 +29,9 @@ static void predict_rows(const fnn_row_call *c) {
                                  (const char *)c->branch + r * c->branch_ld * element, rows->n);
 }
 
-extern const fnn_kind fnn_add_kind;
 const fnn_kind fnn_add_kind = {
     .name = "add",
+    .options = {"source"},
     .adds_branch = 1,
     .saves = 1,
     .forward = forward,

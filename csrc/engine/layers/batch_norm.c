@@ -81,11 +81,11 @@ static void predict_rows(const fnn_row_call *c) {
                                         fnn_op_state(c->network, c->op, 1), c->op->epsilon);
 }
 
-extern const fnn_kind fnn_batch_norm_kind;
 const fnn_kind fnn_batch_norm_kind = {
     .name = "batch_normalization",
     .parameters = {"gamma", "beta"},
     .states = {"moving_mean", "moving_variance"},
+    .options = {"momentum", "epsilon"},
     .statistics = statistics,
     .forward = forward,
     .backward = backward,

@@ -6,36 +6,37 @@ static int keeps_derivative(int activation) {
     return activation != FNN_LINEAR && activation != FNN_RELU && !fnn_is_row_activation(activation);
 }
 
-static fnn_dense layer_of(const fnn_step *s, int i) {
+/* The fields that do not depend on the buffers. */
+static fnn_dense layer_of(const fnn_network *network, const fnn_op *op, int activation) {
+    return (fnn_dense){.n_in = op->n_in, .n_out = op->n_out, .activation = activation, .W = fnn_op_weights(network, op),
+                       .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]}};
+}
+
+static fnn_dense layer_in_step(const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
-    const fnn_op *op = &fit->network->ops[i];
     const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
-    return (fnn_dense){.n_in = op->n_in,
-                       .n_out = op->n_out,
-                       .activation = fnn_activation_of(fit, i),
-                       .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]},
-                       .W = fnn_op_weights(fit->network, op),
-                       .X = in->Y,
-                       .Y = out->Y,
-                       .D = out->D,
-                       .x_stride = in->stride,
-                       .y_stride = out->stride,
-                       .dZt = out->dZt,
-                       .rows = s->padded,
-                       .dy_stride = fit->dy_stride,
-                       .dx_stride = fit->dy_stride};
+    fnn_dense layer = layer_of(fit->network, &fit->network->ops[i], fnn_activation_of(fit, i));
+    layer.X = in->Y;
+    layer.Y = out->Y;
+    layer.D = out->D;
+    layer.x_stride = in->stride;
+    layer.y_stride = out->stride;
+    layer.dZt = out->dZt;
+    layer.rows = s->padded;
+    layer.dy_stride = layer.dx_stride = fit->dy_stride;
+    return layer;
 }
 
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
-    const fnn_dense layer = layer_of(s, i);
+    const fnn_dense layer = layer_in_step(s, i);
     network->kernels->dense_forward(&layer, fnn_product_panels(s), fnn_product_share(s, network->ops[i].panels));
 }
 
 static void *backward(const fnn_step *s, int i, void *dY) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
-    fnn_dense layer = layer_of(s, i);
+    fnn_dense layer = layer_in_step(s, i);
     layer.dY = dY;
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) kernels->dense_backward_output(&layer, p);
     if (i == fit->first_trained) return dY;
@@ -48,7 +49,7 @@ static void *backward(const fnn_step *s, int i, void *dY) {
 
 static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
                    const fnn_update *rule) {
-    const fnn_dense layer = layer_of(s, strip->op);
+    const fnn_dense layer = layer_in_step(s, strip->op);
     s->fit->network->kernels->dense_update(&layer, weights, (fnn_range){strip->q, strip->q + count}, strip->rows, rule);
 }
 
@@ -72,23 +73,17 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const fnn_op *op = c->op;
-    const fnn_dense layer = {.n_in = op->n_in,
-                             .n_out = op->n_out,
-                             .activation = c->activation,
-                             .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]},
-                             .W = fnn_op_weights(c->network, op),
-                             .X = c->X,
-                             .Y = c->Y,
-                             .x_stride = c->stride,
-                             .y_stride = c->stride};
-    c->network->kernels->dense_forward(&layer, (fnn_range){0, c->n_panels}, (fnn_range){0, op->panels});
+    fnn_dense layer = layer_of(c->network, c->op, c->activation);
+    layer.X = c->X;
+    layer.Y = c->Y;
+    layer.x_stride = layer.y_stride = c->stride;
+    c->network->kernels->dense_forward(&layer, (fnn_range){0, c->n_panels}, (fnn_range){0, c->op->panels});
 }
 
-extern const fnn_kind fnn_dense_kind;
 const fnn_kind fnn_dense_kind = {
     .name = "dense",
     .parameters = {"kernel", "bias"},
+    .options = {"n_out"},
     .is_product = 1,
     .keeps_derivative = keeps_derivative,
     .forward = forward,

@@ -59,10 +59,10 @@ static void predict_rows(const fnn_row_call *c) {
     c->network->kernels->layer_norm_rows(&c->rows, fnn_op_weights(c->network, c->op), c->op->epsilon, c->op->rms);
 }
 
-extern const fnn_kind fnn_layer_norm_kind;
 const fnn_kind fnn_layer_norm_kind = {
     .name = "layer_normalization",
     .parameters = {"gamma", "beta"},
+    .options = {"epsilon"},
     .keeps_derivative = fnn_always,
     .saves = 1,
     .statistics = statistics,

@@ -37,14 +37,15 @@ static void noise(const fnn_step *s, int i) {
     }
 }
 
-extern const fnn_kind fnn_dropout_kind, fnn_noise_kind;
 const fnn_kind fnn_dropout_kind = {
     .name = "dropout",
+    .options = {"rate"},
     .keeps_derivative = fnn_always,
     .forward = dropout,
     .backward = fnn_multiply_by_derivative,
 };
 const fnn_kind fnn_noise_kind = {
     .name = "gaussian_noise",
+    .options = {"rate"},
     .forward = noise,
 };

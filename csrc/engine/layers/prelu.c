@@ -36,7 +36,6 @@ static void predict_rows(const fnn_row_call *c) {
     c->network->kernels->prelu_rows(&c->rows, fnn_op_weights(c->network, c->op));
 }
 
-extern const fnn_kind fnn_prelu_kind;
 const fnn_kind fnn_prelu_kind = {
     .name = "prelu",
     .parameters = {"alpha"},

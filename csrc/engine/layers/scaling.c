@@ -34,7 +34,6 @@ static void predict_panels(const fnn_panel_call *c) {
         c->network->kernels->standardize((char *)c->Y + p * bytes, NULL, (char *)c->X + p * bytes, &scaling, c->op->n_in);
 }
 
-extern const fnn_kind fnn_scaling_kind;
 const fnn_kind fnn_scaling_kind = {
     .name = "normalization",
     .states = {"mean", "variance", "count"},

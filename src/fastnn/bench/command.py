@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import fastnn
 import fastnn._core as _core
 from fastnn.bench.contest import PeakMeter, Schedule, open_competitors
-from fastnn.bench.contestants import CONTESTANTS, installed
+from fastnn.bench.contestants import CONTESTANTS, installed, keras_backend
 from fastnn.bench.growth import measure_growth
 from fastnn.bench.machine import describe_machine, n_cores, versions
 from fastnn.bench.networks import NETWORKS
@@ -17,7 +17,7 @@ from fastnn.bench.phases import measure_phases
 from fastnn.bench.prediction import compare_prediction
 from fastnn.bench.prices import measure_prices
 from fastnn.bench.products import SIZES, compare_products
-from fastnn.bench.report import Grid, Report, markdown_table, progress, table
+from fastnn.bench.report import Grid, Report, markdown_table, progress, table, verdict
 from fastnn.bench.threads import measure_threads
 from fastnn.bench.training import QUICK_NETWORKS, compare_training
 
@@ -95,10 +95,10 @@ def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
         require_matplotlib()
     wanted = arguments.contestants or list(CONTESTANTS)
     present = [name for name in CONTESTANTS if name in wanted and installed(CONTESTANTS[name])]
-    optional = [name for name in wanted if name not in present and (arguments.contestants or name != "keras")]
+    missing = [name for name in wanted if name not in present]
     choice = Choice(arguments.full, present, arguments.networks or [], arguments.neighbours)
     entering = [name for name in present if CONTESTANTS[name].grids & {*grids} or name == "fastnn"]
-    report = _describe(entering, optional)
+    report = _describe(entering, missing)
     print(report.head(), flush=True)
     for name in grids:
         grid = _GRIDS[name](choice)
@@ -108,6 +108,8 @@ def run(grids: Sequence[str], arguments: argparse.Namespace) -> int:
             print(markdown_table(grid), flush=True)
         if arguments.json is not None:
             report.write_json(arguments.json)
+    for sentence in filter(None, map(verdict, report.grids)):
+        print(f"\n{sentence}", flush=True)
     if arguments.plot is not None:
         from fastnn.bench.picture import draw
 
@@ -138,7 +140,10 @@ def _describe(contestants: Sequence[str], missing: list[str]) -> Report:
         arguments = {"n_threads": n_cores(), "seconds": 0.5}
         copy = competitor.ask("measure", function="limits.memory_bandwidth", arguments=arguments)
     machine["fma_peak_gflops"] = meter.peak
+    machine["fma_peak_gflops_by_threads"] = meter.peaks
     machine["copy_gb_per_second"] = copy["gb_per_second"]
     distributions = [name for contestant in contestants for name in CONTESTANTS[contestant].distributions]
     found = {"fastnn": fastnn.__version__, **versions(distributions)}
+    if "keras" in found:
+        found["keras"] += f" (on {keras_backend()})"
     return Report(machine=machine, versions=found, missing=missing, grids=[])

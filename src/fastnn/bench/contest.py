@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from fastnn.bench.contestants import CONTESTANTS, installed
+from fastnn.bench.contestants import CONTESTANTS, keras_backend
 from fastnn.bench.machine import n_cores
 
 __all__ = [
@@ -168,8 +168,9 @@ def _environment(n_threads: int) -> dict[str, str]:
         environment[name] = str(n_threads)
     environment["JAX_PLATFORMS"] = "cpu"
     environment["CUDA_VISIBLE_DEVICES"] = ""
-    if "KERAS_BACKEND" not in environment and installed(CONTESTANTS["jax"]):
-        environment["KERAS_BACKEND"] = "jax"
+    backend = keras_backend()
+    if backend is not None:
+        environment["KERAS_BACKEND"] = backend
     return environment
 
 
@@ -275,7 +276,7 @@ def pace_of(competitor: E, turn: Callable[[E, int], tuple[float, float]], second
 
 
 class PeakMeter:
-    """The multiply-add peak of the fastnn process with the most threads.
+    """The multiply-add peak of one thread and of the most threads that a fastnn process has.
 
     Each measurement is the mean over ``seconds``, which is as long as a contestant's turn. Relative to such a mean, a
     figure describes the code; relative to the best millisecond, it would also describe the load of the machine.
@@ -285,12 +286,19 @@ class PeakMeter:
         fastnn = [competitor for competitor in competitors if competitor.name == "fastnn"]
         self._competitor = max(fastnn, key=lambda competitor: competitor.n_threads, default=None)
         self._seconds = seconds
-        self.peak: float | None = None
-        """GFLOP/s, the best measurement so far; None if no fastnn process takes part."""
+        self.peaks: dict[int, float] = {}
+        """GFLOP/s by number of threads, the best measurements so far; empty if no fastnn process takes part."""
+
+    @property
+    def peak(self) -> float | None:
+        """GFLOP/s of the most threads; None if no fastnn process takes part."""
+        return self.peaks[max(self.peaks)] if self.peaks else None
 
     def measure(self) -> None:
         """Measure once more."""
-        if self._competitor is not None:
-            arguments = {"n_threads": self._competitor.n_threads, "seconds": self._seconds}
+        if self._competitor is None:
+            return
+        for n_threads in {1, self._competitor.n_threads}:
+            arguments = {"n_threads": n_threads, "seconds": self._seconds}
             answer = self._competitor.ask("measure", function="limits.fma_peak", arguments=arguments)
-            self.peak = max(answer["gflops"], self.peak or 0.0)
+            self.peaks[n_threads] = max(answer["gflops"], self.peaks.get(n_threads, 0.0))

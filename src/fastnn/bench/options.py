@@ -48,10 +48,10 @@ def picture_file(text: str) -> Path:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that every benchmark command accepts."""
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="a few networks in about a minute (the default)")
+    length.add_argument("--quick", action="store_true", help="a few networks in at most two minutes (the default)")
     length.add_argument("--full", action="store_true", help="every network, longer and more rounds")
     parser.add_argument("--json", metavar="FILE", type=output_file, help="write all figures, including every round")
-    parser.add_argument("--plot", metavar="FILE", type=picture_file, help="draw the figures (needs the extra 'plot')")
+    parser.add_argument("--plot", metavar="FILE", type=picture_file, help="draw the figures (needs matplotlib)")
     parser.add_argument("--markdown", action="store_true", help="print the comparisons as Markdown tables as well")
     parser.add_argument(
         "--contestants",

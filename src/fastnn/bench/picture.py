@@ -25,11 +25,11 @@ _MARKERS = [marker for _, marker in _STYLES.values()]
 
 
 def require_matplotlib() -> None:
-    """Raise an ImportError that names the extra if matplotlib is missing."""
+    """Raise an ImportError that says how to install it if matplotlib is missing."""
     try:
         importlib.import_module("matplotlib")
     except ImportError:
-        raise ImportError("--plot needs matplotlib: pip install '.[plot]' from the checkout") from None
+        raise ImportError("--plot needs matplotlib: pip install matplotlib") from None
 
 
 def draw(grid: Grid, machine: dict[str, Any], path: Path) -> None:

@@ -64,6 +64,6 @@ def _predict_one(
     timings = take_turns(agreeing, turn, schedule, meter.measure)
     flops = 2 * n_rows * network.n_weights
     return [
-        {**timing_row(case, timing, timings, flops, meter.peak), "network": network.name, "n_rows": n_rows}
+        {**timing_row(case, timing, timings, flops, meter.peaks), "network": network.name, "n_rows": n_rows}
         for timing in timings
     ]

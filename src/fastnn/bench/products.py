@@ -43,8 +43,9 @@ def compare_products(
                 meter = PeakMeter(competitors, schedule.seconds)
                 timings = take_turns(competitors, _turn, schedule, meter.measure)
                 # A vector register holds half as many float64 numbers.
-                peak = meter.peak if meter.peak is None or dtype == "float32" else meter.peak / 2
-                rows += [timing_row(case, timing, timings, 2 * m * n * k, peak) for timing in timings]
+                lanes = 1.0 if dtype == "float32" else 0.5
+                peaks = {n_threads: lanes * peak for n_threads, peak in meter.peaks.items()}
+                rows += [timing_row(case, timing, timings, 2 * m * n * k, peaks) for timing in timings]
     return Grid(
         name="products",
         title="Products on one core: microseconds per call from Python into a given array",

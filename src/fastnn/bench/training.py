@@ -70,7 +70,7 @@ def _train_one(
     meter = PeakMeter(agreeing, schedule.seconds)
     timings = take_turns(agreeing, _turn, schedule, meter.measure)
     return [
-        {**timing_row(network.label, timing, timings, network.flops_per_step, meter.peak), "network": network.name}
+        {**timing_row(network.label, timing, timings, network.flops_per_step, meter.peaks), "network": network.name}
         for timing in timings
     ]
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from fastnn._derivation import Derivable
+
 Logs = dict[str, Any]
 
 
-class Callback:
+class Callback(Derivable):
     """Base class of callbacks: override the hooks you need.
 
     The ``logs`` of a batch hold the loss and the metrics of the epoch's rows so far, those of a predicted batch its
@@ -38,6 +40,12 @@ class Callback:
     def set_params(self, params: dict[str, Any]) -> None:
         """Receive "epochs", "steps" and "verbose"."""
         self.params = params
+
+    def check_kept(self, values: dict[str, Any]) -> None:
+        """Raise ValueError unless this callback can go on with these values of its ``kept_attributes``.
+
+        Called before a backup changes anything; by default every value is accepted that has the attribute's type.
+        """
 
     def resume(self, callbacks: "Sequence[Callback]") -> int | None:
         """Return the epoch to continue from if this callback restores an interrupted fit, else None.

@@ -3,26 +3,22 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import whole
+from fastnn._arguments import number, whole
+from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 from fastnn.callbacks.monitors import Monitor
 from fastnn.errors import ModelFormatError
 from fastnn.saving.atomic import write_atomically
+from fastnn.saving.contents import COUNT_LIMIT, check_counters, check_entries, count_weights
 from fastnn.saving.description import difference, model_config, to_json
-from fastnn.saving.model_file import (
-    decode_parts,
-    explained,
-    model_metadata,
-    read_file,
-    restore_training,
-    training_arrays,
-)
-from fastnn.saving.safetensors import encode, parse_json
+from fastnn.saving.foreign import foreign_suffix, warn_of_suffix
+from fastnn.saving.model_file import encode_model, opened, restore_training
+from fastnn.saving.safetensors import Reader, parse_json
 
 
 def _frequency(save_freq: Any) -> int | None:
@@ -63,6 +59,7 @@ class ModelCheckpoint(Monitor):
     ) -> None:
         super().__init__(monitor, mode, 0.0)
         self.filepath = os.fspath(filepath)
+        warn_of_suffix(self.filepath)
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
@@ -105,10 +102,14 @@ class ModelCheckpoint(Monitor):
         folder = os.path.dirname(path)
         if folder:
             os.makedirs(folder, exist_ok=True)
-        if self.save_weights_only:
-            self.model.save_weights(path)
-        else:
-            self.model.save(path)
+        save = self.model.save_weights if self.save_weights_only else self.model.save
+        if foreign_suffix(path) is None:
+            save(path)
+            return
+        with warnings.catch_warnings():
+            # The constructor has warned once for all files.
+            warnings.filterwarnings("ignore", message=".* is a fastnn safetensors file")
+            save(path)
 
     def _is_best(self, epoch: int, logs: Logs) -> bool:
         """Return whether the monitored value is the best so far, or cannot be compared."""
@@ -116,7 +117,7 @@ class ModelCheckpoint(Monitor):
         if current is None:
             return True
         if np.ndim(current) > 0:
-            warnings.warn(f"{self.monitor!r} is an array and cannot be compared: every model is saved", stacklevel=4)
+            warn(f"{self.monitor!r} is an array and cannot be compared: every model is saved")
             return True
         better = self._improves(current, self.best)
         if self.verbose:
@@ -180,37 +181,65 @@ class BackupAndRestore(Callback):
         self._callbacks = [callback for callback in callbacks if callback is not self]
         if not os.path.exists(self.path):
             return None
-        data = read_file(self.path)
-        with explained(repr(self.path)):
-            metadata, arrays, _ = decode_parts(data)
-            fit = parse_json(metadata.get("fit", ""), "state of the fit")
-            states = fit["callbacks"]
-            training = parse_json(metadata["training"], "training state")
-            change = self._change(metadata, [state["class_name"] for state in states])
-        if change is not None:
+        backup = None
+        with opened(self.path) as reader:
+            fit = parse_json(reader.header.metadata.get("fit", ""), "state of the fit")
+            change = self._change(reader.header.metadata, [state["class_name"] for state in fit["callbacks"]])
+            if change is None:
+                backup = self._read(reader, fit)
+        if backup is None:
             raise ModelFormatError(
                 f"cannot resume from the backup in {self.backup_dir!r}: {change}. Fit the model that was saved, give "
                 "another backup_dir, or delete this one to start over"
             )
-        with explained(repr(self.path)):
-            kept = [
-                _read_state(callback, f"callbacks/{place}", state["state"], arrays)
-                for place, (callback, state) in enumerate(zip(self._callbacks, states, strict=True))
-            ]
-            history = {
-                name: _column(arrays[f"history/{number}"]) if values is None else values
-                for number, (name, values) in enumerate(fit["history"].items())
-            }
-            restore_training(self.model, arrays, training)
-        self.model.seed = training["seed"]
-        if fit["learning_rate"] is not None:
-            self.model.optimizer.learning_rate = fit["learning_rate"]
-        for callback, state in zip(self._callbacks, kept, strict=True):
+        restore_training(self.model, backup.arrays, backup.training)
+        self.model.seed = backup.training["seed"]
+        if backup.learning_rate is not None:
+            self.model.optimizer.learning_rate = backup.learning_rate
+        for callback, state in zip(self._callbacks, backup.states, strict=True):
             for name, value in state.items():
                 setattr(callback, name, value)
-        self.model.history.history = history
-        self.model.history.epoch = list(fit["epochs"])
-        return int(self.params["epochs"] if fit["stopped"] else fit["epoch"])
+        self.model.history.history = backup.history
+        self.model.history.epoch = backup.epochs
+        return int(self.params["epochs"]) if backup.stopped else backup.next_epoch
+
+    def _read(self, reader: Reader, fit: Mapping[str, Any]) -> "_Backup":
+        """Return what the backup holds, once all of it suits the model, the optimizer and the callbacks."""
+        header, model = reader.header, self.model
+        training = parse_json(header.metadata["training"], "training state")
+        check_counters(training)
+        # By place, not by name: layers that name themselves have other names in another process.
+        shapes = [spec.shape for spec in model.program.parameter_specs]
+        names = dict(zip(header.entries, shapes, strict=False))
+        n_moments = model.network.n_slots
+        if training["n_moments"] != n_moments or count_weights(header) != len(shapes):
+            raise ModelFormatError(
+                f"it has {count_weights(header)} weights and {training['n_moments']} moments of each; the model has "
+                f"{len(shapes)}, and the optimizer {n_moments}"
+            )
+        check_entries(names, n_moments, header, model.dtype.name)
+        rate, scheduled = fit["learning_rate"], model.optimizer.schedule is not None
+        if (rate is None) != scheduled:
+            raise ModelFormatError("a learning rate is saved, but this one follows a schedule, or the other way round")
+        if type(fit["stopped"]) is not bool:
+            raise ModelFormatError(f"stopped must be true or false, got {str(fit['stopped'])[:40]}")
+        arrays = reader.arrays()
+        return _Backup(
+            list(arrays.values())[: len(names) * (1 + n_moments)],
+            training,
+            None if scheduled else number("learning_rate", rate, at_least=0.0),
+            [
+                _read_state(callback, f"callbacks/{place}", state["state"], arrays)
+                for place, (callback, state) in enumerate(zip(self._callbacks, fit["callbacks"], strict=True))
+            ],
+            {
+                name: _column(arrays[f"history/{place}"]) if values is None else _listed(f"history of {name}", values)
+                for place, (name, values) in enumerate(fit["history"].items())
+            },
+            [_count("each of epochs", epoch) for epoch in _listed("epochs", fit["epochs"])],
+            _count("epoch", fit["epoch"]),
+            fit["stopped"],
+        )
 
     def _change(self, metadata: Mapping[str, str], callbacks: list[str]) -> str | None:
         """Return how this fit differs from the saved one; None if it does not."""
@@ -243,12 +272,12 @@ class BackupAndRestore(Callback):
             return
         self._saved_at = iterations
         model, history = self.model, self.model.history
-        arrays = training_arrays(model)
+        arrays: dict[str, Any] = {}
         recorded = {}
-        for number, (name, values) in enumerate(history.history.items()):
+        for place, (name, values) in enumerate(history.history.items()):
             column = np.asarray(values)
             if column.dtype.kind in "fiu":
-                arrays[f"history/{number}"] = column
+                arrays[f"history/{place}"] = column
             recorded[name] = None if column.dtype.kind in "fiu" else values
         states = [
             {"class_name": type(callback).__name__, "state": _state_of(callback, f"callbacks/{place}", arrays)}
@@ -265,7 +294,7 @@ class BackupAndRestore(Callback):
             "callbacks": states,
         }
         os.makedirs(self.backup_dir, exist_ok=True)
-        write_atomically(self.path, encode(arrays, model_metadata(model, fit=to_json(fit, "state of the fit"))))
+        write_atomically(self.path, encode_model(model, arrays, fit=to_json(fit, "state of the fit")))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Remove the backup."""
@@ -275,9 +304,32 @@ class BackupAndRestore(Callback):
                 os.rmdir(self.backup_dir)
 
 
+class _Backup(NamedTuple):
+    """What a backup holds, checked; the attributes are those of the model, of the fit and of its callbacks."""
+
+    arrays: list[NDArray[Any]]
+    training: dict[str, Any]
+    learning_rate: float | None
+    states: list[dict[str, Any]]
+    history: dict[str, list[Any]]
+    epochs: list[int]
+    next_epoch: int
+    stopped: bool
+
+
+def _count(name: str, value: Any) -> int:
+    return whole(name, value, at_least=0, at_most=COUNT_LIMIT - 1)
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ModelFormatError(f"{name} must be a list, got {str(value)[:40]}")
+    return value
+
+
 def _column(values: NDArray[Any]) -> list[Any]:
     """Return the values of one name in the history: numbers, or arrays if the metric is an array."""
-    return values.tolist() if values.ndim == 1 else [row.copy() for row in values]
+    return values.tolist() if values.ndim == 1 else list(values)
 
 
 def _state_of(callback: Callback, prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -300,11 +352,27 @@ def _read_state(callback: Callback, prefix: str, state: Mapping[str, Any], array
     """Return the kept attributes of a callback from what ``_state_of`` returned."""
     if state.keys() != set(callback.kept_attributes):
         raise ModelFormatError(f"it holds a different state of {type(callback).__name__}")
-    values: dict[str, Any] = {}
-    for name, value in state.items():
-        if isinstance(value, dict) and "arrays" in value:
-            value = [arrays[f"{prefix}/{name}/{number}"].copy() for number in range(value["arrays"])]
-        elif isinstance(value, dict):
-            value = float.fromhex(value["float"])
-        values[name] = value
+    values = {name: _read_value(value, f"{prefix}/{name}", arrays) for name, value in state.items()}
+    for name, value in values.items():
+        present = getattr(callback, name)
+        # None stands for a value that is not there yet: the callback itself knows of which type it will be.
+        if value is not None and present is not None and _kind(value) is not _kind(present):
+            raise ModelFormatError(f"{name} of {type(callback).__name__} is {str(value)[:40]}")
+    callback.check_kept(values)
     return values
+
+
+def _kind(value: Any) -> type:
+    """Return the type of a value; whole numbers count as floats."""
+    return float if type(value) is int else type(value)
+
+
+def _read_value(value: Any, name: str, arrays: Mapping[str, Any]) -> Any:
+    """Return one kept attribute: None, a number, a text, or a list of arrays."""
+    if isinstance(value, dict) and value.keys() == {"arrays"}:
+        return [arrays[f"{name}/{number}"] for number in range(whole("arrays", value["arrays"], at_least=0))]
+    if isinstance(value, dict) and value.keys() == {"float"}:
+        return float.fromhex(value["float"])
+    if value is None or isinstance(value, int | str):
+        return value
+    raise ModelFormatError(f"{name} is {str(value)[:40]}")

@@ -1,11 +1,11 @@
 """Callbacks that monitor a value in the logs for improvement."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from fastnn._arguments import choice, number, optional, whole
+from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 
 
@@ -19,14 +19,21 @@ class Monitor(Callback):
         self.min_delta = abs(number("min_delta", min_delta))
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
 
+    def check_kept(self, values: dict[str, Any]) -> None:
+        """Raise ValueError unless the best value is a number or None, and what is a number stays one."""
+        for name, value in values.items():
+            if name == "best" and value is None:
+                continue
+            if (name == "best" or isinstance(getattr(self, name), int)) and not isinstance(value, int | float):
+                raise ValueError(f"{name} of {type(self).__name__} must be a number, got {str(value)[:40]}")
+
     def _value(self, logs: Logs | None) -> float | None:
         """Return the monitored value; warn and return None if the logs do not have it."""
         value = (logs or {}).get(self.monitor)
         if value is None:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} watches {self.monitor!r}, which is not in the logs; available: "
-                f"{', '.join(logs or {})}",
-                stacklevel=2,
+                f"{', '.join(logs or {})}"
             )
         return value
 
@@ -97,6 +104,14 @@ class EarlyStopping(Monitor):
         self.best: float | None = None
         self.best_weights: list[Any] | None = None
         self.best_epoch = 0
+
+    def check_kept(self, values: dict[str, Any]) -> None:
+        """Raise ValueError unless the best value is a number, and the best weights are arrays like the model's."""
+        super().check_kept(values)
+        shapes = [spec.shape for spec in self.model.program.parameter_specs]
+        best = values["best_weights"]
+        if best is not None and (not isinstance(best, list) or [array.shape for array in best] != shapes):
+            raise ValueError("best_weights of EarlyStopping must be weights of the model, or None")
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Reset the state."""

@@ -1,4 +1,4 @@
-# NumPy arrays as the engine takes them: types, shapes and strides checked, memory borrowed.
+# NumPy arrays for the engine: their types, shapes and strides are checked, their memory is borrowed.
 
 cdef int dtype_of(cnp.ndarray a) noexcept:
     cdef int t = cnp.PyArray_TYPE(a)
@@ -22,7 +22,7 @@ cdef int refuse_masked(str name, object a) except -1:
 
 
 cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
-    """Describes X in ``m``; returns the array that owns the memory."""
+    """Describe X in ``m``; return the array that owns the memory."""
     cdef cnp.ndarray a
     if type(X) is not np_ndarray:
         refuse_masked("X", X)

@@ -1,4 +1,4 @@
-# What csrc/ offers: the kernel table of fnn.h and the engine of engine/engine.h.
+# The interface of csrc/: the kernel table of fnn.h and the engine of engine/engine.h.
 
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident()
@@ -6,7 +6,7 @@ cdef extern from "pythread.h":
 
 cdef extern from "fnn.h" nogil:
     enum: FNN_SOFTMAX, FNN_LOG_SOFTMAX, FNN_ACTIVATIONS
-    enum: FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_CUSTOM, FNN_LOSSES
+    enum: FNN_SPARSE_CCE, FNN_BINARY_FOCAL, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_CUSTOM, FNN_LOSSES
     enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_AMSGRAD, FNN_NADAM, FNN_ADAMAX, FNN_ADAGRAD
     enum: FNN_ADADELTA, FNN_LION, FNN_RMSPROP, FNN_RMSPROP_CENTERED
     int fnn_is_row_activation(int)
@@ -46,6 +46,7 @@ cdef extern from "engine/kind.h" nogil:
         const char *name
         const char *parameters[2]
         const char *states[3]
+        const char *options[2]
         int is_product
     const fnn_kind *fnn_kinds[]
 
@@ -58,7 +59,6 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_team_run(fnn_phase, void *, int, void *)
     uint64_t fnn_environment_enter() nogil
     void fnn_environment_leave(uint64_t) nogil
-    void fnn_team_release()
     int fnn_openmp_version()
     int fnn_processors()
     ctypedef struct fnn_rules:

@@ -1,4 +1,4 @@
-# A fit: the arrays of one training, its epochs, steps and gradients.
+# A fit: the arrays of one training run, its epochs, steps and gradients.
 
 cdef const int64_t *labels_of(object y, Py_ssize_t n_out, const fnn_loss *loss) except? NULL:
     a = y[y != loss.ignored] if loss.ignores else y

@@ -1,4 +1,4 @@
-# Functions of arrays: the kernels one by one, and random numbers.
+# Functions of arrays: single kernels, and random numbers.
 
 cdef const fnn_kernels *kernels_for(object dtype) except NULL:
     if dtype == np.float32:
@@ -108,7 +108,7 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
 
 
 cdef bint is_plain(object a, int dimensions, int dtype) noexcept:
-    """A C-contiguous array of this type in native order."""
+    """True for a C-contiguous array of this type in native byte order."""
     return (
         type(a) is np_ndarray
         and cnp.PyArray_NDIM(<cnp.ndarray>a) == dimensions
@@ -118,7 +118,7 @@ cdef bint is_plain(object a, int dimensions, int dtype) noexcept:
 
 
 cdef bint are_dense_arrays(object x, object kernel, object bias) noexcept:
-    """The usual case, told without Python calls."""
+    """True for arrays that need no conversion; the usual case, which is found without Python calls."""
     cdef int dtype
     if type(x) is not np_ndarray:
         return False
@@ -153,9 +153,11 @@ cdef tuple dense_arrays(object x, object kernel, object bias):
     return x, kernel, bias
 
 
-cdef int describe_dense(fnn_dense_arrays *a, object x, object kernel, object bias, object activation) except -1:
+cdef int describe_dense(
+    fnn_dense_arrays *a, object x, object kernel, object bias, object activation, object parameters
+) except -1:
     a.activation = index_of("activation", ACTIVATIONS, activation)
-    read_parameters((), activation, a.parameters)
+    read_parameters(parameters, activation, a.parameters)
     a.x = cnp.PyArray_DATA(<cnp.ndarray>x)
     a.kernel = cnp.PyArray_DATA(<cnp.ndarray>kernel)
     a.bias = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
@@ -165,7 +167,7 @@ cdef int describe_dense(fnn_dense_arrays *a, object x, object kernel, object bia
     return 0
 
 
-def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
+def dense_forward(x, kernel, bias, activation, out, int n_threads=0, parameters=()):
     cdef fnn_dense_arrays arrays
     cdef fnn_status status
     cdef cnp.npy_intp shape[2]
@@ -184,7 +186,7 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
         ):
             check_output("out", out, x.dtype, (shape[0], shape[1]))
         x, kernel, bias = apart(x, out), apart(kernel, out), apart(bias, out)
-    describe_dense(&arrays, x, kernel, bias, activation)
+    describe_dense(&arrays, x, kernel, bias, activation, parameters)
     if arrays.n == 0:
         return out
     cdef const fnn_kernels *kernels = KERNELS_F32 if dtype == cnp.NPY_FLOAT32 else KERNELS_F64
@@ -199,11 +201,11 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0):
     return out
 
 
-def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0):
+def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0, parameters=()):
     cdef fnn_dense_arrays arrays
     cdef fnn_status status
     x, kernel, bias = dense_arrays(x, kernel, bias)
-    describe_dense(&arrays, x, kernel, bias, activation)
+    describe_dense(&arrays, x, kernel, bias, activation, parameters)
     dtype = x.dtype
     grad_out = contiguous("grad_out", grad_out, dtype, (arrays.n, arrays.n_out))
     if np.shape(out) != (arrays.n, arrays.n_out):

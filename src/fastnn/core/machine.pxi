@@ -13,7 +13,7 @@ def _choose_isa():
     if not asked:
         return fnn_default_isa().decode(), tuple(available)
     if asked not in names:
-        raise ImportError(f"FASTNN_ISA={asked!r} is not an instruction set fastnn knows; known: {', '.join(names)}")
+        raise ImportError(f"FASTNN_ISA={asked!r} is not an instruction set that fastnn knows; known: {', '.join(names)}")
     if asked not in available:
         raise ImportError(f"FASTNN_ISA={asked!r} is not supported by this CPU or build; available: {', '.join(available)}")
     return asked, tuple(available)
@@ -68,7 +68,7 @@ _COMPILER = FNN_COMPILER.decode()
 
 
 def fma_peak(double seconds=0.2):
-    """Fused multiply-add peak of the chosen kernels in float32 on one thread, GFLOP/s: mean over a time."""
+    """Fused multiply-add peak of the chosen kernels in float32 on one thread, GFLOP/s: a mean over ``seconds``."""
     cdef cnp.ndarray[float, ndim=1] numbers = np.ones(16, dtype=np.float32)
     cdef void *sink = cnp.PyArray_DATA(numbers)
     cdef double operations = 0.0
@@ -79,8 +79,3 @@ def fma_peak(double seconds=0.2):
             operations += KERNELS_F32.fma_peak(1000000, sink)
         elapsed = _time.perf_counter() - start
     return operations / elapsed / 1e9
-
-
-def release_threads():
-    """Let go of the threads that wait in the OpenMP runtime after a call."""
-    fnn_team_release()

@@ -1,12 +1,14 @@
-# Names of ops and of their parameters, as the kinds of layers have them; of activations, losses and the like, in the
-# order of the enumerations in C.
+# Names of ops, of their parameters and options, read from the kinds of layers in C; and names of activations, losses and
+# the like, in the order of C's enumerations.
 
 cdef tuple strings(const char *const *names, int most):
     return tuple(names[i].decode() for i in range(most) if names[i] != NULL)
 
 
-cdef dict PARAMETERS = {}  # what an op trains: its kernel, or gamma or alpha in place of it, and its bias
-cdef dict STATES = {}  # what it keeps but does not train
+# By op: the kernel, or gamma or alpha instead, and the bias; states, which are kept but not trained; required options.
+cdef dict PARAMETERS = {}
+cdef dict STATES = {}
+cdef dict OPTIONS = {}
 
 
 cdef tuple read_kinds():
@@ -15,6 +17,7 @@ cdef tuple read_kinds():
         name = fnn_kinds[i].name.decode()
         PARAMETERS[name] = strings(fnn_kinds[i].parameters, 2)
         STATES[name] = strings(fnn_kinds[i].states, 3)
+        OPTIONS[name] = strings(fnn_kinds[i].options, 2)
         i += 1
     return tuple(PARAMETERS)
 
@@ -39,7 +42,7 @@ if (len(ACTIVATIONS), len(LOSSES), 1 + len(CONSTRAINTS), len(AXES)) != (
     FNN_ACTIVATIONS, FNN_LOSSES, FNN_CONSTRAINTS, FNN_AXES
 ):
     raise ImportError("the names in core/names.pxi are not those of the enumerations in csrc/")
-cdef dict DEFAULT_PARAMETERS = {"leaky_relu": (0.2,), "elu": (1.0,), "general_relu": (0.0, np.inf, 0.0)}
+cdef dict N_PARAMETERS = {"leaky_relu": 1, "elu": 1, "general_relu": 3}  # that activations need; others need none
 
 
 cdef int index_of(str what, tuple names, object name) except -1:

@@ -1,10 +1,11 @@
 # The compiled network: its weights, its parameters by name, its predictions, and the lock on it.
 
-# How a call works with the weights. One that copies them may do so while another thread trains.
+# Access of a call to the weights. Copies are allowed even while another thread trains.
 cdef enum:
     COPIES, READS, WRITES
 
 
+@cython.final
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
@@ -72,13 +73,13 @@ cdef class Network:
 
 
     def forget_other_threads(self):
-        """In a forked child, in which only the thread that forked lives on."""
+        """Forget the calls of other threads, in a forked child: only the thread that forked lives on."""
         self.users = 0
         if self.owner != PyThread_get_thread_ident():
             self.owner = 0
 
     cdef int check(self, int access) except -1:
-        """Refuse a call for which other calls leave no room."""
+        """Raise RuntimeError if the calls that are running exclude this one."""
         if self.owner != 0 and self.owner != PyThread_get_thread_ident():
             raise RuntimeError(self.refusal)
         if access == WRITES and self.users != 0:
@@ -88,7 +89,7 @@ cdef class Network:
         return 0
 
     cdef int enter(self, int access) except -1:
-        """Before native code that runs without the GIL; ``leave`` follows it."""
+        """Count a call that releases the GIL; ``leave`` ends it."""
         self.check(access)
         self.users = -1 if access == WRITES else self.users + 1
         return 0

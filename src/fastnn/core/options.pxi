@@ -1,24 +1,28 @@
-# Options given as dicts, turned into the engine's structures.
+# Dicts of options become the engine's structures.
 
 # Far below what overflows the sizes of buffers.
 cdef Py_ssize_t MOST_FEATURES = 1 << 40
 
 
 cdef int read_parameters(object parameters, str name, double *out) except -1:
-    values = parameters or DEFAULT_PARAMETERS.get(name, ())
-    if len(values) > 3:
-        raise ValueError(f"activation {name!r} has at most 3 parameters, got {len(values)}")
+    if len(parameters) < N_PARAMETERS.get(name, 0):
+        raise ValueError(f"activation {name!r} needs {N_PARAMETERS[name]} parameters, got {len(parameters)}")
+    if len(parameters) > 3:
+        raise ValueError(f"activation {name!r} has at most 3 parameters, got {len(parameters)}")
     out[0] = out[1] = out[2] = 0.0
-    for i, value in enumerate(values):
+    for i, value in enumerate(parameters):
         out[i] = value
     return 0
 
 
 cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -1:
     op.kind = fnn_kinds[index_of("op", OPS, kind)]
+    missing = [option for option in OPTIONS[kind] if option not in options]
+    if missing:
+        raise ValueError(f"op {number}, {kind!r}, lacks {', '.join(missing)}")
     name = options.get("activation", "linear")
     op.activation = index_of("activation", ACTIVATIONS, name)
-    read_parameters(options.get("parameters"), name, op.parameters)
+    read_parameters(options.get("parameters", ()), name, op.parameters)
     if op.kind.is_product:
         op.n_out = options["n_out"]
         if not 1 <= op.n_out <= MOST_FEATURES:
@@ -28,8 +32,8 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
     op.trainable = options.get("trainable", True)
     op.rate = options.get("rate", 0.0)
     op.alpha = options.get("alpha", False)
-    op.momentum = options.get("momentum", 0.99)
-    op.epsilon = options.get("epsilon", 1e-3)
+    op.momentum = options.get("momentum", 0.0)
+    op.epsilon = options.get("epsilon", 0.0)
     op.rms = options.get("rms_scaling", False)
     op.invert = options.get("invert", False)
     op.missing = options.get("missing") is not None
@@ -59,10 +63,13 @@ cdef fnn_loss loss_of(object name, dict options) except *:
     loss.kind = index_of("loss", LOSSES, name)
     loss.from_logits = bool(options.get("from_logits", False))
     loss.label_smoothing = options.get("label_smoothing", 0.0)
-    loss.delta = options.get("q", 0.5) if name == "quantile" else options.get("delta", 1.0)
-    alpha = options.get("alpha", 0.25)
-    loss.alpha = 0.0 if np.ndim(alpha) else alpha
-    loss.gamma = options.get("gamma", 2.0)
+    if name == "quantile":
+        loss.delta = options["q"]
+    elif name == "huber":
+        loss.delta = options["delta"]
+    elif loss.kind == FNN_BINARY_FOCAL or loss.kind == FNN_CATEGORICAL_FOCAL:
+        loss.gamma = options["gamma"]
+        loss.alpha = 0.0 if np.ndim(options["alpha"]) else options["alpha"]
     loss.balanced = bool(options.get("apply_class_balancing", False))
     loss.full = bool(options.get("full", False))
     loss.per_row = bool(options.get("per_row", False))
@@ -77,9 +84,9 @@ cdef fnn_loss loss_of(object name, dict options) except *:
 
 
 cdef object class_weights(fnn_loss *loss, dict options, Py_ssize_t n_outputs):
-    """Let the loss point to its weights of the classes: the array that is returned, or None where it has none."""
+    """Point the loss to its class weights; return the array that owns them, or None."""
     cdef cnp.ndarray weights
-    if loss.kind != FNN_CATEGORICAL_FOCAL or np.ndim(options.get("alpha", 0.25)) == 0:
+    if loss.kind != FNN_CATEGORICAL_FOCAL or np.ndim(options["alpha"]) == 0:
         return None
     weights = np.ascontiguousarray(options["alpha"], np.float64)
     if np.shape(weights) != (n_outputs,):
@@ -98,38 +105,41 @@ cdef fnn_optimizer optimizer_of(str optimizer, dict o) except *:
     u.clip = o.get("clipvalue") or 0.0
     u.rate = 1.0
     u.decay = o.get("weight_decay") or 0.0
-    u.epsilon = o.get("epsilon", 1e-7)
     if optimizer == "sgd":
         u.beta_1 = o.get("momentum", 0.0)
         u.kind = FNN_SGD if not u.beta_1 else FNN_SGD_NESTEROV if o.get("nesterov", False) else FNN_SGD_MOMENTUM
     elif optimizer == "rmsprop":
         u.beta_1 = o.get("momentum", 0.0)
-        u.beta_2 = o.get("rho", 0.9)
+        u.beta_2 = o["rho"]
+        u.epsilon = o["epsilon"]
         u.kind = FNN_RMSPROP_CENTERED if o.get("centered", False) else FNN_RMSPROP
     elif optimizer == "adagrad":
-        rule.initial = o.get("initial_accumulator_value", 0.1)
+        rule.initial = o["initial_accumulator_value"]
+        u.epsilon = o["epsilon"]
         u.kind = FNN_ADAGRAD
     elif optimizer == "adadelta":
-        u.beta_2 = o.get("rho", 0.95)
+        u.beta_2 = o["rho"]
+        u.epsilon = o["epsilon"]
         u.kind = FNN_ADADELTA
     elif optimizer == "lion":
-        u.beta_1 = o.get("beta_1", 0.9)
-        u.beta_2 = o.get("beta_2", 0.99)
+        u.beta_1 = o["beta_1"]
+        u.beta_2 = o["beta_2"]
         u.kind = FNN_LION
+    elif optimizer == "adamax":
+        u.beta_1 = 1.0 - <double>o["beta_1"]
+        u.beta_2 = o["beta_2"]
+        u.epsilon = o["epsilon"]
+        u.kind = FNN_ADAMAX
     else:
-        u.beta_1 = 1.0 - <double>o.get("beta_1", 0.9)
-        u.beta_2 = 1.0 - <double>o.get("beta_2", 0.999)
-        u.kind = FNN_NADAM if optimizer == "nadam" else FNN_ADAM
-        if optimizer == "adamax":
-            u.beta_2 = o.get("beta_2", 0.999)
-            u.kind = FNN_ADAMAX
-        elif optimizer != "nadam" and o.get("amsgrad", False):
-            u.kind = FNN_AMSGRAD
+        u.beta_1 = 1.0 - <double>o["beta_1"]
+        u.beta_2 = 1.0 - <double>o["beta_2"]
+        u.epsilon = o["epsilon"]
+        u.kind = FNN_NADAM if optimizer == "nadam" else FNN_AMSGRAD if o.get("amsgrad", False) else FNN_ADAM
     rule.update = u
     rule.clip_norm = o.get("clipnorm") or 0.0
     rule.global_clip_norm = o.get("global_clipnorm") or 0.0
     rule.use_average = bool(o.get("use_ema", False))
-    rule.average_momentum = o.get("ema_momentum", 0.99)
+    rule.average_momentum = o["ema_momentum"] if rule.use_average else 0.0
     rule.overwrite_every = o.get("ema_overwrite_frequency") or 0
     rule.accumulate = o.get("gradient_accumulation_steps") or 1
     return rule

@@ -1,16 +1,23 @@
 """The examples of an introductory lecture: a submarine that must find its position, and cats among dogs."""
 
 import operator
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.datasets.dataset import Dataset, dataset_from_columns
+from fastnn.datasets.dataset import Dataset, as_asked, dataset_from_columns
 
 __all__ = ["cats_and_dogs", "load_submarine"]
 
 
-def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
+@overload
+def load_submarine(
+    n: int = ..., seed: int = ..., *, return_X_y: Literal[False] = ..., as_frame: bool = ...
+) -> Dataset: ...
+@overload
+def load_submarine(n: int = ..., seed: int = ..., *, return_X_y: bool, as_frame: bool = ...) -> Any: ...
+def load_submarine(n: int = 1000, seed: int = 0, *, return_X_y: bool = False, as_frame: bool = False) -> Any:
     r"""Simulate the measurements of a submarine, as inputs, and its positions, as targets.
 
     Positions are uniform over latitude 10 to 45 degrees N, longitude 60 to 10 degrees W and pressure 1 to 200 dbar,
@@ -35,6 +42,10 @@ def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
         Number of rows, at least 1.
     seed : int
         Seed of the generator (Philox); the same seed gives the same rows.
+    return_X_y : bool
+        Whether to return ``(data, target)`` instead of a Dataset.
+    as_frame : bool
+        Whether ``data`` and ``target`` are pandas DataFrames instead of arrays.
 
     Returns
     -------
@@ -83,7 +94,7 @@ def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
     sun_height_sine = np.cos(np.radians(latitude)) * np.cos(np.radians(longitude))
     light = 1361.0 * 0.75 * sun_height_sine * np.exp(-0.04 * depth)
 
-    return dataset_from_columns(
+    dataset = dataset_from_columns(
         columns={
             "temperature": temperature + 0.02 * generator.standard_normal(n),
             "pressure": true_pressure + 0.1 * generator.standard_normal(n),
@@ -107,6 +118,7 @@ def load_submarine(n: int = 1000, seed: int = 0) -> Dataset:
         },
         description="Synthetic measurements of a submarine in the North Atlantic at noon UTC of an equinox.",
     )
+    return as_asked(dataset, return_X_y, as_frame)
 
 
 def depth_from_pressure(pressure: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:

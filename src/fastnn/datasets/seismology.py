@@ -2,18 +2,34 @@
 
 import csv
 from importlib import resources
+from typing import Any, Literal, overload
 
 import numpy as np
 
-from fastnn.datasets.dataset import Dataset, dataset_from_columns
+from fastnn.datasets.dataset import Dataset, as_asked, dataset_from_columns
 
 __all__ = ["load_earthquakes", "load_ground_motion"]
 
 
-def load_ground_motion() -> Dataset:
-    """Load 182 peak accelerations that 23 earthquakes in California caused at stations 0.5 to 370 km away.
+@overload
+def load_ground_motion(*, return_X_y: Literal[False] = ..., as_frame: bool = ...) -> Dataset: ...
+@overload
+def load_ground_motion(*, return_X_y: bool, as_frame: bool = ...) -> Any: ...
+def load_ground_motion(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
+    """Load 182 peak accelerations of 23 earthquakes, at stations 0.5 to 370 km away.
+
+    The earthquakes happened from 1940 to 1980 in western North America, the largest two in Alaska (Sitka 1972 and St.
+    Elias 1979, events 11 and 17), and one in Managua, Nicaragua (1972, event 12). R's copy of the table calls all of
+    them Californian.
 
     Records of one earthquake are not independent: hold out whole earthquakes (column ``event``), not single rows.
+
+    Parameters
+    ----------
+    return_X_y : bool
+        Whether to return ``(data, target)`` instead of a Dataset.
+    as_frame : bool
+        Whether ``data`` and ``target`` are a pandas DataFrame and Series instead of arrays.
 
     Returns
     -------
@@ -36,7 +52,7 @@ def load_ground_motion() -> Dataset:
     60
     """
     rows = _read_csv("ground_motion.csv")
-    return dataset_from_columns(
+    dataset = dataset_from_columns(
         columns={
             "event": np.array([row["event"] for row in rows], dtype=np.int64),
             "magnitude": np.array([row["magnitude"] for row in rows], dtype=np.float64),
@@ -48,16 +64,28 @@ def load_ground_motion() -> Dataset:
         target_names=("acceleration_g",),
         units={"magnitude": "moment magnitude", "distance_km": "km", "acceleration_g": "g = 9.80665 m/s^2"},
         description=(
-            "182 peak horizontal accelerations of 23 California earthquakes. Joyner, Boore and Porcella (1981), "
-            "USGS Open-File Report 81-365. Public domain."
+            "182 peak horizontal accelerations of 22 earthquakes in western North America and one in Managua, "
+            "Nicaragua. Joyner, Boore and Porcella (1981), USGS Open-File Report 81-365. Public domain."
         ),
     )
+    return as_asked(dataset, return_X_y, as_frame)
 
 
-def load_earthquakes() -> Dataset:
+@overload
+def load_earthquakes(*, return_X_y: Literal[False] = ..., as_frame: bool = ...) -> Dataset: ...
+@overload
+def load_earthquakes(*, return_X_y: bool, as_frame: bool = ...) -> Any: ...
+def load_earthquakes(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the 596 earthquakes of April to July 2024 between Borneo, the Philippines and New Guinea.
 
     The depth of an earthquake depends on its position: the plates dive below the island arcs.
+
+    Parameters
+    ----------
+    return_X_y : bool
+        Whether to return ``(data, target)`` instead of a Dataset.
+    as_frame : bool
+        Whether ``data`` and ``target`` are a pandas DataFrame and Series instead of arrays.
 
     Returns
     -------
@@ -77,7 +105,7 @@ def load_earthquakes() -> Dataset:
     np.str_('106 km WSW of Sangay, Philippines')
     """
     rows = _read_csv("earthquakes.csv")
-    return dataset_from_columns(
+    dataset = dataset_from_columns(
         columns={
             "time": np.array([row["time"] for row in rows], dtype="datetime64[ms]"),
             "latitude": np.array([row["latitude"] for row in rows], dtype=np.float64),
@@ -94,6 +122,7 @@ def load_earthquakes() -> Dataset:
             "USGS, ANSS Comprehensive Earthquake Catalog. Public domain."
         ),
     )
+    return as_asked(dataset, return_X_y, as_frame)
 
 
 def _read_csv(name: str) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
-from fastnn._arrays import check_memory, refuse_masked
+from fastnn._arrays import check_memory, check_unmasked
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
@@ -207,10 +207,10 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
 
     # Inputs
 
-    def _check_X(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
+    def _check_inputs(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
         """Return X, or X and y, checked as scikit-learn does; frames with columns that are not numbers are encoded."""
-        refuse_masked(X, "X")
-        refuse_masked(y, "y")
+        check_unmasked(X, "X")
+        check_unmasked(y, "y")
         if isinstance(X, np.ndarray) and X.ndim:
             check_memory(X.shape[0], X.dtype, "X")
         checks.setdefault("accept_sparse", ["csr", "csc"])
@@ -235,9 +235,9 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
             return check_array(encoded, estimator=self, **checks)
         return check_X_y(encoded, y, estimator=self, **checks)
 
-    def _check_X_y(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
+    def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
         """Return checked X and y, a single column of y as (n,)."""
-        X, y = self._check_X(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
+        X, y = self._check_inputs(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _prepared(self, X: Any) -> Array:
@@ -254,7 +254,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
             if outputs is not None:
                 return outputs
         check_is_fitted(self)
-        X = self._check_X(X)
+        X = self._check_inputs(X)
         threads = threads_to_use(self.n_threads)
         if scipy.sparse.issparse(X):
             X = X.tocsr()
@@ -281,7 +281,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         [(50, 8), (50, 4)]
         """
         check_is_fitted(self)
-        outputs: list[Array] = self._net.layer_outputs(self._prepared(self._check_X(X)))
+        outputs: list[Array] = self._net.layer_outputs(self._prepared(self._check_inputs(X)))
         return outputs[1:-1]
 
     def input_gradients(self, X: Any, output: int = 0) -> Array:
@@ -295,7 +295,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         output : number of the output: of the class, the label or the target. With two classes, 0 is the second class.
         """
         check_is_fitted(self)
-        X = self._prepared(self._check_X(X))
+        X = self._prepared(self._check_inputs(X))
         n_outputs = self._net.architecture.sizes[-1]
         output = whole("output", output, at_least=0, at_most=n_outputs - 1)
         gradients: Array = self._net.input_gradients(X, output)

@@ -161,7 +161,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     # Targets
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        X, y = self._check_X_y(X, y, reset)
+        X, y = self._check_rows(X, y, reset)
         if y.dtype == object and (gaps := [row for row, label in enumerate(y) if label is None]):
             raise ValueError(f"y has no label at row {gaps[0]} (counted from 0), but None: remove such rows")
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):

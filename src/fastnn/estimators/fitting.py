@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 import fastnn._core as _core
 import fastnn.optimizers as optimizers
-from fastnn._arrays import refuse_masked
+from fastnn._arrays import check_unmasked
 from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.base import NetworkEstimator
 from fastnn.estimators.callbacks import CallbackModel, TaskReporter, copies_of
@@ -144,7 +144,7 @@ class BaseMLP(NetworkEstimator):
         first_pass = "_net" not in self.__dict__ or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
-            refuse_masked(sample_weight, "sample_weight")
+            check_unmasked(sample_weight, "sample_weight")
             sample_weight = _check_sample_weight(sample_weight, X)
         sample_weight = self._weights(y, sample_weight, incremental)
         if y.ndim == 1:
@@ -172,8 +172,8 @@ class BaseMLP(NetworkEstimator):
                 f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}{given}"
             )
         try:
-            X = self._prepared(self._check_X(validation_data[0]))
-            refuse_masked(validation_data[1], "y")
+            X = self._prepared(self._check_inputs(validation_data[0]))
+            check_unmasked(validation_data[1], "y")
             y = self._validation_targets(validation_data[1])
             if len(y) != X.shape[0]:
                 raise ValueError(f"X has {X.shape[0]} rows, but y has {len(y)}")

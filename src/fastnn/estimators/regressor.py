@@ -162,7 +162,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     # Targets
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        X, y = self._check_X_y(X, y, reset, y_numeric=True)
+        X, y = self._check_rows(X, y, reset, y_numeric=True)
         if y.dtype.kind not in "biuf":
             raise ValueError(f"y must hold numbers, got dtype {y.dtype}")
         bounded = self._check_targets(y)

@@ -6,6 +6,7 @@ import fastnn._registry as registry
 import fastnn.activations as activations
 import fastnn.initializers as initializers
 from fastnn._arguments import last_axis, number, optional
+from fastnn._variables import Variable
 from fastnn.activations import ActivationFunction
 from fastnn.layers.layer import Layer, ParameterSpec
 
@@ -34,13 +35,17 @@ class Activation(Layer):
         """Return the core's activation op."""
         return "activation", self.activation.options()
 
+    def keeps_elements(self) -> bool:
+        """Return whether the function acts on each element by itself."""
+        return self.activation.name not in ("softmax", "log_softmax")
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "activation": self.activation.get_config()}
 
 
 class _NamedActivation(Activation):
-    """An activation layer whose function is fixed and whose options are its arguments."""
+    """Base of layers that apply one activation function; their arguments are its options."""
 
     _function: ClassVar[ActivationFunction]
 
@@ -104,7 +109,7 @@ class ELU(_NamedActivation):
 
 @registry.register("layer", "Softmax")
 class Softmax(_NamedActivation):
-    """Softmax over the columns of each row; ``axis`` must be -1."""
+    """Softmax of each row; ``axis`` must be -1."""
 
     _function = activations.softmax
 
@@ -122,7 +127,7 @@ class PReLU(Layer):
     Parameters
     ----------
     alpha_initializer, alpha_regularizer, alpha_constraint : names or descriptions for alpha (n_in,).
-    shared_axes : must be None: rows of a dense network have one axis.
+    shared_axes : must be None; the rows of a dense network have one axis.
     """
 
     def __init__(
@@ -135,7 +140,7 @@ class PReLU(Layer):
     ) -> None:
         if shared_axes is not None:
             raise ValueError(f"shared_axes must be None, rows of a dense network have one axis; got {shared_axes!r}")
-        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_initializer = initializers.get(alpha_initializer, "zeros")
         self._regularize("alpha", alpha_regularizer, alpha_constraint)
         super().__init__(**layer_options)
 
@@ -147,10 +152,15 @@ class PReLU(Layer):
         """Return alpha (n_in,)."""
         return [ParameterSpec("alpha", (n_in,), self.alpha_initializer)]
 
+    @property
+    def alpha(self) -> Variable:
+        """The slopes (n_in,)."""
+        return self.weight("alpha")
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "alpha_initializer": registry.serialize(self.alpha_initializer),
+            "alpha_initializer": registry.describe("initializer", self.alpha_initializer),
             **self._regularization_config("alpha"),
         }

@@ -1,4 +1,4 @@
-"""Layers that act in training only: dropout and noise, from the model's counter-based generator."""
+"""Layers that act only in training: dropout and noise, from the model's counter-based generator."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from fastnn.layers.layer import Layer
 
 @registry.register("layer", "Dropout")
 class Dropout(Layer):
-    """Sets a random fraction of its inputs to 0 in training and scales the rest by ``1 / (1 - rate)``.
+    """Set a random fraction of the inputs to 0 in training and scale the others by ``1 / (1 - rate)``.
 
-    Does nothing in prediction and evaluation (Srivastava et al., 2014).
+    Prediction and evaluation leave the inputs unchanged (Srivastava et al., 2014).
 
     Parameters
     ----------
     rate : fraction to drop, 0 <= rate < 1.
-    noise_shape : must be None; each element is dropped on its own.
+    noise_shape : must be None; elements are dropped independently.
     seed : accepted as in Keras; the masks come from the model's seed.
     """
 
@@ -24,10 +24,14 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **layer_options: Any) -> None:
         if noise_shape is not None:
-            raise ValueError(f"noise_shape must be None, each element is dropped on its own; got {noise_shape!r}")
+            raise ValueError(f"noise_shape must be None, elements are dropped independently; got {noise_shape!r}")
         self.rate = number("rate", rate, at_least=0.0, below=1.0)
         self.seed = seed
         super().__init__(**layer_options)
+
+    def keeps_elements(self) -> bool:
+        """Return True."""
+        return True
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's dropout op."""
@@ -36,10 +40,10 @@ class Dropout(Layer):
 
 @registry.register("layer", "AlphaDropout")
 class AlphaDropout(Dropout):
-    """Dropout that keeps the mean and the variance of SELU's outputs.
+    """Dropout that preserves the mean and the variance of SELU's outputs.
 
-    Dropped inputs become SELU's lower limit -1.758; then all are scaled and moved. Acts in training only (Klambauer et
-    al., 2017).
+    Dropped inputs become SELU's lower limit -1.758; then all are scaled and shifted. Acts only in training (Klambauer
+    et al., 2017).
 
     Parameters
     ----------
@@ -53,7 +57,7 @@ class AlphaDropout(Dropout):
 
 @registry.register("layer", "GaussianNoise")
 class GaussianNoise(Layer):
-    """Adds normal noise of mean 0 in training; does nothing in prediction and evaluation.
+    """Add normal noise of mean 0 in training; prediction and evaluation leave the inputs unchanged.
 
     Parameters
     ----------
@@ -67,6 +71,10 @@ class GaussianNoise(Layer):
         self.stddev = number("stddev", stddev, at_least=0.0)
         self.seed = seed
         super().__init__(**layer_options)
+
+    def keeps_elements(self) -> bool:
+        """Return True."""
+        return True
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's op."""

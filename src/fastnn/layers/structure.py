@@ -1,4 +1,4 @@
-"""Layers about the shape of a network: vectors of inputs, and blocks that add their input to their output."""
+"""Layers of a network's structure: Flatten, Identity and residual blocks."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice
+from fastnn._variables import Variable
 from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, WeightAccess, layer_config, layer_from_config
 
 Array = NDArray[Any]
@@ -15,11 +16,11 @@ Array = NDArray[Any]
 
 @registry.register("layer", "Flatten")
 class Flatten(Layer):
-    """Turns each row into a vector; as a first layer it accepts inputs of any shape, such as (n, 28, 28).
+    """Turn each row into a vector; as the first layer it accepts inputs of any shape, such as (n, 28, 28).
 
     Parameters
     ----------
-    data_format : must be None or "channels_last": elements keep their order in memory.
+    data_format : must be None or "channels_last"; elements keep their order in memory.
     """
 
     def __init__(self, data_format: str | None = None, **layer_options: Any) -> None:
@@ -27,12 +28,12 @@ class Flatten(Layer):
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> None:
-        """Return None: rows of a dense network are vectors already."""
+        """Return None: the rows of a dense network are vectors."""
 
 
 @registry.register("layer", "Identity")
 class Identity(Layer):
-    """Changes nothing: ``Y = X``."""
+    """Return the inputs unchanged: ``Y = X``."""
 
     def keeps_elements(self) -> bool:
         """Return True."""
@@ -46,7 +47,7 @@ class Identity(Layer):
 class Residual(Layer):
     """A block of layers whose input is added to its output: ``Y = X + block(X)`` (He et al., 2016).
 
-    The block must have as many outputs as inputs. Its weights are those of its layers, in order.
+    The block must have equal numbers of inputs and outputs. Its weights are those of its layers, in order.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ class Residual(Layer):
         Raises
         ------
         ValueError
-            The block has another number of outputs.
+            The numbers of inputs and outputs of the block differ.
         """
         n_out = n_in
         for layer in self.layers:
@@ -113,7 +114,7 @@ class Residual(Layer):
         return n_in
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
-        """Return the core's op that ends the block; ``source`` is known when the program is made."""
+        """Return the core's op that ends the block; the program adds its option ``source``."""
         return "add", {}
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
@@ -128,10 +129,31 @@ class Residual(Layer):
         """Give the layer and those of its block access to their weights, or take it away."""
         super().lend(specs, access)
         for layer in self.layers:
-            prefix = f"{layer.name}."
+            layer.scope, prefix = f"{self.scope}{self.name}/", f"{layer.name}."
             own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
             layer.lend(own, None if access is None else access.part(prefix))
 
+    def weight(self, name: str) -> Variable:
+        """Return one weight by name, "layer.weight"."""
+        self._built_access()
+        layer, name = self._inner(name)
+        return layer.weight(name)
+
+    def path_of(self, name: str) -> str:
+        """Return the path of one weight, from this layer on."""
+        layer, name = self._inner(name)
+        return f"{self.name}/{layer.path_of(name)}"
+
+    def _inner(self, name: str) -> tuple[Layer, str]:
+        """Return the layer of the block that has a weight, and the weight's name there."""
+        layer = next(each for each in self.layers if name.startswith(f"{each.name}."))
+        return layer, name.removeprefix(f"{layer.name}.")
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties on the weights of the block's layers."""
+        return [penalty for layer in self.layers for penalty in layer.losses]
+
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments; the layers as their descriptions."""
+        """Return the constructor's arguments, with the layers as descriptions."""
         return {**super().get_config(), "layers": [layer_config(layer) for layer in self.layers]}

@@ -1,14 +1,16 @@
 """Losses with Keras's names and arguments.
 
-A loss describes what to compute; value and gradient are the compiled core's. ``y_true`` and ``y_pred`` are
-(n, n_outputs); the loss of a row is the mean (regression, binary) or the sum (categorical) over its outputs, and the
-loss of a batch is the mean over its rows, with ``reduction="mean_with_sample_weight"`` their weighted mean, with "sum"
-their sum; "none" leaves the rows.
+A loss is a description; the compiled core computes its value and its gradient. ``y_true`` and ``y_pred`` are
+(n, n_outputs). The loss of a row is the mean (regression, binary) or the sum (categorical) over its outputs. The loss
+of a batch is the mean over its rows; with ``reduction="mean_with_sample_weight"`` it is their weighted mean, with "sum"
+their sum, and with "none" there is one loss per row.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import fastnn._registry as registry
+from fastnn._missing import public_names
 from fastnn.losses.custom import CustomLoss
 from fastnn.losses.elementwise import (
     BinaryCrossentropy,
@@ -107,13 +109,19 @@ __all__ = [
 
 
 def get(identifier: Any) -> Loss:
-    """Return the loss for a name, class, loss or function of one's own.
+    """Return the loss for a name, a class, a loss or a custom function.
 
     Raises
     ------
     ValueError
-        Unknown name; the message lists the known ones and the nearest. A loss that leaves the rows.
+        Unknown name; the message lists the known ones and the nearest. Or the reduction is "none".
+    TypeError
+        A custom class of losses: a custom loss is a function.
     """
+    if isinstance(identifier, list | tuple) or (isinstance(identifier, Mapping) and "class_name" not in identifier):
+        raise TypeError(
+            f"a network has one output and one loss: pass the loss by itself, such as 'mse', got {identifier!r}"
+        )
     if isinstance(identifier, LossFunction):
         identifier = identifier.name
     if callable(identifier) and not isinstance(identifier, Loss | type):
@@ -121,8 +129,8 @@ def get(identifier: Any) -> Loss:
     resolved = registry.resolve("loss", identifier, Loss)
     if not hasattr(resolved, "core_name"):
         raise TypeError(
-            f"{type(resolved).__name__} is a Loss of your own, but a network trains on functions: pass a function of "
-            "(y_true, y_pred) that returns (loss, gradient with respect to y_pred), both NumPy"
+            f"{type(resolved).__name__} is a custom Loss class, but a custom loss must be a function: pass a function "
+            "of (y_true, y_pred) that returns (loss, gradient with respect to y_pred), both NumPy"
         )
     if resolved.reduction == "none":
         raise ValueError(
@@ -130,3 +138,7 @@ def get(identifier: Any) -> Loss:
             "'sum_over_batch_size' or 'sum'"
         )
     return resolved
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -1,4 +1,4 @@
-"""A loss written in Python by the user."""
+"""A custom loss: a function in Python."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,12 @@ from fastnn.losses.loss import Loss
 
 
 class CustomLoss(Loss):
-    """A loss that is any Python function of targets and predictions of a batch, in Python.
+    """A loss that is a Python function of the targets and the predictions of a batch.
 
     Parameters
     ----------
-    function : ``f(y_true, y_pred) -> (loss, gradient)``: y_true (rows, columns of y), y_pred (rows, outputs); a number,
-        and its gradient with respect to y_pred, of y_pred's shape.
+    function : ``f(y_true, y_pred) -> (loss, gradient)`` with y_true (rows, columns of y) and y_pred (rows, outputs);
+        it returns a number and its gradient with respect to y_pred, of y_pred's shape.
     """
 
     core_name = "custom"
@@ -32,14 +32,14 @@ class CustomLoss(Loss):
         Raises
         ------
         TypeError, ValueError
-            The function returns something else; the message names it.
+            The function returns something else; the message says what.
         """
         result = self.function(y_true, y_pred)
         if not isinstance(result, tuple) or len(result) != 2:
             given = f"{len(result)} values" if isinstance(result, tuple) else f"{type(result).__name__}"
             raise TypeError(
-                f"loss function {self.name!r} must return (loss, gradient), got {given}: Python is not differentiated "
-                "here, so give the gradient with respect to y_pred too, or compile one of fastnn's losses"
+                f"loss function {self.name!r} must return (loss, gradient), got {given}: fastnn does not differentiate "
+                "Python functions, so return the gradient with respect to y_pred too, or use one of fastnn's losses"
             )
         loss, gradient = np.asarray(result[0]), np.asarray(result[1])
         if loss.size != 1 or loss.dtype.kind not in "fiub":
@@ -54,7 +54,7 @@ class CustomLoss(Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """Return the loss of arrays."""
         if sample_weight is not None:
-            raise ValueError(f"loss function {self.name!r} takes no sample_weight: weigh rows within it")
+            raise ValueError(f"loss function {self.name!r} takes no sample_weight: weight the rows inside of it")
         return self.evaluate(y_true, y_pred)[0]
 
     def get_config(self) -> dict[str, Any]:

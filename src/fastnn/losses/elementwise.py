@@ -1,4 +1,4 @@
-"""Losses that are a mean over the outputs of a row."""
+"""Losses that are means over the outputs of a row."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class Huber(Loss):
 
     Parameters
     ----------
-    delta : where the loss turns from quadratic to linear, in units of y; positive.
+    delta : error from which the loss is linear instead of quadratic, in units of y; positive.
     """
 
     core_name = "huber"
@@ -59,7 +59,7 @@ class BinaryCrossentropy(Loss):
     Parameters
     ----------
     from_logits : whether ``y_pred`` are logits, p = sigmoid(y_pred), instead of probabilities.
-    label_smoothing : s moves targets towards one half: ``t (1 - s) + s / 2``.
+    label_smoothing : s, which moves targets towards one half: ``t (1 - s) + s / 2``.
     axis : -1.
     """
 
@@ -99,14 +99,14 @@ class MeanSquaredLogarithmicError(Loss):
 
 @registry.register("loss", "log_cosh", "LogCosh", "logcosh")
 class LogCosh(Loss):
-    """``mean(log(cosh(y_pred - y_true)))``: about e^2 / 2 for small errors, ``|e| - log(2)`` for large ones."""
+    """``mean(log(cosh(y_pred - y_true)))``: about e^2 / 2 for small errors e, ``|e| - log(2)`` for large ones."""
 
     core_name = "log_cosh"
 
 
 @registry.register("loss", "poisson", "Poisson")
 class Poisson(Loss):
-    """``mean(y_pred - y_true log(y_pred + 1e-7))``: y_pred is the expected count, positive."""
+    """``mean(y_pred - y_true log(y_pred + 1e-7))``; y_pred is the expected count, positive."""
 
     core_name = "poisson"
 
@@ -127,7 +127,7 @@ class SquaredHinge(Loss):
 
 @registry.register("loss", "quantile", "Quantile", "pinball")
 class Quantile(Loss):
-    """``mean(max(q e, (q - 1) e))``, e = y_true - y_pred: least where y_pred is the q-quantile.
+    """``mean(max(q e, (q - 1) e))``, e = y_true - y_pred: minimal where y_pred is the q-quantile.
 
     Koenker and Bassett, "Regression quantiles", 1978.
 
@@ -159,7 +159,7 @@ class BinaryFocalCrossentropy(Loss):
     ----------
     apply_class_balancing : whether class 1 is weighted ``alpha`` and class 0 ``1 - alpha``.
     alpha : as above, between 0 and 1.
-    gamma : 0 gives the cross-entropy; larger values weigh rows less that are right already.
+    gamma : 0 gives the cross-entropy; larger values give less weight to rows that are predicted well.
     from_logits, label_smoothing : as in ``BinaryCrossentropy``.
     axis : -1.
     """

@@ -1,4 +1,4 @@
-"""Losses as functions of arrays: one value per row, as ``keras.losses.mean_squared_error`` and its like give."""
+"""Losses as functions of arrays that return one value per row, such as ``keras.losses.mean_squared_error``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from fastnn.losses.loss import Loss
 
 @dataclass(frozen=True)
 class LossFunction:
-    """A loss as a function; in ``compile`` it is the loss of the same name.
+    """A loss as a function; ``compile`` takes it as the loss of this name.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class LossFunction:
 
     @property
     def __name__(self) -> str:
-        """The name, as functions have one."""
+        """The name, as Python functions have it."""
         return self.name
 
     def __call__(self, y_true: Any, y_pred: Any, *positional: Any, **options: Any) -> Any:
@@ -36,7 +36,7 @@ class LossFunction:
         ----------
         y_true : targets of y_pred's shape; labels of one dimension less for sparse_categorical_crossentropy.
         y_pred : (..., n_outputs); (n_outputs,) is one row.
-        positional, options : the options of the loss's class, in its order or by name, without ``reduction``.
+        positional, options : the options of the loss's class except ``reduction``, in its order or by name.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The base of all losses, and checks of their arguments."""
+"""The base of all losses."""
 
 from typing import Any, ClassVar
 
@@ -8,34 +8,43 @@ from numpy.typing import ArrayLike, NDArray
 import fastnn._registry as registry
 import fastnn.ops as ops
 from fastnn._arguments import choice
+from fastnn._derivation import never_calls
 
 Array = NDArray[Any]
 
 REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none")
 
 
+_INSTEAD = (
+    "the compiled core computes the loss. Pass compile a function of (y_true, y_pred) that returns (loss, gradient "
+    "with respect to y_pred), both NumPy"
+)
+
+
+@never_calls(__call__=_INSTEAD, call=_INSTEAD)
 class Loss(registry.Description):
     """Base of all losses.
 
     Parameters
     ----------
-    reduction : "sum_over_batch_size" (mean over the rows of a batch; "mean" means the same), "mean_with_sample_weight"
-        (divided by the batch's sum of sample weights instead of its rows; 0 where they sum to 0), "sum", or "none"
-        (None means the same): a loss per row, which cannot be trained on.
+    reduction : "sum_over_batch_size" or "mean" (the mean over the rows of a batch), "mean_with_sample_weight" (divided
+        by the batch's sum of sample weights; 0 where this is 0), "sum", or "none" or None (one loss per row, which
+        cannot be trained on).
     name : name of the loss.
-    dtype : accepted as in Keras; the loss is computed in the model's type and summed in float64.
+    dtype : accepted as in Keras, without effect: the loss is computed in the model's type and summed in float64.
     """
 
+    _needs, _instead_of_own = "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the loss in the compiled core."""
     targets: ClassVar[str] = "numbers"
-    """What ``y`` holds: "numbers", "probabilities" (0 to 1), "one_hot" rows or class "labels"."""
+    """Kind of the targets: "numbers", "probabilities" (0 to 1), "one_hot" rows or class "labels"."""
     skipped_activation: ClassVar[str | None] = None
-    """A final activation that this loss can take together with itself, from the values before it."""
+    """A final activation that the core computes together with this loss, from the values before it."""
     from_logits: bool = False
     ignore_class: int | None = None
     couples_rows: bool = False
-    """Whether the loss of a batch is no mean over its rows, so that it depends on how rows are cut into batches."""
+    """Whether the loss of a batch is not a mean over its rows, so that it depends on the division into batches."""
 
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
@@ -46,13 +55,13 @@ class Loss(registry.Description):
 
     @property
     def depends_on_batches(self) -> bool:
-        """Whether the mean loss of rows depends on how they are cut into batches."""
+        """Whether the mean loss of rows depends on their division into batches."""
         weighs_batches = self.reduction in ("sum", "mean_with_sample_weight")
         return weighs_batches or self.ignore_class is not None or self.couples_rows
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
-        """Return the names of the options beside ``reduction`` and ``name``, in order."""
+        """Return the names of the options except ``reduction`` and ``name``, in order."""
         return cls._options
 
     def target_columns(self, n_outputs: int) -> int:
@@ -60,7 +69,7 @@ class Loss(registry.Description):
         return n_outputs
 
     def options(self) -> dict[str, Any]:
-        """Return the options the compiled core takes."""
+        """Return the options that the compiled core takes."""
         return {
             **ops.LOSS_OPTIONS.get(self.core_name, {}),
             **{option: getattr(self, option) for option in self._options},
@@ -71,7 +80,7 @@ class Loss(registry.Description):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the loss of arrays (n, n_outputs); each row's loss is multiplied by its ``sample_weight`` (n,).
 
-        With reduction "none" it is an array, as ``of_rows`` returns it.
+        With reduction "none" it is an array, as from ``of_rows``.
         """
         if self.reduction == "none":
             rows = self.of_rows(y_true, y_pred)
@@ -79,7 +88,7 @@ class Loss(registry.Description):
         return ops.loss(self.core_name, y_true, y_pred, sample_weight=sample_weight, **self.options())
 
     def of_rows(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
-        """Return the loss of every row, whatever the reduction.
+        """Return the loss of every row; the reduction has no effect.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Losses that need all outputs of a row at once: probabilities of classes, angles, mean and variance."""
+"""Losses that need all outputs of a row together: class probabilities, angles, mean and variance."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ class CategoricalCrossentropy(Loss):
     Parameters
     ----------
     from_logits : whether ``y_pred`` are logits, p = softmax(y_pred), instead of probabilities.
-    label_smoothing : s moves targets towards the uniform distribution: ``t (1 - s) + s / n_classes``.
+    label_smoothing : s, which moves targets towards the uniform distribution: ``t (1 - s) + s / n_classes``.
     axis : -1.
     """
 
@@ -48,8 +48,8 @@ class SparseCategoricalCrossentropy(Loss):
     Parameters
     ----------
     from_logits : whether ``y_pred`` are logits, p = softmax(y_pred), instead of probabilities.
-    ignore_class : label whose rows add nothing, such as -1: the mean is over the other rows of a batch, and 0 where
-        there are none. Metrics see all rows.
+    ignore_class : label whose rows are left out, such as -1: the loss is the mean over the other rows of a batch, or 0
+        if there are none. Metrics count all rows.
     axis : -1.
     """
 
@@ -77,9 +77,9 @@ class SparseCategoricalCrossentropy(Loss):
 class GaussianNLL(Loss):
     """Negative log-likelihood of a normal distribution whose mean and variance the model predicts.
 
-    ``mean(s + (y_true - m)^2 exp(-s)) / 2``: of 2 c outputs the first c are means m, the others logarithms s of
-    variances; targets have c columns, which metrics compare with the means. Nix and Weigend, "Estimating the mean and
-    variance of the target probability distribution", 1994.
+    ``mean(s + (y_true - m)^2 exp(-s)) / 2``: the first half of the outputs are means m, the second half logarithms s of
+    variances. Targets have as many columns as there are means; metrics compare them with the means. Nix and Weigend,
+    "Estimating the mean and variance of the target probability distribution", 1994.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class CategoricalHinge(Loss):
 
 @registry.register("loss", "cosine_similarity", "CosineSimilarity")
 class CosineSimilarity(Loss):
-    """Minus the cosine of the angle between y_true and y_pred of a row: -1 for one direction, 1 for the opposite.
+    """Minus the cosine of the angle between y_true and y_pred of a row: -1 for equal directions, 1 for opposite ones.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ class Dice(Loss):
 
     Parameters
     ----------
-    axis : None for sums over the whole batch, which make its loss one number; -1 for sums over each row.
+    axis : None for sums over the whole batch, -1 for sums over each row.
     """
 
     core_name = "dice"
@@ -218,7 +218,7 @@ class Dice(Loss):
         self.couples_rows = axis is None
 
     def options(self) -> dict[str, Any]:
-        """Return the options the compiled core takes."""
+        """Return the options that the compiled core takes."""
         return {**super().options(), "per_row": self.axis is not None}
 
     def get_config(self) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import choice
+from fastnn._warnings import warn
 from fastnn.metrics.counts import matches
-from fastnn.metrics.targets import LabelPairs
-from fastnn.metrics.validation import Array, mean, warn, warn_undefined
+from fastnn.metrics.targets import LabelPairs, chosen_labels
+from fastnn.metrics.validation import Array, mean, warn_undefined
 
 
 def accuracy_score(
@@ -111,13 +112,13 @@ def confusion_matrix(
 def _confusion(pairs: LabelPairs, labels: ArrayLike | None, normalize: str | None = None) -> Array:
     if pairs.kind == "multilabel-indicator":
         raise ValueError("multilabel-indicator is not supported")
-    if labels is not None:
-        labels = np.asarray(labels)
-        if labels.size == 0:
+    chosen = chosen_labels(labels)
+    if chosen is not None:
+        if chosen.size == 0:
             raise ValueError("'labels' should contain at least one label.")
-        if pairs.labels_in_true().isdisjoint(labels.tolist()):
-            raise ValueError("At least one label specified must be in y_true")
-    matrix = pairs.table(labels)
+        if pairs.labels_in_true().isdisjoint(chosen.tolist()):
+            raise ValueError(f"At least one label specified must be in {pairs.arguments[0]}")
+    matrix = pairs.table(chosen)
     if pairs.weights is not None and pairs.weights.dtype.kind in "iub":
         matrix = matrix.astype(np.int64)
     if normalize is not None:
@@ -244,9 +245,7 @@ def cohen_kappa_score(
     choice("weights", weights, ("linear", "quadratic", None))
     if not (math.isnan(replace_undefined_by) or -1.0 <= replace_undefined_by <= 1.0):
         raise ValueError(f"replace_undefined_by must be in [-1, 1] or NaN, got {replace_undefined_by!r}.")
-    pairs = LabelPairs(y1, y2, sample_weight)
-    if labels is not None and np.size(labels) and pairs.labels_in_true().isdisjoint(np.asarray(labels).tolist()):
-        raise ValueError("At least one label in `labels` must be present in `y1`.")
+    pairs = LabelPairs(y1, y2, sample_weight, ("y1", "y2"))
     confusion = np.asarray(_confusion(pairs, labels), dtype=np.float64)
     columns, rows = confusion.sum(axis=0), confusion.sum(axis=1)
     total = float(columns.sum())

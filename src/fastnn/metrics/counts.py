@@ -20,10 +20,15 @@ _PASS_TYPES = {np.dtype(t): np.dtype(t) for t in (np.uint8, np.int32, np.int64, 
 _PASS_TYPES[np.dtype(np.bool_)] = np.dtype(np.uint8)
 
 
-def largest_code(labels: Array) -> int:
-    """Return the largest value of an integer or boolean array, read as unsigned, so that negative labels are huge."""
-    unsigned = labels.view(f"u{labels.itemsize}") if labels.dtype.kind in "ib" else labels
-    return int(unsigned.max())
+def codes_from(labels: Array, low: int) -> Array:
+    """Return ``labels - low`` as int64; labels are integers or booleans in low..low + 2^63 - 1."""
+    # The difference is taken modulo 2^64: it fits even where labels or low do not.
+    return labels.astype(np.int64) - np.uint64(low % 2**64).astype(np.int64)
+
+
+def labels_from(codes: Array, low: int) -> Array:
+    """Return ``codes + low`` as int64, or as uint64 where int64 is too small; codes are int64."""
+    return codes + low if low < 2**62 else codes.astype(np.uint64) + np.uint64(low)
 
 
 def label_counts(codes: Array, n_codes: int, weights: Array | None = None) -> Array:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import choice
-from fastnn.metrics.targets import LabelPairs
-from fastnn.metrics.validation import Array, mean, warn, warn_undefined
+from fastnn._warnings import warn
+from fastnn.metrics.targets import LabelPairs, chosen_labels
+from fastnn.metrics.validation import Array, mean, warn_undefined
 
 AVERAGES = ("binary", "micro", "macro", "samples", "weighted", None)
 
@@ -42,6 +43,7 @@ def require_zero_division(zero_division: Any, *, allow_nan: bool = True) -> floa
 def select_labels(pairs: LabelPairs, average: str | None, labels: Any, pos_label: Any) -> Any:
     """Return the labels to average over (None: all that occur), as scikit-learn chooses them."""
     choice("average", average, AVERAGES)
+    labels = chosen_labels(labels)
     if average == "binary":
         if pairs.kind != "binary":
             choices = [choice for choice in AVERAGES if choice != "binary"]

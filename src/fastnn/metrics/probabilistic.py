@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._warnings import warn
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from fastnn.metrics.validation import (
     Array,
@@ -18,7 +19,6 @@ from fastnn.metrics.validation import (
     as_sample_weight,
     mean,
     require_same_length,
-    warn,
 )
 
 
@@ -50,6 +50,8 @@ def _class_columns(y_true: ArrayLike, probabilities: Array, labels: Any) -> tupl
     if kind not in ("binary", "multiclass", "multilabel-indicator"):
         raise ValueError(f"{kind} targets are not supported")
     if kind == "multilabel-indicator":
+        if labels is not None:
+            raise ValueError("labels name the columns for labels (n,) in y_true; indicators (n, k) take none.")
         indicators, codes = (y != 0), None
         n_classes = y.shape[1]
         found: Any = np.arange(n_classes)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import choice, number, optional, whole
+from fastnn._warnings import warn
 from fastnn.metrics.counts import counts_at_thresholds, ordered_pairs
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from fastnn.metrics.validation import (
@@ -21,9 +22,10 @@ from fastnn.metrics.validation import (
     as_sample_weight,
     mean,
     require_same_length,
-    warn,
     warn_undefined,
 )
+
+_ONE_CLASS = "Only one class is present in y_true. ROC AUC score is not defined in that case."
 
 BinaryMetric = Callable[[Array, Array, Array | None], float]
 
@@ -156,7 +158,7 @@ def _binary_auc(positive: Array, score: Array, weights: Array | None, max_fpr: f
     n_positive = int(np.count_nonzero(positive))
     n_negative = len(positive) - n_positive
     if n_positive == 0 or n_negative == 0:
-        warn_undefined("Only one class is present in y_true. ROC AUC score is not defined in that case.")
+        warn_undefined(_ONE_CLASS)
         return math.nan
     if max_fpr in (None, 1):
         pairs, positives, negatives = ordered_pairs(positive, score, weights)
@@ -240,7 +242,8 @@ def roc_auc_score(
     max_fpr : float, optional
         In (0, 1]: the standardised partial area up to this false positive rate (McClish, 1989).
     multi_class : {"raise", "ovr", "ovo"}
-        For more than two classes: each against the rest, or the mean over pairs (Hand and Till, 2001).
+        For more than two classes: each against the rest, or the mean over the pairs of classes that occur in y_true
+        (Hand and Till, 2001).
     labels : array_like, optional
         Sorted labels of the columns of y_score; default those of y_true.
 
@@ -310,15 +313,16 @@ def _multiclass_auc(
     if multi_class == "ovr":
         return _average_over_columns(_binary_auc, codes[:, None] == np.arange(n_classes), score, average, weights)
     areas, prevalences = [], []
-    for a, b in combinations(range(n_classes), 2):
+    for a, b in combinations(np.unique(codes).tolist(), 2):
         is_a, is_b = codes == a, codes == b
         either = is_a | is_b
-        if not either.any():
-            raise ValueError(f"y_true holds no row of the classes in columns {a} and {b}.")
         first = _binary_auc(is_a[either], score[either, a], None)
         second = _binary_auc(is_b[either], score[either, b], None)
         areas.append(0.5 * (first + second))
         prevalences.append(float(either.mean()))
+    if not areas:
+        warn_undefined(_ONE_CLASS)
+        return math.nan
     return mean(np.array(areas), prevalences if average == "weighted" else None)
 
 

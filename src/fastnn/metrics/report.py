@@ -5,10 +5,10 @@ Layout, names and results are scikit-learn's.
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import whole
+from fastnn._warnings import warn
 from fastnn.metrics.precision_recall import (
     average_scores,
     average_weights,
@@ -16,8 +16,7 @@ from fastnn.metrics.precision_recall import (
     require_zero_division,
     scores_from_sums,
 )
-from fastnn.metrics.targets import LabelPairs
-from fastnn.metrics.validation import warn
+from fastnn.metrics.targets import LabelPairs, chosen_labels
 
 _METRICS = ("precision", "recall", "f-score")
 _HEADERS = ("precision", "recall", "f1-score", "support")
@@ -73,7 +72,8 @@ def classification_report(
     digits = whole("digits", digits, at_least=0)
     require_zero_division(zero_division)
     pairs = LabelPairs(y_true, y_pred, sample_weight)
-    shown = pairs.labels if labels is None else np.asarray(labels)
+    selection = chosen_labels(labels)
+    shown = pairs.labels if selection is None else selection
     if target_names is None:
         names = [str(label) for label in shown]
     else:
@@ -87,7 +87,6 @@ def classification_report(
     multilabel = pairs.kind == "multilabel-indicator"
     covers_all = labels is None or set(shown.tolist()) >= set(pairs.labels.tolist())
     averages = ["micro", "macro", "weighted"] + (["samples"] if multilabel else [])
-    selection = None if labels is None else shown
     sums = label_sums(pairs, None, selection)
     by_label = scores_from_sums(sums, 1.0, None, zero_division, _METRICS)
     support = sums.true.sum()

@@ -4,22 +4,52 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.metrics.counts import label_counts, largest_code, pair_counts, small_pair_counts, string_codes
-from fastnn.metrics.validation import Array, as_column, as_dense, as_sample_weight, require_finite, require_same_length
+from fastnn.metrics.counts import (
+    codes_from,
+    label_counts,
+    labels_from,
+    pair_counts,
+    small_pair_counts,
+    string_codes,
+)
+from fastnn.metrics.validation import (
+    Array,
+    as_column,
+    as_dense,
+    as_sample_weight,
+    check_labels_present,
+    require_finite,
+    require_same_length,
+)
+
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 # A table of all pairs of labels is made if it has at most this number of cells, or four per row.
 _SMALL_TABLE = 4096
 
 
-def as_labels(argument: str, values: Any) -> Array:
-    """Return class labels as an array (n,), or (n, k) with k > 1 for targets with several columns."""
+def _label_array(argument: str, values: Any) -> Array:
+    """Return labels of any shape as an array of numbers, booleans, strings or objects, none of them missing."""
     array = as_dense(argument, values)
-    if array.dtype.kind == "S" or (array.dtype.kind == "O" and array.size and isinstance(array.flat[0], bytes)):
-        raise TypeError(f"{argument} holds bytes; convert the labels to strings or integers.")
     if array.dtype.kind == "U" and array is not values and not hasattr(values, "dtype"):
         # np.asarray turns the numbers of a mixed list into strings.
-        if not all(isinstance(value, str) for value in np.asarray(values, dtype=object).flat):
+        entries = np.asarray(values, dtype=object)
+        check_labels_present(argument, entries)
+        if not all(isinstance(value, str) for value in entries.flat):
             raise ValueError(f"Mix of label input types (string and number) in {argument}.")
+    if array.dtype.kind == "T":
+        array = array.astype(object)
+    check_labels_present(argument, array)
+    if array.dtype.kind == "O" and array.size and all(isinstance(value, _NUMBERS) for value in array.flat):
+        return np.array(array.tolist())
+    return array
+
+
+def as_labels(argument: str, values: Any) -> Array:
+    """Return class labels as an array (n,), or (n, k) with k > 1 for targets with several columns."""
+    array = _label_array(argument, values)
+    if array.dtype.kind == "S" or (array.dtype.kind == "O" and array.size and isinstance(array.flat[0], bytes)):
+        raise TypeError(f"{argument} holds bytes; convert the labels to strings or integers.")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array.reshape(-1)
     if hasattr(values, "toarray") and array.ndim != 2:
@@ -41,11 +71,11 @@ def _whole_numbers(argument: str, array: Array) -> Array | None:
     return None
 
 
-def _has_more_than_two_values(array: Array) -> bool:
+def _has_more_than_two_values(argument: str, array: Array) -> bool:
     if array.dtype.kind in "iubf":
         low, high = array.min(), array.max()
         return bool(((array != low) & (array != high)).any())
-    return len(encode("", array.reshape(-1))[0]) > 2
+    return len(encode(argument, array.reshape(-1))[0]) > 2
 
 
 def type_of_target(argument: str, array: Array) -> str:
@@ -61,7 +91,7 @@ def type_of_target(argument: str, array: Array) -> str:
     suffix = "-multioutput" if array.ndim == 2 else ""
     if array.dtype.kind == "f" and _whole_numbers(argument, array) is None:
         return "continuous" + suffix
-    more = _has_more_than_two_values(array)
+    more = _has_more_than_two_values(argument, array)
     if array.ndim == 2:
         return "multiclass-multioutput" if more or array.dtype.kind in "UO" else "multilabel-indicator"
     return "multiclass" if more else "binary"
@@ -73,12 +103,12 @@ def encode(argument: str, array: Array) -> tuple[Array, Array]:
     if whole is not None:
         low = int(whole.min())
         if int(whole.max()) - low < 4 * len(array) + _SMALL_TABLE:
-            codes = whole.astype(np.int64) - low
+            codes = codes_from(whole, low)
             present = label_counts(codes, 1) > 0
             labels = np.flatnonzero(present)
             if len(labels) < len(present):
                 codes = (np.cumsum(present) - 1)[codes]
-            return (labels + low).astype(array.dtype), codes
+            return labels_from(labels, low).astype(array.dtype), codes
     coded = string_codes(array) if array.dtype.kind == "U" else None
     if coded is not None:
         return coded
@@ -99,7 +129,10 @@ def _encode_both(t: Array, p: Array) -> tuple[Array, Array, Array]:
     (labels_t, codes_t), (labels_p, codes_p) = encode("y_true", t), encode("y_pred", p)
     if np.array_equal(labels_t, labels_p):
         return labels_t, codes_t, codes_p
-    labels, position = encode("y_true and y_pred", np.concatenate([labels_t, labels_p]))
+    both = [labels_t, labels_p]
+    if {labels_t.dtype.kind, labels_p.dtype.kind} == {"i", "u"} and np.result_type(labels_t, labels_p).kind == "f":
+        both = [labels.astype(object) for labels in both]  # float64 would merge large labels
+    labels, position = encode("y_true and y_pred", np.concatenate(both))
     return labels, position[: len(labels_t)][codes_t], position[len(labels_t) :][codes_p]
 
 
@@ -108,6 +141,7 @@ class LabelPairs:
 
     Attributes
     ----------
+    arguments : the names of both targets in messages.
     kind : "binary", "multiclass" or "multilabel-indicator"
     labels : (k,) sorted labels that occur; column numbers for multilabel targets.
     n_rows : number of rows.
@@ -115,10 +149,12 @@ class LabelPairs:
     true, pred : (n, k) boolean indicators of multilabel targets, else None.
     """
 
-    def __init__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        t = as_labels("y_true", y_true)
-        p = as_labels("y_pred", y_pred)
-        self.n_rows = require_same_length(y_true=t, y_pred=p)
+    def __init__(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, arguments: tuple[str, str] = ("y_true", "y_pred")
+    ) -> None:
+        self.arguments = arguments
+        t, p = map(as_labels, arguments, (y_true, y_pred))
+        self.n_rows = require_same_length(**dict(zip(arguments, (t, p), strict=True)))
         self.weights = as_sample_weight(sample_weight, self.n_rows)
         self.true: Array | None = None
         self.pred: Array | None = None
@@ -139,18 +175,16 @@ class LabelPairs:
             self._compare_codes(*_encode_both(t, p))
             return
         if numbers:
-            whole_t, whole_p = _whole_numbers("y_true", t), _whole_numbers("y_pred", p)
+            whole_t, whole_p = map(_whole_numbers, arguments, (t, p))
             if whole_t is not None and whole_p is not None:
                 self._compare_numbers(whole_t, whole_p, t.dtype, p.dtype)
                 return
-        kinds = {"y_true": type_of_target("y_true", t), "y_pred": type_of_target("y_pred", p)}
-        merged = set(kinds.values())
+        kinds = list(map(type_of_target, arguments, (t, p)))
+        merged = set(kinds)
         if merged == {"binary", "multiclass"}:
             merged = {"multiclass"}
         if len(merged) > 1:
-            raise ValueError(
-                f"Classification metrics can't handle a mix of {kinds['y_true']} and {kinds['y_pred']} targets"
-            )
+            raise ValueError(f"Classification metrics can't handle a mix of {kinds[0]} and {kinds[1]} targets")
         kind = merged.pop()
         if kind not in ("binary", "multiclass", "multilabel-indicator"):
             raise ValueError(f"{kind} is not supported")
@@ -158,30 +192,31 @@ class LabelPairs:
             if t.shape[1] != p.shape[1]:
                 raise ValueError(
                     "Multi-label binary indicator input with different numbers of labels: "
-                    f"{t.shape[1]} in y_true, {p.shape[1]} in y_pred"
+                    f"{t.shape[1]} in {arguments[0]}, {p.shape[1]} in {arguments[1]}"
                 )
             self.kind = kind
             self.labels = np.arange(t.shape[1])
             self.true, self.pred = t != 0, p != 0
             return
         if (t.dtype.kind in "UO") != (p.dtype.kind in "UO"):
-            raise ValueError("Mix of label input types (string and number): one in y_true, the other in y_pred.")
+            raise ValueError(
+                "Mix of label input types (string and number): one in {}, the other in {}.".format(*arguments)
+            )
         self._compare_codes(*_encode_both(t, p))
 
     def _compare_numbers(self, t: Array, p: Array, true_type: Any, pred_type: Any) -> None:
         """Compare integer labels; labels in a small range need no sorting."""
-        low = 0
-        n_codes = max(largest_code(t), largest_code(p)) + 1
+        low = min(int(t.min()), int(p.min()))
+        high = max(int(t.max()), int(p.max()))
         limit = max(4 * self.n_rows, _SMALL_TABLE)
-        if n_codes > limit:
-            low = min(int(t.min()), int(p.min()))
-            n_codes = max(int(t.max()), int(p.max())) - low + 1
-            if n_codes > limit:
-                labels, codes = np.unique(np.concatenate([t, p]), return_inverse=True)
-                self._compare_codes(labels, codes[: self.n_rows], codes[self.n_rows :])
-                return
-            t = t.astype(np.int64) - low
-            p = p.astype(np.int64) - low
+        if high - low >= limit:
+            self._compare_codes(*_encode_both(t, p))
+            return
+        if low >= 0 and high < limit:
+            low = 0  # the labels are their own codes
+        else:
+            t, p = codes_from(t, low), codes_from(p, low)
+        n_codes = high - low + 1
         if n_codes * n_codes > limit:
             t, p = t.astype(np.intp), p.astype(np.intp)
             present_t, present_p = label_counts(t, n_codes) > 0, label_counts(p, n_codes) > 0
@@ -206,7 +241,7 @@ class LabelPairs:
     def _set_number_type(self, low: int, true_type: Any, pred_type: Any) -> None:
         """Give the labels y_true's type if they all occur in it: 1 and 1.0 are the same label."""
         dtype = true_type if self._in_true.all() else np.result_type(true_type, pred_type)
-        self.labels = (self.labels + low).astype(dtype)
+        self.labels = labels_from(self.labels, low).astype(dtype)
 
     def _compare_codes(self, labels: Array, true_codes: Array, pred_codes: Array) -> None:
         counts = small_pair_counts(true_codes, pred_codes) if self.weights is None else None
@@ -284,6 +319,11 @@ def positive_class(pos_label: Any, labels: Array) -> Any:
             "{0, 1} or {-1, 1} or pass pos_label explicitly."
         )
     return 1
+
+
+def chosen_labels(labels: Any) -> Array | None:
+    """Return the argument ``labels`` of a metric as an array (k,); None stays None."""
+    return None if labels is None else as_column("labels", _label_array("labels", labels))
 
 
 def labels_1d(argument: str, values: Any) -> Array:

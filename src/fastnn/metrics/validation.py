@@ -1,30 +1,19 @@
 """Checks of the metrics' arguments, and the weighted mean."""
 
-import sys
-import warnings
-from types import FrameType
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arrays import first_nonfinite
+from fastnn._arrays import check_unmasked, first_nonfinite
+from fastnn._warnings import warn
 
 Array = NDArray[Any]
 
 
 class UndefinedMetricWarning(UserWarning):
     """A metric is not defined for the given data and was set to the value that the message names."""
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, with the line that called into this package as the warning's place."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__ or "fastnn"):
-        frame = frame.f_back
-        level += 1
-    warnings.warn(message, category, stacklevel=level)
 
 
 def warn_undefined(message: str) -> None:
@@ -42,7 +31,8 @@ def require_same_length(**arrays: Any) -> int:
 
 
 def as_dense(argument: str, values: Any) -> Array:
-    """Return an ndarray; convert sparse matrices, refuse scalars and strings."""
+    """Return an ndarray; convert sparse matrices, refuse scalars, strings and masked entries."""
+    check_unmasked(values, argument)
     if type(values) is np.ndarray:
         array = values
     elif hasattr(values, "toarray"):
@@ -61,7 +51,9 @@ def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError):
-            raise ValueError(f"{argument} must hold numbers, got {array.ravel()[0]!r}.") from None
+            row, entry = next((row, entry) for row, entry in _entries(array) if not _reads_as_number(entry))
+            what = "has a missing value" if is_missing(entry) else "must hold numbers, got"
+            raise ValueError(f"{argument} {what} {entry!r} in row {row} (counted from 0).") from None
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{argument} must hold real numbers, got dtype {array.dtype}.")
     if array.size == 0:
@@ -69,6 +61,48 @@ def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
     if array.dtype.kind == "f":
         require_finite(argument, array)
     return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _entries(array: Array) -> Iterator[tuple[int, Any]]:
+    """Yield the row and the value of every entry."""
+    return ((row, entry) for (row, *_), entry in np.ndenumerate(array.astype(object)))
+
+
+def _reads_as_number(entry: Any) -> bool:
+    try:
+        float(entry)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, NaT or pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):
+        return type(value).__name__ == "NAType"  # pandas.NA is neither true nor false
+
+
+def check_labels_present(argument: str, labels: Array) -> None:
+    """Raise a ValueError that names the row of the first missing label."""
+    if labels.size == 0:
+        return
+    if labels.dtype.kind == "O":
+        try:
+            missing = any(map(is_missing, set(labels.flat)))
+        except TypeError:  # an entry cannot be hashed
+            missing = any(map(is_missing, labels.flat))
+    elif labels.dtype.kind in "fmM":
+        missing = is_missing(labels.max())  # NaN and NaT are larger than everything
+    else:
+        return
+    if missing:
+        row, label = next((row, label) for row, label in _entries(labels) if is_missing(label))
+        shown = "NaN" if isinstance(label, float) else label
+        raise ValueError(
+            f"{argument} has a missing label ({shown}) in row {row} (counted from 0); drop such rows or label them."
+        )
 
 
 def require_finite(argument: str, array: Array) -> None:

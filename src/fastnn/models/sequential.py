@@ -168,7 +168,7 @@ class Sequential(LayerStack):
         Returns
         -------
         History
-            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix "val_".
+            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix ``val_``.
 
         Raises
         ------
@@ -268,7 +268,7 @@ class Sequential(LayerStack):
         """
         self.require_compiled("evaluate")
         verbosity = as_verbosity(verbose)
-        x, y, sample_weight, batch, n = one_pass(x, y, sample_weight, batch_size, steps)
+        x, y, sample_weight, batch, n = one_pass(self, x, y, sample_weight, batch_size, steps)
         rows, program = rows_of(self, x, y, sample_weight)
         rows = rows.first(n)
         n_steps = len(batch_slices(rows.n, batch))
@@ -308,7 +308,7 @@ class Sequential(LayerStack):
         callbacks : list of callbacks.
         """
         as_verbosity(verbose)
-        x, _, _, batch, n = one_pass(x, None, None, batch_size, steps)
+        x, _, _, batch, n = one_pass(self, x, None, None, batch_size, steps)
         X, program = features_of(self, x, allow_empty=True)
         X = X[:n]
         self.build_from(program)
@@ -403,7 +403,8 @@ class Sequential(LayerStack):
 
         Parameters
         ----------
-        filepath : where to write; the usual ending is ".safetensors".
+        filepath : where to write; the usual ending is ".safetensors". An ending that promises another format, such as
+            ".keras" or ".h5", draws a warning.
         overwrite : whether an existing file may be replaced.
         zipped : accepted as in Keras; the file is never zipped.
 
@@ -412,9 +413,9 @@ class Sequential(LayerStack):
         FileExistsError
             The file exists and ``overwrite`` is False.
         ValueError
-            Some part of the model cannot be written as data.
+            Some part of the model cannot be written as data, or the file could not be loaded again.
         OSError
-            The file cannot be written; an old one is unchanged.
+            The file cannot be written, is read-only, or is a folder, a device or a pipe; an old one is unchanged.
         """
         model_file.save_model(self, filepath, overwrite, zipped)
 
@@ -441,7 +442,7 @@ class Sequential(LayerStack):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
-        return model_file.build_model(copy.deepcopy(config), None, cls, custom_objects)
+        return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""

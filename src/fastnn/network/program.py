@@ -1,11 +1,11 @@
 """The program of a network: the list of ops that the compiled core runs, made from a list of layers."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn._warnings import warn
 from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, Normalization, ParameterSpec, Residual
 from fastnn.losses import Loss
 
@@ -139,7 +139,9 @@ def build_program(layers: Sequence[Layer], n_features: int) -> Program:
         places.append(compiler.add(layer, n_in))
         widths.append(n_in := n_out)
     if not compiler.ops:
-        raise ValueError("the model has no layer that computes anything; add a Dense layer")
+        if not any(isinstance(layer, Activation) for layer in layers):
+            raise ValueError("the model has no layer that computes anything; add a Dense layer")
+        compiler.ops.append(("activation", {"activation": "linear"}))
     return Program(n_features, compiler.ops, widths, specs, places)
 
 
@@ -198,32 +200,9 @@ def loss_options(loss: Loss, program: Program) -> dict[str, float]:
     if not skips_final_activation(loss, program):
         return options
     if loss.from_logits:
-        warnings.warn(
+        warn(
             f"{loss.name} has from_logits=True, but the last layer's activation is {final}: the loss is computed from "
-            f"the values before the {final}",
-            stacklevel=3,
+            f"the values before the {final}"
         )
     options["from_logits"] = True
     return options
-
-
-_PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
-
-
-def misfit(loss: Loss, program: Program) -> str | None:
-    """Return why a loss does not suit the last layer's activation, and what to do; None if nothing is wrong."""
-    final, own = program.final_activation or "linear", loss.skipped_activation
-    if loss.from_logits and final not in (own, "linear", "log_softmax"):
-        return f"{loss.name} with from_logits=True takes values before an activation, but the last layer has {final!r}"
-    if final == "softmax" and loss.targets == "numbers":
-        return f"{loss.name} of a softmax: for classes use categorical_crossentropy, or sparse_categorical_crossentropy"
-    if loss.from_logits or final in _PROBABILITIES:
-        return None
-    if own is not None:
-        return (
-            f"{loss.name} takes probabilities, but the last layer's activation is {final!r}: give the layer "
-            f"activation={own!r}" + (", or the loss from_logits=True" if final == "linear" else "")
-        )
-    if loss.core_name == "poisson" and final == "linear":
-        return "poisson takes positive predictions: give the last layer activation='softplus' or 'exponential'"
-    return None

@@ -9,8 +9,12 @@ from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import flag, float_type, whole
+from fastnn._derivation import Derivable, never_calls
 from fastnn._forking import forget_in_child
+from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
+from fastnn._variables import Variable
+from fastnn.initializers import initial_values
 from fastnn.layers import InputLayer, Layer, automatic_name
 from fastnn.network.program import Program, build_program, check_sequence, declared_features, loss_options
 from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
@@ -18,14 +22,47 @@ from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
 Array = NDArray[Any]
 
 
-class Model:
+_SEQUENTIAL_ONLY = (
+    "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
+    "skip connection use fastnn.layers.Residual"
+)
+_LAYERS = "the list of layers is the whole computation; for a skip connection use fastnn.layers.Residual"
+_TRAINING = (
+    "training runs in the compiled core. Use a custom loss function, a callback's on_train_batch_begin and "
+    "on_train_batch_end, or your own loop over model.train_on_batch"
+)
+_EVALUATION = (
+    "evaluation runs in the compiled core. Pass compile a metric of your own, or use what model.predict returns"
+)
+_PREDICTION = "prediction runs in the compiled core. Use what model.predict returns"
+_METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or metric objects"
+
+
+@never_calls(
+    __call__=_LAYERS,
+    build="the weights follow from the layers; pass a layer an initializer to set their first values",
+    call=_LAYERS,
+    compute_loss="pass compile a custom loss, a function of (y_true, y_pred) that returns (loss, gradient)",
+    compute_metrics=_METRICS,
+    get_metrics_result=_METRICS,
+    make_predict_function=_PREDICTION,
+    make_test_function=_EVALUATION,
+    make_train_function=_TRAINING,
+    metrics=_METRICS,
+    predict_step=_PREDICTION,
+    reset_metrics="metrics start at zero in every epoch",
+    test_step=_EVALUATION,
+    train_step=_TRAINING,
+)
+class Model(Advised, Derivable):
     """Base of all models, for ``isinstance`` checks: make a model with ``fastnn.Sequential``."""
 
+    _place = "model"
+    _instead_of_own = _SEQUENTIAL_ONLY
+    metrics: Sequence[Any] = ()
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        raise TypeError(
-            "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
-            "skip connection use fastnn.layers.Residual"
-        )
+        raise TypeError(_SEQUENTIAL_ONLY)
 
 
 class LayerStack(Model):
@@ -52,8 +89,10 @@ class LayerStack(Model):
         name: str | None = None,
     ) -> None:
         self.dtype = float_type("dtype", dtype)
-        if isinstance(layers, Layer):
-            raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
+        given: Any = layers
+        if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+            hint = ": pass a list, Sequential([layer, layer])" if isinstance(given, Layer) else ""
+            raise TypeError(f"layers must be a list of layers, got {given!r}{hint}")
         self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
         self.name = name if name is not None else automatic_name("Sequential")
         self.optimizer: Any = None
@@ -271,7 +310,9 @@ class LayerStack(Model):
                 values += held
             else:
                 for spec in specs:
-                    values.append(spec.initializer(spec.shape, self.dtype, Stream(self.seed, len(values))))
+                    values.append(
+                        initial_values(spec.initializer, spec.shape, self.dtype, Stream(self.seed, len(values)))
+                    )
         return values
 
     def _compile_network(self, network: _core.Network, program: Program, optimizer: Any, loss: Any) -> None:
@@ -281,7 +322,7 @@ class LayerStack(Model):
             place
             for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True)
             for place, spec in zip(places, specs, strict=True)
-            if spec.trainable and not optimizer.decays(f"{layer.name}/{spec.name}")
+            if spec.trainable and not optimizer.decays(layer.path_of(spec.name))
         ]
         network.compile(loss.core_name, options, optimizer.core_name, rule)
 
@@ -289,7 +330,7 @@ class LayerStack(Model):
         """Copy the weights to the layers and drop the network."""
         if self.built:
             for layer, specs in zip(self.layers, self.program.specs, strict=True):
-                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}))
+                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}, self.dtype))
         self._unbuild()
 
     def _unbuild(self) -> None:
@@ -355,19 +396,20 @@ class LayerStack(Model):
             self.network_weights.write_all(self.program.parameters, [array for arrays in checked for array in arrays])
 
     @property
-    def trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training changes."""
-        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if trained]
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
-    def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training does not change: frozen layers, moving and learned statistics."""
-        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training does not change: frozen layers, moving and learned statistics."""
+        return [weight for weight in self.weights if not weight.trainable]
 
     @property
-    def weights(self) -> list[Array]:
-        """Copies of all weights; the same as ``get_weights()``."""
-        return self.get_weights()
+    def weights(self) -> list[Variable]:
+        """All weights, in the order of ``get_weights()``: variables, which ``assign`` changes."""
+        self._require_built()
+        return [weight for layer in self.layers for weight in layer.weights]
 
     variables = weights
     trainable_variables = trainable_weights
@@ -387,13 +429,10 @@ class LayerStack(Model):
             for layer in self.layers:
                 layer.trainable = trained
 
-    def _trained(self) -> list[bool]:
-        """Return for each weight whether training changes it."""
-        return [
-            spec.trainable and layer.trainable
-            for layer, specs in zip(self.layers, self.program.specs, strict=True)
-            for spec in specs
-        ]
+    @property
+    def losses(self) -> list[float]:
+        """The penalties on weights, in the order of the layers; their sum is part of the loss. See ``Layer.losses``."""
+        return [penalty for layer in self.layers for penalty in layer.losses]
 
     def count_params(self) -> int:
         """Return the number of weights."""

@@ -91,6 +91,11 @@ class LayerWeights:
     weights: NetworkWeights
     places: dict[str, tuple[int, str]]
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the weights."""
+        return self.weights.network.dtype
+
     def read(self, name: str) -> Array:
         """Return a copy of one weight."""
         return self.weights.read(*self.places[name])
@@ -114,6 +119,7 @@ class KeptWeights:
     """The weights of a layer that has left a built model; ``values`` holds the arrays by name."""
 
     values: dict[str, Array]
+    dtype: np.dtype[Any]
 
     def read(self, name: str) -> Array:
         """Return a copy of one weight."""
@@ -128,7 +134,7 @@ class KeptWeights:
 
     def part(self, prefix: str) -> "KeptWeights":
         """Return the weights of one layer of a block."""
-        return KeptWeights(_under(prefix, self.values))
+        return KeptWeights(_under(prefix, self.values), self.dtype)
 
 
 def _under(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:

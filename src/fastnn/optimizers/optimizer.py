@@ -1,4 +1,4 @@
-"""What all update rules share: learning rate or schedule, weight decay, clipping, moving average, accumulation."""
+"""The base of all optimizers: learning rate, weight decay, clipping, moving average and accumulation."""
 
 import inspect
 import re
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number, optional, whole
+from fastnn._derivation import never_calls
+from fastnn._missing import Advised
 from fastnn.optimizers.schedules import LearningRateSchedule
 
 
 class OptionsBesideDecay(TypedDict, total=False):
-    """Arguments that every optimizer takes by name, save ``weight_decay``."""
+    """Arguments that every optimizer takes by name, except ``weight_decay``."""
 
     clipnorm: float | None
     clipvalue: float | None
@@ -28,33 +30,54 @@ class OptionsBesideDecay(TypedDict, total=False):
 
 
 class CommonOptions(OptionsBesideDecay, total=False):
-    """Arguments that every optimizer takes by name: those of ``Optimizer``."""
+    """Arguments that every optimizer takes by name; ``Optimizer`` describes them."""
 
     weight_decay: float | None
 
 
-class Optimizer(registry.Description):
+_INSTEAD = (
+    "the compiled core makes the updates. Choose one of fastnn's optimizers and set its options, or change the weights "
+    "in a callback's on_train_batch_end, layer.kernel.assign(...)"
+)
+_RATE = "pass a LearningRateSchedule, or any function of the step, as learning_rate"
+
+
+@never_calls(
+    apply=_INSTEAD,
+    apply_gradients=_INSTEAD,
+    build="the network holds the moments; fit makes them",
+    get_updates=_INSTEAD,
+    learning_rate=_RATE,
+    lr="its name is learning_rate",
+    minimize=_INSTEAD,
+    stateless_apply=_INSTEAD,
+    update_step=_INSTEAD,
+    _resource_apply_dense=_INSTEAD,
+)
+class Optimizer(Advised, registry.Description):
     """Base of all optimizers.
 
     Parameters
     ----------
-    learning_rate : step size, a schedule, or any function of the number of updates made before. A number may be
-        assigned between epochs.
+    learning_rate : step size, a schedule, or any function of the number of earlier updates. A number may be assigned
+        between epochs.
     weight_decay : decoupled decay: every update first multiplies the weights by ``1 - learning_rate * weight_decay``
         (Loshchilov and Hutter, 2019).
     clipnorm : largest norm of the gradient of each kernel and each bias.
     clipvalue : largest magnitude of each element of the gradient.
-    global_clipnorm : largest norm of all gradients together (Pascanu et al., 2013). At most one of the three is set.
-    use_ema : whether to keep a moving average of the weights, which they become at the end of ``fit``
-        (Polyak and Juditsky, 1992).
-    ema_momentum : share of the average that each update keeps.
-    ema_overwrite_frequency : updates after which the weights become their average; None for the end of ``fit`` only.
-    gradient_accumulation_steps : steps whose mean gradient makes one update; at least 2, or None.
-    loss_scale_factor : accepted as in Keras, which multiplies the loss and divides the gradients by it: float32 and
-        float64 need no such scaling, and nothing else changes.
+    global_clipnorm : largest norm of all gradients together (Pascanu et al., 2013). Set at most one of the three.
+    use_ema : whether to keep a moving average of the weights, which replaces them at the end of ``fit`` (Polyak and
+        Juditsky, 1992).
+    ema_momentum : fraction of the average that an update keeps.
+    ema_overwrite_frequency : number of updates after which the average replaces the weights; None for the end of
+        ``fit`` only.
+    gradient_accumulation_steps : number of steps whose mean gradient makes one update, at least 2; None for 1.
+    loss_scale_factor : accepted as in Keras, without effect: Keras multiplies the loss and divides the gradients by it,
+        which float32 and float64 do not need.
     name : name of the optimizer.
     """
 
+    _place, _needs, _instead_of_own = "optimizer", "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the update rule in the compiled core."""
 
@@ -72,10 +95,7 @@ class Optimizer(registry.Description):
         gradient_accumulation_steps: int | None = None,
         loss_scale_factor: float | None = None,
         name: str | None = None,
-        **unknown: Any,
     ) -> None:
-        if unknown:
-            raise TypeError(self._unknown_argument(next(iter(unknown))))
         self._steps = 0
         self._schedule: Any = None
         self._excluded: re.Pattern[str] | None = None
@@ -104,20 +124,11 @@ class Optimizer(registry.Description):
         self.loss_scale_factor = optional(number, "loss_scale_factor", loss_scale_factor, above=0.0)
         self.name = name if name is not None else self.core_name
 
-    def _unknown_argument(self, given: str) -> str:
-        """Message for an argument that the optimizer does not have."""
-        parameters = inspect.signature(type(self).__init__).parameters.values()
-        own = [each.name for each in parameters if each.name != "self" and each.kind is not each.VAR_KEYWORD]
-        known = {*own, *CommonOptions.__annotations__}
-        if given == "lr":
-            return f"{type(self).__name__} has no argument 'lr': its name is learning_rate"
-        return f"{type(self).__name__}: {registry.unknown_name('argument', given, known)}"
-
     @property
     def learning_rate(self) -> float:
-        """The step size, of a schedule that of the next epoch.
+        """The step size; with a schedule, that of the next epoch.
 
-        An assigned value is used from the next epoch on, or from the next step where a batch hook assigns it.
+        An assigned value is used from the next epoch on; if a batch hook assigns it, from the next step on.
         """
         return self._learning_rate if self._schedule is None else float(self._scheduled(self._steps, 1)[0])
 
@@ -136,11 +147,11 @@ class Optimizer(registry.Description):
 
     @property
     def schedule(self) -> Any:
-        """The schedule or function that the learning rate follows; None where it is a number."""
+        """The schedule or function that the learning rate follows; None if it is a number."""
         return self._schedule
 
     def require_settable_rate(self, setter: str) -> None:
-        """Raise TypeError where the learning rate follows a schedule, so that ``setter`` could not set it."""
+        """Raise TypeError if the learning rate follows a schedule, so that ``setter`` cannot set it."""
         if self._schedule is not None:
             raise TypeError(
                 f"{setter} sets the learning rate, but that of {type(self).__name__} follows {self._schedule!r}: give "
@@ -172,7 +183,7 @@ class Optimizer(registry.Description):
         return rates
 
     def learning_rates(self, first_step: int, n_steps: int) -> NDArray[np.float64]:
-        """Return the learning rates of ``n_steps`` updates, the first of which is number ``first_step``."""
+        """Return the learning rates of ``n_steps`` updates from number ``first_step`` on."""
         if self._schedule is None:
             # np.full takes three times as long, which a small network's epoch of 5 us feels.
             rates = np.empty(n_steps)
@@ -181,13 +192,15 @@ class Optimizer(registry.Description):
         self._steps = first_step + n_steps
         return self._scheduled(first_step, n_steps)
 
-    def exclude_from_weight_decay(self, var_list: None = None, var_names: Iterable[str] | None = None) -> None:
-        """Leave some weights out of weight decay; call it before the model is compiled.
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Exclude some weights from weight decay; call this before the model is compiled.
 
         Parameters
         ----------
-        var_list : must be None: weights are plain arrays here, name them instead.
-        var_names : regular expressions, searched for in "layer name/kernel" and "layer name/bias".
+        var_list : weights, such as ``layer.bias``.
+        var_names : regular expressions that are searched for in the paths of the weights, such as "dense/bias".
 
         Examples
         --------
@@ -197,19 +210,18 @@ class Optimizer(registry.Description):
         >>> optimizer.decays("dense/bias"), optimizer.decays("dense/kernel")
         (False, True)
         """
-        if var_list is not None:
-            raise ValueError("var_list is not supported: weights are plain arrays; name them in var_names")
         if isinstance(var_names, str):
             raise TypeError(f"var_names must be a list of strings, got {var_names!r}")
-        names = sorted(set(var_names or ()))
+        paths = {f"^{re.escape(weight.path)}$" for weight in var_list or ()}
+        names = sorted({*paths, *(var_names or ())})
         self._excluded = re.compile("|".join(names)) if names else None
 
     def decays(self, path: str) -> bool:
-        """Whether weight decay acts on a weight, named "layer name/kernel" or "layer name/bias"."""
+        """Return whether weight decay acts on a weight, by its path."""
         return self._excluded is None or self._excluded.search(path) is None
 
     def options(self) -> dict[str, Any]:
-        """Return the options the compiled core takes."""
+        """Return the options that the compiled core takes."""
         clipping = ("clipnorm", "clipvalue", "global_clipnorm")
         named = (*self._options, *clipping, "gradient_accumulation_steps")
         options = {option: getattr(self, option) for option in named}
@@ -220,7 +232,7 @@ class Optimizer(registry.Description):
         return options
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments and, where weights are left out of weight decay, their patterns."""
+        """Return the constructor's arguments and, if weights are excluded from weight decay, their patterns."""
         rate: Any = self._schedule if self._schedule is not None else self._learning_rate
         if isinstance(rate, LearningRateSchedule):
             rate = registry.serialize(rate)

@@ -1,24 +1,25 @@
 """Learning rate schedules with Keras's names, arguments and values, computed for many steps at once.
 
-A schedule is a function of the number of updates made before; ``schedule(step)`` takes a number or an array of numbers.
+A schedule is a function of the number of earlier updates; ``schedule(step)`` takes a number or an array of numbers.
 """
 
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number
+from fastnn._missing import public_names
 
 Steps = NDArray[np.float64]
 
 
 class LearningRateSchedule(registry.Description):
-    """Base of all schedules; a class of one's own defines ``__call__(step)`` and, to be saved, ``get_config()``."""
+    """Base of all schedules; a custom class defines ``__call__(step)`` and, to be saved, ``get_config()``."""
 
     name: str
 
@@ -41,12 +42,12 @@ class LearningRateSchedule(registry.Description):
         return {**super().get_config(), "name": self.name}
 
     def __repr__(self) -> str:
-        # A class of one's own need not say its arguments.
+        # A custom class may have no get_config().
         return super().__repr__() if hasattr(self, "name") else f"{type(self).__name__}()"
 
 
 class _Decay(LearningRateSchedule):
-    """What exponential and inverse time decay share."""
+    """Base of exponential and inverse time decay."""
 
     _options = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
@@ -76,7 +77,7 @@ class ExponentialDecay(_Decay):
     Parameters
     ----------
     initial_learning_rate, decay_rate : as in the formula.
-    decay_steps : steps in which the rate is multiplied by ``decay_rate``.
+    decay_steps : number of steps in which the rate is multiplied by ``decay_rate``.
     staircase : whether the exponent is rounded down.
 
     Examples
@@ -106,7 +107,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     Parameters
     ----------
-    boundaries : steps, increasing.
+    boundaries : increasing numbers of steps.
     values : learning rates, one more than boundaries.
     """
 
@@ -135,7 +136,7 @@ class PolynomialDecay(LearningRateSchedule):
     Parameters
     ----------
     initial_learning_rate, decay_steps, end_learning_rate, power : as in the formula.
-    cycle : whether ``decay_steps`` grows to its next multiple instead of the rate staying at its end.
+    cycle : whether ``decay_steps`` grows to its next multiple; otherwise the rate stays at its end.
     """
 
     _options = ("initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle")
@@ -174,8 +175,8 @@ class CosineDecay(LearningRateSchedule):
     ----------
     initial_learning_rate : first rate.
     decay_steps : steps of the decay.
-    alpha : last rate, as a fraction of the first of the decay.
-    warmup_target : rate at the end of the warm-up, from which the decay starts; None for no warm-up.
+    alpha : last rate as a fraction of the first rate of the decay.
+    warmup_target : rate at the end of the warm-up, where the decay starts; None for no warm-up.
     warmup_steps : steps of the warm-up.
     """
 
@@ -258,15 +259,15 @@ class CosineDecayRestarts(LearningRateSchedule):
 
 @registry.register("schedule", "OneCycle")
 class OneCycle(LearningRateSchedule):
-    """One rise to ``max_learning_rate`` and one longer fall far below the start (Smith and Topin, 2018), on cosines.
+    """A rise to ``max_learning_rate`` and a longer fall far below the start, along cosines (Smith and Topin, 2018).
 
     Parameters
     ----------
     max_learning_rate : largest rate.
-    total_steps : steps of the cycle; later steps keep the last rate.
-    rise : fraction of the steps that rise.
-    start_factor : the first rate is the largest divided by it.
-    end_factor : the last rate is the first divided by it.
+    total_steps : number of steps of the cycle; later steps have the last rate.
+    rise : fraction of the steps in which the rate rises.
+    start_factor : largest rate divided by the first.
+    end_factor : first rate divided by the last.
 
     Examples
     --------
@@ -308,3 +309,20 @@ class OneCycle(LearningRateSchedule):
 def get(identifier: Any) -> LearningRateSchedule:
     """Return the schedule for a dict ``{"class_name", "config"}``, or a schedule itself."""
     return registry.resolve("schedule", identifier, LearningRateSchedule)
+
+
+__all__ = [
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "LearningRateSchedule",
+    "OneCycle",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "get",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

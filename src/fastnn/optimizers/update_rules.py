@@ -1,6 +1,6 @@
 """Update rules with Keras's names, arguments and arithmetic.
 
-An optimizer holds options; moments and the number of updates belong to the model's compiled network.
+An optimizer holds options; the model's compiled network holds moments and the number of updates.
 """
 
 from typing import Any, ClassVar, Unpack
@@ -17,7 +17,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : as in ``Optimizer``.
-    momentum : fraction of the last step that is kept, 0 <= momentum <= 1.
+    momentum : fraction of the last step that is added to the next, between 0 and 1.
     nesterov : whether to use Nesterov's form (Sutskever et al., 2013).
     common : as in ``Optimizer``.
     """
@@ -40,7 +40,7 @@ class SGD(Optimizer):
 
 
 class _Moments(Optimizer):
-    """Rules with a first and a second moment of the gradient."""
+    """Base of rules with a first and a second moment of the gradient."""
 
     _options: ClassVar[tuple[str, ...]] = ("beta_1", "beta_2", "epsilon")
 
@@ -69,7 +69,7 @@ class Adam(_Moments):
     ----------
     learning_rate : as in ``Optimizer``.
     beta_1, beta_2 : decay of the first and second moment, at least 0 and less than 1.
-    epsilon : small number that bounds the step where gradients vanish.
+    epsilon : small number that bounds the steps where gradients vanish.
     amsgrad : whether to divide by the largest second moment so far (Reddi et al., 2018).
     common : as in ``Optimizer``.
     """
@@ -140,7 +140,7 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     learning_rate : as in ``Optimizer``.
-    initial_accumulator_value : starting value of a, at least 0.
+    initial_accumulator_value : initial value of a, at least 0.
     epsilon : as in the formula.
     common : as in ``Optimizer``.
     """
@@ -162,7 +162,7 @@ class Adagrad(Optimizer):
 
 @registry.register("optimizer", "adadelta", "Adadelta")
 class Adadelta(Optimizer):
-    """Steps in the unit of the weights: ``d = g sqrt(D + epsilon) / sqrt(G + epsilon); w -= rate d`` (Zeiler, 2012).
+    """Steps in units of the weights: ``d = g sqrt(D + epsilon) / sqrt(G + epsilon); w -= rate d`` (Zeiler, 2012).
 
     G and D are running means of ``g^2`` and ``d^2``.
 
@@ -196,7 +196,7 @@ class Lion(Optimizer):
     Parameters
     ----------
     learning_rate : as in ``Optimizer``.
-    beta_1 : share of the momentum in the step, more than 0 and at most 1.
+    beta_1 : fraction of the momentum in the step, greater than 0 and at most 1.
     beta_2 : decay of the momentum.
     common : as in ``Optimizer``.
     """
@@ -224,7 +224,7 @@ class RMSprop(Optimizer):
     ----------
     learning_rate : as in ``Optimizer``.
     rho : decay of the mean square, at least 0 and less than 1.
-    momentum : fraction of the last step that is kept.
+    momentum : fraction of the last step that is added to the next.
     epsilon : added to the mean square.
     centered : whether to subtract the squared mean of the gradient from the mean square.
     common : as in ``Optimizer``.

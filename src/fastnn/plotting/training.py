@@ -1,14 +1,18 @@
 """Pictures of training: the history and the loss landscape."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastnn.plotting.canvas import COLOURS, new_axes, pyplot, tidy
 
 __all__ = ["history", "loss_landscape"]
+
+Array = NDArray[np.float64]
 
 
 def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) -> Any:
@@ -125,7 +129,6 @@ def _steep(landscape: Any) -> bool:
 
 def _contours(landscape: Any, ax: Any) -> Any:
     from matplotlib.colors import LogNorm
-    from matplotlib.ticker import LogFormatterSciNotation
 
     loss = np.ma.masked_invalid(landscape.loss)
     low, high = loss.min(), loss.max()
@@ -139,11 +142,9 @@ def _contours(landscape: Any, ax: Any) -> Any:
     ax.contour(landscape.alpha, landscape.beta, loss, levels=levels[::3], colors="white", linewidths=0.5, alpha=0.7)
     bar = ax.figure.colorbar(filled, ax=ax, label="loss")
     if steep:
-        from matplotlib.ticker import LogLocator
-
-        bar.locator = LogLocator(subs=(1.0, 2.0, 5.0))
-        bar.formatter = LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(np.inf, np.inf))
-        bar.update_ticks()
+        ticks = _round_numbers(low, high)
+        bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+        bar.minorticks_off()
     if landscape.path is not None:
         path = landscape.path
         ax.plot(path[:, 0], path[:, 1], "o-", color=COLOURS[1], markersize=3, linewidth=1.2, label="path of training")
@@ -155,6 +156,32 @@ def _contours(landscape: Any, ax: Any) -> Any:
     return ax
 
 
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return round numbers between two positive ones for the ticks of a logarithmic axis, at most ten if they can."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        if len(ticks) <= 10:
+            return ticks
+    return [10.0**decade for decade in decades if low <= 10.0**decade <= high]
+
+
+def _on_surface(landscape: Any, heights: Array) -> Array:
+    """Return the points of the path that lie in the plane's rectangle, (n, 3), with the height of the surface there."""
+    x, y = landscape.path.T
+    alpha, beta = landscape.alpha, landscape.beta
+    inside = (x >= alpha[0]) & (x <= alpha[-1]) & (y >= beta[0]) & (y <= beta[-1])
+    x, y = x[inside], y[inside]
+    # Bilinear: along alpha in the grid's rows below and above, then along beta between the two.
+    row = np.clip(np.searchsorted(beta, y) - 1, 0, len(beta) - 2)
+    below, above = (
+        np.array([np.interp(each, alpha, heights[at]) for each, at in zip(x, rows, strict=True)])
+        for rows in (row, row + 1)
+    )
+    share = (y - beta[row]) / (beta[row + 1] - beta[row])
+    return np.stack([x, y, below + share * (above - below)], axis=1)
+
+
 def _surface(landscape: Any, ax: Any) -> Any:
     from matplotlib.ticker import MaxNLocator
 
@@ -163,8 +190,17 @@ def _surface(landscape: Any, ax: Any) -> Any:
     heights = np.log10(finite) if steep else finite
     x, y = np.meshgrid(landscape.alpha, landscape.beta)
     ax.plot_surface(x, y, heights, cmap="viridis", rcount=80, ccount=80, linewidth=0, antialiased=True)
-    ax.set_xlabel("direction 1", labelpad=8)
-    ax.set_ylabel("direction 2", labelpad=8)
+    # Path and model in front of the surface: matplotlib orders whole artists, not their parts.
+    ax.computed_zorder = False
+    if landscape.path is not None:
+        path = _on_surface(landscape, heights)
+        ax.plot(*path.T, "o-", color=COLOURS[1], markersize=2.5, linewidth=1.2, zorder=5)
+        ax.plot(*path[:1].T, "s", color="white", markeredgecolor="black", zorder=6)
+    centre = np.log10(landscape.centre_loss) if steep else landscape.centre_loss
+    ax.plot([0.0], [0.0], [centre], "*", color=COLOURS[4], markeredgecolor="black", markersize=12, zorder=7)
+    names = [label.split(" (")[0] for label in _labels(landscape)]
+    ax.set_xlabel(names[0], labelpad=8)
+    ax.set_ylabel(names[1], labelpad=8)
     ax.set_zlabel("log10 of the loss" if steep else "loss", labelpad=12)
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.set_major_locator(MaxNLocator(5))

@@ -1,13 +1,16 @@
 """Writing and strict reading of the safetensors layout: 8 bytes of header length, a JSON header, the arrays' bytes.
 
 ``__metadata__`` holds the SHA-256 of the bytes after the header. The reader trusts nothing: it refuses anything that
-is not exactly as the layout says with ``ModelFormatError``. Layout:
+is not exactly as the layout says with ``ModelFormatError``. It reads the header first and compares the sizes in it with
+the size of the file; the arrays come later, and only those that are asked for. Layout:
 https://github.com/huggingface/safetensors, "Format".
 """
 
+import io
 import math
-from collections.abc import Mapping
-from typing import Any, NoReturn
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +23,11 @@ HEADER_LIMIT = 1 << 20
 """Largest header in bytes."""
 _MARKS_LIMIT = 1 << 15
 """Most commas, and most brackets, in a JSON text: bounds the memory that parsing takes."""
+_DIGITS_LIMIT = 40
+"""Most characters of a whole number in a JSON text: no text of digits is long enough to take time to convert."""
 _DIMENSIONS_LIMIT = 8
+_BLOCK = 1 << 20
+"""Bytes that are read at a time for the checksum alone."""
 _DTYPES = {
     "U8": "<u1",
     "I8": "<i1",
@@ -48,6 +55,12 @@ def _finite_float(text: str) -> float:
     return value
 
 
+def _short_integer(text: str) -> int:
+    if len(text) > _DIGITS_LIMIT:
+        raise ModelFormatError(f"the JSON has a whole number of {len(text)} characters, {text[:20]}...")
+    return int(text)
+
+
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -69,7 +82,11 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
 
     try:
         value = json.loads(
-            text, object_pairs_hook=_without_doubles, parse_constant=_refuse_constant, parse_float=_finite_float
+            text,
+            object_pairs_hook=_without_doubles,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            parse_int=_short_integer,
         )
     except ModelFormatError as error:
         raise ModelFormatError(f"the {what}: {error}") from None
@@ -79,6 +96,11 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
         raise ModelFormatError(f"the {what} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ModelFormatError(f"the {what} is not a JSON object")
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ModelFormatError(f"the {what} has half of a character") from None
     return value
 
 
@@ -119,52 +141,157 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
     return [len(text).to_bytes(8, "little"), text, *buffers]
 
 
+class Entry(NamedTuple):
+    """One array of a file: its dtype and shape, and where its bytes are in the body."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Header:
+    """The header of a file, checked: every entry follows the layout, and the arrays fill the body exactly.
+
+    Parameters
+    ----------
+    text : the bytes of the header.
+    body_size : bytes after the header.
+
+    Attributes
+    ----------
+    metadata : texts by name.
+    entries : the arrays by name, in the order of their bytes.
+
+    Raises
+    ------
+    ModelFormatError
+        Anything else.
+    """
+
+    def __init__(self, text: bytes, body_size: int) -> None:
+        header = _parse_header(text)
+        metadata = header.pop("__metadata__", {})
+        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+            raise ModelFormatError("__metadata__ must hold texts only")
+        self.metadata: dict[str, str] = metadata
+        entries = {name: _entry(name, entry) for name, entry in header.items()}
+        self.entries = dict(sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)))
+        expected = 0
+        for name, entry in self.entries.items():
+            low, high = entry.begin, entry.end
+            if low != expected or high > body_size:
+                trouble = "overlap" if low < expected else "leave a hole" if low > expected else "reach beyond the file"
+                raise ModelFormatError(f"the bytes of {name!r} {trouble}: {low} to {high} of {body_size}")
+            expected = high
+        if expected != body_size:
+            raise ModelFormatError(f"{body_size - expected} bytes at the end belong to no array")
+
+
+class Reader:
+    """A file of this layout: the header is read and checked at once, arrays when they are asked for.
+
+    Parameters
+    ----------
+    file : the file, open for reading bytes; it must stay open.
+
+    Attributes
+    ----------
+    header : the ``Header``.
+
+    Raises
+    ------
+    ModelFormatError
+        The header does not follow the layout exactly, or does not fit the size of the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size < 8:
+            raise ModelFormatError(f"it is too short: {size} bytes")
+        length = int.from_bytes(file.read(8), "little")
+        if length > HEADER_LIMIT:
+            raise ModelFormatError("it does not start with the length of a header of at most 1 MiB")
+        if 8 + length > size:
+            raise ModelFormatError(f"it is truncated: a header of {length} bytes, {size - 8} bytes are there")
+        self._file, self._begin = file, 8 + length
+        self.header = Header(file.read(length), size - self._begin)
+
+    def arrays(self, names: Iterable[str] | None = None) -> dict[str, Array]:
+        """Read the body once and return arrays of it, in order; the others take no memory.
+
+        Parameters
+        ----------
+        names : the arrays to return; None for all.
+
+        Raises
+        ------
+        ModelFormatError
+            The checksum is wrong, or the arrays do not fit the memory of this machine.
+        """
+        import hashlib
+
+        entries = self.header.entries
+        wanted = entries.keys() if names is None else set(names)
+        n_bytes = sum(entry.end - entry.begin for name, entry in entries.items() if name in wanted)
+        if n_bytes > _physical_memory():
+            raise ModelFormatError(f"its arrays take {n_bytes} bytes, more than the memory of this machine")
+        digest = hashlib.sha256()
+        found: dict[str, Array] = {}
+        self._file.seek(self._begin)
+        for name, entry in entries.items():
+            size = entry.end - entry.begin
+            block = np.empty(size if name in wanted else min(size, _BLOCK), np.uint8)
+            for start in range(0, size, len(block)):
+                self._read(block[: size - start], digest)
+            if name in wanted:
+                found[name] = block.view(entry.dtype).reshape(entry.shape)
+        if self.header.metadata.get("sha256") != digest.hexdigest():
+            raise ModelFormatError(
+                "the checksum of the contents is wrong or missing: the file is damaged or not fastnn's"
+            )
+        return found
+
+    def _read(self, block: NDArray[np.uint8], digest: Any) -> None:
+        """Fill a block with the next bytes, and add them to the checksum."""
+        if self._file.readinto(block.data) != block.size:  # type: ignore[attr-defined]
+            raise ModelFormatError("it became shorter while it was read")
+        digest.update(block.data)
+
+
 def decode(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
-    """Return metadata and arrays of a file; the arrays are read-only views of ``data``, in the order of their bytes.
+    """Return metadata and arrays of the bytes of a file, the arrays in the order of their bytes.
 
     Raises
     ------
     ModelFormatError
         The bytes do not follow the layout exactly.
     """
-    if len(data) < 8:
-        raise ModelFormatError(f"it is too short: {len(data)} bytes")
-    length = int.from_bytes(data[:8], "little")
-    if length > HEADER_LIMIT:
-        raise ModelFormatError("it does not start with the length of a header of at most 1 MiB")
-    if 8 + length > len(data):
-        raise ModelFormatError(f"it is truncated: a header of {length} bytes, {len(data) - 8} bytes are there")
+    reader = Reader(io.BytesIO(data))
+    return reader.header.metadata, reader.arrays()
+
+
+def _physical_memory() -> float:
+    """Return the bytes of memory of this machine; infinity where the system does not tell."""
     try:
-        text = data[8 : 8 + length].decode("utf-8")
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+def _parse_header(data: bytes) -> dict[str, Any]:
+    try:
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ModelFormatError(f"the header is not UTF-8: {error}") from None
     if not text.startswith("{") or not text.rstrip(" ").endswith("}"):
         raise ModelFormatError("the header is not a JSON object")
-    header = parse_json(text, "header")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ModelFormatError("__metadata__ must hold texts only")
-    body = memoryview(data)[8 + length :]
-    places = sorted((_entry(name, entry) for name, entry in header.items()), key=lambda place: place[3:])
-    arrays: dict[str, Array] = {}
-    expected = 0
-    for name, dtype, shape, begin, end in places:
-        if begin != expected or end > len(body):
-            trouble = "overlap" if begin < expected else "leave a hole" if begin > expected else "reach beyond the file"
-            raise ModelFormatError(f"the bytes of {name!r} {trouble}: {begin} to {end} of {len(body)}")
-        expected = end
-        arrays[name] = np.frombuffer(body[begin:end], dtype).reshape(shape)
-    if expected != len(body):
-        raise ModelFormatError(f"{len(body) - expected} bytes at the end belong to no array")
-    import hashlib
-
-    if metadata.get("sha256") != hashlib.sha256(body).hexdigest():
-        raise ModelFormatError("the checksum of the contents is wrong or missing: the file is damaged or not fastnn's")
-    return metadata, arrays
+    return parse_json(text, "header")
 
 
-def _entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], int, int]:
-    """Return name, dtype, shape, begin and end of one array of the header."""
+def _entry(name: str, entry: Any) -> Entry:
+    """Return one array of the header."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ModelFormatError(f"the entry of {name!r} must have dtype, shape and data_offsets")
     code = entry["dtype"]
@@ -178,7 +305,7 @@ def _entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], 
         raise ModelFormatError(f"{name!r} has data_offsets that are not two positions")
     if offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
         raise ModelFormatError(f"{name!r} has {offsets[1] - offsets[0]} bytes, which do not fit its shape and dtype")
-    return name, dtype, tuple(shape), offsets[0], offsets[1]
+    return Entry(dtype, tuple(shape), offsets[0], offsets[1])
 
 
 def _is_size(value: Any) -> bool:

@@ -1,7 +1,6 @@
 """Rows that arrive batch by batch: from generators, ``utils.PyDataset`` and the loaders of other libraries."""
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
+from fastnn._warnings import warn
 
 Array = NDArray[Any]
 
@@ -52,19 +52,20 @@ class BatchSource:
     source : iterable of batches (x, y), (x, y, sample_weight) or x.
     steps : batches of an epoch; None for all that there are.
     name, steps_name : names in messages.
+    n_features : columns of the inputs, if they are known.
 
     Attributes
     ----------
     n_steps : batches of an epoch; None if only the source knows.
     """
 
-    def __init__(self, source: Any, steps: Any, name: str, steps_name: str) -> None:
+    def __init__(self, source: Any, steps: Any, name: str, steps_name: str, n_features: int | None = None) -> None:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
         self._restarts = not isinstance(source, Iterator)
         self._has_length = hasattr(source, "__len__")
         self._running: Iterator[Any] = iter(()) if self._restarts else iter(source)
-        self._name, self._steps_name = name, steps_name
+        self._name, self._steps_name, self._n_features = name, steps_name, n_features
         self._width = 0
         self.n_steps: int | None = self._steps
         if steps is None and self._has_length:
@@ -122,10 +123,9 @@ class BatchSource:
         if not number and self._restarts:
             raise ValueError(f"{self._name} gave no batch")
         if number and self._steps is not None and number < self._steps:
-            warnings.warn(
+            warn(
                 f"{self._name} has no more batches: this epoch has {number}, fewer than {self._steps_name}="
-                f"{self._steps}",
-                stacklevel=6,
+                f"{self._steps}"
             )
 
     def _arrays(self, number: int, batch: Any) -> tuple[Array, ...]:
@@ -138,6 +138,11 @@ class BatchSource:
                 f"{self._name} must give batches (x, y), (x, y, sample_weight) or x, all alike, got tuples of {given}"
             )
         arrays = tuple(np.array(part) for part in parts)
+        if arrays[0].ndim < 2 and self._n_features not in (1, None):
+            raise ValueError(
+                f"{self._name} is a generator or a loader, but batch {number} (counted from 0) has shape "
+                f"{arrays[0].shape}: it must give batches of rows, (rows, {self._n_features})"
+            )
         if len(np.atleast_1d(arrays[0])) == 0:
             raise ValueError(f"batch {number} (counted from 0) of {self._name} has no rows")
         return tuple(map(np.atleast_1d, arrays))

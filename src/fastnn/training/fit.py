@@ -13,7 +13,7 @@ from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
-from fastnn.network.program import misfit
+from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
 from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_steps

@@ -5,7 +5,7 @@ for sparse targets. Names mean Keras's metric classes with their defaults; "accu
 "iou" depend on the shapes (`fastnn.metrics.keras.by_shape`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,20 +45,25 @@ class CompiledMetric:
 
         Raises
         ------
-        TypeError, ValueError, RuntimeError
-            The metric failed; the message names it. Other exceptions become RuntimeError.
+        TypeError, ValueError
+            The metric failed; the message names it. Other errors of the metric keep their kind and get a note.
         """
+        rows = (y_true, y_pred) if sample_weight is None or not self.weighted else (y_true, y_pred, sample_weight)
         try:
             self.metric.reset_state()
-            self.metric.update_state(y_true, y_pred, sample_weight if self.weighted else None)
+            self.metric.update_state(*rows)
             value = np.asarray(self.metric.result())
+            if value.dtype.kind not in "fiub":
+                raise TypeError(f"result() must return a number or an array of numbers, got {value.tolist()!r}")
             return float(value.reshape(())) if value.size == 1 else value
         except Exception as error:
-            kind = type(error) if type(error) in (TypeError, ValueError) else RuntimeError
-            raise kind(
-                f"metric {self.name!r} failed with y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            failed = (
+                f"metric {self.name!r} failed with y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape}"
+            )
+            if type(error) in (TypeError, ValueError):
+                raise type(error)(f"{failed}: {type(error).__name__}: {error}") from error
+            error.add_note(failed)
+            raise
 
     def get_config(self) -> Any:
         """Return the name, or the description of the metric object or function."""
@@ -120,6 +125,11 @@ def _usual_names() -> list[str]:
     ]
 
 
+def _abbreviations() -> list[str]:
+    """Return the short names, such as "mse" and "acc"."""
+    return [name for name in registry.spellings("metric") if name.islower() and len(name) <= 4 and name != "sum"]
+
+
 def _named(name: str) -> Any:
     """Return the metric object for a name.
 
@@ -131,13 +141,26 @@ def _named(name: str) -> Any:
     import fastnn.metrics  # noqa: F401  (registers the names)
 
     if not registry.knows("metric", name) or _takes_values(registry.find("metric", name)):
-        raise ValueError(registry.unknown_name("metric", name, _usual_names()))
+        raise ValueError(registry.unknown_name("metric", name, _usual_names(), _abbreviations()))
     found = registry.find("metric", name)
     try:
         return found()
     except TypeError as error:
         class_name = found.__name__
         raise ValueError(f"metric {name!r} needs arguments: pass fastnn.metrics.{class_name}(...)") from error
+
+
+def _check_methods(metric: Any) -> None:
+    """Raise a TypeError that names what a metric object lacks."""
+    from fastnn.metrics import Metric
+
+    kind = type(metric)
+    for method in ("reset_state", "update_state", "result"):
+        own = getattr(kind, method, None)
+        if own is None or (method != "reset_state" and own is getattr(Metric, method)):
+            raise TypeError(f"the metric class {kind.__name__} must define {method}")
+    if not isinstance(getattr(metric, "name", None), str):
+        raise TypeError(f"a {kind.__name__} has no name: call super().__init__(name=...) in its __init__")
 
 
 def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
@@ -150,6 +173,7 @@ def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
         )
     metric = metric() if isinstance(metric, type) else metric
     if hasattr(metric, "update_state") and hasattr(metric, "result"):
+        _check_methods(metric)
         return CompiledMetric(metric.name, metric, weighted, metric)
     if callable(metric):
         name = str(getattr(metric, "__name__", None) or getattr(metric, "name", type(metric).__name__))
@@ -171,6 +195,10 @@ def compile_metrics(metrics: Any, weighted_metrics: Any = None) -> list[Compiled
     for given, weighted in ((metrics, False), (weighted_metrics, True)):
         if given is None:
             continue
+        if isinstance(given, Mapping) or (
+            isinstance(given, Sequence) and len(given) > 1 and any(isinstance(each, list | tuple) for each in given)
+        ):
+            raise TypeError(f"a network has one output: give a list of metrics for it, got {given!r}")
         listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
         if len(listed) == 1 and isinstance(listed[0], list | tuple):
             listed = listed[0]  # Keras takes a list per output; here there is one output

@@ -17,6 +17,8 @@ Array = NDArray[Any]
 
 _NAMES = ("x", "y", "sample_weight")
 _VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
+_SPARSE = ", and use softmax and sparse_categorical_crossentropy"
+_MAX_HINTED_CLASSES = 1000
 _MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='mean' or 'indicator')"
 
 
@@ -156,7 +158,7 @@ def as_targets(
         )
     check_finite(array, name, dtype)
     if kind in ("probabilities", "one_hot"):
-        check_target_range(array, 0.0, 1.0, loss_name, name)
+        check_target_range(array, 0.0, 1.0, loss_name, name, _class_hint(array, _SPARSE) if column else "")
     return np.ascontiguousarray(array, dtype=dtype)
 
 
@@ -167,6 +169,13 @@ def _shape_hint(array: Array, kind: str, column: bool) -> str:
     if kind == "probabilities" and array.ndim == 2 and not column:
         return "; for one-hot rows give the last layer one unit per class and use categorical_crossentropy"
     return ""
+
+
+def _class_hint(targets: Array, for_labels: str) -> str:
+    """Return advice for targets that look like labels of more classes than the last layer has units."""
+    if not 0 <= targets.min() <= targets.max() < _MAX_HINTED_CLASSES or (targets != np.floor(targets)).any():
+        return ""
+    return f"; for class labels give the last layer one unit per class, here {int(targets.max()) + 1}{for_labels}"
 
 
 def _as_labels(labels: Array, n_classes: int, loss_name: str, name: str, ignored: int | None) -> Array:
@@ -181,7 +190,8 @@ def _as_labels(labels: Array, n_classes: int, loss_name: str, name: str, ignored
         row = int(np.argmax(wrong))
         raise ValueError(
             f"{name} has label {labels[row]} at row {row} (counted from 0); {loss_name} takes whole numbers from 0 to "
-            f"{n_classes - 1} for a model with {n_classes} outputs"
+            f"{n_classes - 1} for a model with {n_classes} output{'s' if n_classes > 1 else ''}"
+            + _class_hint(labels, ", or number the classes from 0" if labels.min() > 0 else "")
         )
     return np.ascontiguousarray(labels, dtype=np.int64)
 

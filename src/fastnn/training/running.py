@@ -1,12 +1,12 @@
 """Metrics of the rows so far, batch by batch, for the logs of batch hooks."""
 
 import copy
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.metrics import FunctionMetric
 
@@ -29,10 +29,9 @@ class _MeanOfBatches:
             value = float(self._metric.result())
         except Exception as error:
             if not np.isnan(self._sum):
-                warnings.warn(
+                warn(
                     f"metric {self._name!r} cannot be computed for one batch, so the logs of batches hold nan, while "
-                    f"those of the epoch are of all rows: {error}",
-                    stacklevel=2,
+                    f"those of the epoch are of all rows: {error}"
                 )
             value = float("nan")
         self._sum += value * len(y_pred)

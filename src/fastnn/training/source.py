@@ -1,19 +1,19 @@
 """Where the rows of a fit or an evaluation come from: arrays, or batches that are collected as they are needed."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from fastnn._arguments import whole
+from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Stretch, gives_batches
 from fastnn.training.rows import Rows, rows_of, split_point, validation_rows, weigh_classes
 
 
 def one_pass(
-    x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any
+    model: LayerStack, x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any
 ) -> tuple[Any, Any, Any, int | list[int], int | None]:
     """Return the arguments of ``evaluate`` or ``predict`` as arrays: ``x`` is read once if it gives batches.
 
@@ -24,7 +24,7 @@ def one_pass(
         for all.
     """
     if y is None and gives_batches(x):
-        found = BatchSource(x, steps, "x", "steps").read_all()
+        found = BatchSource(x, steps, "x", "steps", model.n_features).read_all()
         return found.x, found.y, found.sample_weight, found.sizes, None
     batch = as_batch_size(batch_size)
     return x, y, sample_weight, batch, _rows_in(steps, batch, "steps")
@@ -58,7 +58,8 @@ class Validation:
             rows, held_out = rows.split(split_point(rows.n, self.split))
         else:
             if gives_batches(data):
-                found = BatchSource(data, steps, "validation_data", "validation_steps").read_all()
+                source = BatchSource(data, steps, "validation_data", "validation_steps", model.n_features)
+                found = source.read_all()
                 data = [part for part in (found.x, found.y, found.sample_weight) if part is not None]
                 steps = None
             held_out = validation_rows(model, data, rows.X.shape[1])
@@ -125,7 +126,7 @@ class RowSource:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
                 )
-            self._batches = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch")
+            self._batches = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch", model.n_features)
             self._epoch = self._batches.epoch()
             stretch = next(self._epoch, None)
             if stretch is None:
@@ -158,7 +159,7 @@ class RowSource:
             self._epoch = self._batches.epoch()
             stretch = next(self._epoch, None)
             if stretch is None:
-                warnings.warn("x has no more batches: fit ends before the last epoch", stacklevel=4)
+                warn("x has no more batches: fit ends before the last epoch")
                 return
             yield map(self._steps_of, chain([stretch], self._epoch))
 
@@ -167,10 +168,9 @@ class RowSource:
         rows, batch_size, end = self.first.rows, self.first.batch_size, self.first.last
         first, last = self._position, min(self._position + self._per_epoch, end)
         if last - first < self._per_epoch:
-            warnings.warn(
+            warn(
                 f"x has no more rows for this epoch: it has {last - first} batches, fewer than steps_per_epoch="
-                f"{self._per_epoch}, and the next one starts over",
-                stacklevel=5,
+                f"{self._per_epoch}, and the next one starts over"
             )
         self._position = last % end
         return Steps(rows, batch_size, first, last)

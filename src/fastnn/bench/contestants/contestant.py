@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn.bench.networks import Network
 
-__all__ = ["CONTESTANTS", "EPSILON", "LEARNING_RATE", "Contestant", "Entrant", "create", "installed"]
+__all__ = ["CONTESTANTS", "EPSILON", "LEARNING_RATE", "Contestant", "Entrant", "create", "installed", "keras_backend"]
 
 Array = NDArray[Any]
 
@@ -64,7 +65,9 @@ CONTESTANTS = {
         Entrant("fastnn", "fastnn_model", (), (), frozenset({"training", "prediction", "products"})),
         Entrant("jax", "jax_scan", ("jax",), ("jax", "jaxlib"), frozenset({"training", "prediction"}), pinned=True),
         Entrant("pytorch", "pytorch", ("torch",), ("torch",), frozenset({"training", "prediction"})),
-        Entrant("onnxruntime", "onnx_runtime", ("onnx", "onnxruntime"), ("onnxruntime",), frozenset({"prediction"})),
+        Entrant(
+            "onnxruntime", "onnx_runtime", ("onnx", "onnxruntime"), ("onnx", "onnxruntime"), frozenset({"prediction"})
+        ),
         Entrant("numpy", "numpy_reference", (), ("numpy",), frozenset({"training", "prediction", "products"})),
         Entrant("scikit-learn", "scikit_learn", ("sklearn",), ("scikit-learn",), frozenset({"training"})),
         Entrant("keras", "keras_model", ("keras",), ("keras",), frozenset({"training"})),
@@ -75,8 +78,16 @@ CONTESTANTS = {
 
 
 def installed(entrant: Entrant) -> bool:
-    """Whether everything that the entrant needs can be imported."""
-    return all(importlib.util.find_spec(name) is not None for name in entrant.requires)
+    """Whether everything that the entrant needs can be imported: for Keras, a backend that trains too."""
+    present = all(importlib.util.find_spec(name) is not None for name in entrant.requires)
+    return present and (entrant.name != "keras" or keras_backend() is not None)
+
+
+def keras_backend() -> str | None:
+    """Return the backend that Keras runs on: that of KERAS_BACKEND, or the first of those that are installed."""
+    chosen = os.environ.get("KERAS_BACKEND")
+    candidates = [chosen] if chosen else ["jax", "torch", "tensorflow"]
+    return next((name for name in candidates if importlib.util.find_spec(name) is not None), None)
 
 
 def create(name: str, n_threads: int) -> Contestant:

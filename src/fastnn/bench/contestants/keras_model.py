@@ -1,4 +1,4 @@
-"""Keras, on the backend that the environment variable KERAS_BACKEND names (JAX if it is installed)."""
+"""Keras, on the backend that the environment variable KERAS_BACKEND names, or else on JAX, PyTorch or TensorFlow."""
 
 import keras
 

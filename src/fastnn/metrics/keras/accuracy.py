@@ -6,9 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn.metrics.keras.metric import RowMean
+from fastnn.metrics.keras.metric import RowMean, labels_and_outputs
 
 Array = NDArray[Any]
+
+
+def _hits(right: Array, y_pred: Array) -> Array:
+    """Return 1 for right and 0 for wrong entries or rows, NaN for those with an output that is NaN."""
+    unknown = np.isnan(y_pred)
+    return np.where(unknown if right.ndim == y_pred.ndim else unknown.any(axis=-1), np.nan, right)
 
 
 @registry.register("metric", "Accuracy")
@@ -25,7 +31,7 @@ class Accuracy(RowMean):
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for equal entries."""
-        return np.equal(y_true, y_pred)
+        return _hits(np.equal(y_true, y_pred), y_pred)
 
 
 @registry.register("metric", "binary_accuracy", "BinaryAccuracy")
@@ -41,7 +47,7 @@ class BinaryAccuracy(RowMean):
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right entries."""
-        return np.equal(y_true, y_pred > self.threshold)
+        return _hits(np.equal(y_true, y_pred > self.threshold), y_pred)
 
 
 @registry.register("metric", "categorical_accuracy", "CategoricalAccuracy")
@@ -49,13 +55,14 @@ class CategoricalAccuracy(RowMean):
     """Fraction of rows whose largest output is that of the one-hot target."""
 
     direction = "max"
+    whole_rows = True
 
     def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
-        return np.equal(np.argmax(y_true, axis=-1), np.argmax(y_pred, axis=-1))
+        return _hits(np.equal(np.argmax(y_true, axis=-1), np.argmax(y_pred, axis=-1)), y_pred)
 
 
 @registry.register("metric", "sparse_categorical_accuracy", "SparseCategoricalAccuracy")
@@ -67,17 +74,21 @@ class SparseCategoricalAccuracy(RowMean):
     def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
+    def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+        """Return labels (n,) and outputs (n, n_classes)."""
+        return labels_and_outputs(y_true, y_pred)
+
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
-        return np.equal(np.reshape(y_true, len(y_pred)), np.argmax(y_pred, axis=-1))
+        return _hits(np.equal(y_true, np.argmax(y_pred, axis=-1)), y_pred)
 
 
 def _among_largest(labels: Array, y_pred: Array, k: int) -> Any:
-    """Whether at most k - 1 outputs of a row are larger than that of its label; false for labels without an output."""
+    """Return 1 for rows with at most k - 1 outputs above that of their label; 0 for labels without an output."""
     labels = labels.astype(np.int64)
     known = (labels >= 0) & (labels < y_pred.shape[1])
     mine = np.take_along_axis(y_pred, np.where(known, labels, 0)[:, np.newaxis], axis=1)
-    return known & (np.sum(y_pred > mine, axis=1) < k)
+    return _hits(known & (np.sum(y_pred > mine, axis=1) < k), y_pred)
 
 
 class _TopK(RowMean):
@@ -95,12 +106,14 @@ class _TopK(RowMean):
 class TopKCategoricalAccuracy(_TopK):
     """Fraction of rows whose one-hot target is among the k largest outputs."""
 
+    whole_rows = True
+
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(k, name, dtype)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
-        return _among_largest(np.argmax(y_true, axis=-1), y_pred, self.k)
+        return _among_largest(np.argmax(np.atleast_2d(y_true), axis=-1), np.atleast_2d(y_pred), self.k)
 
 
 @registry.register("metric", "sparse_top_k_categorical_accuracy", "SparseTopKCategoricalAccuracy")
@@ -126,9 +139,12 @@ class SparseTopKCategoricalAccuracy(_TopK):
         super().__init__(k, name, dtype)
         self.from_sorted_ids = from_sorted_ids
 
+    def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+        """Return labels (n,) and outputs (n, n_classes)."""
+        return labels_and_outputs(y_true, y_pred)
+
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right rows."""
-        labels = np.reshape(y_true, len(y_pred))
         if self.from_sorted_ids:
-            return np.any(labels[:, np.newaxis] == y_pred[:, : self.k], axis=1)
-        return _among_largest(labels, y_pred, self.k)
+            return np.any(y_true[:, np.newaxis] == y_pred[:, : self.k], axis=1)
+        return _among_largest(y_true, y_pred, self.k)

@@ -15,6 +15,8 @@ Array = NDArray[Any]
 
 _CURVES = ("ROC", "PR", "PRGAIN")
 _SUMMATIONS = ("interpolation", "majoring", "minoring")
+_NUMBERS_PER_THRESHOLD = 4
+"""The thresholds as a list and as an array, true and false positives."""
 
 
 def _spelled(what: str, given: Any, known: tuple[str, ...]) -> str:
@@ -67,16 +69,27 @@ class AUC(Metric):
         if num_labels is not None and not multi_label:
             raise ValueError("num_labels needs multi_label=True")
         self._given = None if thresholds is None else sorted(float(value) for value in thresholds)
-        between = even_thresholds(num_thresholds)[1:-1] if self._given is None else np.asarray(self._given)
-        self.num_thresholds = len(between) + 2
-        self._even = bool(np.allclose(between, even_thresholds(self.num_thresholds)[1:-1], atol=1e-7))
-        # Just outside 0 and 1, so that every output lies above the first and none above the last.
-        self.thresholds = [-EPSILON, *map(float, between), 1.0 + EPSILON]
+        self.num_thresholds = int(num_thresholds) if self._given is None else len(self._given) + 2
+        self.state_size = _NUMBERS_PER_THRESHOLD * self.num_thresholds
         self.multi_label = multi_label
         self.num_labels = num_labels
         self.label_weights = None if label_weights is None else np.asarray(label_weights, np.float64)
         self.from_logits = from_logits
         self._columns: list[Counts] = []
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The thresholds; the first and the last lie just outside 0 and 1."""
+        # So that every output lies above the first and none above the last.
+        return [-EPSILON, *map(float, self._between()), 1.0 + EPSILON]
+
+    def _between(self) -> Array:
+        """Return the thresholds between the first and the last."""
+        return even_thresholds(self.num_thresholds)[1:-1] if self._given is None else np.asarray(self._given)
+
+    def _counts(self) -> Counts:
+        even = np.allclose(self._between(), even_thresholds(self.num_thresholds)[1:-1], atol=1e-7)
+        return Counts(self.thresholds, bool(even), True)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take rows into account."""
@@ -88,7 +101,7 @@ class AUC(Metric):
         if not self.multi_label:
             positive, scores, weight = (array.reshape(-1, 1) for array in (positive, scores, weight))
         if not self._columns:
-            self._columns = [Counts(self.thresholds, self._even, True) for _ in range(scores.shape[1])]
+            self._columns = [self._counts() for _ in range(scores.shape[1])]
         for number, counts in enumerate(self._columns):
             counts.add(positive[:, number], scores[:, number], weight[:, number])
 

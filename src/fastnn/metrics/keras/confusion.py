@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number, whole
-from fastnn.metrics.keras.metric import Metric, divide, same_rank
+from fastnn.metrics.keras.metric import Metric, divide, same_rank, weights_like
 
 Array = NDArray[Any]
 
@@ -64,6 +64,11 @@ class Counts:
         """
         scores = scores.astype(np.float32)
         k = len(self.thresholds)
+        if np.isnan(scores).any():
+            # An output that is NaN is neither above nor below a threshold: no count is known any more.
+            self.true_positives = self.false_positives = np.full(k, np.nan)
+            self.positives = self.negatives = np.nan
+            return
         if self._even:
             place = np.ceil(np.clip(scores, 0.0, 1.0) * np.float32(k - 1)).astype(np.int64)
         else:
@@ -100,12 +105,11 @@ def entries(
         y_true, y_pred = y_true[:, np.newaxis], y_pred[:, np.newaxis]
     if y_true.shape != y_pred.shape:
         raise ValueError(f"y_true and y_pred must have the same shape, got {y_true.shape} and {y_pred.shape}")
-    if sample_weight is None:
-        weight = np.ones(y_pred.shape)
-    else:
-        weight = np.asarray(sample_weight, np.float64)
-        weight = np.broadcast_to(weight[:, np.newaxis] if weight.ndim == 1 else weight, y_pred.shape)
+    if np.ndim(sample_weight) == 1:
+        sample_weight = np.reshape(sample_weight, (-1, 1))
+    weight = weights_like(sample_weight, y_pred.shape)
     if top_k is not None:
+        y_pred = y_pred.astype(np.result_type(y_pred, np.float32))  # unsigned outputs have no negatives to sort by
         best = np.argsort(-y_pred, axis=1, kind="stable")[:, :top_k]
         kept = np.full(y_pred.shape, _LOWEST, y_pred.dtype)
         np.put_along_axis(kept, best, np.take_along_axis(y_pred, best, axis=1), axis=1)
@@ -285,8 +289,16 @@ class _BestUnder(Metric):
         self.value = number(self._bound_name, bound, at_least=0.0, at_most=1.0)
         self.num_thresholds = whole("num_thresholds", num_thresholds, at_least=1)
         self.class_id = class_id
-        one = num_thresholds == 1
-        self._counts = Counts([0.5] if one else even_thresholds(num_thresholds), not one)
+        self.state_size = 3 * self.num_thresholds
+        self._found: Counts | None = None
+
+    @property
+    def _counts(self) -> Counts:
+        """The counts, which are made when they are needed for the first time."""
+        if self._found is None:
+            one = self.num_thresholds == 1
+            self._found = Counts([0.5] if one else even_thresholds(self.num_thresholds), not one)
+        return self._found
 
     def _rates(self) -> tuple[Array, Array]:
         """Return the bounded rate and the rate to maximize, at every threshold."""
@@ -298,14 +310,16 @@ class _BestUnder(Metric):
         self._counts.add(*(array.reshape(-1) for array in given))
 
     def result(self) -> float:
-        """Return the largest value; 0 if no threshold reaches the bound."""
+        """Return the largest value; 0 if no threshold reaches the bound, NaN if an output was NaN."""
         bounded, wanted = self._rates()
+        if np.isnan(bounded).any():
+            return float("nan")
         return float(np.max(wanted[bounded >= self.value], initial=0.0))
 
     def reset_state(self) -> None:
         """Forget all rows."""
         super().reset_state()
-        self._counts.clear()
+        self._found = None
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

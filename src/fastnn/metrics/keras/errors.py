@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice, last_axis, whole
-from fastnn.metrics.keras.metric import EPSILON, Metric, RowMean, same_rank
+from fastnn.metrics.keras.metric import EPSILON, Metric, RowMean, labels_and_outputs, same_shape, weights_like
 
 Array = NDArray[Any]
 
@@ -47,6 +47,10 @@ class RootMeanSquaredError(MeanSquaredError):
     """``sqrt(mean((y_true - y_pred)^2))``."""
 
     default_name = "root_mean_squared_error"
+
+    def rows(self, y_true: Array, y_pred: Array) -> Any:
+        """Return squares, each with a weight of its own: arrays (n,) are n rows."""
+        return self.entries(y_true.astype(np.float64), y_pred.astype(np.float64))
 
     def result(self) -> float:
         """Return the root of the mean."""
@@ -104,6 +108,7 @@ class CosineSimilarity(_Error):
 
     direction = "max"
     default_name = "cosine_similarity"
+    whole_rows = True
     _options = ("axis",)
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
@@ -152,9 +157,11 @@ class CategoricalHinge(_Error):
     """``max(max((1 - y_true) y_pred) - sum(y_true y_pred) + 1, 0)`` of each row of one-hot targets."""
 
     default_name = "categorical_hinge"
+    whole_rows = True
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return hinge values."""
+        y_true, y_pred = y_true.astype(np.float64), y_pred.astype(np.float64)
         wrong, right = np.max((1.0 - y_true) * y_pred, axis=-1), np.sum(y_true * y_pred, axis=-1)
         return np.maximum(wrong - right + 1.0, 0.0)
 
@@ -164,6 +171,7 @@ class KLDivergence(_Error):
     """``sum(y_true log(y_true / y_pred))``, both clipped to 1e-7 .. 1."""
 
     default_name = "kl_divergence"
+    whole_rows = True
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the sums."""
@@ -230,6 +238,7 @@ class CategoricalCrossentropy(_Crossentropy):
     """``-sum(t log(p))`` over the classes, for one-hot targets; p clipped to 1e-7 .. 1 - 1e-7."""
 
     default_name = "categorical_crossentropy"
+    whole_rows = True
 
     def __init__(
         self,
@@ -277,10 +286,20 @@ class SparseCategoricalCrossentropy(_Error):
         self.from_logits = from_logits
         self.ignore_class = ignore_class
 
+    def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+        """Return labels (n,) and outputs (n, n_classes)."""
+        return labels_and_outputs(y_true, y_pred)
+
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return cross-entropies."""
-        labels = np.reshape(y_true, len(y_pred)).astype(np.int64)
+        labels, n_classes = y_true.astype(np.int64), y_pred.shape[1]
         ignored = np.zeros(len(labels), bool) if self.ignore_class is None else labels == self.ignore_class
+        beyond = np.flatnonzero(~ignored & ((labels < 0) | (labels >= n_classes)))
+        if len(beyond):
+            raise ValueError(
+                f"y_true has the label {labels[beyond[0]]} in row {beyond[0]} (counted from 0); labels of {n_classes} "
+                f"outputs are from 0 to {n_classes - 1}"
+            )
         places = np.where(ignored, 0, labels)[:, np.newaxis]
         logarithms = np.take_along_axis(_log_probabilities(y_pred, self.from_logits), places, axis=1)[:, 0]
         return np.where(ignored, 0.0, -logarithms)
@@ -290,6 +309,7 @@ class _Correlation(RowMean):
     """Base of correlations along an axis."""
 
     direction = "max"
+    whole_rows = True
     _options = ("axis",)
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
@@ -378,11 +398,12 @@ class R2Score(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take rows into account."""
-        truth, guess = (np.asarray(array, np.float64) for array in same_rank(y_true, y_pred))
+        truth, guess = (array.astype(np.float64) for array in same_shape(y_true, y_pred))
         if truth.ndim != 2:
             raise ValueError(f"R2Score takes targets of shape (n, n_outputs), got {truth.shape}")
-        weight = np.ones(truth.shape) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1, 1)
-        weight = np.broadcast_to(weight, truth.shape)
+        if np.ndim(sample_weight) == 1:
+            sample_weight = np.reshape(sample_weight, (-1, 1))
+        weight = weights_like(sample_weight, truth.shape)
         terms = (weight, weight * truth, weight * truth**2, weight * (truth - guess) ** 2)
         self._sums = self._sums + np.stack([np.sum(term, axis=0) for term in terms])
         self._entries += truth.size

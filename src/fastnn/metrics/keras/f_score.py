@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice, number, optional
-from fastnn.metrics.keras.metric import EPSILON, Metric, same_rank
+from fastnn.metrics.keras.metric import EPSILON, Metric, same_rank, weights_like
 
 Array = NDArray[Any]
 
@@ -47,6 +47,7 @@ class FBetaScore(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take rows into account; labels (n,) of several outputs count as one-hot rows."""
         y_true, y_pred = same_rank(y_true, y_pred)
+        y_pred = y_pred.astype(np.float64)
         if y_true.ndim == 1 and y_pred.ndim == 2:
             y_true = y_true[:, np.newaxis] == np.arange(y_pred.shape[1])
         if y_true.ndim != 2 or y_true.shape != y_pred.shape:
@@ -58,8 +59,9 @@ class FBetaScore(Metric):
             predicted = (y_pred >= np.max(y_pred, axis=-1, keepdims=True)) & (np.abs(y_pred) > 1e-9)
         else:
             predicted = y_pred > self.threshold
+        predicted = np.where(np.isnan(y_pred).any(axis=-1, keepdims=True), np.nan, predicted)
         truth = y_true.astype(np.float64)
-        weight = np.ones(len(truth)) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
+        weight = weights_like(None if sample_weight is None else np.reshape(sample_weight, -1), truth.shape[:1])
         self._counts = self._counts + np.stack([weight @ (predicted * truth), weight @ predicted, weight @ truth])
 
     def result(self) -> Any:

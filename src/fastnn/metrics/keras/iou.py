@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import whole
-from fastnn.metrics.keras.metric import EPSILON, Metric
+from fastnn._arrays import as_numbers
+from fastnn.metrics.keras.metric import EPSILON, Metric, weights_like
+from fastnn.metrics.validation import check_labels_present
 
 Array = NDArray[Any]
 
@@ -46,7 +48,8 @@ class IoU(Metric):
     ) -> None:
         super().__init__(dtype, name)
         self.num_classes = whole("num_classes", num_classes, at_least=1)
-        self.target_class_ids = [
+        self.state_size = self.num_classes**2
+        self._targets: Sequence[int] = [
             whole("each of target_class_ids", label, at_least=0, at_most=self.num_classes - 1)
             for label in target_class_ids
         ]
@@ -54,35 +57,52 @@ class IoU(Metric):
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
         self.axis = axis
-        self._confusion: Array = np.zeros((num_classes, num_classes))
+        self._confusion: Array | None = None
+
+    @property
+    def target_class_ids(self) -> list[int]:
+        """The classes to average over."""
+        return list(self._targets)
+
+    def _matrix(self) -> Array:
+        """Return the weights (num_classes, num_classes) of each true and predicted class, made with the first rows."""
+        if self._confusion is None:
+            self._confusion = np.zeros((self.num_classes, self.num_classes))
+        return self._confusion
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take rows into account; labels out of range do not count."""
-        truth = np.asarray(y_true) if self.sparse_y_true else np.argmax(y_true, axis=self.axis)
-        predicted = np.asarray(y_pred) if self.sparse_y_pred else np.argmax(y_pred, axis=self.axis)
-        truth, predicted = truth.reshape(-1).astype(np.int64), predicted.reshape(-1).astype(np.int64)
+        truth, predicted = as_numbers(y_true, "y_true"), as_numbers(y_pred, "y_pred")
+        check_labels_present("y_true", truth)
+        if np.isnan(predicted).any():
+            self._matrix()[...] = np.nan
+            return
+        truth, predicted = (
+            (array if sparse else np.argmax(array, axis=self.axis)).reshape(-1).astype(np.int64)
+            for array, sparse in ((truth, self.sparse_y_true), (predicted, self.sparse_y_pred))
+        )
         if truth.shape != predicted.shape:
             raise ValueError(
-                f"targets and outputs must have the same number of entries, got {truth.size} and {predicted.size}"
+                f"y_true and y_pred must have the same number of entries, got {truth.size} and {predicted.size}"
             )
-        weight = np.ones(1) if sample_weight is None else np.asarray(sample_weight, np.float64).reshape(-1)
-        weight = np.broadcast_to(weight, truth.shape)
+        weight = weights_like(None if sample_weight is None else np.reshape(sample_weight, -1), truth.shape)
         counts = (truth >= 0) & (truth < self.num_classes) & (predicted >= 0) & (predicted < self.num_classes)
         if self.ignore_class is not None:
             counts &= truth != self.ignore_class
-        np.add.at(self._confusion, (truth[counts], predicted[counts]), weight[counts])
+        np.add.at(self._matrix(), (truth[counts], predicted[counts]), weight[counts])
 
     def result(self) -> float:
-        """Return the mean; 0 if none of the classes occurs."""
-        both = np.diagonal(self._confusion)[self.target_class_ids]
-        either = (self._confusion.sum(axis=0) + self._confusion.sum(axis=1))[self.target_class_ids] - both
-        occurs = either > 1e-9
+        """Return the mean; 0 if none of the classes occurs, NaN if an output was NaN."""
+        confusion, targets = self._matrix(), self.target_class_ids
+        both = np.diagonal(confusion)[targets]
+        either = (confusion.sum(axis=0) + confusion.sum(axis=1))[targets] - both
+        occurs = ~(either <= 1e-9)  # NaN occurs
         return float(np.sum(both[occurs] / (either[occurs] + EPSILON)) / (occurs.sum() + EPSILON))
 
     def reset_state(self) -> None:
         """Forget all rows."""
         super().reset_state()
-        self._confusion = np.zeros((self.num_classes, self.num_classes))
+        self._confusion = None
 
 
 @registry.register("metric", "binary_io_u", "BinaryIoU")
@@ -103,7 +123,9 @@ class BinaryIoU(IoU):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take rows into account."""
-        super().update_state(y_true, np.asarray(y_pred, np.float32) >= self.threshold, sample_weight)
+        scores = as_numbers(y_pred, "y_pred").astype(np.float32)
+        called = np.where(np.isnan(scores), scores, scores >= self.threshold)
+        super().update_state(y_true, called, sample_weight)
 
 
 @registry.register("metric", "mean_io_u", "MeanIoU")
@@ -122,7 +144,8 @@ class MeanIoU(IoU):
         sparse_y_pred: bool = True,
         axis: int = -1,
     ) -> None:
-        super().__init__(num_classes, range(num_classes), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
+        super().__init__(num_classes, (), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
+        self._targets = range(self.num_classes)
 
 
 @registry.register("metric", "one_hot_io_u", "OneHotIoU")
