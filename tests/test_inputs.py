@@ -458,3 +458,51 @@ def test_what_is_not_a_number_is_answered_with_its_conversion():
         with pytest.raises(ValueError, match=f"^x must be real numbers.*{advice}") as raised:
             model.predict(given)
         assert "unique" not in str(raised.value)
+
+
+def test_masked_entries_are_refused_at_every_door():
+    masked = np.ma.masked_equal(np.array([[1.0, -999.0, 3.0]], np.float32), -999.0)
+    model, row = make_model(), masked.filled(0.0)
+    regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(np.tile(X[:9], 1), X[:9, 0])
+    doors = (
+        lambda: model(masked),
+        lambda: model.predict(masked),
+        lambda: model.network.predict(masked),
+        lambda: fastnn.ops.dense_forward(masked, np.ones((3, 1))),
+        lambda: fastnn.ops.activation("relu", masked),
+        lambda: fastnn.ops.loss("mean_squared_error", masked, row),
+        lambda: fastnn.losses.MeanSquaredError()(row, masked),
+        lambda: regressor.predict(masked),
+        lambda: regressor.fit(np.tile(row, (9, 1)), np.ma.masked_equal(np.arange(9.0), 3.0)),
+    )
+    for door in doors:
+        with pytest.raises(ValueError, match="has masked entries"):
+            door()
+    assert np.array_equal(model(np.ma.masked_equal(row, -1.0)), model(row))
+
+
+def test_sizes_are_looked_at_before_values():
+    """A view of one row can have more rows than the memory has bytes."""
+    rows, model = np.broadcast_to(X[:1].astype(np.float32), (2**44, 3)), make_model()
+    regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(X[:9], X[:9, 0])
+    for call in (model, model.predict, regressor.predict, lambda x: model.fit(x, x, verbose=0)):
+        with pytest.raises(MemoryError):
+            call(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("batch_size", lambda n: make_model().fit(X, NUMBERS, batch_size=n, verbose=0)),
+        ("epochs", lambda n: make_model().fit(X, NUMBERS, epochs=n, verbose=0)),
+        ("steps", lambda n: make_model().predict(X, steps=n)),
+        ("units", lambda n: layers.Dense(n)),
+        ("the product of the sizes of shape", lambda n: fastnn.Input((n // 2, 4))),
+        ("n_features", lambda n: fastnn.Sequential([layers.Dense(1)]).build((None, n))),
+        ("seed", lambda n: fastnn.Sequential([layers.Dense(1)], seed=n)),
+        ("each of hidden_layer_sizes", lambda n: fastnn.MLPRegressor(hidden_layer_sizes=(n,)).fit(X, X[:, 0])),
+    ],
+)
+def test_numbers_that_no_memory_holds_are_refused_by_name(name, call):
+    with pytest.raises(ValueError, match=f"^{name} must be a whole number from . to 9223372036854775807, got"):
+        call(2**63)

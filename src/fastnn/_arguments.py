@@ -24,13 +24,18 @@ _REAL_TYPES = {*_FLOAT_TYPES, "bool", "float16", "bfloat16", "half", "int", "uin
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
 
+_LARGEST = (1 << 63) - 1
+"""The largest number that the compiled core takes."""
+
 
 def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None, others: str = "") -> int:
-    """Return a whole number, ``at_least <= value <= at_most``.
+    """Return a whole number, ``at_least <= value <= at_most``, less than 2**63 in any case.
 
     ``others`` names in the message what else the caller accepts, such as ", or None".
     """
     accepted = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= at_least
+    if accepted and at_most is None and int(value) > _LARGEST:
+        at_most = _LARGEST
     if not accepted or (at_most is not None and int(value) > at_most):
         bounds = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
         raise ValueError(f"{name} must be a whole number {bounds}{others}, got {value!r}")

@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+_ELEMENTS_PER_CALL = 1 << 22
+"""Numbers that one call of NumPy looks at, in some milliseconds: an interrupt waits for its end."""
+_LARGE = 1 << 30
+"""Bytes from which on the memory for a result is tried before the values are read."""
+
 
 def as_numbers(value: Any, name: str) -> Array:
     """Return ``value`` as an array of real numbers.
@@ -122,13 +127,15 @@ def check_columns(known: Sequence[str] | None, value: Any, name: str) -> None:
 
 def first_nonfinite(array: Array) -> tuple[int, ...] | None:
     """Return the index of the first NaN or infinity; None if all numbers are finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A sum is finite only if all its terms are: one pass, without a mask of the array's size.
-        if math.isfinite(array.sum()):
-            return None
     rows = np.atleast_1d(array)
-    for start in range(0, len(rows), 65536):  # the mask of all rows could be too large for the memory
-        finite = np.isfinite(rows[start : start + 65536])
+    n = max(1, _ELEMENTS_PER_CALL // max(1, math.prod(rows.shape[1:])))
+    for start in range(0, len(rows), n):
+        block = rows[start : start + n]
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A sum is finite only if all its terms are: one pass, without a mask.
+            if math.isfinite(block.sum()):
+                continue
+        finite = np.isfinite(block)
         if not finite.all():
             row, *column = map(int, np.argwhere(~finite)[0])
             return start + row, *column
@@ -211,8 +218,19 @@ def as_features(
         raise ValueError(f"{name} has {array.shape[1]} features (columns), but the model takes {n_features}")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns: shape {array.shape}")
+    check_memory(array.shape[0], dtype, name)
     check_finite(array, name, dtype, allow_missing, missing_hint)
     return array
+
+
+def check_memory(n_rows: int, dtype: np.dtype[Any], name: str) -> None:
+    """Raise MemoryError if there is no room for one number for each row; a view can have more rows than memory."""
+    if n_rows * dtype.itemsize < _LARGE:
+        return
+    try:
+        np.empty(n_rows, dtype)
+    except (MemoryError, ValueError) as error:
+        raise MemoryError(f"{name} has {n_rows} rows: there is no memory for one number for each: {error}") from error
 
 
 def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str, hint: str = "") -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastnn._core as _core
+from fastnn._arrays import check_unmasked
 from fastnn._missing import refuse
 from fastnn._registry import unknown_name
 
@@ -45,6 +46,7 @@ LABEL_LOSSES = ("sparse_categorical_crossentropy",)
 
 def _floating(name: str, value: ArrayLike) -> Array:
     """Return ``value`` as a C-contiguous float32 or float64 array; other real types become float64."""
+    check_unmasked(value, name)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be real numbers, but its dtype is {array.dtype}")
@@ -175,6 +177,7 @@ def _loss(
         raise ValueError(f"y_pred must have shape (n, n_outputs) with n > 0, got {predictions.shape}")
     n, n_outputs = matrix.shape
     if name in LABEL_LOSSES:
+        check_unmasked(y_true, "y_true")
         labels = np.asarray(y_true)
         if labels.shape not in ((n,), (n, 1)):
             raise ValueError(f"y_true must hold one label for each of {n} rows, got shape {labels.shape}")

@@ -55,13 +55,15 @@ class PyDataset:
         """The number of batches."""
         return len(self)
 
+    def on_epoch_begin(self) -> None:
+        """Run before the batches of an epoch are read."""
+
     def on_epoch_end(self) -> None:
         """Do nothing; a subclass may shuffle its rows here, after all batches of an epoch were read."""
 
     def __iter__(self) -> Iterator[Any]:
         for index in range(len(self)):
             yield self[index]
-        self.on_epoch_end()
 
 
 Sequence = PyDataset

@@ -76,11 +76,16 @@ cdef class Fit:
     def penalty_sum(self):
         return fnn_fit_penalty_sum(self.fit)
 
-    def begin_epoch(self, uint64_t seed, uint64_t epoch, bint shuffle, learning_rates, order=None):
+    def begin_epoch(self, uint64_t seed, uint64_t epoch, bint shuffle, learning_rates, order=None,
+                    Py_ssize_t first_step=0):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
         cdef cnp.ndarray rows
         if order is None:
+            if not 0 <= first_step < self.n_steps:
+                raise ValueError(f"first_step must be from 0 to {self.n_steps - 1}, got {first_step}")
             fnn_fit_begin(self.fit, seed, epoch, shuffle, <const double *>cnp.PyArray_DATA(rates))
+            if first_step:
+                fnn_fit_skip(self.fit, first_step, <const double *>cnp.PyArray_DATA(rates))
             return
         n = self.arrays[0].shape[0]
         rows = contiguous("order", order, np.int64, (n,))

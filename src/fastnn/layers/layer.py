@@ -44,7 +44,9 @@ def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
     sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
     if len(sizes) == 0:
         raise ValueError(f"{name} must have at least one size, got {shape!r}")
-    return tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
+    checked = tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
+    whole(f"the product of the sizes of {name}", math.prod(checked), at_least=1)
+    return checked
 
 
 class WeightAccess(Protocol):
@@ -239,6 +241,10 @@ class Layer(Advised, registry.Description):
         self._built_access()
         return Weight(self, name)
 
+    def path_of(self, name: str) -> str:
+        """Return the path of one weight, from this layer on."""
+        return f"{self.name}/{name}"
+
     def write_weight(self, name: str, value: Array) -> None:
         """Replace one weight by an array of its shape and type."""
         self._built_access().write(name, value)
@@ -294,6 +300,19 @@ class Layer(Advised, registry.Description):
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that training leaves unchanged."""
         return [weight for weight in self.weights if not weight.trainable]
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties on the weights that training changes; [] before the model is built.
+
+        A penalty on outputs (``activity_regularizer``) is not among them: it belongs to rows, and is in the loss.
+        """
+        regularizers = [
+            (getattr(self, f"{spec.name}_regularizer", None), spec.name)
+            for spec in self._specs
+            if self.built and self.trains(spec.name)
+        ]
+        return [float(penalty(self.read_weight(name))) for penalty, name in regularizers if penalty is not None]
 
     variables = weights
     trainable_variables = trainable_weights

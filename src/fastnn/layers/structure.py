@@ -136,8 +136,23 @@ class Residual(Layer):
     def weight(self, name: str) -> Variable:
         """Return one weight by name, "layer.weight"."""
         self._built_access()
+        layer, name = self._inner(name)
+        return layer.weight(name)
+
+    def path_of(self, name: str) -> str:
+        """Return the path of one weight, from this layer on."""
+        layer, name = self._inner(name)
+        return f"{self.name}/{layer.path_of(name)}"
+
+    def _inner(self, name: str) -> tuple[Layer, str]:
+        """Return the layer of the block that has a weight, and the weight's name there."""
         layer = next(each for each in self.layers if name.startswith(f"{each.name}."))
-        return layer.weight(name.removeprefix(f"{layer.name}."))
+        return layer, name.removeprefix(f"{layer.name}.")
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties on the weights of the block's layers."""
+        return [penalty for layer in self.layers for penalty in layer.losses]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the layers as descriptions."""
