@@ -17,6 +17,7 @@ from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
 from fastnn.models.gradients import input_gradients, weight_gradients
+from fastnn.models.hidden import hidden_outputs
 from fastnn.network.stack import LayerStack
 from fastnn.network.summary import summary_text
 from fastnn.saving import description, model_file
@@ -155,7 +156,8 @@ class Sequential(LayerStack):
         validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
         validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
         shuffle : whether every epoch has a new order of rows.
-        class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1.
+        class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1. The
+            class is the label, the column of a one-hot row, or the whole number in a single column.
         sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
             loss reduction "mean_with_sample_weight".
         steps_per_epoch : batches of an epoch; None for all. The next epoch goes on from there. At the end of arrays, or
@@ -229,7 +231,7 @@ class Sequential(LayerStack):
         self.require_compiled("train_on_batch")
         with self._changing("train_on_batch") as change:
             rows, program = rows_of(self, x, y, sample_weight)
-            rows = weigh_classes(rows, class_weight, self, program.n_outputs)
+            rows = weigh_classes(rows, class_weight, self, program.n_outputs, partial=True)
             self.build_from(program)
             self._reserve(change)
             return _as_keras_returns(train_one_batch(self, rows), return_dict)
@@ -341,6 +343,23 @@ class Sequential(LayerStack):
         self.build_from(program)
         with self.reading("input_gradients"):
             return input_gradients(self, X)
+
+    def hidden_activations(self, x: Any) -> list[Array]:
+        """Return the outputs (n, size) of every layer but the last for inputs (n, n_features).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> from fastnn import layers
+        >>> model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(8, activation="relu"), layers.Dense(1)])
+        >>> [hidden.shape for hidden in model.hidden_activations(np.zeros((5, 3)))]
+        [(5, 8)]
+        """
+        X, program = features_of(self, x, allow_empty=True)
+        self.build_from(program)
+        with self.reading("hidden_activations"):
+            return hidden_outputs(self, X)
 
     def predict_on_batch(self, x: Any) -> Array:
         """Return the outputs of one batch; the same as ``predict``."""
