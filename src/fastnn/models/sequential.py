@@ -3,7 +3,7 @@
 import copy
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -16,10 +16,7 @@ from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
-from fastnn.models.gradients import input_gradients, weight_gradients
-from fastnn.models.hidden import hidden_outputs
-from fastnn.network.stack import LayerStack
-from fastnn.network.summary import summary_text
+from fastnn.models.inspection import InspectedStack
 from fastnn.saving import description, model_file
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
@@ -33,7 +30,7 @@ _NO_CALLBACKS = CallbackList(None, None, {})
 
 
 @registry.register("model", "Sequential")
-class Sequential(LayerStack):
+class Sequential(InspectedStack):
     """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters
@@ -321,46 +318,6 @@ class Sequential(LayerStack):
         with self.reading("predict"):
             return predict_rows(self, X, batch, callback_list)
 
-    def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
-        """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.
-
-        All rows are one batch and dropout is off. Weights that training does not change have gradient 0.
-        """
-        self.require_compiled("gradients")
-        rows, program = rows_of(self, x, y, sample_weight)
-        self.build_from(program)
-        with self.reading("gradients"):
-            return weight_gradients(self, rows)
-
-    def input_gradients(self, x: Any) -> Array:
-        """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
-
-        Parameters
-        ----------
-        x : inputs (n, n_features), finite numbers.
-        """
-        X, program = features_of(self, x, allow_empty=True)
-        self.build_from(program)
-        with self.reading("input_gradients"):
-            return input_gradients(self, X)
-
-    def hidden_activations(self, x: Any) -> list[Array]:
-        """Return the outputs (n, size) of every layer but the last for inputs (n, n_features).
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import fastnn
-        >>> from fastnn import layers
-        >>> model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(8, activation="relu"), layers.Dense(1)])
-        >>> [hidden.shape for hidden in model.hidden_activations(np.zeros((5, 3)))]
-        [(5, 8)]
-        """
-        X, program = features_of(self, x, allow_empty=True)
-        self.build_from(program)
-        with self.reading("hidden_activations"):
-            return hidden_outputs(self, X)
-
     def predict_on_batch(self, x: Any) -> Array:
         """Return the outputs of one batch; the same as ``predict``."""
         return self.predict(x)
@@ -478,39 +435,6 @@ class Sequential(LayerStack):
     def __reduce__(self) -> tuple[Any, ...]:
         data = b"".join(model_file.encode_model(self))
         return model_file.decode_model, (data, Sequential, description.custom_objects_of(self))
-
-    # Pictures
-
-    def summary(
-        self,
-        line_length: int | None = None,
-        positions: Sequence[float] | None = None,
-        print_fn: Callable[[str], Any] | None = None,
-        expand_nested: bool = False,
-        show_trainable: bool = False,
-        layer_range: Sequence[str] | None = None,
-    ) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights.
-
-        Parameters
-        ----------
-        print_fn : function to call with the table instead of ``print``.
-        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras. The table is as wide
-            as it needs to be, shows all layers, and counts frozen weights below.
-        """
-        (print if print_fn is None else print_fn)(summary_text(self))
-
-    def _repr_svg_(self) -> str | None:
-        """Return the diagram; None before the model is built."""
-        from fastnn.diagram import network_svg
-
-        return network_svg(self) if self.built and self.layers else None
-
-    def _repr_html_(self) -> str:
-        """Return the diagram and a table of shapes and numbers of weights, for notebooks."""
-        from fastnn.diagram import table_html
-
-        return (self._repr_svg_() or "") + table_html(self)
 
 
 def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:
