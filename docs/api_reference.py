@@ -33,6 +33,7 @@ INTERNAL_MEMBERS = {
     "require_compiled",
     # layers
     "check_weights", "keeps_elements", "lend", "n_outputs", "op", "parameter_specs", "read_weight",
+    "trains", "weight", "write_weight",
     # losses, optimizers, activations, schedules, initializers, regularizers, constraints
     "core_name", "couples_rows", "decays", "depends_on_batches", "draw", "factors", "learning_rates", "of_rows",
     "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
@@ -57,8 +58,10 @@ def public_names(module_name: str) -> list[str]:
     return [
         name
         for name, member in members.items()
-        if (inspect.isfunction(member) or (inspect.isclass(member) and member.__name__ == name))
+        if (inspect.isfunction(member) or inspect.isclass(member))
+        and member.__name__ == name
         and member.__module__.startswith("fastnn")
+        and not member.__module__.startswith("fastnn._array_functions")
     ]
 
 

@@ -447,6 +447,68 @@ def test_nullable_numbers_of_a_frame_have_missing_values():
         as_features(table.assign(size="large"), 2, np.dtype("float32"))
 
 
+def test_columns_of_a_frame_are_those_of_fit():
+    pandas = pytest.importorskip("pandas")
+    rows = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
+    frame, target = pandas.DataFrame(rows, columns=["depth", "distance"]), rows.sum(axis=1)
+    swapped, renamed = frame[["distance", "depth"]], frame.rename(columns={"depth": "height"})
+
+    def compiled():
+        model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+        model.compile("sgd", "mse")
+        return model
+
+    model = compiled()
+    model.fit(frame, target, verbose=0)
+    assert model.feature_names_in_ == ["depth", "distance"]
+    expected = model.predict(rows)
+    np.testing.assert_array_equal(model.predict(frame), expected)
+    np.testing.assert_array_equal(model(frame), expected)
+    before = model.get_weights()
+    for call, name in (
+        (lambda x: model.predict(x), "x"),
+        (lambda x: model(x), "x"),
+        (lambda x: model.evaluate(x, target, verbose=0), "x"),
+        (lambda x: model.fit(x, target, verbose=0), "x"),
+        (lambda x: model.train_on_batch(x, target), "x"),
+        (lambda x: model.gradients(x, target), "x"),
+        (lambda x: model.fit(frame, target, validation_data=(x, target), verbose=0), r"validation_data\[0\]"),
+    ):
+        with pytest.raises(ValueError, match=rf"^the columns of {name} must be those of fit, .* the order differs"):
+            call(swapped)
+        with pytest.raises(ValueError, match=r"missing: \['depth'\]; not seen in fit: \['height'\]"):
+            call(renamed)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    fresh = compiled()
+    with pytest.raises(ValueError, match=r"^the columns of validation_data\[0\] must be those of fit"):
+        fresh.fit(frame, target, validation_data=(swapped, target), verbose=0)
+    assert fresh.feature_names_in_ is None and not fresh.built
+    fresh.train_on_batch(swapped, target)
+    assert fresh.feature_names_in_ == ["distance", "depth"]
+    fresh.fit(rows, target, verbose=0)
+    plain = compiled()
+    plain.fit(pandas.DataFrame(rows), target, verbose=0)
+    assert plain.feature_names_in_ is None
+    plain.predict(frame)
+
+
+def test_what_is_not_a_number_is_answered_with_its_conversion():
+    model = fastnn.Sequential([fastnn.layers.Dense(1)])
+    text = np.array([["1.5", "2"], ["3", "4e-1"]])
+    for given, advice in (
+        (text, r"the text holds numbers: convert it with x\.astype\(float\)"),
+        (text.astype(object), r"the text holds numbers: convert it with x\.astype\(float\)"),
+        (np.array([["2024-01-05", "2024-02-01"]]), r"pandas\.to_datetime"),
+        (np.array([["2024-01-05", "2024-02-01"]], "datetime64[D]"), r"numpy\.timedelta64\(1, 'D'\)"),
+        (np.array([["1.5", "red"]]), r"one-hot columns .* fastnn\.MLPClassifier and MLPRegressor"),
+        (np.array([[1.5, None]], object), r"fill in what is missing"),
+    ):
+        with pytest.raises(ValueError, match=f"^x must be real numbers.*{advice}") as raised:
+            model.predict(given)
+        assert "unique" not in str(raised.value)
+
+
 def test_masked_entries_are_refused_at_every_door():
     masked = np.ma.masked_equal(np.array([[1.0, -999.0, 3.0]], np.float32), -999.0)
     model, row = make_model(), masked.filled(0.0)

@@ -1,7 +1,10 @@
 """Checks and conversions of the arrays that users pass, before anything is changed."""
 
+import contextlib
+import datetime
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,9 +77,52 @@ def _not_numbers(array: Array, name: str) -> str:
         position, entry = next(((p, e) for p, e in entries if not isinstance(e, accepted)), ((), None))
         if position:
             message += f" (first entry that is not a number: {entry!r} at index {list(map(int, position))})"
-            return f"{message}; turn text and categories into numbers first, for instance with numpy.unique"
+            return f"{message}; {_conversion(array, entry, name)}"
         return f"{message}; convert it with {name}.astype(float)"
+    if array.dtype.kind in "Mm":
+        return f"{message}; {_DAYS}"
     return message
+
+
+_DAYS = "turn dates into numbers first, such as days: (dates - dates.min()) / numpy.timedelta64(1, 'D')"
+
+
+def _conversion(array: Array, entry: Any, name: str) -> str:
+    """Return how to convert an array with an entry that is not a number."""
+    if isinstance(entry, datetime.date | np.datetime64):
+        return _DAYS
+    if entry is None:
+        return f"fill in what is missing, or use {name}.astype(float), which makes it NaN"
+    with contextlib.suppress(ValueError, TypeError):
+        array.astype(np.float64)
+        return f"the text holds numbers: convert it with {name}.astype(float)"
+    if re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?", str(entry).strip()):
+        return f"the text holds dates: convert it with pandas.to_datetime, then {_DAYS}"
+    return (
+        "turn categories into one-hot columns first, for instance with pandas.get_dummies, or use fastnn.MLPClassifier "
+        "and MLPRegressor, which take text in labels and data frames"
+    )
+
+
+def column_names(value: Any) -> list[str] | None:
+    """Return the names of the columns of a data frame if all are strings; None for other data."""
+    columns = getattr(value, "columns", None)
+    names = list(columns) if columns is not None and hasattr(value, "shape") else []
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def check_columns(known: Sequence[str] | None, value: Any, name: str) -> None:
+    """Raise ValueError unless a data frame has the columns that are known, in their order; other data pass."""
+    names = column_names(value)
+    if known is None or names is None or names == list(known):
+        return
+    gone = [each for each in known if each not in names]
+    added = [each for each in names if each not in known]
+    what = [f"missing: {gone}"] * bool(gone) + [f"not seen in fit: {added}"] * bool(added)
+    raise ValueError(
+        f"the columns of {name} must be those of fit, {list(known)}, in the same order; "
+        f"{'; '.join(what) or f'the order differs: {names}'}. Select them: {name}[{list(known)}]"
+    )
 
 
 def first_nonfinite(array: Array) -> tuple[int, ...] | None:

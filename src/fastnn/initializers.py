@@ -45,8 +45,9 @@ class Initializer(registry.Description):
     >>> class Halved(fastnn.initializers.HeNormal):
     ...     def __call__(self, shape, dtype=None, **kwargs):
     ...         return 0.5 * super().__call__(shape, dtype)
-    >>> fastnn.layers.Dense(2, kernel_initializer=Halved(), bias_initializer=lambda shape, dtype=None: [1.0, 2.0])
-    <Dense name=dense>
+    >>> dense = fastnn.layers.Dense(2, kernel_initializer=Halved(), bias_initializer=lambda shape, dtype=None: [1, 2])
+    >>> fastnn.Sequential([fastnn.Input((3,)), dense]).layers[0].bias.numpy()
+    array([1., 2.], dtype=float32)
     """
 
     seed: int | None = None

@@ -326,8 +326,8 @@ class Normalization(Layer):
         options: dict[str, Any] = {"invert": self.invert, "missing": self.missing}
         if self.known is not None:
             for name, value in zip(("mean", "variance"), self.known, strict=True):
-                # One number for all features takes the memory of one.
-                options[name] = np.broadcast_to(value, (n_in,)) if value.size == 1 else value
+                # A tuple of one number for all features holds that number once.
+                options[name] = tuple(value.tolist()) * (n_in if value.size == 1 else 1)
         return "normalization", options
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:

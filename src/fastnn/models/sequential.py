@@ -12,6 +12,7 @@ import fastnn._registry as registry
 import fastnn.losses as losses
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity
+from fastnn._arrays import check_columns, column_names
 from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -45,6 +46,8 @@ class Sequential(InspectedStack):
     seed : the seed in use.
     optimizer, loss, metrics : set by ``compile``.
     history : ``History`` of the last ``fit``.
+    feature_names_in_ : names of the columns of the data frame that the model was trained on, or None. Later a frame
+        with other columns or another order is refused; arrays are not checked.
     stop_training : a callback sets this to True to end ``fit`` after the current epoch.
 
     Examples
@@ -183,6 +186,9 @@ class Sequential(InspectedStack):
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
         with self._changing("fit") as change:
+            if isinstance(validation_data, tuple | list) and validation_data:
+                columns = column_names(x) or self.feature_names_in_
+                check_columns(columns, validation_data[0], "validation_data[0]")
             validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
             source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
             history = History()
@@ -190,6 +196,7 @@ class Sequential(InspectedStack):
             parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
             callback_list = CallbackList(callbacks, self, parameters, always)
             self.build_from(source.program)
+            self.feature_names_in_ = column_names(x) or self.feature_names_in_
             callback_list.attach()
             self._record, self._last_history = history.record, weakref.ref(history)
             try:
@@ -230,6 +237,7 @@ class Sequential(InspectedStack):
             rows, program = rows_of(self, x, y, sample_weight)
             rows = weigh_classes(rows, class_weight, self, program.n_outputs, partial=True)
             self.build_from(program)
+            self.feature_names_in_ = column_names(x) or self.feature_names_in_
             self._reserve(change)
             return _as_keras_returns(train_one_batch(self, rows), return_dict)
 
@@ -358,6 +366,8 @@ class Sequential(InspectedStack):
         """
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
+        if self.feature_names_in_ is not None:
+            check_columns(self.feature_names_in_, x, "x")
         outputs: Array
         try:
             outputs = self._predict(x, out)

@@ -77,6 +77,7 @@ class LayerStack(Model):
     Attributes
     ----------
     optimizer, loss, metrics : set by ``compile``; None, None and [] before.
+    feature_names_in_ : names of the columns of the frame that the model was trained on; None for other data.
     stop_training : ``fit`` ends after the epoch in which this becomes True.
     epochs_begun : number of epochs and single updates so far: it selects the random numbers of the next one.
     """
@@ -99,6 +100,7 @@ class LayerStack(Model):
         self.loss: Any = None
         self.metrics: list[Any] = []
         self.stop_training = False
+        self.feature_names_in_: list[str] | None = None
         self.epochs_begun = 0
         self._all_layers: list[Layer] = []
         self._occupancy = _core.Occupancy()
