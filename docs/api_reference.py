@@ -24,22 +24,24 @@ INTERNAL = {
     "activations": {"GeneralReLU"},
     "callbacks": {"CallbackList"},
     "initializers": {"Source", "choice"},
+    "layers": {"ParameterSpec", "WeightAccess", "automatic_name"},
 }
-"""Classes and functions of modules without ``__all__`` that serve the package alone."""
+"""Classes and functions of public modules that serve the package alone."""
 INTERNAL_MEMBERS = {
     # models
     "all_layers", "build_from", "network", "network_weights", "program", "program_for", "put", "reading",
     "require_compiled",
     # layers
     "check_weights", "keeps_elements", "lend", "n_outputs", "op", "parameter_specs", "read_weight",
+    "trains", "weight", "write_weight",
     # losses, optimizers, activations, schedules, initializers, regularizers, constraints
     "core_name", "couples_rows", "decays", "depends_on_batches", "draw", "factors", "learning_rates", "of_rows",
     "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
     "target_columns", "targets", "with_parameters",
     # callbacks
-    "after_epoch", "close", "kept_attributes", "on_divergence", "on_progress", "resume",
+    "after_epoch", "check_kept", "close", "kept_attributes", "on_divergence", "on_progress", "resume",
     # metrics
-    "correlation", "default_name", "direction", "entries", "rows",
+    "arrays", "correlation", "default_name", "direction", "entries", "rows",
 }  # fmt: skip
 """Members without a leading underscore that the package itself calls and a user does not."""
 
@@ -56,8 +58,10 @@ def public_names(module_name: str) -> list[str]:
     return [
         name
         for name, member in members.items()
-        if (inspect.isfunction(member) or (inspect.isclass(member) and member.__name__ == name))
+        if (inspect.isfunction(member) or inspect.isclass(member))
+        and member.__name__ == name
         and member.__module__.startswith("fastnn")
+        and not member.__module__.startswith("fastnn._array_functions")
     ]
 
 

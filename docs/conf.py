@@ -45,7 +45,9 @@ maximum_signature_line_length = 70
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 2
+# The cache knows the cells, not the package: remove the folder to run the pages again after a change of fastnn.
 nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / ".jupyter_cache")
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True

@@ -1,8 +1,8 @@
 """Print as JSON the SHA-256 of the weights of twelve recipes after 1,000 steps. test_golden_hashes.py compares them.
 
 The data is made of whole numbers, so that no generator, no library and no processor takes part in it. The hashes are
-pinned in data/golden_hashes.json: "fused" for every instruction set with fused multiply-adds, "baseline" for the other one.
-They change only where the definition of a number changes; CHANGELOG.md then says so. Pin them again with
+pinned in data/golden_hashes.json: "fused" for every instruction set with fused multiply-adds, "baseline" for the other
+one. They change only where the definition of a number changes; CHANGELOG.md then says so. Pin them again with
 
     python tests/golden_bits.py --write
 """

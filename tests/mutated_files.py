@@ -1,5 +1,6 @@
 """Model files of several kinds, and random changes of them that keep the checksum right."""
 
+import copy
 import hashlib
 import json
 
@@ -28,7 +29,26 @@ NUMBERS = [
     1e-300,
     1e300,
 ]
-OTHERS = [None, True, False, "", "1", "01f4", "F32", "float32", "os.system", "9" * 400, [], {}, [1], [[1, 2]], {"a": 1}]
+OTHERS = [
+    None,
+    True,
+    False,
+    "",
+    "1",
+    "01f4",
+    "F32",
+    "float32",
+    "os.system",
+    "9" * 400,
+    ["["],
+    ["(a+)+$"],
+    "\ud800",
+    [],
+    {},
+    [1],
+    [[1, 2]],
+    {"a": 1},
+]
 NAMED = [
     {"class_name": "AUC", "config": {"num_thresholds": 10**9}},
     {"class_name": "MeanIoU", "config": {"num_classes": 10**7}},
@@ -143,17 +163,17 @@ def _change_text(metadata, name, draw):
         parsed = json.loads(text)
     except (ValueError, RecursionError):
         return
-    for _ in range(draw.choice([1, 1, 2, 4])):
+    for _ in range(draw.choice([1, 1, 2, 4]) if isinstance(parsed, dict | list) else 0):
         _change(parsed, draw)
     metadata[name] = json.dumps(parsed)
 
 
-def _places(value, found):
-    """Collect all (container, key) in a JSON value."""
+def _places(value, found, depth=0):
+    """Collect all (container, key) in a JSON value, those deep inside excepted."""
     for key, each in value.items() if isinstance(value, dict) else enumerate(value):
         found.append((value, key))
-        if isinstance(each, dict | list):
-            _places(each, found)
+        if isinstance(each, dict | list) and depth < 50:
+            _places(each, found, depth + 1)
     return found
 
 
@@ -168,22 +188,24 @@ def _change(value, draw):
     if kind == 0:
         del container[key]
     elif kind == 1 and isinstance(container, list):
-        container.extend([old] * draw.choice([1, 1, 2, 300]))
+        container.extend(copy.deepcopy(old) for _ in range(draw.choice([1, 1, 2, 300])))
     elif kind == 1:
-        container[draw.choice(["x", "dtype", "name", "seed", "trainable", "units", "shape", f"{key}x"])] = old
+        container[draw.choice(["x", "dtype", "name", "seed", "trainable", "units", "shape", f"{key}x"])] = (
+            copy.deepcopy(old)
+        )
     elif kind == 2:
         other, place = draw.choice(places)
-        container[key] = json.loads(json.dumps(other.get(place) if isinstance(other, dict) else None))
+        container[key] = copy.deepcopy(other[place])
     elif kind == 3:
-        container[key] = json.loads(json.dumps(draw.choice(NAMED)))
+        container[key] = copy.deepcopy(draw.choice(NAMED))
     elif kind == 4 and isinstance(old, dict):
         container[key] = {
             "class_name": "Residual",
-            "config": {"layers": [json.loads(json.dumps(old))] * draw.choice([1, 2, 40])},
+            "config": {"layers": [copy.deepcopy(old)] * draw.choice([1, 2, 40])},
         }
     elif kind == 5 and isinstance(old, int | float):
         container[key] = draw.choice([old + 1, old - 1, -old, float(old), str(old), bool(old), old * 10**9])
     elif kind == 6:
-        container[key] = draw.choice(OTHERS)
+        container[key] = copy.deepcopy(draw.choice(OTHERS))
     else:
         container[key] = draw.choice(NUMBERS)

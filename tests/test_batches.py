@@ -130,14 +130,123 @@ def test_evaluate_and_predict_take_batches():
         assert np.array_equal(model.predict(source, steps=steps), expected)
 
 
-def test_a_generator_that_ends_ends_fit():
+def test_a_generator_that_ends_ends_fit_after_the_batches_that_are_left():
     model, steps = make_model(), make_model()
-    with pytest.warns(UserWarning, match="x has no more batches: fit ends before the last epoch"):
+    with pytest.warns(UserWarning) as warned:
         history = model.fit(itertools.islice(endless(), 7), epochs=5, steps_per_epoch=3, verbose=0)
-    assert history.epoch == [0, 1]
-    for x, y in itertools.islice(endless(), 6):
-        steps.train_on_batch(x, y)
+    assert [str(warning.message) for warning in warned] == [
+        "x has no more batches: this epoch has 1, fewer than steps_per_epoch=3",
+        "x has no more batches: fit ends before the last epoch",
+    ]
+    assert {warning.filename for warning in warned} == {__file__}
+    assert history.epoch == [0, 1, 2]
+    losses = [steps.train_on_batch(x, y)[0] for x, y in itertools.islice(endless(), 7)]
+    assert history.history["loss"][2] == pytest.approx(losses[6], rel=1e-6)
     assert same_weights(model, steps)
+
+
+def test_one_epoch_is_all_of_a_generator():
+    model, steps = make_model(), make_model()
+    parameters = []
+    seen = fastnn.callbacks.LambdaCallback(on_train_begin=lambda logs: parameters.append(seen.params["steps"]))
+    history = model.fit(itertools.islice(endless(), 7), verbose=0, callbacks=[seen]).history
+    losses = [steps.train_on_batch(x, y)[0] for x, y in itertools.islice(endless(), 7)]
+    assert same_weights(model, steps)
+    assert history["loss"] == pytest.approx([np.mean(losses)], rel=1e-6)
+    assert parameters == [None]
+    with pytest.warns(UserWarning, match="fit ends before the last epoch"):
+        assert model.fit(itertools.islice(endless(), 7), epochs=3, verbose=0).epoch == [0]
+    assert len(model.predict(itertools.islice(endless(), 3))) == 24
+    assert model.evaluate(itertools.islice(endless(), 3), verbose=0) == model.evaluate(endless(), steps=3, verbose=0)
+    data = itertools.islice(endless(), 3)
+    assert len(model.fit(X, Y, epochs=2, verbose=0, validation_data=data).history["val_loss"]) == 2
+
+
+@pytest.mark.parametrize("sizes", [[8, 3, 8], [4, 5, 4, 3, 4, 4], [1, 2, 3, 4], [9, 8, 7, 7, 1, 1]])
+def test_batches_may_have_any_sizes(sizes):
+    bounds = np.cumsum([0, *sizes])
+    parts = [(X[a:b], Y[a:b], WEIGHT[a:b]) for a, b in itertools.pairwise(bounds)]
+    model, steps = make_model(), make_model()
+    batches = []
+    log = fastnn.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append((batch, logs["loss"])))
+    history = model.fit(iter(parts * 2), epochs=2, steps_per_epoch=len(parts), verbose=0, callbacks=[log]).history
+    for epoch in range(2):
+        losses = [steps.train_on_batch(*part)[0] for part in parts]
+        running = np.cumsum(np.multiply(losses, sizes)) / bounds[1:]
+        np.testing.assert_allclose(
+            [loss for _, loss in batches[epoch * len(sizes) :][: len(sizes)]], running, rtol=1e-6
+        )
+        assert history["loss"][epoch] == pytest.approx(running[-1], rel=1e-6)
+    assert [batch for batch, _ in batches] == 2 * list(range(len(sizes)))
+    assert same_weights(model, steps)
+    frozen = make_model(optimizer=fastnn.optimizers.SGD(0.0))
+    n = bounds[-1]
+    result = frozen.fit(iter(parts), verbose=0).history
+    expected = frozen.evaluate(X[:n], Y[:n], sample_weight=WEIGHT[:n], verbose=0)
+    assert [result["loss"][0], result["mae"][0]] == pytest.approx(expected, rel=1e-6)
+    assert frozen.evaluate(iter(parts), verbose=0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_loss_that_depends_on_batches_is_evaluated_on_the_batches_that_come():
+    model = make_model(loss=fastnn.losses.MeanSquaredError(reduction="sum"), metrics=())
+    parts = [(X[:9], Y[:9]), (X[9:13], Y[9:13]), (X[13:20], Y[13:20])]
+    expected = sum(len(x) * model.test_on_batch(x, y) for x, y in parts) / 20
+    assert model.evaluate(iter(parts), verbose=0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_large_sources_are_trained_on_in_stretches(monkeypatch):
+    model, steps = make_model(), make_model()
+    monkeypatch.setattr("fastnn.training.batches._STRETCH_BYTES", 3000)
+    taken = []
+
+    def batches():
+        for x, y in itertools.islice(endless(), 40):
+            taken.append(model.network.iterations)
+            yield x, y
+
+    history = model.fit(batches(), verbose=0).history
+    losses = [steps.train_on_batch(x, y)[0] for x, y in itertools.islice(endless(), 40)]
+    assert same_weights(model, steps)
+    assert taken[-1] >= 30, taken
+    assert history["loss"] == pytest.approx([np.mean(losses)], rel=1e-6)
+
+
+def test_a_source_may_write_every_batch_over_the_last_one():
+    def overwriting():
+        x, y = np.empty((8, 3), np.float32), np.empty((8, 1), np.float32)
+        for new_x, new_y in itertools.islice(endless(), 5):
+            x[:], y[:] = new_x, new_y
+            yield x, y
+
+    model, expected = make_model(), make_model()
+    model.fit(overwriting(), verbose=0)
+    expected.fit(endless(), steps_per_epoch=5, verbose=0)
+    assert same_weights(model, expected)
+
+
+def test_a_generator_without_end_is_not_collected_for_ever(monkeypatch):
+    monkeypatch.setattr("fastnn.training.batches._LARGE", 1 << 20)
+    monkeypatch.setattr("fastnn.training.batches._STRETCH_BYTES", 1 << 16)
+    monkeypatch.setattr("fastnn.training.batches._free_bytes", lambda: 1 << 21)
+    with pytest.raises(MemoryError, match="x gives more rows than the memory holds: give steps, the batches to take"):
+        make_model().predict(endless())
+
+
+def test_epochs_of_a_data_set_with_a_length_end_where_it_ends():
+    class Counting(Pieces):
+        begun = 0
+
+        def on_epoch_begin(self):
+            self.begun += 1
+
+    model, steps = make_model(), make_model()
+    pieces = Counting(X, Y)
+    with pytest.warns(UserWarning, match="this epoch has 1, fewer than steps_per_epoch=3"):
+        history = model.fit(pieces, epochs=3, steps_per_epoch=3, verbose=0).history
+    for index in (0, 1, 2, 3, 0, 1, 2):
+        steps.train_on_batch(*pieces[index])
+    assert same_weights(model, steps)
+    assert (pieces.begun, pieces.epochs, len(history["loss"])) == (3, 3, 3)
 
 
 def test_metrics_and_losses_in_python_take_batches():
@@ -153,27 +262,14 @@ def test_metrics_and_losses_in_python_take_batches():
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        (endless, {}, "x is a generator, which may have no end: give steps_per_epoch"),
         (endless, {"steps_per_epoch": 0}, "steps_per_epoch must be a whole number"),
         (endless, {"steps_per_epoch": 2, "validation_split": 0.2}, "validation_data instead of validation_split"),
         (endless, {"steps_per_epoch": 2, "sample_weight": WEIGHT}, "give sample_weight with them"),
-        (endless, {"steps_per_epoch": 2, "validation_data": endless()}, "validation_data is a generator, .* give vali"),
         (lambda: Loader(X[:0]), {}, "x gave no batch"),
         (lambda: iter([(X[:0], Y[:0])]), {"steps_per_epoch": 1}, r"batch 0 \(counted from 0\) of x has no rows"),
-        (lambda: iter([(X, Y)]), {"steps_per_epoch": 2}, "x gave fewer batches than steps_per_epoch=2 asks for"),
         (lambda: Loader(X), {}, r"y is missing \(None\)"),
         (lambda: Loader(X, Y, WEIGHT, WEIGHT), {}, r"x must give batches .* got tuples of 4"),
         (lambda: iter([(X, Y), (X,)]), {"steps_per_epoch": 2}, "all alike, got tuples of 1 and 2"),
-        (
-            lambda: iter([(X[:4], Y[:4]), (X[:5], Y[:5])]),
-            {"steps_per_epoch": 2},
-            r"batch 1 \(counted from 0\) of x has",
-        ),
-        (
-            lambda: iter([(X[:4], Y[:4]), (X[:3], Y[:3]), (X[:4], Y[:4])]),
-            {"steps_per_epoch": 3},
-            "has 3 rows, the first one 4: all but the last",
-        ),
         (
             lambda: iter([(X[:4], Y[:4]), (X[:4, :2], Y[:4])]),
             {"steps_per_epoch": 2},
@@ -191,10 +287,10 @@ def test_bad_sources_are_refused_and_change_nothing(source, options, message):
     assert same_arrays(before, model.get_weights())
 
 
-def test_epochs_of_different_sizes_are_refused():
-    parts = iter([(X[:8], Y[:8])] * 3 + [(X[:5], Y[:5])])
-    with pytest.raises(ValueError, match=r"shape \(13, 3\) where the first epoch had \(16, 3\): every epoch must have"):
-        make_model().fit(parts, epochs=2, steps_per_epoch=2, verbose=0)
+def test_a_batch_of_other_columns_ends_fit_with_its_name():
+    parts = iter([(X[:8], Y[:8])] * 3 + [(X[:8, :2], Y[:8])])
+    with pytest.raises(ValueError, match="x has 2 features"):
+        make_model().fit(parts, epochs=4, steps_per_epoch=1, verbose=0)
 
 
 def test_what_can_become_an_array_is_not_a_source_of_batches():

@@ -107,6 +107,54 @@ def test_batch_hooks_of_evaluation_and_prediction():
     np.testing.assert_array_equal(out, model.predict(X))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_logs_of_batches_hold_the_metrics_so_far(weighted):
+    """With a rate of 0 the values are those of an evaluation of the rows so far."""
+    weight = np.random.default_rng(1).uniform(0.5, 2.0, 40) if weighted else None
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(1, activation="sigmoid")], seed=0)
+
+    def gap(y_true, y_pred):
+        return np.abs(y_true - y_pred).mean()
+
+    metrics = ["accuracy", fastnn.metrics.AUC(name="auc"), gap]
+    model.compile(fastnn.optimizers.SGD(0.0), "bce", metrics=metrics, weighted_metrics=["mse"])
+    y, trained, tested = (Y > 0).astype(np.float32), [], []
+
+    class Log(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            trained.append(logs)
+            self.model.evaluate(X, y, verbose=0)  # changes nothing in the logs that follow
+
+        def on_test_batch_end(self, batch, logs=None):
+            tested.append(logs)
+
+    history = model.fit(X, y, 16, verbose=0, shuffle=False, sample_weight=weight, callbacks=[Log()]).history
+    model.evaluate(X, y, 16, verbose=0, sample_weight=weight, callbacks=[Log()])
+    for logs in (trained, tested):
+        assert [list(each) for each in logs] == 3 * [["loss", "accuracy", "auc", "gap", "mse"]]
+        for stop, each in zip((16, 32, 40), logs, strict=True):
+            given = None if weight is None else weight[:stop]
+            expected = model.evaluate(X[:stop], y[:stop], verbose=0, sample_weight=given, return_dict=True)
+            assert each == pytest.approx(expected, rel=1e-6)
+    assert trained[-1] == pytest.approx({name: values[0] for name, values in history.items()}, rel=1e-6)
+
+
+def test_a_function_that_needs_all_rows_gives_nan_for_a_batch():
+    def ranked(y_true, y_pred):
+        first, second = (y_pred[y_true == label].mean() for label in np.unique(y_true))
+        return first < second
+
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(1, activation="sigmoid")], seed=0)
+    model.compile("sgd", "bce", metrics=[ranked])
+    logs = []
+    log = LambdaCallback(on_train_batch_end=lambda batch, each: logs.append(each["ranked"]))
+    order = np.argsort(Y[:, 0])  # a batch has rows of one class alone
+    y = (Y[order] > np.median(Y)).astype(float)
+    with pytest.warns(UserWarning, match="metric 'ranked' cannot be computed for one batch"):
+        history = model.fit(X[order], y, 20, verbose=0, shuffle=False, callbacks=[log]).history
+    assert np.isnan(logs).all() and history["ranked"][0] in (0.0, 1.0)
+
+
 def test_stopping_within_an_epoch():
     class StopAfterTwo(Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -286,7 +286,7 @@ def test_frozen_layers_are_saved_frozen(tmp_path):
     lines = []
     loaded.summary(print_fn=lines.append)
     assert "Trainable params: 9" in lines[0] and "Non-trainable params: 32" in lines[0]
-    kernel = loaded.layers[0].kernel
+    kernel = loaded.layers[0].kernel.numpy()
     loaded.fit(X, Y, epochs=1, verbose=0)
     assert np.array_equal(kernel, loaded.layers[0].kernel)
 

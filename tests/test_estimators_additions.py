@@ -238,3 +238,32 @@ def test_either_all_column_names_are_strings_or_none():
     mixed = TABLE.set_axis(["length", "width", 2, 3, 4], axis="columns")
     with pytest.raises(TypeError, match="Feature names are only supported if all input features have string names"):
         MLPClassifier(max_iter=2).fit(mixed, Y)
+
+
+@pytest.mark.parametrize("options", [{}, {"loss": "poisson"}, {"alpha": 0.5}])
+def test_batches_log_the_mean_loss_so_far(options):
+    """With a rate of almost 0 every batch of equal rows has the same loss: the mean so far stays what it is."""
+    rows = np.tile(np.arange(6.0).reshape(2, 3), (20, 1))
+    logs = []
+
+    class Log(fastnn.callbacks.Callback):
+        def __deepcopy__(self, memo):
+            return self
+
+        def on_train_batch_end(self, batch, logs_of_batch=None):
+            logs.append(logs_of_batch["loss"])
+
+    model = MLPRegressor(
+        hidden_layer_sizes=(4,),
+        batch_size=10,
+        max_iter=1,
+        learning_rate_init=1e-12,
+        shuffle=False,
+        random_state=0,
+        callbacks=[Log()],
+        **options,
+    )
+    with pytest.warns(UserWarning, match="hasn't converged"):
+        model.fit(rows, np.tile([1.0, 2.0], 20))
+    assert len(logs) == 4
+    assert logs == pytest.approx(4 * [model.loss_], rel=1e-5)

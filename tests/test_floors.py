@@ -9,10 +9,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "fastnn"
 
 FLOORS = """
-errors _forking
+errors _forking _warnings _array_functions
 _core
 _arguments _names _progress
+_derivation _missing
 _arrays _registry _randomness _processors
+_variables
 ops reference
 activations constraints initializers regularizers
 layers losses optimizers metrics datasets model_selection utils

@@ -396,3 +396,113 @@ def test_nullable_numbers_of_a_frame_have_missing_values():
     np.testing.assert_array_equal(as_features(table, 2, np.dtype("float32"), allow_missing=True), expected)
     with pytest.raises(ValueError, match="x must be real numbers, but its dtype is object"):
         as_features(table.assign(size="large"), 2, np.dtype("float32"))
+
+
+def test_columns_of_a_frame_are_those_of_fit():
+    pandas = pytest.importorskip("pandas")
+    rows = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
+    frame, target = pandas.DataFrame(rows, columns=["depth", "distance"]), rows.sum(axis=1)
+    swapped, renamed = frame[["distance", "depth"]], frame.rename(columns={"depth": "height"})
+
+    def compiled():
+        model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+        model.compile("sgd", "mse")
+        return model
+
+    model = compiled()
+    model.fit(frame, target, verbose=0)
+    assert model.feature_names_in_ == ["depth", "distance"]
+    expected = model.predict(rows)
+    np.testing.assert_array_equal(model.predict(frame), expected)
+    np.testing.assert_array_equal(model(frame), expected)
+    before = model.get_weights()
+    for call, name in (
+        (lambda x: model.predict(x), "x"),
+        (lambda x: model(x), "x"),
+        (lambda x: model.evaluate(x, target, verbose=0), "x"),
+        (lambda x: model.fit(x, target, verbose=0), "x"),
+        (lambda x: model.train_on_batch(x, target), "x"),
+        (lambda x: model.gradients(x, target), "x"),
+        (lambda x: model.fit(frame, target, validation_data=(x, target), verbose=0), r"validation_data\[0\]"),
+    ):
+        with pytest.raises(ValueError, match=rf"^the columns of {name} must be those of fit, .* the order differs"):
+            call(swapped)
+        with pytest.raises(ValueError, match=r"missing: \['depth'\]; not seen in fit: \['height'\]"):
+            call(renamed)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    fresh = compiled()
+    with pytest.raises(ValueError, match=r"^the columns of validation_data\[0\] must be those of fit"):
+        fresh.fit(frame, target, validation_data=(swapped, target), verbose=0)
+    assert fresh.feature_names_in_ is None and not fresh.built
+    fresh.train_on_batch(swapped, target)
+    assert fresh.feature_names_in_ == ["distance", "depth"]
+    fresh.fit(rows, target, verbose=0)
+    plain = compiled()
+    plain.fit(pandas.DataFrame(rows), target, verbose=0)
+    assert plain.feature_names_in_ is None
+    plain.predict(frame)
+
+
+def test_what_is_not_a_number_is_answered_with_its_conversion():
+    model = fastnn.Sequential([fastnn.layers.Dense(1)])
+    text = np.array([["1.5", "2"], ["3", "4e-1"]])
+    for given, advice in (
+        (text, r"the text holds numbers: convert it with x\.astype\(float\)"),
+        (text.astype(object), r"the text holds numbers: convert it with x\.astype\(float\)"),
+        (np.array([["2024-01-05", "2024-02-01"]]), r"pandas\.to_datetime"),
+        (np.array([["2024-01-05", "2024-02-01"]], "datetime64[D]"), r"numpy\.timedelta64\(1, 'D'\)"),
+        (np.array([["1.5", "red"]]), r"one-hot columns .* fastnn\.MLPClassifier and MLPRegressor"),
+        (np.array([[1.5, None]], object), r"fill in what is missing"),
+    ):
+        with pytest.raises(ValueError, match=f"^x must be real numbers.*{advice}") as raised:
+            model.predict(given)
+        assert "unique" not in str(raised.value)
+
+
+def test_masked_entries_are_refused_at_every_door():
+    masked = np.ma.masked_equal(np.array([[1.0, -999.0, 3.0]], np.float32), -999.0)
+    model, row = make_model(), masked.filled(0.0)
+    regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(np.tile(X[:9], 1), X[:9, 0])
+    doors = (
+        lambda: model(masked),
+        lambda: model.predict(masked),
+        lambda: model.network.predict(masked),
+        lambda: fastnn.ops.dense_forward(masked, np.ones((3, 1))),
+        lambda: fastnn.ops.activation("relu", masked),
+        lambda: fastnn.ops.loss("mean_squared_error", masked, row),
+        lambda: fastnn.losses.MeanSquaredError()(row, masked),
+        lambda: regressor.predict(masked),
+        lambda: regressor.fit(np.tile(row, (9, 1)), np.ma.masked_equal(np.arange(9.0), 3.0)),
+    )
+    for door in doors:
+        with pytest.raises(ValueError, match="has masked entries"):
+            door()
+    assert np.array_equal(model(np.ma.masked_equal(row, -1.0)), model(row))
+
+
+def test_sizes_are_looked_at_before_values():
+    """A view of one row can have more rows than the memory has bytes."""
+    rows, model = np.broadcast_to(X[:1].astype(np.float32), (2**44, 3)), make_model()
+    regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(X[:9], X[:9, 0])
+    for call in (model, model.predict, regressor.predict, lambda x: model.fit(x, x, verbose=0)):
+        with pytest.raises(MemoryError):
+            call(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("batch_size", lambda n: make_model().fit(X, NUMBERS, batch_size=n, verbose=0)),
+        ("epochs", lambda n: make_model().fit(X, NUMBERS, epochs=n, verbose=0)),
+        ("steps", lambda n: make_model().predict(X, steps=n)),
+        ("units", lambda n: layers.Dense(n)),
+        ("the product of the sizes of shape", lambda n: fastnn.Input((n // 2, 4))),
+        ("n_features", lambda n: fastnn.Sequential([layers.Dense(1)]).build((None, n))),
+        ("seed", lambda n: fastnn.Sequential([layers.Dense(1)], seed=n)),
+        ("each of hidden_layer_sizes", lambda n: fastnn.MLPRegressor(hidden_layer_sizes=(n,)).fit(X, X[:, 0])),
+    ],
+)
+def test_numbers_that_no_memory_holds_are_refused_by_name(name, call):
+    with pytest.raises(ValueError, match=f"^{name} must be a whole number from . to 9223372036854775807, got"):
+        call(2**63)

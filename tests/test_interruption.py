@@ -58,6 +58,53 @@ def test_a_second_fit_at_the_same_time_is_refused():
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no interval timer")
+@pytest.mark.parametrize("task", ["fit", "train_on_batch", "set_weights", "evaluate"])
+def test_an_interrupt_at_any_moment_leaves_the_model_free(task):
+    model = relu_model()
+    weights = model.get_weights()
+    work = {
+        "fit": lambda: model.fit(X[:8], Y[:8], verbose=0),
+        "train_on_batch": lambda: model.train_on_batch(X[:8], Y[:8]),
+        "set_weights": lambda: model.set_weights(weights),
+        "evaluate": lambda: model.evaluate(X[:8], Y[:8], verbose=0),
+    }[task]
+    armed, kept, outcomes = False, None, []
+    delays = np.random.default_rng(0)
+    work()
+    start = time.perf_counter()
+    work()
+    longest = 2.0 * (time.perf_counter() - start)
+
+    def interrupt(number, frame):
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while len(outcomes) < 500:
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, delays.uniform(1e-6, longest))
+                work()
+                armed = False
+                continue
+            except KeyboardInterrupt as error:
+                kept = error  # and with it the frames, as an interactive session does
+            model.train_on_batch(X[:8], Y[:8])
+            done = len(outcomes)
+            thread = threading.Thread(target=lambda: outcomes.append(model.set_weights(weights)))
+            thread.start()
+            thread.join()
+            assert len(outcomes) == done + 1, kept
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no interval timer")
 def test_interruption_comes_soon_and_after_a_whole_step():
     """The timer and the wait count the processor time of this process, so that other processes do not matter."""
     big_x, big_y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))

@@ -60,7 +60,6 @@ def test_unsupported_arguments_are_named():
         (lambda: losses.SparseCategoricalCrossentropy(ignore_class=2**63), "ignore_class must be a whole number from"),
         (lambda: losses.BinaryCrossentropy(axis=0), "axis must be -1"),
         (lambda: tanh_model().compile("sgd", "mse", ["mae"]), r"loss_weights must be None.*\['mae'\]"),
-        (lambda: tanh_model().fit(X, Y, batch_size=10, steps_per_epoch=2), "all 30 rows, 3 batches of 10"),
         (
             lambda: tanh_model().fit(X, Y, validation_data=(X, Y), validation_steps=0),
             "validation_steps must be a whole",
@@ -129,14 +128,10 @@ def test_what_cannot_be_trained_is_named():
     class Rows:
         """Rows that come in batches."""
 
-    class Mine(losses.Loss):
-        """A loss as a subclass."""
-
     for call, error, message in (
         (lambda: tanh_model().fit(Rows(), Y), ValueError, "x is a Rows; fastnn takes arrays"),
         (lambda: tanh_model().fit({"a": X}, Y), ValueError, "x is a dict; a network has one input and one output"),
         (lambda: tanh_model().fit((row for row in X), Y), ValueError, "x is a generator"),
-        (lambda: tanh_model().compile("sgd", Mine()), TypeError, r"Mine is a custom Loss class.*\(loss, gradient"),
         (lambda: layers.Dense(2)(X), TypeError, r"cannot be called: list layers in fastnn.Sequential"),
         (lambda: fastnn.Sequential([tanh_model()]), TypeError, "a model in a model is not supported: list its layers"),
     ):

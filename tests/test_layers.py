@@ -229,3 +229,78 @@ def test_defaults_are_those_of_keras():
     model = fastnn.Sequential([layers.Dense(1)])
     model.compile()
     assert model.optimizer.name == "rmsprop"
+
+
+@pytest.mark.parametrize(
+    ("layer", "values"),
+    [
+        (lambda: layers.Dense(2, bias_initializer=None), {"bias": 0.0}),
+        (lambda: layers.PReLU(alpha_initializer=None), {"alpha": 0.0}),
+        (lambda: layers.LayerNormalization(gamma_initializer=None, beta_initializer=None), {"gamma": 1.0, "beta": 0.0}),
+        (
+            lambda: layers.BatchNormalization(moving_mean_initializer=None, moving_variance_initializer=None),
+            {"moving_mean": 0.0, "moving_variance": 1.0},
+        ),
+    ],
+)
+def test_no_initializer_means_the_default(layer, values):
+    model = fastnn.Sequential([fastnn.Input((3,)), layer()])
+    for name, value in values.items():
+        np.testing.assert_array_equal(getattr(model.layers[0], name), value)
+    kernels = [
+        fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2, kernel_initializer=name)], seed=4).get_weights()[0]
+        for name in (None, "glorot_uniform")
+    ]
+    np.testing.assert_array_equal(*kernels)
+
+
+def test_normalization_of_all_elements_together():
+    power = np.array([1.0, 3.0, 5.0])  # mean 3, variance 8/3
+    layer = layers.Normalization(input_shape=[1], axis=None)
+    layer.adapt(power)
+    model = fastnn.Sequential([layer, layers.Dense(1)])
+    np.testing.assert_allclose([layer.mean, layer.variance], [[3.0], [8.0 / 3.0]], rtol=1e-6)
+    assert model.predict(power).shape == (3, 1)
+    columns = np.array([[1.0, 2.0], [3.0, 6.0]])  # mean 3, variance (4 + 1 + 0 + 9) / 4
+    for axis in (None, ()):
+        model = fastnn.Sequential([fastnn.Input((2,)), layers.Normalization(axis=axis)])
+        model.layers[0].adapt(columns)
+        np.testing.assert_allclose(model.predict(columns), (columns - 3.0) / np.sqrt(3.5), rtol=1e-6)
+    pictures = np.arange(8.0).reshape(2, 2, 2)
+    layer = layers.Normalization(axis=None)
+    layer.adapt(pictures)
+    model = fastnn.Sequential([fastnn.Input((2, 2)), layer, layers.Flatten()])
+    np.testing.assert_allclose(model.predict(pictures), (pictures.reshape(2, 4) - 3.5) / np.sqrt(5.25), rtol=1e-6)
+    again = fastnn.models.clone_model(model)
+    assert again.layers[0].axis is None
+    layer = layers.Normalization(axis=None)
+    layer.adapt(5.0)
+    assert (float(layer.mean[0]), float(layer.variance[0])) == (5.0, 0.0)
+    known = fastnn.Sequential([fastnn.Input((2,)), layers.Normalization(axis=None, mean=3.0, variance=4.0)])
+    np.testing.assert_array_equal(known.predict([[1.0, 5.0]]), [[-1.0, 1.0]])
+    for axis in (-1, 1, [-1], (1,)):
+        assert layers.Normalization(axis=axis).axis == -1
+    for axis in (0, 2, "a", True, (0, 1)):
+        with pytest.raises(ValueError, match="axis must be -1"):
+            layers.Normalization(axis=axis)
+    with pytest.raises(ValueError, match="axis=None takes one mean and one variance"):
+        layers.Normalization(axis=None, mean=[1.0, 2.0], variance=1.0)
+
+
+def test_a_linear_activation_may_come_first_or_alone():
+    rows = np.array([[1.0, -2.0]])
+    model = fastnn.Sequential([fastnn.Input((2,)), layers.Activation("linear")])
+    np.testing.assert_array_equal(model.predict(rows), rows)
+    model.add(layers.Dense(1, kernel_initializer="ones"))
+    np.testing.assert_array_equal(model.predict(rows), [[-1.0]])
+    for first in (
+        layers.Activation("relu"),
+        layers.Activation("linear"),
+        layers.Dropout(0.5),
+        layers.GaussianNoise(1.0),
+    ):
+        model = fastnn.Sequential([fastnn.Input((2, 1)), first, layers.Flatten()])
+        expected = (
+            np.maximum(rows, 0.0) if isinstance(first, layers.Activation) and "relu" in repr(first.activation) else rows
+        )
+        np.testing.assert_array_equal(model.predict(rows[..., None]), expected)

@@ -76,3 +76,74 @@ def test_errors():
     with pytest.raises(TypeError, match="no option 'delta'"):
         ops.loss("mean_squared_error", X, X, delta=1.0)
     assert fastnn.ops is ops
+
+
+SAMPLE = np.array([[0.5, -1.5, 2.0], [0.25, 3.0, -0.75]])
+LABELS = np.array([2, 0, 1, 2])
+
+
+def test_array_functions_have_the_results_of_numpy_and_the_arguments_of_keras():
+    for result, expected in (
+        (ops.arctan2(x1=SAMPLE, x2=2.0), np.arctan2(SAMPLE, 2.0)),
+        (ops.isclose(x1=1.0, x2=1.0 + 1e-9), True),
+        (ops.nan_to_num(x=[np.nan, np.inf, -np.inf], nan=1.0, posinf=2.0, neginf=3.0), [1.0, 2.0, 3.0]),
+        (ops.clip(SAMPLE, x_min=-1.0, x_max=1.0), np.clip(SAMPLE, -1.0, 1.0)),
+        (ops.clip(x=SAMPLE, x_min=None, x_max=1.0), np.minimum(SAMPLE, 1.0)),
+        (ops.sum(x=SAMPLE, axis=1, keepdims=True), [[1.0], [2.5]]),
+        (ops.max(x=SAMPLE, axis=0), [0.5, 3.0, 2.0]),
+        (ops.max(x=SAMPLE, initial=4.0), 4.0),
+        (ops.reshape(x=SAMPLE, newshape=(3, 2)), SAMPLE.reshape(3, 2)),
+        (ops.tile(x=[1.0, 2.0], repeats=2), [1.0, 2.0, 1.0, 2.0]),
+        (ops.concatenate(xs=[[1.0], [2.0]], axis=0), [1.0, 2.0]),
+        (ops.where(condition=SAMPLE > 0.0, x1=1.0, x2=0.0), SAMPLE > 0.0),
+        (ops.quantile(x=[1.0, 2.0, 4.0], q=0.5), 2.0),
+        (ops.nanmean(x=[np.nan, 1.0, 3.0]), 2.0),
+        (ops.cumsum(x=[1.0, 2.0], dtype="float64"), [1.0, 3.0]),
+        (ops.pad(x=[1.0], pad_width=1, constant_values=7.0), [7.0, 1.0, 7.0]),
+        (ops.pad(x=[1.0, 2.0], pad_width=1, mode="reflect"), [2.0, 1.0, 2.0, 1.0]),
+        (ops.arange(3), [0, 1, 2]),
+        (ops.arange(start=1, stop=6, step=2), [1, 3, 5]),
+        (ops.divide_no_nan(x1=[1.0, 2.0], x2=[0.0, 4.0]), [0.0, 0.5]),
+        (ops.logsumexp(x=[1000.0, 1000.0]), 1000.0 + np.log(2.0)),
+        (ops.logsumexp(x=[[-np.inf, -np.inf], [0.0, 0.0]], axis=1), [-np.inf, np.log(2.0)]),
+        (ops.rsqrt(x=4.0), 0.5),
+        (ops.one_hot(x=LABELS, num_classes=3), np.eye(3)[LABELS]),
+        (ops.one_hot(x=[-1, 3], num_classes=3), np.zeros((2, 3))),
+        (ops.unstack(x=SAMPLE, axis=1)[2], SAMPLE[:, 2]),
+        (ops.slice(inputs=SAMPLE, start_indices=(0, 1), shape=(2, 2)), SAMPLE[:, 1:]),
+        (ops.bitwise_left_shift(x=3, y=2), 12),
+        (ops.trapezoid(y=[1.0, 3.0]), 2.0),
+        (ops.split(x=SAMPLE, indices_or_sections=3, axis=1)[0], SAMPLE[:, :1]),
+        (ops.einsum("ij,kj->ik", SAMPLE, SAMPLE), SAMPLE @ SAMPLE.T),
+        (ops.cast(x=[1.7], dtype="int32"), [1]),
+        (ops.norm(x=[3.0, 4.0]), 5.0),
+        (ops.solve(a=[[2.0]], b=[[4.0]]), [[2.0]]),
+        (ops.relu(SAMPLE), np.maximum(SAMPLE, 0.0)),
+        (ops.softmax([[0.0, 0.0]], axis=-1), [[0.5, 0.5]]),
+        (ops.softmax([[0.0], [0.0]], axis=0), [[0.5], [0.5]]),
+        (ops.sigmoid(x=0.0), 0.5),
+        (ops.leaky_relu(x=-1.0, negative_slope=0.1), -0.1),
+    ):
+        np.testing.assert_allclose(result, expected, rtol=1e-12)
+    assert list(inspect.signature(ops.isclose).parameters) == ["x1", "x2", "rtol", "atol", "equal_nan"]
+    assert ops.arctan2.__name__ == "arctan2"
+
+
+def test_every_array_function_can_be_called():
+    square = np.array([[2.0, 1.0], [1.0, 3.0]])
+    whole = np.array([[6, 4], [2, 9]])
+    for name in dir(ops):
+        function = getattr(ops, name)
+        required = [
+            parameter.name
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
+        values = whole if "shift" in name or name.startswith("bitwise") or name in ("gcd", "lcm", "ldexp") else square
+        if name in ("bartlett", "blackman", "hamming", "hanning"):
+            assert len(function(3)) == 3
+        elif set(required) <= {"x", "x1", "x2", "y", "a", "b", "array", "variable"} and name not in (
+            *("array_split", "bincount", "correlate", "cross", "vander", "loss", "activation", "diagflat", "diag"),
+            *("arccosh", "arctanh", "arcsin", "arccos"),
+        ):
+            assert function(**dict.fromkeys(required, values)) is not None, name

@@ -349,7 +349,7 @@ def test_a_file_that_could_not_be_loaded_is_not_written(tmp_path):
     broken = make("adam")
     broken.optimizer = fastnn.optimizers.SGD()
     cases = [
-        (fastnn.Sequential([layers.Dense(2, input_dim=4, kernel_initializer=Odd())]), "nitializer"),
+        (fastnn.Sequential([layers.Dense(2, input_dim=4, kernel_initializer=Odd())]), "Odd"),
         (steps, "iterations must be a whole number from 0"),
         (broken, "it has 2 moments per weight; the optimizer has 0"),
         (fastnn.Sequential([layers.Dropout(0.5, input_shape=(1 << 22,))]), "has 4194304 outputs"),

@@ -297,12 +297,10 @@ def test_a_sequential_is_a_model_and_no_other_model_can_be_made():
     with pytest.raises(TypeError, match=r"no functional API .* list the layers in fastnn.Sequential"):
         fastnn.Model(inputs=fastnn.Input((3,)), outputs=None)
 
-    class Own(fastnn.Model):
-        def __init__(self):
-            super().__init__()
+    with pytest.raises(TypeError, match=r"Own cannot derive from Model directly: .* no Model subclassing"):
 
-    with pytest.raises(TypeError, match="no Model subclassing"):
-        Own()
+        class Own(fastnn.Model):
+            """A model that would define its layers and call."""
 
 
 def test_metrics_may_be_a_list_for_the_one_output():
@@ -315,9 +313,9 @@ def test_metrics_may_be_a_list_for_the_one_output():
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "Nadam", "Adamax", "SGD", "RMSprop", "Adagrad", "Adadelta", "Lion"])
 def test_an_unknown_argument_of_an_optimizer_names_the_optimizer_and_what_it_takes(name):
     optimizer = getattr(optimizers, name)
-    with pytest.raises(TypeError, match=f"^{name} has no argument 'lr': its name is learning_rate$"):
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got .* argument 'lr'\. Did you mean 'learning_rate'\?"):
         optimizer(lr=0.1)
-    with pytest.raises(TypeError, match=rf"^{name}: unknown argument 'clip_norm'\. Did you mean 'clipnorm'") as raised:
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got .* 'clip_norm'\. Did you mean 'clipnorm'\?") as raised:
         optimizer(clip_norm=0.1)
     config = optimizer().get_config()
-    assert str(raised.value).split("Known: ")[1].split(", ") == sorted(config)
+    assert sorted(str(raised.value).split("Its arguments: ")[1].split(", ")) == sorted(config)

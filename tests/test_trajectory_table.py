@@ -172,7 +172,7 @@ def test_50_steps_equal_float64_numpy(loss, kind):
     for rule in rules_of(loss, kind):
         optimizer = RULES[rule]
         model = fastnn.Sequential([fastnn.Input((N_FEATURES,)), *stack(kind, activation, n_outputs)], SEED, "float64")
-        weights, before = start(model), model.trainable_weights
+        weights, before = start(model), [weight.numpy() for weight in model.trainable_weights]
         model.compile(type(optimizer).from_config(optimizer.get_config()), described)
         options = dict(optimizer.options())
         rate = optimizer.learning_rate

@@ -73,7 +73,7 @@ def test_other_threads_are_refused_while_fit_runs(tmp_path):
             call()
     for call in (
         lambda: model(X[:1]),
-        lambda: model.layers[0].kernel,
+        lambda: model.layers[0].kernel.numpy(),
         lambda: model.layers[0].set_weights(weights[:2]),
         lambda: setattr(model.layers[0], "trainable", False),
     ):
@@ -180,3 +180,96 @@ def test_an_interrupted_fit_lets_other_threads_in_again():
     thread.join()
     assert outputs[0].shape == (200, 1)
     assert copy.deepcopy(model).get_weights()[0].shape == (3, 8)
+
+
+def test_a_refused_compile_changes_nothing():
+    model = dropout_model()
+    model.fit(X, Y, verbose=0)
+    loss, optimizer, metrics, state = model.loss, model.optimizer, model.metrics, model.network_weights.capture()
+    halt = Halt("on_predict_batch_end")
+    thread, _ = running(halt, lambda: model.predict(X, batch_size=32, callbacks=[halt]))
+    with pytest.raises(RuntimeError, match=r"compile of model .* cannot begin: predict runs in another thread"):
+        model.compile("sgd", "mae", metrics=["mse"])
+    halt.go_on.set()
+    thread.join()
+    with pytest.raises(ValueError, match="two outputs per target"):
+        model.compile("sgd", fastnn.losses.GaussianNLL())
+    assert (model.loss, model.optimizer, model.metrics) == (loss, optimizer, metrics)
+    for before, after in zip(state.arrays, model.network_weights.capture().arrays, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert model.network.iterations == 7
+
+
+def in_threads(n, work):
+    """Run work in n threads at once; return what each returned or raised."""
+    barrier, outcomes = threading.Barrier(n), []
+
+    def run():
+        barrier.wait()
+        try:
+            outcomes.append(work())
+        except Exception as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
+
+
+def test_threads_that_use_a_new_model_first_build_it_once():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(60):
+            model = fastnn.Sequential([layers.Dense(3, activation="relu"), layers.Dense(1)], seed=0)
+            outcomes = in_threads(3, lambda model=model: model.predict(X[:4]))
+            assert all(np.array_equal(outcome, outcomes[0]) for outcome in outcomes), outcomes
+            model.set_weights([np.zeros_like(array) for array in model.get_weights()])
+            assert not model.predict(X).any()
+            assert not model.layers[0].kernel.any()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_model_built_for_other_columns_in_the_meantime_is_not_built_again():
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    late = model.program_for(4)
+    model.build(3)
+    with pytest.raises(ValueError, match="the model takes 3 features, got 4"):
+        model.build_from(late)
+
+
+def test_weights_are_set_whole_or_not_at_all():
+    """A thread predicts all the time: sets wait for it, and no prediction sees the half of one."""
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(64), layers.Dense(1)], seed=0)
+    zeros, ones = ([np.full_like(array, value) for array in model.get_weights()] for value in (0.0, 1.0))
+    expected = []
+    for weights in (zeros, ones):
+        model.set_weights(weights)
+        expected.append(model.predict(X))
+    done, wrong = threading.Event(), []
+
+    def predict():
+        while not done.is_set():
+            try:
+                outputs = model(X)
+            except RuntimeError:
+                continue
+            if not any(np.array_equal(outputs, each) for each in expected):
+                wrong.append(outputs)
+
+    thread = threading.Thread(target=predict)
+    thread.start()
+    for _ in range(300):
+        model.set_weights(zeros)
+        model.set_weights(ones)
+        model.trainable = True
+    done.set()
+    thread.join()
+    assert not wrong
+    with pytest.raises(ValueError, match="shape"):
+        model.network.set_parameters([(0, "bias", 0), (1, "bias", 0)], [np.zeros(64), np.zeros(2)])
+    assert np.array_equal(model.layers[0].bias, np.ones(64))

@@ -53,6 +53,8 @@ struct fnn_fit {
     int64_t *order;
     double *rates;
     int64_t first_iteration; /* steps the network had taken when the epoch began */
+    ptrdiff_t first_step;    /* the first one since fnn_fit_begin */
+    int drawn;               /* `order` is that of `seed` and `epoch` */
     fnn_strip *strips;
     int *first_strip;            /* [threads + 1]: the shares of n_threads threads */
     int worth_meeting;           /* the products of one panel are worth dividing between threads */

@@ -230,6 +230,7 @@ double fnn_fit_penalty_sum(const fnn_fit *fit) { return fit->penalty_sum; }
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order) {
     memcpy(fit->order, order, sizeof *order * (size_t)fit->n);
     fit->shuffled = 1;
+    fit->drawn = 0;
 }
 
 /* b^t by repeated squaring: the same bits with every libm, and wherever a fit is cut */
@@ -300,13 +301,21 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
 }
 
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
+    /* bit 63 keeps the stream of the order apart from the other streams of the seed */
+    if (shuffle && !(fit->drawn && fit->seed == seed && fit->epoch == epoch))
+        fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
+    fit->drawn = shuffle;
     fit->seed = seed;
     fit->epoch = epoch;
     fit->shuffled = shuffle;
-    fit->step = 0;
+    fit->step = fit->first_step = 0;
     fit->loss_sum = fit->penalty_sum = 0;
-    /* bit 63 keeps the stream of the order apart from the other streams of the seed */
-    if (shuffle) fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
     fit->first_iteration = fit->network->iterations;
+    fnn_fit_set_rates(fit, rates);
+}
+
+void fnn_fit_skip(fnn_fit *fit, ptrdiff_t steps, const double *rates) {
+    fit->step = fit->first_step = steps;
+    fit->first_iteration -= steps;
     fnn_fit_set_rates(fit, rates);
 }

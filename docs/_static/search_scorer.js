@@ -2,7 +2,7 @@
 var Scorer = {
   score: ([docname, title, anchor, description, score, filename, kind]) => {
     const orders = [
-      [/^howto\//, 30],
+      [/^howto\/(?!index)/, 45],
       [/^tutorials\/|^five_minutes|^install/, 20],
       [/^coming_from/, 10],
       [/^api\//, 0],

@@ -38,6 +38,7 @@ from fastnn import (
     regularizers,
     utils,
 )
+from fastnn._missing import refuse
 from fastnn._processors import default_num_threads as _default_num_threads
 from fastnn._processors import get_num_threads, set_num_threads, show_config, threads
 from fastnn.errors import DivergenceError, ModelFormatError
@@ -110,8 +111,8 @@ def __getattr__(name: str) -> Any:
         from importlib import metadata
 
         return metadata.version("fastnn")
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    refuse("fastnn", name, __all__)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY_MODULES, *_LAZY_MEMBERS, "__version__"})
+    return sorted([*__all__, "__version__"])

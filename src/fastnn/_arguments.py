@@ -4,7 +4,10 @@ NumPy scalars are accepted as numbers; bools, NaN and infinities are not.
 """
 
 import contextlib
+import functools
+import inspect
 import math
+import types
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -12,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 _FLOAT_TYPES = {
     **dict.fromkeys(("float32", "f4", "<f4", "=f4", "f", "single"), np.float32),
     **dict.fromkeys(("float64", "f8", "<f8", "=f8", "d", "double", "float"), np.float64),
@@ -20,13 +24,18 @@ _REAL_TYPES = {*_FLOAT_TYPES, "bool", "float16", "bfloat16", "half", "int", "uin
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
 
+_LARGEST = (1 << 63) - 1
+"""The largest number that the compiled core takes."""
+
 
 def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None, others: str = "") -> int:
-    """Return a whole number, ``at_least <= value <= at_most``.
+    """Return a whole number, ``at_least <= value <= at_most``, less than 2**63 in any case.
 
     ``others`` names in the message what else the caller accepts, such as ", or None".
     """
     accepted = not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= at_least
+    if accepted and at_most is None and int(value) > _LARGEST:
+        at_most = _LARGEST
     if not accepted or (at_most is not None and int(value) > at_most):
         bounds = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
         raise ValueError(f"{name} must be a whole number {bounds}{others}, got {value!r}")
@@ -146,3 +155,80 @@ def nearest(given: object, known: Iterable[str]) -> str | None:
     names = list(known)
     near = difflib.get_close_matches(str(given).lower(), [name.lower() for name in names], n=1, cutoff=0.5)
     return next((name for name in names if near and name.lower() == near[0]), None)
+
+
+_OTHER_NAMES = {
+    "lr": "learning_rate",
+    "decay": "weight_decay",
+    "nb_epoch": "epochs",
+    "act": "activation",
+    "alpha": "negative_slope",
+}
+"""Names that older versions and other libraries have for an argument."""
+
+
+def takes_keywords(function: F, owner: type | None = None) -> F:
+    """Return the function; an unknown keyword argument raises a TypeError with the nearest name and all names.
+
+    Parameters
+    ----------
+    function : function, or method of ``owner``.
+    owner : class; the other keyword arguments of its constructor go to the constructors of its bases.
+    """
+    accepted: frozenset[str] | None = None
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        nonlocal accepted
+        if options:
+            if accepted is None:
+                accepted = frozenset(_keywords(function, owner))
+            if accepted and not options.keys() <= accepted:
+                raise TypeError(_unknown_keyword(function, owner, arguments, options))
+        return function(*arguments, **options)
+
+    return checked  # type: ignore[return-value]
+
+
+def check_keywords(cls: type) -> None:
+    """Let the constructor of a class, and its public methods with optional arguments, check their keyword arguments.
+
+    The hooks of callbacks are left out: fastnn calls them, at every step.
+    """
+    for name, method in list(vars(cls).items()):
+        if isinstance(method, types.FunctionType) and not name.startswith(("_", "on_")):
+            if method.__defaults__ or method.__kwdefaults__:
+                setattr(cls, name, takes_keywords(method, cls))
+        elif name == "__init__":
+            setattr(cls, name, takes_keywords(method, cls))
+
+
+def _keywords(function: Callable[..., Any], owner: type | None) -> list[str]:
+    """Return the names of the keyword arguments; an empty list if any name is accepted."""
+    parameters = list(inspect.signature(function).parameters.values())[0 if owner is None else 1 :]
+    names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return names
+    constructors = [
+        vars(each)["__init__"] for each in (owner.__mro__[1:-1] if owner else ()) if "__init__" in vars(each)
+    ]
+    passed_on = [
+        each.name
+        for constructor in constructors
+        for each in inspect.signature(constructor).parameters.values()
+        if each.kind is each.KEYWORD_ONLY and each.name not in names
+    ]
+    return [*names, *passed_on] if passed_on and function.__name__ == "__init__" else []
+
+
+def _unknown_keyword(function: Callable[..., Any], owner: type | None, arguments: Any, options: Any) -> str:
+    """Return the message for the first unknown keyword argument."""
+    known = _keywords(function, owner)
+    given = next(name for name in options if name not in known)
+    called = function.__name__ if owner is None else type(arguments[0]).__name__
+    if owner is not None and function.__name__ != "__init__":
+        called += f".{function.__name__}"
+    usual = _OTHER_NAMES.get(given)
+    near = usual if usual in known else nearest(given, known)
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"{called}() got an unexpected keyword argument {given!r}.{hint} Its arguments: {', '.join(known) or 'none'}"

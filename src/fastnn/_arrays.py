@@ -1,13 +1,21 @@
 """Checks and conversions of the arrays that users pass, before anything is changed."""
 
+import contextlib
+import datetime
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+_ELEMENTS_PER_CALL = 1 << 22
+"""Numbers that one call of NumPy looks at, in some milliseconds: an interrupt waits for its end."""
+_LARGE = 1 << 30
+"""Bytes from which on the memory for a result is tried before the values are read."""
 
 
 def as_numbers(value: Any, name: str) -> Array:
@@ -69,20 +77,65 @@ def _not_numbers(array: Array, name: str) -> str:
         position, entry = next(((p, e) for p, e in entries if not isinstance(e, accepted)), ((), None))
         if position:
             message += f" (first entry that is not a number: {entry!r} at index {list(map(int, position))})"
-            return f"{message}; turn text and categories into numbers first, for instance with numpy.unique"
+            return f"{message}; {_conversion(array, entry, name)}"
         return f"{message}; convert it with {name}.astype(float)"
+    if array.dtype.kind in "Mm":
+        return f"{message}; {_DAYS}"
     return message
+
+
+_DAYS = "turn dates into numbers first, such as days: (dates - dates.min()) / numpy.timedelta64(1, 'D')"
+
+
+def _conversion(array: Array, entry: Any, name: str) -> str:
+    """Return how to convert an array with an entry that is not a number."""
+    if isinstance(entry, datetime.date | np.datetime64):
+        return _DAYS
+    if entry is None:
+        return f"fill in what is missing, or use {name}.astype(float), which makes it NaN"
+    with contextlib.suppress(ValueError, TypeError):
+        array.astype(np.float64)
+        return f"the text holds numbers: convert it with {name}.astype(float)"
+    if re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?", str(entry).strip()):
+        return f"the text holds dates: convert it with pandas.to_datetime, then {_DAYS}"
+    return (
+        "turn categories into one-hot columns first, for instance with pandas.get_dummies, or use fastnn.MLPClassifier "
+        "and MLPRegressor, which take text in labels and data frames"
+    )
+
+
+def column_names(value: Any) -> list[str] | None:
+    """Return the names of the columns of a data frame if all are strings; None for other data."""
+    columns = getattr(value, "columns", None)
+    names = list(columns) if columns is not None and hasattr(value, "shape") else []
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def check_columns(known: Sequence[str] | None, value: Any, name: str) -> None:
+    """Raise ValueError unless a data frame has the columns that are known, in their order; other data pass."""
+    names = column_names(value)
+    if known is None or names is None or names == list(known):
+        return
+    gone = [each for each in known if each not in names]
+    added = [each for each in names if each not in known]
+    what = [f"missing: {gone}"] * bool(gone) + [f"not seen in fit: {added}"] * bool(added)
+    raise ValueError(
+        f"the columns of {name} must be those of fit, {list(known)}, in the same order; "
+        f"{'; '.join(what) or f'the order differs: {names}'}. Select them: {name}[{list(known)}]"
+    )
 
 
 def first_nonfinite(array: Array) -> tuple[int, ...] | None:
     """Return the index of the first NaN or infinity; None if all numbers are finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A sum is finite only if all its terms are: one pass, without a mask of the array's size.
-        if math.isfinite(array.sum()):
-            return None
     rows = np.atleast_1d(array)
-    for start in range(0, len(rows), 65536):  # the mask of all rows could be too large for the memory
-        finite = np.isfinite(rows[start : start + 65536])
+    n = max(1, _ELEMENTS_PER_CALL // max(1, math.prod(rows.shape[1:])))
+    for start in range(0, len(rows), n):
+        block = rows[start : start + n]
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A sum is finite only if all its terms are: one pass, without a mask.
+            if math.isfinite(block.sum()):
+                continue
+        finite = np.isfinite(block)
         if not finite.all():
             row, *column = map(int, np.argwhere(~finite)[0])
             return start + row, *column
@@ -165,8 +218,19 @@ def as_features(
         raise ValueError(f"{name} has {array.shape[1]} features (columns), but the model takes {n_features}")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns: shape {array.shape}")
+    check_memory(array.shape[0], dtype, name)
     check_finite(array, name, dtype, allow_missing, missing_hint)
     return array
+
+
+def check_memory(n_rows: int, dtype: np.dtype[Any], name: str) -> None:
+    """Raise MemoryError if there is no room for one number for each row; a view can have more rows than memory."""
+    if n_rows * dtype.itemsize < _LARGE:
+        return
+    try:
+        np.empty(n_rows, dtype)
+    except (MemoryError, ValueError) as error:
+        raise MemoryError(f"{name} has {n_rows} rows: there is no memory for one number for each: {error}") from error
 
 
 def check_target_range(targets: Array, low: float, high: float, loss_name: str, name: str, hint: str = "") -> None:

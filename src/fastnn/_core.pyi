@@ -1,6 +1,7 @@
 """Types of the compiled core. Everything here is arrays, numbers and names; it knows no layer objects."""
 
-from collections.abc import Sequence
+from abc import ABCMeta
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -56,11 +57,6 @@ class Network:
     def n_outputs(self) -> int: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
-    def changing(self, refusal: str) -> AbstractContextManager[None]:
-        """Keep all other threads from the weights in a ``with`` block: they get RuntimeError with this message.
-
-        Calls of other threads that are running end first.
-        """
     def forget_other_threads(self) -> None:
         """Forget the calls of other threads, in a forked child: only the thread that forked lives on."""
     @property
@@ -74,6 +70,8 @@ class Network:
         ``slot`` 0 is the value; 1, 2, ... are the update rule's moments in the same shape.
         """
     def set_parameter(self, op: int, name: str, value: Array, slot: int = 0) -> None: ...
+    def set_parameters(self, places: Iterable[tuple[int, str, int]], values: Iterable[Array]) -> None:
+        """Replace parameters at (op, name, slot): all of them, or none where one is refused."""
     def compile(
         self, loss: str, loss_options: dict[str, float], optimizer: str, optimizer_options: dict[str, float]
     ) -> None:
@@ -121,6 +119,36 @@ class Network:
         not written then.
         """
 
+class Occupancy:
+    """Keeps a thread that changes a model and the threads that read it apart.
+
+    The thread that comes second gets a RuntimeError that says what runs; the first is not disturbed. The thread that
+    changes the model, such as a ``fit`` in its callbacks, may read it too.
+    """
+
+    def forget_other_threads(self) -> None:
+        """In a forked child, in which only the thread that forked lives on."""
+    def changing(self, task: str, model: str, within: bool = False) -> Occupation:
+        """Return a context in which this thread changes the model, alone.
+
+        Parameters
+        ----------
+        task : name of the method, for messages.
+        model : name of the model.
+        within : whether it may be part of a change that this thread has begun.
+        """
+    def reading(self, task: str, model: str) -> Occupation:
+        """Return a context in which this thread reads the model; other threads may read it at the same time."""
+
+class Occupation(AbstractContextManager["Occupation"], metaclass=ABCMeta):
+    """A context of ``Occupancy``. An interrupt at any moment leaves the model free."""
+
+    def reserve(self, network: Network) -> None:
+        """Keep other threads from the weights until the context ends: they get RuntimeError.
+
+        Calls of other threads that are running end first.
+        """
+
 class Fit:
     """One fit of a network on one set of arrays. Holds the arrays and all scratch memory; nothing is allocated later.
 
@@ -153,10 +181,12 @@ class Fit:
         shuffle: bool,
         learning_rates: NDArray[np.float64],
         order: NDArray[np.int64] | None = None,
+        first_step: int = 0,
     ) -> None:
         """Set the order of rows and dropout's stream from (seed, epoch). learning_rates: (n_steps,).
 
-        ``order`` (n,) is an order of rows that replaces the one drawn from the seed.
+        ``order`` (n,) is an order of rows that replaces the one drawn from the seed. Without it, ``first_step`` is the
+        step to go on from: the steps before it have been taken.
         """
     def set_learning_rates(self, learning_rates: NDArray[np.float64]) -> None:
         """Replace the learning rates of the remaining steps of the epoch; (n_steps,) as for ``begin_epoch``."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from fastnn._arguments import nearest
+from fastnn._derivation import Derivable
 
 T = TypeVar("T")
 CustomObjects = Mapping[str, Any]
@@ -18,7 +19,7 @@ _entries: dict[str, dict[str, Any]] = {}
 _listed: dict[str, list[str]] = {}
 
 
-class Description:
+class Description(Derivable):
     """Base of objects that the arguments of their constructor describe; these can be read, saved and printed."""
 
     _options: ClassVar[tuple[str, ...]] = ()
@@ -54,10 +55,10 @@ def register(kind: str, *names: str) -> Callable[[T], T]:
     return add
 
 
-def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
-    """Return the message for an unknown name: the nearest known name and the list of all."""
+def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
+    """Return the message for an unknown name: the nearest known name or alias, and the list of the names."""
     names = sorted(known)
-    near = nearest(given, names)
+    near = nearest(given, [*names, *(alias for alias in aliases if alias not in names)])
     hint = f" Did you mean {near!r}?" if near else ""
     return f"unknown {what} {given!r}.{hint} Known: {', '.join(names)}"
 
@@ -65,6 +66,11 @@ def unknown_name(what: str, given: object, known: Iterable[str]) -> str:
 def listed(kind: str) -> list[str]:
     """Return the first name of each registered object."""
     return list(_listed.get(kind, []))
+
+
+def spellings(kind: str) -> list[str]:
+    """Return all names of the registered objects."""
+    return list(_entries.get(kind, {}))
 
 
 def knows(kind: str, name: str) -> bool:
@@ -83,7 +89,7 @@ def find(kind: str, name: str) -> Any:
     try:
         return _entries[kind][name]
     except KeyError:
-        raise ValueError(unknown_name(kind, name, _listed[kind])) from None
+        raise ValueError(unknown_name(kind, name, _listed[kind], _entries[kind])) from None
 
 
 def resolve(kind: str, identifier: Any, base: type[T]) -> T:
@@ -119,6 +125,11 @@ def resolve(kind: str, identifier: Any, base: type[T]) -> T:
         )
     described: T = found() if isinstance(found, type) else found
     return described
+
+
+def describe(kind: str, part: Any) -> Any:
+    """Return ``serialize(part)``; None and what is not registered under its class's name are returned as they are."""
+    return serialize(part) if part is not None and type(part) is _entries[kind].get(type(part).__name__) else part
 
 
 class MissingObjectError(ValueError):

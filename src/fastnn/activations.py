@@ -6,15 +6,18 @@ Each object describes a function; the compiled core computes it.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastnn._registry as registry
 import fastnn.ops as ops
 from fastnn._arguments import number, optional
+from fastnn._derivation import Derivable, never_calls
+from fastnn._missing import public_names
 
 
+@never_calls(__call__="the compiled core computes an activation from its name and options")
 @dataclass(frozen=True)
-class ActivationFunction:
+class ActivationFunction(Derivable):
     """An activation function and its options.
 
     Parameters
@@ -165,3 +168,34 @@ def get(identifier: Any) -> ActivationFunction:
         Unknown name; the message lists the known ones and the nearest.
     """
     return linear if identifier is None else registry.resolve("activation", identifier, ActivationFunction)
+
+
+__all__ = [
+    "ActivationFunction",
+    "elu",
+    "exponential",
+    "gelu",
+    "gelu_tanh",
+    "get",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

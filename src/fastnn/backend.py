@@ -1,5 +1,8 @@
 """Keras's import path of ``clear_session``, ``epsilon`` and ``floatx``."""
 
+from typing import TYPE_CHECKING
+
+from fastnn._missing import public_names
 from fastnn.utils import clear_session
 
 __all__ = ["clear_session", "epsilon", "floatx"]
@@ -13,3 +16,7 @@ def epsilon() -> float:
 def floatx() -> str:
     """Return "float32", the default type of a model."""
     return "float32"
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -4,13 +4,15 @@
 input, (0, 1) one for all weights.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number
+from fastnn._derivation import never_calls
+from fastnn._missing import public_names
 
 Array = NDArray[Any]
 
@@ -28,8 +30,17 @@ def _axis(value: Any) -> int | tuple[int, int]:
     raise ValueError(f"axis must be 0, 1 or (0, 1), got {value!r}")
 
 
+_INSTEAD = (
+    "the compiled core applies MaxNorm, NonNeg and UnitNorm. For another constraint change the weights in a callback's "
+    "on_train_batch_end, layer.kernel.assign(...)"
+)
+
+
+@never_calls(__call__=_INSTEAD)
 class Constraint(registry.Description):
     """Base of all constraints."""
+
+    _needs, _instead_of_own = "core_name", _INSTEAD
 
     core_name: ClassVar[str]
     """Name of the constraint in the compiled core."""
@@ -135,3 +146,19 @@ def get(identifier: Any) -> Constraint | None:
         Unknown name; the message lists the known ones and the nearest.
     """
     return None if identifier is None else registry.resolve("constraint", identifier, Constraint)
+
+
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "get",
+    "max_norm",
+    "non_neg",
+    "unit_norm",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

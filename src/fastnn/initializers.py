@@ -5,13 +5,16 @@ The numbers come from fastnn's counter-based generator, so equal seeds give equa
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice, number
+from fastnn._arrays import as_numbers, check_finite
+from fastnn._missing import public_names
 
 # Standard deviation of the standard normal distribution truncated at 2: variances are those after truncation.
 _TRUNCATED_STANDARD_DEVIATION = 0.87962566103423978
@@ -27,39 +30,50 @@ class Source(Protocol):
         """Return n standard normal numbers."""
 
 
+_source_of_model: ContextVar[Source | None] = ContextVar("source_of_model", default=None)
+"""Random numbers for initializers that a custom initializer calls while a model is built."""
+
+
 class Initializer(registry.Description):
-    """Base of all initializers: ``draw`` returns the values for a shape.
+    """Base of all initializers; a custom class defines ``__call__(shape, dtype=None)``, and ``get_config`` to be saved.
 
     Examples
     --------
     >>> import fastnn
     >>> fastnn.initializers.HeNormal(seed=1)(shape=(3, 2)).shape
     (3, 2)
+    >>> class Halved(fastnn.initializers.HeNormal):
+    ...     def __call__(self, shape, dtype=None, **kwargs):
+    ...         return 0.5 * super().__call__(shape, dtype)
+    >>> dense = fastnn.layers.Dense(2, kernel_initializer=Halved(), bias_initializer=lambda shape, dtype=None: [1, 2])
+    >>> fastnn.Sequential([fastnn.Input((3,)), dense]).layers[0].bias.numpy()
+    array([1., 2.], dtype=float32)
     """
 
     seed: int | None = None
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return float64 values of the given shape."""
-        raise NotImplementedError(f"{type(self).__name__} must define draw(shape, source)")
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, dtype=None)")
 
     def __call__(
-        self, shape: int | Sequence[int], dtype: DTypeLike = "float32", source: Source | None = None
+        self, shape: int | Sequence[int], dtype: DTypeLike | None = None, source: Source | None = None
     ) -> NDArray[Any]:
         """Return an array of initial values.
 
         Parameters
         ----------
         shape : shape of the array; a kernel is (n_in, n_out).
-        dtype : its dtype.
+        dtype : its dtype; None is float32.
         source : random numbers of the model; an initializer with a seed does not use it.
         """
+        source = source or _source_of_model.get()
         if self.seed is not None or source is None:
             from fastnn._randomness import Stream
 
             source = Stream(self.seed)
         whole = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]
-        return self.draw(whole, source).astype(dtype)
+        return self.draw(whole, source).astype("float32" if dtype is None else dtype)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
@@ -308,14 +322,92 @@ variance_scaling = VarianceScaling
 zeros = Zeros
 
 
-def get(identifier: Any) -> Initializer:
-    """Return the initializer for a name, an initializer, a class or an array of initial values.
+def initial_values(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> NDArray[Any]:
+    """Return the first values of a weight of a model.
+
+    Parameters
+    ----------
+    initializer : result of ``get``.
+    shape, dtype : those of the weight.
+    source : random numbers of the model.
+
+    Raises
+    ------
+    ValueError
+        A custom initializer returns something else than finite numbers of this shape.
+    """
+    if isinstance(initializer, Initializer) and type(initializer).__call__ is Initializer.__call__:
+        return initializer(shape, dtype, source)
+    name = getattr(initializer, "__name__", type(initializer).__name__)
+    token = _source_of_model.set(source)
+    try:
+        values = as_numbers(initializer(shape, dtype=dtype.name), f"initializer {name}")
+    finally:
+        _source_of_model.reset(token)
+    if values.shape != shape:
+        raise ValueError(f"initializer {name} must return the shape of the weight, {shape}, got {values.shape}")
+    check_finite(values, f"initializer {name}", dtype)
+    return values.astype(dtype)
+
+
+def get(identifier: Any, default: str | None = None) -> Any:
+    """Return the initializer for a name, an initializer, a class, a function or an array of initial values.
+
+    Parameters
+    ----------
+    identifier : one of these.
+    default : name that None stands for.
 
     Raises
     ------
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
+    identifier = default if identifier is None else identifier
     if isinstance(identifier, np.ndarray):
         return Constant(identifier)
+    if callable(identifier) and not isinstance(identifier, type):
+        return identifier
     return registry.resolve("initializer", identifier, Initializer)
+
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "IdentityInitializer",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "OrthogonalInitializer",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "constant",
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -1,12 +1,13 @@
 """Splits that do not leak through space; for splits by group and by time see scikit-learn."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import number, whole
+from fastnn._missing import public_names
 
 __all__ = ["SpatialBlockSplit"]
 
@@ -141,3 +142,7 @@ def _near(points: NDArray[np.float64], others: NDArray[np.float64], distance: fl
             squares += (part[:, None, axis] - others[None, :, axis]) ** 2
         near[first : first + block] = (squares <= distance**2).any(axis=1)
     return near
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

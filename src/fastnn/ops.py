@@ -1,17 +1,19 @@
 """The compiled kernels as functions of arrays; ``fastnn.reference`` has the same functions in NumPy.
 
-Functions of ``keras.ops`` that NumPy has too, such as ``ops.mean`` and ``ops.square``, are NumPy's, so that metrics
-written for Keras run.
+Functions of ``keras.ops`` that NumPy has too, such as ``ops.mean`` and ``ops.square``, have NumPy's results and Keras's
+arguments, so that metrics written for Keras run.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 import fastnn._core as _core
+from fastnn._arrays import check_unmasked
+from fastnn._missing import refuse
 from fastnn._registry import unknown_name
 
 Array = NDArray[Any]
@@ -44,6 +46,7 @@ LABEL_LOSSES = ("sparse_categorical_crossentropy",)
 
 def _floating(name: str, value: ArrayLike) -> Array:
     """Return ``value`` as a C-contiguous float32 or float64 array; other real types become float64."""
+    check_unmasked(value, name)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be real numbers, but its dtype is {array.dtype}")
@@ -174,6 +177,7 @@ def _loss(
         raise ValueError(f"y_pred must have shape (n, n_outputs) with n > 0, got {predictions.shape}")
     n, n_outputs = matrix.shape
     if name in LABEL_LOSSES:
+        check_unmasked(y_true, "y_true")
         labels = np.asarray(y_true)
         if labels.shape not in ((n,), (n, 1)):
             raise ValueError(f"y_true must hold one label for each of {n} rows, got shape {labels.shape}")
@@ -240,39 +244,42 @@ def loss_and_gradient(
     return value, gradient
 
 
-_OF_NUMPY = (
-    "abs absolute add all any arange argmax argmin argsort average ceil clip concatenate cos cumsum divide dot "
-    "equal exp expand_dims expm1 eye floor full_like greater greater_equal isfinite isnan less less_equal "
-    "linspace log log10 log1p log2 logical_and logical_not logical_or logical_xor matmul max maximum mean median "
-    "min minimum mod multiply negative not_equal ones ones_like power prod quantile reciprocal repeat reshape "
-    "round shape sign sin size sort sqrt square squeeze stack std subtract sum swapaxes take take_along_axis tanh "
-    "tile transpose true_divide var where zeros zeros_like"
+def _activation_of(name: str) -> Callable[..., Any]:
+    return lambda x: activation(name, x)
+
+
+def _along(name: str) -> Callable[..., Any]:
+    return lambda x, axis=-1: np.moveaxis(activation(name, np.moveaxis(np.asarray(x), axis, -1)), -1, axis)
+
+
+_ELEMENTWISE = (
+    "exponential hard_sigmoid hard_silu hard_swish mish relu relu6 selu sigmoid silu softplus softsign swish"
 ).split()
-
-
-def _cast(x: Any, dtype: Any) -> Any:
-    """Return ``x`` as an array of type ``dtype``."""
-    return np.asarray(x).astype(dtype)
-
-
-def _array(x: Any, dtype: Any = None) -> Any:
-    """Return ``x`` as an array."""
-    return np.asarray(x, dtype)
-
-
-_KERAS_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(np, name) for name in _OF_NUMPY},
-    "cast": _cast,
-    "convert_to_numpy": _array,
-    "convert_to_tensor": _array,
-    "norm": np.linalg.norm,
+_OTHER_NAMES = {"hard_swish": "hard_silu", "swish": "silu"}
+_ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    **{name: _activation_of(_OTHER_NAMES.get(name, name)) for name in _ELEMENTWISE},
+    **{name: _along(name) for name in ("log_softmax", "softmax")},
+    "elu": lambda x, alpha=1.0: activation("elu", x, alpha=alpha),
+    "gelu": lambda x, approximate=True: activation("gelu_tanh" if approximate else "gelu", x),
+    "leaky_relu": lambda x, negative_slope=0.2: activation("leaky_relu", x, negative_slope=negative_slope),
 }
+__all__ = ["activation", "activation_gradient", "dense_backward", "dense_forward", "loss", "loss_and_gradient"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _KERAS_FUNCTIONS:
-        return _KERAS_FUNCTIONS[name]
-    raise AttributeError(
-        f"module 'fastnn.ops' has no attribute {name!r}: it has the compiled kernels and the functions of keras.ops "
-        "that NumPy has too"
-    )
+def _array_functions() -> dict[str, Callable[..., Any]]:
+    """Return the functions that ``keras.ops`` has too, by name; imported when one is used, which keeps fastnn quick."""
+    from fastnn._array_functions import ARRAY_FUNCTIONS
+
+    return {**ARRAY_FUNCTIONS, **_ACTIVATIONS}
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_array_functions()])
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in (functions := _array_functions()):
+            return functions[name]
+        return refuse(__name__, name, [*__all__, *functions])

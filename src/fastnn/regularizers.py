@@ -4,14 +4,22 @@ A penalty on weights is added once to the loss of each batch, and its gradient t
 on the outputs of a layer is divided by the number of rows of the batch.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 import fastnn._registry as registry
 from fastnn._arguments import number
+from fastnn._derivation import never_calls
+from fastnn._missing import public_names
 
 
+@never_calls(
+    __call__=(
+        "the compiled core computes the penalty l1 * sum(|w|) + l2 * sum(w^2): pass l1 and l2. For another penalty "
+        "change the weights in a callback's on_train_batch_end, layer.kernel.assign(...)"
+    )
+)
 @registry.register("regularizer", "L1L2", "l1_l2")
 class L1L2(registry.Description):
     """``l1 * sum(|w|) + l2 * sum(w^2)`` (elastic net: Zou and Hastie, 2005).
@@ -77,3 +85,19 @@ def get(identifier: Any) -> L1L2 | None:
         Unknown name; the message lists the known ones and the nearest.
     """
     return None if identifier is None else registry.resolve("regularizer", identifier, L1L2)
+
+
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "Regularizer",
+    "get",
+    "l1",
+    "l1_l2",
+    "l2",
+]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -1,13 +1,14 @@
 """Keras's import path of ``to_categorical``, ``PyDataset``, ``set_random_seed`` and the like."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
 from fastnn._arrays import as_numbers
+from fastnn._missing import public_names
 from fastnn._names import forget_automatic_names
 from fastnn._randomness import set_global_seed
 
@@ -54,13 +55,15 @@ class PyDataset:
         """The number of batches."""
         return len(self)
 
+    def on_epoch_begin(self) -> None:
+        """Run before the batches of an epoch are read."""
+
     def on_epoch_end(self) -> None:
         """Do nothing; a subclass may shuffle its rows here, after all batches of an epoch were read."""
 
     def __iter__(self) -> Iterator[Any]:
         for index in range(len(self)):
             yield self[index]
-        self.on_epoch_end()
 
 
 Sequence = PyDataset
@@ -133,3 +136,7 @@ def clear_session(free_memory: bool = True) -> None:
     free_memory : accepted as in Keras, without effect: a model frees its memory when it is no longer used.
     """
     forget_automatic_names()
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

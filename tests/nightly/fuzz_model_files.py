@@ -104,7 +104,9 @@ def run(count, seed, folder):
             elif weights_alone:
                 open_model.load_weights(path)
             else:
-                fastnn.load_model(path, compile=draw.random() < 0.9)
+                model = fastnn.load_model(path, compile=draw.random() < 0.9)
+                if model.built:
+                    model.predict(np.zeros((2, model.n_features)))
         except ModelFormatError:
             worst["refused"] += 1
         except ValueError as error:

@@ -1,5 +1,8 @@
 """Callbacks with Keras's names and hooks, which run at the start and end of training, epochs and batches."""
 
+from typing import TYPE_CHECKING
+
+from fastnn._missing import public_names
 from fastnn.callbacks.callback import Callback, CallbackList, History, Logs
 from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
 from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, TerminateOnNaN
@@ -21,3 +24,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

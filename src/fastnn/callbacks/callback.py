@@ -1,26 +1,33 @@
 """The base class of callbacks, the list of the callbacks of one call, and the history of a fit."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from fastnn._derivation import Derivable
 
 Logs = dict[str, Any]
 
 
-class Callback:
+class Callback(Derivable):
     """Base class of callbacks: override the hooks you need.
 
-    The ``logs`` of a batch hold the mean loss of the epoch so far. The ``logs`` of an epoch hold the loss, the metrics
-    and, with validation data, the same values with the prefix ``val_``. If a callback overrides a batch hook, training
-    returns to Python after every step.
+    The ``logs`` of a batch hold the loss and the metrics of the epoch's rows so far, those of a predicted batch its
+    "outputs". A metric that is a function is averaged over the batches then. The ``logs`` of an epoch hold the loss,
+    the metrics of all its rows and, with validation data, the same values with the prefix ``val_``. If a callback
+    overrides a batch hook, training returns to Python after every step.
 
     Attributes
     ----------
     model : the model being trained.
-    params : dict with "epochs", "steps" and "verbose".
+    params : dict with "epochs", "steps" and "verbose"; "steps" is None where only the source of batches knows.
     """
 
     kept_attributes: ClassVar[tuple[str, ...]] = ()
     """Attributes that ``BackupAndRestore`` saves: numbers, strings, None, or lists of arrays."""
+
+    skipped_hooks: tuple[str, ...] = ()
+    """Hooks that the class overrides and this object does not need: a hook of batches costs time in every step."""
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -110,7 +117,9 @@ _NOTIFIED_THROUGH = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_e
 
 
 def _overrides(callback: Callback, hook: str) -> bool:
-    """Return whether a callback overrides a hook."""
+    """Return whether a callback overrides a hook and needs it."""
+    if hook in callback.skipped_hooks:
+        return False
     names = (hook, _NOTIFIED_THROUGH[hook]) if hook in _NOTIFIED_THROUGH else (hook,)
     return any(getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name) for name in names)
 
@@ -186,8 +195,21 @@ class CallbackList:
             logger.close()
 
 
+@dataclass
+class EpochRecord:
+    """The epochs of a fit, counted from 0, the values of each name in their logs, and the ``params`` of callbacks."""
+
+    epoch: list[int] = field(default_factory=list)
+    history: dict[str, list[Any]] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+
+
 class History(Callback):
     """The logs of every epoch; ``fit`` returns this object.
+
+    Parameters
+    ----------
+    record : where to record the epochs; None for a new record.
 
     Attributes
     ----------
@@ -195,10 +217,32 @@ class History(Callback):
     epoch : the epochs, counted from 0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, record: EpochRecord | None = None) -> None:
         super().__init__()
-        self.epoch: list[int] = []
-        self.history: dict[str, list[Any]] = {}
+        self.record = EpochRecord() if record is None else record
+        self.params = self.record.params
+
+    @property
+    def epoch(self) -> list[int]:
+        """The epochs, counted from 0."""
+        return self.record.epoch
+
+    @epoch.setter
+    def epoch(self, epochs: list[int]) -> None:
+        self.record.epoch = epochs
+
+    @property
+    def history(self) -> dict[str, list[Any]]:
+        """The values of all epochs by name: "loss", "val_loss", metrics."""
+        return self.record.history
+
+    @history.setter
+    def history(self, values: dict[str, list[Any]]) -> None:
+        self.record.history = values
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Receive "epochs", "steps" and "verbose"."""
+        self.params = self.record.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start a new record of epochs."""

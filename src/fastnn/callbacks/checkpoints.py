@@ -3,13 +3,13 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import number, whole
+from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 from fastnn.callbacks.monitors import Monitor
 from fastnn.errors import ModelFormatError
@@ -59,7 +59,7 @@ class ModelCheckpoint(Monitor):
     ) -> None:
         super().__init__(monitor, mode, 0.0)
         self.filepath = os.fspath(filepath)
-        warn_of_suffix(self.filepath, stacklevel=2)
+        warn_of_suffix(self.filepath)
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
@@ -68,15 +68,15 @@ class ModelCheckpoint(Monitor):
         self._steps_between = _frequency(save_freq)
         self._steps = 0
         self._epoch = 0
-        if self._steps_between is not None:
-            # Set here only: a checkpoint per epoch then has no batch hook, and costs nothing per step.
-            self.on_train_batch_end = self._after_step  # type: ignore[method-assign]
+        if self._steps_between is None:
+            self.skipped_hooks = ("on_train_batch_end",)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Store the number of the epoch for saves within it."""
         self._epoch = epoch
 
-    def _after_step(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Save, if ``save_freq`` steps have run since the last time."""
         self._steps += 1
         if self._steps == self._steps_between:
             self._steps = 0
@@ -117,7 +117,7 @@ class ModelCheckpoint(Monitor):
         if current is None:
             return True
         if np.ndim(current) > 0:
-            warnings.warn(f"{self.monitor!r} is an array and cannot be compared: every model is saved", stacklevel=4)
+            warn(f"{self.monitor!r} is an array and cannot be compared: every model is saved")
             return True
         better = self._improves(current, self.best)
         if self.verbose:
@@ -167,7 +167,7 @@ class BackupAndRestore(Callback):
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
         self._steps_between = _frequency(save_freq) or 0
-        self._steps = 0
+        self._saved_at: int | None = None
         self._callbacks: Sequence[Callback] = ()
 
     @property
@@ -177,6 +177,7 @@ class BackupAndRestore(Callback):
 
     def resume(self, callbacks: Sequence[Callback]) -> int | None:
         """Restore the backup, if there is one, and return the epoch to continue from."""
+        self._saved_at = None
         self._callbacks = [callback for callback in callbacks if callback is not self]
         if not os.path.exists(self.path):
             return None
@@ -259,12 +260,17 @@ class BackupAndRestore(Callback):
                 return f"the saved fit had the {what} {before[what]}; this one has {name}"
         return None
 
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Count the steps from the first epoch on, or from the one to continue from."""
+        if self._saved_at is None:
+            self._saved_at = self.model.network.iterations
+
     def after_epoch(self, epoch: int) -> None:
         """Write the backup."""
-        self._steps += int(self.params.get("steps", 1))
-        if self._steps < self._steps_between:
+        iterations = self.model.network.iterations
+        if self._saved_at is not None and iterations - self._saved_at < self._steps_between:
             return
-        self._steps = 0
+        self._saved_at = iterations
         model, history = self.model, self.model.history
         arrays: dict[str, Any] = {}
         recorded = {}
@@ -298,8 +304,7 @@ class BackupAndRestore(Callback):
                 os.rmdir(self.backup_dir)
 
 
-@dataclass(frozen=True)
-class _Backup:
+class _Backup(NamedTuple):
     """What a backup holds, checked; the attributes are those of the model, of the fit and of its callbacks."""
 
     arrays: list[NDArray[Any]]

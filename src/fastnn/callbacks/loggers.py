@@ -44,7 +44,8 @@ class ProgbarLogger(Callback):
     def on_progress(self, step: int, loss: float) -> None:
         """Show the progress of the epoch, if a refresh is due."""
         if self._level == 1 and self._line.on_terminal and self._line.due():
-            self._line.show(f"Epoch {self._epoch + 1}/{self._epochs} - step {step}/{self._steps} - loss: {loss:.4g}")
+            of = "" if self._steps is None else f"/{self._steps}"
+            self._line.show(f"Epoch {self._epoch + 1}/{self._epochs} - step {step}{of} - loss: {loss:.4g}")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Show the epoch's logs, if a refresh is due."""

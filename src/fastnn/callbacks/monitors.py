@@ -1,11 +1,11 @@
 """Callbacks that monitor a value in the logs for improvement."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from fastnn._arguments import choice, number, optional, whole
+from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 
 
@@ -31,10 +31,9 @@ class Monitor(Callback):
         """Return the monitored value; warn and return None if the logs do not have it."""
         value = (logs or {}).get(self.monitor)
         if value is None:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} watches {self.monitor!r}, which is not in the logs; available: "
-                f"{', '.join(logs or {})}",
-                stacklevel=2,
+                f"{', '.join(logs or {})}"
             )
         return value
 

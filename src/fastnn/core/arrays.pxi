@@ -15,10 +15,17 @@ cdef int dtype_of(cnp.ndarray a) noexcept:
     return -1
 
 
+cdef int refuse_masked(str name, object a) except -1:
+    if isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a):
+        raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
+    return 0
+
+
 cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
     """Describe X in ``m``; return the array that owns the memory."""
     cdef cnp.ndarray a
-    if not isinstance(X, np.ndarray):
+    if type(X) is not np_ndarray:
+        refuse_masked("X", X)
         X = np.asarray(X)
     a = X
     if not cnp.PyArray_ISALIGNED(a):
@@ -40,6 +47,8 @@ cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
 
 
 cdef cnp.ndarray real_numbers(str name, object a):
+    if type(a) is not np_ndarray:
+        refuse_masked(name, a)
     a = np.asarray(a)
     if a.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")

@@ -125,6 +125,7 @@ cdef extern from "engine/engine.h" nogil:
     double fnn_fit_penalty_sum(const fnn_fit *)
     void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
+    void fnn_fit_skip(fnn_fit *, Py_ssize_t, const double *)
     void fnn_fit_set_rates(fnn_fit *fit, const double *rates)
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)

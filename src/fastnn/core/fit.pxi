@@ -79,20 +79,26 @@ cdef class Fit:
     def penalty_sum(self):
         return fnn_fit_penalty_sum(self.fit)
 
-    def begin_epoch(self, uint64_t seed, uint64_t epoch, bint shuffle, learning_rates, order=None):
+    def begin_epoch(self, uint64_t seed, uint64_t epoch, bint shuffle, learning_rates, order=None,
+                    Py_ssize_t first_step=0):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
         cdef cnp.ndarray rows
         cdef const double *values = <const double *>cnp.PyArray_DATA(rates)
         cdef fnn_call call
         n = self.arrays[0].shape[0]
+        if order is None and not 0 <= first_step < self.n_steps:
+            raise ValueError(f"first_step must be from 0 to {self.n_steps - 1}, got {first_step}")
         if order is not None:
             rows = contiguous("order", order, np.int64, (n,))
             if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n):
                 raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
             shuffle = False
+            first_step = 0
         fnn_call_enter(&call)
         with nogil:
             fnn_fit_begin(self.fit, seed, epoch, shuffle, values)
+            if first_step:
+                fnn_fit_skip(self.fit, first_step, values)
         end(&call)
         if order is not None:
             fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))

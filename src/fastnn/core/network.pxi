@@ -5,25 +5,6 @@ cdef enum:
     COPIES, READS, WRITES
 
 
-cdef class _Exclusive:
-    """A ``with`` block in which only this thread may work with a network."""
-
-    cdef Network network
-    cdef str refusal
-
-    def __enter__(self):
-        self.network.owner = PyThread_get_thread_ident()
-        self.network.refusal = self.refusal
-        try:
-            while self.network.users:  # calls that other threads have started: native code, which ends soon
-                _time.sleep(0.0)
-        except BaseException:
-            self.network.owner = 0
-            raise
-
-    def __exit__(self, *error):
-        self.network.owner = 0
-
 @cython.final
 cdef class Network:
     cdef fnn_network *network
@@ -31,7 +12,7 @@ cdef class Network:
     cdef object kinds
     cdef object class_weights  # the loss points to them
     cdef int users  # calls that read the weights now; -1: one call that writes them
-    cdef unsigned long owner  # thread in an _Exclusive block; 0: none
+    cdef unsigned long owner  # thread that has reserved the network; 0: none
     cdef str refusal  # the message for other threads then
     cdef object __weakref__
 
@@ -95,11 +76,6 @@ cdef class Network:
             raise ValueError(f"iterations must be from 0 to {MOST_ITERATIONS}, got {value}")
         self.network.iterations = value
 
-    def changing(self, str refusal):
-        cdef _Exclusive block = _Exclusive()
-        block.network = self
-        block.refusal = refusal
-        return block
 
     def forget_other_threads(self):
         """Forget the calls of other threads, in a forked child: only the thread that forked lives on."""
@@ -169,18 +145,29 @@ cdef class Network:
         return self.unpack(self.panels(op, name, slot), op, name)
 
     def set_parameter(self, int op, str name, value, int slot=0):
+        self.set_parameters([(op, name, slot)], [value])
+
+    def set_parameters(self, places, values):
+        checked = []
+        for (op, name, slot), value in zip(places, values, strict=True):
+            self.panels(op, name, slot)  # raises for what does not exist
+            checked.append((op, name, slot, contiguous(name, value, self.dtype, self.shape_of(op, name))))
+        self.check(WRITES)
+        for op, name, slot, array in checked:
+            self.store(op, name, slot, array)
+
+    cdef int store(self, int op, str name, int slot, cnp.ndarray a) except -1:
         cdef char *panels = self.panels(op, name, slot)
-        cdef cnp.ndarray a = contiguous(name, value, self.dtype, self.shape_of(op, name))
         cdef const void *data = cnp.PyArray_DATA(a)
         cdef bint is_kernel
-        self.check(WRITES)
         if name in STATES[self.kinds[op]]:
             memcpy(panels, data, cnp.PyArray_NBYTES(a))
-            return
+            return 0
         is_kernel = name == PARAMETERS[self.kinds[op]][0]
         self.network.kernels.pack_weights(
             panels, data if is_kernel else NULL, NULL if is_kernel else data, self.network.ops[op].rows,
             self.network.ops[op].n_out)
+        return 0
 
     def compile(self, str loss, dict loss_options, str optimizer, dict optimizer_options):
         cdef fnn_loss l = loss_of(loss, loss_options)

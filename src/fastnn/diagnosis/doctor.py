@@ -1,10 +1,10 @@
 """The doctor's visits: at any time by ``diagnose``, at the end of training by ``TrainingDoctor``."""
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._warnings import warn
 from fastnn.callbacks import Callback, Logs
 from fastnn.diagnosis.data import MAX_ROWS, counted, examine_inputs, examine_last_layer, examine_targets
 from fastnn.diagnosis.finding import Diagnosis, Finding
@@ -127,7 +127,7 @@ class TrainingDoctor(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Examine everything."""
         if not np.isfinite(self._losses[-1:]).all():
-            warnings.warn("the loss is not finite: the doctor examines the last finite weights", stacklevel=2)
+            warn("the loss is not finite: the doctor examines the last finite weights")
         found = diagnose(self.model, *self.data, validation_data=self.validation_data)
         self.findings = Diagnosis([*found, *self._examine_course()])
         if self.print_report:

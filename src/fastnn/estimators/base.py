@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
+from fastnn._arrays import check_memory, check_unmasked
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
@@ -155,7 +156,7 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
+        return [whole("each of hidden_layer_sizes", n, at_least=1) if isinstance(n, int) else n for n in sizes]
 
     def _per_layer(self, name: str, value: Any, n_hidden: int) -> list[Any]:
         """Return one value for every hidden layer."""
@@ -208,6 +209,10 @@ class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[mis
 
     def _check_inputs(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
         """Return X, or X and y, checked as scikit-learn does; frames with columns that are not numbers are encoded."""
+        check_unmasked(X, "X")
+        check_unmasked(y, "y")
+        if isinstance(X, np.ndarray) and X.ndim:
+            check_memory(X.shape[0], X.dtype, "X")
         checks.setdefault("accept_sparse", ["csr", "csc"])
         if self.missing != "error":
             checks["ensure_all_finite"] = "allow-nan"

@@ -21,13 +21,14 @@ from sklearn.utils.validation import _check_sample_weight
 
 import fastnn._core as _core
 import fastnn.optimizers as optimizers
+from fastnn._arrays import check_unmasked
 from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.base import NetworkEstimator
 from fastnn.estimators.callbacks import CallbackModel, TaskReporter, copies_of
 from fastnn.estimators.lbfgs import check_arguments, minimize
 from fastnn.estimators.network import FittedNetwork, Objective, threads_to_use
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.training.epochs import run_epoch
+from fastnn.training.epochs import run_steps
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array, Array | None]
@@ -64,6 +65,7 @@ class _Run:
     validation : rows to validate with after every epoch, or None.
     batch_size : rows in a batch.
     seed : of dropout.
+    offset : part of the epoch's reported loss that the core leaves out.
     """
 
     fit: _core.Fit
@@ -76,10 +78,14 @@ class _Run:
     validation: Weighted | None
     batch_size: int
     seed: int
+    offset: float = 0.0
 
     def mean_loss(self) -> float:
-        """Return the sum of the epoch's losses so far, divided by all rows."""
-        return self.fit.loss_sum / len(self.y)
+        """Return the reported loss of the epoch's rows so far; NaN before the first step."""
+        rows = min(self.fit.step * self.batch_size, len(self.y))
+        if not rows:
+            return math.nan
+        return self.objective.reported(self.fit.loss_sum / rows, self.fit.penalty_sum / rows) + self.offset
 
 
 class BaseMLP(NetworkEstimator):
@@ -138,6 +144,7 @@ class BaseMLP(NetworkEstimator):
         first_pass = "_net" not in self.__dict__ or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
+            check_unmasked(sample_weight, "sample_weight")
             sample_weight = _check_sample_weight(sample_weight, X)
         sample_weight = self._weights(y, sample_weight, incremental)
         if y.ndim == 1:
@@ -166,6 +173,7 @@ class BaseMLP(NetworkEstimator):
             )
         try:
             X = self._prepared(self._check_inputs(validation_data[0]))
+            check_unmasked(validation_data[1], "y")
             y = self._validation_targets(validation_data[1])
             if len(y) != X.shape[0]:
                 raise ValueError(f"X has {X.shape[0]} rows, but y has {len(y)}")
@@ -305,7 +313,8 @@ class BaseMLP(NetworkEstimator):
         order = np.arange(len(run.y)) if self.shuffle else None
         # Where rows have weights, the reported loss depends on which rows share a batch.
         same_offset = order is None or run.weights is None
-        offset = self._loss_offset(run.y, run.weights, None, run.batch_size) if same_offset else 0.0
+        if same_offset:
+            run.offset = self._loss_offset(run.y, run.weights, None, run.batch_size)
         logs: dict[str, Any] = {}
         run.callbacks.call("on_train_begin", {})
         try:
@@ -316,11 +325,10 @@ class BaseMLP(NetworkEstimator):
                 if order is not None:
                     # In place: the same exchanges as scikit-learn's, which shuffles positions in the order before.
                     self._random_state.shuffle(order)
-                total, penalty = self._train_epoch(run, order)
                 if not same_offset:
-                    offset = self._loss_offset(run.y, run.weights, order, run.batch_size)
+                    run.offset = self._loss_offset(run.y, run.weights, order, run.batch_size)
+                self.loss_ = self._train_epoch(run, order)
                 self.n_iter_ += 1
-                self.loss_ = run.objective.reported(total, penalty) + offset
                 self.t_ += len(run.y)
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
@@ -333,7 +341,7 @@ class BaseMLP(NetworkEstimator):
                     run.rule.learning_rate = float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t
                 run.callbacks.call("on_epoch_end", epoch, logs)
                 stopped = run.tasks.end() or run.callbacks.stop_training
-                if math.isnan(total):
+                if math.isnan(self.loss_):
                     warnings.warn(
                         f"The loss became NaN or infinite in iteration {self.n_iter_}. The weights of the best "
                         "validation score are kept.",
@@ -354,8 +362,8 @@ class BaseMLP(NetworkEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=6)
         run.callbacks.call("on_train_end", logs)
 
-    def _train_epoch(self, run: _Run, order: Array | None) -> tuple[float, float]:
-        """Train one epoch; return the mean loss of its rows and the part of it that is penalties.
+    def _train_epoch(self, run: _Run, order: Array | None) -> float:
+        """Train one epoch; return the reported loss of its rows.
 
         With ``early_stopping`` the result is NaN if a loss is not finite.
 
@@ -367,11 +375,11 @@ class BaseMLP(NetworkEstimator):
         fit, iterations = run.fit, self._net.core.iterations
         fit.begin_epoch(run.seed, iterations, False, run.rule.learning_rates(iterations, fit.n_steps), order)
         # Without follow_rate: scikit-learn's loss of an epoch is that of all rows, so no callback cuts it short.
-        if run_epoch(fit, run.callbacks, run.mean_loss):
-            return run.mean_loss(), fit.penalty_sum / len(run.y)
+        if run_steps(fit, run.callbacks, run.mean_loss):
+            return run.mean_loss()
         if not self.early_stopping:
             raise ValueError(_NOT_FINITE)
-        return math.nan, math.nan
+        return math.nan
 
     def _validate(self, objective: Objective, X: Array, y: Array, weights: Array | None) -> dict[str, float]:
         """Record and return loss and score of the validation rows."""

@@ -3,6 +3,9 @@
 A layer holds options, not weights. A built model gives its layers access to their weights.
 """
 
+from typing import TYPE_CHECKING
+
+from fastnn._missing import public_names
 from fastnn._names import automatic_name
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from fastnn.layers.dense import Dense
@@ -36,3 +39,7 @@ __all__ = [
     "WeightAccess",
     "automatic_name",
 ]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

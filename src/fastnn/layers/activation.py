@@ -6,6 +6,7 @@ import fastnn._registry as registry
 import fastnn.activations as activations
 import fastnn.initializers as initializers
 from fastnn._arguments import last_axis, number, optional
+from fastnn._variables import Variable
 from fastnn.activations import ActivationFunction
 from fastnn.layers.layer import Layer, ParameterSpec
 
@@ -33,6 +34,10 @@ class Activation(Layer):
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's activation op."""
         return "activation", self.activation.options()
+
+    def keeps_elements(self) -> bool:
+        """Return whether the function acts on each element by itself."""
+        return self.activation.name not in ("softmax", "log_softmax")
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -135,7 +140,7 @@ class PReLU(Layer):
     ) -> None:
         if shared_axes is not None:
             raise ValueError(f"shared_axes must be None, rows of a dense network have one axis; got {shared_axes!r}")
-        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_initializer = initializers.get(alpha_initializer, "zeros")
         self._regularize("alpha", alpha_regularizer, alpha_constraint)
         super().__init__(**layer_options)
 
@@ -147,10 +152,15 @@ class PReLU(Layer):
         """Return alpha (n_in,)."""
         return [ParameterSpec("alpha", (n_in,), self.alpha_initializer)]
 
+    @property
+    def alpha(self) -> Variable:
+        """The slopes (n_in,)."""
+        return self.weight("alpha")
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "alpha_initializer": registry.serialize(self.alpha_initializer),
+            "alpha_initializer": registry.describe("initializer", self.alpha_initializer),
             **self._regularization_config("alpha"),
         }

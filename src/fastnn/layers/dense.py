@@ -8,6 +8,7 @@ import fastnn._registry as registry
 import fastnn.initializers as initializers
 import fastnn.regularizers as regularizers
 from fastnn._arguments import absent, whole
+from fastnn._variables import Variable
 from fastnn.layers.activation import find_activation
 from fastnn.layers.layer import Layer, ParameterSpec
 
@@ -25,7 +26,7 @@ class Dense(Layer):
     units : number of outputs.
     activation : name, activation or activation layer; None is linear.
     use_bias : whether to add b.
-    kernel_initializer, bias_initializer : names or initializers.
+    kernel_initializer, bias_initializer : names or initializers; None is the default.
     kernel_regularizer, bias_regularizer : names or regularizers of W and b.
     activity_regularizer : name or regularizer of Y; the penalty is divided by the rows of the batch.
     kernel_constraint, bias_constraint : names or constraints of W and b, applied after every update.
@@ -59,8 +60,8 @@ class Dense(Layer):
         self.units = whole("units", units, at_least=1)
         self.activation = find_activation(activation)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = initializers.get(kernel_initializer, "glorot_uniform")
+        self.bias_initializer = initializers.get(bias_initializer, "zeros")
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._regularize("kernel", kernel_regularizer, kernel_constraint)
         self._regularize("bias", bias_regularizer, bias_constraint)
@@ -85,25 +86,24 @@ class Dense(Layer):
         return specs
 
     @property
-    def kernel(self) -> Array:
-        """Copy of the kernel, (n_in, units)."""
-        return self.read_weight("kernel")
+    def kernel(self) -> Variable:
+        """The kernel, (n_in, units)."""
+        return self.weight("kernel")
 
     @property
-    def bias(self) -> Array | None:
-        """Copy of the bias, (units,); None if there is none."""
-        return self.read_weight("bias") if self.use_bias else None
+    def bias(self) -> Variable | None:
+        """The bias, (units,); None if there is none."""
+        return self.weight("bias") if self.use_bias else None
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        penalty = self.activity_regularizer
         return {
             **super().get_config(),
             "units": self.units,
             "activation": self.activation.get_config(),
             "use_bias": self.use_bias,
-            "kernel_initializer": registry.serialize(self.kernel_initializer),
-            "bias_initializer": registry.serialize(self.bias_initializer),
-            "activity_regularizer": None if penalty is None else registry.serialize(penalty),
+            "kernel_initializer": registry.describe("initializer", self.kernel_initializer),
+            "bias_initializer": registry.describe("initializer", self.bias_initializer),
+            "activity_regularizer": registry.describe("regularizer", self.activity_regularizer),
             **self._regularization_config("kernel", "bias"),
         }

@@ -29,6 +29,10 @@ class Dropout(Layer):
         self.seed = seed
         super().__init__(**layer_options)
 
+    def keeps_elements(self) -> bool:
+        """Return True."""
+        return True
+
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's dropout op."""
         return ("dropout", {"rate": self.rate, "alpha": False}) if self.rate > 0.0 else None
@@ -67,6 +71,10 @@ class GaussianNoise(Layer):
         self.stddev = number("stddev", stddev, at_least=0.0)
         self.seed = seed
         super().__init__(**layer_options)
+
+    def keeps_elements(self) -> bool:
+        """Return True."""
+        return True
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's op."""

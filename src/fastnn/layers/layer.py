@@ -4,7 +4,7 @@ import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import flag, float_type, input_type, optional, whole
+from fastnn._arguments import flag, float_type, input_type, optional, takes_keywords, whole
+from fastnn._derivation import never_calls
+from fastnn._missing import Advised
 from fastnn._names import automatic_name
+from fastnn._variables import Variable, as_variable_values
 
 Array = NDArray[Any]
 
@@ -41,11 +44,17 @@ def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
     sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
     if len(sizes) == 0:
         raise ValueError(f"{name} must have at least one size, got {shape!r}")
-    return tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
+    checked = tuple(whole(f"each size of {name}", size, at_least=1) for size in sizes)
+    whole(f"the product of the sizes of {name}", math.prod(checked), at_least=1)
+    return checked
 
 
 class WeightAccess(Protocol):
     """Access of a layer to its weights, by name: in a built model's network, or kept when it left one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the weights."""
 
     def read(self, name: str) -> Array:
         """Return a copy."""
@@ -60,8 +69,25 @@ class WeightAccess(Protocol):
         """Return access to the weights whose names begin with ``prefix``, by the rest of their names."""
 
 
-class Layer(registry.Description):
-    """Base of all layers.
+_COMPUTED = (
+    "the compiled core computes a layer from its options; use an activation, another layer, or compute the inputs "
+    "before the model"
+)
+_WIDTH = "the shapes follow from the options of the layers"
+
+
+@never_calls(
+    __call__="a model lists layers, it does not call them",
+    add_loss="pass a regularizer, or a custom loss to compile",
+    add_weight="the weights of a layer follow from its options",
+    build="the weights follow from the options; pass an initializer to set their first values",
+    call=_COMPUTED,
+    compute_mask="rows of a dense network are not masked",
+    compute_output_shape=_WIDTH,
+    compute_output_spec=_WIDTH,
+)
+class Layer(Advised, registry.Description):
+    """Base of all layers. A class derived from one of fastnn's layers may change its options, not what it computes.
 
     Parameters
     ----------
@@ -70,7 +96,18 @@ class Layer(registry.Description):
     input_dim : number of features, for the first layer; the same as ``input_shape=(input_dim,)``.
     trainable : whether training changes the weights.
     dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
+
+    Attributes
+    ----------
+    scope : start of the paths of the weights: names of the blocks that hold the layer.
     """
+
+    _place = "layer"
+    _needs = "op"
+    _instead_of_own = (
+        f"{_COMPUTED}. A class of your own may derive from a layer such as Dense and change its options; for a skip "
+        "connection use Residual"
+    )
 
     def __init__(
         self,
@@ -91,6 +128,7 @@ class Layer(registry.Description):
         elif input_shape is not None:
             self.declared_input = _row_shape("input_shape", input_shape)
         self.name = name if name is not None else automatic_name(type(self).__name__)
+        self.scope = ""
         self._specs: list[ParameterSpec] = []
         self._access: WeightAccess | None = None
         self._trainable = True
@@ -139,9 +177,11 @@ class Layer(registry.Description):
 
     def _regularization_config(self, *parameters: str) -> dict[str, Any]:
         """Return the descriptions of the regularizers and constraints of some weights."""
-        names = [f"{parameter}_{what}" for what in ("regularizer", "constraint") for parameter in parameters]
-        described = {name: getattr(self, name) for name in names}
-        return {name: None if each is None else registry.serialize(each) for name, each in described.items()}
+        return {
+            f"{parameter}_{kind}": registry.describe(kind, getattr(self, f"{parameter}_{kind}"))
+            for kind in ("regularizer", "constraint")
+            for parameter in parameters
+        }
 
     def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
         """Give the layer access to its weights, or take the access away."""
@@ -182,16 +222,36 @@ class Layer(registry.Description):
         ValueError
             The model is not built yet.
         """
+        return self._built_access().read(name)
+
+    def _built_access(self) -> WeightAccess:
         if self._access is None:
             raise ValueError(
                 f"layer {self.name!r} has no weights yet: give the model an Input, call "
                 "model.build((None, n_features)), or fit it"
             )
-        return self._access.read(name)
+        return self._access
 
     def get_weights(self) -> list[Array]:
         """Return copies of the weights, kernel first; an empty list before the model is built."""
         return [self.read_weight(spec.name) for spec in self._specs]
+
+    def weight(self, name: str) -> Variable:
+        """Return one weight by name; errors are those of ``read_weight``."""
+        self._built_access()
+        return Weight(self, name)
+
+    def path_of(self, name: str) -> str:
+        """Return the path of one weight, from this layer on."""
+        return f"{self.name}/{name}"
+
+    def write_weight(self, name: str, value: Array) -> None:
+        """Replace one weight by an array of its shape and type."""
+        self._built_access().write(name, value)
+
+    def trains(self, name: str) -> bool:
+        """Return whether training changes one weight."""
+        return self.trainable and any(spec.name == name and spec.trainable for spec in self._specs)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace the weights: arrays in the order and shapes of ``get_weights()``.
@@ -202,22 +262,17 @@ class Layer(registry.Description):
             Wrong number of arrays, wrong shape, or the model is not built yet; no weight is changed.
         """
         for spec, value in zip(self._specs, self.check_weights(weights), strict=True):
-            assert self._access is not None
-            self._access.write(spec.name, value)
+            self.write_weight(spec.name, value)
 
     def check_weights(self, weights: Sequence[Any]) -> list[Array]:
         """Return ``weights`` as arrays; errors are those of ``set_weights``."""
-        if self._access is None:
-            raise ValueError(f"layer {self.name!r} has no weights yet, so they cannot be set: build the model first")
+        dtype = self._built_access().dtype
         if len(weights) != len(self._specs):
             raise ValueError(f"layer {self.name!r} has {len(self._specs)} weight arrays, got {len(weights)}")
-        arrays = [np.asarray(value) for value in weights]
-        for spec, array in zip(self._specs, arrays, strict=True):
-            if array.shape != spec.shape:
-                raise ValueError(f"{spec.name} of layer {self.name!r} has shape {spec.shape}, got {array.shape}")
-            if array.dtype.kind not in "fiub":
-                raise ValueError(f"{spec.name} of layer {self.name!r} must be numbers, got dtype {array.dtype}")
-        return arrays
+        return [
+            as_variable_values(value, f"{spec.name} of layer {self.name!r}", spec.shape, dtype)
+            for spec, value in zip(self._specs, weights, strict=True)
+        ]
 
     def count_params(self) -> int:
         """Return the number of weights.
@@ -232,19 +287,32 @@ class Layer(registry.Description):
         return sum(math.prod(spec.shape) for spec in self._specs)
 
     @property
-    def weights(self) -> list[Array]:
-        """Copies of the weights; the same as ``get_weights()``."""
-        return self.get_weights()
+    def weights(self) -> list[Variable]:
+        """The weights, in the order of ``get_weights()``."""
+        return [self.weight(spec.name) for spec in self._specs]
 
     @property
-    def trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training changes."""
-        return [self.read_weight(spec.name) for spec in self._specs if spec.trainable and self.trainable]
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
-    def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training leaves unchanged."""
-        return [self.read_weight(spec.name) for spec in self._specs if not (spec.trainable and self.trainable)]
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves unchanged."""
+        return [weight for weight in self.weights if not weight.trainable]
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties on the weights that training changes; [] before the model is built.
+
+        A penalty on outputs (``activity_regularizer``) is not among them: it belongs to rows, and is in the loss.
+        """
+        regularizers = [
+            (getattr(self, f"{spec.name}_regularizer", None), spec.name)
+            for spec in self._specs
+            if self.built and self.trains(spec.name)
+        ]
+        return [float(penalty(self.read_weight(name))) for penalty, name in regularizers if penalty is not None]
 
     variables = weights
     trainable_variables = trainable_weights
@@ -263,6 +331,41 @@ class Layer(registry.Description):
         return f"<{type(self).__name__} name={self.name}>"
 
 
+class Weight(Variable):
+    """A weight of a layer; its numbers lie in the network.
+
+    Parameters
+    ----------
+    layer : the layer.
+    name : name of the weight, such as "kernel".
+    """
+
+    def __init__(self, layer: Layer, name: str) -> None:
+        self._layer = layer
+        self.name, self.path = name, f"{layer.scope}{layer.name}/{name}"
+
+    def _read(self) -> Array:
+        return self._layer.read_weight(self.name)
+
+    def _write(self, value: Array) -> None:
+        self._layer.write_weight(self.name, value)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weight."""
+        return self._layer.trains(self.name)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        raise AttributeError(f"trainable of {self.path} cannot be set alone: set that of its layer")
+
+    def _change(self, value: Array) -> NoReturn:
+        raise TypeError(f"{self.path} cannot be changed in place: use assign, assign_add or assign_sub")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.array, (self.numpy(),)  # a copy cannot share the network
+
+
 def layer_config(layer: Layer) -> dict[str, Any]:
     """Return the description of a layer; it has ``trainable`` only if the layer is frozen."""
     config = registry.serialize(layer)
@@ -271,12 +374,26 @@ def layer_config(layer: Layer) -> dict[str, Any]:
 
 def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Layer:
     """Return a new layer from the result of ``layer_config``."""
-    layer = registry.deserialize("layer", config, custom_objects)
+    layer = registry.deserialize("layer", _with_custom_parts(config, custom_objects or {}), custom_objects)
     if not isinstance(layer, Layer):
         raise ValueError(f"the description of a layer gives {layer!r}")
     if config.get("trainable", True) is False:
         layer.trainable = False
     return layer
+
+
+def _with_custom_parts(config: Any, custom_objects: registry.CustomObjects) -> Any:
+    """Return the description of a layer with its custom layers, initializers and the like in place of descriptions."""
+    options = config.get("config") if isinstance(config, dict) else None
+    if not isinstance(options, dict):
+        return config
+    made = dict(options)
+    for name, value in options.items():
+        if name == "layers" and isinstance(value, list):
+            made[name] = [layer_from_config(each, custom_objects) for each in value]
+        elif isinstance(value, dict) and ("function" in value or value.get("class_name") in custom_objects):
+            made[name] = registry.deserialize(name.rpartition("_")[2], value, custom_objects)
+    return {**config, "config": made}
 
 
 @registry.register("layer", "InputLayer")
@@ -320,6 +437,7 @@ class InputLayer(Layer):
         return {"name": self.name, "shape": self.shape}
 
 
+@takes_keywords
 def Input(
     shape: Sequence[int] | int | None = None,
     batch_size: int | None = None,

@@ -1,6 +1,6 @@
 """Layers that normalize or scale features or rows."""
 
-import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.initializers as initializers
 from fastnn._arguments import absent, choice, last_axis, number
-from fastnn._arrays import as_features
+from fastnn._arrays import as_features, as_numbers
+from fastnn._variables import Variable
+from fastnn._warnings import warn
 from fastnn.layers.layer import Layer, ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
@@ -28,7 +30,8 @@ class _ScaledAndCentred(Layer):
     ) -> None:
         """Set initializer, regularizer and constraint of beta and gamma."""
         self.center, self.scale = bool(center), bool(scale)
-        self.beta_initializer, self.gamma_initializer = initializers.get(beta[0]), initializers.get(gamma[0])
+        self.beta_initializer = initializers.get(beta[0], "zeros")
+        self.gamma_initializer = initializers.get(gamma[0], "ones")
         self._regularize("beta", *beta[1:])
         self._regularize("gamma", *gamma[1:])
 
@@ -48,20 +51,20 @@ class _ScaledAndCentred(Layer):
             **super().get_config(),
             "center": self.center,
             "scale": self.scale,
-            "beta_initializer": registry.serialize(self.beta_initializer),
-            "gamma_initializer": registry.serialize(self.gamma_initializer),
+            "beta_initializer": registry.describe("initializer", self.beta_initializer),
+            "gamma_initializer": registry.describe("initializer", self.gamma_initializer),
             **self._regularization_config("beta", "gamma"),
         }
 
     @property
-    def gamma(self) -> Array | None:
-        """Copy of the scale (n_in,); None if there is none."""
-        return self.read_weight("gamma") if self.scale else None
+    def gamma(self) -> Variable | None:
+        """The scale (n_in,); None if there is none."""
+        return self.weight("gamma") if self.scale else None
 
     @property
-    def beta(self) -> Array | None:
-        """Copy of the offset (n_in,); None if there is none."""
-        return self.read_weight("beta") if self.center else None
+    def beta(self) -> Variable | None:
+        """The offset (n_in,); None if there is none."""
+        return self.weight("beta") if self.center else None
 
 
 @registry.register("layer", "BatchNormalization")
@@ -112,8 +115,8 @@ class BatchNormalization(_ScaledAndCentred):
         self.epsilon = number("epsilon", epsilon, at_least=0.0)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer, "zeros")
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer, "ones")
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
@@ -129,14 +132,14 @@ class BatchNormalization(_ScaledAndCentred):
         ]
 
     @property
-    def moving_mean(self) -> Array:
-        """Copy of the moving mean (n_in,)."""
-        return self.read_weight("moving_mean")
+    def moving_mean(self) -> Variable:
+        """The moving mean (n_in,)."""
+        return self.weight("moving_mean")
 
     @property
-    def moving_variance(self) -> Array:
-        """Copy of the moving variance (n_in,)."""
-        return self.read_weight("moving_variance")
+    def moving_variance(self) -> Variable:
+        """The moving variance (n_in,)."""
+        return self.weight("moving_variance")
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -144,8 +147,8 @@ class BatchNormalization(_ScaledAndCentred):
             **super().get_config(),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "moving_mean_initializer": registry.serialize(self.moving_mean_initializer),
-            "moving_variance_initializer": registry.serialize(self.moving_variance_initializer),
+            "moving_mean_initializer": registry.describe("initializer", self.moving_mean_initializer),
+            "moving_variance_initializer": registry.describe("initializer", self.moving_variance_initializer),
         }
 
 
@@ -205,13 +208,13 @@ class LayerNormalization(_ScaledAndCentred):
 
 @registry.register("layer", "Normalization")
 class Normalization(Layer):
-    """Normalize the inputs to mean 0 and variance 1 with fixed statistics of each feature.
+    """Normalize the inputs to mean 0 and variance 1 with fixed statistics of each feature, or of all together.
 
     ``Y = (X - mean) / max(sqrt(variance), 1e-7)``. Learn mean and variance with ``adapt(X)``, or pass them.
 
     Parameters
     ----------
-    axis : -1, the features.
+    axis : -1, the features; None or () for one mean and one variance of all elements.
     mean, variance : known statistics, numbers or (n_in,); both or neither.
     invert : whether to compute the inverse, ``Y = mean + X * max(sqrt(variance), 1e-7)``.
     missing : None: all values must be finite. "mean": NaN is a missing value and is replaced by the feature's mean,
@@ -231,19 +234,21 @@ class Normalization(Layer):
 
     def __init__(
         self,
-        axis: int = -1,
+        axis: int | Sequence[int] | None = -1,
         mean: Any = None,
         variance: Any = None,
         invert: bool = False,
         missing: str | None = None,
         **layer_options: Any,
     ) -> None:
-        last_axis(axis)
+        self.axis = None if axis is None or np.size(axis) == 0 else last_axis(axis)
         if (mean is None) != (variance is None):
             raise ValueError("give both mean and variance, or neither and call adapt(X)")
         self.known = None if mean is None else (_statistics("mean", mean), _statistics("variance", variance))
         if self.known is not None and (self.known[1] < 0.0).any():
             raise ValueError(f"variance must not be negative, got {variance!r}")
+        if self.axis is None and self.known is not None and max(value.size for value in self.known) > 1:
+            raise ValueError(f"axis=None takes one mean and one variance, got {mean!r} and {variance!r}")
         self.invert = bool(invert)
         self.missing = choice("missing", missing, (None, "mean", "indicator"))
         self._learned: tuple[Array, Array, int] | None = None
@@ -257,14 +262,15 @@ class Normalization(Layer):
 
         Parameters
         ----------
-        data : array-like (n, n_in); (n,) is one feature.
+        data : array-like (n, n_in); (n,) is one feature. With ``axis=None`` any shape, or one number.
         batch_size, steps : accepted as in Keras, without effect: all data is read at once.
         """
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")
-        n_in = self._specs[0].shape[0] if self._specs else None
+        n_in = self._specs[0].shape[0] if self._specs and self.axis is not None else None
+        column = self.axis is None or np.ndim(data) == 1
         X = as_features(
-            np.reshape(data, (-1, 1)) if np.ndim(data) == 1 else data,
+            as_numbers(data, "data").reshape(-1, 1) if column else data,
             n_in,
             np.dtype(np.float64),
             "data",
@@ -278,7 +284,8 @@ class Normalization(Layer):
         variance[~present.any(axis=0)] = 1.0
         self._learned = (mean, variance, len(X))
         if self._access is not None and self._specs:
-            self.set_weights([mean, variance, np.array(len(X))])
+            shape = self._specs[0].shape
+            self.set_weights([np.broadcast_to(mean, shape), np.broadcast_to(variance, shape), np.array(len(X))])
             self._warn_of_lost_digits()
 
     def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
@@ -297,12 +304,15 @@ class Normalization(Layer):
         if len(lossy):
             at = lossy[0]
             more = f" (and {len(lossy) - 1} more)" if len(lossy) > 1 else ""
-            warnings.warn(
+            warn(
                 f"layer {self.name!r}: feature {at}{more} has mean {mean[at]:g} and standard deviation "
                 f"{deviation[at]:g}, but {dtype} has steps of {spacing[at]:g} there. Subtract an offset in float64 "
-                "before, or give the model dtype='float64'",
-                stacklevel=2,
+                "before, or give the model dtype='float64'"
             )
+
+    def keeps_elements(self) -> bool:
+        """Return whether all elements have the same statistics."""
+        return self.axis is None and self.missing != "indicator"
 
     def n_outputs(self, n_in: int) -> int:
         """Return ``n_in``, or ``2 n_in`` with indicators."""
@@ -316,8 +326,8 @@ class Normalization(Layer):
         options: dict[str, Any] = {"invert": self.invert, "missing": self.missing}
         if self.known is not None:
             for name, value in zip(("mean", "variance"), self.known, strict=True):
-                # One number for all features takes the memory of one.
-                options[name] = np.broadcast_to(value, (n_in,)) if value.size == 1 else value
+                # A tuple of one number for all features holds that number once.
+                options[name] = tuple(value.tolist()) * (n_in if value.size == 1 else 1)
         return "normalization", options
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
@@ -326,11 +336,12 @@ class Normalization(Layer):
             return []
         values: tuple[Any, Any, Any] = ("zeros", "ones", "zeros")
         if self._learned is not None:
-            if self._learned[0].shape != (n_in,):
+            if self.axis is not None and self._learned[0].shape != (n_in,):
                 raise ValueError(
                     f"layer {self.name!r} was adapted to {self._learned[0].size} features, but its input has {n_in}"
                 )
-            values = (*self._learned[:2], np.array(self._learned[2], np.float64))
+            mean, variance, count = self._learned
+            values = (np.broadcast_to(mean, n_in), np.broadcast_to(variance, n_in), np.array(count, np.float64))
         shapes: tuple[tuple[int, ...], ...] = ((n_in,), (n_in,), ())
         return [
             ParameterSpec(name, shape, initializers.get(value), trainable=False)
@@ -359,6 +370,7 @@ class Normalization(Layer):
         mean, variance = (None, None) if self.known is None else (self.known[0].tolist(), self.known[1].tolist())
         return {
             **super().get_config(),
+            **({"axis": None} if self.axis is None else {}),
             "mean": mean,
             "variance": variance,
             "invert": self.invert,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice
+from fastnn._variables import Variable
 from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, WeightAccess, layer_config, layer_from_config
 
 Array = NDArray[Any]
@@ -128,9 +129,30 @@ class Residual(Layer):
         """Give the layer and those of its block access to their weights, or take it away."""
         super().lend(specs, access)
         for layer in self.layers:
-            prefix = f"{layer.name}."
+            layer.scope, prefix = f"{self.scope}{self.name}/", f"{layer.name}."
             own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
             layer.lend(own, None if access is None else access.part(prefix))
+
+    def weight(self, name: str) -> Variable:
+        """Return one weight by name, "layer.weight"."""
+        self._built_access()
+        layer, name = self._inner(name)
+        return layer.weight(name)
+
+    def path_of(self, name: str) -> str:
+        """Return the path of one weight, from this layer on."""
+        layer, name = self._inner(name)
+        return f"{self.name}/{layer.path_of(name)}"
+
+    def _inner(self, name: str) -> tuple[Layer, str]:
+        """Return the layer of the block that has a weight, and the weight's name there."""
+        layer = next(each for each in self.layers if name.startswith(f"{each.name}."))
+        return layer, name.removeprefix(f"{layer.name}.")
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties on the weights of the block's layers."""
+        return [penalty for layer in self.layers for penalty in layer.losses]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the layers as descriptions."""

@@ -6,9 +6,11 @@ of a batch is the mean over its rows; with ``reduction="mean_with_sample_weight"
 their sum, and with "none" there is one loss per row.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import fastnn._registry as registry
+from fastnn._missing import public_names
 from fastnn.losses.custom import CustomLoss
 from fastnn.losses.elementwise import (
     BinaryCrossentropy,
@@ -116,6 +118,10 @@ def get(identifier: Any) -> Loss:
     TypeError
         A custom class of losses: a custom loss is a function.
     """
+    if isinstance(identifier, list | tuple) or (isinstance(identifier, Mapping) and "class_name" not in identifier):
+        raise TypeError(
+            f"a network has one output and one loss: pass the loss by itself, such as 'mse', got {identifier!r}"
+        )
     if isinstance(identifier, LossFunction):
         identifier = identifier.name
     if callable(identifier) and not isinstance(identifier, Loss | type):
@@ -132,3 +138,7 @@ def get(identifier: Any) -> Loss:
             "'sum_over_batch_size' or 'sum'"
         )
     return resolved
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

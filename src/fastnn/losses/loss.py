@@ -8,12 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 import fastnn._registry as registry
 import fastnn.ops as ops
 from fastnn._arguments import choice
+from fastnn._derivation import never_calls
 
 Array = NDArray[Any]
 
 REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none")
 
 
+_INSTEAD = (
+    "the compiled core computes the loss. Pass compile a function of (y_true, y_pred) that returns (loss, gradient "
+    "with respect to y_pred), both NumPy"
+)
+
+
+@never_calls(__call__=_INSTEAD, call=_INSTEAD)
 class Loss(registry.Description):
     """Base of all losses.
 
@@ -26,6 +34,7 @@ class Loss(registry.Description):
     dtype : accepted as in Keras, without effect: the loss is computed in the model's type and summed in float64.
     """
 
+    _needs, _instead_of_own = "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the loss in the compiled core."""
     targets: ClassVar[str] = "numbers"

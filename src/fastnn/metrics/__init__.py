@@ -4,7 +4,10 @@ Also: calibration of probabilities and intervals, classification with a reject o
 which are updated with rows and can be passed to ``compile``.
 """
 
+from typing import TYPE_CHECKING
+
 import fastnn.metrics.keras as keras
+from fastnn._missing import public_names
 from fastnn.metrics.calibration import calibration_curve, expected_calibration_error, interval_coverage
 from fastnn.metrics.classification import (
     accuracy_score,
@@ -78,3 +81,7 @@ __all__ = [
     "top_k_accuracy_score",
 ]
 __all__ += keras.__all__
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import choice
+from fastnn._warnings import warn
 from fastnn.metrics.counts import matches
 from fastnn.metrics.targets import LabelPairs, chosen_labels
-from fastnn.metrics.validation import Array, mean, warn, warn_undefined
+from fastnn.metrics.validation import Array, mean, warn_undefined
 
 
 def accuracy_score(

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import choice
+from fastnn._warnings import warn
 from fastnn.metrics.targets import LabelPairs, chosen_labels
-from fastnn.metrics.validation import Array, mean, warn, warn_undefined
+from fastnn.metrics.validation import Array, mean, warn_undefined
 
 AVERAGES = ("binary", "micro", "macro", "samples", "weighted", None)
 

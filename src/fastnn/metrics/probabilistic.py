@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._warnings import warn
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from fastnn.metrics.validation import (
     Array,
@@ -18,7 +19,6 @@ from fastnn.metrics.validation import (
     as_sample_weight,
     mean,
     require_same_length,
-    warn,
 )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import choice, number, optional, whole
+from fastnn._warnings import warn
 from fastnn.metrics.counts import counts_at_thresholds, ordered_pairs
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from fastnn.metrics.validation import (
@@ -21,7 +22,6 @@ from fastnn.metrics.validation import (
     as_sample_weight,
     mean,
     require_same_length,
-    warn,
     warn_undefined,
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastnn._arguments import whole
+from fastnn._warnings import warn
 from fastnn.metrics.precision_recall import (
     average_scores,
     average_weights,
@@ -16,7 +17,6 @@ from fastnn.metrics.precision_recall import (
     scores_from_sums,
 )
 from fastnn.metrics.targets import LabelPairs, chosen_labels
-from fastnn.metrics.validation import warn
 
 _METRICS = ("precision", "recall", "f-score")
 _HEADERS = ("precision", "recall", "f1-score", "support")

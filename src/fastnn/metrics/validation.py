@@ -1,31 +1,19 @@
 """Checks of the metrics' arguments, and the weighted mean."""
 
-import sys
-import warnings
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arrays import check_unmasked, first_nonfinite
+from fastnn._warnings import warn
 
 Array = NDArray[Any]
 
 
 class UndefinedMetricWarning(UserWarning):
     """A metric is not defined for the given data and was set to the value that the message names."""
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, with the line that called into this package as the warning's place."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__ or "fastnn"):
-        frame = frame.f_back
-        level += 1
-    warnings.warn(message, category, stacklevel=level)
 
 
 def warn_undefined(message: str) -> None:

@@ -2,20 +2,24 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastnn._arguments import takes_keywords
+from fastnn._missing import public_names
 from fastnn._registry import CustomObjects
 from fastnn.layers import Layer
 from fastnn.layers.layer import layer_config, layer_from_config
 from fastnn.models.sequential import Sequential
 from fastnn.network.stack import Model
 from fastnn.saving import save_model
+from fastnn.saving.description import custom_objects_of
 from fastnn.saving.model_file import build_model, read_model
 from fastnn.saving.safetensors import parse_json
 
 __all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 
+@takes_keywords
 def load_model(
     filepath: str | os.PathLike[str],
     custom_objects: CustomObjects | None = None,
@@ -41,6 +45,7 @@ def load_model(
     return read_model(filepath, Sequential, custom_objects, compile)
 
 
+@takes_keywords
 def model_from_json(json_string: str, custom_objects: CustomObjects | None = None) -> Sequential:
     """Return a model with new weights for the result of ``model.to_json()``."""
     document = parse_json(json_string, "description")
@@ -49,6 +54,7 @@ def model_from_json(json_string: str, custom_objects: CustomObjects | None = Non
     return build_model(document["config"], Sequential, custom_objects)
 
 
+@takes_keywords
 def clone_model(
     model: Sequential, input_tensors: None = None, clone_function: Callable[[Layer], Layer] | None = None
 ) -> Sequential:
@@ -70,11 +76,17 @@ def clone_model(
     if input_tensors is not None:
         raise ValueError("input_tensors must be None: fastnn has no symbolic tensors")
 
+    custom_objects = custom_objects_of(model)
+
     def same(layer: Layer) -> Layer:
-        return layer_from_config(layer_config(layer))
+        return layer_from_config(layer_config(layer), custom_objects)
 
     copies: list[Any] = [(clone_function or same)(layer) for layer in model.all_layers]
     clone = Sequential(copies, dtype=model.dtype, name=model.name)
     if model.built:
         clone.build(model.input_shape)
     return clone
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

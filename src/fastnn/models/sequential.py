@@ -2,6 +2,7 @@
 
 import copy
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -11,13 +12,16 @@ import fastnn._registry as registry
 import fastnn.losses as losses
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity
+from fastnn._arrays import check_columns, column_names
 from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
+from fastnn.callbacks.callback import EpochRecord
 from fastnn.models.gradients import input_gradients, weight_gradients
 from fastnn.network.stack import LayerStack
 from fastnn.network.summary import summary_text
 from fastnn.saving import description, model_file
+from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
@@ -44,6 +48,8 @@ class Sequential(LayerStack):
     seed : the seed in use.
     optimizer, loss, metrics : set by ``compile``.
     history : ``History`` of the last ``fit``.
+    feature_names_in_ : names of the columns of the data frame that the model was trained on, or None. Later a frame
+        with other columns or another order is refused; arrays are not checked.
     stop_training : a callback sets this to True to end ``fit`` after the current epoch.
 
     Examples
@@ -59,7 +65,8 @@ class Sequential(LayerStack):
     """
 
     metrics: list[CompiledMetric]
-    history: History | None
+    _record: EpochRecord | None = None
+    _last_history: weakref.ref[History] | None = None
 
     # Training
 
@@ -99,13 +106,13 @@ class Sequential(LayerStack):
             loss = loss[0]
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
-        if self._program is not None and new_loss is not None:
-            new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
         new_metrics = compile_metrics(metrics, weighted_metrics)
-        with self._changing("compile"):
-            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+        with self._structure, self._changing("compile") as change:
             if self._network is not None and self._program is not None and new_loss is not None:
-                self._compile_network(self._network, self._program)
+                new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
+                self._reserve(change)
+                self._compile_network(self._network, self._program, new_optimizer, new_loss)
+            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
 
     @property
     def compiled(self) -> bool:
@@ -140,9 +147,9 @@ class Sequential(LayerStack):
 
         Parameters
         ----------
-        x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight)
-            of one size: a generator, a ``utils.PyDataset`` or a loader of another library. The rows of an epoch are
-            collected in memory before it, and keep their order.
+        x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight):
+            a generator, a ``utils.PyDataset`` or a loader of another library. Batches keep their order, and some 64 MB
+            of them are in memory at a time.
         y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
         batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows.
         epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
@@ -154,8 +161,9 @@ class Sequential(LayerStack):
         class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1.
         sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
             loss reduction "mean_with_sample_weight".
-        steps_per_epoch : for arrays None or the number of batches of all rows, because an epoch goes through all rows;
-            for a generator the batches to take for every epoch. ``fit`` ends when the generator does.
+        steps_per_epoch : batches of an epoch; None for all. The next epoch goes on from there. At the end of arrays, or
+            of an ``x`` that has a length, an epoch ends early with a warning, and the next one starts over. ``fit``
+            ends when a generator does.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.
         validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
@@ -178,7 +186,10 @@ class Sequential(LayerStack):
         self.require_compiled("fit")
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
-        with self._changing("fit"):
+        with self._changing("fit") as change:
+            if isinstance(validation_data, tuple | list) and validation_data:
+                columns = column_names(x) or self.feature_names_in_
+                check_columns(columns, validation_data[0], "validation_data[0]")
             validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
             source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
             history = History()
@@ -186,13 +197,25 @@ class Sequential(LayerStack):
             parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
             callback_list = CallbackList(callbacks, self, parameters, always)
             self.build_from(source.program)
+            self.feature_names_in_ = column_names(x) or self.feature_names_in_
             callback_list.attach()
-            self.history = history
+            self._record, self._last_history = history.record, weakref.ref(history)
             try:
-                with self._training("fit"):
-                    Training(self, source, options, callback_list).run()
+                self._reserve(change)
+                Training(self, source, options, callback_list).run()
             finally:
                 callback_list.close()
+        return history
+
+    @property
+    def history(self) -> History | None:
+        """``History`` of the last ``fit``; None before the first."""
+        history = None if self._last_history is None else self._last_history()
+        if history is None and self._record is not None:
+            # A history holds its model: the model holds the record alone, so that it is freed when it is dropped.
+            history = History(self._record)
+            history.set_model(self)
+            self._last_history = weakref.ref(history)
         return history
 
     def train_on_batch(
@@ -211,12 +234,13 @@ class Sequential(LayerStack):
             Loss of these rows before the update, or [loss, metrics...], or a dict by name.
         """
         self.require_compiled("train_on_batch")
-        with self._changing("train_on_batch"):
+        with self._changing("train_on_batch") as change:
             rows, program = rows_of(self, x, y, sample_weight)
             rows = weigh_classes(rows, class_weight, self, program.n_outputs)
             self.build_from(program)
-            with self._training("train_on_batch"):
-                return _as_keras_returns(train_one_batch(self, rows), return_dict)
+            self.feature_names_in_ = column_names(x) or self.feature_names_in_
+            self._reserve(change)
+            return _as_keras_returns(train_one_batch(self, rows), return_dict)
 
     def reset_metrics(self) -> None:
         """Do nothing: metrics describe a whole epoch, or the rows of one ``train_on_batch``."""
@@ -252,10 +276,11 @@ class Sequential(LayerStack):
         """
         self.require_compiled("evaluate")
         verbosity = as_verbosity(verbose)
-        x, y, sample_weight, batch, n = one_pass(x, y, sample_weight, batch_size, steps)
+        x, y, sample_weight, batch, n = one_pass(self, x, y, sample_weight, batch_size, steps)
         rows, program = rows_of(self, x, y, sample_weight)
         rows = rows.first(n)
-        callback_list = CallbackList(callbacks, self, {"steps": -(-rows.n // batch), "verbose": verbosity})
+        n_steps = len(batch_slices(rows.n, batch))
+        callback_list = CallbackList(callbacks, self, {"steps": n_steps, "verbose": verbosity})
         self.build_from(program)
         callback_list.attach()
         with self.reading("evaluate"):
@@ -291,13 +316,13 @@ class Sequential(LayerStack):
         callbacks : list of callbacks.
         """
         as_verbosity(verbose)
-        x, _, _, batch, n = one_pass(x, None, None, batch_size, steps)
+        x, _, _, batch, n = one_pass(self, x, None, None, batch_size, steps)
         X, program = features_of(self, x, allow_empty=True)
         X = X[:n]
         self.build_from(program)
         callback_list = _NO_CALLBACKS
         if callbacks is not None:
-            callback_list = CallbackList(callbacks, self, {"steps": -(-X.shape[0] // batch)})
+            callback_list = CallbackList(callbacks, self, {"steps": len(batch_slices(X.shape[0], batch))})
             callback_list.attach()
         with self.reading("predict"):
             return predict_rows(self, X, batch, callback_list)
@@ -365,14 +390,19 @@ class Sequential(LayerStack):
         """
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
+        if self.feature_names_in_ is not None:
+            check_columns(self.feature_names_in_, x, "x")
+        outputs: Array
         try:
-            return self._predict(x, out)
+            outputs = self._predict(x, out)
+            return outputs
         except (TypeError, ValueError):
             pass
         # The core refused: convert the inputs, or raise an error that says what is wrong with them.
         X, program = features_of(self, x, allow_empty=True)
         self.build_from(program)
-        return self._predict(X, out)
+        outputs = self._predict(X, out)
+        return outputs
 
     # Saving and description
 
@@ -383,7 +413,8 @@ class Sequential(LayerStack):
 
         Parameters
         ----------
-        filepath : where to write; the usual ending is ".safetensors".
+        filepath : where to write; the usual ending is ".safetensors". An ending that promises another format, such as
+            ".keras" or ".h5", draws a warning.
         overwrite : whether an existing file may be replaced.
         zipped : accepted as in Keras; the file is never zipped.
 
@@ -392,9 +423,9 @@ class Sequential(LayerStack):
         FileExistsError
             The file exists and ``overwrite`` is False.
         ValueError
-            Some part of the model cannot be written as data.
+            Some part of the model cannot be written as data, or the file could not be loaded again.
         OSError
-            The file cannot be written; an old one is unchanged.
+            The file cannot be written, is read-only, or is a folder, a device or a pipe; an old one is unchanged.
         """
         model_file.save_model(self, filepath, overwrite, zipped)
 

@@ -1,11 +1,11 @@
 """The program of a network: the list of ops that the compiled core runs, made from a list of layers."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn._warnings import warn
 from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, Normalization, ParameterSpec, Residual
 from fastnn.losses import Loss
 
@@ -139,7 +139,9 @@ def build_program(layers: Sequence[Layer], n_features: int) -> Program:
         places.append(compiler.add(layer, n_in))
         widths.append(n_in := n_out)
     if not compiler.ops:
-        raise ValueError("the model has no layer that computes anything; add a Dense layer")
+        if not any(isinstance(layer, Activation) for layer in layers):
+            raise ValueError("the model has no layer that computes anything; add a Dense layer")
+        compiler.ops.append(("activation", {"activation": "linear"}))
     return Program(n_features, compiler.ops, widths, specs, places)
 
 
@@ -198,10 +200,9 @@ def loss_options(loss: Loss, program: Program) -> dict[str, float]:
     if not skips_final_activation(loss, program):
         return options
     if loss.from_logits:
-        warnings.warn(
+        warn(
             f"{loss.name} has from_logits=True, but the last layer's activation is {final}: the loss is computed from "
-            f"the values before the {final}",
-            stacklevel=3,
+            f"the values before the {final}"
         )
     options["from_logits"] = True
     return options

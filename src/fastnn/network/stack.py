@@ -1,32 +1,68 @@
 """A stack of layers and the compiled network that holds their weights."""
 
+import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import float_type, whole
+from fastnn._arguments import flag, float_type, whole
+from fastnn._derivation import Derivable, never_calls
+from fastnn._forking import forget_in_child
+from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
+from fastnn._variables import Variable
+from fastnn.initializers import initial_values
 from fastnn.layers import InputLayer, Layer, automatic_name
-from fastnn.network.occupancy import Occupancy, refusal
 from fastnn.network.program import Program, build_program, check_sequence, declared_features, loss_options
 from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
 
 Array = NDArray[Any]
 
 
-class Model:
+_SEQUENTIAL_ONLY = (
+    "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
+    "skip connection use fastnn.layers.Residual"
+)
+_LAYERS = "the list of layers is the whole computation; for a skip connection use fastnn.layers.Residual"
+_TRAINING = (
+    "training runs in the compiled core. Use a custom loss function, a callback's on_train_batch_begin and "
+    "on_train_batch_end, or your own loop over model.train_on_batch"
+)
+_EVALUATION = (
+    "evaluation runs in the compiled core. Pass compile a metric of your own, or use what model.predict returns"
+)
+_PREDICTION = "prediction runs in the compiled core. Use what model.predict returns"
+_METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or metric objects"
+
+
+@never_calls(
+    __call__=_LAYERS,
+    build="the weights follow from the layers; pass a layer an initializer to set their first values",
+    call=_LAYERS,
+    compute_loss="pass compile a custom loss, a function of (y_true, y_pred) that returns (loss, gradient)",
+    compute_metrics=_METRICS,
+    get_metrics_result=_METRICS,
+    make_predict_function=_PREDICTION,
+    make_test_function=_EVALUATION,
+    make_train_function=_TRAINING,
+    metrics=_METRICS,
+    predict_step=_PREDICTION,
+    reset_metrics="metrics start at zero in every epoch",
+    test_step=_EVALUATION,
+    train_step=_TRAINING,
+)
+class Model(Advised, Derivable):
     """Base of all models, for ``isinstance`` checks: make a model with ``fastnn.Sequential``."""
 
+    _place = "model"
+    _instead_of_own = _SEQUENTIAL_ONLY
+    metrics: Sequence[Any] = ()
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        raise TypeError(
-            "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
-            "skip connection use fastnn.layers.Residual"
-        )
+        raise TypeError(_SEQUENTIAL_ONLY)
 
 
 class LayerStack(Model):
@@ -41,7 +77,7 @@ class LayerStack(Model):
     Attributes
     ----------
     optimizer, loss, metrics : set by ``compile``; None, None and [] before.
-    history : ``History`` of the last ``fit``, or None.
+    feature_names_in_ : names of the columns of the frame that the model was trained on; None for other data.
     stop_training : ``fit`` ends after the epoch in which this becomes True.
     epochs_begun : number of epochs and single updates so far: it selects the random numbers of the next one.
     """
@@ -54,22 +90,26 @@ class LayerStack(Model):
         name: str | None = None,
     ) -> None:
         self.dtype = float_type("dtype", dtype)
-        if isinstance(layers, Layer):
-            raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
+        given: Any = layers
+        if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+            hint = ": pass a list, Sequential([layer, layer])" if isinstance(given, Layer) else ""
+            raise TypeError(f"layers must be a list of layers, got {given!r}{hint}")
         self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
         self.name = name if name is not None else automatic_name("Sequential")
         self.optimizer: Any = None
         self.loss: Any = None
         self.metrics: list[Any] = []
-        self.history: Any = None
         self.stop_training = False
+        self.feature_names_in_: list[str] | None = None
         self.epochs_begun = 0
         self._all_layers: list[Layer] = []
-        self._occupancy = Occupancy()
+        self._occupancy = _core.Occupancy()
+        self._structure = threading.RLock()  # held while the network is built, compiled or dropped
+        forget_in_child(self)
         self._program: Program | None = None
         self._network: _core.Network | None = None
         self._weights: NetworkWeights | None = None
-        self._predict: Callable[[Any, Array | None], Array] = self._predict_unbuilt
+        self._predict: Any = None  # the network's method once the model is built
         self.put(layers or ())
         self._build_if_possible()
 
@@ -100,8 +140,9 @@ class LayerStack(Model):
         ValueError
             The layer cannot follow the layers below it, or already belongs to a model.
         """
-        self.put([layer])
-        self._build_if_possible()
+        with self._structure:
+            self.put([layer])
+            self._build_if_possible()
 
     def put(self, layers: Iterable[Layer]) -> None:
         """Put layers on top without building the network."""
@@ -124,7 +165,7 @@ class LayerStack(Model):
                 f"layer {layer.name!r} already belongs to model {owner.name!r} and layers cannot be shared: make a "
                 "new one with type(layer).from_config(layer.get_config())"
             )
-        with self._changing("add"):
+        with self._structure, self._changing("add"):
             check_sequence([*self._all_layers, layer])
             self._keep_weights()
             self._all_layers.append(layer)
@@ -132,13 +173,14 @@ class LayerStack(Model):
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Remove and return the top layer; all layers keep their weights. ``rebuild`` as in ``add``."""
-        if not self.layers:
-            raise ValueError("the model has no layers to remove")
-        with self._changing("pop"):
-            self._keep_weights()
-            layer = self._all_layers.pop()
-            layer.owner = None
-        self._build_if_possible()
+        with self._structure:
+            if not self.layers:
+                raise ValueError("the model has no layers to remove")
+            with self._changing("pop"):
+                self._keep_weights()
+                layer = self._all_layers.pop()
+                layer.owner = None
+            self._build_if_possible()
         return layer
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
@@ -195,8 +237,8 @@ class LayerStack(Model):
         ----------
         input_shape : (None, n_features) as in Keras, or n_features.
         """
-        sizes = [input_shape] if isinstance(input_shape, int | np.integer) else list(input_shape)
-        self.build_from(self.program_for(whole("n_features", sizes[-1], at_least=1)))
+        n_features = input_shape[-1] if isinstance(input_shape, Sequence) and len(input_shape) else input_shape
+        self.build_from(self.program_for(whole("n_features", n_features, at_least=1)))
 
     def program_for(self, n_features: int) -> Program:
         """Return the model's program, or the one that it would get for data of ``n_features`` columns.
@@ -226,26 +268,38 @@ class LayerStack(Model):
             self.build_from(build_program(self.layers, n_features))
 
     def build_from(self, program: Program, values: Iterable[Array] | None = None) -> None:
-        """Compile the network of a program; do nothing if this is the model's program already.
+        """Compile the network of a program, unless the model is built already, as by another thread a moment ago.
 
         Parameters
         ----------
         program : result of ``program_for`` or ``build_program``.
         values : all weights in order; if None, layers keep the weights that they hold, and the others get new ones.
+
+        Raises
+        ------
+        ValueError
+            The model has been built for another number of columns.
         """
         if program is self._program:
             return
+        with self._structure:
+            if self._program is None:
+                self._build(program, values)
+            elif self._program.n_features != program.n_features:
+                raise ValueError(f"the model takes {self._program.n_features} features, got {program.n_features}")
+
+    def _build(self, program: Program, values: Iterable[Array] | None) -> None:
+        """Compile the network of a program; change the model at the end, when nothing can be refused."""
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
         weights = NetworkWeights(network, program.parameters)
         if values is None:
             values = self._starting_weights(program)
-        for (op, parameter), value in zip(weights.parameters, values, strict=True):
-            weights.write(op, parameter, value)
+        weights.write_all(weights.parameters, values)
+        if self.loss is not None:
+            self._compile_network(network, program, self.optimizer, self.loss)
         for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True):
             by_name = {spec.name: place for spec, place in zip(specs, places, strict=True)}
             layer.lend(specs, LayerWeights(weights, by_name))
-        if self.loss is not None:
-            self._compile_network(network, program)
         self._program, self._network, self._weights = program, network, weights
         self._predict = network.predict
 
@@ -258,34 +312,32 @@ class LayerStack(Model):
                 values += held
             else:
                 for spec in specs:
-                    values.append(spec.initializer(spec.shape, self.dtype, Stream(self.seed, len(values))))
+                    values.append(
+                        initial_values(spec.initializer, spec.shape, self.dtype, Stream(self.seed, len(values)))
+                    )
         return values
 
-    def _compile_network(self, network: _core.Network, program: Program) -> None:
-        options = loss_options(self.loss, program)
-        rule = self.optimizer.options()
+    def _compile_network(self, network: _core.Network, program: Program, optimizer: Any, loss: Any) -> None:
+        options = loss_options(loss, program)
+        rule = optimizer.options()
         rule["no_weight_decay"] = [
             place
             for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True)
             for place, spec in zip(places, specs, strict=True)
-            if spec.trainable and not self.optimizer.decays(f"{layer.name}/{spec.name}")
+            if spec.trainable and not optimizer.decays(layer.path_of(spec.name))
         ]
-        network.compile(self.loss.core_name, options, self.optimizer.core_name, rule)
+        network.compile(loss.core_name, options, optimizer.core_name, rule)
 
     def _keep_weights(self) -> None:
         """Copy the weights to the layers and drop the network."""
         if self.built:
             for layer, specs in zip(self.layers, self.program.specs, strict=True):
-                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}))
+                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}, self.dtype))
         self._unbuild()
 
     def _unbuild(self) -> None:
         self._program, self._network, self._weights = None, None, None
-        self._predict = self._predict_unbuilt
-
-    def _predict_unbuilt(self, X: Array, out: Array | None = None) -> Array:
-        self._require_built()
-        return self._predict(X, out)
+        self._predict = None
 
     def _require_built(self) -> None:
         if self._network is None:
@@ -301,17 +353,21 @@ class LayerStack(Model):
         if self.loss is None:
             raise RuntimeError(f"{method} needs a loss: call model.compile(optimizer=..., loss=...)")
 
-    def _changing(self, task: str, within: bool = False) -> AbstractContextManager[None]:
+    def forget_other_threads(self) -> None:
+        """In a forked child, in which only the thread that forked lives on."""
+        self._structure = threading.RLock()
+
+    def _changing(self, task: str, within: bool = False) -> _core.Occupation:
         """Keep other threads out while this one changes the model."""
         return self._occupancy.changing(task, self.name, within)
 
-    def reading(self, task: str) -> AbstractContextManager[None]:
+    def reading(self, task: str) -> _core.Occupation:
         """Keep other threads from changing the model while this one reads it."""
         return self._occupancy.reading(task, self.name)
 
-    def _training(self, task: str) -> AbstractContextManager[None]:
-        """Keep the network from other threads, single predictions too, within ``_changing``."""
-        return self.network.changing(refusal("a call", self.name, task))
+    def _reserve(self, change: _core.Occupation) -> None:
+        """Keep the network from other threads, single predictions too, until a change ends."""
+        change.reserve(self.network)
 
     # Weights
 
@@ -337,24 +393,25 @@ class LayerStack(Model):
         for layer, per_layer in zip(self.layers, self.program.specs, strict=True):
             checked.append(layer.check_weights(remaining[: len(per_layer)]))
             del remaining[: len(per_layer)]
-        with self._changing("set_weights", within=True):
-            for layer, arrays in zip(self.layers, checked, strict=True):
-                layer.set_weights(arrays)
+        with self._changing("set_weights", within=True) as change:
+            self._reserve(change)
+            self.network_weights.write_all(self.program.parameters, [array for arrays in checked for array in arrays])
 
     @property
-    def trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training changes."""
-        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if trained]
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
 
     @property
-    def non_trainable_weights(self) -> list[Array]:
-        """Copies of the weights that training does not change: frozen layers, moving and learned statistics."""
-        return [value for value, trained in zip(self.get_weights(), self._trained(), strict=True) if not trained]
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training does not change: frozen layers, moving and learned statistics."""
+        return [weight for weight in self.weights if not weight.trainable]
 
     @property
-    def weights(self) -> list[Array]:
-        """Copies of all weights; the same as ``get_weights()``."""
-        return self.get_weights()
+    def weights(self) -> list[Variable]:
+        """All weights, in the order of ``get_weights()``: variables, which ``assign`` changes."""
+        self._require_built()
+        return [weight for layer in self.layers for weight in layer.weights]
 
     variables = weights
     trainable_variables = trainable_weights
@@ -367,16 +424,17 @@ class LayerStack(Model):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
+        trained = flag("trainable", value)
+        with self._changing("trainable", within=True) as change:
+            if self.built:
+                self._reserve(change)
+            for layer in self.layers:
+                layer.trainable = trained
 
-    def _trained(self) -> list[bool]:
-        """Return for each weight whether training changes it."""
-        return [
-            spec.trainable and layer.trainable
-            for layer, specs in zip(self.layers, self.program.specs, strict=True)
-            for spec in specs
-        ]
+    @property
+    def losses(self) -> list[float]:
+        """The penalties on weights, in the order of the layers; their sum is part of the loss. See ``Layer.losses``."""
+        return [penalty for layer in self.layers for penalty in layer.losses]
 
     def count_params(self) -> int:
         """Return the number of weights."""

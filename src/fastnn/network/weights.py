@@ -1,6 +1,6 @@
 """The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -53,7 +53,12 @@ class NetworkWeights:
 
     def write(self, op: int, name: str, value: Array) -> None:
         """Replace one weight."""
-        self.network.set_parameter(op, name, np.asarray(value, dtype=self.network.dtype, order="C"))
+        self.write_all([(op, name)], [value])
+
+    def write_all(self, places: Iterable[tuple[int, str]], values: Iterable[Array]) -> None:
+        """Replace the weights at some places: all of them, or none where one is refused."""
+        arrays = [np.asarray(value, dtype=self.network.dtype, order="C") for value in values]
+        self.network.set_parameters([(op, name, 0) for op, name in places], arrays)
         self.version += 1
 
     def use_average(self) -> None:
@@ -69,9 +74,9 @@ class NetworkWeights:
 
     def restore(self, state: NetworkState) -> None:
         """Go back to a captured state."""
-        for (op, name), values in zip(self.parameters, state.arrays, strict=True):
-            for slot, value in enumerate(values):
-                self.network.set_parameter(op, name, value, slot)
+        slots = range(self.network.n_slots + 1)
+        places = [(op, name, slot) for op, name in self.parameters for slot in slots]
+        self.network.set_parameters(places, [value for values in state.arrays for value in values])
         self.network.iterations = state.iterations
 
     def finite(self) -> bool:
@@ -85,6 +90,11 @@ class LayerWeights:
 
     weights: NetworkWeights
     places: dict[str, tuple[int, str]]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the weights."""
+        return self.weights.network.dtype
 
     def read(self, name: str) -> Array:
         """Return a copy of one weight."""
@@ -109,6 +119,7 @@ class KeptWeights:
     """The weights of a layer that has left a built model; ``values`` holds the arrays by name."""
 
     values: dict[str, Array]
+    dtype: np.dtype[Any]
 
     def read(self, name: str) -> Array:
         """Return a copy of one weight."""
@@ -123,7 +134,7 @@ class KeptWeights:
 
     def part(self, prefix: str) -> "KeptWeights":
         """Return the weights of one layer of a block."""
-        return KeptWeights(_under(prefix, self.values))
+        return KeptWeights(_under(prefix, self.values), self.dtype)
 
 
 def _under(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:

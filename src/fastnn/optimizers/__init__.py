@@ -1,8 +1,9 @@
 """Optimizers and learning rate schedules with Keras's names, arguments and arithmetic."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastnn._registry as registry
+from fastnn._missing import public_names
 from fastnn.optimizers import schedules
 from fastnn.optimizers.optimizer import Optimizer
 from fastnn.optimizers.update_rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
@@ -32,3 +33,7 @@ def get(identifier: Any) -> Optimizer:
         Unknown name; the message lists the known ones and the nearest.
     """
     return registry.resolve("optimizer", identifier, Optimizer)
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

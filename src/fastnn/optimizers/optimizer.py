@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import number, optional, whole
+from fastnn._derivation import never_calls
+from fastnn._missing import Advised
 from fastnn.optimizers.schedules import LearningRateSchedule
 
 
@@ -33,7 +35,26 @@ class CommonOptions(OptionsBesideDecay, total=False):
     weight_decay: float | None
 
 
-class Optimizer(registry.Description):
+_INSTEAD = (
+    "the compiled core makes the updates. Choose one of fastnn's optimizers and set its options, or change the weights "
+    "in a callback's on_train_batch_end, layer.kernel.assign(...)"
+)
+_RATE = "pass a LearningRateSchedule, or any function of the step, as learning_rate"
+
+
+@never_calls(
+    apply=_INSTEAD,
+    apply_gradients=_INSTEAD,
+    build="the network holds the moments; fit makes them",
+    get_updates=_INSTEAD,
+    learning_rate=_RATE,
+    lr="its name is learning_rate",
+    minimize=_INSTEAD,
+    stateless_apply=_INSTEAD,
+    update_step=_INSTEAD,
+    _resource_apply_dense=_INSTEAD,
+)
+class Optimizer(Advised, registry.Description):
     """Base of all optimizers.
 
     Parameters
@@ -56,6 +77,7 @@ class Optimizer(registry.Description):
     name : name of the optimizer.
     """
 
+    _place, _needs, _instead_of_own = "optimizer", "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the update rule in the compiled core."""
 
@@ -73,10 +95,7 @@ class Optimizer(registry.Description):
         gradient_accumulation_steps: int | None = None,
         loss_scale_factor: float | None = None,
         name: str | None = None,
-        **unknown: Any,
     ) -> None:
-        if unknown:
-            raise TypeError(self._unknown_argument(next(iter(unknown))))
         self._steps = 0
         self._schedule: Any = None
         self._excluded: re.Pattern[str] | None = None
@@ -104,15 +123,6 @@ class Optimizer(registry.Description):
         )
         self.loss_scale_factor = optional(number, "loss_scale_factor", loss_scale_factor, above=0.0)
         self.name = name if name is not None else self.core_name
-
-    def _unknown_argument(self, given: str) -> str:
-        """Return the message for an argument that the optimizer does not have."""
-        parameters = inspect.signature(type(self).__init__).parameters.values()
-        own = [each.name for each in parameters if each.name != "self" and each.kind is not each.VAR_KEYWORD]
-        known = {*own, *CommonOptions.__annotations__}
-        if given == "lr":
-            return f"{type(self).__name__} has no argument 'lr': its name is learning_rate"
-        return f"{type(self).__name__}: {registry.unknown_name('argument', given, known)}"
 
     @property
     def learning_rate(self) -> float:
@@ -182,13 +192,15 @@ class Optimizer(registry.Description):
         self._steps = first_step + n_steps
         return self._scheduled(first_step, n_steps)
 
-    def exclude_from_weight_decay(self, var_list: None = None, var_names: Iterable[str] | None = None) -> None:
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
         """Exclude some weights from weight decay; call this before the model is compiled.
 
         Parameters
         ----------
-        var_list : must be None: weights are plain arrays; name them in ``var_names``.
-        var_names : regular expressions that are searched for in "layer name/kernel" and "layer name/bias".
+        var_list : weights, such as ``layer.bias``.
+        var_names : regular expressions that are searched for in the paths of the weights, such as "dense/bias".
 
         Examples
         --------
@@ -198,15 +210,14 @@ class Optimizer(registry.Description):
         >>> optimizer.decays("dense/bias"), optimizer.decays("dense/kernel")
         (False, True)
         """
-        if var_list is not None:
-            raise ValueError("var_list is not supported: weights are plain arrays; name them in var_names")
         if isinstance(var_names, str):
             raise TypeError(f"var_names must be a list of strings, got {var_names!r}")
-        names = sorted(set(var_names or ()))
+        paths = {f"^{re.escape(weight.path)}$" for weight in var_list or ()}
+        names = sorted({*paths, *(var_names or ())})
         self._excluded = re.compile("|".join(names)) if names else None
 
     def decays(self, path: str) -> bool:
-        """Return whether weight decay acts on a weight, named "layer name/kernel" or "layer name/bias"."""
+        """Return whether weight decay acts on a weight, by its path."""
         return self._excluded is None or self._excluded.search(path) is None
 
     def options(self) -> dict[str, Any]:

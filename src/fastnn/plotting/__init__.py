@@ -3,6 +3,9 @@
 Every function draws into the axes ``ax`` and returns the axes. They need matplotlib: ``pip install '.[plot]'``.
 """
 
+from typing import TYPE_CHECKING
+
+from fastnn._missing import public_names
 from fastnn.plotting.classification import (
     calibration_curve,
     confusion_matrix,
@@ -27,3 +30,7 @@ __all__ = [
     "roc_curve",
     "speed_table",
 ]
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -5,8 +5,7 @@ numbers they keep, without allocating any of it: weights must be those that the 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -38,8 +37,7 @@ _FREE_NUMBERS = 1 << 20
 """Outputs of layers without weights, and numbers that the metrics keep, that a file of any size may ask for."""
 
 
-@dataclass(frozen=True)
-class Contents(Generic[Stack]):
+class Contents(NamedTuple, Generic[Stack]):
     """What a file says of its model.
 
     Parameters
@@ -263,10 +261,10 @@ def _unfaithful(saved: Any, built: Any, custom_objects: CustomObjects | None = N
     An option may be missing in the file: it has its default. Functions and classes of the user are left out.
     """
     if isinstance(saved, Mapping):
-        if not isinstance(built, Mapping):
-            return f"{path} is an object"
         if "function" in saved or saved.get("class_name") in (custom_objects or ()):
             return None
+        if not isinstance(built, Mapping):
+            return f"{path} is an object"
         for key, value in saved.items():
             if key not in built:
                 return f"{path} has the unknown option {key[:80]!r}"
@@ -300,7 +298,8 @@ def _check_patterns(config: Mapping[str, Any], lengths: Sequence[int]) -> None:
     repeats = [min(sum(each.count(sign) for sign in "*+?{"), 16) for each in alternatives]
     # A search tries every start, and for each repeat every length. Repeats within repeats take exponential time.
     steps = sum((1 + length) ** (1 + n) for length in lengths for n in repeats)
-    if (any(repeats) and any("(" in each for each in alternatives)) or steps > _SEARCH_LIMIT:
+    length = sum(map(len, patterns))
+    if (any(repeats) and any("(" in each for each in alternatives)) or max(steps, 4096 * length) > _SEARCH_LIMIT:
         raise ModelFormatError(
             f"excluded_from_weight_decay is not simple enough for a file: {str(patterns)[:80]}. Use fewer of * + ? {{ "
             "and shorter names, and none of them together with ("

@@ -10,6 +10,7 @@ import numpy as np
 
 import fastnn._registry as registry
 from fastnn._registry import CustomObjects, deserialize, serialize
+from fastnn.layers import Layer, Residual
 from fastnn.layers.layer import layer_config
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
@@ -53,6 +54,8 @@ def difference(model: Mapping[str, Any], saved: Mapping[str, Any]) -> str | None
 
 def _anonymous(described: Any) -> Any:
     """Return a description as JSON gives it back, without names and seeds."""
+    if callable(described):
+        described = serialize(described)
     if isinstance(described, Mapping):
         return {key: _anonymous(value) for key, value in described.items() if key not in ("name", "seed")}
     return [_anonymous(each) for each in described] if isinstance(described, list | tuple) else described
@@ -125,13 +128,13 @@ def custom_objects_of(model: LayerStack) -> dict[str, Any]:
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
     if model.optimizer is not None and model.optimizer.schedule is not None:
         used.append(model.optimizer.schedule)
-    used += [*model.all_layers, model.optimizer]
+    used += [*(each for layer in model.all_layers for each in _custom_parts(layer)), model.optimizer]
     found: dict[str, Any] = {}
     for name, thing in map(_named, used):
         if thing is not None and found.setdefault(name, thing) is not thing:
             raise ValueError(
-                f"two functions or classes of your own have the name {name!r}, by which they are saved: give loss, "
-                "metrics and learning rate different names"
+                f"two functions or classes of your own have the name {name!r}, by which they are saved: give them "
+                "different names"
             )
     return found
 
@@ -141,8 +144,19 @@ def _named(described: Any) -> tuple[str, Any]:
     if not hasattr(described, "get_config"):
         return getattr(described, "__name__", ""), described
     name = type(described).__name__
-    known = any(registry.knows(kind, name) for kind in ("loss", "metric", "schedule", "layer", "optimizer"))
+    kinds = ("loss", "metric", "schedule", "layer", "initializer", "regularizer", "constraint", "optimizer")
+    known = any(registry.knows(kind, name) for kind in kinds)
     return name, None if known else type(described)
+
+
+def _custom_parts(layer: Layer) -> list[Any]:
+    """Return a layer, those in it, and their initializers, regularizers and constraints."""
+    if isinstance(layer, Residual):
+        return [layer, *(part for each in layer.layers for part in _custom_parts(each))]
+    parts = [
+        each for name, each in vars(layer).items() if name.endswith(("_initializer", "_regularizer", "_constraint"))
+    ]
+    return [layer, *(each for each in parts if each is not None)]
 
 
 def to_json(value: Any, what: str) -> str:
@@ -165,6 +179,6 @@ def _plain(value: Any) -> Any:
     """Return a NumPy array or number, or a description, in a form that JSON can hold."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if hasattr(value, "get_config"):
+    if hasattr(value, "get_config") or callable(value):
         return serialize(value)
     raise TypeError(f"{value!r} of type {type(value).__name__} is not data")

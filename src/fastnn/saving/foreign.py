@@ -1,7 +1,8 @@
 """Files of other libraries: which one a file comes from, and suffixes that promise another format."""
 
 import os
-import warnings
+
+from fastnn._warnings import warn
 
 _SUFFIXES = {
     ".keras": "a Keras archive",
@@ -30,28 +31,27 @@ def foreign_suffix(filepath: str | os.PathLike[str]) -> str | None:
     return _SUFFIXES.get(os.path.splitext(os.fspath(filepath))[1].lower())
 
 
-def warn_of_suffix(filepath: str | os.PathLike[str], stacklevel: int) -> None:
+def warn_of_suffix(filepath: str | os.PathLike[str]) -> None:
     """Warn if a file that fastnn writes would have the suffix of another format."""
     promised = foreign_suffix(filepath)
     if promised is not None:
         name = os.path.basename(os.fspath(filepath))
         stem, suffix = os.path.splitext(name)
-        warnings.warn(
+        warn(
             f"{name!r} is a fastnn safetensors file, but {suffix!r} promises {promised}, and other programs will not "
-            f"be able to read it: name it '{stem}.safetensors'",
-            stacklevel=stacklevel + 1,
+            f"be able to read it: name it '{stem}.safetensors'"
         )
 
 
 def foreign_format(start: bytes) -> str | None:
-    """Return what a file looks like from its first bytes; None for what is unknown, and for the safetensors layout.
+    """Return what a file that cannot be read looks like from its first bytes; None if it is unknown, or fastnn's own.
 
     Parameters
     ----------
     start : the first 4 KiB.
     """
     if start[8:9] == b"{":
-        return None
+        return None if b"fastnn" in start else "a safetensors file of another program"
     if start.startswith(b"PK\x03\x04"):
         return _archive(start)
     if start.startswith(b"\x89HDF\r\n\x1a\n"):

@@ -96,7 +96,7 @@ def encode_model(model: LayerStack, more: Mapping[str, Array] | None = None, **t
 def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
     """Write a model into one file; arguments and errors as in ``Sequential.save``."""
     _check_overwrite(filepath, overwrite)
-    warn_of_suffix(filepath, stacklevel=3)
+    warn_of_suffix(filepath)
     parts = encode_model(model)
     check_readable(model, parts)
     write_atomically(filepath, parts)
@@ -107,7 +107,9 @@ def check_readable(model: LayerStack, parts: Sequence[Any]) -> None:
     try:
         header = Header(parts[1], sum(len(part) for part in parts[2:]))
         read_contents(header, registry.find("model", "Sequential"), custom_objects_of(model), compile=True)
-    except _CAUSED_BY_CONTENTS as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
         raise ValueError(f"the model cannot be saved, because the file could not be loaded again: {error}") from error
 
 
@@ -115,7 +117,7 @@ def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> N
     """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
     names = weight_names(model.layers, model.program.specs)
     _check_overwrite(filepath, overwrite)
-    warn_of_suffix(filepath, stacklevel=3)
+    warn_of_suffix(filepath)
     weights = model.get_weights()
     write_atomically(filepath, encode(dict(zip(names, weights, strict=True)), _metadata(model)))
 
@@ -127,19 +129,21 @@ def _check_overwrite(filepath: Path, overwrite: bool) -> None:
 
 # Reading
 
-_CAUSED_BY_CONTENTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError)
 _MESSAGE_LIMIT = 600
 
 
 @contextmanager
 def explained(source: str) -> Iterator[None]:
-    """Turn any error that a file's contents cause into ``ModelFormatError``."""
+    """Turn any error that a file's contents cause into ``ModelFormatError``.
+
+    Not those of the system, and not that of a function which the caller has to give.
+    """
     try:
         yield
-    except MissingObjectError:
+    except (MissingObjectError, OSError, MemoryError):
         raise
-    except _CAUSED_BY_CONTENTS as error:
-        reason = str(error) or type(error).__name__
+    except Exception as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
         reason = reason if len(reason) <= _MESSAGE_LIMIT else f"{reason[:_MESSAGE_LIMIT]}..."
         raise ModelFormatError(f"{source} is not a fastnn model file that can be read: {reason}") from error
 

@@ -10,8 +10,7 @@ import io
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +96,11 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
         raise ModelFormatError(f"the {what} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ModelFormatError(f"the {what} is not a JSON object")
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ModelFormatError(f"the {what} has half of a character") from None
     return value
 
 
@@ -137,8 +141,7 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
     return [len(text).to_bytes(8, "little"), text, *buffers]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One array of a file: its dtype and shape, and where its bytes are in the body."""
 
     dtype: np.dtype[Any]

@@ -1,17 +1,24 @@
 """Rows that arrive batch by batch: from generators, ``utils.PyDataset`` and the loaders of other libraries."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from itertools import islice
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
+from fastnn._warnings import warn
 
 Array = NDArray[Any]
-Pass = tuple[Array, Array | None, Array | None]
-"""Inputs, targets and sample weights of the rows of one pass."""
+
+_STRETCH_BYTES = 1 << 26
+"""Bytes from which on the batches of a stretch are trained on before more are read."""
+_BATCH_BYTES = 1 << 10
+"""Bytes that a batch takes apart from its numbers."""
+_LARGE = 1 << 30
+"""Bytes from which on the rows of a whole pass are compared with the memory that is left."""
 
 
 def gives_batches(x: Any) -> bool:
@@ -21,90 +28,174 @@ def gives_batches(x: Any) -> bool:
     return not any(hasattr(x, name) for name in ("__array__", "__array_interface__", "toarray"))
 
 
-class BatchSource:
-    """A source of batches, read pass by pass: the rows of an epoch, or of an evaluation.
+@dataclass(frozen=True)
+class Stretch:
+    """Batches in a row that can be joined: all have the same number of rows, except for a smaller last one.
 
     Parameters
     ----------
-    source : iterable of batches (x, y), (x, y, sample_weight) or x; all of one size, except a smaller last one.
-    steps : batches of a pass; None for all. An iterator, which may have no end, needs a number.
+    x, y, sample_weight : inputs, targets and sample weights of all rows.
+    sizes : rows of each batch.
+    """
+
+    x: Array
+    y: Array | None
+    sample_weight: Array | None
+    sizes: list[int]
+
+
+class BatchSource:
+    """A source of batches, read epoch by epoch, some batches at a time.
+
+    Parameters
+    ----------
+    source : iterable of batches (x, y), (x, y, sample_weight) or x.
+    steps : batches of an epoch; None for all that there are.
     name, steps_name : names in messages.
+    n_features : columns of the inputs, if they are known.
 
     Attributes
     ----------
-    batch_size : rows in a batch; known after the first pass.
+    n_steps : batches of an epoch; None if only the source knows.
     """
 
-    def __init__(self, source: Any, steps: Any, name: str, steps_name: str) -> None:
-        self._repeats = not isinstance(source, Iterator)
-        if steps is None and not self._repeats:
-            raise ValueError(f"{name} is a generator, which may have no end: give {steps_name}, the batches to take")
+    def __init__(self, source: Any, steps: Any, name: str, steps_name: str, n_features: int | None = None) -> None:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
-        self._running: Iterator[Any] = iter(() if steps is None else source)
-        self._name, self._steps_name = name, steps_name
-        self.batch_size = 0
+        self._restarts = not isinstance(source, Iterator)
+        self._has_length = hasattr(source, "__len__")
+        self._running: Iterator[Any] = iter(()) if self._restarts else iter(source)
+        self._name, self._steps_name, self._n_features = name, steps_name, n_features
+        self._width = 0
+        self.n_steps: int | None = self._steps
+        if steps is None and self._has_length:
+            self.n_steps = len(source)
 
-    def read(self) -> Pass:
-        """Return the rows of the first pass.
+    def epoch(self) -> Iterator[Stretch]:
+        """Give the stretches of the next epoch; none if an iterator has ended.
+
+        Raises
+        ------
+        ValueError
+            No batch in a source that starts over, or a batch that is not like the first one.
+        """
+        group: list[tuple[Array, ...]] = []
+        n_bytes = 0
+        self._notify("on_epoch_begin")
+        for number, batch in enumerate(self._batches()):
+            arrays = self._arrays(number, batch)
+            sizes = [len(each[0]) for each in group]
+            if group and (n_bytes > _STRETCH_BYTES or sizes[-1] < sizes[0] or len(arrays[0]) > sizes[0]):
+                yield self._joined(group)
+                group, n_bytes = [], 0
+            group.append(arrays)
+            n_bytes += _BATCH_BYTES + sum(array.nbytes for array in arrays)
+        if group:
+            yield self._joined(group)
+        self._notify("on_epoch_end")
+
+    def _notify(self, hook: str) -> None:
+        """Run a hook of ``utils.PyDataset``."""
+        run = getattr(self._source, hook, None)
+        if callable(run):
+            run()
+
+    def _batches(self) -> Iterator[Any]:
+        """Give the batches of the next epoch."""
+        if self._steps is None and self._restarts:
+            self._running = iter(self._source)
+        number = 0
+        while self._steps is None or number < self._steps:
+            try:
+                batch = next(self._running)
+            except StopIteration:
+                if self._steps is None or not self._restarts:
+                    break
+                if number and self._has_length:
+                    self._running = iter(())
+                    break
+                self._running = iter(self._source)
+                batch = next(self._running, self)
+                if batch is self:
+                    break
+            number += 1
+            yield batch
+        if not number and self._restarts:
+            raise ValueError(f"{self._name} gave no batch")
+        if number and self._steps is not None and number < self._steps:
+            warn(
+                f"{self._name} has no more batches: this epoch has {number}, fewer than {self._steps_name}="
+                f"{self._steps}"
+            )
+
+    def _arrays(self, number: int, batch: Any) -> tuple[Array, ...]:
+        """Return copies of the arrays of a batch: a source may write the next one over them."""
+        parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+        width, self._width = self._width or len(parts), self._width or len(parts)
+        if len(parts) != width or not 1 <= width <= 3:
+            given = " and ".join(map(str, sorted({width, len(parts)})))
+            raise ValueError(
+                f"{self._name} must give batches (x, y), (x, y, sample_weight) or x, all alike, got tuples of {given}"
+            )
+        arrays = tuple(np.array(part) for part in parts)
+        if arrays[0].ndim < 2 and self._n_features not in (1, None):
+            raise ValueError(
+                f"{self._name} is a generator or a loader, but batch {number} (counted from 0) has shape "
+                f"{arrays[0].shape}: it must give batches of rows, (rows, {self._n_features})"
+            )
+        if len(np.atleast_1d(arrays[0])) == 0:
+            raise ValueError(f"batch {number} (counted from 0) of {self._name} has no rows")
+        return tuple(map(np.atleast_1d, arrays))
+
+    def _joined(self, group: list[tuple[Array, ...]]) -> Stretch:
+        """Return batches as one array for each part."""
+        columns = list(zip(*group, strict=True))
+        try:
+            arrays = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in columns]
+        except ValueError as error:
+            raise ValueError(f"the batches of {self._name} do not fit together: {error}") from None
+        filled: list[Any] = [*arrays, None, None]
+        return Stretch(filled[0], filled[1], filled[2], [len(part) for part in columns[0]])
+
+    def read_all(self) -> Stretch:
+        """Return the rows of one epoch, all of them in memory.
 
         Raises
         ------
         ValueError
             No batch, fewer than ``steps``, or batches that do not fit together.
+        MemoryError
+            The rows take more memory than there is, as those of a generator without end do.
         """
-        found = self.read_next()
-        if found is None:
-            raise ValueError(f"{self._name} gave fewer batches than {self._steps_name}={self._steps} asks for")
-        return found
-
-    def read_next(self) -> Pass | None:
-        """Return the rows of the next pass; None if an iterator has too few batches left."""
-        batches = self._next_batches()
-        if self._steps is not None and len(batches) < self._steps:
-            return None
-        if not batches:
-            raise ValueError(f"{self._name} gave no batch")
-        widths = {len(batch) for batch in batches}
-        if len(widths) > 1 or not 1 <= len(batches[0]) <= 3:
-            raise ValueError(
-                f"{self._name} must give batches (x, y), (x, y, sample_weight) or x, all alike, got tuples of "
-                f"{' and '.join(map(str, sorted(widths)))}"
-            )
-        columns = [[np.asarray(part) for part in parts] for parts in zip(*batches, strict=True)]
-        self._check_sizes([len(part) for part in columns[0]])
-        try:
-            arrays = [np.concatenate(parts) for parts in columns]
-        except ValueError as error:
-            raise ValueError(f"the batches of {self._name} do not fit together: {error}") from None
-        return arrays[0], arrays[1] if len(arrays) > 1 else None, arrays[2] if len(arrays) > 2 else None
-
-    def _next_batches(self) -> list[tuple[Any, ...]]:
-        if self._steps is None:
-            found = list(self._source)
-        else:
-            found = list(islice(self._running, self._steps))
-            while self._repeats and len(found) < self._steps:
-                self._running = iter(self._source)
-                more = list(islice(self._running, self._steps - len(found)))
-                if not more:
-                    break
-                found += more
-        return [tuple(batch) if isinstance(batch, tuple | list) else (batch,) for batch in found]
-
-    def _check_sizes(self, sizes: list[int]) -> None:
-        self.batch_size = self.batch_size or sizes[0]
-        for number, size in enumerate(sizes):
-            if size == 0:
-                raise ValueError(f"batch {number} (counted from 0) of {self._name} has no rows")
-            if size != self.batch_size and not (size < self.batch_size and number == len(sizes) - 1):
-                raise ValueError(
-                    f"batch {number} (counted from 0) of {self._name} has {size} rows, the first one "
-                    f"{self.batch_size}: all but the last must have the same size"
+        stretches: list[Stretch] = []
+        n_bytes = 0
+        for stretch in self.epoch():
+            stretches.append(stretch)
+            n_bytes += _BATCH_BYTES * len(stretch.sizes)
+            n_bytes += sum(a.nbytes for a in (stretch.x, stretch.y, stretch.sample_weight) if a is not None)
+            if n_bytes > _LARGE and n_bytes > _free_bytes():
+                raise MemoryError(
+                    f"{self._name} gives more rows than the memory holds: give {self._steps_name}, the batches to take"
                 )
+        if not stretches:
+            raise ValueError(f"{self._name} gave no batch")
+        sizes = [size for stretch in stretches for size in stretch.sizes]
+        parts = [(stretch.x, stretch.y, stretch.sample_weight)[: self._width] for stretch in stretches]
+        joined = self._joined([tuple(part for part in each if part is not None) for each in parts])
+        return Stretch(joined.x, joined.y, joined.sample_weight, sizes)
 
 
-def read_once(source: Any, steps: Any, name: str, steps_name: str) -> tuple[Array, Array | None, Array | None, int]:
-    """Return inputs, targets, sample weights and the rows in a batch of one pass; arguments as in ``BatchSource``."""
-    batches = BatchSource(source, steps, name, steps_name)
-    return *batches.read(), batches.batch_size
+def _free_bytes() -> float:
+    """Return the bytes of memory that are free now; infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
+
+
+def batch_slices(n: int, sizes: int | Sequence[int]) -> list[slice]:
+    """Return the rows of each batch: of one size, except for the last, or of the given sizes."""
+    if isinstance(sizes, int):
+        return [slice(start, min(start + sizes, n)) for start in range(0, n, sizes)]
+    stops = np.cumsum(sizes).tolist()
+    return [slice(stop - size, stop) for stop, size in zip(stops, sizes, strict=True)]

@@ -9,36 +9,46 @@ SLICE_SECONDS = 0.05
 """Longest native call of training: Ctrl-C and the progress line wait no longer than this."""
 
 
-def run_epoch(
+def run_steps(
     fit: Any,
     callbacks: CallbackList,
     mean_loss: Callable[[], float],
-    follow_rate: Callable[[int], None] | None = None,
+    *,
+    last: int | None = None,
+    offset: int = 0,
+    batch_logs: Callable[[], dict[str, Any]] | None = None,
+    follow_rate: Callable[[], None] | None = None,
 ) -> bool:
-    """Run all steps of an epoch whose ``begin_epoch`` was called; return False if a loss is NaN or infinite.
+    """Run the steps of an epoch whose ``begin_epoch`` was called; return False if a loss is NaN or infinite.
 
     Parameters
     ----------
     fit : the native fit, or a ``CustomLossFit``.
     callbacks : if any of them has a batch hook, every native call is one step long.
-    mean_loss : returns the loss to show in batch logs and on the progress line.
-    follow_rate : applies a learning rate that a callback has set; called before each step with the step's number. If
-        None, a new learning rate and ``stop_training`` take effect after the epoch.
+    mean_loss : returns the loss to show on the progress line.
+    last : number of the step to stop before; None for the end of the fit's rows.
+    offset : what to add to the number of a step of the fit for that of the batch in the epoch.
+    batch_logs : returns the logs of a batch that was trained on; by default the loss alone.
+    follow_rate : applies a learning rate that a callback has set; called before each step. If None, a new learning
+        rate and ``stop_training`` take effect after the epoch.
     """
+    last = fit.n_steps if last is None else last
     if not callbacks.each_step:
-        status: str
-        while (status := fit.run(-1, SLICE_SECONDS)) == "more":
-            callbacks.progress(fit.step, mean_loss())
-        return status == "finished"
-    for step in range(fit.n_steps):
-        callbacks.call("on_train_batch_begin", step, {})
+        while fit.step < last:
+            if fit.run(last - fit.step, SLICE_SECONDS) == "nonfinite":
+                return False
+            if fit.step < last:
+                callbacks.progress(fit.step + offset, mean_loss())
+        return True
+    while fit.step < last:
+        batch = fit.step + offset
+        callbacks.call("on_train_batch_begin", batch, {})
         if follow_rate is not None:
-            follow_rate(step)
+            follow_rate()
         if fit.run(1) == "nonfinite":
             return False
-        loss = mean_loss()
-        callbacks.call("on_train_batch_end", step, {"loss": loss})
-        callbacks.progress(step + 1, loss)
+        callbacks.call("on_train_batch_end", batch, {"loss": mean_loss()} if batch_logs is None else batch_logs())
+        callbacks.progress(batch + 1, mean_loss())
         if follow_rate is not None and callbacks.stop_training:
             break
     return True

@@ -1,6 +1,6 @@
 """The loops behind ``evaluate`` and ``predict``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import LayerStack
+from fastnn.training.batches import batch_slices
 from fastnn.training.rows import Rows
+from fastnn.training.running import RunningMetrics
 
 Array = NDArray[Any]
 
@@ -57,28 +59,33 @@ class Evaluation:
     ----------
     model : compiled model.
     rows : the rows.
-    batch_size : rows in a batch; matters to callbacks and to losses that depend on batches.
+    batch_size : rows in a batch, or in each; matters to callbacks and to losses that depend on batches.
     callbacks : callbacks of the fit or of the evaluation.
     """
 
-    def __init__(self, model: LayerStack, rows: Rows, batch_size: int, callbacks: CallbackList) -> None:
+    def __init__(self, model: LayerStack, rows: Rows, batch_size: int | Sequence[int], callbacks: CallbackList) -> None:
         self._model = model
         self._rows = rows
         self._callbacks = callbacks
         self._options = loss_options(model.loss, model.program)
         self._logits = skips_final_activation(model.loss, model.program)
         each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
-        block = batch_size if each_batch or model.loss.depends_on_batches else rows_per_call(model)
-        self._parts = [slice(start, min(start + block, rows.n)) for start in range(0, rows.n, block)]
+        in_batches = each_batch or model.loss.depends_on_batches
+        self._parts = batch_slices(rows.n, batch_size if in_batches else rows_per_call(model))
+        self._running = RunningMetrics(model) if model.metrics and callbacks.has("on_test_batch_end") else None
         network = model.network
         self._predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
-        self._activity = np.empty(min(rows.n, block)) if model.program.penalizes_outputs else None
+        self._activity = (
+            np.empty(max(p.stop - p.start for p in self._parts)) if model.program.penalizes_outputs else None
+        )
 
     def run(self) -> dict[str, Any]:
         """Evaluate with the current weights."""
         model, rows, callbacks, predictions = self._model, self._rows, self._callbacks, self._predictions
         loss_sum = 0.0
         callbacks.call("on_test_begin", {})
+        if self._running is not None:
+            self._running.reset()
         for batch, part in enumerate(self._parts):
             callbacks.call("on_test_batch_begin", batch, {})
             value, outputs = self._evaluate(part)
@@ -86,7 +93,11 @@ class Evaluation:
             if predictions is not None:
                 final = model.program.final_activation
                 predictions[part] = _core.activation(str(final), outputs) if self._logits else outputs
-            callbacks.call("on_test_batch_end", batch, {"loss": loss_sum / part.stop})
+            batch_logs: dict[str, Any] = {"loss": loss_sum / part.stop}
+            if self._running is not None and predictions is not None:
+                weight = None if rows.sample_weight is None else rows.sample_weight[part]
+                batch_logs.update(self._running.update(rows.y[part], predictions[part], weight))
+            callbacks.call("on_test_batch_end", batch, batch_logs)
         logs: dict[str, Any] = {"loss": loss_sum / rows.n}
         if predictions is not None:
             logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
@@ -103,20 +114,18 @@ class Evaluation:
         return value + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), outputs
 
 
-def predict_rows(model: LayerStack, X: Array, batch_size: int, callbacks: CallbackList) -> Array:
+def predict_rows(model: LayerStack, X: Array, batch_size: int | Sequence[int], callbacks: CallbackList) -> Array:
     """Return the outputs (n, n_outputs) of inputs (n, n_features)."""
     network = model.network
     each_batch = callbacks.has("on_predict_batch_begin", "on_predict_batch_end")
-    block = batch_size if each_batch else rows_per_call(model)
     n = X.shape[0]
-    if n <= block and not callbacks.callbacks:
+    if n <= rows_per_call(model) and not callbacks.callbacks:
         return network.predict(X)
     callbacks.call("on_predict_begin", {})
     out = np.empty((n, network.n_outputs), network.dtype)
-    for batch, start in enumerate(range(0, n, block)):
+    for batch, part in enumerate(batch_slices(n, batch_size if each_batch else rows_per_call(model))):
         callbacks.call("on_predict_batch_begin", batch, {})
-        stop = min(start + block, n)
-        out[start:stop] = network.predict(X[start:stop])
-        callbacks.call("on_predict_batch_end", batch, {"outputs": out[start:stop]})
+        out[part] = network.predict(X[part])
+        callbacks.call("on_predict_batch_end", batch, {"outputs": out[part]})
     callbacks.call("on_predict_end", {})
     return out

@@ -1,5 +1,6 @@
 """The loop behind ``fit``: epochs, validation, callbacks, and what happens when training diverges."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,16 @@ from fastnn.losses.custom import CustomLoss
 from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
 from fastnn.training.custom_loss import CustomLossFit
-from fastnn.training.epochs import run_epoch
+from fastnn.training.epochs import run_steps
 from fastnn.training.evaluation import Evaluation, metric_values
-from fastnn.training.rollback import Rollback
+from fastnn.training.rollback import EpochStart, Rollback
 from fastnn.training.rows import Rows
-from fastnn.training.source import RowSource
+from fastnn.training.running import RunningMetrics
+from fastnn.training.source import RowSource, Steps
 
 Array = NDArray[Any]
+Seen = tuple[Any, Any, Any]
+"""Targets, outputs and sample weights (or None) of rows that were trained on."""
 
 _LARGE_WEIGHT = 1e4
 """Training that starts from larger weights diverges again."""
@@ -75,8 +79,6 @@ class Training:
     def __init__(self, model: LayerStack, source: RowSource, options: FitOptions, callbacks: CallbackList) -> None:
         self._model = model
         self._source = source
-        self._rows = rows = source.rows
-        self._n_rows, self._batch_size = rows.n, source.batch_size
         self._options = options
         # Batches keep the order in which they come.
         self._shuffle = options.shuffle and source.same_rows
@@ -85,10 +87,23 @@ class Training:
         if source.validation is not None:
             self._validation = Evaluation(model, source.validation, source.validation_batch_size, callbacks)
         self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
-        self._network = network = model.network
-        self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if model.metrics else None
-        self._fit = make_fit(network, model.loss, rows, source.batch_size, self._predictions)
-        self._rollback = Rollback(model.network_weights, self._fit, source.same_rows)
+        self._running = None
+        if model.metrics and callbacks.has("on_train_batch_end"):
+            self._running = RunningMetrics(model)
+        self._network = model.network
+        self._rows, self._batch_size = source.first.rows, 0
+        self._load(source.first)
+
+    def _load(self, steps: Steps) -> None:
+        """Make the native fit of some rows; where they have the form of those before, copy them over these."""
+        rows, self._steps = steps.rows, steps
+        if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
+            return
+        network = self._network
+        self._rows, self._batch_size = rows, steps.batch_size
+        self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if self._model.metrics else None
+        self._fit = make_fit(network, self._model.loss, rows, steps.batch_size, self._predictions)
+        self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
 
     def run(self) -> None:
         """Run all epochs."""
@@ -97,9 +112,10 @@ class Training:
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
         first = callbacks.resume(options.initial_epoch)
-        for epoch, _ in zip(range(first, options.epochs), self._source, strict=False):
+        self._source.skip(max(0, first - options.initial_epoch))
+        for epoch, parts in zip(range(first, options.epochs), self._source, strict=False):
             callbacks.call("on_epoch_begin", epoch, {})
-            logs = self._run_epoch(epoch)
+            logs = self._run_epoch(epoch, parts)
             if self._validation is not None and options.validates(epoch):
                 logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
@@ -111,66 +127,139 @@ class Training:
             # The last steps had a finite loss and a gradient that was not.
             self._rollback.recover()
             if not self._terminators:
-                raise divergence("weights", epoch + 1, options.epochs, self._fit, float(logs["loss"]), model)
+                place = (epoch + 1, options.epochs, 0, self._batch + self._fit.step - self._steps.first)
+                raise divergence("weights", *place, float(logs["loss"]), model)
         elif logs and model.optimizer.use_ema:
             model.network_weights.use_average()
         callbacks.call("on_train_end", logs)
 
-    def _run_epoch(self, epoch: int) -> dict[str, Any]:
+    def _run_epoch(self, epoch: int, parts: Iterator[Steps]) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""
-        model, fit = self._model, self._fit
-        self._rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps)
-        model.epochs_begun += 1
-        self._rollback.begin_epoch(model.seed, model.epochs_begun, self._shuffle, self._rates)
-        if self._callbacks.each_step:
-            self._rate = model.optimizer.learning_rate
+        self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
+        seen: list[Seen] = []
+        if self._running is not None:
+            self._running.reset()
+        for number, steps in enumerate(parts):
+            if number:
+                self._batch += self._fit.step - self._steps.first
+                self._loss_sum, self._n_rows = self._loss_sum + self._fit.loss_sum, self._n_rows + self._rows_done()
+                if self._predictions is not None:
+                    y, outputs, weight = seen[-1]
+                    seen[-1] = y.copy(), outputs.copy(), None if weight is None else weight.copy()
+            self._load(steps)
+            finished = self._run_steps()
             if self._predictions is not None:
-                # A callback may stop the epoch early: rows that were not trained on have no prediction.
-                self._predictions.fill(np.nan)
-        if not run_epoch(fit, self._callbacks, self._mean_loss, self._follow_rate):
-            return self._diverged(epoch)
-        return self._epoch_logs(self._mean_loss())
+                seen.append(self._seen())
+            if not finished:
+                return self._diverged(epoch, seen)
+            finite = self._source.same_rows or self._model.network_weights.finite()
+            if self._model.stop_training or not finite:
+                break
+        return self._epoch_logs(self._mean_loss(), seen)
 
-    def _follow_rate(self, step: int) -> None:
+    def _run_steps(self) -> bool:
+        """Run the steps that were loaded; return False if a loss is not finite."""
+        model, fit, steps = self._model, self._fit, self._steps
+        rates = model.optimizer.learning_rates(self._network.iterations, fit.n_steps - steps.first)
+        self._rates = rates if not steps.first else np.concatenate((np.zeros(steps.first), rates))
+        if not steps.first:
+            model.epochs_begun += 1
+        start = EpochStart(model.seed, model.epochs_begun, self._shuffle, self._rates, steps.first, steps.last)
+        self._rollback.begin_epoch(start)
+        self._rate = model.optimizer.learning_rate
+        if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):
+            # A callback may stop the epoch early: rows that were not trained on have no prediction.
+            self._predictions.fill(np.nan)
+        offset = self._batch - steps.first
+        return run_steps(
+            fit,
+            self._callbacks,
+            self._mean_loss,
+            last=steps.last,
+            offset=offset,
+            batch_logs=self._batch_logs,
+            follow_rate=self._follow_rate,
+        )
+
+    def _follow_rate(self) -> None:
         """Apply a learning rate that a callback has set to the rest of the epoch."""
         optimizer, fit = self._model.optimizer, self._fit
+        if self._running is not None:
+            self._next_rows = fit.batch_rows()
         if optimizer.learning_rate != self._rate:
             # In place, so that a recovery repeats the epoch with the same rates.
-            self._rates[step:] = optimizer.learning_rates(self._network.iterations, fit.n_steps - step)
+            self._rates[fit.step :] = optimizer.learning_rates(self._network.iterations, fit.n_steps - fit.step)
             fit.set_learning_rates(self._rates)
             self._rate = optimizer.learning_rate
 
-    def _mean_loss(self) -> float:
-        """Return the mean loss of the epoch's rows so far; NaN before the first step."""
-        rows = min(self._fit.step * self._source.batch_size, self._rows.n)
-        return self._fit.loss_sum / rows if rows else float("nan")
-
-    def _epoch_logs(self, loss: float) -> dict[str, Any]:
-        """Return loss and metrics of the rows that were trained on."""
-        logs = {"loss": loss}
-        if self._predictions is not None:
-            done: Any = slice(None)
-            if self._fit.step < self._fit.n_steps:
-                done = ~np.isnan(self._predictions).any(axis=1)
-            weight = self._rows.sample_weight
-            weight = None if weight is None else weight[done]
-            logs.update(metric_values(self._model, self._rows.y[done], self._predictions[done], weight))
+    def _batch_logs(self) -> dict[str, Any]:
+        """Return the loss and the metrics of the epoch's rows so far."""
+        logs: dict[str, Any] = {"loss": self._mean_loss()}
+        if self._running is not None:
+            assert self._predictions is not None
+            rows, weight = self._next_rows, self._rows.sample_weight
+            weight = None if weight is None else weight[rows]
+            logs.update(self._running.update(self._rows.y[rows], self._predictions[rows], weight))
         return logs
 
-    def _diverged(self, epoch: int) -> dict[str, Any]:
+    def _rows_done(self) -> int:
+        """Return the number of rows that the loaded steps have trained on so far."""
+        first, done = self._steps.first * self._batch_size, self._fit.step * self._batch_size
+        return int(min(done, self._rows.n) - first)
+
+    def _mean_loss(self) -> float:
+        """Return the mean loss of the epoch's rows so far; NaN before the first step."""
+        rows = self._n_rows + self._rows_done()
+        return (self._loss_sum + self._fit.loss_sum) / rows if rows else float("nan")
+
+    def _seen(self) -> Seen:
+        """Return targets, outputs and sample weights of the rows that the loaded steps have trained on."""
+        assert self._predictions is not None
+        done: Any = slice(None)
+        if self._steps.first or self._fit.step < self._fit.n_steps:
+            done = ~np.isnan(self._predictions).any(axis=1)
+        weight = self._rows.sample_weight
+        return self._rows.y[done], self._predictions[done], None if weight is None else weight[done]
+
+    def _epoch_logs(self, loss: float, seen: list[Seen]) -> dict[str, Any]:
+        """Return loss and metrics of the rows that were trained on."""
+        logs = {"loss": loss}
+        if seen:
+            columns = zip(*seen, strict=True)
+            joined = [parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts) for parts in columns]
+            logs.update(metric_values(self._model, *joined))
+        return logs
+
+    def _diverged(self, epoch: int, seen: list[Seen]) -> dict[str, Any]:
         """Go back to the last finite weights; raise DivergenceError unless there is a ``TerminateOnNaN``."""
-        step, loss = self._fit.step, self._mean_loss()
-        logs = self._epoch_logs(float("nan")) if step and self._terminators else {"loss": float("nan")}
+        step, loss = self._batch + self._fit.step - self._steps.first, self._mean_loss()
+        logs = self._epoch_logs(float("nan"), seen) if step and self._terminators else {"loss": float("nan")}
         self._rollback.recover()
         if not self._terminators:
-            raise divergence("loss", epoch + 1, self._options.epochs, self._fit, loss, self._model, step + 1)
+            n_steps = self._batch + self._steps.last - self._steps.first
+            raise divergence("loss", epoch + 1, self._options.epochs, step + 1, n_steps, loss, self._model)
         for terminator in self._terminators:
             terminator.on_divergence(step)
         return logs
 
 
+def _overwrite(old: Rows, new: Rows) -> bool:
+    """Copy rows over others of the same form; return whether they have it."""
+    pairs = [(old.X, new.X), (old.y, new.y), (old.sample_weight, new.sample_weight)]
+    if old is new:
+        return True
+    if [None if a is None else (a.shape, a.dtype) for a, _ in pairs] != [
+        None if b is None else (b.shape, b.dtype) for _, b in pairs
+    ]:
+        return False
+    for before, after in pairs:
+        if before is not None and after is not None:
+            before[...] = after
+    return True
+
+
 def divergence(
-    what: str, epoch: int, epochs: int, fit: _core.Fit, last_loss: float, model: LayerStack, step: int = 0
+    what: str, epoch: int, epochs: int, step: int, n_steps: int, last_loss: float, model: LayerStack
 ) -> DivergenceError:
     """Return the error for a loss, or weights, that became NaN or infinite.
 
@@ -178,20 +267,20 @@ def divergence(
     ----------
     what : "loss" or "weights".
     epoch, epochs : number of the epoch, counted from 1, and of the last one.
-    fit : the running fit.
+    step : number of the step, counted from 1; 0 stands for the end of the epoch.
+    n_steps : steps of the epoch.
     last_loss : mean loss of the epoch's earlier steps.
     model : the model.
-    step : number of the step, counted from 1; 0 stands for the end of the epoch.
     """
     before = "" if np.isnan(last_loss) else f"; the mean loss of the epoch until then was {last_loss:.4g}"
-    where = f"step {step} of {fit.n_steps}" if step else "at its end"
+    where = f"step {step} of {n_steps}" if step else "at its end"
     size = max((float(np.abs(weight).max(initial=0.0)) for weight in model.get_weights()), default=0.0)
     kept = f", but they have grown to {size:.1e}: rebuild the model" if size > _LARGE_WEIGHT else ""
     message = (
         f"the {what} became NaN or infinite in epoch {epoch} of {epochs}, {where}{before}. "
         f"The model keeps its last finite weights{kept}. {_cures(model)}"
     )
-    return DivergenceError(message, epoch, step or fit.n_steps, last_loss)
+    return DivergenceError(message, epoch, step or n_steps, last_loss)
 
 
 def _cures(model: LayerStack) -> str:

@@ -5,7 +5,7 @@ for sparse targets. Names mean Keras's metric classes with their defaults; "accu
 "iou" depend on the shapes (`fastnn.metrics.keras.by_shape`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,11 @@ def _usual_names() -> list[str]:
     ]
 
 
+def _abbreviations() -> list[str]:
+    """Return the short names, such as "mse" and "acc"."""
+    return [name for name in registry.spellings("metric") if name.islower() and len(name) <= 4 and name != "sum"]
+
+
 def _named(name: str) -> Any:
     """Return the metric object for a name.
 
@@ -136,7 +141,7 @@ def _named(name: str) -> Any:
     import fastnn.metrics  # noqa: F401  (registers the names)
 
     if not registry.knows("metric", name) or _takes_values(registry.find("metric", name)):
-        raise ValueError(registry.unknown_name("metric", name, _usual_names()))
+        raise ValueError(registry.unknown_name("metric", name, _usual_names(), _abbreviations()))
     found = registry.find("metric", name)
     try:
         return found()
@@ -190,6 +195,10 @@ def compile_metrics(metrics: Any, weighted_metrics: Any = None) -> list[Compiled
     for given, weighted in ((metrics, False), (weighted_metrics, True)):
         if given is None:
             continue
+        if isinstance(given, Mapping) or (
+            isinstance(given, Sequence) and len(given) > 1 and any(isinstance(each, list | tuple) for each in given)
+        ):
+            raise TypeError(f"a network has one output: give a list of metrics for it, got {given!r}")
         listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
         if len(listed) == 1 and isinstance(listed[0], list | tuple):
             listed = listed[0]  # Keras takes a list per output; here there is one output

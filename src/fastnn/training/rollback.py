@@ -7,6 +7,7 @@ weights before that step are found by going back to a copy and repeating the ste
 """
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,36 @@ import fastnn._core as _core
 from fastnn.network.weights import NetworkState, NetworkWeights
 
 _COPY_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class EpochStart:
+    """How to begin an epoch of a fit.
+
+    Parameters
+    ----------
+    seed, number, shuffle, learning_rates : as in ``Fit.begin_epoch``.
+    first, last : numbers of the first step, counted from 0, and of the one after the last.
+    """
+
+    seed: int
+    number: int
+    shuffle: bool
+    learning_rates: NDArray[np.float64]
+    first: int
+    last: int
+
+    def begin(self, fit: _core.Fit) -> None:
+        """Begin the epoch."""
+        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, None, self.first)
+
+    def run(self, fit: _core.Fit, n_steps: int) -> bool:
+        """Begin the epoch and run some of its steps; return False if a loss is not finite."""
+        self.begin(fit)
+        while fit.step < self.first + n_steps:
+            if fit.run(self.first + n_steps - fit.step) == "nonfinite":
+                return False
+        return True
 
 
 class Rollback:
@@ -35,9 +66,9 @@ class Rollback:
         self._version = -1
         self._copied_at = 0.0
         self._copy_seconds = 0.0
-        self._epochs: list[tuple[int, int, bool, NDArray[np.float64]]] = []
+        self._epochs: list[EpochStart] = []
 
-    def begin_epoch(self, seed: int, number: int, shuffle: bool, learning_rates: NDArray[np.float64]) -> None:
+    def begin_epoch(self, start: EpochStart) -> None:
         """Copy the weights if a copy is due, then begin an epoch of the fit."""
         now = time.monotonic()
         changed = self._weights.version != self._version or not self._same_rows
@@ -50,8 +81,8 @@ class Rollback:
                 self._epochs.clear()
             self._copied_at = time.monotonic()
             self._copy_seconds = self._copied_at - now
-        self._epochs.append((seed, number, shuffle, learning_rates))
-        self._fit.begin_epoch(seed, number, shuffle, learning_rates)
+        self._epochs.append(start)
+        start.begin(self._fit)
 
     def recover(self) -> None:
         """Give the network the last finite weights that it had."""
@@ -63,18 +94,13 @@ class Rollback:
             return
         for epoch in self._epochs:
             start = self._weights.capture()
-            self._fit.begin_epoch(*epoch)
-            while (status := self._fit.run()) == "more":
-                pass
-            if status == "finished" and self._weights.finite():
+            if epoch.run(self._fit, epoch.last - epoch.first) and self._weights.finite():
                 continue
             self._weights.restore(start)
-            self._fit.begin_epoch(*epoch)
+            epoch.begin(self._fit)
             finite_steps = 0
             while self._fit.run(1) != "nonfinite" and self._weights.finite():
                 finite_steps += 1
             self._weights.restore(start)
-            self._fit.begin_epoch(*epoch)
-            while self._fit.step < finite_steps:
-                self._fit.run(finite_steps - self._fit.step)
+            epoch.run(self._fit, finite_steps)
             return

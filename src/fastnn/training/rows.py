@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import number
-from fastnn._arrays import as_features, as_numbers, check_finite, check_target_range
+from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range
 from fastnn.network.program import Program, flattened_shape, takes_missing
 from fastnn.network.stack import LayerStack
 
@@ -69,6 +69,7 @@ def features_of(
     layers = model.all_layers
     expected = model.n_features if n_features is None else n_features
     shape, missing = flattened_shape(layers), takes_missing(layers)
+    check_columns(model.feature_names_in_, x, name)
     X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
     return X, model.program_for(X.shape[1])
 

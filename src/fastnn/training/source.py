@@ -1,26 +1,31 @@
-"""Where the rows of a fit or an evaluation come from: arrays, or batches that are collected for each epoch."""
+"""Where the rows of a fit or an evaluation come from: arrays, or batches that are collected as they are needed."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from fastnn._arguments import whole
+from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
-from fastnn.training.batches import BatchSource, Pass, gives_batches, read_once
+from fastnn.training.batches import BatchSource, Stretch, gives_batches
 from fastnn.training.rows import Rows, rows_of, split_point, validation_rows, weigh_classes
 
 
-def one_pass(x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any) -> tuple[Any, Any, Any, int, int | None]:
+def one_pass(
+    model: LayerStack, x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any
+) -> tuple[Any, Any, Any, int | list[int], int | None]:
     """Return the arguments of ``evaluate`` or ``predict`` as arrays: ``x`` is read once if it gives batches.
 
     Returns
     -------
     x, y, sample_weight, batch_size, n
-        ``n`` is the number of rows to take, the first ones; None for all.
+        ``batch_size`` is a list where ``x`` gives batches. ``n`` is the number of rows to take, the first ones; None
+        for all.
     """
     if y is None and gives_batches(x):
-        return *read_once(x, steps, "x", "steps"), None
+        found = BatchSource(x, steps, "x", "steps", model.n_features).read_all()
+        return found.x, found.y, found.sample_weight, found.sizes, None
     batch = as_batch_size(batch_size)
     return x, y, sample_weight, batch, _rows_in(steps, batch, "steps")
 
@@ -53,17 +58,36 @@ class Validation:
             rows, held_out = rows.split(split_point(rows.n, self.split))
         else:
             if gives_batches(data):
-                *data, _ = read_once(data, steps, "validation_data", "validation_steps")
+                source = BatchSource(data, steps, "validation_data", "validation_steps", model.n_features)
+                found = source.read_all()
+                data = [part for part in (found.x, found.y, found.sample_weight) if part is not None]
                 steps = None
             held_out = validation_rows(model, data, rows.X.shape[1])
         return rows, held_out.first(_rows_in(steps, batch_size, "validation_steps"))
 
 
-class RowSource:
-    """The rows of a fit, epoch by epoch: the same arrays every time, or the next pass of a source of batches.
+@dataclass(frozen=True)
+class Steps:
+    """Steps that one native fit makes in a row.
 
-    All rows of an epoch are in memory. A later pass is copied over the earlier one, because the native fit and the
-    metrics hold on to the arrays of the first epoch.
+    Parameters
+    ----------
+    rows : the rows of the fit.
+    batch_size : rows in a step.
+    first, last : numbers of the first step, counted from 0, and of the one after the last.
+    """
+
+    rows: Rows
+    batch_size: int
+    first: int
+    last: int
+
+
+class RowSource:
+    """The rows of a fit, epoch by epoch: of arrays, or of a source of batches.
+
+    An epoch of ``steps_per_epoch`` steps over arrays goes on where the one before has ended. At the end of the rows it
+    ends early, and the next one has a new order of rows.
 
     Parameters
     ----------
@@ -74,8 +98,9 @@ class RowSource:
     Attributes
     ----------
     program : program of the model's network for these rows.
-    rows : rows of the current epoch; their weights include those of the classes.
-    batch_size : rows in a step.
+    first : the first steps.
+    n_steps : steps of an epoch; None if a source of batches does not say.
+    same_rows : whether all epochs are made of the same rows.
     validation : rows to evaluate after an epoch, or None.
     validation_batch_size : rows in a batch of the evaluation.
     """
@@ -93,59 +118,65 @@ class RowSource:
     ) -> None:
         self._model = model
         self._class_weight = class_weight
+        self._position = 0
         self._batches: BatchSource | None = None
+        self._epoch: Iterator[Stretch] = iter(())
         if y is None and gives_batches(x):
-            self._batches = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch")
             if sample_weight is not None or validation.split:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
                 )
-            x, y, sample_weight = self._batches.read()
-            batch_size, steps_per_epoch = self._batches.batch_size, None
-        self.batch_size = as_batch_size(batch_size)
-        self.validation_batch_size = as_batch_size(validation.batch_size, self.batch_size, "validation_batch_size")
+            self._batches = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch", model.n_features)
+            self._epoch = self._batches.epoch()
+            stretch = next(self._epoch, None)
+            if stretch is None:
+                raise ValueError("x gave no batch")
+            x, y, sample_weight, batch_size = stretch.x, stretch.y, stretch.sample_weight, stretch.sizes[0]
+        batch_size = as_batch_size(batch_size)
+        self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
         rows, self.validation = validation.separate(model, rows, self.validation_batch_size)
-        self.rows = self._weighed(rows)
-        if steps_per_epoch is not None and whole("steps_per_epoch", steps_per_epoch, at_least=1) != self.n_steps:
-            raise ValueError(
-                f"steps_per_epoch={steps_per_epoch}, but an epoch is all {self.rows.n} rows, {self.n_steps} batches of "
-                f"{self.batch_size}: leave steps_per_epoch out, and give fewer rows for shorter epochs"
+        rows = weigh_classes(rows, class_weight, model, self.program.n_outputs)
+        self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
+        self.same_rows = self._batches is None
+        self._per_epoch = self.first.last
+        if self._batches is None and steps_per_epoch is not None:
+            self._per_epoch = whole("steps_per_epoch", steps_per_epoch, at_least=1)
+        self.n_steps = self._per_epoch if self._batches is None else self._batches.n_steps
+
+    def skip(self, n_epochs: int) -> None:
+        """Go on as if ``n_epochs`` epochs had been trained; a source of batches begins with its first."""
+        whole_pass = self.first.last
+        self._position = n_epochs % -(-whole_pass // self._per_epoch) * self._per_epoch
+
+    def __iter__(self) -> Iterator[Iterator[Steps]]:
+        """Give the steps of one epoch after the other, without end or until the batches end."""
+        if self._batches is None:
+            while True:
+                yield iter([self._next_steps()])
+        yield chain([self.first], map(self._steps_of, self._epoch))
+        while True:
+            self._epoch = self._batches.epoch()
+            stretch = next(self._epoch, None)
+            if stretch is None:
+                warn("x has no more batches: fit ends before the last epoch")
+                return
+            yield map(self._steps_of, chain([stretch], self._epoch))
+
+    def _next_steps(self) -> Steps:
+        """Return the steps of the next epoch of arrays."""
+        rows, batch_size, end = self.first.rows, self.first.batch_size, self.first.last
+        first, last = self._position, min(self._position + self._per_epoch, end)
+        if last - first < self._per_epoch:
+            warn(
+                f"x has no more rows for this epoch: it has {last - first} batches, fewer than steps_per_epoch="
+                f"{self._per_epoch}, and the next one starts over"
             )
+        self._position = last % end
+        return Steps(rows, batch_size, first, last)
 
-    @property
-    def n_steps(self) -> int:
-        """Steps of an epoch."""
-        return -(-self.rows.n // self.batch_size)
-
-    @property
-    def same_rows(self) -> bool:
-        """Whether every epoch has the same rows."""
-        return self._batches is None
-
-    def __iter__(self) -> Iterator[Rows]:
-        """Give the rows of one epoch after the other, without end or until the batches end."""
-        yield self.rows
-        while self._batches is None or self._take(self._batches.read_next()):
-            yield self.rows
-
-    def _take(self, following: Pass | None) -> bool:
-        """Copy the next epoch's rows over the current ones; return False if there are none."""
-        if following is None:
-            warnings.warn("x has no more batches: fit ends before the last epoch", stacklevel=5)
-            return False
-        old, new = self.rows, self._weighed(rows_of(self._model, *following)[0])
-        for before, after in ((old.X, new.X), (old.y, new.y), (old.sample_weight, new.sample_weight)):
-            shapes = [None if array is None else array.shape for array in (before, after)]
-            if shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"x gives an array of shape {shapes[1]} where the first epoch had {shapes[0]}: every epoch must "
-                    "have the same number of rows"
-                )
-            if before is not None and after is not None:
-                before[...] = after
-        return True
-
-    def _weighed(self, rows: Rows) -> Rows:
-        """Return the rows with the weights of their classes."""
-        return weigh_classes(rows, self._class_weight, self._model, self.program.n_outputs)
+    def _steps_of(self, stretch: Stretch) -> Steps:
+        """Return the steps of batches that follow the first ones."""
+        rows, program = rows_of(self._model, stretch.x, stretch.y, stretch.sample_weight)
+        rows = weigh_classes(rows, self._class_weight, self._model, program.n_outputs)
+        return Steps(rows, stretch.sizes[0], 0, len(stretch.sizes))

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 import fastnn._registry as registry
 from fastnn._arrays import as_numbers, check_unmasked
 from fastnn._names import automatic_name
-from fastnn.metrics.keras.variable import Variable
+from fastnn._variables import Variable
 from fastnn.metrics.validation import check_labels_present
 
 Array = NDArray[Any]
@@ -92,7 +92,8 @@ class Metric(registry.Description):
         kind = initializer if isinstance(initializer, type) else type(initializer)
         if initializer not in (None, "zeros", "Zeros") and kind.__name__ != "Zeros":
             raise ValueError(f"a metric's variables start at zeros, got initializer={initializer!r}")
-        variable = Variable(shape, np.float64 if dtype is None else dtype, name)
+        values = np.zeros(shape, np.float64 if dtype is None else dtype)
+        variable = Variable(name or "variable", values)
         self._variables.append(variable)
         return variable
 
@@ -122,7 +123,7 @@ class Metric(registry.Description):
     def reset_state(self) -> None:
         """Forget all rows."""
         for variable in self._variables:
-            variable.assign(0)
+            variable.assign(np.zeros(variable.shape))
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Update the metric and return its value so far."""

@@ -1,0 +1,75 @@
+"""What a user's class may derive and override: an override that fastnn would never call is refused, not ignored."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from fastnn._arguments import check_keywords
+
+C = TypeVar("C", bound="type[Derivable]")
+
+
+class NeverCalled:
+    """A hook of Keras that fastnn does not call, as an attribute: absent when read, refused when assigned."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.name, self.instead = name, instead
+
+    def __get__(self, instance: Any, owner: type) -> NoReturn:
+        raise AttributeError(f"{owner.__name__} has no attribute {self.name!r}: {self.instead}")
+
+    def __set__(self, instance: Any, value: Any) -> NoReturn:
+        raise TypeError(_refusal(f"{type(instance).__name__}.{self.name}", self.instead))
+
+
+class Derivable:
+    """Base of the classes that users derive from. ``never_calls`` says what must not be overridden."""
+
+    _never_called: ClassVar[Mapping[str, str]] = {}
+    """Names that fastnn does not call, and what to use instead."""
+    _needs: ClassVar[str] = ""
+    """Name that a class must define to be complete; without it the class cannot be derived from directly."""
+    _instead_of_own: ClassVar[str] = ""
+    """What to use instead of a class that lacks ``_needs``; an empty string accepts every class."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if _is_of_fastnn(cls):
+            check_keywords(cls)
+            return
+        for name, instead in cls._never_called.items():
+            owner = next((each for each in cls.__mro__ if _defines(each, name)), None)
+            if owner is not None and not _is_of_fastnn(owner):
+                raise TypeError(_refusal(f"{owner.__name__}.{name}", instead))
+        base = next(each for each in cls.__mro__ if _is_of_fastnn(each))
+        if "_instead_of_own" in vars(base) and getattr(cls, cls._needs, None) is getattr(base, cls._needs, None):
+            raise TypeError(f"{cls.__name__} cannot derive from {base.__name__} directly: {cls._instead_of_own}")
+
+
+def never_calls(**instead: str) -> Any:
+    """Return a decorator of a class that refuses overrides and assignments of some names.
+
+    Parameters
+    ----------
+    instead : what to use instead, by name.
+    """
+
+    def refuse(cls: C) -> C:
+        cls._never_called = {**cls._never_called, **instead}
+        for name, advice in instead.items():
+            if not hasattr(cls, name):
+                setattr(cls, name, NeverCalled(name, advice))
+        return cls
+
+    return refuse
+
+
+def _is_of_fastnn(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "fastnn"
+
+
+def _defines(cls: type, name: str) -> bool:
+    return name in vars(cls) and not isinstance(vars(cls)[name], NeverCalled)
+
+
+def _refusal(what: str, instead: str) -> str:
+    return f"fastnn would never use {what}: {instead}"

@@ -1,0 +1,45 @@
+"""Build the C core without Python, in a program for one instruction set, and run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "portability"))
+from check import ENGINE, FLAGS, SOURCES  # noqa: E402
+
+NUMBERS = HERE.parent / "portability" / "steps.c"
+AVX2 = {"avx2", "fma"} <= set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+ISA_FLAGS = {"avx2": ["-mavx2", "-mfma"], "scalar": [], "baseline": []}
+
+
+def kernels(folder, isa, flags, compiler="gcc"):
+    """Compile the kernels of both element types; return the object files."""
+    objects = []
+    for element, kind in (("f32", []), ("f64", ["-DFNN_DOUBLE"])):
+        objects.append(Path(folder) / f"{isa}_{element}.o")
+        define = [f"-DFNN_ISA_{isa.upper()}", *kind]
+        source = SOURCES / "kernels" / "table.c"
+        compile_ = [compiler, *FLAGS, *ISA_FLAGS[isa], *flags, *define, "-c", source, "-o", objects[-1]]
+        subprocess.run(compile_, check=True)
+    return objects
+
+
+def program(folder, isa, flags, link=("-fopenmp",), driver=NUMBERS, compiler="gcc"):
+    """Compile the core and a driver, with more flags; return the program. ``link``: what is linked after the engine."""
+    path = Path(folder) / f"numbers_{isa}"
+    sources = [driver, *ENGINE]
+    objects = []
+    for i, source in enumerate(sources):
+        objects.append(Path(folder) / f"{i}_{source.stem}.o")
+        compile_ = [compiler, *FLAGS, "-fopenmp", f"-DISA={isa}", *flags, "-c", source, "-o", objects[-1]]
+        subprocess.run(compile_, check=True)
+    objects += kernels(folder, isa, flags, compiler)
+    subprocess.run([compiler, *flags, *objects, *link, "-lm", "-lpthread", "-o", path], check=True)
+    return path
+
+
+def run(command, **environment):
+    """Run a program; return its process with the text that it printed."""
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
