@@ -52,11 +52,20 @@ static void *new_block(size_t *bytes) {
     return block;
 }
 
+/* Between two looks for an interruption; new pages cost up to a second per gigabyte. */
+#define ZEROED_BYTES ((size_t)16 << 20)
+
 int fnn_arena_allocate(fnn_arena *arena) {
     size_t bytes = arena->used;
     arena->block = new_block(&bytes);
     if (!arena->block) return 0;
-    memset(arena->block, 0, bytes);
+    for (size_t at = 0; at < bytes; at += ZEROED_BYTES) {
+        if (at && fnn_interrupted()) {
+            free(arena->block);
+            return 0;
+        }
+        memset(arena->block + at, 0, bytes - at < ZEROED_BYTES ? bytes - at : ZEROED_BYTES);
+    }
     arena->used = 0;
     return 1;
 }

@@ -39,13 +39,13 @@ static void forward_panels(void *context, int thread, int n_threads) {
     layer.X = X;
     layer.Y = Y;
     fnn_range share = fnn_share(fnn_ceil_div(c->n, panel), thread, n_threads);
-    for (; share.first < share.last; share.first += FNN_BLOCK_PANELS) {
+    for (; share.first < share.last && !fnn_interrupted(); share.first += FNN_BLOCK_PANELS) {
         const ptrdiff_t panels = fnn_min(share.last - share.first, FNN_BLOCK_PANELS);
         for (ptrdiff_t p = 0; p < panels; p++) {
             const ptrdiff_t first = (share.first + p) * panel;
             kernels->gather(X + p * layer.x_stride * element, &x, NULL, first, fnn_min(c->n - first, panel));
         }
-        kernels->dense_forward(&layer, (fnn_range){0, panels}, (fnn_range){0, fnn_ceil_div(n_out, panel)});
+        fnn_forward_pieces(kernels, &layer, (fnn_range){0, panels}, (fnn_range){0, fnn_ceil_div(n_out, panel)});
         for (ptrdiff_t p = 0; p < panels; p++) {
             const ptrdiff_t first = (share.first + p) * panel;
             char *y = Y + p * layer.y_stride * element;
@@ -65,12 +65,12 @@ static void forward_rows(void *context, int thread, int n_threads) {
     layer.y_stride = ld;
     fnn_range share = fnn_share(c->n, thread, n_threads);
     char *scratch = c->scratch + thread * c->rows * ld * c->element;
-    for (; share.first < share.last; share.first += c->rows) {
+    for (; share.first < share.last && !fnn_interrupted(); share.first += c->rows) {
         const ptrdiff_t rows = fnn_min(share.last - share.first, c->rows);
         char *target = c->out + share.first * c->ld_out * c->element, *Y = ld == c->ld_out ? target : scratch;
         layer.X = c->x + share.first * layer.n_in * c->element;
         layer.Y = Y;
-        kernels->dense_rows(&layer, rows);
+        fnn_rows_pieces(kernels, &layer, rows);
         if (!is_elementwise(layer.activation)) kernels->row_activation(Y, rows, n_out, ld, layer.activation);
         if (Y != target)
             for (ptrdiff_t r = 0; r < rows; r++) memcpy(target + r * c->ld_out * c->element, Y + r * ld * c->element, bytes);
@@ -130,9 +130,9 @@ fnn_status fnn_dense_forward(const fnn_kernels *kernels, void *out, const fnn_de
     }
     call.layer.W = W;
     kernels->pack_columns(W, a->kernel, a->bias, n_in, n_out, (fnn_range){direct, n_out});
-    fnn_team_run(by_panels ? forward_panels : forward_rows, &call, threads, NULL);
+    const int interrupted = fnn_team_run(by_panels ? forward_panels : forward_rows, &call, threads, NULL);
     fnn_scratch_free(kept);
-    return FNN_OK;
+    return interrupted ? FNN_INTERRUPTED : FNN_OK;
 }
 
 /* ---- dense, backward: panels, as in a training step ---- */
@@ -154,15 +154,15 @@ static void backward_arrays(void *context, int thread, int n_threads) {
     const ptrdiff_t panel = kernels->panel, element = c->element, n_in = layer->n_in, n_out = layer->n_out;
     const ptrdiff_t weight_panels = fnn_ceil_div(n_out, panel);
     const fnn_range panels = fnn_share(c->n_panels, thread, n_threads);
-    for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+    for (ptrdiff_t p = panels.first; p < panels.last; p = fnn_next_panel(p, panels.last)) {
         const ptrdiff_t count = fnn_min(c->n - p * panel, panel);
         char *dY = (char *)layer->dY + p * layer->dy_stride * element;
         kernels->gather((char *)c->X + p * layer->x_stride * element, &c->x, NULL, p * panel, count);
         kernels->gather(dY, &c->grad_out, NULL, p * panel, count);
         fnn_clear_padding(dY, panel, n_out, count, (size_t)element);
     }
-    kernels->dense_forward(layer, panels, (fnn_range){0, weight_panels});
-    for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+    fnn_forward_pieces(kernels, layer, panels, (fnn_range){0, weight_panels});
+    for (ptrdiff_t p = panels.first; p < panels.last; p = fnn_next_panel(p, panels.last)) {
         void *Y = (char *)layer->Y + p * layer->y_stride * element;
         if (!is_elementwise(layer->activation)) {
             kernels->panel_activation(Y, n_out, layer->activation);
@@ -171,8 +171,8 @@ static void backward_arrays(void *context, int thread, int n_threads) {
         }
         kernels->dense_backward_output(layer, p);
     }
-    kernels->dense_backward_input(layer, panels, (fnn_range){0, n_in});
-    for (ptrdiff_t p = panels.first; p < panels.last; p++)
+    fnn_backward_input_pieces(kernels, layer, panels, (fnn_range){0, n_in});
+    for (ptrdiff_t p = panels.first; p < panels.last; p = fnn_next_panel(p, panels.last))
         kernels->scatter(c->grad_x, n_in, (char *)layer->dX + p * layer->dx_stride * element, n_in, NULL, p * panel,
                          fnn_min(c->n - p * panel, panel));
     fnn_barrier_wait(&c->barrier);
@@ -180,7 +180,7 @@ static void backward_arrays(void *context, int thread, int n_threads) {
     const fnn_weights weights = {c->gradient, {c->gradient}};
     const fnn_range share = fnn_share(weight_panels, thread, n_threads);
     for (ptrdiff_t q = share.first; q < share.last; q++)
-        kernels->dense_update(layer, &weights, (fnn_range){q, q + 1}, (fnn_range){0, n_in + 1}, &store);
+        fnn_update_pieces(kernels, layer, &weights, (fnn_range){q, q + 1}, (fnn_range){0, n_in + 1}, &store);
 }
 
 static void lay_out_backward(backward_call *c, fnn_arena *arena) {
@@ -222,13 +222,19 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
     kernels->pack_weights(call.W, a->kernel, a->bias, n_in, n_out);
     fnn_set_ones(kernels, call.X, call.layer.x_stride, n_in, call.n_panels);
     const double operations = 6.0 * (double)n * (double)n_in * (double)n_out;
-    fnn_team_run(backward_arrays, &call, fnn_threads_for(operations, call.n_panels, n_threads), &call.barrier);
+    const int threads = fnn_threads_for(operations, call.n_panels, n_threads);
+    const int interrupted = fnn_team_run(backward_arrays, &call, threads, &call.barrier);
     kernels->unpack_weights(grad_kernel, grad_bias, call.gradient, n_in, n_out);
     fnn_arena_free(arena.block);
-    return FNN_OK;
+    return interrupted ? FNN_INTERRUPTED : FNN_OK;
 }
 
 /* ---- losses and activations ---- */
+
+/* The rows after a panel from row `first` on; n after an interruption. */
+static ptrdiff_t next_rows(ptrdiff_t first, ptrdiff_t n, ptrdiff_t panel) {
+    return fnn_next_panel(first / panel, n) == n ? n : first + panel;
+}
 
 /* The buffers of one panel, and the constants of its rows. */
 typedef struct {
@@ -284,7 +290,7 @@ static fnn_status loss_by_rows(const fnn_kernels *kernels, double *value, void *
     const void *weight = arrays->sample_weight;
     const double divisor = loss->sum ? 1.0 : fnn_divisor(loss, arrays->labels, weight, (size_t)element, NULL, 0, n);
     double result = 0;
-    for (ptrdiff_t first = 0; first < n; first += panel) {
+    for (ptrdiff_t first = 0; first < n; first = next_rows(first, n, panel)) {
         const ptrdiff_t count = fnn_min(n - first, panel);
         kernels->gather(b.Y, &predicted, NULL, first, count);
         if (arrays->y_true) kernels->gather(b.T, &targets, NULL, first, count);
@@ -313,13 +319,34 @@ fnn_status fnn_loss_and_gradient(const fnn_kernels *kernels, double *value, void
     return loss_by_rows(kernels, value, gradient, &one, &of_row);
 }
 
+/* Numbers between two looks for an interruption. */
+#define AT_A_TIME ((ptrdiff_t)65536)
+
+void fnn_activate(const fnn_kernels *kernels, void *out, const void *x, ptrdiff_t n, ptrdiff_t n_out, int activation,
+                  const double *parameters) {
+    const ptrdiff_t element = fnn_element(kernels), rows = is_elementwise(activation) ? 0 : fnn_ceil_div(AT_A_TIME, n_out);
+    const ptrdiff_t count = rows ? rows * n_out : AT_A_TIME, all = n * n_out;
+    if (rows && out != x) memmove(out, x, (size_t)(all * element));
+    for (ptrdiff_t i = 0; i < all && !fnn_interrupted(); i += count) {
+        char *y = (char *)out + i * element;
+        const ptrdiff_t some = fnn_min(all - i, count);
+        if (rows)
+            kernels->row_activation(y, some / n_out, n_out, n_out, activation);
+        else
+            kernels->activate(y, NULL, (const char *)x + i * element, some, activation, parameters);
+    }
+}
+
 static fnn_status elementwise_gradient(const fnn_kernels *kernels, void *grad_x, const void *grad_out, const void *x,
                                        ptrdiff_t n, int activation, const double *parameters) {
     fnn_arena arena = {0};
-    fnn_take(&arena, fnn_size(n, fnn_element(kernels), 1));
+    fnn_take(&arena, fnn_size(fnn_min(n, AT_A_TIME), fnn_element(kernels), 1));
     if (!fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
-    kernels->activate(arena.block, grad_x, x, n, activation, parameters);
-    kernels->multiply(grad_x, grad_out, n);
+    for (ptrdiff_t i = 0; i < n && !fnn_interrupted(); i += AT_A_TIME) {
+        const ptrdiff_t bytes = i * fnn_element(kernels), count = fnn_min(n - i, AT_A_TIME);
+        kernels->activate(arena.block, (char *)grad_x + bytes, (const char *)x + bytes, count, activation, parameters);
+        kernels->multiply((char *)grad_x + bytes, (const char *)grad_out + bytes, count);
+    }
     fnn_arena_free(arena.block);
     return FNN_OK;
 }
@@ -337,7 +364,7 @@ fnn_status fnn_activation_gradient(const fnn_kernels *kernels, void *grad_x, con
     void *Y = fnn_take(&arena, bytes), *dY = fnn_take(&arena, bytes);
     const fnn_matrix inputs = {x, kernels->dtype, n_out * element, element, n, n_out};
     const fnn_matrix gradients = {grad_out, kernels->dtype, n_out * element, element, n, n_out};
-    for (ptrdiff_t first = 0; first < n; first += panel) {
+    for (ptrdiff_t first = 0; first < n; first = next_rows(first, n, panel)) {
         const ptrdiff_t count = fnn_min(n - first, panel);
         kernels->gather(Y, &inputs, NULL, first, count);
         kernels->gather(dY, &gradients, NULL, first, count);

@@ -8,12 +8,13 @@
 #include <string.h>
 
 #include "../fnn.h"
+#include "pieces.h"
 #include "team.h"
 
 /* At least the rows of a panel, and the outputs of a weight panel, of every instruction set. */
 #define FNN_MOST_LANES 64
 
-typedef enum { FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT } fnn_status;
+typedef enum { FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT, FNN_INTERRUPTED } fnn_status;
 
 /* ---- arena.c: the only place that allocates ---- */
 
@@ -26,7 +27,7 @@ typedef struct {
 
 /* The next part of `bytes`, aligned to a cache line; NULL while counting. */
 void *fnn_take(fnn_arena *arena, size_t bytes);
-/* Zeroed memory for what was counted; 0 where it is too large or there is none. */
+/* Zeroed memory for what was counted; 0 where there is none or after an interruption. */
 int fnn_arena_allocate(fnn_arena *arena);
 void fnn_arena_free(void *block);
 /* Memory of one call, with whatever it holds; up to 32 MiB of it are kept for the next call. */
@@ -251,13 +252,13 @@ int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
 /* A step around a loss that the caller computes: forward writes the outputs of the batch, (rows, n_outputs); backward
  * takes their gradient and the loss, and updates. */
-void fnn_fit_forward(fnn_fit *fit, void *out);
-void fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss);
+fnn_status fnn_fit_forward(fnn_fit *fit, void *out);
+fnn_status fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss);
 /* The number of rows of the current batch; *order is NULL where they are *first, *first + 1, ... */
 ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first);
 /* Gradients of the first batch in order, in the layout of the weights; layers act as in training or as in prediction.
- * Returns the loss; *penalty: the penalties in it. */
-double fnn_fit_gradients(fnn_fit *fit, void *gradients, int training, double *penalty);
+ * *penalty: the penalties in the loss. */
+fnn_status fnn_fit_gradients(fnn_fit *fit, void *gradients, int training, double *loss, double *penalty);
 
 /* ---- arrays.c: kernels on the caller's arrays, all contiguous rows of the table's type ---- */
 
@@ -285,6 +286,9 @@ typedef struct {
 /* gradient (n, n_out) or NULL */
 fnn_status fnn_loss_and_gradient(const fnn_kernels *kernels, double *value, void *gradient, const fnn_loss_arrays *arrays,
                                  const fnn_loss *loss);
+/* out = f(x), both (n, n_out); they are the same array or do not overlap */
+void fnn_activate(const fnn_kernels *kernels, void *out, const void *x, ptrdiff_t n, ptrdiff_t n_out, int activation,
+                  const double *parameters);
 /* grad_x = grad_out * f'(x), all (n, n_out) */
 fnn_status fnn_activation_gradient(const fnn_kernels *kernels, void *grad_x, const void *grad_out, const void *x,
                                    ptrdiff_t n, ptrdiff_t n_out, int activation, const double *parameters);

@@ -79,6 +79,9 @@ struct fnn_fit {
     int shuffled;
     ptrdiff_t until; /* the step where this call ends */
     double deadline;
+    int stores;         /* a step stores the gradients first */
+    int is_long;        /* a step can be interrupted */
+    int cut[2];         /* it was, before the gradients of the weights; before the update. Written by thread 0 */
     atomic_int nonfinite;
     atomic_int stop;
     int timed;           /* phases are timed */
@@ -97,8 +100,14 @@ typedef struct {
     ptrdiff_t n_panels, padded;      /* padded: rows rounded up to whole panels */
     double mean_factor;              /* 1 / divisor of a mean over the rows; 0 where no row counts */
     fnn_range panels;                /* this thread's share */
+    int is_long;                     /* the fit's */
     int together;                    /* fewer panels than threads: the threads divide the outputs of each product */
 } fnn_step;
+
+/* The next panel of this thread; the end after an interruption of a long step. */
+static inline ptrdiff_t fnn_next(const fnn_step *s, ptrdiff_t p) {
+    return s->is_long ? fnn_next_panel(p, s->panels.last) : p + 1;
+}
 
 /* Waits until all threads have finished the op before, where they divide outputs. */
 static inline void fnn_meet(const fnn_step *s) {
@@ -131,8 +140,8 @@ static inline void fnn_mark(fnn_fit *fit, int thread, fnn_fit_phase phase) {
     times->since = now;
 }
 
-/* update.c: phase 2 */
-void fnn_update_weights(const fnn_step *s);
+/* update.c: phase 2; 0 where an interruption came before any weight was changed. */
+int fnn_update_weights(const fnn_step *s);
 /* A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
 void fnn_sum_penalties(const fnn_step *s);
 double fnn_penalty(const fnn_fit *fit);

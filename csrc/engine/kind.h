@@ -102,7 +102,7 @@ static inline op_panel fnn_panel_of(const fnn_fit *fit, int i, ptrdiff_t p) {
 static inline void *fnn_multiply_by_derivative(const fnn_step *s, int i, void *dY) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     if (!s->fit->buffers[i + 1].D) return dY;
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++)
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
         kernels->multiply(fnn_at(s->fit, dY, p * s->fit->dy_stride), fnn_panel_of(s->fit, i, p).D,
                           s->fit->network->ops[i].n_in * kernels->panel);
     return dY;

@@ -101,6 +101,11 @@ static void look_at_ops(fnn_fit *fit) {
 /* Operations of a step, padded rows included, for which another thread is worth a barrier before each op. */
 #define MEETING_OPERATIONS 1e6
 
+/* Steps of at least these sizes store their gradients before the first weight is changed: an interruption while they are
+ * computed, which is a third of the step, leaves the weights as they were. */
+#define STORED_OPERATIONS 2e9
+#define STORED_ROWS 512
+
 static void plan_threads(fnn_fit *fit) {
     const int most = fit->data.n_threads;
     const double operations = 3.0 * fit->network->operations * (double)fit->data.batch_size;
@@ -109,6 +114,12 @@ static void plan_threads(fnn_fit *fit) {
     fit->worth_meeting = padded >= MEETING_OPERATIONS * (double)fit->n_panels;
     if (fit->worth_meeting && fit->n_panels < most)
         fit->n_threads = padded / MEETING_OPERATIONS < most ? 1 + (int)(padded / MEETING_OPERATIONS) : most;
+    /* shorter than any product that is cut into pieces */
+    fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
+    /* shorter than any product that is cut into pieces */
+    fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
+    fit->stores = fit->is_long && fit->network->optimizer.accumulate <= 1 &&
+                  (fit->clips_norms || (operations >= STORED_OPERATIONS && fit->data.batch_size >= STORED_ROWS));
     fit->check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
     fnn_trials_start(&fit->trials, fit->n_threads, operations);
 }
@@ -175,7 +186,7 @@ static fnn_fit *lay_out(fnn_fit *fit, fnn_arena *arena) {
     /* accumulated gradients live with the network, in a slot */
     fit->stored = fnn_sum_slot(network);
     if (!fit->stored)
-        fit->stored = take_if(fit->clips_norms, arena, fnn_size(network->n_elements + network->kernels->panel, element, 1));
+        fit->stored = take_if(fit->clips_norms || fit->stores, arena, fnn_size(network->n_elements + network->kernels->panel, element, 1));
     for (int i = -1; i < fit->trained_ops; i++) {
         op_buffers counted;
         lay_out_op(fit, i, fit->buffers ? &fit->buffers[i + 1] : &counted, arena);
@@ -248,10 +259,23 @@ static void advance(momentum_product *p, double beta_1) {
     p->product *= p->factor;
 }
 
+/* Updates that are multiplied one by one; from then on the momentum is beta_1, and the product a power of it. */
+#define MULTIPLIED_UPDATES 65536
+/* Numbers below it change neither a momentum nor one minus a product. */
+#define NEGLIGIBLE 0x1p-60
+
+/* Of update t; *p, of an earlier update, advances to it or as far as that is needed. The numbers depend on t alone. */
+static momentum_product product_at(momentum_product *p, double beta_1, uint64_t t) {
+    while (p->t < t && p->t < MULTIPLIED_UPDATES && (p->decay > NEGLIGIBLE || p->product > NEGLIGIBLE)) advance(p, beta_1);
+    momentum_product result = *p;
+    if (p->t == MULTIPLIED_UPDATES) result.product *= integer_power(beta_1, t - p->t);
+    return result;
+}
+
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
     const fnn_optimizer *optimizer = &fit->network->optimizer;
     const fnn_update *update = &optimizer->update;
-    momentum_product product = {.t = 0, .decay = 1, .product = 1};
+    momentum_product last = {.t = 0, .decay = 1, .product = 1};
     const double beta_1 = 1 - update->beta_1, beta_2 = 1 - update->beta_2;
     const double halvings_1 = -log2(beta_1), halvings_2 = -log2(beta_2);
     for (ptrdiff_t s = 0; s < fit->n_steps; s++) {
@@ -262,9 +286,9 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
         } else if (update->kind == FNN_ADAMAX) {
             rate /= bias_of(beta_1, halvings_1, t);
         } else if (update->kind == FNN_NADAM) {
-            while (product.t < t) advance(&product, beta_1);
-            momentum_product next = product;
-            advance(&next, beta_1);
+            const momentum_product product = product_at(&last, beta_1, t);
+            momentum_product after = last;
+            const momentum_product next = product_at(&after, beta_1, t + 1);
             rate_2 = rates[s] * (1 - product.factor) / (1 - product.product);
             rate *= next.factor / (1 - next.product);
             correction = 1 / bias_of(beta_2, halvings_2, t);

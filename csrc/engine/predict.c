@@ -280,6 +280,7 @@ static void predict_blocks(void *context, int thread, int n_threads) {
     const ptrdiff_t last = fnn_min(p->X->rows, share.last * grain);
     char *scratch = p->scratch + thread * p->scratch_bytes;
     for (ptrdiff_t first = share.first * grain; first < last; first += p->block) {
+        if (first > share.first * grain && fnn_interrupted()) return;
         const ptrdiff_t rows = fnn_min(last - first, p->block);
         if (!(p->by_panels ? predict_panels(p, first, rows, scratch) : predict_block(p, first, rows, scratch, 0, 1))) return;
     }
@@ -347,8 +348,9 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *ou
         p.scratch = kept = fnn_scratch_new(fnn_size(p.scratch_bytes, scratches, 1));
         if (!kept) return FNN_NO_MEMORY;
     }
-    fnn_team_run(predict_blocks, &p, threads, &p.barrier);
+    const int interrupted = fnn_team_run(predict_blocks, &p, threads, &p.barrier);
     fnn_scratch_free(kept);
+    if (interrupted) return FNN_INTERRUPTED;
     *bad_row = atomic_load(&p.bad_row);
     return *bad_row >= 0 ? FNN_BAD_INPUT : FNN_OK;
 }

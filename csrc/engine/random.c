@@ -1,7 +1,7 @@
 /* Counter-based generators of the Philox family (Salmon et al. 2011), and the numbers and orders drawn from them. */
 
-#include "../fnn.h"
 #include "../quantile.h"
+#include "team.h"
 
 #include <math.h>
 
@@ -28,9 +28,13 @@ static double uniform_of(uint32_t high, uint32_t low) {
     return (double)(((uint64_t)high << 21) ^ (low >> 11)) * 0x1p-53;
 }
 
+/* Numbers between two looks for an interruption. */
+#define OFTEN 65536
+
 void fnn_random_uniform(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream) {
     uint32_t c[4];
     for (ptrdiff_t i = 0; i < n; i += 2) {
+        if (i % OFTEN == 0 && fnn_interrupted()) return;
         philox_4x32(c, seed, stream, (uint64_t)i / 2);
         out[i] = uniform_of(c[0], c[1]);
         if (i + 1 < n) out[i + 1] = uniform_of(c[2], c[3]);
@@ -73,7 +77,10 @@ static double normal_quantile(double p) {
 
 void fnn_random_normal(double *out, ptrdiff_t n, uint64_t seed, uint64_t stream) {
     fnn_random_uniform(out, n, seed, stream);
-    for (ptrdiff_t i = 0; i < n; i++) out[i] = normal_quantile(out[i] + 0x1p-54);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if (i % OFTEN == 0 && fnn_interrupted()) return;
+        out[i] = normal_quantile(out[i] + 0x1p-54);
+    }
 }
 
 /* Philox2x64-10 (Salmon et al. 2011): one wide multiplication per round where a CPU has it, two numbers per block. */
@@ -97,6 +104,7 @@ void fnn_shuffle(int64_t *order, ptrdiff_t n, uint64_t seed, uint64_t epoch) {
     uint64_t draws[DRAWS];
     for (ptrdiff_t i = 0; i < n; i++) order[i] = i;
     for (ptrdiff_t i = n - 1, k = 0; i > 0; i--, k++) {
+        if (k % OFTEN == OFTEN - 1 && fnn_interrupted()) return;
         if (k % DRAWS == 0)
             for (int d = 0; d < DRAWS; d += 2) philox_2x64(draws + d, seed, epoch, (uint64_t)(k + d) / 2);
         const ptrdiff_t j = (ptrdiff_t)(((unsigned __int128)draws[k % DRAWS] * (uint64_t)(i + 1)) >> 64);

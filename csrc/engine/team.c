@@ -89,6 +89,56 @@ int fnn_barrier_is_crowded(fnn_barrier *barrier) {
     return waited > CROWDED_AFTER_NS && leave_team(waited, barrier->started, barrier->members);
 }
 
+/* ---- calls ---- */
+
+#define POLL_NS 50000000
+
+static int (*poll_caller)(void);
+static _Thread_local struct {
+    fnn_call *call;
+    int thread;
+} current;
+
+void fnn_set_poll(int (*poll)(void)) { poll_caller = poll; }
+
+static void enter(fnn_call *call, int thread) {
+    current.call = call;
+    current.thread = thread;
+}
+
+void fnn_call_enter(fnn_call *call) {
+    atomic_init(&call->interrupted, 0);
+    call->next_poll = 0;
+    call->outer = current.call;
+    call->outer_thread = current.thread;
+    call->environment = fnn_environment_enter();
+    enter(call, 0);
+}
+
+int fnn_call_leave(fnn_call *call) {
+    enter(call->outer, call->outer_thread);
+    fnn_environment_leave(call->environment);
+    return atomic_load_explicit(&call->interrupted, memory_order_relaxed);
+}
+
+/* The caller's code runs in the caller's environment. */
+static void ask_caller(fnn_call *call) {
+    fnn_environment_leave(call->environment);
+    if (poll_caller && poll_caller()) atomic_store_explicit(&call->interrupted, 1, memory_order_relaxed);
+    call->environment = fnn_environment_enter();
+}
+
+int fnn_interrupted(void) {
+    fnn_call *call = current.call;
+    if (!call) return 0;
+    if (current.thread == 0 && !atomic_load_explicit(&call->interrupted, memory_order_relaxed)) {
+        const int64_t now = fnn_clock_ns();
+        if (call->next_poll && now >= call->next_poll) ask_caller(call);
+        if (now >= call->next_poll) call->next_poll = now + POLL_NS;
+    }
+    return atomic_load_explicit(&call->interrupted, memory_order_relaxed);
+}
+
 /* ---- workers ---- */
 
 /* How long a worker spins for the next call before it sleeps. */
@@ -111,6 +161,7 @@ typedef struct {
 struct team {
     fnn_phase phase; /* NULL: workers end */
     void *context;
+    fnn_call *call;
     int members, first; /* first: the processor of the first thread where the workers were asleep, else -1 */
     int running;        /* a call is under way */
     int n_workers, most_workers;
@@ -121,12 +172,6 @@ struct team {
 static _Thread_local team *own; /* this thread's */
 static pthread_key_t at_thread_end;
 static atomic_int forked;
-
-static void run_one(fnn_phase phase, void *context, int thread, int n_threads) {
-    const uint64_t old = fnn_environment_enter();
-    phase(context, thread, n_threads);
-    fnn_environment_leave(old);
-}
 
 static void start_together(int thread, int members, int first, atomic_int *present);
 
@@ -161,7 +206,9 @@ static void *work(void *argument) {
         wait_for_call(w, seen);
         if (!t->phase) return NULL;
         if (t->first >= 0) start_together(w->number, t->members, t->first, &t->present);
-        run_one(t->phase, t->context, w->number, t->members);
+        enter(t->call, w->number);
+        fnn_environment_enter();
+        t->phase(t->context, w->number, t->members);
         atomic_fetch_sub_explicit(&t->left, 1, memory_order_release);
     }
 }
@@ -292,29 +339,17 @@ static void wait_for_workers(team *t) {
         if (atomic_load_explicit(&t->left, memory_order_acquire) == 0) return;
         pause_spin();
     }
-    while (atomic_load_explicit(&t->left, memory_order_acquire)) sched_yield();
+    while (atomic_load_explicit(&t->left, memory_order_acquire)) {
+        fnn_interrupted();
+        sched_yield();
+    }
 }
 
-void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier) {
-    if (barrier) {
-        atomic_store(&barrier->arrived, 0);
-        atomic_store(&barrier->waited, 0);
-        barrier->members = 1;
-    }
-    if (n_threads > 1) n_threads = (int)fnn_min(n_threads, thread_limit());
-    const int64_t started = n_threads > 1 ? fnn_clock_ns() : 0;
-    team *t = NULL;
-    if (n_threads > 1 && started >= atomic_load(&alone_until) && !atomic_load(&forked) && !omp_in_parallel())
-        t = ready_team(n_threads - 1, started);
-    if (!t) {
-        run_one(phase, context, 0, 1);
-        return;
-    }
-    const int workers = (int)fnn_min(n_threads - 1, t->n_workers), members = workers + 1;
+/* The workers take part in the call; the first thread works meanwhile. */
+static void run_team(team *t, int workers, fnn_barrier *barrier, int64_t started) {
+    const int members = workers + 1;
     int asleep = 0;
     for (int i = 0; i < workers; i++) asleep |= atomic_load_explicit(&t->workers[i].asleep, memory_order_relaxed);
-    t->phase = phase;
-    t->context = context;
     t->members = members;
     t->first = asleep ? this_processor() : -1;
     t->running = 1;
@@ -326,12 +361,36 @@ void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *ba
     }
     for (int i = 0; i < workers; i++) call_worker(&t->workers[i]);
     if (t->first >= 0) start_together(0, members, t->first, &t->present);
-    run_one(phase, context, 0, members);
+    t->phase(t->context, 0, members);
     const int64_t done = fnn_clock_ns();
     wait_for_workers(t);
     t->running = 0;
     const int64_t waited = fnn_clock_ns() - done;
     if (waited > CROWDED_AFTER_NS) leave_team(waited, started, members);
+}
+
+int fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier) {
+    if (barrier) {
+        atomic_store(&barrier->arrived, 0);
+        atomic_store(&barrier->waited, 0);
+        barrier->members = 1;
+    }
+    if (n_threads > 1) n_threads = (int)fnn_min(n_threads, thread_limit());
+    const int64_t started = n_threads > 1 ? fnn_clock_ns() : 0;
+    team *t = NULL;
+    if (n_threads > 1 && started >= atomic_load(&alone_until) && !atomic_load(&forked) && !omp_in_parallel())
+        t = ready_team(n_threads - 1, started);
+    fnn_call call;
+    fnn_call_enter(&call);
+    if (t) {
+        t->phase = phase;
+        t->context = context;
+        t->call = &call;
+        run_team(t, (int)fnn_min(n_threads - 1, t->n_workers), barrier, started);
+    } else {
+        phase(context, 0, 1);
+    }
+    return fnn_call_leave(&call);
 }
 
 void fnn_barrier_wait(fnn_barrier *barrier) {

@@ -17,10 +17,27 @@ typedef struct {
 
 typedef void (*fnn_phase)(void *context, int thread, int n_threads);
 
-/* Runs phase(context, t, n) for t in 0..n-1 with n <= n_threads; `barrier` (may be NULL) is set up for n members.
+/* A call of the engine from outside. Between enter and leave this thread has the default floating-point environment, and
+ * the call can be interrupted; leave returns 1 where it was. Calls nest: a signal handler may make one. */
+typedef struct fnn_call {
+    atomic_int interrupted;
+    int64_t next_poll;    /* on the monotonic clock */
+    uint64_t environment; /* the caller's */
+    struct fnn_call *outer;
+    int outer_thread;
+} fnn_call;
+void fnn_call_enter(fnn_call *call);
+int fnn_call_leave(fnn_call *call);
+/* 1 where this call was interrupted: work that is left is skipped, barriers are not. On the calling thread it asks `poll`
+ * every 50 ms. */
+int fnn_interrupted(void);
+void fnn_set_poll(int (*poll)(void));
+
+/* Runs phase(context, t, n) for t in 0..n-1 with n <= n_threads, as one call: returns 1 where it was interrupted. `barrier`
+ * (may be NULL) is set up for n members.
  * In a forked child, inside another parallel region, where no thread can be made and while other processes use the
  * processors n is 1. The OpenMP runtime's limit on threads, where it was lowered, is kept. */
-void fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
+int fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
 void fnn_barrier_wait(fnn_barrier *barrier);
 /* 1 where the team waits for processors that other processes use: the call should end; the next ones run on one thread. */
 int fnn_barrier_is_crowded(fnn_barrier *barrier);

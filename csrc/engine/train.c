@@ -34,6 +34,7 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
                       .padded = n_panels * panel,
                       .mean_factor = divisor != 0 ? 1.0 / divisor : 0.0,
                       .panels = fnn_share(n_panels, thread, n_threads),
+                      .is_long = fit->is_long,
                       .together = fit->worth_meeting && n_panels < n_threads};
 }
 
@@ -65,7 +66,7 @@ static void gather_inputs(const fnn_step *s) {
     /* the loss of a whole batch is one number: without weights its sum and its mean are the same */
     const int summed = fit->network->loss.sum && !(fit->couples_rows && !fit->data.sample_weight);
     const double scale = fit->network->loss.factor * (summed ? 1.0 : s->mean_factor);
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const ptrdiff_t first = s->first_row + p * kernels->panel;
         const ptrdiff_t count = fnn_min(s->rows - p * kernels->panel, kernels->panel);
         kernels->gather(fnn_at(fit, fit->buffers[0].Y, p * fit->buffers[0].stride), &fit->data.X, order, first, count);
@@ -103,7 +104,7 @@ static void finish_outputs(const fnn_step *s, int i) {
     const fnn_kernels *kernels = fit->network->kernels;
     const fnn_op *op = &fit->network->ops[i];
     const int activation = fnn_activation_of(fit, i);
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         void *Y = fnn_panel_of(fit, i, p).Y;
         if (fnn_is_row_activation(activation)) kernels->panel_activation(Y, op->n_out, activation);
         if (fnn_penalizes_outputs(op))
@@ -129,7 +130,7 @@ static void sum_over_batch(const fnn_step *s) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
     const op_buffers *out = &fit->buffers[fit->trained_ops];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++)
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
         kernels->dice_sums(fit->batch_sums + 2 * p * kernels->panel, fnn_at(fit, out->Y, p * out->stride),
                            fnn_at(fit, fit->T, p * fit->t_stride), fit->network->n_outputs);
 }
@@ -173,7 +174,7 @@ static void evaluate_loss(const fnn_step *s) {
         factor = close_batch_sums(s, &closed);
         loss = &closed;
     }
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const ptrdiff_t first = p * kernels->panel, count = fnn_min(s->rows - first, kernels->panel);
         void *dY = fnn_at(fit, fit->dY[0], p * fit->dy_stride);
         for (ptrdiff_t i = 0; fit->couples_rows && i < kernels->panel; i++) factors[i] = i < count ? factor : 0.0;
@@ -197,7 +198,7 @@ static void start_gradient(const fnn_step *s, int i, void *dY) {
     const fnn_op *op = &fit->network->ops[i];
     const int activation = fnn_activation_of(fit, i), is_row = fnn_is_row_activation(activation);
     if (!is_row && !fnn_penalizes_outputs(op)) return;
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         void *g = fnn_at(fit, dY, p * fit->dy_stride);
         const void *Y = fnn_panel_of(fit, i, p).Y;
         if (fnn_penalizes_outputs(op)) {
@@ -216,7 +217,7 @@ static void join_branches(const fnn_step *s, int i, void *dY) {
     const fnn_network *network = fit->network;
     for (int j = i; j < fit->trained_ops; j++) {
         if (!network->ops[j].kind->adds_branch || network->ops[j].source != i) continue;
-        for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+        for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
             void *g = fnn_at(fit, dY, p * fit->dy_stride);
             network->kernels->add(g, g, fnn_panel_of(fit, j, p).saved, network->ops[j].n_in * network->kernels->panel);
         }
@@ -283,10 +284,12 @@ static void phase_1(const fnn_step *s) {
     evaluate_loss(s);
     fnn_mark(fit, s->thread, FNN_LOSS);
     backward(s);
+    if (s->thread == 0) fit->cut[0] = fit->is_long && fnn_interrupted();
     fnn_mark(fit, s->thread, FNN_BACKWARD);
 }
 
-/* `stop` is written between the two barriers of a step and read after the second: all threads see the same. */
+/* Thread 0 writes `cut` before a barrier, after which all threads read it: they see the same.
+ * `stop` is written between the two barriers of a step and read after the second: all threads see the same. */
 static void run_steps(void *context, int thread, int n_threads) {
     fnn_fit *fit = context;
     if (fit->timed) fit->phases[thread].since = fnn_clock_ns();
@@ -295,9 +298,9 @@ static void run_steps(void *context, int thread, int n_threads) {
         phase_1(&s);
         fnn_barrier_wait(&fit->barrier);
         fnn_mark(fit, thread, FNN_WAIT);
-        if (atomic_load_explicit(&fit->nonfinite, memory_order_relaxed)) return;
+        if (fit->cut[0] || atomic_load_explicit(&fit->nonfinite, memory_order_relaxed)) return;
         fetch_next_rows(&s);
-        fnn_update_weights(&s);
+        if (!fnn_update_weights(&s)) return;
         if (thread == 0) finish_step(&s);
         fnn_mark(fit, thread, FNN_UPDATE);
         fnn_barrier_wait(&fit->barrier);
@@ -317,15 +320,16 @@ int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase) {
     return total;
 }
 
-/* Steps up to `end`, or fewer where the trials of threads want them timed. */
-static void run_timed(fnn_fit *fit, ptrdiff_t end) {
+/* Steps up to `end`, or fewer where the trials of threads want them timed; returns 1 after an interruption. */
+static int run_timed(fnn_fit *fit, ptrdiff_t end) {
     const ptrdiff_t first = fit->step;
     fit->until = first + fnn_min(fnn_trials_steps(&fit->trials), end - first);
     fit->next_check = first + fit->check_every;
     atomic_store(&fit->stop, 0);
     const int64_t start = fnn_clock_ns();
-    fnn_team_run(run_steps, fit, fnn_trials_threads(&fit->trials), &fit->barrier);
+    const int interrupted = fnn_team_run(run_steps, fit, fnn_trials_threads(&fit->trials), &fit->barrier);
     fnn_trials_note(&fit->trials, fit->step - first, fnn_clock_ns() - start);
+    return interrupted;
 }
 
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
@@ -335,10 +339,12 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     const ptrdiff_t end = fit->step + (max_steps > 0 ? fnn_min(max_steps, rest) : rest);
     fit->deadline = now() + max_seconds;
     atomic_store(&fit->nonfinite, 0);
+    int interrupted;
     do
-        run_timed(fit, end);
-    while (fit->step < end && !atomic_load(&fit->nonfinite) && now() < fit->deadline);
+        interrupted = run_timed(fit, end);
+    while (!interrupted && fit->step < end && !atomic_load(&fit->nonfinite) && now() < fit->deadline);
     fit->network->iterations = fit->first_iteration + fit->step;
+    if (interrupted) return FNN_INTERRUPTED;
     if (atomic_load(&fit->nonfinite)) return FNN_NONFINITE;
     return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
 }
@@ -360,7 +366,7 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
     gather_inputs(&s);
     forward(&s);
     if (fit->penalizes_weights) fnn_sum_penalties(&s);
-    for (ptrdiff_t p = s.panels.first; p < s.panels.last; p++) {
+    for (ptrdiff_t p = s.panels.first; p < s.panels.last; p = fnn_next(&s, p)) {
         const ptrdiff_t first = p * kernels->panel, count = fnn_min(s.rows - first, kernels->panel);
         kernels->scatter(fit->custom_outputs, network->n_outputs, fnn_at(fit, out->Y, p * out->stride), network->n_outputs,
                          NULL, first, count);
@@ -368,9 +374,9 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
     }
 }
 
-void fnn_fit_forward(fnn_fit *fit, void *out) {
+fnn_status fnn_fit_forward(fnn_fit *fit, void *out) {
     fit->custom_outputs = out;
-    fnn_team_run(outputs_of_batch, fit, fit->n_threads, &fit->barrier);
+    return fnn_team_run(outputs_of_batch, fit, fit->n_threads, &fit->barrier) ? FNN_INTERRUPTED : FNN_OK;
 }
 
 static void step_from_gradient(void *context, int thread, int n_threads) {
@@ -380,25 +386,27 @@ static void step_from_gradient(void *context, int thread, int n_threads) {
     const fnn_step s = step_of(fit, fit->step, thread, n_threads);
     const ptrdiff_t element = (ptrdiff_t)network->element, n = network->n_outputs;
     const fnn_matrix gradient = {fit->custom_gradient, kernels->dtype, n * element, element, s.rows, n};
-    for (ptrdiff_t p = s.panels.first; p < s.panels.last; p++) {
+    for (ptrdiff_t p = s.panels.first; p < s.panels.last; p = fnn_next(&s, p)) {
         const ptrdiff_t first = p * kernels->panel, count = fnn_min(s.rows - first, kernels->panel);
         void *dY = fnn_at(fit, fit->dY[0], p * fit->dy_stride);
         kernels->gather(dY, &gradient, NULL, first, count);
         fnn_clear_padding(dY, kernels->panel, n, count, network->element);
     }
     backward(&s);
+    if (thread == 0) fit->cut[0] = fit->is_long && fnn_interrupted();
     fnn_barrier_wait(&fit->barrier);
-    fnn_update_weights(&s);
+    if (fit->cut[0] || !fnn_update_weights(&s)) return;
     fnn_barrier_wait(&fit->barrier);
     if (thread == 0) finish_step(&s);
 }
 
-void fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss) {
+fnn_status fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss) {
     fit->custom_gradient = gradient;
     fit->custom_loss = loss;
-    fnn_team_run(step_from_gradient, fit, fit->n_threads, &fit->barrier);
+    const int interrupted = fnn_team_run(step_from_gradient, fit, fit->n_threads, &fit->barrier);
     fit->network->iterations = fit->first_iteration + fit->step;
     fit->custom_gradient = NULL;
+    return interrupted ? FNN_INTERRUPTED : FNN_OK;
 }
 
 /* ---- gradients alone ---- */
@@ -411,16 +419,19 @@ static void gradients_of_first_batch(void *context, int thread, int n_threads) {
     fnn_update_weights(&s);
 }
 
-double fnn_fit_gradients(fnn_fit *fit, void *gradients, int training, double *penalty) {
+fnn_status fnn_fit_gradients(fnn_fit *fit, void *gradients, int training, double *loss, double *penalty) {
+    fnn_call call;
     const int shuffled = fit->shuffled;
     fit->gradients = gradients;
     fit->inference = !training;
     fit->shuffled = 0;
-    fnn_team_run(gradients_of_first_batch, fit, fit->n_threads, &fit->barrier);
+    const int interrupted = fnn_team_run(gradients_of_first_batch, fit, fit->n_threads, &fit->barrier);
     fit->gradients = NULL;
     fit->inference = 0;
+    fnn_call_enter(&call);
     const fnn_step s = step_of(fit, 0, 0, 1);
-    const double loss = batch_loss(&s, penalty);
+    *loss = batch_loss(&s, penalty);
+    fnn_call_leave(&call);
     fit->shuffled = shuffled;
-    return loss;
+    return interrupted ? FNN_INTERRUPTED : FNN_OK;
 }

@@ -373,7 +373,7 @@ static void move_statistics(const fnn_step *s) {
         if (s->fit->network->ops[i].kind->move_statistics) s->fit->network->ops[i].kind->move_statistics(s, i);
 }
 
-void fnn_update_weights(const fnn_step *s) {
+int fnn_update_weights(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const int64_t accumulate = fit->network->optimizer.accumulate;
     const fnn_range strips = s->n_threads == fit->n_threads
@@ -383,14 +383,17 @@ void fnn_update_weights(const fnn_step *s) {
     if (fit->gradients) {
         const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
         update_strips(s, strips, fit->gradients, &store, NULL);
-        return;
+        return 1;
     }
-    if (fit->has_moving_statistics) move_statistics(s);
     const int is_due = accumulate <= 1 || (fit->first_iteration + s->step + 1) % accumulate == 0;
     if (fit->stored) {
         const fnn_update store = {.kind = accumulate > 1 ? FNN_ACCUMULATE : FNN_STORE, .scale = 1.0};
         update_strips(s, strips, fit->stored, &store, !is_due ? follow : fit->clips_norms ? sum_strip_squares : NULL);
-        if (is_due && fit->clips_norms) fnn_barrier_wait(&fit->barrier);
+        if (is_due && (fit->clips_norms || fit->stores)) {
+            if (s->thread == 0) fit->cut[1] = fit->stores && fnn_interrupted();
+            fnn_barrier_wait(&fit->barrier);
+            if (fit->cut[1]) return 0;
+        }
         if (is_due) apply_all_stored(s, strips);
     } else {
         const fnn_update update = update_of(fit, s->step);
@@ -400,6 +403,8 @@ void fnn_update_weights(const fnn_step *s) {
         fnn_barrier_wait(&fit->barrier);
         constrain(s);
     }
+    if (fit->has_moving_statistics) move_statistics(s);
+    return 1;
 }
 
 int fnn_has_rules(const fnn_op *op) {

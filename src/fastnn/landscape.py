@@ -1,5 +1,6 @@
 """The loss as a function of one or two directions in the space of weights (Li et al., 2018)."""
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ Array = NDArray[Any]
 
 DIRECTIONS = ("filter", "random", "trajectory")
 _QUIET_SECONDS = 0.5
+# Rows that are predicted between two looks for an interrupt.
+_ROWS_AT_A_TIME = 16384
 """A landscape that takes at most this time shows no progress line."""
 
 
@@ -243,6 +246,7 @@ class _Evaluation:
         blocks = np.array_split(np.arange(len(steps)), min(len(steps), 8 * threads))
         networks = [self._network() for _ in range(threads)]
         line, start, done = ProgressLine(), time.perf_counter(), 0
+        self._ended = False
         with ThreadPoolExecutor(threads) as pool:
 
             def evaluate(block: Array) -> int:
@@ -253,10 +257,13 @@ class _Evaluation:
                     networks.append(network)
                 return len(block)
 
-            for count in pool.map(evaluate, blocks):
-                done += count
-                if verbosity and line.due() and time.perf_counter() - start > _QUIET_SECONDS:
-                    line.show(f"loss landscape: {done:,} of {len(steps):,} points")
+            try:
+                for count in pool.map(evaluate, blocks):
+                    done += count
+                    if verbosity and line.due() and time.perf_counter() - start > _QUIET_SECONDS:
+                        line.show(f"loss landscape: {done:,} of {len(steps):,} points")
+            finally:
+                self._ended = True  # after an interrupt the threads have points left
         line.end()
         return losses
 
@@ -271,7 +278,12 @@ class _Evaluation:
         for op, name, part, shape, moves in self._weights:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
-        outputs = network.predict(self._rows.X, None, 1, self._skip)
+        outputs = np.empty((self._rows.n, network.n_outputs), self._dtype)
+        for first in range(0, self._rows.n, _ROWS_AT_A_TIME):
+            if self._ended:
+                return math.nan
+            part = slice(first, first + _ROWS_AT_A_TIME)
+            outputs[part] = network.predict(self._rows.X[part], None, 1, self._skip)
         return loss_of_outputs(self._loss, self._options, self._rows.y, outputs, self._rows.sample_weight)
 
 

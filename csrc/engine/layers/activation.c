@@ -16,7 +16,7 @@ static void apply(const fnn_network *network, const fnn_op *op, int activation, 
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         apply(network, op, fnn_activation_of(s->fit, i), at.Y, at.D, at.X, op->n_out * network->kernels->panel);
     }

@@ -6,7 +6,7 @@ static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
     const op_buffers *branch = &s->fit->buffers[op->source];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         network->kernels->add(at.Y, at.X, fnn_at(s->fit, branch->Y, p * branch->stride), op->n_in * network->kernels->panel);
     }
@@ -16,7 +16,7 @@ static void forward(const fnn_step *s, int i) {
 static void *backward(const fnn_step *s, int i, void *dY) {
     const fnn_network *network = s->fit->network;
     const size_t bytes = (size_t)(network->ops[i].n_in * network->kernels->panel) * network->element;
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++)
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
         memcpy(fnn_panel_of(s->fit, i, p).saved, fnn_at(s->fit, dY, p * s->fit->dy_stride), bytes);
     return dY;
 }

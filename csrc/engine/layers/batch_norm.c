@@ -23,6 +23,14 @@ static int uses_batch(const fnn_fit *fit, const fnn_op *op) { return !fit->infer
 
 static fnn_panels inputs_of(const fnn_fit *fit, int i) { return (fnn_panels){fit->buffers[i].Y, fit->buffers[i].stride}; }
 
+/* Features or panels between which a long step looks for an interruption: the next ones of `rest`, 0 at the end. */
+static int next_piece(const fnn_step *s, fnn_range *rest, fnn_range *piece) {
+    if (rest->first >= rest->last || (s->is_long && fnn_interrupted())) return 0;
+    *piece = (fnn_range){rest->first, s->is_long ? fnn_min(rest->first + 64, rest->last) : rest->last};
+    rest->first = piece->last;
+    return 1;
+}
+
 static void forward(const fnn_step *s, int i) {
     fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
@@ -30,15 +38,16 @@ static void forward(const fnn_step *s, int i) {
     const fnn_op *op = &network->ops[i];
     const fnn_panels X = inputs_of(fit, i), Y = {fit->buffers[i + 1].Y, fit->buffers[i + 1].stride};
     const fnn_moments moments = moments_of(fit, i);
-    const fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads);
+    fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads), panels = s->panels, piece;
     if (uses_batch(fit, op)) {
         fnn_barrier_wait(&fit->barrier);
-        kernels->feature_moments(&moments, X, s->rows, features, op->epsilon);
+        while (next_piece(s, &features, &piece)) kernels->feature_moments(&moments, X, s->rows, piece, op->epsilon);
     } else {
         kernels->known_moments(&moments, fnn_op_state(network, op, 0), fnn_op_state(network, op, 1), features, op->epsilon);
     }
     fnn_barrier_wait(&fit->barrier);
-    kernels->normalize_panels(Y, X, fnn_op_weights(network, op), &moments, op->n_out, s->panels);
+    while (next_piece(s, &panels, &piece))
+        kernels->normalize_panels(Y, X, fnn_op_weights(network, op), &moments, op->n_out, piece);
 }
 
 static void *backward(const fnn_step *s, int i, void *dY) {
@@ -49,11 +58,13 @@ static void *backward(const fnn_step *s, int i, void *dY) {
     const fnn_moments moments = moments_of(fit, i);
     /* the gradients of gamma and beta need the sums too */
     fnn_barrier_wait(&fit->barrier);
-    network->kernels->feature_sums(&moments, gradient, X, s->rows, fnn_share(op->n_out, s->thread, s->n_threads));
+    fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads), panels = s->panels, piece;
+    while (next_piece(s, &features, &piece)) network->kernels->feature_sums(&moments, gradient, X, s->rows, piece);
     if (i == fit->first_trained) return dY;
     fnn_barrier_wait(&fit->barrier);
-    network->kernels->normalize_gradient(gradient, X, fnn_op_weights(network, op), &moments, uses_batch(fit, op), s->rows,
-                                         op->n_out, s->panels);
+    while (next_piece(s, &panels, &piece))
+        network->kernels->normalize_gradient(gradient, X, fnn_op_weights(network, op), &moments, uses_batch(fit, op),
+                                             s->rows, op->n_out, piece);
     return dY;
 }
 

@@ -30,7 +30,7 @@ static fnn_dense layer_in_step(const fnn_step *s, int i) {
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_dense layer = layer_in_step(s, i);
-    network->kernels->dense_forward(&layer, fnn_product_panels(s), fnn_product_share(s, network->ops[i].panels));
+    fnn_forward_pieces(network->kernels, &layer, fnn_product_panels(s), fnn_product_share(s, network->ops[i].panels));
 }
 
 static void *backward(const fnn_step *s, int i, void *dY) {
@@ -38,11 +38,11 @@ static void *backward(const fnn_step *s, int i, void *dY) {
     const fnn_kernels *kernels = fit->network->kernels;
     fnn_dense layer = layer_in_step(s, i);
     layer.dY = dY;
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) kernels->dense_backward_output(&layer, p);
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) kernels->dense_backward_output(&layer, p);
     if (i == fit->first_trained) return dY;
     layer.dX = dY == fit->dY[0] ? fit->dY[1] : fit->dY[0];
     fnn_meet(s);
-    kernels->dense_backward_input(&layer, fnn_product_panels(s), fnn_product_share(s, layer.n_in));
+    fnn_backward_input_pieces(kernels, &layer, fnn_product_panels(s), fnn_product_share(s, layer.n_in));
     fnn_meet(s);
     return layer.dX;
 }
@@ -50,7 +50,12 @@ static void *backward(const fnn_step *s, int i, void *dY) {
 static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
                    const fnn_update *rule) {
     const fnn_dense layer = layer_in_step(s, strip->op);
-    s->fit->network->kernels->dense_update(&layer, weights, (fnn_range){strip->q, strip->q + count}, strip->rows, rule);
+    const fnn_kernels *kernels = s->fit->network->kernels;
+    const fnn_range weight_panels = {strip->q, strip->q + count};
+    if (s->is_long && (s->fit->stores || s->fit->gradients))
+        fnn_update_pieces(kernels, &layer, weights, weight_panels, strip->rows, rule);
+    else
+        kernels->dense_update(&layer, weights, weight_panels, strip->rows, rule);
 }
 
 static void predict_rows(const fnn_row_call *c) {
@@ -69,7 +74,7 @@ static void predict_rows(const fnn_row_call *c) {
     layer.Y = (char *)c->rows.Y + first * element;
     layer.x_stride = c->rows.ldx;
     layer.y_stride = c->rows.ldy;
-    kernels->dense_rows(&layer, c->rows.rows);
+    fnn_rows_pieces(kernels, &layer, c->rows.rows);
 }
 
 static void predict_panels(const fnn_panel_call *c) {
@@ -77,7 +82,7 @@ static void predict_panels(const fnn_panel_call *c) {
     layer.X = c->X;
     layer.Y = c->Y;
     layer.x_stride = layer.y_stride = c->stride;
-    c->network->kernels->dense_forward(&layer, (fnn_range){0, c->n_panels}, (fnn_range){0, c->op->panels});
+    fnn_forward_pieces(c->network->kernels, &layer, (fnn_range){0, c->n_panels}, (fnn_range){0, c->op->panels});
 }
 
 const fnn_kind fnn_dense_kind = {

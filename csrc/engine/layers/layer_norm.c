@@ -18,7 +18,7 @@ static double *statistics_at(const fnn_fit *fit, int i, int which, ptrdiff_t p) 
 static void forward(const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
     const fnn_op *op = &fit->network->ops[i];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(fit, i, p);
         fit->network->kernels->layer_norm(at.Y, i >= fit->first_trained ? at.D : NULL, statistics_at(fit, i, INVERSE, p),
                                           statistics_at(fit, i, OFFSET, p), at.X, fnn_op_weights(fit->network, op),
@@ -30,7 +30,7 @@ static void *backward(const fnn_step *s, int i, void *dY) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
     const fnn_op *op = &fit->network->ops[i];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(fit, i, p);
         void *g = fnn_at(fit, dY, p * fit->dy_stride);
         memcpy(at.saved, g, (size_t)(op->n_in * kernels->panel) * fit->network->element);

@@ -14,7 +14,7 @@ static fnn_stream stream_of(const fnn_step *s, int i, ptrdiff_t p) {
 static void dropout(const fnn_step *s, int i) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const fnn_op *op = &s->fit->network->ops[i];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         const fnn_stream random = stream_of(s, i, p);
         if (is_random(s, op))
@@ -27,7 +27,7 @@ static void dropout(const fnn_step *s, int i) {
 static void noise(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         const fnn_stream random = stream_of(s, i, p);
         if (is_random(s, op))

@@ -5,7 +5,7 @@
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         network->kernels->prelu(at.Y, at.X, fnn_op_weights(network, op), op->n_in);
     }
@@ -14,7 +14,7 @@ static void forward(const fnn_step *s, int i) {
 static void *backward(const fnn_step *s, int i, void *dY) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         void *g = fnn_at(s->fit, dY, p * s->fit->dy_stride);
         network->kernels->prelu_gradient(g, at.saved, at.X, fnn_op_weights(network, op), op->n_in);

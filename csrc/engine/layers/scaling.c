@@ -16,7 +16,7 @@ static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
     const fnn_scaling scaling = scaling_of(network, op);
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p++) {
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         network->kernels->standardize(at.Y, i >= s->fit->first_trained ? at.D : NULL, at.X, &scaling, op->n_in);
     }

@@ -103,4 +103,16 @@ cdef void check_output(str name, object out, object dtype, tuple shape) except *
 cdef int raise_for(fnn_status status) except -1:
     if status == FNN_NO_MEMORY:
         raise MemoryError("not enough memory for the buffers of this call")
-    return 0
+    return -1 if status == FNN_INTERRUPTED else 0  # the signal handler's exception is set
+
+
+cdef int poll_signals() noexcept with gil:
+    return PyErr_CheckSignals()
+
+
+fnn_set_poll(poll_signals)
+
+
+cdef int end(fnn_call *call) except -1:
+    """Leave a call; its interruption is raised."""
+    return -1 if fnn_call_leave(call) else 0

@@ -1,5 +1,9 @@
 # The interface of csrc/: the kernel table of fnn.h and the engine of engine/engine.h.
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept
+
+
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident()
 
@@ -53,12 +57,15 @@ cdef extern from "engine/kind.h" nogil:
 
 cdef extern from "engine/engine.h" nogil:
     ctypedef enum fnn_status:
-        FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT
+        FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT, FNN_INTERRUPTED
     enum: FNN_CONSTRAINTS, FNN_AXES
     ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
-    void fnn_team_run(fnn_phase, void *, int, void *)
-    uint64_t fnn_environment_enter() nogil
-    void fnn_environment_leave(uint64_t) nogil
+    int fnn_team_run(fnn_phase, void *, int, void *)
+    ctypedef struct fnn_call:
+        pass
+    void fnn_call_enter(fnn_call *)
+    int fnn_call_leave(fnn_call *)
+    void fnn_set_poll(int (*)() noexcept)
     int fnn_openmp_version()
     int fnn_processors()
     ctypedef struct fnn_rules:
@@ -123,9 +130,9 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
-    double fnn_fit_gradients(fnn_fit *, void *, int, double *)
-    void fnn_fit_forward(fnn_fit *, void *)
-    void fnn_fit_backward(fnn_fit *, const void *, double)
+    fnn_status fnn_fit_gradients(fnn_fit *, void *, int, double *, double *)
+    fnn_status fnn_fit_forward(fnn_fit *, void *)
+    fnn_status fnn_fit_backward(fnn_fit *, const void *, double)
     Py_ssize_t fnn_fit_batch(const fnn_fit *, const int64_t **, Py_ssize_t *)
     ctypedef struct fnn_dense_arrays:
         const void *x
@@ -143,5 +150,6 @@ cdef extern from "engine/engine.h" nogil:
         const void *sample_weight
         Py_ssize_t n, n_out
     fnn_status fnn_loss_and_gradient(const fnn_kernels *, double *, void *, const fnn_loss_arrays *, const fnn_loss *)
+    void fnn_activate(const fnn_kernels *, void *, const void *, Py_ssize_t, Py_ssize_t, int, const double *)
     fnn_status fnn_activation_gradient(const fnn_kernels *, void *, const void *, const void *, Py_ssize_t, Py_ssize_t, int,
                                        const double *)

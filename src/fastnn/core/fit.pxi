@@ -53,7 +53,10 @@ cdef class Fit:
         data.n_threads = threads_of(n_threads)
         self.network = network
         self.arrays = (owner, y, sample_weight, predictions)
+        cdef fnn_call call
+        fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)
+        end(&call)
         if self.fit == NULL:
             raise MemoryError("not enough memory for the buffers of this fit")
 
@@ -80,23 +83,32 @@ cdef class Fit:
                     Py_ssize_t first_step=0):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
         cdef cnp.ndarray rows
-        if order is None:
-            if not 0 <= first_step < self.n_steps:
-                raise ValueError(f"first_step must be from 0 to {self.n_steps - 1}, got {first_step}")
-            fnn_fit_begin(self.fit, seed, epoch, shuffle, <const double *>cnp.PyArray_DATA(rates))
-            if first_step:
-                fnn_fit_skip(self.fit, first_step, <const double *>cnp.PyArray_DATA(rates))
-            return
+        cdef const double *values = <const double *>cnp.PyArray_DATA(rates)
+        cdef fnn_call call
         n = self.arrays[0].shape[0]
-        rows = contiguous("order", order, np.int64, (n,))
-        if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n):
-            raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
-        fnn_fit_begin(self.fit, seed, epoch, False, <const double *>cnp.PyArray_DATA(rates))
-        fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
+        if order is None and not 0 <= first_step < self.n_steps:
+            raise ValueError(f"first_step must be from 0 to {self.n_steps - 1}, got {first_step}")
+        if order is not None:
+            rows = contiguous("order", order, np.int64, (n,))
+            if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n):
+                raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
+            shuffle = False
+            first_step = 0
+        fnn_call_enter(&call)
+        with nogil:
+            fnn_fit_begin(self.fit, seed, epoch, shuffle, values)
+            if first_step:
+                fnn_fit_skip(self.fit, first_step, values)
+        end(&call)
+        if order is not None:
+            fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
 
     def set_learning_rates(self, learning_rates):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
+        cdef fnn_call call
+        fnn_call_enter(&call)
         fnn_fit_set_rates(self.fit, <const double *>cnp.PyArray_DATA(rates))
+        end(&call)
 
     def run(self, Py_ssize_t max_steps=-1, double max_seconds=0.05):
         cdef fnn_status status
@@ -106,6 +118,7 @@ cdef class Fit:
         with nogil:
             status = fnn_fit_run(self.fit, max_steps, max_seconds)
         self.network.leave()
+        raise_for(status)
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
 
     def time_phases(self):
@@ -127,6 +140,7 @@ cdef class Fit:
         return result
 
     def forward(self):
+        cdef fnn_status status
         if self.step >= self.n_steps:
             raise RuntimeError("the epoch is over: call begin_epoch")
         cdef const int64_t *order
@@ -136,12 +150,14 @@ cdef class Fit:
         cdef void *data = cnp.PyArray_DATA(out)
         self.network.enter(WRITES)
         with nogil:
-            fnn_fit_forward(self.fit, data)
+            status = fnn_fit_forward(self.fit, data)
         self.network.leave()
+        raise_for(status)
         self.forwarded = self.step + 1
         return out
 
     def backward(self, gradient, double loss):
+        cdef fnn_status status
         if self.forwarded != self.step + 1:
             raise RuntimeError("backward needs the forward pass of the same step before it")
         cdef const int64_t *order
@@ -151,22 +167,25 @@ cdef class Fit:
         cdef const void *data = cnp.PyArray_DATA(g)
         self.network.enter(WRITES)
         with nogil:
-            fnn_fit_backward(self.fit, data, loss)
+            status = fnn_fit_backward(self.fit, data, loss)
         self.network.leave()
         self.forwarded = 0
+        raise_for(status)
 
     def gradients(self, bint training=False):
         cdef fnn_network *native = self.network.network
         cdef cnp.ndarray space = np.zeros(native.n_elements, self.network.dtype)
         cdef void *data = cnp.PyArray_DATA(space)
         cdef char *panels
-        cdef double penalty
+        cdef double loss, penalty
+        cdef fnn_status status
         if native.loss.kind == FNN_CUSTOM:
             raise RuntimeError("a custom loss has no gradients here")
         self.network.enter(READS)
         with nogil:
-            fnn_fit_gradients(self.fit, data, training, &penalty)
+            status = fnn_fit_gradients(self.fit, data, training, &loss, &penalty)
         self.network.leave()
+        raise_for(status)
         result = []
         for op in range(native.n_ops):
             if native.ops[op].rows == 0 or not native.ops[op].trainable:
@@ -179,7 +198,8 @@ cdef class Fit:
 
     def loss_and_gradient(self, parameters, gradient):
         cdef fnn_network *native = self.network.network
-        cdef double loss, penalty
+        cdef double loss = 0.0, penalty = 0.0
+        cdef fnn_status status
         cdef Py_ssize_t size = fnn_flat_size(native)
         cdef cnp.ndarray source = contiguous("parameters", parameters, self.network.dtype, (size,))
         check_output("gradient", gradient, self.network.dtype, (size,))
@@ -191,7 +211,8 @@ cdef class Fit:
         self.network.enter(WRITES)
         with nogil:
             fnn_from_flat(native, native.weights, values)
-            loss = fnn_fit_gradients(self.fit, stored, False, &penalty)
+            status = fnn_fit_gradients(self.fit, stored, False, &loss, &penalty)
             fnn_to_flat(native, slopes, stored)
         self.network.leave()
+        raise_for(status)
         return loss, penalty

@@ -30,19 +30,17 @@ def activation(name, x, out=None, parameters=()):
     cdef cnp.ndarray target = out
     if x.size == 0:
         return out
-    cdef uint64_t environment
-    if not fnn_is_row_activation(kind):
-        environment = fnn_environment_enter()
-        kernels.activate(cnp.PyArray_DATA(target), NULL, cnp.PyArray_DATA(source), cnp.PyArray_SIZE(source), kind, p)
-        fnn_environment_leave(environment)
-        return out
-    if x.ndim < 1:
+    if x.ndim < 1 and fnn_is_row_activation(kind):
         raise ValueError(f"{name} needs rows, got a scalar")
-    target[...] = source
-    cdef Py_ssize_t columns = x.shape[-1]
-    environment = fnn_environment_enter()
-    kernels.row_activation(cnp.PyArray_DATA(target), cnp.PyArray_SIZE(source) // columns, columns, columns, kind)
-    fnn_environment_leave(environment)
+    cdef Py_ssize_t columns = x.shape[-1] if x.ndim else 1
+    cdef Py_ssize_t rows = cnp.PyArray_SIZE(source) // columns
+    cdef void *result = cnp.PyArray_DATA(target)
+    cdef const void *values = cnp.PyArray_DATA(source)
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        fnn_activate(kernels, result, values, rows, columns, kind, p)
+    end(&call)
     return out
 
 
@@ -58,11 +56,16 @@ def activation_gradient(name, x, grad_out, parameters=()):
         return out
     cdef Py_ssize_t columns = x.shape[-1] if x.ndim else 1
     cdef const fnn_kernels *kernels = kernels_for(dtype)
-    cdef uint64_t environment = fnn_environment_enter()
-    cdef fnn_status status = fnn_activation_gradient(
-        kernels, cnp.PyArray_DATA(out), cnp.PyArray_DATA(gradient), cnp.PyArray_DATA(source),
-        cnp.PyArray_SIZE(source) // columns, columns, kind, p)
-    fnn_environment_leave(environment)
+    cdef Py_ssize_t rows = cnp.PyArray_SIZE(source) // columns
+    cdef void *result = cnp.PyArray_DATA(out)
+    cdef const void *slopes = cnp.PyArray_DATA(gradient)
+    cdef const void *values = cnp.PyArray_DATA(source)
+    cdef fnn_status status
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        status = fnn_activation_gradient(kernels, result, slopes, values, rows, columns, kind, p)
+    end(&call)
     raise_for(status)
     return out
 
@@ -100,9 +103,12 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
     if gradient:
         grad = cnp.PyArray_DATA(<cnp.ndarray>result)
     cdef const fnn_kernels *kernels = kernels_for(dtype)
-    cdef uint64_t environment = fnn_environment_enter()
-    cdef fnn_status status = fnn_loss_and_gradient(kernels, &value, grad, &arrays, &loss)
-    fnn_environment_leave(environment)
+    cdef fnn_status status
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        status = fnn_loss_and_gradient(kernels, &value, grad, &arrays, &loss)
+    end(&call)
     raise_for(status)
     return value, result
 
@@ -192,11 +198,11 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0, parameters=
     cdef const fnn_kernels *kernels = KERNELS_F32 if dtype == cnp.NPY_FLOAT32 else KERNELS_F64
     cdef void *o = cnp.PyArray_DATA(<cnp.ndarray>out)
     cdef int threads = threads_of(n_threads)
-    cdef uint64_t environment
+    cdef fnn_call call
+    fnn_call_enter(&call)
     with nogil:
-        environment = fnn_environment_enter()
         status = fnn_dense_forward(kernels, o, &arrays, threads)
-        fnn_environment_leave(environment)
+    end(&call)
     raise_for(status)
     return out
 
@@ -220,19 +226,32 @@ def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0, 
     cdef void *gb = cnp.PyArray_DATA(<cnp.ndarray>grad_bias)
     cdef void *g = cnp.PyArray_DATA(<cnp.ndarray>grad_out)
     cdef int threads = threads_of(n_threads)
+    cdef fnn_call call
+    fnn_call_enter(&call)
     with nogil:
         status = fnn_dense_backward(kernels, gx, gw, gb, g, &arrays, threads)
+    end(&call)
     raise_for(status)
     return grad_x, grad_kernel, grad_bias
 
 
 def random_uniform(uint64_t seed, uint64_t stream, Py_ssize_t n):
     cdef cnp.ndarray out = np.empty(n)
-    fnn_random_uniform(<double *>cnp.PyArray_DATA(out), n, seed, stream)
+    cdef double *numbers = <double *>cnp.PyArray_DATA(out)
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        fnn_random_uniform(numbers, n, seed, stream)
+    end(&call)
     return out
 
 
 def random_normal(uint64_t seed, uint64_t stream, Py_ssize_t n):
     cdef cnp.ndarray out = np.empty(n)
-    fnn_random_normal(<double *>cnp.PyArray_DATA(out), n, seed, stream)
+    cdef double *numbers = <double *>cnp.PyArray_DATA(out)
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        fnn_random_normal(numbers, n, seed, stream)
+    end(&call)
     return out

@@ -35,7 +35,10 @@ cdef class Network:
             read_op(&native[i], kind, options, i)
         _forget_in_child(self)
         self.kinds = tuple(kind for kind, _ in ops)
+        cdef fnn_call call
+        fnn_call_enter(&call)
         self.network = fnn_network_new(kernels, n_features, native, <int>count)
+        end(&call)
         if self.network == NULL:
             raise MemoryError("not enough memory for the weights of this network")
         for i, (kind, options) in enumerate(ops):
@@ -68,7 +71,9 @@ cdef class Network:
         return self.network.iterations
 
     @iterations.setter
-    def iterations(self, int64_t value):
+    def iterations(self, value):
+        if not 0 <= value <= MOST_ITERATIONS:
+            raise ValueError(f"iterations must be from 0 to {MOST_ITERATIONS}, got {value}")
         self.network.iterations = value
 
 
@@ -177,7 +182,11 @@ cdef class Network:
         for op, name in excluded:
             self.panels(op, name, 0)
         self.check(WRITES)
-        raise_for(fnn_network_compile(self.network, &l, &rule))
+        cdef fnn_call call
+        fnn_call_enter(&call)
+        cdef fnn_status status = fnn_network_compile(self.network, &l, &rule)
+        end(&call)
+        raise_for(status)
         self.class_weights = weights
         for op in range(self.network.n_ops):
             for parameter, name in enumerate(PARAMETERS[self.kinds[op]]):
@@ -190,7 +199,11 @@ cdef class Network:
 
     @property
     def penalty(self):
-        return fnn_network_penalty(self.network)
+        cdef fnn_call call
+        fnn_call_enter(&call)
+        penalty = fnn_network_penalty(self.network)
+        fnn_call_leave(&call)
+        return penalty
 
     def use_average(self):
         if not self.network.optimizer.use_average:

@@ -2,6 +2,7 @@
 
 # Far below what overflows the sizes of buffers.
 cdef Py_ssize_t MOST_FEATURES = 1 << 40
+cdef int64_t MOST_ITERATIONS = 1 << 62
 
 
 cdef int read_parameters(object parameters, str name, double *out) except -1:
