@@ -1,7 +1,7 @@
 """Coverage of the C core by the tests of the core: lines and branches, and what is not covered.
 
-Run: python tests/nightly/core_coverage.py [TESTS ...] (needs the build's packages: pip install '.[dev,test]'). Prints the
-lines and branches that no test reaches, then a line of JSON. A line of a kernel counts once, whatever the number of
+Run: python tests/nightly/core_coverage.py [TESTS ...] (needs the build's packages: pip install '.[dev,test]'). Prints
+the lines and branches that no test reaches, then a line of JSON. A line of a kernel counts once, whatever the number of
 instruction sets that it is compiled for, and so does a branch: it is covered where some instruction set takes it.
 """
 
