@@ -1,7 +1,7 @@
 """Coverage of the C core by the tests of the core: lines and branches, and what is not covered.
 
-Run: python tests/nightly/core_coverage.py [TESTS ...] (needs the build's packages: pip install '.[dev,test]'). Prints the
-lines and branches that no test reaches, then a line of JSON. A line of a kernel counts once, whatever the number of
+Run: python tests/nightly/core_coverage.py [TESTS ...] (needs the build's packages: pip install '.[dev,test]'). Prints
+the lines and branches that no test reaches, then a line of JSON. A line of a kernel counts once, whatever the number of
 instruction sets that it is compiled for, and so does a branch: it is covered where some instruction set takes it.
 """
 
@@ -19,7 +19,7 @@ TESTS = (
     "core core_edges golden_hashes gradients parts structural_layers layers ops inputs training_parts output_penalties "
     "loss_reductions divergence class_factors thread_trials threads two_threads callers_memory landscape sequential"
 )
-FLAGS = "--coverage -O0 -fprofile-update=atomic"
+FLAGS = "--coverage -O1 -fprofile-update=atomic"
 LEAST_BRANCHES = 0.98
 
 
