@@ -19,7 +19,7 @@ TESTS = (
     "core core_edges golden_hashes gradients parts structural_layers layers ops inputs training_parts output_penalties "
     "loss_reductions divergence class_factors thread_trials threads two_threads callers_memory landscape sequential"
 )
-FLAGS = "--coverage -O0 -fprofile-update=atomic"
+FLAGS = "--coverage -O1 -fprofile-update=atomic"
 LEAST_BRANCHES = 0.98
 
 
