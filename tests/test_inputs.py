@@ -387,6 +387,55 @@ def test_class_weight_of_a_binary_target():
     np.testing.assert_array_equal(by_class.get_weights()[0], by_row.get_weights()[0])
 
 
+TERNARY = np.arange(20) % 3
+CLASS_TARGETS = {
+    "mse of 0 and 1": ("mse", BINARY, {1: 5.0}, BINARY),
+    "mae of a column": ("mae", BINARY[:, None], {0: 2.0, 1: 5.0}, BINARY),
+    "mse of whole numbers": ("mse", TERNARY, {2: 3.0, 0: 0.5}, TERNARY),
+    "hinge of -1 and 1": ("hinge", 2 * BINARY - 1, {-1: 2.0, 1: 0.5}, 2 * BINARY - 1),
+    "hinge of 0 and 1": ("hinge", BINARY, {0: 2.0}, BINARY),
+    "dice of 0 and 1": ("dice", BINARY, {1: 4.0}, BINARY),
+    "mse of one-hot rows": ("mse", np.eye(3)[TERNARY], {2: 3.0, 0: 0.5}, TERNARY),
+    "hinge of one-hot rows": ("hinge", 2 * np.eye(3)[TERNARY] - 1, {2: 3.0}, TERNARY),
+    "dice of one-hot rows": ("dice", np.eye(3)[TERNARY], {1: 2.0}, TERNARY),
+    "binary cross-entropy of one-hot rows": ("binary_crossentropy", np.eye(3)[TERNARY], {1: 2.0}, TERNARY),
+    "huber of one-hot rows": ("huber", np.eye(3)[TERNARY], {1: 2.0}, TERNARY),
+}
+
+
+@pytest.mark.parametrize("name", CLASS_TARGETS)
+def test_class_weight_with_every_loss_whose_targets_have_classes(name):
+    loss, y, weights, classes = CLASS_TARGETS[name]
+    units = y.shape[1] if y.ndim > 1 else 1
+    factors = np.array([weights.get(label, 1.0) for label in classes.tolist()])
+    by_class, by_row, by_batch, one_by_one = (make_model(loss, units) for _ in range(4))
+    by_class.fit(X, y, 7, class_weight=weights, shuffle=False, verbose=0)
+    by_row.fit(X, y, 7, sample_weight=factors, shuffle=False, verbose=0)
+    batches = [(X[start : start + 7], y[start : start + 7]) for start in range(0, 20, 7)]
+    by_batch.fit(iter(batches), class_weight=weights, verbose=0)
+    for batch in batches:
+        one_by_one.train_on_batch(*batch, class_weight=weights)
+    assert same_weights(by_class, by_row) and same_weights(by_batch, by_row) and same_weights(one_by_one, by_row)
+
+
+def test_class_weights_of_targets_without_classes_are_refused():
+    cases = [
+        ("mse", NUMBERS[:, 0], {0: 1.0}, f"but y has {np.float32(NUMBERS[0, 0]):g} at row 0"),
+        ("mse", NUMBERS, {0: 1.0}, "but y has 2 columns that are not one-hot"),
+        ("binary_crossentropy", np.ones((20, 2)), {0: 1.0}, "but y has 2 columns that are not one-hot"),
+        ("mse", BINARY, {2: 1.0}, "class_weight has class 2; the classes are 0 to 1"),
+        ("mse", BINARY, {-1: 1.0}, "class_weight has class -1; the classes are 0 to 1"),
+        ("hinge", 2 * BINARY - 1, {0: 1.0}, "class_weight has class 0; the classes are -1 and 1"),
+        ("mse", TERNARY, {3: 1.0}, "class_weight has class 3; the classes are 0 to 2"),
+        ("mse", BINARY, {True: 1.0}, "class_weight has class True"),
+    ]
+    for loss, y, weights, message in cases:
+        model = make_model(loss, y.shape[1] if y.ndim > 1 else 1)
+        with pytest.raises(ValueError, match=re.escape(message)):
+            model.fit(X, y, class_weight=weights, verbose=0)
+        assert model.network.iterations == 0
+
+
 def test_nullable_numbers_of_a_frame_have_missing_values():
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame({"count": pandas.array([1, None, 3], dtype="Int64"), "size": [0.5, 1.5, 2.5]})

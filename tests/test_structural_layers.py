@@ -284,7 +284,9 @@ def test_residual_adds_its_input():
     X = rng.normal(size=(30, 4))
     inner = layers.Residual([layers.Dense(4, activation="tanh", name="c")], name="inner")
     block = layers.Residual([layers.Dense(6, activation="relu", name="a"), layers.Dense(4, name="b"), inner])
-    model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(4), block, layers.Activation("relu")], dtype="float64")
+    model = fastnn.Sequential(
+        [fastnn.Input((4,)), layers.Dense(4), block, layers.Activation("relu")], dtype="float64", seed=0
+    )
     W0, b0, Wa, ba, Wb, bb, Wc, bc = model.get_weights()
     x = X @ W0 + b0
     h = np.maximum(x @ Wa + ba, 0) @ Wb + bb

@@ -239,7 +239,7 @@ double fnn_fit_loss_sum(const fnn_fit *fit);
 /* The penalties on weights in the sum of losses. */
 double fnn_fit_penalty_sum(const fnn_fit *fit);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
-/* Goes on from step `steps` of the epoch that has just begun: the network has taken the steps before it already. */
+/* Continues from step `steps` of the epoch that has just begun: the network has taken the steps before it already. */
 void fnn_fit_skip(fnn_fit *fit, ptrdiff_t steps, const double *rates);
 /* Replaces the order of rows (n) that fnn_fit_begin drew. */
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);

@@ -1,4 +1,4 @@
-/* The vector types and their operations; the only file that differs between instruction sets.
+/* The vector types and their operations: the file that differs between instruction sets (with MULTIPLY_LOW, dropout_tpl.h).
  *
  * FNN_ISA_<NAME> and FNN_DOUBLE choose the build; without the former, as in an editor, it is the scalar one. `real` is
  * the element type, `vec` LANES of them; `dvec` is DLANES doubles, the working type of transcendental functions in both

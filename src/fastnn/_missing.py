@@ -26,6 +26,7 @@ _ONE_TYPE = "choose the type with Sequential([...], dtype='float64')"
 _PICTURES = "a model draws itself in a notebook and prints model.summary(); fastnn.plotting has more pictures"
 _GRAPHS = "there are no symbolic tensors: model(x), model.gradients and model.input_gradients take arrays"
 _NEAR_OPTIMIZERS = "use Adam, AdamW, Nadam, Lion or another of fastnn.optimizers"
+_HIDDEN = "there are no symbolic tensors: model.hidden_activations(x) returns the outputs of the layers for an array"
 _WEIGHTS = "use model.get_weights() and model.set_weights(), or model.weights"
 
 _ABBREVIATIONS = {
@@ -151,10 +152,12 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "jit_compile|run_eagerly": "the core is compiled already",
         "parameters|state_dict|load_state_dict|.*_own_variables|.*_state_tree|coefs_|intercepts_": _WEIGHTS,
         "forward": "call the model: model(x)",
+        "(in|out)puts?(_names)?": _HIDDEN,
         "backward|zero_grad|step": "use model.train_on_batch(x, y), or model.gradients(x, y)",
         "eval|train|to|cuda|cpu": "model(x), predict and evaluate leave dropout out by themselves; all runs on the CPU",
     },
     "layer": {
+        "(in|out)puts?": _HIDDEN,
         "get_(input|output).*_at": _GRAPHS,
         "quantiz.*|dtype_policy|(compute|variable|input)_dtype": _ONE_TYPE,
         "stateless_.*|symbolic_call|rematerialized_call|input_spec|supports_masking|torch_params": _GRAPHS,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "portability"))
-from check import ENGINE, FLAGS, SOURCES  # noqa: E402
+from check import ENGINE, FLAGS, PINNED, SOURCES  # noqa: E402
+
+__all__ = ["AVX2", "ENGINE", "FLAGS", "HERE", "PINNED", "SOURCES", "kernels", "program", "run"]
 
 NUMBERS = HERE.parent / "portability" / "steps.c"
 AVX2 = {"avx2", "fma"} <= set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())

@@ -3,7 +3,7 @@
 import copy
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -17,9 +17,7 @@ from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
-from fastnn.models.gradients import input_gradients, weight_gradients
-from fastnn.network.stack import LayerStack
-from fastnn.network.summary import summary_text
+from fastnn.models.inspection import InspectedStack
 from fastnn.saving import description, model_file
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
@@ -33,7 +31,7 @@ _NO_CALLBACKS = CallbackList(None, None, {})
 
 
 @registry.register("model", "Sequential")
-class Sequential(LayerStack):
+class Sequential(InspectedStack):
     """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters
@@ -158,11 +156,12 @@ class Sequential(LayerStack):
         validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
         validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
         shuffle : whether every epoch has a new order of rows.
-        class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1.
+        class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1. The
+            class is the label, the column of a one-hot row, or the whole number in a single column.
         sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
             loss reduction "mean_with_sample_weight".
-        steps_per_epoch : batches of an epoch; None for all. The next epoch goes on from there. At the end of arrays, or
-            of an ``x`` that has a length, an epoch ends early with a warning, and the next one starts over. ``fit``
+        steps_per_epoch : batches of an epoch; None for all. The next epoch continues from there. At the end of arrays,
+            or of an ``x`` that has a length, an epoch ends early with a warning, and the next one starts over. ``fit``
             ends when a generator does.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.
@@ -236,7 +235,7 @@ class Sequential(LayerStack):
         self.require_compiled("train_on_batch")
         with self._changing("train_on_batch") as change:
             rows, program = rows_of(self, x, y, sample_weight)
-            rows = weigh_classes(rows, class_weight, self, program.n_outputs)
+            rows = weigh_classes(rows, class_weight, self, program.n_outputs, partial=True)
             self.build_from(program)
             self.feature_names_in_ = column_names(x) or self.feature_names_in_
             self._reserve(change)
@@ -326,29 +325,6 @@ class Sequential(LayerStack):
             callback_list.attach()
         with self.reading("predict"):
             return predict_rows(self, X, batch, callback_list)
-
-    def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
-        """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.
-
-        All rows are one batch and dropout is off. Weights that training does not change have gradient 0.
-        """
-        self.require_compiled("gradients")
-        rows, program = rows_of(self, x, y, sample_weight)
-        self.build_from(program)
-        with self.reading("gradients"):
-            return weight_gradients(self, rows)
-
-    def input_gradients(self, x: Any) -> Array:
-        """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
-
-        Parameters
-        ----------
-        x : inputs (n, n_features), finite numbers.
-        """
-        X, program = features_of(self, x, allow_empty=True)
-        self.build_from(program)
-        with self.reading("input_gradients"):
-            return input_gradients(self, X)
 
     def predict_on_batch(self, x: Any) -> Array:
         """Return the outputs of one batch; the same as ``predict``."""
@@ -469,39 +445,6 @@ class Sequential(LayerStack):
     def __reduce__(self) -> tuple[Any, ...]:
         data = b"".join(model_file.encode_model(self))
         return model_file.decode_model, (data, Sequential, description.custom_objects_of(self))
-
-    # Pictures
-
-    def summary(
-        self,
-        line_length: int | None = None,
-        positions: Sequence[float] | None = None,
-        print_fn: Callable[[str], Any] | None = None,
-        expand_nested: bool = False,
-        show_trainable: bool = False,
-        layer_range: Sequence[str] | None = None,
-    ) -> None:
-        """Print a table of the layers, their output shapes and numbers of weights.
-
-        Parameters
-        ----------
-        print_fn : function to call with the table instead of ``print``.
-        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras. The table is as wide
-            as it needs to be, shows all layers, and counts frozen weights below.
-        """
-        (print if print_fn is None else print_fn)(summary_text(self))
-
-    def _repr_svg_(self) -> str | None:
-        """Return the diagram; None before the model is built."""
-        from fastnn.diagram import network_svg
-
-        return network_svg(self) if self.built and self.layers else None
-
-    def _repr_html_(self) -> str:
-        """Return the diagram and a table of shapes and numbers of weights, for notebooks."""
-        from fastnn.diagram import table_html
-
-        return (self._repr_svg_() or "") + table_html(self)
 
 
 def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:

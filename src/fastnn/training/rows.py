@@ -1,7 +1,7 @@
 """The rows of a fit or an evaluation: inputs, targets and weights, checked and converted once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,7 +217,7 @@ def as_sample_weight(value: Any, n_rows: int, dtype: np.dtype[Any], name: str = 
     return np.ascontiguousarray(weights, dtype=dtype)
 
 
-def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: int) -> Rows:
+def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: int, partial: bool = False) -> Rows:
     """Return the rows with their weights multiplied by the weight of their class.
 
     Parameters
@@ -226,6 +226,7 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: i
     class_weight : dict from class to weight; classes that it leaves out have weight 1. None changes nothing.
     model : compiled model; its loss says where the classes are.
     n_outputs : outputs that the model has or will have.
+    partial : whether the rows are some of all, so that a class may have none.
 
     Raises
     ------
@@ -234,33 +235,67 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: i
     """
     if class_weight is None:
         return rows
-    kind, n_classes = model.loss.targets, n_outputs
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
-    factors = np.ones(rows.n)
-    known: Any = slice(None)
-    if kind == "labels":
-        classes = rows.y
-        known = (classes >= 0) & (classes < n_classes)  # an ignored label need not be a class
-    elif kind == "one_hot" and n_classes > 1:
-        classes = np.argmax(rows.y, axis=1)
-    elif kind == "probabilities" and n_classes == 1:
-        n_classes = 2
-        classes = np.rint(rows.y[:, 0]).astype(np.int64)
-    else:
-        raise ValueError("class_weight needs targets with one class per row; use sample_weight instead")
-    table = np.ones(n_classes)
+    classes, known = _classes_of(rows.y, model.loss.targets, n_outputs, partial)
+    weights = {}
     for label, weight in class_weight.items():
-        if (
-            not isinstance(label, int | float | np.integer | np.floating)
-            or label != int(label)
-            or not 0 <= label < n_classes
-        ):
-            raise ValueError(f"class_weight has class {label!r}; the classes are 0 to {n_classes - 1}")
-        table[int(label)] = number(f"class_weight of class {label!r}", weight)
-    factors[known] = table[classes[known]]
+        real = isinstance(label, int | float | np.integer | np.floating) and not isinstance(label, bool)
+        if not real or label not in known:
+            named = f"{known[0]} to {known[-1]}" if isinstance(known, range) else " and ".join(map(str, known))
+            raise ValueError(f"class_weight has class {label!r}; the classes are {named}")
+        weights[int(label)] = number(f"class_weight of class {label!r}", weight)
+    labels = np.array(sorted(weights), dtype=np.int64)
+    factors = np.ones(rows.n)
+    if len(labels):
+        places = np.minimum(np.searchsorted(labels, classes), len(labels) - 1)
+        found = labels[places] == classes
+        factors[found] = np.array([weights[label] for label in labels.tolist()])[places[found]]
     per_row = factors if rows.sample_weight is None else factors * rows.sample_weight
     return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=model.dtype))
+
+
+_ANY_CLASS = range(-(1 << 53), 1 << 53)
+"""Whole numbers that float64 holds exactly."""
+
+
+def _classes_of(y: Array, kind: str, n_outputs: int, partial: bool) -> tuple[Array, Sequence[int]]:
+    """Return the class of each row as int64 (n,), and the classes that there are.
+
+    Parameters
+    ----------
+    y, kind : checked targets, and which targets the loss takes, as in ``as_targets``.
+    n_outputs : outputs of the model.
+    partial : as in ``weigh_classes``.
+    """
+    if kind == "labels":
+        return y, range(n_outputs)
+    if y.shape[1] > 1:
+        largest: Array = np.argmax(y, axis=1)
+        others = np.isin(y, (0.0, 1.0)).all() or np.isin(y, (-1.0, 1.0)).all()
+        if kind != "one_hot" and not (others and np.all((y == 1.0).sum(axis=1) == 1)):
+            raise ValueError(
+                f"class_weight needs targets with one class per row, but y has {y.shape[1]} columns that are not "
+                "one-hot; use sample_weight instead"
+            )
+        return largest, range(y.shape[1])
+    column = y[:, 0]
+    if kind == "probabilities":
+        return np.rint(column).astype(np.int64), range(2)
+    fractions = column != np.rint(column)
+    if fractions.any():
+        row = int(np.argmax(fractions))
+        raise ValueError(
+            f"class_weight needs targets with one class per row, but y has {column[row]:g} at row {row} (counted from "
+            "0); use sample_weight instead"
+        )
+    classes = column.astype(np.int64)
+    if partial:
+        return classes, _ANY_CLASS
+    low, high = int(classes.min()), int(classes.max())
+    if low >= -1 and high <= 1 and not (low == -1 and (classes == 0).any()):
+        return classes, (-1, 1) if low == -1 else range(2) if low == 0 else range(-1, 2)
+    return classes, range(low, high + 1)
 
 
 def split_point(n: int, validation_split: Any) -> int:

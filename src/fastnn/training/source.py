@@ -136,7 +136,7 @@ class RowSource:
         self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
         rows, self.validation = validation.separate(model, rows, self.validation_batch_size)
-        rows = weigh_classes(rows, class_weight, model, self.program.n_outputs)
+        rows = weigh_classes(rows, class_weight, model, self.program.n_outputs, self._batches is not None)
         self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
         self.same_rows = self._batches is None
         self._per_epoch = self.first.last
@@ -178,5 +178,5 @@ class RowSource:
     def _steps_of(self, stretch: Stretch) -> Steps:
         """Return the steps of batches that follow the first ones."""
         rows, program = rows_of(self._model, stretch.x, stretch.y, stretch.sample_weight)
-        rows = weigh_classes(rows, self._class_weight, self._model, program.n_outputs)
+        rows = weigh_classes(rows, self._class_weight, self._model, program.n_outputs, True)
         return Steps(rows, stretch.sizes[0], 0, len(stretch.sizes))

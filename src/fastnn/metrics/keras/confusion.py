@@ -65,7 +65,7 @@ class Counts:
         scores = scores.astype(np.float32)
         k = len(self.thresholds)
         if np.isnan(scores).any():
-            # An output that is NaN is neither above nor below a threshold: no count is known any more.
+            # An output that is NaN is neither above nor below a threshold: no count is known from here on.
             self.true_positives = self.false_positives = np.full(k, np.nan)
             self.positives = self.negatives = np.nan
             return

@@ -1,0 +1,89 @@
+"""What a model shows of its inside: gradients, the outputs of hidden layers, a table, a diagram."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from fastnn.models.gradients import input_gradients, weight_gradients
+from fastnn.models.hidden import hidden_outputs
+from fastnn.network.stack import LayerStack
+from fastnn.network.summary import summary_text
+from fastnn.training.rows import features_of, rows_of
+
+Array = NDArray[Any]
+
+
+class InspectedStack(LayerStack):
+    """A stack of layers with the methods that look into it; ``Sequential`` adds those that train and predict."""
+
+    def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
+        """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.
+
+        All rows are one batch and dropout is off. Weights that training does not change have gradient 0.
+        """
+        self.require_compiled("gradients")
+        rows, program = rows_of(self, x, y, sample_weight)
+        self.build_from(program)
+        with self.reading("gradients"):
+            return weight_gradients(self, rows)
+
+    def input_gradients(self, x: Any) -> Array:
+        """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
+
+        Parameters
+        ----------
+        x : inputs (n, n_features), finite numbers.
+        """
+        X, program = features_of(self, x, allow_empty=True)
+        self.build_from(program)
+        with self.reading("input_gradients"):
+            return input_gradients(self, X)
+
+    def hidden_activations(self, x: Any) -> list[Array]:
+        """Return the outputs (n, size) of every layer but the last for inputs (n, n_features).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastnn
+        >>> from fastnn import layers
+        >>> model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(8, activation="relu"), layers.Dense(1)])
+        >>> [hidden.shape for hidden in model.hidden_activations(np.zeros((5, 3)))]
+        [(5, 8)]
+        """
+        X, program = features_of(self, x, allow_empty=True)
+        self.build_from(program)
+        with self.reading("hidden_activations"):
+            return hidden_outputs(self, X)
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print a table of the layers, their output shapes and numbers of weights.
+
+        Parameters
+        ----------
+        print_fn : function to call with the table instead of ``print``.
+        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras. The table is as wide
+            as it needs to be, shows all layers, and counts frozen weights below.
+        """
+        (print if print_fn is None else print_fn)(summary_text(self))
+
+    def _repr_svg_(self) -> str | None:
+        """Return the diagram; None before the model is built."""
+        from fastnn.diagram import network_svg
+
+        return network_svg(self) if self.built and self.layers else None
+
+    def _repr_html_(self) -> str:
+        """Return the diagram and a table of shapes and numbers of weights, for notebooks."""
+        from fastnn.diagram import table_html
+
+        return (self._repr_svg_() or "") + table_html(self)
