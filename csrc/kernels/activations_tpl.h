@@ -12,6 +12,19 @@
 #define SELU_SCALE 1.0507009873554805 /* Klambauer et al. 2017 */
 #define SELU_ALPHA 1.6732632423543772
 
+#ifdef FNN_DOUBLE
+/* What rounding left out of 2 u, the argument of gelu_tanh: without it the exponential is wrong by as many units in the last
+ * place as 2 u is large. 2 u = c x (1 + a x^2) with c = sqrt(8 / pi) and a = 0.044715. */
+static inline __attribute__((always_inline)) dvec gelu_rest(dvec x) {
+    const dvec one = d_set(1.0), c = d_set(1.5957691216057308), a = d_set(0.044715);
+    const dvec c_rest = d_set(-9.96930880911092e-17), a_rest = d_set(2.1960211427085595e-18);
+    const dvec s = x * x, s_rest = d_fma(x, x, -s), h = c * x, h_rest = d_fma(c_rest, x, d_fma(c, x, -h));
+    const dvec t = d_fma(s, a, one), p = s * a, p_rest = d_fma(s, a, -p), back = t - one;
+    const dvec t_rest = ((one - (t - back)) + (p - back)) + (p_rest + d_fma(s, a_rest, s_rest * a));
+    return d_fma(h, t, -(h * t)) + d_fma(h, t_rest, h_rest * t);
+}
+#endif
+
 /* *y = f(x), *d = f'(x): long because each activation is one case. */
 static inline __attribute__((always_inline)) void activation_of(int kind, const double *parameters, dvec x, dvec *y,
                                                                 dvec *d) {
@@ -71,6 +84,9 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
         s = bounded * bounded;
         u = d_set(1.5957691216057308) * bounded * d_fma(s, d_set(0.044715), one);
         e = d_exp(-d_abs(u));
+#ifdef FNN_DOUBLE
+        e = d_fma(e, d_select(u < zero, gelu_rest(bounded), -gelu_rest(bounded)), e);
+#endif
         q = one / (e + one);
         positive = d_select(u < zero, e * q, q);
         *y = d_max(d_set(-60.0), x) * positive;
@@ -208,35 +224,43 @@ static inline __attribute__((always_inline)) void vertical_max(dvec *m, const re
         UNROLL for (int g = 0; g < GROUPS; g++) m[g] = d_max(m[g], d_load(X + o * PANEL + g * DLANES));
 }
 
-/* E = exp(X - m), rounded to real when stored; E may be X or NULL */
-static void vertical_exp_sum(dvec *sum, real *E, const real *X, const dvec *m, ptrdiff_t n_out) {
+/* log(sum) of exponentials of which the largest is 1. Where no other comes near, log(1 + rest) with the sum of the others:
+ * the logarithm of the sum would lose what is small. */
+static dvec log_of_sum(dvec sum, dvec rest) { return d_select(sum < d_set(2.0), d_log1p(rest), d_log(sum)); }
+
+/* E = exp(X - m), rounded to real when stored; E may be X or NULL. log_sum, or NULL: the logarithm of the sum */
+static void vertical_exp_sum(dvec *sum, dvec *log_sum, real *E, const real *X, const dvec *m, ptrdiff_t n_out) {
+    const dvec zero = d_set(0.0), one = d_set(1.0);
     for (int first = 0; first < GROUPS; first += SIDE) {
-        dvec s[SIDE][PARTIALS], e[SIDE];
+        dvec s[SIDE][PARTIALS], r[SIDE][PARTIALS], e[SIDE];
         const ptrdiff_t start = first * DLANES;
         for (int g = 0; g < SIDE; g++)
-            for (int i = 0; i < PARTIALS; i++) s[g][i] = d_set(0.0);
+            for (int i = 0; i < PARTIALS; i++) s[g][i] = r[g][i] = zero;
         for (ptrdiff_t o = 0, at = start; o < n_out; o++, at += PANEL) {
             UNROLL for (int g = 0; g < SIDE; g++) e[g] = d_exp(d_load(X + at + g * DLANES) - m[first + g]);
             UNROLL for (int g = 0; g < SIDE; g++) s[g][o % PARTIALS] += e[g];
+            if (log_sum) UNROLL for (int g = 0; g < SIDE; g++) r[g][o % PARTIALS] += d_select(e[g] < one, e[g], zero);
             if (E) UNROLL for (int g = 0; g < SIDE; g++) d_store(E + at + g * DLANES, e[g]);
         }
-        for (int g = 0; g < SIDE; g++) sum[first + g] = vertical_tree(s[g]);
+        for (int g = 0; g < SIDE; g++) {
+            sum[first + g] = vertical_tree(s[g]);
+            if (log_sum) log_sum[first + g] = log_of_sum(sum[first + g], vertical_tree(r[g]));
+        }
     }
 }
 
 static void panel_activation(void *Y, ptrdiff_t n_out, int activation) {
-    dvec m[GROUPS], sum[GROUPS];
+    dvec m[GROUPS], sum[GROUPS], log_sum[GROUPS];
     vertical_max(m, Y, n_out);
-    vertical_exp_sum(sum, activation == FNN_SOFTMAX ? Y : NULL, Y, m, n_out);
+    vertical_exp_sum(sum, activation == FNN_SOFTMAX ? NULL : log_sum, activation == FNN_SOFTMAX ? Y : NULL, Y, m, n_out);
     for (int g = 0; g < GROUPS; g++) {
         real *y = (real *)Y + g * DLANES;
-        if (activation == FNN_SOFTMAX) {
-            const dvec inverse = d_set(1.0) / sum[g];
-            for (ptrdiff_t o = 0; o < n_out; o++) d_store(y + o * PANEL, d_load(y + o * PANEL) * inverse);
-        } else {
-            const dvec log_sum = m[g] + d_log(sum[g]);
-            for (ptrdiff_t o = 0; o < n_out; o++) d_store(y + o * PANEL, d_load(y + o * PANEL) - log_sum);
-        }
+        const dvec inverse = d_set(1.0) / sum[g];
+        for (ptrdiff_t o = 0; o < n_out; o++)
+            if (activation == FNN_SOFTMAX)
+                d_store(y + o * PANEL, d_load(y + o * PANEL) * inverse);
+            else
+                d_store(y + o * PANEL, (d_load(y + o * PANEL) - m[g]) - log_sum[g]);
     }
 }
 
@@ -282,7 +306,7 @@ static void row_activation(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, 
     }
     for (ptrdiff_t i = done; i < n; i++) {
         real *y = (real *)Y + i * ld;
-        double s[PARTIALS] = {0}, e[DLANES], m = y[0];
+        double s[PARTIALS] = {0}, rest[PARTIALS] = {0}, e[DLANES], m = y[0];
         for (ptrdiff_t o = 1; o < n_out; o++) m = m > y[o] ? m : y[o];
         for (ptrdiff_t o = 0; o < n_out; o += DLANES) {
             ptrdiff_t count = n_out - o < DLANES ? n_out - o : DLANES;
@@ -290,7 +314,10 @@ static void row_activation(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, 
             memcpy(x, y + o, (size_t)count * sizeof(real));
             dvec v = d_exp(d_load(x) - d_set(m));
             d_store_double(e, v);
-            for (ptrdiff_t j = 0; j < count; j++) s[(o + j) % PARTIALS] += e[j];
+            for (ptrdiff_t j = 0; j < count; j++) {
+                s[(o + j) % PARTIALS] += e[j];
+                rest[(o + j) % PARTIALS] += e[j] < 1.0 ? e[j] : 0.0;
+            }
             if (activation == FNN_SOFTMAX) {
                 d_store(x, v);
                 memcpy(y + o, x, (size_t)count * sizeof(real));
@@ -301,8 +328,8 @@ static void row_activation(void *Y, ptrdiff_t n, ptrdiff_t n_out, ptrdiff_t ld, 
             double inverse = 1.0 / sum;
             for (ptrdiff_t o = 0; o < n_out; o++) y[o] = (real)((double)y[o] * inverse);
         } else {
-            double log_sum = m + d_log(d_set(sum))[0];
-            for (ptrdiff_t o = 0; o < n_out; o++) y[o] = (real)((double)y[o] - log_sum);
+            double log_sum = log_of_sum(d_set(sum), d_set(horizontal_tree(rest)))[0];
+            for (ptrdiff_t o = 0; o < n_out; o++) y[o] = (real)(((double)y[o] - m) - log_sum);
         }
     }
 }

@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) dvec d_reduce_exp(dvec x, dvec *shi
 
 /* 2^n from n + ROUND_MAGIC, -1022 <= n <= 1023 */
 static inline dvec d_power_of_two(dvec shifted) {
-    return (dvec)(((lvec)shifted << 52) + (lvec)d_set(1.0));
+    return (dvec)(((ulvec)shifted << 52) + (ulvec)d_set(1.0)); /* unsigned: a NaN's bits may overflow */
 }
 
 /* The float32 build needs only these bounds, within which 2^n is a normal double. */

@@ -22,7 +22,7 @@ static inline dvec class_target(const fnn_loss *loss, const real *T, const doubl
 static inline __attribute__((always_inline)) void crossentropy_from_logits(
     int sparse, const fnn_loss *loss, double *values, real *dY, real *Y, const real *T, const double *labels,
     ptrdiff_t n_out, const double *scale, int activated) {
-    dvec m[GROUPS], sum[GROUPS], total[GROUPS], product[GROUPS], label = d_set(0.0);
+    dvec m[GROUPS], sum[GROUPS], log_sum[GROUPS], total[GROUPS], product[GROUPS], label = d_set(0.0);
     /* where the outputs are overwritten anyway, the exponentials are kept in them */
     real *kept = activated ? Y : dY;
     vertical_max(m, Y, n_out);
@@ -39,9 +39,9 @@ static inline __attribute__((always_inline)) void crossentropy_from_logits(
             product[g] = d_fma(t, d_load(z + o * PANEL) - m[g], product[g]);
         }
     }
-    vertical_exp_sum(sum, kept, Y, m, n_out);
+    vertical_exp_sum(sum, log_sum, kept, Y, m, n_out);
     for (int g = 0; g < GROUPS; g++)
-        d_store_double(values + g * DLANES, d_fma(d_log(sum[g]), total[g], -product[g]));
+        d_store_double(values + g * DLANES, d_fma(log_sum[g], total[g], -product[g]));
     if (!kept) return;
     for (int g = 0; g < GROUPS; g++) {
         const dvec inverse = d_set(1.0) / sum[g], factor = d_load_double(scale + g * DLANES);
@@ -89,17 +89,17 @@ static void categorical_focal(const fnn_loss *loss, double *values, real *dY, re
                               const double *scale, int activated) {
     const dvec zero = d_set(0.0), one = d_set(1.0), low = d_set(CLIP), high = d_set(1.0 - CLIP);
     const dvec gamma = d_set(loss->gamma);
-    dvec maxima[GROUPS] = {{0}}, sums[GROUPS] = {{0}};
+    dvec maxima[GROUPS] = {{0}}, sums[GROUPS] = {{0}}, logs[GROUPS] = {{0}};
     if (loss->from_logits) {
         vertical_max(maxima, Y, n_out);
-        vertical_exp_sum(sums, NULL, Y, maxima, n_out);
+        vertical_exp_sum(sums, logs, NULL, Y, maxima, n_out);
     }
     for (int lane = 0; lane < PANEL; lane += DLANES) {
         real *y = Y + lane;
         const dvec m = maxima[lane / DLANES];
         dvec sum = sums[lane / DLANES], value = zero, through = zero;
         for (ptrdiff_t o = 0; !loss->from_logits && o < n_out; o++) sum += d_load(y + o * PANEL);
-        const dvec log_sum = loss->from_logits ? d_log(sum) : zero, factor = d_load_double(scale + lane);
+        const dvec log_sum = logs[lane / DLANES], factor = d_load_double(scale + lane);
         for (int pass = 0; pass < (dY || activated ? 2 : 1); pass++)
             for (ptrdiff_t o = 0; o < n_out; o++) {
                 const dvec t = class_target(loss, T, NULL, o, n_out, lane), x = d_load(y + o * PANEL);

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fastnn._core as _core
+
 Array = NDArray[Any]
 
 _ELEMENTS_PER_CALL = 1 << 22
@@ -131,10 +133,13 @@ def first_nonfinite(array: Array) -> tuple[int, ...] | None:
     n = max(1, _ELEMENTS_PER_CALL // max(1, math.prod(rows.shape[1:])))
     for start in range(0, len(rows), n):
         block = rows[start : start + n]
-        with np.errstate(over="ignore", invalid="ignore"):
-            # A sum is finite only if all its terms are: one pass, without a mask.
-            if math.isfinite(block.sum()):
-                continue
+        known = _core.all_finite(block)
+        if known is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                # A sum is finite only if all its terms are: one pass, without a mask.
+                known = math.isfinite(block.sum())
+        if known:
+            continue
         finite = np.isfinite(block)
         if not finite.all():
             row, *column = map(int, np.argwhere(~finite)[0])

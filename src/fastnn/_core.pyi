@@ -265,6 +265,9 @@ def dense_backward(
     n_threads: int = 0,
     parameters: Sequence[float] = (),
 ) -> tuple[Array, Array, Array]: ...
+def all_finite(x: Array) -> bool | None:
+    """Whether all numbers are finite; None for an array that is not C-contiguous float32 or float64."""
+
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
 

@@ -67,6 +67,7 @@ cdef extern from "engine/engine.h" nogil:
         pass
     void fnn_call_enter(fnn_call *)
     int fnn_call_leave(fnn_call *)
+    int fnn_interrupted()
     void fnn_set_poll(int (*)() noexcept)
     int fnn_openmp_version()
     int fnn_processors()

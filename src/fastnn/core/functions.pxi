@@ -235,6 +235,24 @@ def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0, 
     return grad_x, grad_kernel, grad_bias
 
 
+def all_finite(cnp.ndarray x not None):
+    cdef int dtype = cnp.PyArray_TYPE(x)
+    cdef Py_ssize_t n = cnp.PyArray_SIZE(x), first = 0, count = 1 << 20, element = cnp.PyArray_ITEMSIZE(x)
+    cdef const char *numbers = <const char *>cnp.PyArray_DATA(x)
+    cdef const fnn_kernels *kernels = KERNELS_F32 if dtype == cnp.NPY_FLOAT32 else KERNELS_F64
+    cdef bint finite = True
+    cdef fnn_call call
+    if dtype not in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64) or not cnp.PyArray_ISCARRAY_RO(x):
+        return None
+    fnn_call_enter(&call)
+    with nogil:
+        while finite and first < n and not fnn_interrupted():
+            finite = kernels.all_finite(numbers + first * element, min(count, n - first))
+            first += count
+    end(&call)
+    return finite
+
+
 def random_uniform(uint64_t seed, uint64_t stream, Py_ssize_t n):
     cdef cnp.ndarray out = np.empty(n)
     cdef double *numbers = <double *>cnp.PyArray_DATA(out)

@@ -120,9 +120,20 @@ def _softmax_gradient_from_out(y: Array, grad: Array, dx: Array) -> None:
     dx *= y
 
 
+def log_of_sum(exponentials: Array, total: Array) -> Array:
+    """Return ``log(total)``, the sums of rows of exponentials whose largest is 1.
+
+    Where no other comes near 1, log(1 + the others): the logarithm of the sum would lose what is small.
+    """
+    others = np.where(exponentials < 1, exponentials, 0).sum(axis=-1, keepdims=True)
+    logarithm: Array = np.where(total < 2, np.log1p(others), np.log(total))
+    return logarithm
+
+
 def _log_softmax(x: Array, out: Array) -> None:
     np.subtract(x, x.max(axis=-1, keepdims=True), out=out)
-    out -= np.log(np.exp(out).sum(axis=-1, keepdims=True))
+    exponentials = np.exp(out)
+    out -= log_of_sum(exponentials, exponentials.sum(axis=-1, keepdims=True))
 
 
 def _log_softmax_gradient(x: Array, grad: Array, dx: Array) -> None:

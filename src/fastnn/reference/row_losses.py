@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.reference.activations import log_of_sum
 from fastnn.reference.arguments import Array
 from fastnn.reference.elementwise_losses import SMALL, clip_probabilities
 
@@ -22,7 +23,7 @@ def categorical_crossentropy(
         shifted = p - p.max(axis=1, keepdims=True)
         e = np.exp(shifted, out=gradient)
         total = e.sum(axis=1, keepdims=True)
-        shifted -= np.log(total)
+        shifted -= log_of_sum(e, total)
         rows: Array = -np.einsum("ij,ij->i", y, shifted)
         if gradient is not None:
             # softmax * (sum of the targets) - targets; the sum is 1 for distributions but need not be.
@@ -58,12 +59,12 @@ def sparse_categorical_crossentropy(
     at_label = shifted.ravel().take(index)
     e = np.exp(shifted, out=shifted if gradient is None else gradient)
     total = e.sum(axis=1, keepdims=True)
+    logarithm = log_of_sum(e, total)[:, 0]
     if gradient is not None:
         gradient /= total
         gradient.reshape(-1)[index] -= 1.0
         gradient *= scale
-    rows: Array = np.log(total[:, 0])
-    rows -= at_label
+    rows: Array = logarithm - at_label
     return rows
 
 
@@ -89,7 +90,8 @@ def categorical_focal_crossentropy(
     total: Any = 1.0
     if from_logits:
         shifted = p - p.max(axis=1, keepdims=True)
-        log_q = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        exponentials = np.exp(shifted)
+        log_q = shifted - log_of_sum(exponentials, exponentials.sum(axis=1, keepdims=True))
         q = np.exp(log_q)
     else:
         total = p.sum(axis=1, keepdims=True)
