@@ -1,7 +1,7 @@
 """Every allocation of a call fails once: MemoryError each time, and the model works as before.
 
 A library in front of the C library fails the n-th call of malloc and its kin, of whichever library. NumPy's sum of an
-array that is not contiguous raises SystemError then, without a cause; contiguous arrays, as here, are checked by the core.
+array that is not contiguous raises SystemError then, without a cause; contiguous arrays are checked by the core.
 CPython reports a lock that it cannot make as RuntimeError.
 """
 

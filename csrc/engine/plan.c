@@ -186,7 +186,8 @@ static fnn_fit *lay_out(fnn_fit *fit, fnn_arena *arena) {
     /* accumulated gradients live with the network, in a slot */
     fit->stored = fnn_sum_slot(network);
     if (!fit->stored)
-        fit->stored = take_if(fit->clips_norms || fit->stores, arena, fnn_size(network->n_elements + network->kernels->panel, element, 1));
+        fit->stored = take_if(fit->clips_norms || fit->stores, arena,
+                              fnn_size(network->n_elements + network->kernels->panel, element, 1));
     for (int i = -1; i < fit->trained_ops; i++) {
         op_buffers counted;
         lay_out_op(fit, i, fit->buffers ? &fit->buffers[i + 1] : &counted, arena);

@@ -75,7 +75,8 @@ static void gather_inputs(const fnn_step *s) {
             memset(fit->output_penalties + p * kernels->panel, 0, sizeof(double) * (size_t)kernels->panel);
         double *scales = fit->scale + p * kernels->panel;
         /* the same as in the step before, except after a ragged batch */
-        if (s->step == fit->first_step || s->rows != fit->data.batch_size || fit->data.sample_weight || fit->network->loss.ignores)
+        if (s->step == fit->first_step || s->rows != fit->data.batch_size || fit->data.sample_weight ||
+            fit->network->loss.ignores)
             for (ptrdiff_t i = 0; i < kernels->panel; i++) scales[i] = i < count ? scale : 0.0;
         if (fit->data.sample_weight || fit->data.labels) gather_row_data(fit, order, first, count, p);
     }

@@ -1,4 +1,4 @@
-"""Train under the thread sanitizer, with POSIX threads in place of OpenMP: no reports, no suppressions, the same bits.
+"""Train under the thread sanitizer: no reports, no suppressions, the same bits.
 
 Run: python tests/nightly/thread_sanitizer.py. Prints a line of JSON: reports, parallel regions, networks and arrays
 whose bits are not those of the plain program.
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import c_programs
 
-TWIN = c_programs.HERE / "openmp_by_pthreads.c"
-WRAPPED = [f"-Wl,--wrap={name}" for name in ("fnn_threads_for", "fnn_trials_start")]
+ALL_THREADS = c_programs.HERE / "all_threads.c"
+WRAPPED = [f"-Wl,--wrap={name}" for name in ("fnn_team_run", "fnn_threads_for", "fnn_trials_start")]
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         plain = c_programs.run([c_programs.program(other, isa, [])])
         flags = ["-fsanitize=thread", "-g", "-O1"]
-        watched = c_programs.program(folder, isa, flags, [*WRAPPED, TWIN, "-I", c_programs.SOURCES])
+        watched = c_programs.program(folder, isa, flags, [*WRAPPED, ALL_THREADS, "-I", c_programs.SOURCES, "-fopenmp"])
         # On one processor, more threads than processors are never sent away; without randomized addresses, which the
         # sanitizer of older compilers does not expect.
         command = ["taskset", "-c", "0", "setarch", "-R", str(watched)]
