@@ -510,6 +510,7 @@ def test_what_is_not_a_number_is_answered_with_its_conversion():
 
 
 def test_masked_entries_are_refused_at_every_door():
+    pytest.importorskip("sklearn")
     masked = np.ma.masked_equal(np.array([[1.0, -999.0, 3.0]], np.float32), -999.0)
     model, row = make_model(), masked.filled(0.0)
     regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(np.tile(X[:9], 1), X[:9, 0])
@@ -532,6 +533,7 @@ def test_masked_entries_are_refused_at_every_door():
 
 def test_sizes_are_looked_at_before_values():
     """A view of one row can have more rows than the memory has bytes."""
+    pytest.importorskip("sklearn")
     rows, model = np.broadcast_to(X[:1].astype(np.float32), (2**44, 3)), make_model()
     regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(X[:9], X[:9, 0])
     for call in (model, model.predict, regressor.predict, lambda x: model.fit(x, x, verbose=0)):
@@ -553,5 +555,7 @@ def test_sizes_are_looked_at_before_values():
     ],
 )
 def test_numbers_that_no_memory_holds_are_refused_by_name(name, call):
+    if name == "each of hidden_layer_sizes":
+        pytest.importorskip("sklearn")
     with pytest.raises(ValueError, match=f"^{name} must be a whole number from . to 9223372036854775807, got"):
         call(2**63)
