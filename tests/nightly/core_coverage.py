@@ -16,7 +16,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
 TESTS = (
-    "core core_edges golden_hashes gradients parts structural_layers layers ops inputs training_parts output_penalties "
+    "core golden_hashes gradients parts structural_layers layers ops inputs training_parts output_penalties "
     "loss_reductions divergence class_factors thread_trials threads two_threads callers_memory landscape sequential"
 )
 FLAGS = "--coverage -O1 -fprofile-update=atomic"

@@ -3,8 +3,8 @@
 The scalar kernels, built for this machine, are the oracle. They are compared with AVX2; with the 64-byte template of
 AVX-512, lowered by the compiler to SSE2; and with NEON under qemu-aarch64. The baseline of x86-64, which rounds twice,
 is compared with itself under qemu-x86_64 as a Nehalem. A target without a compiler or emulator is reported as NOT
-TESTED. The oracle's own hashes are pinned in tests/data/golden_numbers.txt; where the definition of a number has changed,
---pin writes them again. The exit status is 1 if bits differ.
+TESTED. The oracle's own hashes are pinned in tests/data/golden_numbers.txt; where the definition of a number has
+changed, --pin writes them again. The exit status is 1 if bits differ.
 """
 
 import argparse
