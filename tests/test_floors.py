@@ -13,7 +13,7 @@ errors _forking _warnings _array_functions
 _core
 _arguments _names _progress
 _derivation _missing
-_arrays _registry _randomness _processors
+_arrays _registry _randomness _processors _arithmetic
 _variables
 ops reference
 activations constraints initializers regularizers

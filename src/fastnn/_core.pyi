@@ -276,3 +276,8 @@ def config() -> dict[str, Any]:
 
 def fma_peak(seconds: float = 0.2) -> float:
     """Measure the multiply-add peak of the float32 kernels on one thread over ``seconds``, in GFLOP/s."""
+
+def enter_environment() -> int:
+    """Set this thread's default floating-point environment; return what ``leave_environment`` restores."""
+
+def leave_environment(environment: int) -> None: ...

@@ -61,6 +61,8 @@ cdef extern from "engine/engine.h" nogil:
     enum: FNN_CONSTRAINTS, FNN_AXES
     ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
     int fnn_team_run(fnn_phase, void *, int, void *)
+    uint64_t fnn_environment_enter()
+    void fnn_environment_leave(uint64_t)
     ctypedef struct fnn_call:
         pass
     void fnn_call_enter(fnn_call *)

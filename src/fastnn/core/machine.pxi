@@ -79,3 +79,11 @@ def fma_peak(double seconds=0.2):
             operations += KERNELS_F32.fma_peak(1000000, sink)
         elapsed = _time.perf_counter() - start
     return operations / elapsed / 1e9
+
+
+def enter_environment():
+    return fnn_environment_enter()
+
+
+def leave_environment(uint64_t environment):
+    fnn_environment_leave(environment)

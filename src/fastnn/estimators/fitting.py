@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 import fastnn._core as _core
 import fastnn.optimizers as optimizers
+from fastnn._arithmetic import default_arithmetic
 from fastnn._arrays import check_unmasked
 from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.base import NetworkEstimator
@@ -116,6 +117,7 @@ class BaseMLP(NetworkEstimator):
 
     # Checks and state
 
+    @default_arithmetic()
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
         raw = (X, y)
         before = dict(self.__dict__)

@@ -160,8 +160,8 @@ class Sequential(InspectedStack):
             class is the label, the column of a one-hot row, or the whole number in a single column.
         sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
             loss reduction "mean_with_sample_weight".
-        steps_per_epoch : batches of an epoch; None for all. The next epoch continues from there. At the end of arrays, or
-            of an ``x`` that has a length, an epoch ends early with a warning, and the next one starts over. ``fit``
+        steps_per_epoch : batches of an epoch; None for all. The next epoch continues from there. At the end of arrays,
+            or of an ``x`` that has a length, an epoch ends early with a warning, and the next one starts over. ``fit``
             ends when a generator does.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.

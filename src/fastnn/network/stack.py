@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import flag, float_type, whole
+from fastnn._arithmetic import default_arithmetic
 from fastnn._derivation import Derivable, never_calls
 from fastnn._forking import forget_in_child
 from fastnn._missing import Advised
@@ -288,6 +289,7 @@ class LayerStack(Model):
             elif self._program.n_features != program.n_features:
                 raise ValueError(f"the model takes {self._program.n_features} features, got {program.n_features}")
 
+    @default_arithmetic()
     def _build(self, program: Program, values: Iterable[Array] | None) -> None:
         """Compile the network of a program; change the model at the end, when nothing can be refused."""
         network = _core.Network(program.n_features, program.ops, self.dtype.name)
@@ -377,6 +379,7 @@ class LayerStack(Model):
         with self.reading("get_weights"):
             return [value for layer in self.layers for value in layer.get_weights()]
 
+    @default_arithmetic()
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace all weights: arrays in the order and shapes of ``get_weights()``.
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
@@ -79,6 +80,7 @@ class Evaluation:
             np.empty(max(p.stop - p.start for p in self._parts)) if model.program.penalizes_outputs else None
         )
 
+    @default_arithmetic()
     def run(self) -> dict[str, Any]:
         """Evaluate with the current weights."""
         model, rows, callbacks, predictions = self._model, self._rows, self._callbacks, self._predictions

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import flag, whole
+from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.losses import Loss
@@ -105,6 +106,7 @@ class Training:
         self._fit = make_fit(network, self._model.loss, rows, steps.batch_size, self._predictions)
         self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
 
+    @default_arithmetic()
     def run(self) -> None:
         """Run all epochs."""
         model, callbacks, options = self._model, self._callbacks, self._options
@@ -295,6 +297,7 @@ def _cures(model: LayerStack) -> str:
     return f"Likely cures: {general}" if cause is None else f"Likely cause: {cause}. Other cures: {general}"
 
 
+@default_arithmetic()
 def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     """Make one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network

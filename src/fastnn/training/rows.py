@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import number
+from fastnn._arithmetic import default_arithmetic
 from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range
 from fastnn.network.program import Program, flattened_shape, takes_missing
 from fastnn.network.stack import LayerStack
@@ -74,6 +75,7 @@ def features_of(
     return X, model.program_for(X.shape[1])
 
 
+@default_arithmetic()
 def rows_of(
     model: LayerStack,
     x: Any,
