@@ -2,9 +2,9 @@
 
 Run: python tests/nightly/mutation.py [COUNT [SEED]]. Each mutant changes one operator, constant or comparison of
 csrc/kernels/*_tpl.h. The scalar kernels are compiled with it, and tests/portability/steps.c trains and multiplies on
-them. A mutant is killed where this program prints another hash than is pinned, fails or does not end: the scalar
-kernels cannot hide a fault in the template that all instruction sets share. Mutants that give the same object code are
-not counted. Prints the survivors and a line of JSON.
+them. A mutant is killed where this program prints another hash than is pinned, fails or does not end: pinned, because a
+fault in a template is common to all instruction sets. Mutants that give the same object code are not counted. Prints
+the survivors and a line of JSON.
 """
 
 import itertools

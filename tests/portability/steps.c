@@ -37,6 +37,11 @@ static const struct {
     {FNN_COSINE_SIMILARITY, FNN_LINEAR, 0},
     {FNN_DICE, FNN_SIGMOID, 0},
     {FNN_CCE, FNN_LOG_SOFTMAX, 0},
+    {FNN_BCE, FNN_SIGMOID, 0},
+    {FNN_BINARY_FOCAL, FNN_SIGMOID, 0},
+    {FNN_CATEGORICAL_FOCAL, FNN_SOFTMAX, 0},
+    {FNN_SPARSE_CCE, FNN_SOFTMAX, 0},
+    {FNN_DICE, FNN_SOFTMAX, 0},
 };
 #define N_LOSSES (int)(sizeof losses / sizeof *losses)
 
@@ -56,6 +61,14 @@ static void add(const void *data, size_t bytes) {
         hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
         hash ^= hash >> 32;
     }
+}
+
+#define GUARD 64 /* zeros behind an array, which must stay zeros */
+
+static void clear(void *data, ptrdiff_t count, size_t element) { memset(data, 0, (size_t)(count + GUARD) * element); }
+
+static void add_guarded(const void *data, ptrdiff_t count, size_t element) {
+    add(data, (size_t)(count + GUARD) * element);
 }
 
 static void fail(const char *message) {
@@ -95,7 +108,39 @@ static fnn_op dense(ptrdiff_t n_out, int activation) {
 /* A layer between dense ones. */
 static fnn_op between(const char *kind) {
     return (fnn_op){.kind = kind_named(kind), .trainable = 1, .use_kernel = 1, .use_bias = 1, .momentum = 0.9,
-                    .epsilon = 1e-3, .rate = 0.2};
+                    .epsilon = 1e-3, .rate = 0.2, .activation = FNN_SOFTMAX};
+}
+
+/* Options that change with the recipe, each with a period of its own. */
+static void vary(int recipe, fnn_op *ops, int n, fnn_loss *loss, fnn_optimizer *o) {
+    static const double alphas[] = {0.1, 0.9, 0.3, 0.2, 0.8, 0.25, 0.5, 0.7, 0.4, 0.6, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7,
+                                    0.8, 0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6};
+    for (int i = 0; i < n; i++) {
+        fnn_rules *rules = ops[i].rules;
+        if (recipe % 4 == 1) rules[FNN_KERNEL] = (fnn_rules){.l1 = 1e-3, .l2 = 2e-3};
+        if (recipe % 5 == 2) rules[FNN_BIAS] = (fnn_rules){.l2 = 1e-2, .no_decay = 1};
+        rules[FNN_KERNEL].constraint = recipe / 2 % 7 < FNN_CONSTRAINTS ? recipe / 2 % 7 : FNN_NO_CONSTRAINT;
+        rules[FNN_KERNEL].axis = recipe % FNN_AXES;
+        rules[FNN_KERNEL].bound = 0.7;
+        if (recipe % 6 == 3) ops[i].activity_l1 = 1e-3, ops[i].activity_l2 = 1e-2;
+        ops[i].alpha = ops[i].rms = recipe / 6 % 2;
+        ops[i].invert = recipe / 3 % 2;
+        ops[i].missing = ops[i].indicator = ops[i].kind == kind_named("normalization") && recipe / 9 % 2;
+    }
+    loss->sum = recipe % 9 == 4;
+    loss->full = recipe % 2;
+    loss->per_row = loss->balanced = recipe / 2 % 2;
+    loss->alphas = recipe % 2 && loss->kind == FNN_CATEGORICAL_FOCAL ? alphas : NULL;
+    loss->ignores = recipe % 8 == 2;
+    loss->ignored = 1;
+    o->update.decay = recipe % 3 == 1 ? 0.01 : 0;
+    o->update.clip = recipe % 10 == 7 ? 1e-3 : 0;
+    o->clip_norm = recipe % 10 == 8 ? 0.1 : 0;
+    o->global_clip_norm = recipe % 10 == 9 ? 0.1 : 0;
+    o->use_average = recipe % 7 == 5;
+    o->average_momentum = 0.9;
+    o->overwrite_every = recipe % 14 == 5 ? 4 : 0;
+    o->accumulate = 1 + (recipe % 11 == 6);
 }
 
 static fnn_optimizer optimizer(int kind) {
@@ -138,30 +183,42 @@ static void fill_weights(const fnn_network *network) {
 static void train(const fnn_kernels *kernels, int recipe) {
     const ptrdiff_t *s = shapes[recipe % N_SHAPES];
     const int l = recipe % N_LOSSES, rule = FNN_SGD + recipe % (FNN_UPDATES - FNN_SGD), threads = 1 + recipe % 3;
-    static const char *const layers[] = {NULL,    "dropout",       "batch_normalization", "layer_normalization",
-                                         "prelu", "gaussian_noise"};
+    static const char *const layers[] = {NULL,    "dropout",        "batch_normalization", "layer_normalization",
+                                         "prelu", "gaussian_noise", "normalization",       "activation"};
     const ptrdiff_t rows = 2 * s[4] + 3;
-    static double X[MOST], y[MOST], out[MOST];
+    static double X[MOST], y[MOST], out[MOST], weight[MOST];
     static int64_t labels[MOST];
     fnn_op ops[5];
     int n = 0;
     ops[n++] = dense(s[1], recipe % FNN_SOFTMAX);
-    if (layers[recipe % 6]) ops[n++] = between(layers[recipe % 6]);
+    if (layers[recipe % 8]) ops[n++] = between(layers[recipe % 8]);
     ops[n++] = dense(s[2], (recipe / 2) % FNN_SOFTMAX);
     ops[n++] = dense(s[3], losses[l].last);
+    fnn_loss loss = {.kind = losses[l].kind, .from_logits = losses[l].from_logits, .delta = 0.3, .alpha = 0.25,
+                     .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
+    fnn_optimizer o = optimizer(rule);
+    vary(recipe, ops, n, &loss, &o);
     fnn_network *network = fnn_network_new(kernels, s[0], ops, n);
     if (!network) fail("no network");
     const size_t element = network->element;
     fill_weights(network);
-    const fnn_loss loss = {.kind = losses[l].kind, .from_logits = losses[l].from_logits, .delta = 0.3, .alpha = 0.25,
-                           .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
-    const fnn_optimizer o = optimizer(rule);
+    for (int i = 0; i < n; i++)
+        if (network->ops[i].kind->takes_missing)
+            fill((char *)network->weights + (size_t)network->ops[i].state * element, element, 2 * network->ops[i].n_in,
+                 0.5, 1.5, 3);
     if (fnn_network_compile(network, &loss, &o) != FNN_OK) fail("no compiled network");
     const ptrdiff_t columns = fnn_target_columns(&loss, network->n_outputs);
     fill(X, 8, rows * s[0], -1.5, 1.5, 1);
     fill(y, element, rows * columns, 0.05, 0.95, 2);
     for (ptrdiff_t i = 0; i < rows; i++) labels[i] = i * 7 % s[3];
-    fnn_fit_data data = {.X = {X, FNN_F64, 8 * s[0], 8, rows, s[0]}, .batch_size = s[4], .n_threads = threads};
+    /* rows or columns in order; weights of rows; outputs kept */
+    const int in_rows = recipe / 4 % 2;
+    fnn_fit_data data = {.X = {X, FNN_F64, in_rows ? 8 * s[0] : 8, in_rows ? 8 : 8 * rows, rows, s[0]},
+                         .batch_size = s[4], .n_threads = threads};
+    fill(weight, element, rows, 0.5, 2, 4);
+    clear(out, rows * s[3], element);
+    if (recipe / 3 % 2) data.sample_weight = weight;
+    if (recipe / 5 % 2) data.predictions = out;
     data.y = (fnn_matrix){y, kernels->dtype, (ptrdiff_t)element * columns, (ptrdiff_t)element, rows, columns};
     if (loss.kind == FNN_SPARSE_CCE) {
         data.y.data = NULL;
@@ -182,13 +239,17 @@ static void train(const fnn_kernels *kernels, int recipe) {
     }
     if (status != FNN_OK) fail("the fit did not end");
     fnn_fit_free(fit);
+    add_guarded(out, rows * s[3], element);
     add_weights(network, network->weights);
     for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
     for (ptrdiff_t count = 1; count <= rows; count = count < rows ? fnn_min(2 * count + 1, rows) : count + 1) {
         ptrdiff_t bad = -1;
         data.X.rows = count;
-        if (fnn_predict(network, &data.X, out, NULL, 0, threads, &bad) != FNN_OK) fail("no prediction");
-        add(out, (size_t)(count * s[3]) * element);
+        double *penalties = recipe / 2 % 2 ? weight : NULL;
+        clear(out, count * s[3], element);
+        if (fnn_predict(network, &data.X, out, penalties, recipe % 2, threads, &bad) != FNN_OK) fail("no prediction");
+        add_guarded(out, count * s[3], element);
+        if (penalties) add(penalties, (size_t)count * 8);
     }
     fnn_network_free(network);
     printf("network %d", recipe);
@@ -202,18 +263,19 @@ static void multiply(const fnn_kernels *kernels, ptrdiff_t m, ptrdiff_t k, ptrdi
     fill(x, element, m * k, -1, 1, 1);
     fill(kernel, element, k * n, -1, 1, 2);
     fill(bias, element, n, -1, 1, 3);
+    clear(y, m * n, element), clear(dx, m * k, element), clear(dw, k * n, element), clear(db, n, element);
     if (fnn_dense_forward(kernels, y, &arrays, 1) != FNN_OK) fail("no product");
     if (fnn_dense_backward(kernels, dx, dw, db, y, &arrays, 1) != FNN_OK) fail("no gradient");
-    add(y, (size_t)(m * n) * element);
-    add(dx, (size_t)(m * k) * element);
-    add(dw, (size_t)(k * n) * element);
-    add(db, (size_t)n * element);
+    add_guarded(y, m * n, element);
+    add_guarded(dx, m * k, element);
+    add_guarded(dw, k * n, element);
+    add_guarded(db, n, element);
     printf("product %td %td %td", m, k, n);
 }
 
 /* every elementwise function, over magnitudes from 2^-20 to 2^12 */
 static void apply(const fnn_kernels *kernels, int activation) {
-    static double x[4096], y[4096], d[4096];
+    static double x[4095 + GUARD], y[4095 + GUARD], d[4095 + GUARD];
     static const double parameters[3] = {0.2, 6.0, 0.1};
     for (int i = 0; i < 4095; i++) {
         const double value = ldexp((i & 1 ? -1.0 : 1.0) * (1 + i * 0x1p-12), i % 33 - 20);
@@ -223,8 +285,8 @@ static void apply(const fnn_kernels *kernels, int activation) {
             x[i] = value;
     }
     kernels->activate(y, d, x, 4095, activation, parameters);
-    add(y, kernels->dtype == FNN_F32 ? 4 * 4095 : 8 * 4095);
-    add(d, kernels->dtype == FNN_F32 ? 4 * 4095 : 8 * 4095);
+    add_guarded(y, 4095, kernels->dtype == FNN_F32 ? 4 : 8);
+    add_guarded(d, 4095, kernels->dtype == FNN_F32 ? 4 : 8);
     printf("activation %d", activation);
 }
 
@@ -239,7 +301,7 @@ int main(void) {
     for (int wide = 0; wide < 2; wide++) {
         const fnn_kernels *kernels = wide ? &TABLE(ISA, f64) : &TABLE(ISA, f32);
         const char *type = wide ? "float64" : "float32";
-        for (int i = 0; i < 63; i++) LINE(train(kernels, i))
+        for (int i = 0; i < 120; i++) LINE(train(kernels, i))
         for (int i = 0; i < FNN_SOFTMAX; i++) LINE(apply(kernels, i))
         static const ptrdiff_t sizes[][3] = {{1, 1, 1},     {1, 70, 33},   {6, 40, 40}, {17, 9, 31},
                                              {33, 100, 10}, {5, 900, 3},   {7, 20, 1100}, {2, 3, 48},
