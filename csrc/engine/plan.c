@@ -116,8 +116,6 @@ static void plan_threads(fnn_fit *fit) {
         fit->n_threads = padded / MEETING_OPERATIONS < most ? 1 + (int)(padded / MEETING_OPERATIONS) : most;
     /* shorter than any product that is cut into pieces */
     fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
-    /* shorter than any product that is cut into pieces */
-    fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
     fit->stores = fit->is_long && fit->network->optimizer.accumulate <= 1 &&
                   (fit->clips_norms || (operations >= STORED_OPERATIONS && fit->data.batch_size >= STORED_ROWS));
     fit->check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));

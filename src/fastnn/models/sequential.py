@@ -18,7 +18,6 @@ from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
 from fastnn.models.inspection import InspectedStack
-from fastnn.saving import description, model_file
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
@@ -403,10 +402,14 @@ class Sequential(InspectedStack):
         OSError
             The file cannot be written, is read-only, or is a folder, a device or a pipe; an old one is unchanged.
         """
+        from fastnn.saving import model_file
+
         model_file.save_model(self, filepath, overwrite, zipped)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights alone; arguments and errors as in ``save``."""
+        from fastnn.saving import model_file
+
         model_file.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
@@ -419,30 +422,44 @@ class Sequential(InspectedStack):
         ValueError
             The model is not built, or its weights have other shapes; the model is not changed.
         """
+        from fastnn.saving import model_file
+
         model_file.load_weights(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """Return the architecture: name, dtype, seed and layers."""
+        from fastnn.saving import description
+
         return description.model_config(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
+        from fastnn.saving import model_file
+
         return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""
+        from fastnn.saving import description
+
         return description.to_json({"class_name": "Sequential", "config": self.get_config()}, "architecture")
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return the arguments of ``compile`` as data; None before ``compile``."""
+        from fastnn.saving import description
+
         return description.compile_config(self)
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile with the result of ``get_compile_config()``."""
+        from fastnn.saving import description
+
         self.compile(**description.compile_arguments(config))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from fastnn.saving import description, model_file
+
         data = b"".join(model_file.encode_model(self))
         return model_file.decode_model, (data, Sequential, description.custom_objects_of(self))
 
