@@ -74,7 +74,7 @@ def cell(name, figures):
         return where, "with each change"
     entry = figures.get(name)
     if entry is None:
-        return where, "with each change" if name.startswith("test_") else "no figures yet: runs for hours"
+        return where, "with each change" if name.startswith("test_") else "no figures yet: runs from `.ci/nightly`"
     parts = []
     for key, value in entry["said"].items():
         if isinstance(value, dict):
