@@ -28,9 +28,6 @@ MOST = 3000  # faults of one kind in one task; no task has more sites
 OTHERS = {
     "returned NULL without setting an exception": "NumPy's ufuncs, in buffers of a reduction",
     "error return without exception set": "NumPy's ufuncs, likewise",
-    "can't allocate lock": "threading.Lock of CPython",
-    "can't allocate read lock": "io.BufferedReader of CPython",
-    "digital envelope routines": "OpenSSL in hashlib",
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._allocation import allocating
 from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn.errors import ModelFormatError
 from fastnn.network.program import build_program
@@ -107,7 +108,7 @@ def check_readable(model: LayerStack, parts: Sequence[Any]) -> None:
     try:
         header = Header(parts[1], sum(len(part) for part in parts[2:]))
         read_contents(header, registry.find("model", "Sequential"), custom_objects_of(model), compile=True)
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, SystemError):
         raise
     except Exception as error:
         raise ValueError(f"the model cannot be saved, because the file could not be loaded again: {error}") from error
@@ -140,7 +141,7 @@ def explained(source: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MissingObjectError, OSError, MemoryError):
+    except (MissingObjectError, OSError, MemoryError, SystemError):
         raise
     except Exception as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
@@ -154,12 +155,17 @@ def opened(filepath: Path) -> Iterator[Reader]:
     path = os.fspath(filepath)
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder; fastnn reads single files that model.save wrote")
-    # Not to wait for the other end of a pipe.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-        with explained(repr(path)):
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ModelFormatError("it is a device, a pipe or a socket, not a regular file")
-            yield _reader(file)
+    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file, explained(repr(path)):
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ModelFormatError("it is a device, a pipe or a socket, not a regular file")
+        with allocating("a buffer"):
+            buffered = io.BufferedReader(file)
+        yield _reader(buffered)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file, and do not wait for the other end if it is a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _reader(file: BinaryIO) -> Reader:

@@ -27,6 +27,8 @@ class _MeanOfBatches:
         try:
             self._metric.update_state(y_true, y_pred, sample_weight)
             value = float(self._metric.result())
+        except MemoryError:
+            raise
         except Exception as error:
             if not np.isnan(self._sum):
                 warn(
