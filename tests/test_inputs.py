@@ -447,52 +447,6 @@ def test_nullable_numbers_of_a_frame_have_missing_values():
         as_features(table.assign(size="large"), 2, np.dtype("float32"))
 
 
-def test_columns_of_a_frame_are_those_of_fit():
-    pandas = pytest.importorskip("pandas")
-    rows = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
-    frame, target = pandas.DataFrame(rows, columns=["depth", "distance"]), rows.sum(axis=1)
-    swapped, renamed = frame[["distance", "depth"]], frame.rename(columns={"depth": "height"})
-
-    def compiled():
-        model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
-        model.compile("sgd", "mse")
-        return model
-
-    model = compiled()
-    model.fit(frame, target, verbose=0)
-    assert model.feature_names_in_ == ["depth", "distance"]
-    expected = model.predict(rows)
-    np.testing.assert_array_equal(model.predict(frame), expected)
-    np.testing.assert_array_equal(model(frame), expected)
-    before = model.get_weights()
-    for call, name in (
-        (lambda x: model.predict(x), "x"),
-        (lambda x: model(x), "x"),
-        (lambda x: model.evaluate(x, target, verbose=0), "x"),
-        (lambda x: model.fit(x, target, verbose=0), "x"),
-        (lambda x: model.train_on_batch(x, target), "x"),
-        (lambda x: model.gradients(x, target), "x"),
-        (lambda x: model.fit(frame, target, validation_data=(x, target), verbose=0), r"validation_data\[0\]"),
-    ):
-        with pytest.raises(ValueError, match=rf"^the columns of {name} must be those of fit, .* the order differs"):
-            call(swapped)
-        with pytest.raises(ValueError, match=r"missing: \['depth'\]; not seen in fit: \['height'\]"):
-            call(renamed)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-    fresh = compiled()
-    with pytest.raises(ValueError, match=r"^the columns of validation_data\[0\] must be those of fit"):
-        fresh.fit(frame, target, validation_data=(swapped, target), verbose=0)
-    assert fresh.feature_names_in_ is None and not fresh.built
-    fresh.train_on_batch(swapped, target)
-    assert fresh.feature_names_in_ == ["distance", "depth"]
-    fresh.fit(rows, target, verbose=0)
-    plain = compiled()
-    plain.fit(pandas.DataFrame(rows), target, verbose=0)
-    assert plain.feature_names_in_ is None
-    plain.predict(frame)
-
-
 def test_what_is_not_a_number_is_answered_with_its_conversion():
     model = fastnn.Sequential([fastnn.layers.Dense(1)])
     text = np.array([["1.5", "2"], ["3", "4e-1"]])

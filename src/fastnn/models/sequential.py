@@ -353,6 +353,7 @@ class Sequential(InspectedStack):
             layers, weights = folded_layers(self)
         model = Sequential(layers, seed=self.seed, dtype=self.dtype, name=f"{self.name}_folded")
         model.set_weights(weights)
+        model.feature_names_in_ = self.feature_names_in_
         return model
 
     def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:
@@ -383,7 +384,7 @@ class Sequential(InspectedStack):
     # Saving and description
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
-        """Write weights, architecture, optimizer and training state into one safetensors file.
+        """Write weights, architecture, names of columns, optimizer and training state into one safetensors file.
 
         After a crash there is the old file or the new one, never a partial file. ``fastnn.load_model`` reads it.
 

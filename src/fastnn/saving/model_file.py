@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 from fastnn._allocation import allocating
 from fastnn._registry import CustomObjects, MissingObjectError
+from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
 from fastnn.network.program import build_program
 from fastnn.network.stack import LayerStack
@@ -29,6 +30,7 @@ from fastnn.saving.contents import (
     check_number_of_arrays,
     count_weights,
     read_contents,
+    read_feature_names,
     read_layers,
     weight_names,
 )
@@ -74,7 +76,21 @@ def _model_metadata(model: LayerStack) -> dict[str, str]:
         "model": to_json(model_config(model), "architecture"),
         "compile": to_json({"arguments": compile_config(model)}, "training options"),
         "training": to_json(training_state(model), "training state"),
+        **_feature_names(model),
     }
+
+
+def _feature_names(model: LayerStack) -> dict[str, str]:
+    """Return the names of the input columns, if there are any and a file can hold them."""
+    if model.feature_names_in_ is None or not model.built:
+        return {}
+    text = to_json({"names": model.feature_names_in_}, "names of the columns")
+    try:
+        read_feature_names(text, model.program.n_features)
+    except ModelFormatError as error:
+        warn(f"feature_names_in_ is not saved, so the loaded model takes columns in any order: {error}")
+        return {}
+    return {"features": text}
 
 
 def _metadata(model: LayerStack) -> dict[str, str]:
@@ -215,7 +231,7 @@ def _decode(reader: Reader, model_class: type[Stack], custom_objects: CustomObje
         compiled: Any = model  # of a class with ``compile``
         compiled.compile(**contents.arguments)
         restore_training(model, arrays, training)
-    model.epochs_begun = training["epochs_begun"]
+    model.epochs_begun, model.feature_names_in_ = training["epochs_begun"], contents.feature_names
     return model
 
 
