@@ -129,11 +129,8 @@ def mutated(data, draw):
         return _changed_bytes(data, draw)
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         metadata = header.get("__metadata__")
-        texts = [
-            name
-            for name in ("model", "compile", "training", "features", "fit")
-            if isinstance(metadata, dict) and name in metadata
-        ]
+        known = ("model", "compile", "training", "features", "fit")
+        texts = [name for name in known if isinstance(metadata, dict) and name in metadata]
         if texts and draw.random() < 0.75:
             _change_text(metadata, draw.choice(texts), draw)
         else:

@@ -112,7 +112,7 @@ def test_wrong_names_of_columns_are_refused(named, tmp_path, text):
     header, body = taken_apart(path.read_bytes())
     header["__metadata__"]["features"] = text
     path.write_bytes(put_together(header, body))
-    with pytest.raises(ModelFormatError, match="names of the columns|names of . columns"):
+    with pytest.raises(ModelFormatError, match=r"names of (the|\d) columns"):
         fastnn.load_model(path)
 
 
