@@ -105,12 +105,21 @@ class Sequential(InspectedStack):
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
         new_metrics = compile_metrics(metrics, weighted_metrics)
+        me = weakref.ref(self)
         with self._structure, self._changing("compile") as change:
-            if self._network is not None and self._program is not None and new_loss is not None:
-                new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
-                self._reserve(change)
-                self._compile_network(self._network, self._program, new_optimizer, new_loss)
-            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+            network, program = self._network, self._program
+            before = -1
+            try:
+                if network is not None and program is not None and new_loss is not None:
+                    before = network.compilations
+                    new_loss.target_columns(program.n_outputs)  # raises if the loss does not suit them
+                    self._reserve(change)
+                    self._compile_network(network, program, new_optimizer, new_loss)
+            finally:
+                # Once the network is changed, so is the model, even if an interrupt comes in between.
+                if before < 0 or network is None or network.compilations != before:
+                    self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+                    new_optimizer.owner = me
 
     @property
     def compiled(self) -> bool:
