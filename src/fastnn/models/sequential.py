@@ -13,6 +13,7 @@ import fastnn.losses as losses
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity
 from fastnn._arrays import check_columns, column_names
+from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -95,6 +96,8 @@ class Sequential(InspectedStack):
         ------
         ValueError
             Unknown name; the message lists the known names and the nearest one.
+        TypeError
+            A class has a hook that fastnn never calls, such as ``train_step``; the message says what to use instead.
         """
         if loss_weights is not None:
             raise ValueError(
@@ -105,6 +108,7 @@ class Sequential(InspectedStack):
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
         new_metrics = compile_metrics(metrics, weighted_metrics)
+        check_hooks(self, *(each for each in (new_optimizer, new_loss) if each is not None))
         me = weakref.ref(self)
         with self._structure, self._changing("compile") as change:
             network, program = self._network, self._program
