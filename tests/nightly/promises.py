@@ -58,7 +58,7 @@ SECTIONS = {
         Promise(
             "R3",
             "Memory layout, alignment and strides of the inputs change no bit",
-            ("test_inputs", "test_inputs_property", "test_callers_memory"),
+            ("test_accepted_inputs", "test_inputs_property", "test_callers_memory"),
         ),
         Promise("R4", "A row's prediction does not depend on the other rows", ("test_core", "same_results")),
         Promise("R5", "Compilers and levels of optimization change no bit", ("compilers",)),
@@ -90,7 +90,7 @@ SECTIONS = {
         Promise(
             "F6",
             "A mutated model file gives ModelFormatError, in bounded time and memory",
-            ("test_model_files", "fuzz_model_files"),
+            ("test_model_files", "test_model_file_sizes", "fuzz_model_files"),
         ),
         Promise("F7", "Hostile and foreign files are refused", ("test_model_files", "test_foreign_files")),
         Promise(
@@ -106,10 +106,12 @@ SECTIONS = {
         Promise(
             "F11",
             "Arrays of any type and layout give the same results or a typed error, and are never changed",
-            ("test_inputs_property", "test_inputs"),
+            ("test_inputs_property", "test_inputs", "test_accepted_inputs"),
         ),
         Promise(
-            "F12", "Sizes beyond memory are refused before anything is allocated", ("test_inputs", "test_model_files")
+            "F12",
+            "Sizes beyond memory are refused before anything is allocated",
+            ("test_inputs", "test_model_file_sizes"),
         ),
         Promise("F13", "No rows, no features and short batches have defined results", ("test_inputs",)),
         Promise(
