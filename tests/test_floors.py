@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "fastnn"
 
 FLOORS = """
-errors _forking _warnings _array_functions
+errors _allocation _forking _warnings _array_functions
 _core
 _arguments _names _progress
 _derivation _missing

@@ -94,6 +94,9 @@ class Network:
         gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
         """
     @property
+    def compilations(self) -> int:
+        """How many times ``compile`` has changed the network."""
+    @property
     def n_slots(self) -> int:
         """Arrays kept per parameter: the rule's moments, then the moving average and the sum of gradients, if any."""
     @property

@@ -166,7 +166,6 @@ _INSTEAD: dict[str, dict[str, str]] = {
     },
     "optimizer": {
         "lr": "its name is learning_rate",
-        "iterations": "the compiled network counts the updates: model.network.iterations",
         "variables|moments": "the compiled network holds the moments; model.save writes them",
         "param_groups": "set optimizer.learning_rate",
         "zero_grad|step": "fit and train_on_batch make the updates",

@@ -9,6 +9,7 @@ cdef enum:
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
+    cdef readonly long compilations
     cdef object kinds
     cdef object class_weights  # the loss points to them
     cdef int users  # calls that read the weights now; -1: one call that writes them
@@ -187,6 +188,7 @@ cdef class Network:
         cdef fnn_status status = fnn_network_compile(self.network, &l, &rule)
         end(&call)
         raise_for(status)
+        self.compilations += 1
         self.class_weights = weights
         for op in range(self.network.n_ops):
             for parameter, name in enumerate(PARAMETERS[self.kinds[op]]):

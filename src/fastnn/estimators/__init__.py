@@ -5,7 +5,7 @@ try:
     import sklearn
 except ImportError as error:
     raise ImportError(
-        "fastnn.MLPClassifier and fastnn.MLPRegressor need scikit-learn and SciPy: pip install '.[sklearn]'"
+        "fastnn.MLPClassifier and fastnn.MLPRegressor need scikit-learn: pip install scikit-learn"
     ) from error
 
 from fastnn.estimators.classifier import MLPClassifier
