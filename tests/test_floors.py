@@ -22,7 +22,7 @@ backend network
 saving
 callbacks
 training
-diagram
+many diagram
 models estimators
 plotting
 landscape

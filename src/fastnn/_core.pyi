@@ -277,6 +277,9 @@ def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
+def limit_own_threads(most: int) -> None:
+    """Set the most threads of the calls that this thread makes from now on."""
+
 def config() -> dict[str, Any]:
     """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""
 
