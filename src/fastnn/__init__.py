@@ -49,13 +49,15 @@ from fastnn.network.stack import Model
 if TYPE_CHECKING:
     from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
-    from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
     from fastnn.landscape import WeightRecorder, loss_landscape
     from fastnn.many import fit_many, predict_many
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
 _LAZY_MODULES = ("backend", "datasets", "many", "metrics", "model_selection", "plotting", "reference")
 _LAZY_MEMBERS = {
+    "BaggedMLPClassifier": "estimators",
+    "BaggedMLPRegressor": "estimators",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "TrainingDoctor": "diagnosis",
@@ -64,9 +66,12 @@ _LAZY_MEMBERS = {
     "fit_many": "many",
     "loss_landscape": "landscape",
     "predict_many": "many",
+    "sweep": "estimators",
 }
 
 __all__ = [
+    "BaggedMLPClassifier",
+    "BaggedMLPRegressor",
     "DivergenceError",
     "Input",
     "MLPClassifier",
@@ -101,6 +106,7 @@ __all__ = [
     "regularizers",
     "set_num_threads",
     "show_config",
+    "sweep",
     "threads",
     "utils",
 ]

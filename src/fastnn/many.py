@@ -19,8 +19,9 @@ from fastnn._missing import public_names
 from fastnn._processors import MOST_THREADS, get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn._warnings import warn
-from fastnn.callbacks import Callback, History, Logs
+from fastnn.callbacks import Callback, History
 from fastnn.network.stack import require_stack
+from fastnn.training.epochs import Stopped, stop_on
 
 __all__ = ["ManyFits", "fit_many", "predict_many"]
 
@@ -31,37 +32,14 @@ _POLL_SECONDS = 0.05
 """How often the calling thread looks for an interrupt and shows the progress."""
 
 
-class _Stopped(BaseException):
-    """Ends the work of a thread after an interrupt."""
-
-
-class _StopRequest(Callback):
-    """Ends a fit within an epoch or 50 ms, whichever comes first, after an interrupt of the calling thread."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        super().__init__()
-        self._stop = stop
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        if self._stop.is_set():
-            raise _Stopped
-
-    def on_progress(self, step: int, loss: float) -> None:
-        if self._stop.is_set():
-            raise _Stopped
-
-    def close(self) -> None:
-        """There is no line to end."""
-
-
 def run_many(
-    tasks: Sequence[Callable[[Callback], T]], n_threads: int, progress: Callable[[int], None] = lambda n_done: None
+    tasks: Sequence[Callable[[], T]], n_threads: int, progress: Callable[[int], None] = lambda n_done: None
 ) -> tuple[list[T | None], dict[int, BaseException]]:
     """Run tasks on threads that each use one native thread.
 
     Parameters
     ----------
-    tasks : functions of a callback for ``fit``, which ends the fit after an interrupt.
+    tasks : functions; an interrupt of the calling thread ends those that train.
     n_threads : number of Python threads.
     progress : called in the calling thread with the number of tasks that have ended.
 
@@ -78,14 +56,15 @@ def run_many(
 
     def work() -> None:
         _core.limit_own_threads(1)
+        stop_on(stop)
         while not stop.is_set():
             with taking:
                 number = next(numbers, None)
             if number is None:
                 return
             try:
-                results[number] = tasks[number](_StopRequest(stop))
-            except _Stopped:
+                results[number] = tasks[number]()
+            except Stopped:
                 return
             except BaseException as error:  # SystemExit of a callback too: a thread that ends would hide it
                 errors[number] = error
@@ -220,8 +199,8 @@ def fit_many(
     folds = _folds(X, y, sample_weight, pairs)
     made: list[Any] = [None] * len(makers)
 
-    def task(number: int) -> Callable[[Callback], tuple[History, Array | None]]:
-        def train(stop: Callback) -> tuple[History, Array | None]:
+    def task(number: int) -> Callable[[], tuple[History, Array | None]]:
+        def train() -> tuple[History, Array | None]:
             model = made[number] = makers[number]()
             fold = folds[numbers[number]]
             X_train, y_train, weight = fold.training
@@ -234,7 +213,7 @@ def fit_many(
                 batch_size=batch_size,
                 epochs=n_epochs,
                 verbose=0,
-                callbacks=[*given_callbacks(number), stop],
+                callbacks=list(given_callbacks(number)),
                 **arguments,
             )
             return history, None if fold.held_out is None else model.predict(fold.held_out[0], verbose=0)
@@ -300,8 +279,8 @@ def predict_many(
     return stacked.mean(axis=0) if average else stacked
 
 
-def _predict(model: Any, X: Any, batch_size: int | None, stop: Callback) -> Array:
-    predictions: Array = model.predict(X, batch_size=batch_size, verbose=0, callbacks=[stop])
+def _predict(model: Any, X: Any, batch_size: int | None) -> Array:
+    predictions: Array = model.predict(X, batch_size=batch_size, verbose=0)
     return predictions
 
 
