@@ -226,8 +226,8 @@ class _Evaluation:
 
     def __init__(self, model: "Sequential", rows: Rows, centre: NDArray[np.float64], vectors: Array) -> None:
         self._program, self._loss = model.program, model.loss
-        self._options = loss_options(model.loss, model.program)
-        self._skip = skips_final_activation(model.loss, model.program)
+        self._options = loss_options(model.loss, model.program.heads[0])
+        self._skip = skips_final_activation(model.loss, model.program.heads[0])
         self._rows = Rows(np.ascontiguousarray(rows.X, dtype=model.dtype), rows.y, rows.sample_weight)
         self._dtype = model.dtype
         self._centre, self._vectors = centre, vectors

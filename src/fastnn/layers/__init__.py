@@ -7,20 +7,47 @@ from typing import TYPE_CHECKING
 
 from fastnn._missing import public_names
 from fastnn._names import automatic_name
+import fastnn.layers.arithmetic  # noqa: F401  (registers what operators make)
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from fastnn.layers.dense import Dense
 from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
-from fastnn.layers.layer import Input, InputLayer, Layer, ParameterSpec, WeightAccess
+from fastnn.layers.embedding import Embedding
+from fastnn.layers.inputs import Input, InputLayer
+from fastnn.layers.layer import Layer
+from fastnn.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
-from fastnn.layers.structure import Flatten, Identity, Residual
+from fastnn.layers.structure import Flatten, Identity, Reshape, Residual
+from fastnn.layers.weights import ParameterSpec, WeightAccess
 
 __all__ = [
-    "ELU",
     "Activation",
+    "Add",
     "AlphaDropout",
+    "Average",
     "BatchNormalization",
+    "Concatenate",
     "Dense",
+    "Dot",
     "Dropout",
+    "ELU",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
     "Identity",
@@ -29,15 +56,28 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "Normalization",
     "PReLU",
     "ParameterSpec",
     "ReLU",
     "Rescaling",
+    "Reshape",
     "Residual",
     "Softmax",
+    "Subtract",
     "WeightAccess",
+    "add",
     "automatic_name",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
 ]
 
 

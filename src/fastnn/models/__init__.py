@@ -9,8 +9,8 @@ from fastnn._missing import public_names
 from fastnn._registry import CustomObjects
 from fastnn.layers import Layer
 from fastnn.layers.layer import layer_config, layer_from_config
+from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
-from fastnn.network.stack import Model
 from fastnn.saving import save_model
 from fastnn.saving.description import custom_objects_of
 from fastnn.saving.model_file import build_model, read_model

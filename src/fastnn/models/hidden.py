@@ -33,5 +33,6 @@ def _outputs_of(layer: Layer, inputs: Array, dtype: np.dtype[Any]) -> Array:
         return np.array(inputs, dtype, order="C")
     program = build_program([layer], inputs.shape[1])
     network = _core.Network(program.n_features, program.ops, dtype.name)
-    network.set_parameters([(op, name, 0) for op, name in program.parameters], layer.get_weights())
+    values = [leaf.layer.read_weight(spec.name) for leaf in program.leaves for spec in leaf.specs]
+    network.set_parameters([(op, name, 0) for op, name in program.parameters], values)
     return network.predict(inputs)

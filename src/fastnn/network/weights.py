@@ -1,8 +1,8 @@
 """The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ import fastnn._core as _core
 from fastnn._arrays import first_nonfinite
 
 Array = NDArray[Any]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,17 @@ class NetworkWeights:
     ----------
     network : the compiled network.
     parameters : op and name of every weight.
+
+    Attributes
+    ----------
+    shared : whether another network has the weights of some of the layers, too.
     """
 
     def __init__(self, network: _core.Network, parameters: list[tuple[int, str]]) -> None:
         self.network = network
         self.parameters = parameters
         self.version = 0
+        self.shared = False
 
     def read(self, op: int, name: str) -> Array:
         """Return a copy of one weight."""
@@ -109,10 +113,6 @@ class LayerWeights:
         for op in {self.places[name][0] for name in names}:
             self.weights.network.set_trainable(op, trainable)
 
-    def part(self, prefix: str) -> "LayerWeights":
-        """Return the weights of one layer of a block."""
-        return LayerWeights(self.weights, _under(prefix, self.places))
-
 
 @dataclass(frozen=True)
 class KeptWeights:
@@ -131,12 +131,3 @@ class KeptWeights:
 
     def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
         """Do nothing: the layer itself remembers."""
-
-    def part(self, prefix: str) -> "KeptWeights":
-        """Return the weights of one layer of a block."""
-        return KeptWeights(_under(prefix, self.values), self.dtype)
-
-
-def _under(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
-    """Return the entries whose names begin with a prefix, by the rest of their names."""
-    return {name.removeprefix(prefix): entry for name, entry in entries.items() if name.startswith(prefix)}

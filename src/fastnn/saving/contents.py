@@ -14,9 +14,10 @@ import fastnn.losses as losses
 import fastnn.optimizers as optimizers
 from fastnn._registry import CustomObjects
 from fastnn.errors import ModelFormatError
-from fastnn.layers import Layer, ParameterSpec, Residual
+from fastnn.layers import Layer
 from fastnn.layers.layer import layer_from_config
-from fastnn.network.program import declared_features
+from fastnn.network.chain import declared_features
+from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
 from fastnn.saving.description import compile_arguments, describe_arguments, model_config
 from fastnn.saving.safetensors import Entry, Header, parse_json
@@ -88,7 +89,7 @@ def read_contents(
     check_counters(training)
     model, n_features = _read_architecture(config, model_class, custom_objects)
     _check_sizes(model, n_features, header)
-    names = weight_names(model.layers, _specs(model.layers, n_features)) if n_features is not None else {}
+    names = weight_names(model.program_for(n_features)) if n_features is not None else {}
     check_entries(names, training["n_moments"], header, model.dtype.name)
     if n_weights != len(names):
         raise ModelFormatError(f"it has {n_weights} weights; its architecture needs {len(names)}")
@@ -153,41 +154,22 @@ def _check_sizes(model: LayerStack, n_features: int | None, header: Header) -> N
     bound = _FREE_NUMBERS + 4 * elements(header)
     width = n_features or declared_features(model.all_layers) or 1
     total = width if n_features is None else 0
-    for layer, n_in, n_out in _leaves(model.layers, width):
-        total += 0 if n_features is not None and layer.parameter_specs(n_in) else n_out
-        if total > bound:
-            raise ModelFormatError(f"layer {layer.name[:80]!r} has {n_out} outputs, more than a file of this size may")
-
-
-def _leaves(layers: Sequence[Layer], n_in: int) -> Iterator[tuple[Layer, int, int]]:
-    """Yield each layer, those of blocks too, with its numbers of inputs and outputs."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            yield from _leaves(layer.layers, n_in)
-        n_out = layer.n_outputs(n_in)
+    graph = model.program_for(width).graph
+    for step in graph.steps:
+        n_in, n_out = graph.width(step.inputs[0]), graph.width(step.output)
         if not 0 < n_out < _FEATURES_LIMIT:
-            raise ModelFormatError(f"layer {layer.name[:80]!r} has {n_out} outputs")
-        if not isinstance(layer, Residual):
-            yield layer, n_in, n_out
-        n_in = n_out
+            raise ModelFormatError(f"layer {step.layer.name[:80]!r} has {n_out} outputs")
+        inner = bool(step.layer.inner_layers())
+        total += 0 if inner or (n_features is not None and step.layer.parameter_specs(n_in)) else n_out
+        if total > bound:
+            raise ModelFormatError(
+                f"layer {step.layer.name[:80]!r} has {n_out} outputs, more than a file of this size may"
+            )
 
 
-def _specs(layers: Sequence[Layer], n_in: int) -> list[list[ParameterSpec]]:
-    """Return the weights of each layer."""
-    specs = []
-    for layer in layers:
-        specs.append(layer.parameter_specs(n_in))
-        n_in = layer.n_outputs(n_in)
-    return specs
-
-
-def weight_names(layers: Sequence[Layer], specs: Sequence[Sequence[ParameterSpec]]) -> dict[str, tuple[int, ...]]:
+def weight_names(program: Program) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all weights of a network by "layer/weight", in order."""
-    named = [
-        (f"{layer.name}/{spec.name}", spec.shape)
-        for layer, per_layer in zip(layers, specs, strict=True)
-        for spec in per_layer
-    ]
+    named = list(zip(program.weight_names, (spec.shape for spec in program.parameter_specs), strict=True))
     names = dict(named)
     if len(names) != len(named):
         raise ValueError("two weights would have the same name in the file; give the layers other names")

@@ -10,7 +10,7 @@ import numpy as np
 
 import fastnn._registry as registry
 from fastnn._registry import CustomObjects, deserialize, serialize
-from fastnn.layers import Layer, Residual
+from fastnn.layers import Layer
 from fastnn.layers.layer import layer_config
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
@@ -151,8 +151,9 @@ def _named(described: Any) -> tuple[str, Any]:
 
 def _custom_parts(layer: Layer) -> list[Any]:
     """Return a layer, those in it, and their initializers, regularizers and constraints."""
-    if isinstance(layer, Residual):
-        return [layer, *(part for each in layer.layers for part in _custom_parts(each))]
+    inner = layer.inner_layers()
+    if inner:
+        return [layer, *(part for each in inner for part in _custom_parts(each))]
     parts = [
         each for name, each in vars(layer).items() if name.endswith(("_initializer", "_regularizer", "_constraint"))
     ]

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn.errors import ModelFormatError
-from fastnn.network.program import build_program
 from fastnn.network.stack import LayerStack
 from fastnn.network.weights import NetworkState
 from fastnn.saving.atomic import write_atomically
@@ -48,7 +47,7 @@ def _training_arrays(model: LayerStack) -> dict[str, Array]:
     if not model.built:
         return {}
     slots = model.network_weights.capture().arrays
-    names = weight_names(model.layers, model.program.specs)
+    names = weight_names(model.program)
     return {
         f"moment_{slot}/{name}" if slot else name: values[slot]
         for slot in range(1 + model.network.n_slots)
@@ -115,7 +114,7 @@ def check_readable(model: LayerStack, parts: Sequence[Any]) -> None:
 
 def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> None:
     """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
-    names = weight_names(model.layers, model.program.specs)
+    names = weight_names(model.program)
     _check_overwrite(filepath, overwrite)
     warn_of_suffix(filepath)
     weights = model.get_weights()
@@ -204,7 +203,7 @@ def _decode(reader: Reader, model_class: type[Stack], custom_objects: CustomObje
     names = list(reader.header.entries)[: n_weights * (1 + n_moments)]
     arrays = list(reader.arrays(names).values())
     if contents.n_features is not None:
-        model.build_from(build_program(model.layers, contents.n_features), arrays[:n_weights])
+        model.build_from(model.program_for(contents.n_features), arrays[:n_weights])
     if contents.arguments is not None:
         compiled: Any = model  # of a class with ``compile``
         compiled.compile(**contents.arguments)
