@@ -323,15 +323,22 @@ class Layer(Advised, Weighted, registry.Description):
         return f"<{type(self).__name__} name={self.name}>"
 
 
-def layer_config(layer: Layer) -> dict[str, Any]:
-    """Return the description of a layer; it has ``trainable`` only if the layer is frozen."""
+def layer_config(layer: Any) -> dict[str, Any]:
+    """Return the description of a layer, or of a model in a model; it has ``trainable`` only if it is frozen."""
     config = registry.serialize(layer)
+    if not isinstance(layer, Layer):
+        return {**config, "class_name": layer.kind}
     return config if layer.trainable else {**config, "trainable": False}
 
 
-def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Layer:
-    """Return a new layer from the result of ``layer_config``."""
+def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Any:
+    """Return a new layer, or model, from the result of ``layer_config``."""
+    kind = config.get("class_name") if isinstance(config, dict) else None
+    if isinstance(kind, str) and registry.knows("model", kind) and kind not in (custom_objects or {}):
+        return registry.find("model", kind).without_network(config["config"], custom_objects)
     layer = registry.deserialize("layer", _with_custom_parts(config, custom_objects or {}), custom_objects)
+    if not isinstance(layer, Layer):
+        layer = getattr(getattr(layer, "node", None), "layer", None)
     if not isinstance(layer, Layer):
         raise ValueError(f"the description of a layer gives {layer!r}")
     if config.get("trainable", True) is False:

@@ -15,11 +15,12 @@ from fastnn._structures import filled, is_nested
 from fastnn.layers import InputLayer
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
 from fastnn.models.trained import TrainedStack
-from fastnn.network.graph import Port, clone_between, model_layers, nodes_between, tensor_graph, tensors_of
+from fastnn.network.graph import Graph, Port, clone_between, model_layers, nodes_between, tensor_graph, tensors_of
 from fastnn.network.program import Program, graph_program
 from fastnn.network.stack import LayerStack
 from fastnn.saving import description, model_file
-from fastnn.training.structures import by_place
+from fastnn.saving.graphs import graph_from_config
+from fastnn.network.structures import by_place
 
 _NO_SUBCLASSING = (
     "fastnn has no Model subclassing: call layers on symbolic tensors and make fastnn.Model(inputs=..., outputs=...), "
@@ -91,10 +92,17 @@ class Model(TrainedStack):
     ) -> None:
         if inputs is None and outputs is None:
             raise TypeError(_NO_SUBCLASSING)
+        self._assemble(inputs, outputs, name, seed, dtype)
+        self.build_from(self.program_for())
+        if not trainable:
+            self.trainable = False
+
+    def _assemble(self, inputs: Any, outputs: Any, name: str | None, seed: int | None, dtype: DTypeLike | None) -> None:
+        """Make the graph, without a network."""
         given, results = tensors_of(inputs, "inputs"), tensors_of(outputs, "outputs")
-        chosen = dtype or common_dtype("the model", [each for node in nodes_between(given, results) for each in node.outputs]) or common_dtype("the model", given) or "float32"
-        LayerStack.__init__(self, seed, chosen, name, "Functional")
-        common_dtype(f"model {self.name!r}", [*given, *results], self.dtype)
+        between = [each for node in nodes_between(given, results) for each in node.outputs]
+        declared = common_dtype("the model", [*given, *between], dtype)
+        LayerStack.__init__(self, seed, declared or "float32", name, "Functional")
         if any(each.node.inputs for each in given):
             given, results = clone_between(given, results)
         self.inputs, self.outputs = given, results
@@ -103,9 +111,27 @@ class Model(TrainedStack):
         self._layers = model_layers(given, results)
         self._check_inputs()
         self._graph = tensor_graph(given, results)
-        self.build_from(self.program_for())
-        if not trainable:
-            self.trainable = False
+
+    @classmethod
+    def without_network(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
+        """Return a model for the result of ``get_config()`` that makes its weights when they are needed."""
+        inputs, outputs = graph_from_config(config, custom_objects)
+        model = cls.__new__(cls)
+        model._assemble(inputs, outputs, config.get("name"), config.get("seed"), config.get("dtype"))
+        return model
+
+    @property
+    def built(self) -> bool:
+        """Return True: the inputs have their shapes, so that the weights exist."""
+        return True
+
+    def _require_built(self) -> None:
+        if self._network is None:
+            self.build_from(self.program_for())
+
+    def graph_for(self, n_features: int | None = None) -> Graph:
+        """Return the calls of the layers."""
+        return self._graph
 
     def _check_inputs(self) -> None:
         """Raise unless every input is used, and all layers have names of their own."""
@@ -176,6 +202,11 @@ class Model(TrainedStack):
         """Shape of the output, or a list of the shapes of the outputs."""
         shapes = [tensor.shape for tensor in self.outputs]
         return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def n_features(self) -> int | None:
+        """Number of columns of all inputs together."""
+        return sum(math.prod(tensor.row) for tensor in self.inputs)
 
     def program_for(self, n_features: int | None = None) -> Program:
         """Return the model's program; ``n_features`` has no effect, because the inputs have their shapes."""

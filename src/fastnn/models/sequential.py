@@ -2,20 +2,22 @@
 
 import math
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 from numpy.typing import DTypeLike
 
 import fastnn._registry as registry
 from fastnn._arguments import whole
+from fastnn._registry import CustomObjects
 from fastnn.layers import InputLayer, Layer
 from fastnn.layers.tensor import KerasTensor
 from fastnn.models.model import Model
 from fastnn.network.chain import check_sequence, declared_features
-from fastnn.network.graph import Port, nodes_between
+from fastnn.network.graph import Graph, Port, chain_graph, nodes_between
 from fastnn.network.program import Program, build_program
 from fastnn.network.stack import LayerStack
+from fastnn.saving.contents import read_layers
 
 
 @registry.register("model", "Sequential")
@@ -64,6 +66,7 @@ class Sequential(Model):
         LayerStack.__init__(self, seed, dtype, name, "Sequential")
         self._all_layers: list[Any] = []
         self._tensors: tuple[list[KerasTensor], list[KerasTensor]] | None = None
+        self._n_called: int | None = None  # columns of the tensors that the model was called on
         self.put(layers or ())
         self._build_if_possible()
 
@@ -156,6 +159,27 @@ class Sequential(Model):
             self._build_if_possible()
         return layer
 
+    def _require_built(self) -> None:
+        if self._network is None and self._n_called is not None and self.layers:
+            self.build((None, self._n_called))
+        super()._require_built()
+
+    @property
+    def built(self) -> bool:
+        """Whether the number of features is known, so that the weights exist."""
+        return self._network is not None or self._n_called is not None
+
+    @classmethod
+    def without_network(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
+        """Return a model for the result of ``get_config()`` that makes its weights when they are needed."""
+        layers = read_layers(config, custom_objects)
+        model = cls(None, config.get("seed"), config.get("dtype", "float32"), config.get("name"))
+        model.put(layers)
+        shape = config.get("build_input_shape")
+        if shape is not None:
+            model._n_called = columns_of(shape)
+        return model
+
     def _keep_weights(self) -> None:
         super()._keep_weights()
         if self._tensors is not None:
@@ -170,7 +194,7 @@ class Sequential(Model):
         """Return the tensors of inputs and outputs; a row of the given shape builds the model if nothing has before."""
         row = given[0][0]
         if self.n_features is None:
-            self.build((None, math.prod(row)))
+            self._n_called = math.prod(row)
         if len(given) != 1 or math.prod(row) != self.n_features:
             raise ValueError(
                 f"model {self.name!r} takes one tensor of {self.n_features} columns, got {[(None, *r) for r, _ in given]}"
@@ -179,12 +203,15 @@ class Sequential(Model):
 
     def trace_layers(self) -> tuple[list[KerasTensor], list[KerasTensor]]:
         """Call the layers on symbolic tensors, once; return those of the input and of the output."""
-        self._require_built()
+        n_features = self.n_features
+        if n_features is None:
+            self._require_built()
+            n_features = self.program.n_features
         with self._structure:
             if self._tensors is None:
                 first = self._all_layers[0]
                 if not isinstance(first, InputLayer):
-                    first = InputLayer(first.declared_input or (self.program.n_features,))
+                    first = InputLayer(first.declared_input or (n_features,))
                 tensor = start = first.tensor()
                 for layer in self.layers:
                     tensor = layer(tensor)
@@ -230,8 +257,7 @@ class Sequential(Model):
         ----------
         input_shape : (None, n_features) as in Keras, or n_features.
         """
-        n_features = input_shape[-1] if isinstance(input_shape, Sequence) and len(input_shape) else input_shape
-        self.build_from(self.program_for(whole("n_features", n_features, at_least=1)))
+        self.build_from(self.program_for(columns_of(input_shape)))
 
     def program_for(self, n_features: int) -> Program:
         """Return the model's program, or the one that it would get for data of ``n_features`` columns.
@@ -253,7 +279,14 @@ class Sequential(Model):
     @property
     def n_features(self) -> int | None:
         """Number of input columns; None if neither the layers nor ``build`` have said it yet."""
-        return self._program.n_features if self._program is not None else declared_features(self._all_layers)
+        if self._program is not None:
+            return self._program.n_features
+        declared = declared_features(self._all_layers)
+        return self._n_called if declared is None else declared
+
+    def graph_for(self, n_features: int) -> Graph:
+        """Return the calls of the layers for rows of ``n_features`` columns."""
+        return chain_graph(self._all_layers, n_features)
 
     @property
     def declared_input(self) -> tuple[int, ...] | None:
@@ -295,3 +328,8 @@ class Sequential(Model):
         model.set_weights(weights)
         return model
 
+
+def columns_of(input_shape: Sequence[int | None] | int) -> int:
+    """Return the number of features of (None, n_features), or of n_features."""
+    n_features = input_shape[-1] if isinstance(input_shape, Sequence) and len(input_shape) else input_shape
+    return whole("n_features", n_features, at_least=1)

@@ -18,7 +18,7 @@ from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.objective import compile_losses, loss_names
+from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.rows import features_of, n_rows, rows_of, take, weigh_classes
 from fastnn.training.source import RowSource, Validation, one_pass
 

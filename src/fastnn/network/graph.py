@@ -149,9 +149,11 @@ class Graph:
         return [known[id(tensor)] for tensor in outputs]
 
 
-def chain_graph(layers: Sequence[Any], row: Row) -> Graph:
-    """Return the graph of a model that is a chain of layers, for rows of a shape."""
-    first = layers[0] if isinstance(layers[0], InputLayer) else None
+def chain_graph(layers: Sequence[Any], n_features: int) -> Graph:
+    """Return the graph of a model that is a chain of layers, for rows of ``n_features`` columns."""
+    declared = layers[0].declared_input if layers else None
+    row = declared if declared is not None and math.prod(declared) == n_features else (n_features,)
+    first = layers[0] if layers and isinstance(layers[0], InputLayer) else None
     graph = Graph(1, [row], [None if first is None else first.input_dtype])
     value = 0
     for layer in layers if first is None else layers[1:]:

@@ -9,7 +9,7 @@ from typing import Any
 from fastnn._warnings import warn
 from fastnn.layers import Activation, Layer, ParameterSpec
 from fastnn.losses import Loss
-from fastnn.network.graph import Graph, Row, chain_graph
+from fastnn.network.graph import Graph, chain_graph
 
 Op = tuple[str, dict[str, Any]]
 
@@ -157,9 +157,7 @@ def build_program(layers: Sequence[Any], n_features: int) -> Program:
     ValueError
         No layer computes anything.
     """
-    declared = layers[0].declared_input if layers else None
-    row = declared if declared is not None and math.prod(declared) == n_features else (n_features,)
-    return graph_program(chain_graph(layers, row), layers)
+    return graph_program(chain_graph(layers, n_features), layers)
 
 
 def graph_program(graph: Graph, layers: Sequence[Any]) -> Program:

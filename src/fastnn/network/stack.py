@@ -19,7 +19,7 @@ from fastnn.initializers import initial_values
 from fastnn.layers import Layer, automatic_name
 from fastnn.layers.weights import leaves_of
 from fastnn.losses import Loss
-from fastnn.network.graph import Port
+from fastnn.network.graph import Graph, Port
 from fastnn.network.program import Leaf, Program, loss_options
 from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
 
@@ -129,6 +129,14 @@ class LayerStack(Advised, Derivable):
             if layer.name == name:
                 return layer
         raise ValueError(f"no layer is called {name!r}; the layers: {', '.join(layer.name for layer in self.layers)}")
+
+    def graph_for(self, n_features: int) -> Graph:
+        """Return the calls of the layers for rows of ``n_features`` columns."""
+        raise NotImplementedError
+
+    def program_for(self, n_features: int) -> Program:
+        """Return the model's program, or the one that it would get for rows of ``n_features`` columns."""
+        raise NotImplementedError
 
     def ports(self) -> list[Port] | None:
         """Return what each input takes; None for a chain that takes one array of numbers."""

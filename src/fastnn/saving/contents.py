@@ -10,13 +10,15 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 import fastnn._core as _core
-import fastnn.losses as losses
+import fastnn._registry as registry
 import fastnn.optimizers as optimizers
 from fastnn._registry import CustomObjects
+from fastnn._structures import leaves
 from fastnn.errors import ModelFormatError
 from fastnn.layers import Layer
 from fastnn.layers.layer import layer_from_config
 from fastnn.network.chain import declared_features
+from fastnn.network.objective import compile_losses
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
 from fastnn.saving.description import compile_arguments, describe_arguments, model_config
@@ -107,21 +109,32 @@ def read_contents(
     return Contents(model, n_features, arguments, training, n_weights)
 
 
+def class_for(config: Mapping[str, Any], model_class: type[Stack]) -> Any:
+    """Return the class of the model of an architecture: ``model_class`` for a chain, ``Model`` for a graph."""
+    return registry.find("model", "Functional") if "output_layers" in config else model_class
+
+
 def _read_architecture(
     config: Mapping[str, Any], model_class: type[Stack], custom_objects: CustomObjects | None
 ) -> tuple[Stack, int | None]:
     """Return the model of an architecture, without weights, and its number of features."""
-    layers = read_layers(config, custom_objects)
-    shape = config["build_input_shape"]
-    model = model_class(None, config["seed"], config["dtype"], config["name"])
-    model.put(layers)
-    different = _unfaithful(config, {**model_config(model), "build_input_shape": shape}, custom_objects)
+    if _count_layers(config["layers"]) > _LAYERS_LIMIT:
+        raise ValueError(f"the architecture has more than {_LAYERS_LIMIT} layers")
+    graph = "output_layers" in config
+    shape = None if graph else config["build_input_shape"]
+    if shape is not None and (
+        not isinstance(shape, list) or len(shape) != 2 or shape[0] is not None or type(shape[1]) is not int
+    ):
+        raise ModelFormatError("build_input_shape must be [null, n_features]")
+    model = class_for(config, model_class).without_network(config, custom_objects)
+    again = model_config(model) if graph else {**model_config(model), "build_input_shape": shape}
+    different = _unfaithful(config, again, custom_objects)
     if different is not None:
         raise ModelFormatError(f"the architecture is not as fastnn writes it: {different}")
+    if graph:
+        return model, model.program_for(None).n_features
     if shape is None:
         return model, None
-    if not isinstance(shape, list) or len(shape) != 2 or shape[0] is not None or type(shape[1]) is not int:
-        raise ModelFormatError("build_input_shape must be [null, n_features]")
     declared = declared_features(model.all_layers)
     if not 0 < shape[1] < _FEATURES_LIMIT or declared not in (None, shape[1]):
         raise ModelFormatError(f"build_input_shape is {shape}; the layers take {declared} features")
@@ -154,7 +167,7 @@ def _check_sizes(model: LayerStack, n_features: int | None, header: Header) -> N
     bound = _FREE_NUMBERS + 4 * elements(header)
     width = n_features or declared_features(model.all_layers) or 1
     total = width if n_features is None else 0
-    graph = model.program_for(width).graph
+    graph = model.graph_for(width)
     for step in graph.steps:
         n_in, n_out = graph.width(step.inputs[0]), graph.width(step.output)
         if not 0 < n_out < _FEATURES_LIMIT:
@@ -229,7 +242,7 @@ def _read_arguments(described: Any, custom_objects: CustomObjects | None, header
     if different is not None:
         raise ModelFormatError(f"the training options are not as fastnn writes them: {different}")
     optimizers.get(arguments["optimizer"])  # raises for anything else
-    metrics = [*arguments["metrics"], *arguments["weighted_metrics"]]
+    metrics = [each for each in leaves([arguments["metrics"], arguments["weighted_metrics"]]) if each is not None]
     kept = sum(getattr(metric, "state_size", 0) for metric in metrics)
     if kept > _FREE_NUMBERS + elements(header):
         raise ModelFormatError(f"its metrics keep {kept} numbers, more than a file of this size may ask for")
@@ -288,19 +301,24 @@ def _check_patterns(config: Mapping[str, Any], lengths: Sequence[int]) -> None:
         )
 
 
-def _try_compile(arguments: Mapping[str, Any], model: LayerStack, n_features: int | None) -> int:
+def _try_compile(arguments: Mapping[str, Any], model: Any, n_features: int | None) -> int:
     """Return the moments per weight that the optimizer keeps, by compiling a network of one layer, of one input.
 
-    It has the model's outputs, so that a loss that does not suit them raises before the model is built.
+    It has the model's outputs one by one, so that a loss that does not suit them raises before the model is built.
     """
-    if arguments["loss"] is None or n_features is None:
+    if n_features is None:
         return 0
-    loss, optimizer = losses.get(arguments["loss"]), optimizers.get(arguments["optimizer"])
-    n_outputs = n_features
-    for layer in model.layers:
-        n_outputs = layer.n_outputs(n_outputs)
-    loss.target_columns(n_outputs)
-    layer_options = {"n_out": n_outputs, "use_bias": False, "activation": "linear"}
-    smallest = _core.Network(1, [("dense", layer_options)], model.dtype.name)
-    smallest.compile(loss.core_name, loss.options(), optimizer.core_name, optimizer.options())
-    return int(smallest.n_slots)
+    found, _ = compile_losses(
+        arguments["loss"], arguments.get("loss_weights"), model.output_keys, model.takes_loss_by_output
+    )
+    optimizer, n_slots = optimizers.get(arguments["optimizer"]), 0
+    heads = model.program_for(n_features).heads
+    for loss, head in zip(found if isinstance(found, list) else [found], heads, strict=True):
+        if loss is None:
+            continue
+        loss.target_columns(head.n_outputs)
+        layer_options = {"n_out": head.n_outputs, "use_bias": False, "activation": "linear"}
+        smallest = _core.Network(1, [("dense", layer_options)], model.dtype.name)
+        smallest.compile(loss.core_name, loss.options(), optimizer.core_name, optimizer.options())
+        n_slots = int(smallest.n_slots)
+    return n_slots

@@ -27,7 +27,7 @@ from fastnn.saving.contents import (
     check_number_of_arrays,
     count_weights,
     read_contents,
-    read_layers,
+    class_for,
     weight_names,
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
@@ -220,13 +220,12 @@ def build_model(
     Parameters
     ----------
     config : result of ``model_config``.
-    model_class : class of the result.
+    model_class : class of the result, for a chain; a graph gives a ``Model``.
     custom_objects : classes by name.
     """
-    layers = read_layers(config, custom_objects)
-    model = model_class(layers, config.get("seed"), config.get("dtype", "float32"), config.get("name"))
-    if config.get("build_input_shape") is not None:
-        model.build(config["build_input_shape"])
+    model: Any = class_for(config, model_class).without_network(config, custom_objects)
+    if model.n_features is not None or model.kind != "Sequential":
+        model.build_from(model.program_for(model.n_features))
     return model
 
 

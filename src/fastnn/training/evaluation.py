@@ -14,7 +14,7 @@ from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
-from fastnn.training.objective import loss_names
+from fastnn.network.objective import loss_names
 from fastnn.training.outputs import empty_outputs, metric_values, of_output
 from fastnn.training.rows import Rows, n_rows, take
 from fastnn.training.running import RunningMetrics

@@ -18,7 +18,7 @@ from fastnn.network.stack import LayerStack
 from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_steps
 from fastnn.training.evaluation import Evaluation
-from fastnn.training.objective import loss_names
+from fastnn.network.objective import loss_names
 from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
 from fastnn.training.rows import Rows, take

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._registry import serialize
-from fastnn.training.structures import by_place
+from fastnn.network.structures import by_place
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from fastnn.network.chain import flattened_shape, takes_missing
 from fastnn.network.graph import Graph, Port
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
-from fastnn.training.structures import by_place
+from fastnn.network.structures import by_place
 
 Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ from fastnn._arguments import number
 from fastnn._structures import is_nested
 from fastnn.losses import Loss
 from fastnn.network.stack import LayerStack
-from fastnn.training.structures import by_place
+from fastnn.network.structures import by_place
 
 
 def compile_losses(
