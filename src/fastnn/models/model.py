@@ -129,6 +129,11 @@ class Model(TrainedStack):
         if self._network is None:
             self.build_from(self.program_for())
 
+    def _choose_predict(self) -> None:
+        super()._choose_predict()
+        if self._graph.encoding or (is_nested(self._output_structure) and len(self.outputs) < 2) or isinstance(self._output_structure, Mapping):
+            self._predict = None  # the arrays must be put in order first
+
     def graph_for(self, n_features: int | None = None) -> Graph:
         """Return the calls of the layers."""
         return self._graph

@@ -162,12 +162,17 @@ class Sequential(Model):
     def _require_built(self) -> None:
         if self._network is None and self._n_called is not None and self.layers:
             self.build((None, self._n_called))
-        super()._require_built()
+        LayerStack._require_built(self)
 
     @property
     def built(self) -> bool:
         """Whether the number of features is known, so that the weights exist."""
         return self._network is not None or self._n_called is not None
+
+    def _choose_predict(self) -> None:
+        LayerStack._choose_predict(self)
+        if self.ports() is not None:
+            self._predict = None  # the inputs must be encoded first
 
     @classmethod
     def without_network(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -213,13 +214,24 @@ class LayerStack(Advised, Derivable):
             self._compile_network(network, program, self.optimizer, self.losses_of_outputs, self.loss_weights)
         others = [leaf.layer.holder for leaf in program.leaves if leaf.specs]
         self._program, self._network, self._weights = program, network, weights
-        self._predict = network.predict
+        weights.when_shared = weakref.WeakMethod(self._choose_predict)
+        self._choose_predict()
         for other in others:
             if isinstance(other, LayerWeights):
-                weights.shared = other.weights.shared = True
+                weights.share()
+                other.weights.share()
         for leaf in program.leaves:
             leaf.layer.scope = "".join(f"{name}/" for name in leaf.path[:-1])
             self._hold(leaf)
+
+    def _choose_predict(self) -> None:
+        """Set what ``model(x)`` calls first."""
+        assert self._network is not None and self._weights is not None
+        self._predict = self._predict_shared if self._weights.shared else self._network.predict
+
+    def _predict_shared(self, x: Any, out: Any = None) -> Any:
+        """Predict with the last values of shared weights."""
+        return self.network.predict(x, out)
 
     def _hold(self, leaf: Leaf) -> None:
         """Make this network the one that has the last values of a layer's weights."""

@@ -1,6 +1,6 @@
 """The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ class NetworkWeights:
     Attributes
     ----------
     shared : whether another network has the weights of some of the layers, too.
+    when_shared : weak reference to what to call when this becomes so.
     """
 
     def __init__(self, network: _core.Network, parameters: list[tuple[int, str]]) -> None:
@@ -50,6 +51,14 @@ class NetworkWeights:
         self.parameters = parameters
         self.version = 0
         self.shared = False
+        self.when_shared: Callable[[], Callable[[], None] | None] | None = None
+
+    def share(self) -> None:
+        """Note that another network has some of the weights, too."""
+        self.shared = True
+        notify = None if self.when_shared is None else self.when_shared()
+        if notify is not None:
+            notify()
 
     def read(self, op: int, name: str) -> Array:
         """Return a copy of one weight."""

@@ -102,6 +102,9 @@ def read_contents(
         _check_patterns(
             described, [len(name) for name in names] or [2 * len(layer.name) + 80 for layer in model.layers]
         )
+        nested = [described.get("loss"), *(described.get("metrics") or ()), *(described.get("weighted_metrics") or ())]
+        if not model.takes_loss_by_output and any(isinstance(each, list) for each in nested):
+            raise ModelFormatError("the training options are those of a model with several outputs")
         arguments = _read_arguments(described, custom_objects, header)
         n_moments = _try_compile(arguments, model, n_features)
         if training["n_moments"] != n_moments:
