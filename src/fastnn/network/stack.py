@@ -22,7 +22,7 @@ from fastnn.layers.weights import leaves_of
 from fastnn.losses import Loss
 from fastnn.network.graph import Graph, Port
 from fastnn.network.program import Leaf, Program, loss_options
-from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
+from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights, new_network
 
 Array = NDArray[Any]
 
@@ -202,10 +202,7 @@ class LayerStack(Advised, Derivable):
     @default_arithmetic()
     def _build(self, program: Program, values: Iterable[Array] | None) -> None:
         """Compile the network of a program; change the model at the end, when nothing can be refused."""
-        if program.is_chain:
-            network = _core.Network(program.n_features, program.ops, self.dtype.name)
-        else:
-            network = _core.Network(program.input_widths, program.ops, self.dtype.name, program.outputs)
+        network = new_network(program, self.dtype)
         weights = NetworkWeights(network, program.parameters)
         if values is None:
             values = self._starting_weights(program)

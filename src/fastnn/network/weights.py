@@ -9,8 +9,16 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arrays import first_nonfinite
+from fastnn.network.program import Program
 
 Array = NDArray[Any]
+
+
+def new_network(program: Program, dtype: np.dtype[Any]) -> _core.Network:
+    """Return the compiled network of a program, with weights of 0."""
+    if program.is_chain and program.outputs == [len(program.ops)]:
+        return _core.Network(program.n_features, program.ops, dtype.name)
+    return _core.Network(program.input_widths, program.ops, dtype.name, program.outputs)
 
 
 @dataclass(frozen=True)

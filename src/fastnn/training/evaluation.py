@@ -1,21 +1,17 @@
 """The loops behind ``evaluate`` and ``predict``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fastnn._core as _core
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList
-from fastnn.losses import Loss
-from fastnn.losses.custom import CustomLoss
-from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
 from fastnn.network.objective import loss_names
-from fastnn.training.outputs import empty_outputs, metric_values, of_output
+from fastnn.training.outputs import Objective, empty_outputs, metric_values, of_output
 from fastnn.training.rows import Rows, n_rows, take
 from fastnn.training.running import RunningMetrics
 
@@ -28,25 +24,6 @@ _PRODUCTS_PER_CALL = 5e8
 def rows_per_call(model: LayerStack) -> int:
     """Return the rows of a native call of prediction or evaluation that takes about 50 ms."""
     return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
-
-
-def loss_of_outputs(
-    loss: Loss, options: Mapping[str, Any], y: Array, outputs: Array, sample_weight: Array | None
-) -> float:
-    """Return the loss of given outputs, without penalties.
-
-    Parameters
-    ----------
-    loss : any loss, also one written in Python.
-    options : ``loss_options`` of the loss and the network.
-    y : targets.
-    outputs : of the network; the values before its last activation where ``skips_final_activation``.
-    sample_weight : (n,) or None.
-    """
-    if isinstance(loss, CustomLoss):
-        return loss(y, outputs, sample_weight)
-    value, _ = _core.loss_and_gradient(loss.core_name, y, outputs, sample_weight, False, **options)
-    return value
 
 
 class Evaluation:
@@ -64,13 +41,10 @@ class Evaluation:
         self._model = model
         self._rows = rows
         self._callbacks = callbacks
-        self._losses, self._heads = model.losses_of_outputs, model.program.heads
-        pairs = list(zip(self._losses, self._heads, strict=True))
-        self._options = [{} if loss is None else loss_options(loss, head) for loss, head in pairs]
-        self._logits = [loss is not None and skips_final_activation(loss, head) for loss, head in pairs]
+        self._objective = Objective(model)
         self._names = loss_names(model)
         each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
-        in_batches = each_batch or any(loss.depends_on_batches for loss in self._losses if loss is not None)
+        in_batches = each_batch or any(loss.depends_on_batches for loss in self._objective.losses if loss is not None)
         self._parts = batch_slices(rows.n, batch_size if in_batches else rows_per_call(model))
         self._running = RunningMetrics(model) if model.metrics and callbacks.has("on_test_batch_end") else None
         self._predictions = empty_outputs(model, rows.n) if model.metrics else None
@@ -82,7 +56,7 @@ class Evaluation:
     def run(self) -> dict[str, Any]:
         """Evaluate with the current weights."""
         model, rows, callbacks, predictions = self._model, self._rows, self._callbacks, self._predictions
-        sums = np.zeros(1 + len(self._losses))
+        sums = np.zeros(1 + len(self._objective.losses))
         callbacks.call("on_test_begin", {})
         if self._running is not None:
             self._running.reset()
@@ -91,10 +65,8 @@ class Evaluation:
             values, outputs = self._evaluate(part)
             sums += np.array(values) * (part.stop - part.start)
             if predictions is not None:
-                for place, (head, skipped) in enumerate(zip(self._heads, self._logits, strict=True)):
-                    given = of_output(outputs, place)
-                    found = _core.activation(str(head.final_activation), given) if skipped else given
-                    of_output(predictions, place)[part] = found
+                for place in range(len(self._objective.losses)):
+                    of_output(predictions, place)[part] = self._objective.activated(outputs, place)
             batch_logs = self._logs(sums / part.stop)
             if self._running is not None:
                 done = rows.part(part)
@@ -108,25 +80,15 @@ class Evaluation:
 
     def _logs(self, means: Array) -> dict[str, Any]:
         """Return the total loss and, with several outputs, that of each by name."""
-        own = [mean for mean, loss in zip(means[1:].tolist(), self._losses, strict=True) if loss is not None]
+        own = [mean for mean, loss in zip(means[1:].tolist(), self._objective.losses, strict=True) if loss is not None]
         return {"loss": float(means[0]), **dict(zip(self._names, own, strict=False))}
 
     def _evaluate(self, part: slice) -> tuple[list[float], Any]:
         """Return the mean total loss with penalties and that of each output, and the outputs, of some of the rows."""
-        model, rows = self._model, self._rows.part(part)
-        network = model.network
+        network, rows = self._model.network, self._rows.part(part)
         penalties = None if self._activity is None else self._activity[: part.stop - part.start]
-        chain = model.program.is_chain
-        outputs = network.predict(rows.X, None, 0, self._logits[0] if chain else self._logits, penalties)
-        outputs = outputs if chain or isinstance(outputs, list) else [outputs]
-        total, values = 0.0, []
-        for place, loss in enumerate(self._losses):
-            values.append(0.0)
-            if loss is not None:
-                y, weight = of_output(rows.y, place), of_output(rows.sample_weight, place)
-                given = of_output(outputs, place)
-                values[-1] = loss_of_outputs(loss, self._options[place], y, given, weight)
-                total += model.loss_weights[place] * values[-1]
+        outputs = self._objective.predict(network, rows.X, 0, penalties)
+        total, values = self._objective.values(rows.y, outputs, rows.sample_weight)
         return [total + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), *values], outputs
 
 

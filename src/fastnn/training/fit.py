@@ -21,7 +21,7 @@ from fastnn.training.evaluation import Evaluation
 from fastnn.network.objective import loss_names
 from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
-from fastnn.training.rows import Rows, take
+from fastnn.training.rows import Rows, joined, take
 from fastnn.training.running import RunningMetrics
 from fastnn.training.source import RowSource, Steps
 
@@ -241,7 +241,7 @@ class Training:
         """Return loss and metrics of the rows that were trained on."""
         logs = {"loss": loss, **self._losses_by_name()}
         if seen:
-            logs.update(metric_values(self._model, *(_joined(parts) for parts in zip(*seen, strict=True))))
+            logs.update(metric_values(self._model, *(joined(parts) for parts in zip(*seen, strict=True))))
         return logs
 
     def _diverged(self, epoch: int, seen: list[Seen]) -> dict[str, Any]:
@@ -286,13 +286,6 @@ def _copied(arrays: Any) -> Any:
     if isinstance(arrays, list):
         return [_copied(each) for each in arrays]
     return None if arrays is None else arrays.copy()
-
-
-def _joined(parts: Any) -> Any:
-    """Return the rows of several arrays, or of several lists of arrays, in one; None stays None."""
-    if isinstance(parts[0], list):
-        return [_joined(each) for each in zip(*parts, strict=True)]
-    return parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts)
 
 
 def divergence(

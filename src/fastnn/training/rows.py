@@ -75,6 +75,13 @@ def take(arrays: Any, rows: Any) -> Any:
     return None if arrays is None else arrays[rows]
 
 
+def joined(parts: Any) -> Any:
+    """Return the rows of several arrays, or of several lists of arrays, in one; None stays None."""
+    if isinstance(parts[0], list):
+        return [joined(each) for each in zip(*parts, strict=True)]
+    return parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts)
+
+
 def features_of(
     model: LayerStack, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
 ) -> tuple[Any, Program]:
