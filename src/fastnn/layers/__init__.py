@@ -12,6 +12,7 @@ from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, So
 from fastnn.layers.dense import Dense
 from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
 from fastnn.layers.embedding import Embedding
+from fastnn.layers.encoding import CategoryEncoding, Discretization, Hashing, IntegerLookup, StringLookup
 from fastnn.layers.inputs import Input, InputLayer
 from fastnn.layers.layer import Layer
 from fastnn.layers.merging import (
@@ -42,17 +43,21 @@ __all__ = [
     "AlphaDropout",
     "Average",
     "BatchNormalization",
+    "CategoryEncoding",
     "Concatenate",
     "Dense",
+    "Discretization",
     "Dot",
     "Dropout",
     "ELU",
     "Embedding",
     "Flatten",
     "GaussianNoise",
+    "Hashing",
     "Identity",
     "Input",
     "InputLayer",
+    "IntegerLookup",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -67,6 +72,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Softmax",
+    "StringLookup",
     "Subtract",
     "WeightAccess",
     "add",
