@@ -257,7 +257,7 @@ def frozen_batch_norm(k, L):
 
 def norms(k, L):
     a, b = L.input(4, "a"), L.input(3, "b")
-    left = L.BatchNormalization(momentum=0.7)(L.Dense(4)(a))
+    left = L.BatchNormalization(momentum=0.7)(L.Dense(4, use_bias=False)(a))
     right = L.LayerNormalization()(L.Dense(4)(b))
     return L.model([a, b], L.Dense(1)(L.Activation("relu")(L.add([left, right]))))
 
@@ -400,7 +400,7 @@ def train(k: Any, name: str, dtype: str) -> dict[str, Any]:
     )
     results = model.evaluate(case.x, case.y, batch_size=BATCH_SIZE, verbose=0)
     return {
-        "layers": [type(layer).__name__ for layer in model.layers],
+        "layers": [type(layer).__name__.replace("Functional", "Model") for layer in model.layers],
         "history": {key: [float(value) for value in values] for key, values in history.history.items()},
         "weights": model.get_weights(),
         "evaluate": [float(value) for value in np.atleast_1d(results)],

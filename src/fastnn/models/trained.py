@@ -1,7 +1,7 @@
 """What users do with a model: compile, fit, evaluate, predict."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class TrainedStack(InspectedStack):
     _last_history: weakref.ref[History] | None = None
     output_keys: list[str] = ["output"]
     """Names of the outputs."""
+    _loss_order: Sequence[str] = ()
     takes_loss_by_output = False
     """Whether losses and metrics may be dicts by the names of the outputs."""
 
@@ -84,6 +85,7 @@ class TrainedStack(InspectedStack):
                     self._compile_network(self._network, self._program, new_optimizer, new_losses, new_weights)
             self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
             self.loss_weights = new_weights
+            self._loss_order = [f"{key}_loss" for key in (loss if isinstance(loss, Mapping) else keys)]
 
     @property
     def compiled(self) -> bool:
@@ -214,7 +216,7 @@ class TrainedStack(InspectedStack):
             self.feature_names_in_ = column_names(x) or self.feature_names_in_
             self._reserve(change)
             self.hold_weights()
-            return _as_keras_returns(train_one_batch(self, rows), return_dict)
+            return self._returned(train_one_batch(self, rows), return_dict)
 
     def reset_metrics(self) -> None:
         """Do nothing: metrics describe a whole epoch, or the rows of one ``train_on_batch``."""
@@ -261,7 +263,7 @@ class TrainedStack(InspectedStack):
             results = Evaluation(self, rows, batch, callback_list).run()
         if verbosity:
             ProgressLine().print(format_logs(results))
-        return _as_keras_returns(results, return_dict)
+        return self._returned(results, return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Return the loss and the metrics of one batch, as ``evaluate`` does."""
@@ -269,7 +271,7 @@ class TrainedStack(InspectedStack):
         rows, program = rows_of(self, x, y, sample_weight)
         self.build_from(program)
         with self.reading("test_on_batch"):
-            return _as_keras_returns(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
+            return self._returned(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
 
     def predict(
         self,
@@ -341,9 +343,10 @@ class TrainedStack(InspectedStack):
         """Return the symbolic outputs for symbolic inputs."""
         raise NotImplementedError
 
-
-def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:
-    """Return the loss, a list of loss and metrics, or the dict."""
-    if return_dict:
-        return logs
-    return list(logs.values()) if len(logs) > 1 else logs["loss"]
+    def _returned(self, logs: dict[str, Any], return_dict: bool) -> Any:
+        """Return the loss, a list of the losses and metrics in Keras's order, or the dict."""
+        if return_dict:
+            return logs
+        order = [name for name in ("loss", *self._loss_order) if name in logs]
+        values = [logs[name] for name in (*order, *(name for name in logs if name not in order))]
+        return values if len(values) > 1 else logs["loss"]

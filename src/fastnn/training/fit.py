@@ -359,6 +359,9 @@ def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -
         used = [place for place, loss in enumerate(losses) if loss is not None]
         y = [None if custom[place] else rows.y[place] for place in used]
         weight = [rows.sample_weight[place] for place in used]
+    if isinstance(y, list) and len(losses) == 1:
+        y, weight = y[0], weight[0]
+        predictions = predictions[0] if isinstance(predictions, list) else predictions
     if not any(custom):
         return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions)
     for place, loss in enumerate(losses):

@@ -251,4 +251,4 @@ def _compile_by_output(metrics: Any, weighted_metrics: Any, outputs: Sequence[st
                 while name in compiled:
                     name, n = f"{first}_{n}", n + 1
                 compiled[name] = CompiledMetric(name, found.metric, weighted, found.source, output)
-    return list(compiled.values())
+    return [compiled[name] for name in sorted(compiled)] if len(outputs) > 1 else list(compiled.values())
