@@ -110,7 +110,8 @@ class _Jacobians:
         for column in range(n_columns):
             targets = outputs.copy()
             targets[:, column] -= 1.0 + np.abs(targets[:, column])
-            fit = _core.Fit(self._network, self._X, [targets], None, len(targets))
+            y: Any = targets if self._n_outputs == 1 else [targets]
+            fit = _core.Fit(self._network, self._X, y, None, len(targets))
             gradients = {op: gradient for op, _, gradient in fit.gradients()}
             columns.append([gradients.get(number) for number in range(len(self._rows))])
         return [

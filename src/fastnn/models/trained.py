@@ -85,7 +85,8 @@ class TrainedStack(InspectedStack):
                     self._compile_network(self._network, self._program, new_optimizer, new_losses, new_weights)
             self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
             self.loss_weights = new_weights
-            self._loss_order = [f"{key}_loss" for key in (loss if isinstance(loss, Mapping) else keys)]
+            named = self.takes_loss_by_output and isinstance(loss, Mapping) and isinstance(self.output, Mapping)
+            self._loss_order = [f"{key}_loss" for key in (loss if named else keys)]
 
     @property
     def compiled(self) -> bool:

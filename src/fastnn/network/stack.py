@@ -429,4 +429,4 @@ def require_stack(model: Any) -> None:
     hint = ""
     if hasattr(model, "get_params"):
         hint = "; an estimator stores its layers and loss in its own form: make a Sequential of them"
-    raise TypeError(f"model must be a fastnn.Sequential or a fastnn.Model, got {type(model).__name__}{hint}")
+    raise TypeError(f"model must be a fastnn.Sequential, got {type(model).__name__}{hint}")
