@@ -395,9 +395,7 @@ def train(k: Any, name: str, dtype: str) -> dict[str, Any]:
     model = case.build(k, Layers(k, dtype))
     model.set_weights(starting_weights(model))
     model.compile(**case.compile(k))
-    history = model.fit(
-        case.x, case.y, epochs=EPOCHS, batch_size=BATCH_SIZE, shuffle=False, verbose=0, **case.fit
-    )
+    history = model.fit(case.x, case.y, epochs=EPOCHS, batch_size=BATCH_SIZE, shuffle=False, verbose=0, **case.fit)
     results = model.evaluate(case.x, case.y, batch_size=BATCH_SIZE, verbose=0)
     return {
         "layers": [type(layer).__name__.replace("Functional", "Model") for layer in model.layers],

@@ -83,7 +83,7 @@ class GetItem(Layer):
     def trace(self, arguments: Any, options: Any) -> Node:
         """Return a call on one symbolic tensor of any type."""
         (given,) = leaves((arguments, options))
-        return Node(self, arguments, [self.row_of(given.row)], [given.declared_dtype])
+        return Node(self, ([given], {}), [self.row_of(given.row)], [given.declared_dtype])
 
     def keeps_elements(self) -> bool:
         """Return True."""

@@ -201,9 +201,18 @@ class _Lookup(Encoder):
             raise ValueError(f"vocabulary has the mask token {self.mask_token!r}, which is no entry of it")
         size = len(entries) + len(special)
         if self.max_tokens is not None and size > self.max_tokens:
-            raise ValueError(f"vocabulary has {size} entries with the special ones, more than max_tokens {self.max_tokens}")
-        if self.nodes and self.output_mode != "int" and self.vocabulary is not None and len(entries) != len(self.vocabulary):
-            raise ValueError(f"layer {self.name!r} is part of a model for {len(self.vocabulary)} entries, got {len(entries)}")
+            raise ValueError(
+                f"vocabulary has {size} entries with the special ones, more than max_tokens {self.max_tokens}"
+            )
+        if (
+            self.nodes
+            and self.output_mode != "int"
+            and self.vocabulary is not None
+            and len(entries) != len(self.vocabulary)
+        ):
+            raise ValueError(
+                f"layer {self.name!r} is part of a model for {len(self.vocabulary)} entries, got {len(entries)}"
+            )
         self.vocabulary, self._given = entries, True
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
@@ -252,9 +261,9 @@ class _Lookup(Encoder):
     def _inverted(self, numbers: Array) -> Array:
         """Return the entries of numbers."""
         entries = self.get_vocabulary()
-        return np.array([entries[n] if 0 <= n < len(entries) else self.oov_token for n in numbers.ravel().astype(int)]).reshape(
-            numbers.shape
-        )
+        return np.array(
+            [entries[n] if 0 <= n < len(entries) else self.oov_token for n in numbers.ravel().astype(int)]
+        ).reshape(numbers.shape)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the vocabulary that was learned."""
@@ -320,7 +329,9 @@ class IntegerLookup(_Lookup):
     def _entries(self, values: Any, name: str) -> Array:
         numbers = as_numbers(values, name)
         if numbers.dtype.kind == "f" and not (np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()):
-            raise ValueError(f"{name} must be whole numbers, got {numbers[~(numbers == np.floor(numbers))].ravel()[:1]}")
+            raise ValueError(
+                f"{name} must be whole numbers, got {numbers[~(numbers == np.floor(numbers))].ravel()[:1]}"
+            )
         return numbers.astype(np.int64)
 
     def _bucket(self, value: Any) -> int:
@@ -499,7 +510,9 @@ class Discretization(Encoder):
 
     def _boundaries(self) -> list[float]:
         if self.bin_boundaries is None:
-            raise ValueError(f"layer {self.name!r} has no boundaries: pass bin_boundaries=[...], or call adapt(data) first")
+            raise ValueError(
+                f"layer {self.name!r} has no boundaries: pass bin_boundaries=[...], or call adapt(data) first"
+            )
         return self.bin_boundaries
 
     def adapt(self, data: Any, steps: int | None = None) -> None:

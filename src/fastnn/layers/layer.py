@@ -3,7 +3,7 @@
 import math
 import weakref
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fastnn._missing import Advised
 from fastnn._names import automatic_name
 from fastnn._structures import leaves
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
-from fastnn.layers.tracing import layers_in, trace_call
+from fastnn.layers.tracing import constructor_arguments, layers_in, trace_call
 from fastnn.layers.weights import ParameterSpec, Weighted
 
 
@@ -68,6 +68,7 @@ class Layer(Advised, Weighted, registry.Description):
     ----------
     scope : start of the paths of the weights: names of the blocks that hold the layer.
     nodes : the calls of the layer on symbolic tensors.
+    given : the constructor's arguments, of a class that composes layers.
 
     Examples
     --------
@@ -110,6 +111,13 @@ class Layer(Advised, Weighted, registry.Description):
             cls._never_called = {name: why for name, why in cls._never_called.items() if name not in _OF_OWN_LAYERS}
             cls._needs, cls._composes = "call", True
         super().__init_subclass__(**options)
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Return a new layer; that of a user's class remembers the arguments of its constructor for ``get_config``."""
+        layer = super().__new__(cls)
+        if cls._composes:
+            layer.given = constructor_arguments(cls, arguments, options)
+        return layer
 
     def __init__(
         self,
@@ -290,7 +298,11 @@ class Layer(Advised, Weighted, registry.Description):
 
     def inner_layers(self) -> list[Any]:
         """Return the layers and models that this layer is composed of: those among its attributes, in their order."""
-        return layers_in(vars(self)) if self._composes else []
+        return list(self.inner_places().values())
+
+    def inner_places(self) -> dict[str, Any]:
+        """Return the layers and models that this layer is composed of, by a name that is the same in every process."""
+        return layers_in({key: each for key, each in vars(self).items() if key != "given"}) if self._composes else {}
 
     @property
     def input(self) -> Any:
@@ -317,7 +329,7 @@ class Layer(Advised, Weighted, registry.Description):
             config["dtype"] = self.dtype.name
         if self.declared_input is not None:
             config["input_shape"] = self.declared_input
-        return {**config, **super().get_config()}
+        return {**config, **super().get_config(), **({**self.given, "name": self.name} if self._composes else {})}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

@@ -67,7 +67,9 @@ def broadcast(what: str, rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
         raise ValueError(f"{what} combines tensors element by element, but their shapes do not fit: {shapes}")
     row = tuple(max(sizes) for sizes in zip(*rows, strict=True))
     if len(row) > 1 and any(each != row and math.prod(each) > 1 for each in rows):
-        raise ValueError(f"{what} combines rows of several axes only where their shapes are equal: {shapes}: use Flatten")
+        raise ValueError(
+            f"{what} combines rows of several axes only where their shapes are equal: {shapes}: use Flatten"
+        )
     return row
 
 

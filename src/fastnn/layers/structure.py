@@ -14,6 +14,7 @@ from fastnn.layers.layer import Layer, layer_config, layer_from_config
 from fastnn.layers.tensor import KerasTensor
 from fastnn.layers.weights import ParameterSpec
 
+
 @registry.register("layer", "Flatten")
 class Flatten(Layer):
     """Turn each row into a vector; as the first layer it accepts inputs of any shape, such as (n, 28, 28).
@@ -150,6 +151,10 @@ class Residual(Layer):
     def inner_layers(self) -> list[Any]:
         """Return the layers of the block."""
         return list(self.layers)
+
+    def inner_places(self) -> dict[str, Any]:
+        """Return the layers of the block by name."""
+        return {layer.name: layer for layer in self.layers}
 
     def n_outputs(self, n_in: int) -> int:
         """Return ``n_in``.

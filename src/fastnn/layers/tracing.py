@@ -1,5 +1,6 @@
 """Layers of users that compose other layers: what is in them, and what ``call`` does with symbolic tensors."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,16 +8,33 @@ from fastnn._structures import leaves, mapped
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
 
 
-def layers_in(value: Any) -> list[Any]:
-    """Return the layers and models in attributes, lists, tuples and dicts, in order, each one once."""
-    found: dict[int, Any] = {}
-    for each in value.values() if isinstance(value, Mapping) else value:
+def layers_in(value: Any) -> dict[str, Any]:
+    """Return the layers and models in attributes, lists, tuples and dicts, in order, each one once.
+
+    The keys say where they are: "first", "towers.0".
+    """
+    found: dict[str, Any] = {}
+    for name, each in value.items() if isinstance(value, Mapping) else enumerate(value):
         if isinstance(each, Mapping | list | tuple):
-            inner = layers_in(each)
+            inner = {f"{name}.{key}": layer for key, layer in layers_in(each).items()}
         else:
-            inner = [each] if hasattr(type(each), "leaf_layers") else []
-        found.update({id(layer): layer for layer in inner})
-    return list(found.values())
+            inner = {str(name): each} if hasattr(type(each), "leaf_layers") else {}
+        known = {id(layer) for layer in found.values()}
+        found.update({key: layer for key, layer in inner.items() if id(layer) not in known})
+    return found
+
+
+def constructor_arguments(cls: Any, arguments: Any, options: Any) -> dict[str, Any]:
+    """Return the arguments of a constructor by name; none if they do not suit it, which it says itself."""
+    try:
+        bound = inspect.signature(cls.__init__).bind(None, *arguments, **options)
+    except TypeError:
+        return {}
+    kinds = [each.kind for each in bound.signature.parameters.values()][1:]
+    found: dict[str, Any] = {}
+    for (name, value), kind in zip(list(bound.arguments.items())[1:], kinds, strict=False):
+        found.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+    return found
 
 
 def trace_call(layer: Any, arguments: Any, options: Any) -> Node:
@@ -33,7 +51,9 @@ def trace_call(layer: Any, arguments: Any, options: Any) -> Node:
     """
     tensors = tensors_in((arguments, options))
     dtype = common_dtype(f"layer {layer.name!r}", tensors, layer.dtype)
-    key = repr(mapped(lambda leaf: (leaf.row, leaf.dtype) if isinstance(leaf, KerasTensor) else leaf, (arguments, options)))
+    key = repr(
+        mapped(lambda leaf: (leaf.row, leaf.dtype) if isinstance(leaf, KerasTensor) else leaf, (arguments, options))
+    )
     if key not in layer.traces:
         layer.traces[key] = _Trace(layer, arguments, options)
     trace = layer.traces[key]

@@ -200,9 +200,7 @@ class Weighted:
             for leaf, spec in self._held()
             if leaf.built and leaf.trains(spec.name)
         ]
-        return [
-            float(penalty(leaf.read_weight(name))) for penalty, leaf, name in regularizers if penalty is not None
-        ]
+        return [float(penalty(leaf.read_weight(name))) for penalty, leaf, name in regularizers if penalty is not None]
 
     variables = weights
     trainable_variables = trainable_weights

@@ -47,9 +47,7 @@ def input_gradients(model: LayerStack, X: Any) -> Any:
     program, dtype = model.program, model.dtype
     inputs = X if isinstance(X, list) else [X]
     n = n_rows(X)
-    found = [
-        [np.zeros((n, head.n_outputs, width), dtype) for width in program.input_widths] for head in program.heads
-    ]
+    found = [[np.zeros((n, head.n_outputs, width), dtype) for width in program.input_widths] for head in program.heads]
     for start in range(0, n, _ROWS):
         part = slice(start, start + _ROWS)
         jacobians = _Jacobians(model, program, take(inputs, part))
@@ -83,9 +81,7 @@ class _Jacobians:
         moved = {place: 1 + number for number, place in enumerate(kept)}
         moved.update({place: 1 + len(kept) + number for number, place in enumerate(self._rows)})
         moved.update({len(inputs) + number: 1 + len(inputs) + number for number in range(len(program.ops))})
-        ops = [
-            _moved(op, moved, number, len(inputs), n_first) for number, op in enumerate(program.ops)
-        ]
+        ops = [_moved(op, moved, number, len(inputs), n_first) for number, op in enumerate(program.ops)]
         self._network: Any = _core.Network(
             [n, *(inputs[place].shape[1] for place in kept)],
             [*first, *ops],

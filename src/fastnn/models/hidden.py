@@ -52,11 +52,9 @@ def outputs_at(model: Any, tensors: Sequence[KerasTensor], X: Any) -> list[Array
         return []
     graph = tensor_graph(model.inputs, tensors)
     program = graph_program(graph, model.all_layers)
-    used = [place for place, port in enumerate(model.program.graph.ports) if port in graph.ports]
-    arrays = X if isinstance(X, list) else [X]
-    if graph.encoding or len(used) < len(graph.ports):
-        used = list(range(len(arrays)))
-    found: Any = _network_of(program, model).predict([arrays[place] for place in used])
+    whole = model.program.graph
+    arrays = dict(zip(map(whole.origin, whole.ports), X if isinstance(X, list) else [X], strict=True))
+    found: Any = _network_of(program, model).predict([arrays[graph.origin(port)] for port in graph.ports])
     return found if isinstance(found, list) else [found]
 
 

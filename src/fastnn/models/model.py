@@ -131,7 +131,11 @@ class Model(TrainedStack):
 
     def _choose_predict(self) -> None:
         super()._choose_predict()
-        if self._graph.encoding or (is_nested(self._output_structure) and len(self.outputs) < 2) or isinstance(self._output_structure, Mapping):
+        if (
+            self._graph.encoding
+            or (is_nested(self._output_structure) and len(self.outputs) < 2)
+            or isinstance(self._output_structure, Mapping)
+        ):
             self._predict = None  # the arrays must be put in order first
 
     def graph_for(self, n_features: int | None = None) -> Graph:
@@ -192,7 +196,9 @@ class Model(TrainedStack):
             return sorted(self._output_structure)
         found: list[str] = []
         for name in self.output_names:
-            n = found.count(name) + sum(each.startswith(f"{name}_") and each[len(name) + 1 :].isdigit() for each in found)
+            n = found.count(name) + sum(
+                each.startswith(f"{name}_") and each[len(name) + 1 :].isdigit() for each in found
+            )
             found.append(name if name not in found else f"{name}_{n}")
         return found
 
@@ -225,7 +231,11 @@ class Model(TrainedStack):
         """Return the outputs of the network as a list or dict, if the outputs of the model are one."""
         if not is_nested(self._output_structure) or len(self.outputs) == 1 and not isinstance(outputs, list):
             single = outputs[0] if isinstance(outputs, list) else outputs
-            return {key: single for key in self._output_structure} if isinstance(self._output_structure, Mapping) else single
+            return (
+                {key: single for key in self._output_structure}
+                if isinstance(self._output_structure, Mapping)
+                else single
+            )
         return filled(self._output_structure, iter(outputs))
 
     def build(self, input_shape: Any = None) -> None:
@@ -235,6 +245,22 @@ class Model(TrainedStack):
     def declared_input(self) -> tuple[int, ...] | None:
         """Shape of a row of the only input; None for several."""
         return self.inputs[0].row if len(self.inputs) == 1 else None
+
+    def folded(self) -> Any:
+        """Return a new model that predicts the same to rounding with fewer layers; this one is not changed.
+
+        Normalizations with known statistics become part of the dense layer before or after them, consecutive linear
+        dense layers become one where that costs no more, and dropout and noise are left out. The weights are combined
+        in float64. The new model does not follow later changes of this model's weights.
+        """
+        from fastnn.models.folding import folded_graph
+
+        with self.reading("folded"):
+            inputs, outputs, weights = folded_graph(self)
+        model = Model(inputs, outputs, name=f"{self.name}_folded", seed=self.seed, dtype=self.dtype)
+        for layer, values in weights:
+            layer.set_weights(values)
+        return model
 
     # As a layer
 

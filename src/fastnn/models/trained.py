@@ -34,7 +34,8 @@ class TrainedStack(InspectedStack):
     _last_history: weakref.ref[History] | None = None
     output_keys: list[str] = ["output"]
     """Names of the outputs."""
-    _loss_order: Sequence[str] = ()
+    loss_order: Sequence[str] = ()
+    """Names of the losses of the outputs, in the order in which ``evaluate`` returns them."""
     takes_loss_by_output = False
     """Whether losses and metrics may be dicts by the names of the outputs."""
 
@@ -86,7 +87,7 @@ class TrainedStack(InspectedStack):
             self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
             self.loss_weights = new_weights
             named = self.takes_loss_by_output and isinstance(loss, Mapping) and isinstance(self.output, Mapping)
-            self._loss_order = [f"{key}_loss" for key in (loss if named else keys)]
+            self.loss_order = [f"{key}_loss" for key in (loss if named else keys)]
 
     @property
     def compiled(self) -> bool:
@@ -348,6 +349,6 @@ class TrainedStack(InspectedStack):
         """Return the loss, a list of the losses and metrics in Keras's order, or the dict."""
         if return_dict:
             return logs
-        order = [name for name in ("loss", *self._loss_order) if name in logs]
+        order = [name for name in ("loss", *self.loss_order) if name in logs]
         values = [logs[name] for name in (*order, *(name for name in logs if name not in order))]
         return values if len(values) > 1 else logs["loss"]

@@ -88,6 +88,13 @@ class Graph:
         encoded = any(value in step.inputs for step in self.encoding)
         return Port(name, self.rows[value], self.dtypes[value], missing and len(self.ports) == 1, encoded)
 
+    def origin(self, value: int) -> Any:
+        """Return where a value before the network comes from, in a form that is the same in every graph of a model."""
+        if value < self.n_inputs:
+            return value
+        step = next(step for step in self.encoding if step.output == value)
+        return (id(step.layer), *map(self.origin, step.inputs))
+
     def width(self, value: int) -> int:
         """Return the number of columns of a value."""
         return math.prod(self.rows[value])
@@ -132,9 +139,7 @@ class Graph:
             (value,) = self.call(layer, [value])
         return value
 
-    def replay(
-        self, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor], values: Sequence[int]
-    ) -> list[int]:
+    def replay(self, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor], values: Sequence[int]) -> list[int]:
         """Add the calls between symbolic tensors; return the values of the outputs.
 
         Parameters

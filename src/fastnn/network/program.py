@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,20 @@ class Leaf:
     ----------
     layer : the layer.
     path : names of the layers and models that hold it, then its own.
+    file_path : the same for a file, where an attribute's name stands for a layer in a layer of the user.
     specs : its weights.
     places : for each weight, number of the op and name in the core.
     """
 
     layer: Layer
     path: tuple[str, ...]
+    file_path: tuple[str, ...]
     specs: list[ParameterSpec]
     places: list[tuple[int, str]]
 
     def file_name(self, weight: str) -> str:
         """Return the name of a weight in a file."""
-        first, *rest = self.path
+        first, *rest = self.file_path
         return f"{first}/{'.'.join([*rest, weight])}"
 
     def path_of(self, weight: str) -> str:
@@ -183,22 +185,27 @@ def graph_program(graph: Graph, layers: Sequence[Any]) -> Program:
         compiler.places[graph.outputs[0]] = len(graph.ports)
     outputs, heads = compiler.heads()
     leaves = [
-        Leaf(layer, path, *compiler.weights[id(layer)])
-        for layer, path in named_leaves(layers)
+        Leaf(layer, path, file_path, *compiler.weights[id(layer)])
+        for layer, path, file_path in named_leaves({layer.name: layer for layer in layers})
         if id(layer) in compiler.weights
     ]
     widths = [graph.width(value) for value in graph.ends]
     return Program([graph.width(port) for port in graph.ports], compiler.ops, outputs, heads, leaves, widths, graph)
 
 
-def named_leaves(layers: Sequence[Any], path: tuple[str, ...] = ()) -> list[tuple[Layer, tuple[str, ...]]]:
-    """Return the layers in layers and models that are not composed of others, each one once, with their paths."""
-    found: dict[int, tuple[Layer, tuple[str, ...]]] = {}
-    for layer in layers:
-        own = (*path, layer.name)
-        inner = layer.inner_layers()
-        for leaf, its_path in named_leaves(inner, own) if inner else [(layer, own)]:
-            found.setdefault(id(leaf), (leaf, its_path))
+Names = tuple[str, ...]
+
+
+def named_leaves(
+    layers: Mapping[str, Any], path: Names = (), file_path: Names = ()
+) -> list[tuple[Layer, Names, Names]]:
+    """Return the layers that are not composed of others, each one once, with their paths and those in a file."""
+    found: dict[int, tuple[Layer, Names, Names]] = {}
+    for name, layer in layers.items():
+        own, in_file = (*path, layer.name), (*file_path, name)
+        inner = layer.inner_places()
+        for leaf in named_leaves(inner, own, in_file) if inner else [(layer, own, in_file)]:
+            found.setdefault(id(leaf[0]), leaf)
     return list(found.values())
 
 

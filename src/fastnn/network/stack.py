@@ -118,6 +118,10 @@ class LayerStack(Advised, Derivable):
         """Return the layers, as a layer that is composed of others does."""
         return self.layers
 
+    def inner_places(self) -> dict[str, Any]:
+        """Return the layers by name."""
+        return {layer.name: layer for layer in self.layers}
+
     def leaf_layers(self) -> list[Layer]:
         """Return the layers that are not composed of others, each one once, in the order of the weights."""
         return leaves_of(self.layers)
@@ -243,7 +247,8 @@ class LayerStack(Advised, Derivable):
         return [
             leaf
             for leaf in self.program.leaves
-            if leaf.specs and not (isinstance(leaf.layer.holder, LayerWeights) and leaf.layer.holder.weights is self._weights)
+            if leaf.specs
+            and not (isinstance(leaf.layer.holder, LayerWeights) and leaf.layer.holder.weights is self._weights)
         ]
 
     def _follow(self) -> None:

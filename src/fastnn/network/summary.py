@@ -30,7 +30,11 @@ def _rows(model: LayerStack, nested: bool = False, prefix: str = "") -> list[tup
         shape, connected = "?", "-"
         if calls is not None:
             nodes = calls[id(layer)]
-            shape = str(nodes[0].outputs[0].shape) if len(nodes[0].outputs) == 1 else str([t.shape for t in nodes[0].outputs])
+            shape = (
+                str(nodes[0].outputs[0].shape)
+                if len(nodes[0].outputs) == 1
+                else str([t.shape for t in nodes[0].outputs])
+            )
             connected = ", ".join(_origin(tensor, calls) for node in nodes for tensor in node.inputs) or "-"
         elif model.built:
             shape = f"(None, {model.program.widths[place]})"
@@ -82,7 +86,9 @@ def summary_text(model: LayerStack, expand_nested: bool = False) -> str:
     widths[0] += width - sum(widths)
     gap = "  " if n_columns == 4 else ""
     head, *body = (
-        "".join(f"{cell:{'>' if place == 2 else '<'}{widths[place]}}{gap * (place == 2)}" for place, cell in enumerate(row))
+        "".join(
+            f"{cell:{'>' if place == 2 else '<'}{widths[place]}}{gap * (place == 2)}" for place, cell in enumerate(row)
+        )
         for row in table
     )
     width += len(gap)

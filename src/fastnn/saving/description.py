@@ -65,7 +65,7 @@ def _anonymous(described: Any) -> Any:
     return [_anonymous(each) for each in described] if isinstance(described, list | tuple) else described
 
 
-def compile_config(model: LayerStack) -> dict[str, Any] | None:
+def compile_config(model: Any) -> dict[str, Any] | None:
     """Return the arguments of ``compile``; None for a model that is not compiled."""
     if model.optimizer is None:
         return None
@@ -81,10 +81,14 @@ def compile_config(model: LayerStack) -> dict[str, Any] | None:
         each = [[metric.source for metric in chosen if metric.output == place] for place in range(len(found))]
         return each if chosen else []
 
+    loss: Any = found if several else found[0]
+    if several and isinstance(model.output, Mapping):
+        by_name = dict(zip((f"{key}_loss" for key in model.output_keys), zip(model.output_keys, found, strict=True)))
+        loss = {by_name[name][0]: by_name[name][1] for name in model.loss_order if name in by_name}
     return describe_arguments(
         {
             "optimizer": model.optimizer,
-            "loss": found if several else found[0],
+            "loss": loss,
             **({} if weights is None else {"loss_weights": weights}),
             "metrics": metrics(False),
             "weighted_metrics": metrics(True),
@@ -98,6 +102,8 @@ def describe_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     def described(each: Any) -> Any:
         if isinstance(each, list | tuple):
             return [described(part) for part in each]
+        if isinstance(each, Mapping):
+            return {key: described(part) for key, part in each.items()}
         return each if each is None or isinstance(each, str) else serialize(each)
 
     optimizer = described(arguments["optimizer"])
@@ -142,6 +148,8 @@ def _made(kind: str, described: Any, custom_objects: CustomObjects | None) -> An
     """Return what a description, or a list of descriptions, stands for; None stays None."""
     if isinstance(described, list):
         return [_made(kind, each, custom_objects) for each in described]
+    if isinstance(described, dict) and not {"class_name", "function"} & described.keys():
+        return {key: _made(kind, each, custom_objects) for key, each in described.items()}
     return None if described is None else deserialize(kind, described, custom_objects)
 
 
@@ -173,7 +181,7 @@ def _named(described: Any) -> tuple[str, Any]:
     if not hasattr(described, "get_config"):
         return getattr(described, "__name__", ""), described
     name = type(described).__name__
-    kinds = ("loss", "metric", "schedule", "layer", "initializer", "regularizer", "constraint", "optimizer")
+    kinds = ("loss", "metric", "model", "schedule", "layer", "initializer", "regularizer", "constraint", "optimizer")
     known = any(registry.knows(kind, name) for kind in kinds)
     return name, None if known else type(described)
 

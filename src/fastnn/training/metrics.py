@@ -199,7 +199,9 @@ def compile_metrics(metrics: Any, weighted_metrics: Any = None, outputs: Sequenc
     TypeError
         Neither a name nor a function nor a metric.
     """
-    if outputs is not None and (len(outputs) > 1 or isinstance(metrics, Mapping) or isinstance(weighted_metrics, Mapping)):
+    if outputs is not None and (
+        len(outputs) > 1 or isinstance(metrics, Mapping) or isinstance(weighted_metrics, Mapping)
+    ):
         return _compile_by_output(metrics, weighted_metrics, outputs)
     compiled: list[CompiledMetric] = []
     for given, weighted in ((metrics, False), (weighted_metrics, True)):

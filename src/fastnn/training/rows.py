@@ -198,7 +198,9 @@ def _targets_by_output(
         if not needed[place]:
             targets.append(None)
             continue
-        kind, loss_name, ignored = ("any", "no loss", None) if loss is None else (loss.targets, loss.name, loss.ignore_class)
+        kind, loss_name, ignored = (
+            ("any", "no loss", None) if loss is None else (loss.targets, loss.name, loss.ignore_class)
+        )
         columns = head.n_outputs if loss is None else loss.target_columns(head.n_outputs)
         targets.append(as_targets(given[place], kind, loss_name, columns, n, model.dtype, name, names[0], ignored))
     checked = [

@@ -58,7 +58,9 @@ class Validation:
             rows, held_out = rows.split(split_point(rows.n, self.split))
         else:
             if gives_batches(data):
-                source = BatchSource(data, steps, "validation_data", "validation_steps", model.n_features, model.ports() is not None)
+                source = BatchSource(
+                    data, steps, "validation_data", "validation_steps", model.n_features, model.ports() is not None
+                )
                 found = source.read_all()
                 data = [part for part in (found.x, found.y, found.sample_weight) if part is not None]
                 steps = None
@@ -126,7 +128,9 @@ class RowSource:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
                 )
-            self._batches = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch", model.n_features, model.ports() is not None)
+            self._batches = BatchSource(
+                x, steps_per_epoch, "x", "steps_per_epoch", model.n_features, model.ports() is not None
+            )
             self._epoch = self._batches.epoch()
             stretch = next(self._epoch, None)
             if stretch is None:
