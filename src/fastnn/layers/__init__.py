@@ -5,9 +5,9 @@ A layer holds options, not weights. A built model gives its layers access to the
 
 from typing import TYPE_CHECKING
 
+import fastnn.layers.arithmetic  # noqa: F401  (registers what operators make)
 from fastnn._missing import public_names
 from fastnn._names import automatic_name
-import fastnn.layers.arithmetic  # noqa: F401  (registers what operators make)
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from fastnn.layers.dense import Dense
 from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
@@ -38,6 +38,7 @@ from fastnn.layers.structure import Flatten, Identity, Reshape, Residual
 from fastnn.layers.weights import ParameterSpec, WeightAccess
 
 __all__ = [
+    "ELU",
     "Activation",
     "Add",
     "AlphaDropout",
@@ -49,7 +50,6 @@ __all__ = [
     "Discretization",
     "Dot",
     "Dropout",
-    "ELU",
     "Embedding",
     "Flatten",
     "GaussianNoise",

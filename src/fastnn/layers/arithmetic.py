@@ -46,7 +46,7 @@ class Arithmetic(Merge):
         """Return the tensor that an operator between a tensor and a tensor or a number gives."""
         if isinstance(other, KerasTensor):
             return cls(operator)([other, tensor] if reflected else [tensor, other])
-        if not isinstance(other, Real) or isinstance(other, bool):
+        if isinstance(other, bool) or not isinstance(other, Real):
             raise TypeError(
                 f"cannot {operator} the tensor {tensor.name!r} of shape {tensor.shape} and {type(other).__name__}: the "
                 "other operand must be a number or a tensor; for a number for each column use layers.Rescaling"
@@ -95,7 +95,7 @@ class GetItem(Layer):
 
     def op_of(self, *rows: tuple[int, ...]) -> tuple[str, dict[str, Any]] | None:
         """Return the core's op."""
-        columns, row = self._columns(rows[0])
+        columns, _ = self._columns(rows[0])
         if columns == range(math.prod(rows[0])):
             return None
         return "slice", {"start": columns.start, "stop": columns.stop, "step": columns.step}

@@ -88,10 +88,11 @@ class Encoder(Layer):
             return numbers
         if self.output_mode == "one_hot" and numbers.ndim > 1 and numbers.shape[-1] == 1:
             numbers = numbers[..., 0]
-        hot = (numbers[..., None] == np.arange(self.depth)).astype(np.float32)
+        hot: Array = (numbers[..., None] == np.arange(self.depth)).astype(np.float32)
         if self.output_mode == "one_hot" or numbers.ndim < 2:
             return hot
-        return hot.sum(axis=-2) if self.output_mode == "count" else hot.max(axis=-2)
+        together: Array = hot.sum(axis=-2) if self.output_mode == "count" else hot.max(axis=-2)
+        return together
 
     def _mode_config(self) -> dict[str, Any]:
         return {**super().get_config(), "output_mode": self.output_mode}

@@ -36,9 +36,7 @@ class InputLayer(Layer):
         self.input_dtype = input_type("dtype", dtype)
         super().__init__(name=name)
         # One integer or string per row needs no columns; the rows of a network are vectors.
-        single = (
-            isinstance(shape, list | tuple) and not shape and not KerasTensor((), self.input_dtype, None).holds_floats
-        )
+        single = isinstance(shape, list | tuple) and not shape and self.input_dtype not in (None, "float32", "float64")
         self.declared_input = () if single else row_shape("shape", shape)
 
     @property

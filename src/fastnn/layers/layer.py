@@ -112,6 +112,8 @@ class Layer(Advised, Weighted, registry.Description):
             cls._needs, cls._composes = "call", True
         super().__init_subclass__(**options)
 
+    given: dict[str, Any]
+
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Return a new layer; that of a user's class remembers the arguments of its constructor for ``get_config``."""
         layer = super().__new__(cls)

@@ -68,7 +68,7 @@ def folded_layers(model: LayerStack) -> tuple[list[Layer], list[Any]]:
     weights: list[Any] = []
     layers = _layers(_fold(model.layers, n_features), weights, n_features)
     shape = model.all_layers[0].declared_input
-    start: list[Layer] = [Input((n_features,) if shape is None else shape)]
+    start: list[Any] = [Input((n_features,) if shape is None else shape)]
     if shape is not None and len(shape) > 1:
         start.append(Flatten())
     return [*start, *layers], weights

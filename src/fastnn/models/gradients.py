@@ -102,7 +102,7 @@ class _Jacobians:
         self._network.compile(losses, None, "sgd", {})
         found = self._network.predict(self._X)
         outputs = found[output] if isinstance(found, list) else found
-        columns = []
+        columns: list[list[Any]] = []
         for column in range(n_columns):
             targets = outputs.copy()
             targets[:, column] -= 1.0 + np.abs(targets[:, column])

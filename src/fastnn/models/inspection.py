@@ -28,7 +28,7 @@ class InspectedStack(LayerStack):
         with self.reading("gradients"):
             return weight_gradients(self, rows)
 
-    def input_gradients(self, x: Any) -> Array:
+    def input_gradients(self, x: Any) -> Any:
         """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
 
         Parameters

@@ -12,15 +12,14 @@ import fastnn._registry as registry
 from fastnn._arguments import takes_keywords
 from fastnn._registry import CustomObjects
 from fastnn._structures import filled, is_nested
-from fastnn.layers import InputLayer
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
 from fastnn.models.trained import TrainedStack
 from fastnn.network.graph import Graph, Port, clone_between, model_layers, nodes_between, tensor_graph, tensors_of
 from fastnn.network.program import Program, graph_program
 from fastnn.network.stack import LayerStack
+from fastnn.network.structures import by_place
 from fastnn.saving import description, model_file
 from fastnn.saving.graphs import graph_from_config
-from fastnn.network.structures import by_place
 
 _NO_SUBCLASSING = (
     "fastnn has no Model subclassing: call layers on symbolic tensors and make fastnn.Model(inputs=..., outputs=...), "
@@ -75,8 +74,6 @@ class Model(TrainedStack):
 
     _instead_of_own = _NO_SUBCLASSING
     kind = "Functional"
-    """Name of the class in descriptions."""
-    owner = None
     takes_loss_by_output = True
 
     @takes_keywords
@@ -105,7 +102,7 @@ class Model(TrainedStack):
         LayerStack.__init__(self, seed, declared or "float32", name, "Functional")
         if any(each.node.inputs for each in given):
             given, results = clone_between(given, results)
-        self.inputs, self.outputs = given, results
+        self._inputs, self._outputs = given, results
         self._input_structure = filled(inputs, iter(given))
         self._output_structure = filled(outputs, iter(results))
         self._layers = model_layers(given, results)
@@ -138,7 +135,7 @@ class Model(TrainedStack):
         ):
             self._predict = None  # the arrays must be put in order first
 
-    def graph_for(self, n_features: int | None = None) -> Graph:
+    def graph_for(self, n_features: int = 0) -> Graph:
         """Return the calls of the layers."""
         return self._graph
 
@@ -168,6 +165,16 @@ class Model(TrainedStack):
     def all_layers(self) -> list[Any]:
         """The layers, with operators and slices."""
         return list(self._layers)
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic inputs, in a list."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic outputs, in a list."""
+        return self._outputs
 
     @property
     def input(self) -> Any:
@@ -219,7 +226,7 @@ class Model(TrainedStack):
         """Number of columns of all inputs together."""
         return sum(math.prod(tensor.row) for tensor in self.inputs)
 
-    def program_for(self, n_features: int | None = None) -> Program:
+    def program_for(self, n_features: int = 0) -> Program:
         """Return the model's program; ``n_features`` has no effect, because the inputs have their shapes."""
         return graph_program(self._graph, self._layers) if self._program is None else self._program
 
@@ -229,7 +236,7 @@ class Model(TrainedStack):
 
     def in_form(self, outputs: Any) -> Any:
         """Return the outputs of the network as a list or dict, if the outputs of the model are one."""
-        if not is_nested(self._output_structure) or len(self.outputs) == 1 and not isinstance(outputs, list):
+        if not is_nested(self._output_structure) or (len(self.outputs) == 1 and not isinstance(outputs, list)):
             single = outputs[0] if isinstance(outputs, list) else outputs
             return (
                 {key: single for key in self._output_structure}
@@ -297,8 +304,8 @@ class Model(TrainedStack):
         """Return the symbolic outputs for symbolic inputs; the weights are those of this model."""
         if training is not None:
             raise ValueError(
-                f"model {self.name!r} was called on symbolic tensors with training={training!r}: set model.trainable = "
-                "False to freeze it, which makes batch normalization use its moving statistics, and leave the argument out"
+                f"model {self.name!r} was called on symbolic tensors with training={training!r}: leave the argument out, and "
+                "to freeze the model set model.trainable = False, so that batch normalization uses its moving statistics"
             )
         tensors = tensors_in(x)
         if len(tensors) > 1 and self.built and len(self.inputs) > 1:

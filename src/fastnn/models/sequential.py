@@ -54,7 +54,7 @@ class Sequential(Model):
 
     def __init__(
         self,
-        layers: Sequence[Layer] | None = None,
+        layers: Sequence[Any] | None = None,
         seed: int | None = None,
         dtype: DTypeLike = "float32",
         name: str | None = None,
@@ -71,7 +71,7 @@ class Sequential(Model):
         self._build_if_possible()
 
     takes_loss_by_output = False
-    output_keys = ["output"]
+    output_keys = property(lambda self: ["output"])
     input_names = property(lambda self: [self.input.name])
     output_names = property(lambda self: [self.output.node.layer.name])
     kind = "Sequential"
@@ -98,7 +98,7 @@ class Sequential(Model):
         """The layers, with the ``Input`` if there is one."""
         return list(self._all_layers)
 
-    def add(self, layer: Layer, rebuild: bool = True) -> None:
+    def add(self, layer: Any, rebuild: bool = True) -> None:
         """Put a layer on top.
 
         Parameters
@@ -117,7 +117,7 @@ class Sequential(Model):
             self.put([layer])
             self._build_if_possible()
 
-    def put(self, layers: Iterable[Layer]) -> None:
+    def put(self, layers: Iterable[Any]) -> None:
         """Put layers on top without building the network."""
         for layer in layers:
             self._append(layer)
@@ -146,7 +146,7 @@ class Sequential(Model):
             if isinstance(layer, Layer):
                 layer.owner = weakref.ref(self)
 
-    def pop(self, rebuild: bool = True) -> Layer:
+    def pop(self, rebuild: bool = True) -> Any:
         """Remove and return the top layer; all layers keep their weights. ``rebuild`` as in ``add``."""
         with self._structure:
             if not self.layers:
@@ -202,7 +202,8 @@ class Sequential(Model):
             self._n_called = math.prod(row)
         if len(given) != 1 or math.prod(row) != self.n_features:
             raise ValueError(
-                f"model {self.name!r} takes one tensor of {self.n_features} columns, got {[(None, *r) for r, _ in given]}"
+                f"model {self.name!r} takes one tensor of {self.n_features} columns, got "
+                f"{', '.join(str((None, *each)) for each, _ in given)}"
             )
         return self.trace_layers()
 
@@ -255,7 +256,7 @@ class Sequential(Model):
         """Shape of the outputs, (None, n_outputs)."""
         return None, self.program.n_outputs
 
-    def build(self, input_shape: Sequence[int | None] | int) -> None:
+    def build(self, input_shape: Any) -> None:  # type: ignore[override]
         """Make the weights for a number of features.
 
         Parameters
@@ -264,7 +265,7 @@ class Sequential(Model):
         """
         self.build_from(self.program_for(columns_of(input_shape)))
 
-    def program_for(self, n_features: int) -> Program:
+    def program_for(self, n_features: int = 0) -> Program:
         """Return the model's program, or the one that it would get for data of ``n_features`` columns.
 
         Raises
@@ -289,7 +290,7 @@ class Sequential(Model):
         declared = declared_features(self._all_layers)
         return self._n_called if declared is None else declared
 
-    def graph_for(self, n_features: int) -> Graph:
+    def graph_for(self, n_features: int = 0) -> Graph:
         """Return the calls of the layers for rows of ``n_features`` columns."""
         return chain_graph(self._all_layers, n_features)
 

@@ -14,11 +14,11 @@ from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
 from fastnn.layers.tensor import tensors_in
 from fastnn.models.inspection import InspectedStack
+from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.rows import features_of, n_rows, rows_of, take, weigh_classes
 from fastnn.training.source import RowSource, Validation, one_pass
 
@@ -32,13 +32,8 @@ class TrainedStack(InspectedStack):
     metrics: list[CompiledMetric]
     _record: EpochRecord | None = None
     _last_history: weakref.ref[History] | None = None
-    output_keys: list[str] = ["output"]
-    """Names of the outputs."""
     loss_order: Sequence[str] = ()
     """Names of the losses of the outputs, in the order in which ``evaluate`` returns them."""
-    takes_loss_by_output = False
-    """Whether losses and metrics may be dicts by the names of the outputs."""
-
     # Training
 
     def compile(
@@ -306,10 +301,6 @@ class TrainedStack(InspectedStack):
             callback_list.attach()
         with self.reading("predict"):
             return self.in_form(predict_rows(self, X, batch, callback_list))
-
-    def in_form(self, outputs: Any) -> Any:
-        """Return the outputs of the network in the form in which the model gives them."""
-        return outputs
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs of one batch; the same as ``predict``."""

@@ -7,7 +7,7 @@ from typing import Any
 from fastnn.layers import Dense, Flatten, InputLayer, Layer, Normalization
 
 
-def check_sequence(layers: Sequence[Layer]) -> None:
+def check_sequence(layers: Sequence[Any]) -> None:
     """Check that the layers fit together in this order.
 
     Raises

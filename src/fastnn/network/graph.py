@@ -102,13 +102,15 @@ class Graph:
     def call(self, layer: Any, inputs: Sequence[int], node: Node | None = None) -> list[int]:
         """Add the steps of one call of a layer or a model; return the values of its outputs."""
         if node is not None and node.inner is not None:
-            return self.replay(*node.inner, inputs)
+            starts, ends = node.inner
+            return self.replay(starts, ends, inputs)
         if isinstance(layer, Residual):
             last = self.chain(layer.layers, inputs[0])
             return [self._step(layer, (inputs[0], last), self.rows[inputs[0]], None)]
         inner = layer.inner_tensors([(self.rows[value], self.dtypes[value]) for value in inputs])
         if inner is not None:
-            return self.replay(*inner, inputs)
+            starts, ends = inner
+            return self.replay(starts, ends, inputs)
         rows = [self.rows[value] for value in inputs]
         dtype = layer.dtype_of([self.dtypes[value] for value in inputs])
         return [self._step(layer, tuple(inputs), layer.row_of(*rows), dtype)]
@@ -122,7 +124,7 @@ class Graph:
         return output
 
     def _encodes(self, layer: Layer, inputs: tuple[int, ...]) -> bool:
-        """Whether a step comes before the network: it encodes, or selects columns that are not of the network's type."""
+        """Whether a step comes before the network: it encodes, or selects columns that are not floating-point."""
         encoded = {*range(self.n_inputs), *(step.output for step in self.encoding)}
         if layer.encodes:
             if not encoded.issuperset(inputs):
@@ -188,7 +190,7 @@ def nodes_between(inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor])
 
 
 def _search(inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> tuple[list[Node], dict[int, int]]:
-    """Search the calls from the outputs, depth first; return them, each after those it needs, and each layer's place."""
+    """Search the calls from the outputs, depth first; return them, users last, and the place of each layer."""
     given = {id(tensor) for tensor in inputs}
     finished: list[Node] = []
     seen: set[int] = set()
@@ -244,7 +246,7 @@ def model_layers(inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) 
 def clone_between(
     inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]
 ) -> tuple[list[KerasTensor], list[KerasTensor]]:
-    """Return inputs of their own in place of tensors that layers give, and the outputs that the same calls give then."""
+    """Return inputs in place of tensors that layers give, and the outputs that the same calls give for them."""
     starts = [each if not each.node.inputs else _input_like(each) for each in inputs]
     known = {id(old): new for old, new in zip(inputs, starts, strict=True)}
     for node in nodes_between(inputs, outputs):

@@ -81,6 +81,11 @@ class LayerStack(Advised, Derivable):
 
     _place = "model"
     metrics: Any = ()
+    kind = "Sequential"
+    """Name of the class in descriptions."""
+    owner: Any = None
+    takes_loss_by_output = False
+    """Whether losses and metrics may be dicts by the names of the outputs."""
 
     def __init__(self, seed: int | None, dtype: DTypeLike, name: str | None, kind: str) -> None:
         self.dtype = float_type("dtype", dtype)
@@ -113,6 +118,25 @@ class LayerStack(Advised, Derivable):
     def all_layers(self) -> list[Any]:
         """The layers, with those that stand for inputs, operators and slices."""
         raise NotImplementedError
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, in the form in which the model takes data."""
+        raise NotImplementedError
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, in the form in which the model gives predictions."""
+        raise NotImplementedError
+
+    @property
+    def output_keys(self) -> list[str]:
+        """Names of the outputs in the history, and in dicts of losses, metrics and targets; each one is another."""
+        return ["output"]
+
+    def in_form(self, outputs: Any) -> Any:
+        """Return the outputs of the network in the form in which the model gives them."""
+        return outputs
 
     def inner_layers(self) -> list[Any]:
         """Return the layers, as a layer that is composed of others does."""

@@ -4,7 +4,7 @@ The sizes in a description are bounded by what the file holds. Layers say which 
 numbers they keep, without allocating any of it: weights must be those that the file lists, and the rest is bounded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -135,7 +135,7 @@ def _read_architecture(
     if different is not None:
         raise ModelFormatError(f"the architecture is not as fastnn writes it: {different}")
     if graph:
-        return model, model.program_for(None).n_features
+        return model, model.program_for().n_features
     if shape is None:
         return model, None
     declared = declared_features(model.all_layers)

@@ -83,8 +83,9 @@ def compile_config(model: Any) -> dict[str, Any] | None:
 
     loss: Any = found if several else found[0]
     if several and isinstance(model.output, Mapping):
-        by_name = dict(zip((f"{key}_loss" for key in model.output_keys), zip(model.output_keys, found, strict=True)))
-        loss = {by_name[name][0]: by_name[name][1] for name in model.loss_order if name in by_name}
+        by_key = dict(zip(model.output_keys, found, strict=True))
+        keys = [name.removesuffix("_loss") for name in model.loss_order]
+        loss = {key: by_key[key] for key in keys if key in by_key}
     return describe_arguments(
         {
             "optimizer": model.optimizer,

@@ -49,7 +49,7 @@ def graph_from_config(config: Mapping[str, Any], custom_objects: CustomObjects |
     ValueError
         A call takes tensors that no other call gives, or calls wait for each other in a cycle.
     """
-    layers = {}
+    layers: dict[str, Any] = {}
     waiting: list[tuple[Any, Any]] = []
     for described in config["layers"]:
         only = {key: value for key, value in described.items() if key != "calls"}

@@ -25,9 +25,9 @@ from fastnn.saving.contents import (
     SCHEMA,
     check_counters,
     check_number_of_arrays,
+    class_for,
     count_weights,
     read_contents,
-    class_for,
     weight_names,
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
@@ -226,7 +226,8 @@ def build_model(
     model: Any = class_for(config, model_class).without_network(config, custom_objects)
     if model.n_features is not None or model.kind != "Sequential":
         model.build_from(model.program_for(model.n_features))
-    return model
+    found: Stack = model
+    return found
 
 
 def restore_training(model: LayerStack, arrays: Sequence[Array], training: Mapping[str, Any]) -> None:

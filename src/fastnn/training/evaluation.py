@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList
+from fastnn.network.objective import loss_names
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
-from fastnn.network.objective import loss_names
 from fastnn.training.outputs import Objective, empty_outputs, metric_values, of_output
 from fastnn.training.rows import Rows, n_rows, take
 from fastnn.training.running import RunningMetrics

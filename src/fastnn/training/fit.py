@@ -13,12 +13,12 @@ from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
 from fastnn.losses.custom import CustomLoss
+from fastnn.network.objective import loss_names
 from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
 from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_steps
 from fastnn.training.evaluation import Evaluation
-from fastnn.network.objective import loss_names
 from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
 from fastnn.training.rows import Rows, joined, take
@@ -102,7 +102,6 @@ class Training:
         rows, self._steps = steps.rows, steps
         if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
-        network = self._network
         self._rows, self._batch_size = rows, steps.batch_size
         self._predictions = empty_outputs(self._model, rows.n) if self._model.metrics else None
         self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions)

@@ -349,11 +349,12 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, program: Pro
         raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
     if len(program.heads) > 1:
         raise ValueError(
-            f"class_weight is for a model with one output, this one has {len(program.heads)}: pass sample_weight for each"
+            f"class_weight is for a model with one output, this one has {len(program.heads)}: use sample_weight"
         )
     together = isinstance(rows.y, list)
     y, sample_weight = (rows.y[0], rows.sample_weight[0]) if together else (rows.y, rows.sample_weight)
-    classes, known = _classes_of(y, model.losses_of_outputs[0].targets, program.n_outputs, partial)
+    loss: Any = model.losses_of_outputs[0]
+    classes, known = _classes_of(y, loss.targets, program.n_outputs, partial)
     weights = {}
     for label, weight in class_weight.items():
         real = isinstance(label, int | float | np.integer | np.floating) and not isinstance(label, bool)
