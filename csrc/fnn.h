@@ -213,6 +213,21 @@ typedef struct {
     int indicator; /* n more features say where */
 } fnn_scaling;
 
+typedef enum { FNN_ADD, FNN_SUBTRACT, FNN_MULTIPLY, FNN_DIVIDE, FNN_MAXIMUM, FNN_MINIMUM } fnn_arithmetic;
+
+/* Operands of n features with `lanes` elements each, a panel or 1. a_step, b_step: elements between features, 0 for one
+ * feature that counts for all. */
+typedef struct {
+    int kind; /* fnn_arithmetic */
+    ptrdiff_t n, lanes, a_step, b_step;
+} fnn_operands;
+
+/* A matrix of which rows are looked up, in weight panels. */
+typedef struct {
+    const void *W;
+    ptrdiff_t rows, columns;
+} fnn_table;
+
 /* A stream of random numbers: key (seed, stream), counter (step, row, feature). */
 typedef struct {
     uint64_t seed, step;
@@ -319,7 +334,34 @@ typedef struct {
     /* One panel; D, the derivative, may be NULL. */
     void (*standardize)(void *Y, void *D, const void *X, const fnn_scaling *scaling, ptrdiff_t n);
     void (*standardize_rows)(const fnn_rows *rows, const fnn_scaling *scaling);
-    void (*add)(void *Y, const void *A, const void *B, ptrdiff_t n);
+
+    /* ---- arithmetic_tpl.h ---- */
+
+    /* Y = A op B; Y may be A or B where that has as many elements. */
+    void (*combine)(void *Y, const void *A, const void *B, const fnn_operands *how);
+    /* One panel: where X equals Y, dX (may be NULL) takes what is in rest, which becomes zero there; elsewhere dX is zero.
+     * step: elements between features of X, 0 for one feature that counts for all. */
+    void (*take_equal)(void *dX, void *rest, const void *X, const void *Y, ptrdiff_t n, ptrdiff_t step);
+    /* out[panel] = sum of X over n features; out may be X. */
+    void (*sum_features)(void *out, const void *X, ptrdiff_t n);
+    /* Y[panel] = dot products of rows of A and B; norms: NULL, or [2][panel], receives 1 / norms of A's and of B's rows, by
+     * which the products are multiplied. */
+    void (*dot)(void *Y, double *norms, const void *A, const void *B, ptrdiff_t n);
+    /* The same numbers for rows; `rows` has Y and A, `other` B. */
+    void (*dot_rows)(const fnn_rows *rows, const fnn_rows *other, int normalize);
+    /* Gradient of A, the first input (which is 0) or the second. */
+    void (*dot_gradient)(void *dA, const void *dY, const void *Y, const double *norms, int which, const void *A,
+                         const void *B, ptrdiff_t n);
+
+    /* ---- embedding_tpl.h ---- */
+
+    /* One panel: Y[n * columns][panel] from the rows of a table that X[n][panel] names. Returns 1 where X names rows only;
+     * other numbers count as row 0. */
+    int (*look_up)(void *Y, const void *X, const fnn_table *table, ptrdiff_t n);
+    void (*look_up_rows)(const fnn_rows *rows, const fnn_table *table);
+    /* Gradient of `rows` of weight panel q of a table: the rows of dY (batch_rows, n * columns) that X names, in order. */
+    void (*table_gradient)(void *G, const fnn_table *table, ptrdiff_t q, fnn_range rows, fnn_panels X, ptrdiff_t n,
+                           const void *dY, ptrdiff_t batch_rows);
 
     /* ---- layout_tpl.h ---- */
 

@@ -96,14 +96,23 @@ typedef struct {
     int alpha;                      /* dropout: alpha dropout */
     int rms;                        /* layer normalization: scaled but not centred */
     int invert, missing, indicator; /* normalization: as in fnn_scaling */
-    int source, slot;               /* add: the op whose input it adds; where prediction keeps that */
+    int n_inputs;                   /* 0 in a description: the output of the op before, or input 0 */
+    const int *inputs;              /* buffers */
+    int shares;                     /* 1 + the earlier op whose weights it uses; 0: it has its own */
+    int owner, next_call;           /* the op that has the weights; the next op that uses them, or 0 */
+    int is_live, is_used;           /* some loss depends on it; on the weights that it has */
+    int has_number, number_first;   /* arithmetic: with a number in place of a second input */
+    double number;
+    int normalize;                  /* dot: of normalized inputs */
+    ptrdiff_t start, step;          /* slice */
+    ptrdiff_t table_rows, columns;  /* embedding: rows of the table; outputs of the weight panels */
     double parameters[3];           /* of the activation */
     double rate;                    /* of dropout; noise: its standard deviation */
     double momentum, epsilon;       /* of normalizations */
     ptrdiff_t n_in, n_out;
-    ptrdiff_t panels;                /* weight panels: of the outputs */
+    ptrdiff_t panels, out_panels;    /* weight panels: of the columns; of the outputs */
     ptrdiff_t weights;               /* offset of the weight panels, in elements */
-    ptrdiff_t rows;                  /* of the weight panels above the bias; 0 without parameters */
+    ptrdiff_t rows;                  /* of the weight panels above the bias; 0 without parameters or with shared ones */
     ptrdiff_t state;                 /* offset of the states, which are kept but not trained, in elements */
     fnn_rules rules[FNN_PARAMETERS];
     double activity_l1, activity_l2; /* penalty on the outputs */
@@ -122,18 +131,45 @@ typedef struct {
 /* The moments of the update rule, the moving average and the sum of gradients. */
 #define FNN_SLOTS (FNN_MOMENTS + 2)
 
+/* A loss on one output of a network; weight: its factor in the sum of all losses. */
+typedef struct {
+    fnn_loss loss;
+    int output;
+    double weight;
+} fnn_output_loss;
+
+/* Buffers of a network: its inputs, then the outputs of its ops. Most of them, and most ops. */
+#define FNN_MOST_BUFFERS 512
+#define FNN_MOST_OPS 255
+#define FNN_MOST_OUTPUTS 64
+
+/* The ops that some buffers depend on, and where prediction keeps what they compute (route.c). */
+typedef struct {
+    int n_ops, n_slots, n_wanted;
+    int ops[FNN_MOST_OPS];
+    short slots[FNN_MOST_BUFFERS];   /* of the buffers; -1: not needed */
+    short targets[FNN_MOST_BUFFERS]; /* the first wanted one that is this buffer, or -1 */
+    const int *wanted;               /* buffers */
+} fnn_route;
+
 typedef struct {
     const fnn_kernels *kernels;
     size_t element; /* bytes */
-    int n_ops, n_branches; /* branches: inputs of earlier ops that prediction keeps at one time */
+    int n_ops, n_inputs, n_outputs, n_losses;
+    int n_uses;         /* inputs of all ops together */
     fnn_op *ops;
-    ptrdiff_t n_features, n_outputs, widest;
+    int *outputs;       /* buffers */
+    ptrdiff_t *widths;  /* of the buffers */
+    int *op_inputs;     /* the inputs of all ops */
+    unsigned char *takes_missing; /* of each input: NaN in it stands for missing values */
+    fnn_route *route;   /* to the outputs */
+    ptrdiff_t widest;
     ptrdiff_t n_elements; /* of all weights and states */
     double operations;    /* of the products for one row, forward */
     void *weights;
     void *slots[FNN_SLOTS]; /* laid out as the weights; those that are kept come first, in the order above */
     int n_moments, n_slots; /* n_moments: of the update rule */
-    fnn_loss loss;
+    fnn_output_loss *losses;
     fnn_optimizer optimizer;
     int64_t iterations; /* steps taken */
     void *slot_block;
@@ -166,24 +202,43 @@ static inline double fnn_divisor(const fnn_loss *loss, const int64_t *labels, co
 /* 1 for a loss of the whole batch: its gradient needs sums over the batch. */
 static inline int fnn_couples_rows(const fnn_loss *loss) { return loss->kind == FNN_DICE && !loss->per_row; }
 
-static inline int fnn_penalizes_outputs(const fnn_op *op) { return op->activity_l1 != 0 || op->activity_l2 != 0; }
+static inline int fnn_penalizes_outputs(const fnn_op *op) {
+    return (op->activity_l1 != 0 || op->activity_l2 != 0) && op->is_live;
+}
 
 static inline int fnn_is_trained(const fnn_op *op) {
-    return op->rows && op->trainable && (op->use_kernel || op->use_bias);
+    return op->rows && op->trainable && op->is_used && (op->use_kernel || op->use_bias);
 }
 
 /* The parameters of an op in an array laid out as the weights, from row k of weight panel q on. */
 static inline void *fnn_rows_at(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
                                 ptrdiff_t *width) {
     const fnn_kernels *kernels = network->kernels;
-    *width = fnn_panel_width(kernels->panel, kernels->narrow, op->n_out, q);
+    *width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q);
     const ptrdiff_t at = op->weights + fnn_panel_offset(kernels->panel, op->rows, q) + k * *width;
     return (char *)(uintptr_t)base + at * (ptrdiff_t)network->element;
 }
 
-fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, const fnn_op *ops, int n_ops);
+/* The buffer of the outputs of op i, and the op whose outputs buffer b holds, negative for an input. */
+static inline int fnn_buffer_of(const fnn_network *network, int i) { return network->n_inputs + i; }
+static inline int fnn_op_of(const fnn_network *network, int b) { return b - network->n_inputs; }
+
+static inline ptrdiff_t fnn_output_width(const fnn_network *network, int output) {
+    return network->widths[network->outputs[output]];
+}
+
+/* What a network is made of; all of it is copied. The call completes the ops. */
+typedef struct {
+    const ptrdiff_t *input_widths;
+    int n_inputs, n_ops, n_outputs;
+    fnn_op *ops;
+    const int *outputs; /* buffers */
+} fnn_program;
+
+fnn_network *fnn_network_new(const fnn_kernels *kernels, const fnn_program *program);
 void fnn_network_free(fnn_network *network);
-fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const fnn_optimizer *optimizer);
+fnn_status fnn_network_compile(fnn_network *network, const fnn_output_loss *losses, int n_losses,
+                               const fnn_optimizer *optimizer);
 /* The weights become their moving average. */
 void fnn_network_use_average(fnn_network *network);
 /* Sum of the penalties on all trained weights. */
@@ -196,23 +251,38 @@ void fnn_to_flat(const fnn_network *network, void *flat, const void *weights);
 /* Slots of the moving average and of the sum of gradients, or NULL. */
 void *fnn_average_slot(const fnn_network *network);
 void *fnn_sum_slot(const fnn_network *network);
-/* 1 where NaN in the inputs stands for missing values. */
-int fnn_takes_missing(const fnn_network *network);
 /* Columns of the targets of a loss on n_outputs outputs. */
 ptrdiff_t fnn_target_columns(const fnn_loss *loss, ptrdiff_t n_outputs);
-/* The last op, where the loss takes its pre-activations: its activation is skipped in training. Else -1. */
-int fnn_skipped_activation(const fnn_network *network);
+/* 1 where nothing but output `output` uses the activation of the op that computes it. */
+int fnn_skips_activation(const fnn_network *network, int output);
+/* The op whose activation loss l computes, so that training skips it. Else -1. */
+int fnn_skipped_activation(const fnn_network *network, int l);
+
+/* ---- route.c ---- */
+
+/* The route to n wanted buffers, which are kept by the caller. */
+void fnn_plan_route(const fnn_network *network, fnn_route *route, const int *wanted, int n);
+/* Marks the ops that n buffers depend on in needed[n_ops]. */
+void fnn_mark_needed(const fnn_network *network, unsigned char *needed, const int *buffers, int n);
 
 /* ---- predict.c ---- */
 
-/* out (rows, n_outputs) contiguous; activity (rows) or NULL: each row's penalties on the outputs of its ops.
- * logits: the last op's activation is skipped.
- * On FNN_BAD_INPUT *bad_row is a row of X that is not finite, and out and activity are undefined. */
-fnn_status fnn_predict(const fnn_network *network, const fnn_matrix *X, void *out, double *activity, int logits,
-                       int n_threads, ptrdiff_t *bad_row);
+/* What to predict: X, one matrix per input; out, one contiguous (rows, width) per wanted buffer of the route; activity (rows)
+ * or NULL: each row's penalties on the outputs of its ops; skipped: by op, 1 where its activation is left out, or NULL. */
+typedef struct {
+    const fnn_route *route;
+    const fnn_matrix *X;
+    void *const *out;
+    double *activity;
+    const unsigned char *skipped;
+    int n_threads;
+} fnn_prediction;
 
-/* The first row that fnn_predict would refuse, or -1. */
-ptrdiff_t fnn_bad_row(const fnn_network *network, const fnn_matrix *X);
+/* On FNN_BAD_INPUT some input that is needed is not finite, and out and activity are undefined. */
+fnn_status fnn_predict(const fnn_network *network, const fnn_prediction *what);
+
+/* The first row of input `input` that fnn_predict would refuse, or -1. */
+ptrdiff_t fnn_bad_row(const fnn_network *network, int input, const fnn_matrix *X);
 
 /* ---- train.c, plan.c ---- */
 
@@ -221,12 +291,17 @@ typedef struct fnn_fit fnn_fit;
 /* What a thread spends a step on. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: waiting for the others. */
 typedef enum { FNN_GATHER, FNN_FORWARD, FNN_LOSS, FNN_BACKWARD, FNN_UPDATE, FNN_WAIT, FNN_PHASES } fnn_fit_phase;
 
+/* What one loss compares with. */
 typedef struct {
-    fnn_matrix X;
-    fnn_matrix y;          /* targets, rows in the network's type; data NULL for labels */
+    fnn_matrix y;          /* targets, rows in the network's type; data NULL for labels and for a loss of the caller */
     const int64_t *labels; /* or NULL */
     const void *sample_weight;
-    void *predictions; /* receives the outputs, by original row; or NULL */
+} fnn_targets;
+
+typedef struct {
+    const fnn_matrix *X;        /* by input */
+    const fnn_targets *targets; /* by loss */
+    void *const *predictions;   /* by output: receives the outputs, by original row; or NULL */
     ptrdiff_t batch_size;
     int n_threads;
 } fnn_fit_data;
@@ -236,6 +311,8 @@ void fnn_fit_free(fnn_fit *fit);
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit);
 ptrdiff_t fnn_fit_step(const fnn_fit *fit);
 double fnn_fit_loss_sum(const fnn_fit *fit);
+/* The part of loss l in it, without its weight. */
+double fnn_fit_output_loss_sum(const fnn_fit *fit, int l);
 /* The penalties on weights in the sum of losses. */
 double fnn_fit_penalty_sum(const fnn_fit *fit);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
@@ -250,10 +327,11 @@ void fnn_fit_time_phases(fnn_fit *fit);
 /* Nanoseconds that the threads spent in a phase, all together. */
 int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
-/* A step around a loss that the caller computes: forward writes the outputs of the batch, (rows, n_outputs); backward
- * takes their gradient and the loss, and updates. */
-fnn_status fnn_fit_forward(fnn_fit *fit, void *out);
-fnn_status fnn_fit_backward(fnn_fit *fit, const void *gradient, double loss);
+/* A step around losses that the caller computes; all arrays are by loss, with entries for those of kind FNN_CUSTOM. forward
+ * writes the outputs of the batch, (rows, width); backward takes their gradients and the losses, and updates, unless
+ * another loss is not finite. */
+fnn_status fnn_fit_forward(fnn_fit *fit, void *const *out);
+fnn_status fnn_fit_backward(fnn_fit *fit, const void *const *gradients, const double *losses);
 /* The number of rows of the current batch; *order is NULL where they are *first, *first + 1, ... */
 ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first);
 /* Gradients of the first batch in order, in the layout of the weights; layers act as in training or as in prediction.

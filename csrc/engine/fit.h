@@ -12,12 +12,16 @@ typedef struct {
     fnn_range rows;
 } fnn_strip;
 
-/* The buffers of one op; NULL where its kind has no use for them. */
+/* The buffers of one op, or an input of the network; NULL where they are not needed. */
 typedef struct {
     void *Y;            /* outputs, and a row of ones */
+    void *dY;           /* gradient of the outputs; NULL: no gradient comes here */
+    void **dX;          /* gradients of the inputs; NULL where one is not needed */
+    void **parts;       /* gradients of the outputs from all that use them, in their order; the first is dY */
+    int n_parts;
     void *D;            /* factor of the gradient of the inputs, such as the activation's derivative */
     void *dZt;          /* products: the gradient of their outputs, transposed */
-    void *saved;        /* terms that the gradient of the parameters sums over the batch, or the gradient of a branch */
+    void *saved;        /* terms that the gradient of the parameters sums over the batch */
     double *statistics; /* of features or of rows */
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
@@ -35,21 +39,58 @@ typedef struct {
     int64_t since;
 } phase_times;
 
+/* One loss of a fit. */
+typedef struct {
+    fnn_loss loss;
+    double weight;
+    fnn_targets targets;
+    int output, buffer; /* buffer: of the outputs, or of what is before the activation that the loss computes */
+    int skipped;       /* op whose activation the loss computes, or -1 */
+    ptrdiff_t n_out;
+    int couples_rows;  /* fnn_couples_rows */
+    void *predictions; /* of the caller, by original row; or NULL */
+    void *T, *dY;
+    ptrdiff_t t_stride;
+    double *values, *labels, *scale; /* one per row of the batch; scale: without the loss's weight */
+    double *batch_sums;              /* per panel two sums of each row */
+    const void *gradient;            /* of a loss that the caller computes */
+    double value;
+    void *outputs;
+} fit_loss;
+
+/* An output that is copied to the caller although no loss is computed from it. */
+typedef struct {
+    int buffer;
+    void *predictions;
+} kept_output;
+
+/* How training runs an op. */
+typedef enum {
+    FNN_LEFT_OUT, /* no loss depends on it */
+    FNN_RUNS,
+    FNN_IS_LINEAR, /* without its activation, which a loss computes */
+    FNN_IS_PASSED  /* nothing is left of it then: its outputs are its inputs */
+} fnn_part;
+
 struct fnn_fit {
     fnn_network *network;
-    fnn_fit_data data;
+    fnn_matrix *X; /* by input */
+    fit_loss *losses;
+    kept_output *kept;
+    int n_losses, n_kept;
+    ptrdiff_t batch_size;
+    int most_threads;
     ptrdiff_t n, n_steps, n_panels; /* n_panels: of a full batch */
     int n_threads, n_strips;
-    int skipped;       /* op whose activation the loss computes, or -1 */
-    int first_trained; /* op; no gradient goes further back */
-    int trained_ops;   /* ops that training runs: all, or all but an activation that the loss computes */
+    unsigned char *parts; /* fnn_part, by op */
+    int first_trained;    /* the first op that a gradient reaches */
     fnn_trials trials;
     fnn_barrier barrier;
-    op_buffers *buffers; /* [0] is the input, [i + 1] the output of op i */
-    void *dY[2];         /* gradients of an op's outputs and of its inputs */
-    void *T;
-    ptrdiff_t dy_stride, t_stride;
-    double *values, *labels, *scale; /* one per row of the batch */
+    op_buffers *buffers; /* of the network */
+    void **pointers;     /* what dX and parts of the buffers point to */
+    int n_gradients;     /* slots of gradients at a time */
+    void **gradient_slots;
+    ptrdiff_t dy_stride;
     int64_t *order;
     double *rates;
     int64_t first_iteration; /* steps the network had taken when the epoch began */
@@ -65,16 +106,14 @@ struct fnn_fit {
     int penalizes_weights;       /* some op does */
     int penalizes_outputs;       /* some op does */
     int clips_norms;             /* of gradients */
-    int couples_rows;            /* fnn_couples_rows */
+    int couples_rows;            /* some loss does */
+    int shares_weights;          /* some trained weights have several ops */
     int inference;               /* layers act as in prediction */
     double *penalty_sums, *norm_sums; /* over blocks of weights and of gradients */
     double *output_penalties;         /* one per row of the batch */
-    double *batch_sums;               /* per panel two sums of each row */
     void *stored;                /* gradients, where the update rule does not follow at once */
+    void *shared_sums;           /* gradients of shared weights, where they are not stored */
     void *gradients;             /* where set, phase 2 stores gradients there and updates nothing */
-    const void *custom_gradient; /* of a loss that the caller computes */
-    double custom_loss;
-    void *custom_outputs;
     uint64_t seed, epoch;
     int shuffled;
     ptrdiff_t until; /* the step where this call ends */
@@ -90,6 +129,7 @@ struct fnn_fit {
     _Alignas(64) ptrdiff_t step;       /* steps done in this epoch */
     ptrdiff_t check_every, next_check; /* when to look at the clock */
     double loss_sum, penalty_sum;
+    double *loss_sums; /* by loss, without their weights */
 };
 
 /* One step, as one of its threads sees it. */
@@ -98,11 +138,21 @@ typedef struct {
     int thread, n_threads;
     ptrdiff_t step, first_row, rows; /* of the batch */
     ptrdiff_t n_panels, padded;      /* padded: rows rounded up to whole panels */
-    double mean_factor;              /* 1 / divisor of a mean over the rows; 0 where no row counts */
+    double mean_factor;              /* of the first loss */
     fnn_range panels;                /* this thread's share */
     int is_long;                     /* the fit's */
     int together;                    /* fewer panels than threads: the threads divide the outputs of each product */
 } fnn_step;
+
+/* The buffers of the outputs of op i. */
+static inline op_buffers *fnn_buffers_of(const fnn_fit *fit, int i) {
+    return &fit->buffers[fnn_buffer_of(fit->network, i)];
+}
+
+/* 1 for an op that a step runs. */
+static inline int fnn_runs(const fnn_fit *fit, int i) {
+    return fit->parts[i] == FNN_RUNS || fit->parts[i] == FNN_IS_LINEAR;
+}
 
 /* The next panel of this thread; the end after an interruption of a long step. */
 static inline ptrdiff_t fnn_next(const fnn_step *s, ptrdiff_t p) {
@@ -128,7 +178,7 @@ static inline void *fnn_at(const fnn_fit *fit, void *base, ptrdiff_t elements) {
 
 /* The activation of op i in training. */
 static inline int fnn_activation_of(const fnn_fit *fit, int i) {
-    return i == fit->skipped ? FNN_LINEAR : fit->network->ops[i].activation;
+    return fit->parts[i] == FNN_IS_LINEAR ? FNN_LINEAR : fit->network->ops[i].activation;
 }
 
 /* The phase that a thread was in is over. */
@@ -140,6 +190,12 @@ static inline void fnn_mark(fnn_fit *fit, int thread, fnn_fit_phase phase) {
     times->since = now;
 }
 
+/* gradients.c: which ops a step runs; where gradients are kept: their number at a time, and for each buffer its places. */
+void fnn_plan_parts(fnn_fit *fit);
+int fnn_plan_gradients(fnn_fit *fit); /* 0 where there is no memory */
+/* 1 where a gradient comes to buffer b. */
+void fnn_find_gradients(const fnn_fit *fit, unsigned char *reached);
+
 /* update.c: phase 2; 0 where an interruption came before any weight was changed. */
 int fnn_update_weights(const fnn_step *s);
 /* A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
@@ -147,7 +203,7 @@ void fnn_sum_penalties(const fnn_step *s);
 double fnn_penalty(const fnn_fit *fit);
 /* The factor of the penalties on weights. */
 static inline double fnn_penalty_scale(const fnn_step *s) {
-    return s->fit->network->loss.scaled_penalty ? s->mean_factor : 1.0;
+    return s->fit->losses[0].loss.scaled_penalty ? s->mean_factor : 1.0;
 }
 ptrdiff_t fnn_blocks_of(const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);

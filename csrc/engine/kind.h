@@ -8,11 +8,11 @@
 typedef struct {
     const fnn_network *network;
     const fnn_op *op;
-    int activation; /* elementwise, or a row activation that the caller applies */
-    fnn_rows rows;
+    int activation;          /* elementwise, or a row activation that the caller applies */
+    fnn_rows rows;           /* X: the first input */
     fnn_range weight_panels; /* products: of the outputs to compute */
-    const void *branch;      /* add: its second operand, (rows, branch_ld) */
-    ptrdiff_t branch_ld;
+    const char *const *at;   /* where each buffer is, and the elements between its rows */
+    const ptrdiff_t *ld;
 } fnn_row_call;
 
 /* An op on panels in prediction, `stride` elements apart. */
@@ -20,28 +20,39 @@ typedef struct {
     const fnn_network *network;
     const fnn_op *op;
     int activation;
-    void *Y, *X;
+    void *Y;
+    const void *X; /* the first input */
     ptrdiff_t n_panels, stride;
+    const char *const *at; /* where each buffer is */
 } fnn_panel_call;
+
+/* What backward does with the gradient of the outputs. */
+typedef enum {
+    FNN_IN_PLACE, /* it becomes that of the first input that needs one and is as wide as the outputs */
+    FNN_PARTS,    /* it consists of those of the inputs, one after the other */
+    FNN_APART     /* those of the inputs are elsewhere */
+} fnn_gradient_place;
 
 struct fnn_kind {
     /* Names in Python: of the kind; of its kernel and its bias, NULL where it has none; of its states, which are kept but
      * not trained: two of one number per input, the third a single number. */
     const char *name, *parameters[FNN_PARAMETERS], *states[3];
     /* Names in Python of the options that an op must give. */
-    const char *options[2];
+    const char *options[3];
+    /* The fewest and the most inputs; 0: one. 1 where a number may take the place of an input but one. */
+    int least_inputs, most_inputs, takes_number;
 
     /* The kernel is a matrix (inputs, outputs): the number of outputs is given, and threads may divide them. Otherwise a
      * parameter is one number per feature. */
     int is_product;
+    /* The kernel is a matrix (op->table_rows, op->columns) of which rows are looked up. */
+    int is_table;
     /* A linear one changes nothing. */
     int only_activates;
     /* With op->missing a NaN in the inputs stands for a missing value. */
     int takes_missing;
-    /* Adds the input of op->source. */
-    int adds_branch;
-    /* The number of outputs where it is neither given nor that of the inputs; 0 on overflow. */
-    ptrdiff_t (*outputs)(const fnn_op *op);
+    /* The number of outputs where it is neither given nor that of the first input; widths: of the buffers. 0 on overflow. */
+    ptrdiff_t (*outputs)(const fnn_op *op, const ptrdiff_t *widths);
 
     /* Buffers of a fit: 1 where op_buffers.D is needed with an activation; 1 where .saved is; the length of .statistics. */
     int (*keeps_derivative)(int activation);
@@ -51,9 +62,12 @@ struct fnn_kind {
     /* Training. All threads call these together, each for its panels. Row activations and penalties on outputs are the
      * caller's. */
     void (*forward)(const fnn_step *s, int i);
-    /* The gradient of the outputs, dY, becomes that of the inputs; returns where that is. NULL: it is the same. */
-    void *(*backward)(const fnn_step *s, int i, void *dY);
-    /* Gradient of both rows of a weight panel; products: of `count` strips of neighbouring panels, and the update rule. */
+    /* From the gradient of the outputs those of the inputs, where op_buffers says. NULL: it is the same. */
+    void (*backward)(const fnn_step *s, int i);
+    fnn_gradient_place gradient_place;
+    /* No gradient goes to the inputs. */
+    int stops_gradient;
+    /* Gradient of both rows of a weight panel; matrices: of `count` strips of neighbouring panels, and the update rule. */
     void (*gradient)(const fnn_step *s, const fnn_strip *strip, void *G);
     void (*update)(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
                    const fnn_update *update);
@@ -64,6 +78,10 @@ struct fnn_kind {
     void (*predict_rows)(const fnn_row_call *call);
     void (*predict_panels)(const fnn_panel_call *call);
 };
+
+/* The kinds of arithmetic. */
+extern const fnn_kind fnn_add_kind, fnn_subtract_kind, fnn_multiply_kind, fnn_divide_kind, fnn_average_kind,
+    fnn_maximum_kind, fnn_minimum_kind;
 
 /* 1 where prediction leaves an op out. */
 static inline int fnn_passes_through(const fnn_op *op, int activation) {
@@ -91,21 +109,33 @@ typedef struct {
 
 static inline op_panel fnn_panel_of(const fnn_fit *fit, int i, ptrdiff_t p) {
     const fnn_op *op = &fit->network->ops[i];
-    const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
+    const op_buffers *in = &fit->buffers[op->inputs[0]], *out = fnn_buffers_of(fit, i);
     const ptrdiff_t panel = fit->network->kernels->panel;
     return (op_panel){fnn_at(fit, in->Y, p * in->stride), fnn_at(fit, out->Y, p * out->stride),
                       out->D ? fnn_at(fit, out->D, p * op->n_out * panel) : NULL,
                       out->saved ? fnn_at(fit, out->saved, p * op->n_in * panel) : NULL};
 }
 
+/* Panel p of input j, of the gradient of the outputs and of that of input j, which may be NULL. */
+static inline void *fnn_input_panel(const fnn_fit *fit, int i, int j, ptrdiff_t p) {
+    const op_buffers *in = &fit->buffers[fit->network->ops[i].inputs[j]];
+    return fnn_at(fit, in->Y, p * in->stride);
+}
+static inline void *fnn_gradient_panel(const fnn_fit *fit, int i, ptrdiff_t p) {
+    return fnn_at(fit, fnn_buffers_of(fit, i)->dY, p * fit->dy_stride);
+}
+static inline void *fnn_input_gradient_panel(const fnn_fit *fit, int i, int j, ptrdiff_t p) {
+    void *dX = fnn_buffers_of(fit, i)->dX[j];
+    return dX ? fnn_at(fit, dX, p * fit->dy_stride) : NULL;
+}
+
 /* backward of kinds that are elementwise; a row activation, which keeps no derivative, is the caller's */
-static inline void *fnn_multiply_by_derivative(const fnn_step *s, int i, void *dY) {
+static inline void fnn_multiply_by_derivative(const fnn_step *s, int i) {
     const fnn_kernels *kernels = s->fit->network->kernels;
-    if (!s->fit->buffers[i + 1].D) return dY;
+    if (!fnn_buffers_of(s->fit, i)->D) return;
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
-        kernels->multiply(fnn_at(s->fit, dY, p * s->fit->dy_stride), fnn_panel_of(s->fit, i, p).D,
+        kernels->multiply(fnn_gradient_panel(s->fit, i, p), fnn_panel_of(s->fit, i, p).D,
                           s->fit->network->ops[i].n_in * kernels->panel);
-    return dY;
 }
 
 #endif

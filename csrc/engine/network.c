@@ -10,73 +10,127 @@ static ptrdiff_t state_elements(const fnn_op *op) {
     return (states[0] ? op->n_in : 0) + (states[1] ? op->n_in : 0) + (states[2] != NULL);
 }
 
-/* The sizes of an op of n_in features, and its places from *elements on; 0 where they overflow. */
-static int place_op(const fnn_kernels *kernels, fnn_op *op, ptrdiff_t n_in, ptrdiff_t *elements) {
+/* The sizes of an op whose inputs have these widths, and its places from *elements on; 0 where they overflow. */
+static int place_op(const fnn_kernels *kernels, fnn_op *op, const ptrdiff_t *widths, ptrdiff_t *elements) {
     const fnn_kind *kind = op->kind;
-    op->n_in = n_in;
-    op->rows = kind->is_product ? n_in : kind->parameters[FNN_KERNEL] != NULL;
-    op->use_kernel |= kind->is_product;
-    if (!kind->is_product) op->n_out = kind->outputs ? kind->outputs(op) : n_in;
+    const ptrdiff_t n_in = op->n_in = widths[op->inputs[0]];
+    op->rows = kind->is_product ? n_in : kind->is_table ? op->table_rows : kind->parameters[FNN_KERNEL] != NULL;
+    op->use_kernel |= kind->is_product || kind->is_table;
+    if (!kind->is_product) op->n_out = kind->outputs ? kind->outputs(op, widths) : n_in;
+    if (!kind->is_table) op->columns = op->n_out;
     /* below this bound on one layer's weights, all products of the layouts stay far from overflow */
     if (op->n_out < 1 || fnn_size(op->n_out + kernels->panel, n_in + 1, kind->is_product ? 64 : 1) == SIZE_MAX) return 0;
     if (fnn_size(op->n_out + kernels->panel, 64, 64) == SIZE_MAX) return 0;
-    op->panels = fnn_ceil_div(op->n_out, kernels->panel);
+    if (fnn_size(op->columns + kernels->panel, op->rows + 1, 64) == SIZE_MAX) return 0;
+    op->panels = fnn_ceil_div(op->columns, kernels->panel);
+    op->out_panels = fnn_ceil_div(op->n_out, kernels->panel);
     op->weights = *elements;
-    const ptrdiff_t weights = op->rows ? fnn_weight_elements(kernels, op->rows, op->n_out) : 0;
+    const ptrdiff_t weights = op->rows ? fnn_weight_elements(kernels, op->rows, op->columns) : 0;
     if (__builtin_add_overflow(*elements, weights, elements)) return 0;
     op->state = *elements;
     return !__builtin_add_overflow(*elements, fnn_round_up(state_elements(op), kernels->panel), elements);
 }
 
-/* Branches are nested: each is kept in the slot after those of the branches around it. */
-static void place_branches(fnn_network *network) {
-    for (int j = 0; j < network->n_ops; j++) {
-        fnn_op *op = &network->ops[j];
-        if (!op->kind->adds_branch) continue;
-        op->slot = 0;
-        for (int k = j + 1; k < network->n_ops; k++)
-            op->slot += network->ops[k].kind->adds_branch && network->ops[k].source <= op->source;
-        if (op->slot >= network->n_branches) network->n_branches = op->slot + 1;
-    }
+/* Op i uses the weights of an earlier one. */
+static void share_weights(fnn_op *ops, int i) {
+    fnn_op *op = &ops[i];
+    int last = op->owner = ops[op->shares - 1].owner;
+    const fnn_op *owner = &ops[op->owner];
+    while (ops[last].next_call) last = ops[last].next_call;
+    ops[last].next_call = i;
+    op->weights = owner->weights;
+    op->state = owner->state;
+    op->trainable = owner->trainable;
+    op->rows = 0;
 }
 
-/* Copies the program and places its ops; 0 where sizes overflow. */
-static int place_ops(fnn_network *network, const fnn_op *ops) {
-    ptrdiff_t width = network->n_features;
-    network->n_elements = 0;
-    network->operations = 0;
-    network->widest = width;
+/* Places the ops; 0 where sizes overflow. */
+static int place_ops(fnn_network *network) {
+    const int k = network->n_inputs;
     for (int i = 0; i < network->n_ops; i++) {
-        fnn_op own = ops[i], *op = network->ops ? &network->ops[i] : &own;
-        *op = own;
-        if (!place_op(network->kernels, op, width, &network->n_elements)) return 0;
-        if (op->kind->is_product) network->operations += 2.0 * (double)width * (double)op->n_out;
-        width = op->n_out;
-        if (width > network->widest) network->widest = width;
+        fnn_op *op = &network->ops[i];
+        ptrdiff_t elements = network->n_elements;
+        if (!place_op(network->kernels, op, network->widths, &elements)) return 0;
+        op->owner = i;
+        op->next_call = 0;
+        op->is_live = op->is_used = 1;
+        if (op->shares)
+            share_weights(network->ops, i);
+        else
+            network->n_elements = elements;
+        if (op->kind->is_product) network->operations += 2.0 * (double)op->n_in * (double)op->n_out;
+        network->widths[k + i] = op->n_out;
+        network->n_uses += op->n_inputs;
     }
-    network->n_outputs = width;
+    for (int b = 0; b < k + network->n_ops; b++)
+        if (network->widths[b] > network->widest) network->widest = network->widths[b];
     return 1;
 }
 
+/* NaN in an input stands for missing values where all ops that read it say so. */
+static void look_for_missing(fnn_network *network) {
+    int uses[FNN_MOST_BUFFERS] = {0}, refused[FNN_MOST_BUFFERS] = {0};
+    for (int i = 0; i < network->n_ops; i++)
+        for (int j = 0; j < network->ops[i].n_inputs; j++) {
+            const fnn_op *op = &network->ops[i];
+            uses[op->inputs[j]]++;
+            refused[op->inputs[j]] |= !(op->kind->takes_missing && op->missing);
+        }
+    for (int o = 0; o < network->n_outputs; o++) refused[network->outputs[o]] = 1;
+    for (int b = 0; b < network->n_inputs; b++) network->takes_missing[b] = uses[b] && !refused[b];
+}
+
 static fnn_network *lay_out(fnn_network *plan, fnn_arena *arena) {
+    const int buffers = plan->n_inputs + plan->n_ops;
     fnn_network *network = fnn_take(arena, sizeof(fnn_network));
     plan->ops = fnn_take(arena, sizeof(fnn_op) * (size_t)plan->n_ops);
+    plan->op_inputs = fnn_take(arena, sizeof(int) * (size_t)plan->n_uses);
+    plan->widths = fnn_take(arena, sizeof(ptrdiff_t) * (size_t)buffers);
+    plan->outputs = fnn_take(arena, sizeof(int) * (size_t)plan->n_outputs);
+    plan->takes_missing = fnn_take(arena, (size_t)plan->n_inputs);
+    plan->route = fnn_take(arena, sizeof(fnn_route));
     /* one more panel: a narrow one may be read with full vectors */
     plan->weights = fnn_take(arena, fnn_size(plan->n_elements + plan->kernels->panel, (ptrdiff_t)plan->element, 1));
     return network;
 }
 
-fnn_network *fnn_network_new(const fnn_kernels *kernels, ptrdiff_t n_features, const fnn_op *ops, int n_ops) {
-    fnn_network plan = {.kernels = kernels, .n_ops = n_ops, .n_features = n_features};
-    plan.element = (size_t)fnn_element(kernels);
+/* Copies what the caller described, with the sizes that place_ops found. */
+static void copy_program(fnn_network *network, const fnn_program *program, const ptrdiff_t *widths) {
+    int *to = network->op_inputs;
+    memcpy(network->ops, program->ops, sizeof(fnn_op) * (size_t)network->n_ops);
+    memcpy(network->widths, widths, sizeof(ptrdiff_t) * (size_t)(network->n_inputs + network->n_ops));
+    memcpy(network->outputs, program->outputs, sizeof(int) * (size_t)network->n_outputs);
+    for (int i = 0; i < network->n_ops; i++) {
+        fnn_op *op = &network->ops[i];
+        memcpy(to, op->inputs, sizeof(int) * (size_t)op->n_inputs);
+        op->inputs = to;
+        to += op->n_inputs;
+    }
+}
+
+fnn_network *fnn_network_new(const fnn_kernels *kernels, const fnn_program *program) {
+    const int k = program->n_inputs;
+    ptrdiff_t widths[FNN_MOST_BUFFERS];
+    int before[FNN_MOST_OPS];
+    fnn_network plan = {.kernels = kernels, .n_inputs = k, .n_ops = program->n_ops, .n_outputs = program->n_outputs,
+                        .ops = program->ops, .widths = widths, .element = (size_t)fnn_element(kernels)};
+    memcpy(widths, program->input_widths, sizeof(ptrdiff_t) * (size_t)k);
+    for (int i = 0; i < plan.n_ops; i++) {
+        fnn_op *op = &program->ops[i];
+        before[i] = i ? k + i - 1 : 0;
+        if (op->n_inputs) continue;
+        op->n_inputs = 1;
+        op->inputs = &before[i];
+    }
+    if (!place_ops(&plan)) return NULL;
     fnn_arena arena = {0};
-    if (!place_ops(&plan, ops)) return NULL;
     lay_out(&plan, &arena);
     if (!fnn_arena_allocate(&arena)) return NULL;
     fnn_network *network = lay_out(&plan, &arena);
+    copy_program(&plan, program, widths);
     *network = plan;
-    place_ops(network, ops);
-    place_branches(network);
+    look_for_missing(network);
+    fnn_plan_route(network, network->route, network->outputs, network->n_outputs);
     return network;
 }
 
@@ -101,25 +155,43 @@ static const int n_moments[FNN_UPDATES] = {
     [FNN_LION] = 1,         [FNN_RMSPROP] = 2,      [FNN_RMSPROP_CENTERED] = 3,
 };
 
-fnn_status fnn_network_compile(fnn_network *network, const fnn_loss *loss, const fnn_optimizer *optimizer) {
+/* Marks the ops that some loss depends on. */
+static void mark_live(fnn_network *network) {
+    unsigned char live[FNN_MOST_OPS];
+    int buffers[FNN_MOST_BUFFERS];
+    for (int l = 0; l < network->n_losses; l++) buffers[l] = network->outputs[network->losses[l].output];
+    fnn_mark_needed(network, live, buffers, network->n_losses);
+    for (int i = 0; i < network->n_ops; i++) {
+        network->ops[i].is_live = network->ops[i].is_used = live[i];
+        if (live[i]) network->ops[network->ops[i].owner].is_used = 1;
+    }
+}
+
+fnn_status fnn_network_compile(fnn_network *network, const fnn_output_loss *losses, int n_losses,
+                               const fnn_optimizer *optimizer) {
     void *slots[FNN_SLOTS] = {NULL};
     fnn_arena arena = {0};
     const int moments = n_moments[optimizer->update.kind];
     const int n_slots = moments + (optimizer->use_average != 0) + (optimizer->accumulate > 1);
     const size_t bytes = fnn_size(network->n_elements, (ptrdiff_t)network->element, 1);
+    const size_t loss_bytes = sizeof(fnn_output_loss) * (size_t)n_losses;
     for (int s = 0; s < n_slots; s++) fnn_take(&arena, bytes);
-    if (n_slots && !fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
+    fnn_take(&arena, loss_bytes);
+    if (!fnn_arena_allocate(&arena)) return FNN_NO_MEMORY;
     for (int s = 0; s < n_slots; s++) slots[s] = fnn_take(&arena, bytes);
+    network->losses = fnn_take(&arena, loss_bytes);
+    memcpy(network->losses, losses, loss_bytes);
     fnn_arena_free(network->slot_block);
     network->slot_block = arena.block;
     memcpy(network->slots, slots, sizeof slots);
     network->n_slots = n_slots;
-    network->loss = *loss;
+    network->n_losses = n_losses;
     network->optimizer = *optimizer;
     network->n_moments = moments;
     network->iterations = 0;
     if (moments && optimizer->initial != 0)
         set_all(slots[0], network->n_elements, network->element, optimizer->initial);
+    mark_live(network);
     return FNN_OK;
 }
 
@@ -149,7 +221,7 @@ void fnn_network_use_average(fnn_network *network) {
 
 static ptrdiff_t parameter_elements(const fnn_op *op, int parameter) {
     if (!op->rows) return 0;
-    return parameter == FNN_KERNEL ? op->rows * op->n_out * (op->use_kernel != 0) : op->n_out * (op->use_bias != 0);
+    return parameter == FNN_KERNEL ? op->rows * op->columns * (op->use_kernel != 0) : op->columns * (op->use_bias != 0);
 }
 
 ptrdiff_t fnn_flat_size(const fnn_network *network) {
@@ -168,7 +240,7 @@ void fnn_from_flat(const fnn_network *network, void *weights, const void *flat) 
             char *W = (char *)weights + op->weights * (ptrdiff_t)network->element;
             if (n)
                 network->kernels->pack_weights(W, parameter == FNN_KERNEL ? from : NULL, parameter == FNN_BIAS ? from : NULL,
-                                               op->rows, op->n_out);
+                                               op->rows, op->columns);
             from += n * (ptrdiff_t)network->element;
         }
 }
@@ -182,27 +254,33 @@ void fnn_to_flat(const fnn_network *network, void *flat, const void *weights) {
             const char *W = (const char *)weights + op->weights * (ptrdiff_t)network->element;
             if (n)
                 network->kernels->unpack_weights(parameter == FNN_KERNEL ? to : NULL, parameter == FNN_BIAS ? to : NULL, W,
-                                                 op->rows, op->n_out);
+                                                 op->rows, op->columns);
             to += n * (ptrdiff_t)network->element;
         }
 }
 
 /* ---- inputs, targets and outputs ---- */
 
-int fnn_takes_missing(const fnn_network *network) {
-    return network->n_ops && network->ops[0].kind->takes_missing && network->ops[0].missing;
-}
-
 ptrdiff_t fnn_target_columns(const fnn_loss *loss, ptrdiff_t n_outputs) {
     return loss->kind == FNN_GAUSSIAN_NLL ? n_outputs / 2 : n_outputs;
 }
 
-int fnn_skipped_activation(const fnn_network *network) {
-    if (!network->loss.from_logits || !network->n_ops) return -1;
-    const int last = network->n_ops - 1;
-    const int binary = network->loss.kind == FNN_BCE || network->loss.kind == FNN_BINARY_FOCAL;
-    const int expected = binary ? FNN_SIGMOID : network->loss.kind == FNN_POISSON ? FNN_EXPONENTIAL : FNN_SOFTMAX;
+int fnn_skips_activation(const fnn_network *network, int output) {
+    const int b = network->outputs[output], op = fnn_op_of(network, b);
+    int uses = 0;
+    for (int o = 0; o < network->n_outputs; o++) uses += network->outputs[o] == b;
+    for (int i = 0; i < network->n_ops; i++)
+        for (int j = 0; j < network->ops[i].n_inputs; j++) uses += network->ops[i].inputs[j] == b;
     /* a penalty on the outputs needs them activated */
-    if (fnn_penalizes_outputs(&network->ops[last])) return -1;
-    return network->ops[last].activation == expected ? last : -1;
+    return op >= 0 && uses == 1 && !fnn_penalizes_outputs(&network->ops[op]);
+}
+
+int fnn_skipped_activation(const fnn_network *network, int l) {
+    const fnn_loss *loss = &network->losses[l].loss;
+    const int output = network->losses[l].output;
+    if (!loss->from_logits || !fnn_skips_activation(network, output)) return -1;
+    const int op = fnn_op_of(network, network->outputs[output]);
+    const int binary = loss->kind == FNN_BCE || loss->kind == FNN_BINARY_FOCAL;
+    const int expected = binary ? FNN_SIGMOID : loss->kind == FNN_POISSON ? FNN_EXPONENTIAL : FNN_SOFTMAX;
+    return network->ops[op].activation == expected ? op : -1;
 }

@@ -46,6 +46,9 @@ static fnn_range trained_rows(const fnn_op *op) {
     return (fnn_range){op->use_kernel ? 0 : op->rows, op->rows + (op->use_bias != 0)};
 }
 
+/* A row of a table costs this part of a row of a product, which is multiplied with the whole batch. */
+#define TABLE_COST 0.125
+
 /* Cuts all trained weights into strips and deals them out; returns their number. Without fit->strips it only counts. */
 static int plan_strips(fnn_fit *fit) {
     const fnn_network *network = fit->network;
@@ -53,14 +56,17 @@ static int plan_strips(fnn_fit *fit) {
     /* whole blocks of sums, or whole tiles */
     deal d = {.fit = fit, .n_threads = fit->n_threads, .grain = fit->clips_norms ? FNN_BLOCK : 12};
     for (int pass = 0; pass < 2; pass++)
-        for (int i = fit->first_trained; i < fit->trained_ops; i++) {
+        for (int i = 0; i < network->n_ops; i++) {
             const fnn_op *op = &network->ops[i];
             if (!fnn_is_trained(op)) continue;
+            int calls = 0;
+            for (int call = i; call || !calls; call = network->ops[call].next_call) calls++;
             const fnn_range all = trained_rows(op);
             /* a bias with rules or a norm is a separate strip */
             const ptrdiff_t kernel_end = fit->has_rules || fit->clips_norms ? fnn_min(op->rows, all.last) : all.last;
             for (ptrdiff_t q = 0; q < op->panels; q++) {
-                const double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->n_out, q);
+                double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
+                if (op->kind->is_table) width *= TABLE_COST;
                 if (!pass) {
                     d.total += (double)(all.last - all.first) * width;
                     continue;
@@ -76,15 +82,30 @@ static int plan_strips(fnn_fit *fit) {
 
 /* ---- the numbers of a fit ---- */
 
-/* The ops that are trained, and their special needs. */
-static void look_at_ops(fnn_fit *fit) {
+/* The losses, the ops that a step runs, and their special needs. */
+static void look_at_ops(fnn_fit *fit, const fnn_fit_data *data) {
     const fnn_network *network = fit->network;
     const fnn_optimizer *optimizer = &network->optimizer;
-    fit->skipped = fnn_skipped_activation(network);
-    fit->trained_ops = network->n_ops;
-    if (fit->skipped >= 0 && network->ops[fit->skipped].kind->only_activates) fit->trained_ops--;
+    unsigned char reached[FNN_MOST_BUFFERS], has_loss[FNN_MOST_OUTPUTS] = {0};
+    for (int l = 0; l < fit->n_losses; l++) {
+        const fnn_output_loss *loss = &network->losses[l];
+        const int output = loss->output;
+        fit->losses[l] = (fit_loss){.loss = loss->loss, .weight = loss->weight, .targets = data->targets[l],
+                                    .output = output, .buffer = network->outputs[output],
+                                    .skipped = fnn_skipped_activation(network, l),
+                                    .n_out = fnn_output_width(network, output),
+                                    .couples_rows = fnn_couples_rows(&loss->loss),
+                                    .predictions = data->predictions[output]};
+        fit->couples_rows |= fit->losses[l].couples_rows;
+        has_loss[output] = 1;
+    }
+    for (int o = 0; o < network->n_outputs; o++)
+        if (data->predictions[o] && !has_loss[o])
+            fit->kept[fit->n_kept++] = (kept_output){network->outputs[o], data->predictions[o]};
+    fnn_plan_parts(fit);
+    fnn_find_gradients(fit, reached);
     fit->first_trained = 0;
-    while (fit->first_trained < fit->trained_ops && !fnn_is_trained(&network->ops[fit->first_trained])) fit->first_trained++;
+    while (fit->first_trained < network->n_ops && !reached[fnn_buffer_of(network, fit->first_trained)]) fit->first_trained++;
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
         fit->has_rules |= fnn_has_rules(op);
@@ -92,10 +113,10 @@ static void look_at_ops(fnn_fit *fit) {
         fit->constrains_norms |= fnn_has_norm_constraint(op);
         fit->penalizes_weights |= fnn_has_penalty(op);
         fit->penalizes_outputs |= fnn_penalizes_outputs(op);
+        fit->shares_weights |= fnn_is_trained(op) && op->next_call;
     }
     fit->has_moving_average = optimizer->use_average;
     fit->clips_norms = optimizer->clip_norm > 0 || optimizer->global_clip_norm > 0;
-    fit->couples_rows = fnn_couples_rows(&network->loss);
 }
 
 /* Operations of a step, padded rows included, for which another thread is worth a barrier before each op. */
@@ -107,8 +128,8 @@ static void look_at_ops(fnn_fit *fit) {
 #define STORED_ROWS 512
 
 static void plan_threads(fnn_fit *fit) {
-    const int most = fit->data.n_threads;
-    const double operations = 3.0 * fit->network->operations * (double)fit->data.batch_size;
+    const int most = fit->most_threads;
+    const double operations = 3.0 * fit->network->operations * (double)fit->batch_size;
     const double padded = 3.0 * fit->network->operations * (double)(fit->n_panels * fit->network->kernels->panel);
     fit->n_threads = fnn_threads_for(operations, fit->n_panels, most);
     fit->worth_meeting = padded >= MEETING_OPERATIONS * (double)fit->n_panels;
@@ -117,7 +138,7 @@ static void plan_threads(fnn_fit *fit) {
     /* shorter than any product that is cut into pieces */
     fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
     fit->stores = fit->is_long && fit->network->optimizer.accumulate <= 1 &&
-                  (fit->clips_norms || (operations >= STORED_OPERATIONS && fit->data.batch_size >= STORED_ROWS));
+                  (fit->clips_norms || (operations >= STORED_OPERATIONS && fit->batch_size >= STORED_ROWS));
     fit->check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
     fnn_trials_start(&fit->trials, fit->n_threads, operations);
 }
@@ -132,20 +153,37 @@ static ptrdiff_t count_blocks(const fnn_network *network) {
 
 /* The most features of the gradients that a step computes. */
 static ptrdiff_t widest_gradient(const fnn_fit *fit) {
-    ptrdiff_t widest = fit->network->n_outputs;
-    for (int i = fit->first_trained; i < fit->trained_ops; i++)
-        if (fit->network->ops[i].n_out > widest) widest = fit->network->ops[i].n_out;
+    const fnn_network *network = fit->network;
+    unsigned char reached[FNN_MOST_BUFFERS];
+    ptrdiff_t widest = 0;
+    fnn_find_gradients(fit, reached);
+    for (int l = 0; l < fit->n_losses; l++)
+        if (fit->losses[l].n_out > widest) widest = fit->losses[l].n_out;
+    for (int b = 0; b < network->n_inputs + network->n_ops; b++)
+        if (reached[b] && network->widths[b] > widest) widest = network->widths[b];
     return widest;
 }
 
 static void *take_if(int needed, fnn_arena *arena, size_t bytes) { return needed ? fnn_take(arena, bytes) : NULL; }
 
-/* Buffers of the outputs of op i, or of the inputs: i is -1. */
-static void lay_out_op(const fnn_fit *fit, int i, op_buffers *b, fnn_arena *arena) {
+/* 1 where a step reads or writes buffer b. */
+static int uses_buffer(const fnn_fit *fit, int b) {
+    const fnn_network *network = fit->network;
+    int uses = fnn_op_of(network, b) >= 0 && fnn_runs(fit, fnn_op_of(network, b));
+    for (int i = 0; i < network->n_ops && !uses; i++)
+        for (int j = 0; fit->parts[i] && j < network->ops[i].n_inputs; j++) uses |= network->ops[i].inputs[j] == b;
+    for (int l = 0; l < fit->n_losses && !uses; l++) uses = fit->losses[l].buffer == b;
+    for (int k = 0; k < fit->n_kept && !uses; k++) uses = fit->kept[k].buffer == b;
+    return uses;
+}
+
+static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_arena *arena) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * kernels->panel;
-    const ptrdiff_t features = i < 0 ? network->n_features : network->ops[i].n_out;
+    const ptrdiff_t features = network->widths[buffer];
+    const int i = fnn_op_of(network, buffer);
+    if ((i < 0 && !uses_buffer(fit, buffer)) || (i >= 0 && !fnn_runs(fit, i))) return;
     b->stride = fnn_panel_stride(kernels, features + 1);
     b->Y = fnn_take(arena, fnn_size(fit->n_panels, b->stride, element));
     if (i < 0) return;
@@ -158,65 +196,120 @@ static void lay_out_op(const fnn_fit *fit, int i, op_buffers *b, fnn_arena *aren
     b->statistics = fnn_take(arena, kind->statistics ? fnn_size(kind->statistics(op, rows), sizeof(double), 1) : 0);
 }
 
-/* Takes every part of a fit; returns the place of the fit itself. */
-static fnn_fit *lay_out(fnn_fit *fit, fnn_arena *arena) {
+static void lay_out_loss(const fnn_fit *fit, fit_loss *loss, fnn_arena *arena) {
+    const fnn_network *network = fit->network;
+    const ptrdiff_t rows = fit->n_panels * network->kernels->panel;
+    const size_t per_row = fnn_size(rows, sizeof(double), 1);
+    loss->t_stride = loss->n_out * network->kernels->panel;
+    loss->T = fnn_take(arena, loss->targets.y.data ? fnn_size(fit->n_panels, loss->t_stride, (ptrdiff_t)network->element) : 0);
+    loss->values = fnn_take(arena, per_row);
+    loss->labels = fnn_take(arena, per_row);
+    loss->scale = fnn_take(arena, per_row);
+    loss->batch_sums = take_if(loss->couples_rows, arena, fnn_size(rows, sizeof(double), 2));
+}
+
+/* The place of a fit, and of what is known before there is memory for it. */
+typedef struct {
+    fnn_fit *fit;
+    fnn_matrix *X;
+    fit_loss *losses;
+    kept_output *kept;
+    unsigned char *parts;
+} fit_places;
+
+/* Takes every part of a fit. */
+static fit_places lay_out(fnn_fit *fit, fnn_arena *arena) {
     const fnn_network *network = fit->network;
     const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * network->kernels->panel;
     const ptrdiff_t blocks = count_blocks(network);
-    const size_t per_row = fnn_size(rows, sizeof(double), 1);
-    fnn_fit *place = fnn_take(arena, sizeof(fnn_fit));
+    const int buffers = network->n_inputs + network->n_ops, n_losses = fit->n_losses;
+    const fit_places places = {.fit = fnn_take(arena, sizeof(fnn_fit)),
+                               .X = fnn_take(arena, sizeof(fnn_matrix) * (size_t)network->n_inputs),
+                               .losses = fnn_take(arena, sizeof(fit_loss) * (size_t)n_losses),
+                               .kept = fnn_take(arena, sizeof(kept_output) * (size_t)fit->n_kept),
+                               .parts = fnn_take(arena, (size_t)network->n_ops)};
+    fit->loss_sums = fnn_take(arena, sizeof(double) * (size_t)n_losses);
     fit->phases = fnn_take(arena, sizeof(phase_times) * (size_t)fit->n_threads);
-    fit->buffers = fnn_take(arena, sizeof(op_buffers) * (size_t)(network->n_ops + 1));
-    fit->dY[0] = fnn_take(arena, fnn_size(fit->n_panels, fit->dy_stride, element));
-    fit->dY[1] = fnn_take(arena, fnn_size(fit->n_panels, fit->dy_stride, element));
-    fit->T = fnn_take(arena, fit->data.y.data ? fnn_size(fit->n_panels, fit->t_stride, element) : 0);
-    fit->values = fnn_take(arena, per_row);
-    fit->labels = fnn_take(arena, per_row);
-    fit->scale = fnn_take(arena, per_row);
+    fit->buffers = fnn_take(arena, sizeof(op_buffers) * (size_t)buffers);
+    fit->pointers = fnn_take(arena, sizeof(void *) * (size_t)(2 * network->n_uses + n_losses));
+    fit->gradient_slots = fnn_take(arena, sizeof(void *) * (size_t)fit->n_gradients);
+    for (int slot = 0; slot < fit->n_gradients; slot++) {
+        void *gradient = fnn_take(arena, fnn_size(fit->n_panels, fit->dy_stride, element));
+        if (fit->gradient_slots) fit->gradient_slots[slot] = gradient;
+    }
+    for (int l = 0; l < n_losses; l++) lay_out_loss(fit, &fit->losses[l], arena);
     fit->order = fnn_take(arena, fnn_size(fit->n, sizeof(int64_t), 1));
     fit->rates = fnn_take(arena, fnn_size(fit->n_steps, sizeof(double), FNN_CONSTANTS));
     fit->strips = fnn_take(arena, sizeof(fnn_strip) * (size_t)fit->n_strips);
     fit->first_strip = fnn_take(arena, sizeof(int) * (size_t)(fit->n_threads + 1));
     fit->penalty_sums = take_if(fit->penalizes_weights, arena, fnn_size(blocks, sizeof(double), 2));
     fit->norm_sums = take_if(fit->clips_norms, arena, fnn_size(blocks, sizeof(double), 1));
-    fit->output_penalties = take_if(fit->penalizes_outputs, arena, per_row);
-    fit->batch_sums = take_if(fit->couples_rows, arena, fnn_size(rows, sizeof(double), 2));
+    fit->output_penalties = take_if(fit->penalizes_outputs, arena, fnn_size(rows, sizeof(double), 1));
     /* accumulated gradients live with the network, in a slot */
+    const size_t all_weights = fnn_size(network->n_elements + network->kernels->panel, element, 1);
     fit->stored = fnn_sum_slot(network);
-    if (!fit->stored)
-        fit->stored = take_if(fit->clips_norms || fit->stores, arena,
-                              fnn_size(network->n_elements + network->kernels->panel, element, 1));
-    for (int i = -1; i < fit->trained_ops; i++) {
+    const int stores = !fit->stored && (fit->clips_norms || fit->stores);
+    if (stores) fit->stored = fnn_take(arena, all_weights);
+    fit->shared_sums = take_if(fit->shares_weights && !stores && !fnn_sum_slot(network), arena, all_weights);
+    for (int b = 0; b < buffers; b++) {
         op_buffers counted;
-        lay_out_op(fit, i, fit->buffers ? &fit->buffers[i + 1] : &counted, arena);
+        lay_out_buffer(fit, b, fit->buffers ? &fit->buffers[b] : &counted, arena);
     }
-    return place;
+    return places;
+}
+
+/* What is counted in ops, bytes and rows becomes a fit: its memory, and then what is in it. */
+static fnn_fit *make_fit(fnn_fit *plan) {
+    const fnn_network *network = plan->network;
+    fnn_arena arena = {0};
+    lay_out(plan, &arena);
+    if (!fnn_arena_allocate(&arena)) return NULL;
+    const fit_places at = lay_out(plan, &arena);
+    memcpy(at.X, plan->X, sizeof(fnn_matrix) * (size_t)network->n_inputs);
+    memcpy(at.losses, plan->losses, sizeof(fit_loss) * (size_t)plan->n_losses);
+    memcpy(at.kept, plan->kept, sizeof(kept_output) * (size_t)plan->n_kept);
+    memcpy(at.parts, plan->parts, (size_t)network->n_ops);
+    fnn_fit *fit = at.fit;
+    *fit = *plan;
+    fit->X = at.X;
+    fit->losses = at.losses;
+    fit->kept = at.kept;
+    fit->parts = at.parts;
+    plan_strips(fit);
+    if (!fnn_plan_gradients(fit)) {
+        fnn_arena_free(fit);
+        return NULL;
+    }
+    ptrdiff_t blocks = 0;
+    for (int b = 0; b < network->n_inputs + network->n_ops; b++) {
+        op_buffers *buffers = &fit->buffers[b];
+        const int i = fnn_op_of(network, b);
+        buffers->first_block = blocks;
+        if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
+        if (buffers->Y)
+            fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
+    }
+    return fit;
 }
 
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     const fnn_kernels *kernels = network->kernels;
-    fnn_fit plan = {.network = network, .data = *data, .n = data->X.rows};
-    plan.data.batch_size = fnn_min(data->batch_size, plan.n);
-    plan.n_steps = fnn_ceil_div(plan.n, plan.data.batch_size);
-    plan.n_panels = fnn_ceil_div(plan.data.batch_size, kernels->panel);
-    look_at_ops(&plan);
+    fit_loss losses[FNN_MOST_OUTPUTS];
+    kept_output kept[FNN_MOST_OUTPUTS];
+    unsigned char parts[FNN_MOST_OPS];
+    fnn_matrix X[FNN_MOST_BUFFERS];
+    memcpy(X, data->X, sizeof(fnn_matrix) * (size_t)network->n_inputs);
+    fnn_fit plan = {.network = network, .X = X, .losses = losses, .kept = kept, .parts = parts,
+                    .n_losses = network->n_losses, .n = X[0].rows, .most_threads = data->n_threads};
+    plan.batch_size = fnn_min(data->batch_size, plan.n);
+    plan.n_steps = fnn_ceil_div(plan.n, plan.batch_size);
+    plan.n_panels = fnn_ceil_div(plan.batch_size, kernels->panel);
+    look_at_ops(&plan, data);
     plan_threads(&plan);
     plan.n_strips = plan_strips(&plan);
     plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
-    plan.t_stride = network->n_outputs * kernels->panel;
-    fnn_arena arena = {0};
-    lay_out(&plan, &arena);
-    if (!fnn_arena_allocate(&arena)) return NULL;
-    fnn_fit *fit = lay_out(&plan, &arena);
-    *fit = plan;
-    plan_strips(fit);
-    for (ptrdiff_t i = 0, blocks = 0; i <= fit->trained_ops; i++) {
-        op_buffers *b = &fit->buffers[i];
-        b->first_block = blocks;
-        if (i) blocks += fnn_blocks_of(&network->ops[i - 1]);
-        fnn_set_ones(kernels, b->Y, b->stride, i ? network->ops[i - 1].n_out : network->n_features, fit->n_panels);
-    }
-    return fit;
+    if (!fnn_plan_gradients(&plan)) return NULL;
+    return make_fit(&plan);
 }
 
 void fnn_fit_free(fnn_fit *fit) { fnn_arena_free(fit); }
@@ -224,6 +317,7 @@ void fnn_fit_free(fnn_fit *fit) { fnn_arena_free(fit); }
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit) { return fit->n_steps; }
 ptrdiff_t fnn_fit_step(const fnn_fit *fit) { return fit->step; }
 double fnn_fit_loss_sum(const fnn_fit *fit) { return fit->loss_sum; }
+double fnn_fit_output_loss_sum(const fnn_fit *fit, int l) { return fit->loss_sums[l]; }
 double fnn_fit_penalty_sum(const fnn_fit *fit) { return fit->penalty_sum; }
 
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order) {
@@ -309,6 +403,7 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
     fit->shuffled = shuffle;
     fit->step = fit->first_step = 0;
     fit->loss_sum = fit->penalty_sum = 0;
+    memset(fit->loss_sums, 0, sizeof(double) * (size_t)fit->n_losses);
     fit->first_iteration = fit->network->iterations;
     fnn_fit_set_rates(fit, rates);
 }

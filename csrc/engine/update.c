@@ -47,8 +47,8 @@ static void sum_rows(const fnn_network *network, const void *base, const fnn_op 
     ptrdiff_t width;
     const void *w = fnn_rows_at(network, base, op, q, k, &width);
     network->kernels->column_sums(columns, w, rows, width);
-    sums[0] = tree(columns, panel, op->n_out - q * panel);
-    sums[1] = tree(columns + panel, panel, op->n_out - q * panel);
+    sums[0] = tree(columns, panel, op->columns - q * panel);
+    sums[1] = tree(columns + panel, panel, op->columns - q * panel);
 }
 
 /* Block i of an op: its kernel's blocks of weight panel 0, its bias there, then panel 1, ... */
@@ -72,7 +72,7 @@ void fnn_sum_penalties(const fnn_step *s) {
         const fnn_op *op = &network->ops[o];
         if (!fnn_has_penalty(op)) continue;
         const fnn_range share = fnn_share(fnn_blocks_of(op), s->thread, s->n_threads);
-        double *sums = s->fit->penalty_sums + 2 * s->fit->buffers[o + 1].first_block;
+        double *sums = s->fit->penalty_sums + 2 * fnn_buffers_of(s->fit, o)->first_block;
         for (ptrdiff_t i = share.first; i < share.last; i++) sum_block(network, network->weights, op, i, sums + 2 * i);
     }
 }
@@ -100,7 +100,7 @@ double fnn_penalty(const fnn_fit *fit) {
     double penalty = 0;
     for (int o = 0; o < network->n_ops; o++)
         if (fnn_has_penalty(&network->ops[o]))
-            penalty += op_penalty(network, &network->ops[o], fit->penalty_sums + 2 * fit->buffers[o + 1].first_block);
+            penalty += op_penalty(network, &network->ops[o], fit->penalty_sums + 2 * fnn_buffers_of(fit, o)->first_block);
     return penalty;
 }
 
@@ -142,7 +142,8 @@ static fnn_update ruled_update(const fnn_network *network, const fnn_strip *stri
 
 static void *strip_at(const fnn_network *network, const void *base, const fnn_strip *strip, ptrdiff_t *elements) {
     ptrdiff_t width;
-    void *at = fnn_rows_at(network, base, &network->ops[strip->op], strip->q, strip->rows.first, &width);
+    const fnn_op *owner = &network->ops[network->ops[strip->op].owner];
+    void *at = fnn_rows_at(network, base, owner, strip->q, strip->rows.first, &width);
     *elements = (strip->rows.last - strip->rows.first) * width;
     return at;
 }
@@ -198,7 +199,7 @@ static void sum_strip_squares(const fnn_step *s, const fnn_strip *strip) {
     const fnn_fit *fit = s->fit;
     const fnn_op *op = &fit->network->ops[strip->op];
     const ptrdiff_t blocks = kernel_blocks(op), first = strip->q * (blocks + 1);
-    double sums[2], *out = fit->norm_sums + fit->buffers[strip->op + 1].first_block;
+    double sums[2], *out = fit->norm_sums + fnn_buffers_of(fit, strip->op)->first_block;
     fnn_range mine = {strip->rows.first / FNN_BLOCK, fnn_ceil_div(strip->rows.last, FNN_BLOCK)};
     if (parameter_of(fit->network, strip) == FNN_BIAS) mine = (fnn_range){blocks, blocks + 1};
     for (ptrdiff_t i = mine.first; i < mine.last; i++) {
@@ -209,7 +210,7 @@ static void sum_strip_squares(const fnn_step *s, const fnn_strip *strip) {
 
 static double gradient_squares(const fnn_fit *fit, int o, int parameter) {
     const fnn_op *op = &fit->network->ops[o];
-    const double *sums = fit->norm_sums + fit->buffers[o + 1].first_block;
+    const double *sums = fit->norm_sums + fnn_buffers_of(fit, o)->first_block;
     double total = 0;
     for (ptrdiff_t i = 0; i < fnn_blocks_of(op); i++)
         if (parameter_of_block(op, i) == parameter) total += sums[i];
@@ -222,9 +223,19 @@ static double clip_factor(double squares, double mean, double bound) {
     return bound / (norm > bound ? norm : bound) + (norm - norm);
 }
 
+/* The last op that uses the weights of op o and that a gradient reaches, or -1. */
+static int last_call(const fnn_fit *fit, int o) {
+    int last = -1;
+    do {
+        if (fnn_buffers_of(fit, o)->dY) last = o;
+        o = fit->network->ops[o].next_call;
+    } while (o);
+    return last;
+}
+
 /* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
 static int fit_trains(const fnn_fit *fit, int o) {
-    return fnn_is_trained(&fit->network->ops[o]) && o >= fit->first_trained && o < fit->trained_ops;
+    return fnn_is_trained(&fit->network->ops[o]) && last_call(fit, o) >= 0;
 }
 
 /* ---- constraints ---- */
@@ -260,7 +271,7 @@ static void constrain_columns(const fnn_network *network, const fnn_op *op, cons
     ptrdiff_t width;
     void *w = fnn_rows_at(network, network->weights, op, q, 0, &width);
     network->kernels->column_sums(columns, w, op->rows, width);
-    for (int j = 0; j < panel; j++) factors[j] = j < op->n_out - q * panel ? norm_factor(r, columns[panel + j]) : 1.0;
+    for (int j = 0; j < panel; j++) factors[j] = j < op->columns - q * panel ? norm_factor(r, columns[panel + j]) : 1.0;
     network->kernels->scale_columns(w, op->rows, width, factors);
 }
 
@@ -273,7 +284,8 @@ static void constrain(const fnn_step *s) {
         const fnn_rules *kernel = &op->rules[FNN_KERNEL], *bias = &op->rules[FNN_BIAS];
         if (!fit_trains(s->fit, o)) continue;
         /* a vector, such as gamma, has one norm */
-        const int axis = op->kind->is_product ? kernel->axis : FNN_OVER_ALL, mine = o % s->n_threads == s->thread;
+        const int is_matrix = op->kind->is_product || op->kind->is_table;
+        const int axis = is_matrix ? kernel->axis : FNN_OVER_ALL, mine = o % s->n_threads == s->thread;
         if (constrains_norm(kernel) && axis == FNN_OVER_INPUTS) {
             const fnn_range share = fnn_share(op->panels, s->thread, s->n_threads);
             for (ptrdiff_t q = share.first; q < share.last; q++) constrain_columns(network, op, kernel, q);
@@ -328,6 +340,47 @@ static void update_features(const fnn_step *s, const fnn_strip *strip, void *sto
     network->kernels->update(&weights, fnn_at(s->fit, G, strip->rows.first * width), n, update);
 }
 
+/* The gradient of `count` strips together, from one op that has the weights, followed by an update. */
+static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored, const fnn_update *update) {
+    const fnn_network *network = s->fit->network;
+    const fnn_op *op = &network->ops[strip->op];
+    if (!op->kind->update) {
+        update_features(s, strip, stored, update);
+        return;
+    }
+    fnn_weights weights = fnn_weights_at(network, op->weights);
+    if (stored) weights.moments[0] = fnn_at(s->fit, stored, op->weights);
+    op->kind->update(s, strip, count, &weights, update);
+}
+
+/* The same for weights that several ops share: their gradients are added in the order of the ops. The penalty, which the
+ * update adds to a gradient, comes with the last of them. */
+static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored, const fnn_update *update) {
+    fnn_fit *fit = s->fit;
+    const fnn_network *network = fit->network;
+    const fnn_op *ops = network->ops;
+    void *sums = stored ? stored : fit->shared_sums;
+    const int last = last_call(fit, strip->op);
+    int kind = stored ? update->kind : FNN_STORE;
+    for (int call = strip->op;; call = ops[call].next_call) {
+        fnn_strip own = *strip;
+        own.op = call;
+        fnn_update add = {.scale = 1.0};
+        if (stored && call == last) add = *update;
+        add.kind = kind;
+        if (fnn_buffers_of(fit, call)->dY) {
+            update_from(s, &own, count, sums, &add);
+            kind = FNN_ACCUMULATE;
+        }
+        if (call == last) break;
+    }
+    for (ptrdiff_t j = 0; !stored && j < count; j++) {
+        ptrdiff_t n;
+        const fnn_weights weights = strip_weights(network, &strip[j], &n);
+        network->kernels->update(&weights, strip_at(network, sums, &strip[j], &n), n, update);
+    }
+}
+
 /* Bytes of dZ that stay in the second-level cache while the inputs pass by. */
 #define CACHED_GRADIENTS 131072
 
@@ -357,20 +410,15 @@ static void update_strips(const fnn_step *s, fnn_range strips, void *stored, con
         count = strips_together(s, i, strips.last);
         fnn_update own;
         if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
-        if (op->kind->is_product) {
-            fnn_weights weights = fnn_weights_at(network, op->weights);
-            if (stored) weights.moments[0] = fnn_at(fit, stored, op->weights);
-            op->kind->update(s, strip, count, &weights, fit->has_rules ? &own : update);
-        } else {
-            update_features(s, strip, stored, fit->has_rules ? &own : update);
-        }
+        (op->next_call ? update_shared : update_from)(s, strip, count, stored, fit->has_rules ? &own : update);
         for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j]);
     }
 }
 
 static void move_statistics(const fnn_step *s) {
     for (int i = 0; i < s->fit->network->n_ops; i++)
-        if (s->fit->network->ops[i].kind->move_statistics) s->fit->network->ops[i].kind->move_statistics(s, i);
+        if (s->fit->network->ops[i].kind->move_statistics && fnn_runs(s->fit, i))
+            s->fit->network->ops[i].kind->move_statistics(s, i);
 }
 
 int fnn_update_weights(const fnn_step *s) {

@@ -278,14 +278,6 @@ static void prelu_gradient(void *dY, void *S, const void *X, const void *W, ptrd
     }
 }
 
-static void add(void *Y, const void *A, const void *B, ptrdiff_t n) {
-    real *y = Y;
-    const real *a = A, *b = B;
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) v_store(y + i, v_load(a + i) + v_load(b + i));
-    for (; i < n; i++) y[i] = a[i] + b[i];
-}
-
 #define SMALLEST_DEVIATION 1e-7 /* Keras's epsilon */
 
 /* centre, scale and shift of feature f: y = (x - centre) scale + shift of learned means and variances, or its inverse */

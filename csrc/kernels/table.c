@@ -24,6 +24,8 @@
 #include "layout_tpl.h"
 #include "dropout_tpl.h"
 #include "normalization_tpl.h"
+#include "arithmetic_tpl.h"
+#include "embedding_tpl.h"
 
 static double fma_peak(int64_t iterations, void *sink) {
     vec c[12];
@@ -83,7 +85,15 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .prelu = prelu,
     .prelu_gradient = prelu_gradient,
     .standardize = standardize,
-    .add = add,
+    .combine = combine,
+    .take_equal = take_equal,
+    .sum_features = sum_features,
+    .dot = dot,
+    .dot_rows = dot_rows,
+    .dot_gradient = dot_gradient,
+    .look_up = look_up,
+    .look_up_rows = look_up_rows,
+    .table_gradient = table_gradient,
     .normalize_rows = normalize_rows,
     .layer_norm_rows = layer_norm_rows,
     .prelu_rows = prelu_rows,

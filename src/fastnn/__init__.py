@@ -43,8 +43,7 @@ from fastnn._processors import default_num_threads as _default_num_threads
 from fastnn._processors import get_num_threads, set_num_threads, show_config, threads
 from fastnn.errors import DivergenceError, ModelFormatError
 from fastnn.layers import Input
-from fastnn.models import Sequential, load_model
-from fastnn.network.stack import Model
+from fastnn.models import Model, Sequential, load_model
 
 if TYPE_CHECKING:
     from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference

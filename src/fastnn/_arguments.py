@@ -20,7 +20,8 @@ _FLOAT_TYPES = {
     **dict.fromkeys(("float32", "f4", "<f4", "=f4", "f", "single"), np.float32),
     **dict.fromkeys(("float64", "f8", "<f8", "=f8", "d", "double", "float"), np.float64),
 }
-_REAL_TYPES = {*_FLOAT_TYPES, "bool", "float16", "bfloat16", "half", "int", "uint"} | {
+_HALF_TYPES = ("float16", "bfloat16", "half")
+_REAL_TYPES = {*_FLOAT_TYPES, *_HALF_TYPES, "bool", "int", "uint"} | {
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
 
@@ -123,14 +124,24 @@ def float_type(name: str, value: Any, *, others: str = "") -> np.dtype[Any]:
     return found
 
 
-def input_type(name: str, value: Any) -> None:
-    """Check a type of inputs as Keras takes it: None, a real NumPy type or its name."""
+def input_type(name: str, value: Any) -> str | None:
+    """Return the name of a type of inputs as Keras takes it: None, a real NumPy type, "string", or its name.
+
+    Half precision is None: such arrays are read in the type that the network computes in.
+    """
     given = value if isinstance(value, type) else getattr(value, "name", value)
+    if given is None or given == "string":
+        return given
     real = (
         given in _REAL_TYPES if isinstance(given, str) else isinstance(given, type) and np.dtype(given).kind in "biuf"
     )
-    if given is not None and not real:
-        raise ValueError(f"{name} must be the name of a real type such as 'float32' or 'uint8', or None, got {value!r}")
+    if not real:
+        raise ValueError(
+            f"{name} must be the name of a real type such as 'float32' or 'uint8', 'string', or None, got {value!r}"
+        )
+    found = _FLOAT_TYPES.get(given, given) if isinstance(given, str) else given
+    known = found if isinstance(found, str) else np.dtype(found).name
+    return None if known in _HALF_TYPES else known
 
 
 def last_axis(axis: Any) -> int:

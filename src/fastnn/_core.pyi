@@ -3,7 +3,7 @@
 from abc import ABCMeta
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +26,9 @@ class Network:
 
     Parameters
     ----------
-    n_features : number of input columns.
-    ops : list of ``(kind, options)``:
+    n_features : number of input columns; a list for a network with several inputs, or one that takes lists.
+    ops : list of ``(kind, options)``, each after those it reads. Buffers are numbered: first the inputs, then the
+        output of each op. Every op takes "inputs", the buffers that it reads; left out, the one before its own:
         ``("dense", {"n_out": int, "use_bias": bool, "activation": str, "parameters": (float, ...)})``,
         ``("activation", {"activation": str, "parameters": (float, ...)})``,
         ``("dropout", {"rate": float, "alpha": bool})`` (alpha: alpha dropout),
@@ -38,7 +39,16 @@ class Network:
         ``("prelu", {})``: alpha, one per feature,
         ``("normalization", {"invert": bool, "missing": None | "mean" | "indicator"})``: mean, variance, count; as the
         first op with "missing" it lets X hold NaN; with "indicator" it has twice as many outputs,
-        ``("add", {"source": int})``: the input of op ``source`` plus its input.
+        ``("add", {"source": int})``: the input of op ``source`` plus the buffer before it,
+        ``("add", {})``, "subtract", "multiply", "divide", "average", "maximum", "minimum": inputs element by element,
+        in order; one of width 1 counts for every column. All but "average" also take one input and "number", which is
+        the second operand, or the first with "number_first". The gradient of an extreme goes to the first that has it,
+        ``("concatenate", {})``: the columns of all inputs side by side,
+        ``("slice", {"start", "stop", "step"})``: columns, as ``range`` counts them,
+        ``("dot", {"normalize": bool})``: of the rows of two inputs, with "normalize" divided by their norms,
+        ``("embedding", {"n_rows", "n_columns"})``: kernel, a table (n_rows, n_columns) of which each column of the
+        input names a row; it reads columns of an input, through "slice" and "concatenate" at most.
+        An op with parameters takes "weights_of", an earlier op of its kind whose parameters it uses.
         Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint".
         "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha; general_relu:
         negative_slope, max_value, threshold). Options that can be off may be left out. A dense op takes more:
@@ -46,15 +56,33 @@ class Network:
         "kernel_constraint" and "bias_constraint": (name, bound, axis), axis 0 for a norm over the inputs of each
         output, 1 for the outputs of each input, None for all.
     dtype : "float32" or "float64".
+    outputs : buffers that the network computes; the last one if left out.
 
     All parameters start at zero, except gammas and variances, which start at one.
     """
 
-    def __init__(self, n_features: int, ops: Sequence[tuple[str, dict[str, Any]]], dtype: str = "float32") -> None: ...
+    def __init__(
+        self,
+        n_features: int | Sequence[int],
+        ops: Sequence[tuple[str, dict[str, Any]]],
+        dtype: str = "float32",
+        outputs: Sequence[int] | None = None,
+    ) -> None: ...
     @property
-    def n_features(self) -> int: ...
+    def n_features(self) -> int:
+        """Columns of the first input."""
     @property
-    def n_outputs(self) -> int: ...
+    def n_outputs(self) -> int:
+        """Columns of the first output."""
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of every buffer."""
+    @property
+    def input_widths(self) -> tuple[int, ...]: ...
+    @property
+    def output_widths(self) -> tuple[int, ...]: ...
+    def skips_activation(self, output: int = 0) -> bool:
+        """Whether nothing but this output uses the activation of its op, which a loss from logits then skips."""
     @property
     def dtype(self) -> np.dtype[Any]: ...
     def forget_other_threads(self) -> None:
@@ -73,10 +101,16 @@ class Network:
     def set_parameters(self, places: Iterable[tuple[int, str, int]], values: Iterable[Array]) -> None:
         """Replace parameters at (op, name, slot): all of them, or none where one is refused."""
     def compile(
-        self, loss: str, loss_options: dict[str, float], optimizer: str, optimizer_options: dict[str, float]
+        self,
+        loss: str | Sequence[tuple[str, dict[str, Any], float] | None],
+        loss_options: dict[str, Any] | None,
+        optimizer: str,
+        optimizer_options: dict[str, Any],
     ) -> None:
         """Choose the loss and the update rule; resets the moments and ``iterations``.
 
+        A list has one entry per output: (loss, its options, its weight), or None. The loss of a batch is the sum of all
+        losses times their weights, and the penalties. Ops that no loss depends on are not trained.
         loss options: "from_logits" (bool), "label_smoothing", "delta" (Huber), "sum" (bool: reduction "sum" instead
         of the mean over the batch). With "from_logits" and a final op whose activation is softmax or sigmoid, that
         activation is skipped in training: the loss takes the pre-activations (predictions stay activated).
@@ -106,20 +140,35 @@ class Network:
         """Freeze or free the parameters of a dense op, for the fits made from now on."""
     def use_average(self) -> None:
         """Replace the trainable parameters by their moving average; nothing before the first update."""
+    @overload
     def predict(
         self,
         X: Array,
         out: Array | None = None,
         n_threads: int = 0,
-        logits: bool = False,
+        logits: bool | Sequence[bool] = False,
         activity: Array | None = None,
-    ) -> Array:
+        buffers: None = None,
+    ) -> Array: ...
+    @overload
+    def predict(
+        self,
+        X: Array | Sequence[Array],
+        out: Array | Sequence[Array] | None = None,
+        n_threads: int = 0,
+        logits: bool | Sequence[bool] = False,
+        activity: Array | None = None,
+        buffers: Sequence[int] | None = None,
+    ) -> Any:
         """(n, n_features) -> (n, n_outputs). ``logits`` skips a final softmax or sigmoid.
 
-        activity : (n,) float64 or None: receives each row's penalties on the outputs of its ops.
+        With several inputs X is a list; with several outputs so are ``out`` and the result, and ``logits`` may be.
 
-        Raises ValueError naming the first row and column of X that is not finite or too large for the dtype; ``out`` is
-        not written then.
+        activity : (n,) float64 or None: receives each row's penalties on the outputs of its ops.
+        buffers : other buffers than the outputs; the result is a list then. Ops that they do not depend on do not run.
+
+        Raises ValueError naming the first row and column of X that is not finite or too large for the dtype, or that
+        names no row of an embedding's table; ``out`` is not written then.
         """
 
 class Occupancy:
@@ -157,22 +206,26 @@ class Fit:
 
     Parameters
     ----------
-    X : (n, n_features), any real dtype, any strides: converted batch by batch, never copied whole.
+    X : (n, n_features), any real dtype, any strides: converted batch by batch, never copied whole. A list of them, one
+        per input, where the network was described with a list.
     y : (n, n_outputs) C-contiguous in the network's dtype, or int64 labels (n,) for "sparse_categorical_crossentropy".
     sample_weight : (n,) in the network's dtype, or None.
     predictions : (n, n_outputs) C-contiguous in the network's dtype, or None: receives the outputs of the training
         forward pass, by original row, so that training metrics can be computed after the epoch.
+
+    With several outputs y is a list with an entry for each output that has a loss, sample_weight may be one, and
+    predictions has an entry for every output.
     """
 
     def __init__(
         self,
         network: Network,
-        X: Array,
-        y: Array,
-        sample_weight: Array | None = None,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
         batch_size: int = 32,
         n_threads: int = 0,
-        predictions: Array | None = None,
+        predictions: Any = None,
     ) -> None: ...
     @property
     def n_steps(self) -> int:
@@ -206,6 +259,9 @@ class Fit:
     def loss_sum(self) -> float:
         """Sum over the steps done in this epoch of (batch loss x rows in the batch); float64."""
     @property
+    def loss_sums(self) -> list[float]:
+        """The part of each loss in ``loss_sum``, without its weight."""
+    @property
     def penalty_sum(self) -> float:
         """The penalties on weights in ``loss_sum``."""
     def loss_and_gradient(self, parameters: Array, gradient: Array) -> tuple[float, float]:
@@ -225,10 +281,17 @@ class Fit:
         """
     def batch_rows(self) -> NDArray[np.int64]:
         """Rows of the current batch, in its order."""
-    def forward(self) -> Array:
-        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a custom loss."""
-    def backward(self, gradient: Array, loss: float) -> None:
-        """Finish the step that ``forward`` began, with the gradient of the loss with respect to its outputs."""
+    def forward(self) -> Any:
+        """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a custom loss.
+
+        With several losses it is a list, of the outputs with a custom one.
+        """
+    def backward(self, gradient: Any, loss: float | Sequence[float]) -> bool:
+        """Finish the step that ``forward`` began, with the gradient of the loss with respect to its outputs.
+
+        With several losses both are lists, without the weights of the losses. False: another loss is not finite, and no
+        weight was changed.
+        """
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
         """Gradients ``(op, name, array)`` of the loss of all rows as one batch in order; changes no weight.
 

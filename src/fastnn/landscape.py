@@ -15,10 +15,10 @@ from fastnn._arguments import as_verbosity, choice, number, whole
 from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
-from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import require_stack
-from fastnn.training.evaluation import loss_of_outputs
-from fastnn.training.rows import Rows, rows_of
+from fastnn.network.weights import new_network
+from fastnn.training.outputs import Objective
+from fastnn.training.rows import Rows, joined, rows_of, take
 
 if TYPE_CHECKING:
     from fastnn.models.sequential import Sequential
@@ -225,10 +225,8 @@ class _Evaluation:
     """Losses of a network at many points; every thread has its own network and takes the next points."""
 
     def __init__(self, model: "Sequential", rows: Rows, centre: NDArray[np.float64], vectors: Array) -> None:
-        self._program, self._loss = model.program, model.loss
-        self._options = loss_options(model.loss, model.program)
-        self._skip = skips_final_activation(model.loss, model.program)
-        self._rows = Rows(np.ascontiguousarray(rows.X, dtype=model.dtype), rows.y, rows.sample_weight)
+        self._program, self._objective = model.program, Objective(model)
+        self._rows = Rows(_converted(rows.X, model.dtype), rows.y, rows.sample_weight)
         self._dtype = model.dtype
         self._centre, self._vectors = centre, vectors
         self._weights: list[tuple[int, str, slice, tuple[int, ...], bool]] = []
@@ -268,7 +266,7 @@ class _Evaluation:
         return losses
 
     def _network(self) -> _core.Network:
-        network = _core.Network(self._program.n_features, self._program.ops, self._dtype.name)
+        network = new_network(self._program, self._dtype)
         for op, name, part, shape, _ in self._weights:
             network.set_parameter(op, name, self._centre[part].reshape(shape))
         return network
@@ -278,13 +276,20 @@ class _Evaluation:
         for op, name, part, shape, moves in self._weights:
             if moves:
                 network.set_parameter(op, name, point[part].reshape(shape))
-        outputs = np.empty((self._rows.n, network.n_outputs), self._dtype)
+        outputs = []
         for first in range(0, self._rows.n, _ROWS_AT_A_TIME):
             if self._ended:
                 return math.nan
             part = slice(first, first + _ROWS_AT_A_TIME)
-            outputs[part] = network.predict(self._rows.X[part], None, 1, self._skip)
-        return loss_of_outputs(self._loss, self._options, self._rows.y, outputs, self._rows.sample_weight)
+            outputs.append(self._objective.predict(network, take(self._rows.X, part), 1))
+        return self._objective.values(self._rows.y, joined(outputs), self._rows.sample_weight)[0]
+
+
+def _converted(X: Any, dtype: np.dtype[Any]) -> Any:
+    """Return inputs in the network's type; integers stay what they are."""
+    if isinstance(X, list):
+        return [_converted(each, dtype) for each in X]
+    return np.ascontiguousarray(X, dtype=dtype if X.dtype.kind == "f" else X.dtype)
 
 
 def _flatten(weights: Sequence[Array]) -> NDArray[np.float64]:

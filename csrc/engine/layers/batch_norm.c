@@ -14,14 +14,17 @@ static ptrdiff_t statistics(const fnn_op *op, ptrdiff_t padded_rows) {
 
 static fnn_moments moments_of(const fnn_fit *fit, int i) {
     const ptrdiff_t n = fit->network->ops[i].n_out;
-    double *s = fit->buffers[i + 1].statistics;
+    double *s = fnn_buffers_of(fit, i)->statistics;
     return (fnn_moments){s + MEAN * n, s + VARIANCE * n, s + INVERSE * n, s + SUM * n, s + PRODUCT * n};
 }
 
 /* 1 where the statistics are those of the batch, 0 where they are the moving ones. */
 static int uses_batch(const fnn_fit *fit, const fnn_op *op) { return !fit->inference && op->trainable; }
 
-static fnn_panels inputs_of(const fnn_fit *fit, int i) { return (fnn_panels){fit->buffers[i].Y, fit->buffers[i].stride}; }
+static fnn_panels inputs_of(const fnn_fit *fit, int i) {
+    const op_buffers *in = &fit->buffers[fit->network->ops[i].inputs[0]];
+    return (fnn_panels){in->Y, in->stride};
+}
 
 /* Features or panels between which a long step looks for an interruption: the next ones of `rest`, 0 at the end. */
 static int next_piece(const fnn_step *s, fnn_range *rest, fnn_range *piece) {
@@ -36,7 +39,7 @@ static void forward(const fnn_step *s, int i) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     const fnn_op *op = &network->ops[i];
-    const fnn_panels X = inputs_of(fit, i), Y = {fit->buffers[i + 1].Y, fit->buffers[i + 1].stride};
+    const fnn_panels X = inputs_of(fit, i), Y = {fnn_buffers_of(fit, i)->Y, fnn_buffers_of(fit, i)->stride};
     const fnn_moments moments = moments_of(fit, i);
     fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads), panels = s->panels, piece;
     if (uses_batch(fit, op)) {
@@ -50,22 +53,23 @@ static void forward(const fnn_step *s, int i) {
         kernels->normalize_panels(Y, X, fnn_op_weights(network, op), &moments, op->n_out, piece);
 }
 
-static void *backward(const fnn_step *s, int i, void *dY) {
+static void backward(const fnn_step *s, int i) {
     fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
     const fnn_op *op = &network->ops[i];
-    const fnn_panels X = inputs_of(fit, i), gradient = {dY, fit->dy_stride};
+    const fnn_panels X = inputs_of(fit, i), gradient = {fnn_buffers_of(fit, i)->dY, fit->dy_stride};
     const fnn_moments moments = moments_of(fit, i);
     /* the gradients of gamma and beta need the sums too */
     fnn_barrier_wait(&fit->barrier);
     fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads), panels = s->panels, piece;
     while (next_piece(s, &features, &piece)) network->kernels->feature_sums(&moments, gradient, X, s->rows, piece);
-    if (i == fit->first_trained) return dY;
+    if (i == fit->first_trained) return;
+    /* from here on the gradient is overwritten */
     fnn_barrier_wait(&fit->barrier);
+    if (!fnn_buffers_of(fit, i)->dX[0]) return;
     while (next_piece(s, &panels, &piece))
         network->kernels->normalize_gradient(gradient, X, fnn_op_weights(network, op), &moments, uses_batch(fit, op),
                                              s->rows, op->n_out, piece);
-    return dY;
 }
 
 static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {

@@ -14,13 +14,14 @@ static fnn_dense layer_of(const fnn_network *network, const fnn_op *op, int acti
 
 static fnn_dense layer_in_step(const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
-    const op_buffers *in = &fit->buffers[i], *out = &fit->buffers[i + 1];
+    const op_buffers *in = &fit->buffers[fit->network->ops[i].inputs[0]], *out = fnn_buffers_of(fit, i);
     fnn_dense layer = layer_of(fit->network, &fit->network->ops[i], fnn_activation_of(fit, i));
     layer.X = in->Y;
     layer.Y = out->Y;
     layer.D = out->D;
     layer.x_stride = in->stride;
     layer.y_stride = out->stride;
+    layer.dY = out->dY;
     layer.dZt = out->dZt;
     layer.rows = s->padded;
     layer.dy_stride = layer.dx_stride = fit->dy_stride;
@@ -33,18 +34,16 @@ static void forward(const fnn_step *s, int i) {
     fnn_forward_pieces(network->kernels, &layer, fnn_product_panels(s), fnn_product_share(s, network->ops[i].panels));
 }
 
-static void *backward(const fnn_step *s, int i, void *dY) {
+static void backward(const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
     fnn_dense layer = layer_in_step(s, i);
-    layer.dY = dY;
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) kernels->dense_backward_output(&layer, p);
-    if (i == fit->first_trained) return dY;
-    layer.dX = dY == fit->dY[0] ? fit->dY[1] : fit->dY[0];
+    layer.dX = fnn_buffers_of(fit, i)->dX[0];
+    if (!layer.dX) return;
     fnn_meet(s);
     fnn_backward_input_pieces(kernels, &layer, fnn_product_panels(s), fnn_product_share(s, layer.n_in));
     fnn_meet(s);
-    return layer.dX;
 }
 
 static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
@@ -90,6 +89,7 @@ const fnn_kind fnn_dense_kind = {
     .parameters = {"kernel", "bias"},
     .options = {"n_out"},
     .is_product = 1,
+    .gradient_place = FNN_APART,
     .keeps_derivative = keeps_derivative,
     .forward = forward,
     .backward = backward,

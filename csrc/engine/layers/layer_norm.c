@@ -11,7 +11,7 @@ static ptrdiff_t statistics(const fnn_op *op, ptrdiff_t padded_rows) {
 
 /* Statistics of the rows of panel p. */
 static double *statistics_at(const fnn_fit *fit, int i, int which, ptrdiff_t p) {
-    return fit->buffers[i + 1].statistics + (which * fit->n_panels + p) * fit->network->kernels->panel;
+    return fnn_buffers_of(fit, i)->statistics + (which * fit->n_panels + p) * fit->network->kernels->panel;
 }
 
 /* D keeps the normalized inputs: the gradients of gamma and of the inputs need them. */
@@ -20,32 +20,31 @@ static void forward(const fnn_step *s, int i) {
     const fnn_op *op = &fit->network->ops[i];
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(fit, i, p);
-        fit->network->kernels->layer_norm(at.Y, i >= fit->first_trained ? at.D : NULL, statistics_at(fit, i, INVERSE, p),
+        fit->network->kernels->layer_norm(at.Y, fnn_buffers_of(fit, i)->dY ? at.D : NULL, statistics_at(fit, i, INVERSE, p),
                                           statistics_at(fit, i, OFFSET, p), at.X, fnn_op_weights(fit->network, op),
                                           op->n_in, op->epsilon, op->rms);
     }
 }
 
-static void *backward(const fnn_step *s, int i, void *dY) {
+static void backward(const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
     const fnn_op *op = &fit->network->ops[i];
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(fit, i, p);
-        void *g = fnn_at(fit, dY, p * fit->dy_stride);
+        void *g = fnn_gradient_panel(fit, i, p);
         memcpy(at.saved, g, (size_t)(op->n_in * kernels->panel) * fit->network->element);
-        if (i > fit->first_trained)
+        if (fnn_buffers_of(fit, i)->dX[0])
             kernels->layer_norm_gradient(g, at.D, statistics_at(fit, i, INVERSE, p), statistics_at(fit, i, OFFSET, p),
                                          fnn_op_weights(fit->network, op), op->n_in, op->rms,
                                          fnn_min(s->rows - p * kernels->panel, kernels->panel));
     }
-    return dY;
 }
 
 static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
-    const op_buffers *out = &fit->buffers[strip->op + 1];
+    const op_buffers *out = fnn_buffers_of(fit, strip->op);
     const ptrdiff_t panel = kernels->panel, n = fit->network->ops[strip->op].n_out, f = strip->q * panel;
     const ptrdiff_t count = fnn_min(n - f, panel);
     const fnn_panels saved = {fnn_at(fit, out->saved, f * panel), n * panel};

@@ -2,8 +2,9 @@
 
 #include "../kind.h"
 
-static ptrdiff_t outputs(const fnn_op *op) {
+static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
     ptrdiff_t n;
+    (void)widths;
     if (!op->indicator) return op->n_in;
     return __builtin_mul_overflow(op->n_in, 2, &n) ? 0 : n;
 }
@@ -18,7 +19,7 @@ static void forward(const fnn_step *s, int i) {
     const fnn_scaling scaling = scaling_of(network, op);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
-        network->kernels->standardize(at.Y, i >= s->fit->first_trained ? at.D : NULL, at.X, &scaling, op->n_in);
+        network->kernels->standardize(at.Y, fnn_buffers_of(s->fit, i)->dY ? at.D : NULL, at.X, &scaling, op->n_in);
     }
 }
 
@@ -31,7 +32,7 @@ static void predict_panels(const fnn_panel_call *c) {
     const fnn_scaling scaling = scaling_of(c->network, c->op);
     const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->standardize((char *)c->Y + p * bytes, NULL, (char *)c->X + p * bytes, &scaling, c->op->n_in);
+        c->network->kernels->standardize((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes, &scaling, c->op->n_in);
 }
 
 const fnn_kind fnn_scaling_kind = {

@@ -51,9 +51,9 @@ class Monitor(Callback):
     def _automatic_sign(self) -> float:
         """Return +1 if larger values are better, -1 if smaller values are."""
         name = self.monitor.removeprefix("val_")
-        if name == "loss":
-            return -1.0
         directions = {metric.name: metric.direction for metric in getattr(self.model, "metrics", [])}
+        if name == "loss" or (name.endswith("_loss") and name not in directions):
+            return -1.0  # of all outputs, or of one
         if directions.get(name) is None:
             raise ValueError(
                 f"{type(self).__name__} cannot tell whether {self.monitor!r} should rise or fall; pass mode='max' or "

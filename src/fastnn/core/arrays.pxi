@@ -21,28 +21,28 @@ cdef int refuse_masked(str name, object a) except -1:
     return 0
 
 
-cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols):
+cdef inline object matrix_of(object X, fnn_matrix *m, Py_ssize_t cols, str name="X"):
     """Describe X in ``m``; return the array that owns the memory."""
     cdef cnp.ndarray a
     if type(X) is not np_ndarray:
-        refuse_masked("X", X)
+        refuse_masked(name, X)
         X = np.asarray(X)
     a = X
     if not cnp.PyArray_ISALIGNED(a):
         a = a.copy()
     m.dtype = dtype_of(a)
     if m.dtype < 0:
-        a = np.asarray(real_numbers("X", a), dtype=np.float64)
+        a = np.asarray(real_numbers(name, a), dtype=np.float64)
         m.dtype = FNN_F64
     if cnp.PyArray_NDIM(a) != 2:
-        raise ValueError(f"X must have 2 dimensions (rows, features), got shape {np.shape(X)}")
+        raise ValueError(f"{name} must have 2 dimensions (rows, features), got shape {np.shape(X)}")
     m.data = cnp.PyArray_DATA(a)
     m.rows = cnp.PyArray_DIM(a, 0)
     m.cols = cnp.PyArray_DIM(a, 1)
     m.row_stride = cnp.PyArray_STRIDE(a, 0)
     m.col_stride = cnp.PyArray_STRIDE(a, 1)
     if cols >= 0 and m.cols != cols:
-        raise ValueError(f"X has {m.cols} features, but the network takes {cols}")
+        raise ValueError(f"{name} has {m.cols} features, but the network takes {cols}")
     return a
 
 

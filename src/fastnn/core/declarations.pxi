@@ -50,15 +50,16 @@ cdef extern from "engine/kind.h" nogil:
         const char *name
         const char *parameters[2]
         const char *states[3]
-        const char *options[2]
-        int is_product
+        const char *options[3]
+        int least_inputs, most_inputs, takes_number
+        int is_product, is_table
     const fnn_kind *fnn_kinds[]
 
 
 cdef extern from "engine/engine.h" nogil:
     ctypedef enum fnn_status:
         FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT, FNN_INTERRUPTED
-    enum: FNN_CONSTRAINTS, FNN_AXES
+    enum: FNN_CONSTRAINTS, FNN_AXES, FNN_MOST_OPS, FNN_MOST_BUFFERS, FNN_MOST_OUTPUTS
     ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
     int fnn_team_run(fnn_phase, void *, int, void *)
     uint64_t fnn_environment_enter()
@@ -78,7 +79,12 @@ cdef extern from "engine/engine.h" nogil:
         double bound
     ctypedef struct fnn_op:
         const fnn_kind *kind
-        int activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator, source
+        int activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator
+        int n_inputs
+        const int *inputs
+        int shares, owner, next_call, has_number, number_first, normalize
+        double number
+        Py_ssize_t start, step, table_rows, columns
         double parameters[3]
         double rate, momentum, epsilon
         Py_ssize_t n_in, n_out, weights, rows, state
@@ -90,35 +96,62 @@ cdef extern from "engine/engine.h" nogil:
         int use_average
         double average_momentum
         int64_t overwrite_every, accumulate
+    ctypedef struct fnn_output_loss:
+        fnn_loss loss
+        int output
+        double weight
+    ctypedef struct fnn_route:
+        int n_ops
     ctypedef struct fnn_network:
         const fnn_kernels *kernels
-        int n_ops
+        int n_ops, n_inputs, n_outputs, n_losses
         fnn_op *ops
-        Py_ssize_t n_features, n_outputs, n_elements
+        int *outputs
+        Py_ssize_t *widths
+        unsigned char *takes_missing
+        fnn_route *route
+        Py_ssize_t n_elements
         void *weights
         void *slots[5]
         int n_slots
-        fnn_loss loss
+        fnn_output_loss *losses
         fnn_optimizer optimizer
         int64_t iterations
-    fnn_network *fnn_network_new(const fnn_kernels *, Py_ssize_t, const fnn_op *, int)
+    ctypedef struct fnn_program:
+        const Py_ssize_t *input_widths
+        int n_inputs, n_ops, n_outputs
+        fnn_op *ops
+        const int *outputs
+    fnn_network *fnn_network_new(const fnn_kernels *, const fnn_program *)
     void fnn_network_free(fnn_network *)
-    fnn_status fnn_network_compile(fnn_network *, const fnn_loss *, const fnn_optimizer *)
+    fnn_status fnn_network_compile(fnn_network *, const fnn_output_loss *, int, const fnn_optimizer *)
+    Py_ssize_t fnn_output_width(const fnn_network *, int)
+    int fnn_skips_activation(const fnn_network *, int)
+    void fnn_plan_route(const fnn_network *, fnn_route *, const int *, int)
     void fnn_network_use_average(fnn_network *)
     double fnn_network_penalty(const fnn_network *)
     Py_ssize_t fnn_flat_size(const fnn_network *)
     void fnn_from_flat(const fnn_network *, void *, const void *)
     void fnn_to_flat(const fnn_network *, void *, const void *)
     Py_ssize_t fnn_target_columns(const fnn_loss *, Py_ssize_t)
-    fnn_status fnn_predict(const fnn_network *, const fnn_matrix *, void *, double *, int, int, Py_ssize_t *)
-    Py_ssize_t fnn_bad_row(const fnn_network *, const fnn_matrix *)
-    int fnn_takes_missing(const fnn_network *)
+    ctypedef struct fnn_prediction:
+        const fnn_route *route
+        const fnn_matrix *X
+        void **out
+        double *activity
+        const unsigned char *skipped
+        int n_threads
+    fnn_status fnn_predict(const fnn_network *, const fnn_prediction *)
+    Py_ssize_t fnn_bad_row(const fnn_network *, int, const fnn_matrix *)
     ctypedef struct fnn_fit
-    ctypedef struct fnn_fit_data:
-        fnn_matrix X, y
+    ctypedef struct fnn_targets:
+        fnn_matrix y
         const int64_t *labels
         const void *sample_weight
-        void *predictions
+    ctypedef struct fnn_fit_data:
+        const fnn_matrix *X
+        const fnn_targets *targets
+        void **predictions
         Py_ssize_t batch_size
         int n_threads
     fnn_fit *fnn_fit_new(fnn_network *, const fnn_fit_data *)
@@ -126,6 +159,7 @@ cdef extern from "engine/engine.h" nogil:
     Py_ssize_t fnn_fit_steps(const fnn_fit *)
     Py_ssize_t fnn_fit_step(const fnn_fit *)
     double fnn_fit_loss_sum(const fnn_fit *)
+    double fnn_fit_output_loss_sum(const fnn_fit *, int)
     double fnn_fit_penalty_sum(const fnn_fit *)
     void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
@@ -135,8 +169,8 @@ cdef extern from "engine/engine.h" nogil:
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
     fnn_status fnn_fit_gradients(fnn_fit *, void *, int, double *, double *)
-    fnn_status fnn_fit_forward(fnn_fit *, void *)
-    fnn_status fnn_fit_backward(fnn_fit *, const void *, double)
+    fnn_status fnn_fit_forward(fnn_fit *, void **)
+    fnn_status fnn_fit_backward(fnn_fit *, const void **, const double *)
     Py_ssize_t fnn_fit_batch(const fnn_fit *, const int64_t **, Py_ssize_t *)
     ctypedef struct fnn_dense_arrays:
         const void *x

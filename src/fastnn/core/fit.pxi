@@ -15,44 +15,91 @@ cdef bint are_rows(const int64_t *order, Py_ssize_t n) noexcept:
     return largest < <uint64_t>n
 
 
+cdef list list_of(str name, object value, Py_ssize_t count, bint several):
+    """Return one entry for each of ``count`` outputs or losses: ``value`` itself, or the entries of a list."""
+    if not several:
+        return [value] * count
+    entries = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(entries) != count:
+        raise ValueError(f"{name} must hold {count} arrays, got {len(entries)}")
+    return entries
+
+
+cdef object read_targets(fnn_targets *targets, const fnn_output_loss *loss, object y, Network network, Py_ssize_t rows,
+                         str name):
+    """Describe the targets of a loss; return the array that owns their memory."""
+    cdef Py_ssize_t width = fnn_output_width(network.network, loss.output)
+    targets.labels = NULL
+    targets.y.data = NULL
+    if loss.loss.kind == FNN_CUSTOM:
+        return None
+    if loss.loss.kind == FNN_SPARSE_CCE:
+        y = contiguous(name, y, np.int64, (rows,))
+        targets.labels = labels_of(y, width, &loss.loss)
+        return y
+    columns = fnn_target_columns(&loss.loss, width)
+    y = contiguous(name, y, network.dtype, (rows, columns))
+    matrix_of(y, &targets.y, columns)
+    return y
+
+
 cdef class Fit:
     cdef fnn_fit *fit
     cdef Network network
     cdef object arrays
+    cdef list losses  # of each: whether the caller computes it, and the width of its output
+    cdef Py_ssize_t n_rows
     cdef Py_ssize_t forwarded  # 1 + the step of the last forward pass
 
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
                   predictions=None):
+        cdef fnn_matrix[FNN_MOST_BUFFERS] matrices
+        cdef fnn_targets[FNN_MOST_OUTPUTS] targets
+        cdef void *kept[FNN_MOST_OUTPUTS]
         cdef fnn_fit_data data
         cdef fnn_network *native = network.network
-        owner = matrix_of(X, &data.X, native.n_features)
-        if data.X.rows < 1:
+        cdef int l
+        if not native.n_losses:
+            raise RuntimeError("the network has no loss: call compile")
+        owners = network.read_inputs(X, matrices) if network.takes_list else [matrix_of(X, matrices, native.widths[0])]
+        rows = matrices[0].rows
+        if rows < 1:
             raise ValueError("X has no rows")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        shape = (data.X.rows, native.n_outputs)
-        data.labels = NULL
-        data.y.data = NULL
-        if native.loss.kind == FNN_CUSTOM:
-            y = None
-        elif native.loss.kind == FNN_SPARSE_CCE:
-            y = contiguous("y", y, np.int64, (data.X.rows,))
-            data.labels = labels_of(y, native.n_outputs, &native.loss)
-        else:
-            columns = fnn_target_columns(&native.loss, native.n_outputs)
-            y = contiguous("y", y, network.dtype, (data.X.rows, columns))
-            matrix_of(y, &data.y, columns)
-        data.sample_weight = data.predictions = NULL
-        if sample_weight is not None:
-            sample_weight = contiguous("sample_weight", sample_weight, network.dtype, (data.X.rows,))
-            data.sample_weight = cnp.PyArray_DATA(sample_weight)
-        if predictions is not None:
-            check_output("predictions", predictions, network.dtype, shape)
-            data.predictions = cnp.PyArray_DATA(predictions)
+        if network.embeddings:
+            check_table_rows(network.embeddings, owners)
+        several = native.n_outputs > 1
+        ys = list_of("y", y, native.n_losses, several)
+        weights = list_of("sample_weight", sample_weight, native.n_losses, several and isinstance(sample_weight, (list, tuple)))
+        if several and sample_weight is not None and not isinstance(sample_weight, (list, tuple)):
+            weights = [sample_weight] * native.n_losses
+        outputs = list_of("predictions", predictions, native.n_outputs, several and predictions is not None)
+        for l in range(native.n_losses):
+            ys[l] = read_targets(&targets[l], &native.losses[l], ys[l], network, rows, "y" if not several else f"y[{l}]")
+            targets[l].sample_weight = NULL
+            if weights[l] is not None:
+                name = "sample_weight" if not several else f"sample_weight[{l}]"
+                weights[l] = contiguous(name, weights[l], network.dtype, (rows,))
+                targets[l].sample_weight = cnp.PyArray_DATA(weights[l])
+        for l in range(native.n_outputs):
+            kept[l] = NULL
+            if outputs[l] is not None:
+                name = "predictions" if not several else f"predictions[{l}]"
+                check_output(name, outputs[l], network.dtype, (rows, fnn_output_width(native, l)))
+                kept[l] = cnp.PyArray_DATA(outputs[l])
+        data.X = matrices
+        data.targets = targets
+        data.predictions = kept
         data.batch_size = batch_size
         data.n_threads = threads_of(n_threads)
         self.network = network
-        self.arrays = (owner, y, sample_weight, predictions)
+        self.n_rows = rows
+        self.losses = [
+            (native.losses[l].loss.kind == FNN_CUSTOM, fnn_output_width(native, native.losses[l].output))
+            for l in range(native.n_losses)
+        ]
+        self.arrays = (owners, ys, weights, outputs, network.class_weights)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)
@@ -76,6 +123,10 @@ cdef class Fit:
         return fnn_fit_loss_sum(self.fit)
 
     @property
+    def loss_sums(self):
+        return [fnn_fit_output_loss_sum(self.fit, <int>l) for l in range(len(self.losses))]
+
+    @property
     def penalty_sum(self):
         return fnn_fit_penalty_sum(self.fit)
 
@@ -85,7 +136,7 @@ cdef class Fit:
         cdef cnp.ndarray rows
         cdef const double *values = <const double *>cnp.PyArray_DATA(rates)
         cdef fnn_call call
-        n = self.arrays[0].shape[0]
+        n = self.n_rows
         if order is None and not 0 <= first_step < self.n_steps:
             raise ValueError(f"first_step must be from 0 to {self.n_steps - 1}, got {first_step}")
         if order is not None:
@@ -112,7 +163,7 @@ cdef class Fit:
 
     def run(self, Py_ssize_t max_steps=-1, double max_seconds=0.05):
         cdef fnn_status status
-        if self.network.network.loss.kind == FNN_CUSTOM:
+        if any(is_custom for is_custom, _ in self.losses):
             raise RuntimeError("a custom loss needs forward and backward instead of run")
         self.network.enter(WRITES)
         with nogil:
@@ -141,36 +192,56 @@ cdef class Fit:
 
     def forward(self):
         cdef fnn_status status
-        if self.step >= self.n_steps:
-            raise RuntimeError("the epoch is over: call begin_epoch")
+        cdef void *out[FNN_MOST_OUTPUTS]
         cdef const int64_t *order
         cdef Py_ssize_t first
-        shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
-        cdef cnp.ndarray out = np.empty(shape, self.network.dtype)
-        cdef void *data = cnp.PyArray_DATA(out)
+        if self.step >= self.n_steps:
+            raise RuntimeError("the epoch is over: call begin_epoch")
+        rows = fnn_fit_batch(self.fit, &order, &first)
+        outputs = [np.empty((rows, width), self.network.dtype) for _, width in self.losses]
+        for l, (is_custom, _) in enumerate(self.losses):
+            out[l] = cnp.PyArray_DATA(outputs[l]) if is_custom or len(self.losses) == 1 else NULL
         self.network.enter(WRITES)
         with nogil:
-            status = fnn_fit_forward(self.fit, data)
+            status = fnn_fit_forward(self.fit, out)
         self.network.leave()
         raise_for(status)
         self.forwarded = self.step + 1
-        return out
+        if len(self.losses) == 1:
+            return outputs[0]
+        return [output for output, (is_custom, _) in zip(outputs, self.losses, strict=True) if is_custom]
 
-    def backward(self, gradient, double loss):
+    def backward(self, gradient, loss):
         cdef fnn_status status
-        if self.forwarded != self.step + 1:
-            raise RuntimeError("backward needs the forward pass of the same step before it")
+        cdef const void *gradients[FNN_MOST_OUTPUTS]
+        cdef double[FNN_MOST_OUTPUTS] values
         cdef const int64_t *order
         cdef Py_ssize_t first
-        shape = (fnn_fit_batch(self.fit, &order, &first), self.network.n_outputs)
-        cdef cnp.ndarray g = contiguous("gradient", gradient, self.network.dtype, shape)
-        cdef const void *data = cnp.PyArray_DATA(g)
+        if self.forwarded != self.step + 1:
+            raise RuntimeError("backward needs the forward pass of the same step before it")
+        rows = fnn_fit_batch(self.fit, &order, &first)
+        given = list_of("gradient", gradient, self.n_custom, len(self.losses) > 1)
+        losses = list_of("loss", loss, self.n_custom, len(self.losses) > 1)
+        kept = []
+        for l, (is_custom, width) in enumerate(self.losses):
+            gradients[l] = NULL
+            values[l] = 0.0
+            if is_custom or len(self.losses) == 1:
+                name = "gradient" if len(self.losses) == 1 else f"gradient[{len(kept)}]"
+                values[l] = losses[len(kept)]
+                kept.append(contiguous(name, given[len(kept)], self.network.dtype, (rows, width)))
+                gradients[l] = cnp.PyArray_DATA(kept[-1])
         self.network.enter(WRITES)
         with nogil:
-            status = fnn_fit_backward(self.fit, data, loss)
+            status = fnn_fit_backward(self.fit, gradients, values)
         self.network.leave()
         self.forwarded = 0
         raise_for(status)
+        return status == FNN_OK
+
+    @property
+    def n_custom(self):
+        return max(1, sum(is_custom for is_custom, _ in self.losses))
 
     def gradients(self, bint training=False):
         cdef fnn_network *native = self.network.network
@@ -179,7 +250,7 @@ cdef class Fit:
         cdef char *panels
         cdef double loss, penalty
         cdef fnn_status status
-        if native.loss.kind == FNN_CUSTOM:
+        if any(is_custom for is_custom, _ in self.losses):
             raise RuntimeError("a custom loss has no gradients here")
         self.network.enter(READS)
         with nogil:

@@ -17,7 +17,7 @@ cdef tuple read_kinds():
         name = fnn_kinds[i].name.decode()
         PARAMETERS[name] = strings(fnn_kinds[i].parameters, 2)
         STATES[name] = strings(fnn_kinds[i].states, 3)
-        OPTIONS[name] = strings(fnn_kinds[i].options, 2)
+        OPTIONS[name] = strings(fnn_kinds[i].options, 3)
         i += 1
     return tuple(PARAMETERS)
 

@@ -39,9 +39,17 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
     op.invert = options.get("invert", False)
     op.missing = options.get("missing") is not None
     op.indicator = options.get("missing") == "indicator"
-    op.source = options.get("source", 0)
-    if kind == "add" and not 0 <= op.source < number:
-        raise ValueError(f"source of op {number} must be an earlier op, got {op.source}")
+    op.has_number = options.get("number") is not None
+    op.number = options["number"] if op.has_number else 0.0
+    op.number_first = bool(options.get("number_first", False))
+    op.normalize = bool(options.get("normalize", False))
+    if kind == "slice":
+        op.start = options["start"]
+        op.step = options["step"]
+        op.columns = len(range(op.start, options["stop"], op.step))
+    elif kind == "embedding":
+        op.table_rows = options["n_rows"]
+        op.columns = options["n_columns"]
     op.activity_l1, op.activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)
     for i, parameter in enumerate(PARAMETERS[kind]):
         read_rules(&op.rules[i], options.get(f"{parameter}_regularizer"), options.get(f"{parameter}_constraint"))

@@ -5,39 +5,85 @@ A layer holds options, not weights. A built model gives its layers access to the
 
 from typing import TYPE_CHECKING
 
+import fastnn.layers.arithmetic  # noqa: F401  (registers what operators make)
 from fastnn._missing import public_names
 from fastnn._names import automatic_name
 from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from fastnn.layers.dense import Dense
 from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
-from fastnn.layers.layer import Input, InputLayer, Layer, ParameterSpec, WeightAccess
+from fastnn.layers.embedding import Embedding
+from fastnn.layers.encoding import CategoryEncoding, Discretization, Hashing, IntegerLookup, StringLookup
+from fastnn.layers.inputs import Input, InputLayer
+from fastnn.layers.layer import Layer
+from fastnn.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
-from fastnn.layers.structure import Flatten, Identity, Residual
+from fastnn.layers.structure import Flatten, Identity, Reshape, Residual
+from fastnn.layers.weights import ParameterSpec, WeightAccess
 
 __all__ = [
     "ELU",
     "Activation",
+    "Add",
     "AlphaDropout",
+    "Average",
     "BatchNormalization",
+    "CategoryEncoding",
+    "Concatenate",
     "Dense",
+    "Discretization",
+    "Dot",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GaussianNoise",
+    "Hashing",
     "Identity",
     "Input",
     "InputLayer",
+    "IntegerLookup",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "Normalization",
     "PReLU",
     "ParameterSpec",
     "ReLU",
     "Rescaling",
+    "Reshape",
     "Residual",
     "Softmax",
+    "StringLookup",
+    "Subtract",
     "WeightAccess",
+    "add",
     "automatic_name",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
 ]
 
 

@@ -8,7 +8,8 @@ import fastnn.initializers as initializers
 from fastnn._arguments import last_axis, number, optional
 from fastnn._variables import Variable
 from fastnn.activations import ActivationFunction
-from fastnn.layers.layer import Layer, ParameterSpec
+from fastnn.layers.layer import Layer
+from fastnn.layers.weights import ParameterSpec
 
 
 def find_activation(identifier: Any) -> ActivationFunction:

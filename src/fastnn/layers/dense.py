@@ -10,7 +10,8 @@ import fastnn.regularizers as regularizers
 from fastnn._arguments import absent, whole
 from fastnn._variables import Variable
 from fastnn.layers.activation import find_activation
-from fastnn.layers.layer import Layer, ParameterSpec
+from fastnn.layers.layer import Layer
+from fastnn.layers.weights import ParameterSpec
 
 Array = NDArray[Any]
 

@@ -1,43 +1,27 @@
-"""The base of all layers, and the input."""
+"""The base of all layers."""
 
 import math
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import flag, float_type, input_type, optional, takes_keywords, whole
+from fastnn._arguments import float_type, whole
 from fastnn._derivation import never_calls
 from fastnn._missing import Advised
 from fastnn._names import automatic_name
-from fastnn._variables import Variable, as_variable_values
-
-Array = NDArray[Any]
-
-
-class ParameterSpec(NamedTuple):
-    """One array of weights of a layer.
-
-    Parameters
-    ----------
-    name : name in the compiled core.
-    shape : shape of the array.
-    initializer : initializer of its values.
-    trainable : whether training changes it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    initializer: Any
-    trainable: bool = True
+from fastnn._structures import leaves
+from fastnn._variables import Variable
+from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
+from fastnn.layers.tracing import constructor_arguments, layers_in, trace_call
+from fastnn.layers.weights import ParameterSpec, Weighted
 
 
-def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
+def row_shape(name: str, shape: Any) -> tuple[int, ...]:
     """Return the shape of one row as a tuple of sizes of at least 1."""
     sizes = shape if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
     if len(sizes) == 0:
@@ -47,35 +31,17 @@ def _row_shape(name: str, shape: Any) -> tuple[int, ...]:
     return checked
 
 
-class WeightAccess(Protocol):
-    """Access of a layer to its weights, by name: in a built model's network, or kept when it left one."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the weights."""
-
-    def read(self, name: str) -> Array:
-        """Return a copy."""
-
-    def write(self, name: str, value: Array) -> None:
-        """Replace the values."""
-
-    def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
-        """Freeze or release the weights of these names."""
-
-    def part(self, prefix: str) -> "WeightAccess":
-        """Return access to the weights whose names begin with ``prefix``, by the rest of their names."""
-
-
 _COMPUTED = (
     "the compiled core computes a layer from its options; use an activation, another layer, or compute the inputs "
     "before the model"
 )
 _WIDTH = "the shapes follow from the options of the layers"
+_OF_OWN_LAYERS = ("call", "build", "compute_output_shape", "compute_output_spec")
+"""What a layer that is composed of others may define."""
 
 
 @never_calls(
-    __call__="a model lists layers, it does not call them",
+    __call__="define call(self, x), which composes other layers, in a class that derives from Layer itself",
     add_loss="pass a regularizer, or a custom loss to compile",
     add_weight="the weights of a layer follow from its options",
     build="the weights follow from the options; pass an initializer to set their first values",
@@ -84,8 +50,12 @@ _WIDTH = "the shapes follow from the options of the layers"
     compute_output_shape=_WIDTH,
     compute_output_spec=_WIDTH,
 )
-class Layer(Advised, registry.Description):
-    """Base of all layers. A class derived from one of fastnn's layers may change its options, not what it computes.
+class Layer(Advised, Weighted, registry.Description):
+    """Base of all layers.
+
+    A class derived from ``Layer`` composes other layers: it makes them in ``__init__`` and calls them on symbolic
+    tensors in ``call(self, x)``, which runs once for each shape of its inputs. A class derived from one of fastnn's
+    layers may change its options, not what it computes.
 
     Parameters
     ----------
@@ -98,14 +68,59 @@ class Layer(Advised, registry.Description):
     Attributes
     ----------
     scope : start of the paths of the weights: names of the blocks that hold the layer.
+    nodes : the calls of the layer on symbolic tensors.
+    given : the constructor's arguments, of a class that composes layers.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from fastnn import layers
+    >>> class Tower(layers.Layer):
+    ...     def __init__(self, units, **options):
+    ...         super().__init__(**options)
+    ...         self.first, self.second = layers.Dense(units, "relu"), layers.Dense(units)
+    ...     def call(self, x):
+    ...         return self.second(self.first(x)) + x
+    >>> x = fastnn.Input((4,))
+    >>> fastnn.Model(x, Tower(4)(x)).count_params()
+    40
     """
 
     _place = "layer"
     _needs = "op"
+    stateless: ClassVar[bool] = False
+    """Whether any number of such layers are the same: they have neither weights nor random numbers."""
+    encodes: ClassVar[bool] = False
+    """Whether it turns categories into numbers, with NumPy, before the network."""
+    selects: ClassVar[bool] = False
+    """Whether it takes or reshapes columns of any type without a change of their values."""
+    is_layer: ClassVar[bool] = True
+    """Whether it is listed in ``model.layers``; operators and slices are not."""
+    _core_names: ClassVar[dict[str, str]] = {}
+    """Names of weights in the compiled core, where they differ."""
+    _composes: ClassVar[bool] = False
+    """Whether the class is a user's that composes other layers."""
     _instead_of_own = (
-        f"{_COMPUTED}. A class of your own may derive from a layer such as Dense and change its options; for a skip "
-        "connection use Residual"
+        f"{_COMPUTED}. A class of your own may compose layers in call(self, x), or it may derive from a layer such as "
+        "Dense and change its options"
     )
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        own = [each for each in cls.__mro__ if not each.__module__.partition(".")[0] == "fastnn"]
+        derived = [each for each in cls.__mro__ if each not in own and issubclass(each, Layer)]
+        if derived[0] is Layer and any("call" in vars(each) for each in own):
+            cls._never_called = {name: why for name, why in cls._never_called.items() if name not in _OF_OWN_LAYERS}
+            cls._needs, cls._composes = "call", True
+        super().__init_subclass__(**options)
+
+    given: dict[str, Any]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Return a new layer; that of a user's class remembers the arguments of its constructor for ``get_config``."""
+        layer = super().__new__(cls)
+        if cls._composes:
+            layer.given = constructor_arguments(cls, arguments, options)
+        return layer
 
     def __init__(
         self,
@@ -124,12 +139,12 @@ class Layer(Advised, registry.Description):
         if input_dim is not None:
             self.declared_input = (whole("input_dim", input_dim, at_least=1),)
         elif input_shape is not None:
-            self.declared_input = _row_shape("input_shape", input_shape)
+            self.declared_input = row_shape("input_shape", input_shape)
         self.name = name if name is not None else automatic_name(type(self).__name__)
         self.scope = ""
-        self._specs: list[ParameterSpec] = []
-        self._access: WeightAccess | None = None
-        self._trainable = True
+        self.nodes: list[Node] = []
+        self.traces: dict[str, Any] = {}
+        Weighted.__init__(self)
         self.dtype = None if dtype is None else float_type("dtype", dtype)
         if not trainable or not isinstance(trainable, bool | np.bool_):
             self.trainable = trainable
@@ -151,15 +166,22 @@ class Layer(Advised, registry.Description):
 
     def n_outputs(self, n_in: int) -> int:
         """Return the number of output columns for ``n_in`` input columns."""
-        return n_in
+        inner = self.inner_tensors([((n_in,), None)])
+        return n_in if inner is None else math.prod(inner[1][0].row)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's op ``(kind, options)``, or None if the layer does nothing."""
+        if self._composes:
+            return "layers", {}
         raise NotImplementedError(f"{type(self).__name__} must define op(n_in)")
 
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return the layer's weights in Keras's order."""
         return []
+
+    def core_name(self, name: str) -> str:
+        """Return the name of a weight in the compiled core."""
+        return self._core_names.get(name, name)
 
     def keeps_elements(self) -> bool:
         """Return whether the layer treats all elements alike, so that it may come before ``Flatten``."""
@@ -193,140 +215,127 @@ class Layer(Advised, registry.Description):
             for parameter in parameters
         }
 
-    def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
-        """Give the layer access to its weights, or take the access away."""
-        self._specs = specs
-        self._access = access
-
     # For users
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Raise TypeError: a model lists layers, it does not call them."""
+    def __call__(self, *arguments: Any, training: bool | None = None, **options: Any) -> Any:
+        """Return the outputs of the layer for symbolic tensors, as a symbolic tensor.
+
+        Parameters
+        ----------
+        arguments, options : the tensors; for layers that take several, a list of them.
+        training : None. Dropout and batch normalization act in ``fit`` and ``train_on_batch`` alone.
+
+        Raises
+        ------
+        TypeError
+            An array, or something else that is not a symbolic tensor.
+        ValueError
+            Shapes or types that do not suit the layer.
+        """
+        if training is not None:
+            raise ValueError(
+                f"layer {self.name!r} was called with training={training!r}: whether a layer trains is decided by fit "
+                "and predict, and layer.trainable; leave the argument out"
+            )
+        if not tensors_in((arguments, options)):
+            return self.compute(*arguments, **options)
+        node = self.trace(arguments, options)
+        self.nodes.append(node)
+        return node.result()
+
+    def compute(self, *arguments: Any, **options: Any) -> Any:
+        """Return the outputs of arrays; only layers that encode categories take them outside of a model."""
         raise TypeError(
-            f"layer {self.name!r} cannot be called: list layers in fastnn.Sequential([...]), with a "
-            "fastnn.layers.Residual for a branch; model(x) and model.predict(x) take arrays"
+            f"layer {self.name!r} cannot be called on {type(arguments[0]).__name__ if arguments else 'nothing'}: it "
+            "takes symbolic tensors, such as fastnn.Input((n_features,)); model(x) and model.predict(x) take arrays"
         )
 
-    @property
-    def built(self) -> bool:
-        """Whether the layer belongs to a built model."""
-        return self._access is not None
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weights; may be set at any time."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        trained = flag("trainable", value)
-        if self._access is not None and self._specs:
-            self._access.set_trainable([spec.name for spec in self._specs], trained)
-        self._trainable = trained
-
-    def read_weight(self, name: str) -> Array:
-        """Return a copy of one weight by name.
-
-        Raises
-        ------
-        ValueError
-            The model is not built yet.
-        """
-        return self._built_access().read(name)
-
-    def _built_access(self) -> WeightAccess:
-        if self._access is None:
-            raise ValueError(
-                f"layer {self.name!r} has no weights yet: give the model an Input, call "
-                "model.build((None, n_features)), or fit it"
+    def trace(self, arguments: Any, options: Any) -> Node:
+        """Return a call of the layer on symbolic tensors, after checks of their shapes and types."""
+        if self._composes:
+            return trace_call(self, arguments, options)
+        given = leaves((arguments, options))
+        if len(given) != 1:
+            raise TypeError(
+                f"layer {self.name!r} takes one tensor, got {len(given)} arguments: join tensors with "
+                "layers.Concatenate() or layers.Add() before it"
             )
-        return self._access
+        return self._trace_one(given[0])
 
-    def get_weights(self) -> list[Array]:
-        """Return copies of the weights, kernel first; an empty list before the model is built."""
-        return [self.read_weight(spec.name) for spec in self._specs]
+    def _trace_one(self, given: KerasTensor) -> Node:
+        if self.declared_input is not None and self.declared_input != given.row:
+            raise ValueError(
+                f"layer {self.name!r} declares input shape {self.declared_input}, but it is called on {given.name!r} "
+                f"of shape {given.shape}"
+            )
+        if given.dtype == "string" and not self.selects:
+            raise ValueError(f"layer {self.name!r} takes numbers, but {given.name!r} holds strings: use StringLookup")
+        dtype = common_dtype(f"layer {self.name!r}", [given], self.dtype)
+        return Node(self, ([given], {}), [self.row_of(given.row)], [self.dtype_of([given.declared_dtype]) or dtype])
 
-    def weight(self, name: str) -> Variable:
-        """Return one weight by name; errors are those of ``read_weight``."""
-        self._built_access()
-        return Weight(self, name)
+    def dtype_of(self, dtypes: Sequence[str | None]) -> str | None:
+        """Return the type of the outputs for the declared types of the inputs; None for that of the model."""
+        return dtypes[0] if self.selects else None
 
-    def path_of(self, name: str) -> str:
-        """Return the path of one weight, from this layer on."""
-        return f"{self.name}/{name}"
+    def inner_tensors(self, given: Sequence[tuple[tuple[int, ...], str | None]]) -> Any:
+        """Return the tensors that a layer made of layers gives for tensors that stand for its inputs; else None.
 
-    def write_weight(self, name: str, value: Array) -> None:
-        """Replace one weight by an array of its shape and type."""
-        self._built_access().write(name, value)
+        Parameters
+        ----------
+        given : shape of a row and declared type of each input.
+        """
+        if not self._composes:
+            return None
+        tensors = [Node(None, ([], {}), [row], [dtype]).outputs[0] for row, dtype in given]
+        return self.trace(tensors, {}).inner
 
-    def trains(self, name: str) -> bool:
-        """Return whether training changes one weight."""
-        return self.trainable and any(spec.name == name and spec.trainable for spec in self._specs)
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replace the weights: arrays in the order and shapes of ``get_weights()``.
+    def row_of(self, *rows: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of a row of outputs for that of a row of inputs, or for those of several inputs.
 
         Raises
         ------
         ValueError
-            Wrong number of arrays, wrong shape, or the model is not built yet; no weight is changed.
+            The layer cannot take such rows.
         """
-        for spec, value in zip(self._specs, self.check_weights(weights), strict=True):
-            self.write_weight(spec.name, value)
+        (row,) = rows
+        if self.keeps_elements():
+            return row
+        if not row or math.prod(row[:-1]) > 1:
+            raise ValueError(
+                f"layer {self.name!r} takes rows that are vectors, but it is called on a tensor of shape "
+                f"{(None, *row)}: use {'Reshape((1,))' if not row else 'Flatten'} before it"
+            )
+        return (*row[:-1], self.n_outputs(row[-1]))
 
-    def check_weights(self, weights: Sequence[Any]) -> list[Array]:
-        """Return ``weights`` as arrays; errors are those of ``set_weights``."""
-        dtype = self._built_access().dtype
-        if len(weights) != len(self._specs):
-            raise ValueError(f"layer {self.name!r} has {len(self._specs)} weight arrays, got {len(weights)}")
-        return [
-            as_variable_values(value, f"{spec.name} of layer {self.name!r}", spec.shape, dtype)
-            for spec, value in zip(self._specs, weights, strict=True)
-        ]
+    def op_of(self, *rows: tuple[int, ...]) -> tuple[str, dict[str, Any]] | None:
+        """Return the core's op for inputs of these shapes, or None if the outputs are the first input, unchanged."""
+        return self.op(math.prod(rows[0]))
 
-    def count_params(self) -> int:
-        """Return the number of weights.
+    def inner_layers(self) -> list[Any]:
+        """Return the layers and models that this layer is composed of: those among its attributes, in their order."""
+        return list(self.inner_places().values())
 
-        Raises
-        ------
-        ValueError
-            The model is not built yet.
-        """
-        if self._access is None:
-            raise ValueError(f"layer {self.name!r} is not built yet, so its number of weights is not known")
-        return sum(math.prod(spec.shape) for spec in self._specs)
+    def inner_places(self) -> dict[str, Any]:
+        """Return the layers and models that this layer is composed of, by a name that is the same in every process."""
+        return layers_in({key: each for key, each in vars(self).items() if key != "given"}) if self._composes else {}
 
     @property
-    def weights(self) -> list[Variable]:
-        """The weights, in the order of ``get_weights()``."""
-        return [self.weight(spec.name) for spec in self._specs]
+    def input(self) -> Any:
+        """The symbolic tensor, or the structure of tensors, that the layer is called on."""
+        return self._only_node("input").input()
 
     @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that training changes."""
-        return [weight for weight in self.weights if weight.trainable]
+    def output(self) -> Any:
+        """The symbolic tensor, or the structure of tensors, that the layer gives."""
+        return self._only_node("output").result()
 
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training leaves unchanged."""
-        return [weight for weight in self.weights if not weight.trainable]
-
-    @property
-    def losses(self) -> list[float]:
-        """The penalties on the weights that training changes; [] before the model is built.
-
-        A penalty on outputs (``activity_regularizer``) is not among them: it belongs to rows, and is in the loss.
-        """
-        regularizers = [
-            (getattr(self, f"{spec.name}_regularizer", None), spec.name)
-            for spec in self._specs
-            if self.built and self.trains(spec.name)
-        ]
-        return [float(penalty(self.read_weight(name))) for penalty, name in regularizers if penalty is not None]
-
-    variables = weights
-    trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
+    def _only_node(self, what: str) -> Node:
+        if not self.nodes and self.owner is not None and (owner := self.owner()) is not None:
+            owner.trace_layers()
+        if len(self.nodes) != 1:
+            calls = "has not been called on a tensor" if not self.nodes else f"is called {len(self.nodes)} times"
+            raise AttributeError(f"layer {self.name!r} {calls}, so that {what} is not one tensor")
+        return self.nodes[0]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments except ``trainable``, which may be set at any time."""
@@ -335,56 +344,28 @@ class Layer(Advised, registry.Description):
             config["dtype"] = self.dtype.name
         if self.declared_input is not None:
             config["input_shape"] = self.declared_input
-        return {**config, **super().get_config()}
+        return {**config, **super().get_config(), **({**self.given, "name": self.name} if self._composes else {})}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
 
 
-class Weight(Variable):
-    """A weight of a layer; its numbers lie in the network.
-
-    Parameters
-    ----------
-    layer : the layer.
-    name : name of the weight, such as "kernel".
-    """
-
-    def __init__(self, layer: Layer, name: str) -> None:
-        self._layer = layer
-        self.name, self.path = name, f"{layer.scope}{layer.name}/{name}"
-
-    def _read(self) -> Array:
-        return self._layer.read_weight(self.name)
-
-    def _write(self, value: Array) -> None:
-        self._layer.write_weight(self.name, value)
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weight."""
-        return self._layer.trains(self.name)
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        raise AttributeError(f"trainable of {self.path} cannot be set alone: set that of its layer")
-
-    def _change(self, value: Array) -> NoReturn:
-        raise TypeError(f"{self.path} cannot be changed in place: use assign, assign_add or assign_sub")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return np.array, (self.numpy(),)  # a copy cannot share the network
-
-
-def layer_config(layer: Layer) -> dict[str, Any]:
-    """Return the description of a layer; it has ``trainable`` only if the layer is frozen."""
+def layer_config(layer: Any) -> dict[str, Any]:
+    """Return the description of a layer, or of a model in a model; it has ``trainable`` only if it is frozen."""
     config = registry.serialize(layer)
+    if not isinstance(layer, Layer):
+        return {**config, "class_name": layer.kind}
     return config if layer.trainable else {**config, "trainable": False}
 
 
-def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Layer:
-    """Return a new layer from the result of ``layer_config``."""
+def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Any:
+    """Return a new layer, or model, from the result of ``layer_config``."""
+    kind = config.get("class_name") if isinstance(config, dict) else None
+    if isinstance(kind, str) and registry.knows("model", kind) and kind not in (custom_objects or {}):
+        return registry.find("model", kind).without_network(config["config"], custom_objects)
     layer = registry.deserialize("layer", _with_custom_parts(config, custom_objects or {}), custom_objects)
+    if not isinstance(layer, Layer):
+        layer = getattr(getattr(layer, "node", None), "layer", None)
     if not isinstance(layer, Layer):
         raise ValueError(f"the description of a layer gives {layer!r}")
     if config.get("trainable", True) is False:
@@ -404,75 +385,3 @@ def _with_custom_parts(config: Any, custom_objects: registry.CustomObjects) -> A
         elif isinstance(value, dict) and ("function" in value or value.get("class_name") in custom_objects):
             made[name] = registry.deserialize(name.rpartition("_")[2], value, custom_objects)
     return {**config, "config": made}
-
-
-@registry.register("layer", "InputLayer")
-class InputLayer(Layer):
-    """The shape of one input row, as a layer; arguments as in ``Input``."""
-
-    def __init__(
-        self,
-        shape: Sequence[int] | int | None = None,
-        batch_size: int | None = None,
-        dtype: Any = None,
-        sparse: bool | None = None,
-        ragged: bool | None = None,
-        batch_shape: Sequence[int | None] | None = None,
-        *,
-        name: str | None = None,
-    ) -> None:
-        if sparse or ragged:
-            raise ValueError(f"inputs are dense arrays: sparse and ragged must be None, got {sparse!r}, {ragged!r}")
-        if (shape is None) == (batch_shape is None):
-            raise ValueError(
-                f"give shape or batch_shape, one of them, got shape={shape!r}, batch_shape={batch_shape!r}"
-            )
-        if batch_shape is not None:
-            batch_size, shape = batch_shape[0], batch_shape[1:]  # type: ignore[assignment]
-        optional(whole, "batch_size", batch_size, at_least=1)
-        super().__init__(name=name, input_shape=_row_shape("shape", shape))
-        input_type("dtype", dtype)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        assert self.declared_input is not None
-        return self.declared_input
-
-    def op(self, n_in: int) -> None:
-        """Return None: an input does nothing."""
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {"name": self.name, "shape": self.shape}
-
-
-@takes_keywords
-def Input(
-    shape: Sequence[int] | int | None = None,
-    batch_size: int | None = None,
-    dtype: Any = None,
-    sparse: bool | None = None,
-    ragged: bool | None = None,
-    batch_shape: Sequence[int | None] | None = None,
-    *,
-    name: str | None = None,
-) -> InputLayer:
-    """Return a layer that states the shape of one input row: the first entry of a ``Sequential``.
-
-    Parameters
-    ----------
-    shape : sizes of one row, such as (5,) or (28, 28).
-    batch_size, dtype : accepted as in Keras, without effect: batches may have any size, inputs any real type.
-    sparse, ragged : must be None or False.
-    batch_shape : ``(batch_size, *shape)`` instead of ``shape``.
-    name : name of the layer.
-
-    Examples
-    --------
-    >>> import fastnn
-    >>> model = fastnn.Sequential([fastnn.Input((5,)), fastnn.layers.Dense(1)])
-    >>> model.count_params()
-    6
-    """
-    return InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, name=name)

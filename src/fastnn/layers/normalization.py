@@ -12,7 +12,8 @@ from fastnn._arguments import absent, choice, last_axis, number
 from fastnn._arrays import as_features, as_numbers
 from fastnn._variables import Variable
 from fastnn._warnings import warn
-from fastnn.layers.layer import Layer, ParameterSpec, WeightAccess
+from fastnn.layers.layer import Layer
+from fastnn.layers.weights import ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
 _SMALLEST_DEVIATION = 1e-7

@@ -1,16 +1,17 @@
-"""Layers of a network's structure: Flatten, Identity and residual blocks."""
+"""Layers of a network's structure: the shape of rows, identity, and residual blocks."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
 import fastnn._registry as registry
-from fastnn._arguments import choice
-from fastnn._variables import Variable
-from fastnn.layers.layer import InputLayer, Layer, ParameterSpec, WeightAccess, layer_config, layer_from_config
-
-Array = NDArray[Any]
+from fastnn._arguments import choice, whole
+from fastnn.layers.inputs import InputLayer
+from fastnn.layers.layer import Layer, layer_config, layer_from_config
+from fastnn.layers.tensor import KerasTensor
+from fastnn.layers.weights import ParameterSpec
 
 
 @registry.register("layer", "Flatten")
@@ -26,13 +27,70 @@ class Flatten(Layer):
         choice("data_format", data_format, (None, "channels_last"))
         super().__init__(**layer_options)
 
+    stateless = selects = True
+
+    def row_of(self, *rows: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the number of elements of a row."""
+        return (math.prod(rows[0]),)
+
     def op(self, n_in: int) -> None:
         """Return None: the rows of a dense network are vectors."""
+
+    def compute(self, *arguments: Any, **options: Any) -> Any:
+        """Return an array (n, ...) with its rows as vectors."""
+        return np.asarray(arguments[0]).reshape(len(arguments[0]), -1)
+
+
+@registry.register("layer", "Reshape")
+class Reshape(Layer):
+    """Give rows another shape with as many elements, in the same order: such as (n, 1, 8) to (n, 8).
+
+    Parameters
+    ----------
+    target_shape : shape of one row; -1 stands for the size that is left.
+    """
+
+    stateless = selects = True
+
+    def __init__(self, target_shape: Sequence[int], **layer_options: Any) -> None:
+        sizes = tuple(target_shape) if isinstance(target_shape, Sequence) else (target_shape,)
+        if sum(size == -1 for size in sizes) > 1:
+            raise ValueError(f"target_shape may have -1 once, got {target_shape!r}")
+        self.target_shape = tuple(size if size == -1 else whole("each size", size, at_least=1) for size in sizes)
+        super().__init__(**layer_options)
+
+    def keeps_elements(self) -> bool:
+        """Return True."""
+        return True
+
+    def row_of(self, *rows: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the target shape."""
+        n, known = math.prod(rows[0]), math.prod(size for size in self.target_shape if size != -1)
+        row = tuple(n // known if size == -1 else size for size in self.target_shape)
+        if math.prod(row) != n:
+            raise ValueError(
+                f"layer {self.name!r} gives rows of shape {self.target_shape}, but it is called on a tensor of shape "
+                f"{(None, *rows[0])}, which has {n} elements in a row"
+            )
+        return row
+
+    def op(self, n_in: int) -> None:
+        """Return None: the elements of a row keep their order."""
+
+    def compute(self, *arguments: Any, **options: Any) -> Any:
+        """Return an array (n, ...) with rows of the target shape."""
+        return np.asarray(arguments[0]).reshape(len(arguments[0]), *self.target_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "target_shape": self.target_shape}
 
 
 @registry.register("layer", "Identity")
 class Identity(Layer):
     """Return the inputs unchanged: ``Y = X``."""
+
+    stateless = selects = True
 
     def keeps_elements(self) -> bool:
         """Return True."""
@@ -40,6 +98,10 @@ class Identity(Layer):
 
     def op(self, n_in: int) -> None:
         """Return None."""
+
+    def compute(self, *arguments: Any, **options: Any) -> Any:
+        """Return the array."""
+        return arguments[0]
 
 
 @registry.register("layer", "Residual")
@@ -67,6 +129,7 @@ class Residual(Layer):
             raise TypeError(f"layers must be a list of layers, got the layer {layers!r}")
         # get_config() gives descriptions.
         found = [layer_from_config(layer) if isinstance(layer, dict) else layer for layer in layers]
+        found = [layer.node.layer if isinstance(layer, KerasTensor) else layer for layer in found]
         for layer in found:
             if not isinstance(layer, Layer) or isinstance(layer, InputLayer):
                 raise TypeError(f"Residual takes layers, without Input, got {layer!r}")
@@ -84,15 +147,13 @@ class Residual(Layer):
         self.layers: list[Layer] = found
         super().__init__(**layer_options)
 
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes any layer; assigning freezes or releases all of them."""
-        return any(layer.trainable for layer in self.layers)
+    def inner_layers(self) -> list[Any]:
+        """Return the layers of the block."""
+        return list(self.layers)
 
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
+    def inner_places(self) -> dict[str, Any]:
+        """Return the layers of the block by name."""
+        return {layer.name: layer for layer in self.layers}
 
     def n_outputs(self, n_in: int) -> int:
         """Return ``n_in``.
@@ -123,35 +184,6 @@ class Residual(Layer):
             specs += [spec._replace(name=f"{layer.name}.{spec.name}") for spec in layer.parameter_specs(n_in)]
             n_in = layer.n_outputs(n_in)
         return specs
-
-    def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:
-        """Give the layer and those of its block access to their weights, or take it away."""
-        super().lend(specs, access)
-        for layer in self.layers:
-            layer.scope, prefix = f"{self.scope}{self.name}/", f"{layer.name}."
-            own = [spec._replace(name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
-            layer.lend(own, None if access is None else access.part(prefix))
-
-    def weight(self, name: str) -> Variable:
-        """Return one weight by name, "layer.weight"."""
-        self._built_access()
-        layer, name = self._inner(name)
-        return layer.weight(name)
-
-    def path_of(self, name: str) -> str:
-        """Return the path of one weight, from this layer on."""
-        layer, name = self._inner(name)
-        return f"{self.name}/{layer.path_of(name)}"
-
-    def _inner(self, name: str) -> tuple[Layer, str]:
-        """Return the layer of the block that has a weight, and the weight's name there."""
-        layer = next(each for each in self.layers if name.startswith(f"{each.name}."))
-        return layer, name.removeprefix(f"{layer.name}.")
-
-    @property
-    def losses(self) -> list[float]:
-        """The penalties on the weights of the block's layers."""
-        return [penalty for layer in self.layers for penalty in layer.losses]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the layers as descriptions."""

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 from fastnn._arguments import takes_keywords
 from fastnn._missing import public_names
 from fastnn._registry import CustomObjects
-from fastnn.layers import Layer
+from fastnn._structures import filled, mapped
+from fastnn.layers import Input
 from fastnn.layers.layer import layer_config, layer_from_config
+from fastnn.layers.tensor import tensors_in
+from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
-from fastnn.network.stack import Model
+from fastnn.network.graph import nodes_between, tensors_of
 
 __all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
@@ -21,7 +24,7 @@ def load_model(
     custom_objects: CustomObjects | None = None,
     compile: bool = True,
     safe_mode: bool = True,
-) -> Sequential:
+) -> Any:
     """Read a model that ``model.save`` wrote.
 
     Parameters
@@ -44,7 +47,7 @@ def load_model(
 
 
 @takes_keywords
-def model_from_json(json_string: str, custom_objects: CustomObjects | None = None) -> Sequential:
+def model_from_json(json_string: str, custom_objects: CustomObjects | None = None) -> Any:
     """Return a model with new weights for the result of ``model.to_json()``."""
     from fastnn.saving.model_file import build_model
     from fastnn.saving.safetensors import parse_json
@@ -56,15 +59,14 @@ def model_from_json(json_string: str, custom_objects: CustomObjects | None = Non
 
 
 @takes_keywords
-def clone_model(
-    model: Sequential, input_tensors: None = None, clone_function: Callable[[Layer], Layer] | None = None
-) -> Sequential:
+def clone_model(model: Model, input_tensors: Any = None, clone_function: Callable[[Any], Any] | None = None) -> Any:
     """Return an uncompiled model with the same layers and new starting weights.
 
     Parameters
     ----------
     model : the model to copy.
-    input_tensors : must be None; fastnn has no symbolic tensors.
+    input_tensors : symbolic tensors to make a graph on, in the form of ``model.input``; None for new inputs. It must be
+        None for a ``Sequential``.
     clone_function : returns the new layer for a layer; by default one with the same options.
 
     Examples
@@ -74,20 +76,46 @@ def clone_model(
     >>> [value.shape for value in fastnn.models.clone_model(model).get_weights()]
     [(3, 2), (2,)]
     """
-    if input_tensors is not None:
-        raise ValueError("input_tensors must be None: fastnn has no symbolic tensors")
     from fastnn.saving.description import custom_objects_of
 
     custom_objects = custom_objects_of(model)
 
-    def same(layer: Layer) -> Layer:
+    def same(layer: Any) -> Any:
         return layer_from_config(layer_config(layer), custom_objects)
 
-    copies: list[Any] = [(clone_function or same)(layer) for layer in model.all_layers]
+    chosen = clone_function or same
+    if not isinstance(model, Sequential):
+        return _cloned_graph(model, input_tensors, chosen)
+    if input_tensors is not None:
+        raise ValueError("input_tensors must be None for a Sequential, which makes its own input")
+    copies: list[Any] = [chosen(layer) for layer in model.all_layers]
     clone = Sequential(copies, dtype=model.dtype, name=model.name)
     if model.built:
         clone.build(model.input_shape)
     return clone
+
+
+def _cloned_graph(model: Model, input_tensors: Any, clone_function: Callable[[Any], Any]) -> Model:
+    """Return a graph with the same calls of new layers."""
+    starts = model.inputs if input_tensors is None else tensors_of(input_tensors, "input_tensors")
+    if [each.shape for each in starts] != [each.shape for each in model.inputs]:
+        raise ValueError(
+            f"input_tensors must have the shapes {[each.shape for each in model.inputs]}, got "
+            f"{[each.shape for each in starts]}"
+        )
+    if input_tensors is None:
+        starts = [Input(each.row, dtype=each.declared_dtype, name=each.name) for each in model.inputs]
+    known = {id(old): new for old, new in zip(model.inputs, starts, strict=True)}
+    layers: dict[int, Any] = {}
+    for node in nodes_between(model.inputs, model.outputs):
+        if id(node.layer) not in layers:
+            layers[id(node.layer)] = clone_function(node.layer)
+        arguments, options = mapped(lambda leaf: known.get(id(leaf), leaf), node.arguments)
+        found = tensors_in(layers[id(node.layer)](*arguments, **options))
+        known.update({id(old): new for old, new in zip(node.outputs, found, strict=True)})
+    inputs = filled(model.input, iter(starts))
+    outputs = mapped(lambda leaf: known[id(leaf)], model.output)
+    return Model(inputs, outputs, name=model.name, dtype=model.dtype)
 
 
 if TYPE_CHECKING:

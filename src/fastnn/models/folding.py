@@ -3,6 +3,7 @@
 ``W2 (W1 x + b1) + b2`` is one layer, and so is a normalization with known statistics before or after a dense product.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._structures import filled
 from fastnn.layers import (
     Activation,
+    Add,
     BatchNormalization,
     Dense,
     Dropout,
@@ -24,6 +27,8 @@ from fastnn.layers import (
     Normalization,
     Residual,
 )
+from fastnn.layers.merging import Merge
+from fastnn.network.graph import Graph
 from fastnn.network.stack import LayerStack
 
 Array = NDArray[np.float64]
@@ -58,15 +63,76 @@ class _Block:
 
 
 def folded_layers(model: LayerStack) -> tuple[list[Layer], list[Any]]:
-    """Return the layers, from ``Input`` on, and the weights of the model that ``Sequential.folded`` describes."""
+    """Return the layers, from ``Input`` on, and the weights of the model that ``folded`` describes."""
     n_features = model.program.n_features
     weights: list[Any] = []
     layers = _layers(_fold(model.layers, n_features), weights, n_features)
     shape = model.all_layers[0].declared_input
-    start: list[Layer] = [Input((n_features,) if shape is None else shape)]
+    start: list[Any] = [Input((n_features,) if shape is None else shape)]
     if shape is not None and len(shape) > 1:
         start.append(Flatten())
     return [*start, *layers], weights
+
+
+def folded_graph(model: Any) -> tuple[Any, Any, list[tuple[Layer, list[Any]]]]:
+    """Return the inputs and outputs of the folded model of a graph, and its new layers with their weights."""
+    graph = model.program.graph
+    calls = Counter(id(step.layer) for step in graph.steps)
+    uses = Counter(value for step in graph.steps for value in step.inputs)
+    uses.update(graph.outputs)
+    parts: dict[int, tuple[Any, tuple[int, ...]]] = {}  # what gives a value, and from which values
+    same: dict[int, int] = {}  # values that are others, unchanged
+    for step in graph.steps:
+        inputs = tuple(same.get(value, value) for value in step.inputs)
+        shared = calls[id(step.layer)] > 1 and not step.layer.stateless
+        described = [step.layer] if shared else _describe(step.layer, graph.width(inputs[0]))
+        if isinstance(step.layer, Residual):
+            described = [Add()]
+        row_is_kept = graph.rows[step.output] == graph.rows[inputs[0]]
+        if not described and (row_is_kept or isinstance(step.layer, Identity)):
+            same[step.output] = inputs[0]
+            uses[inputs[0]] += uses[step.output] - 1
+            continue
+        part = described[0] if described else step.layer
+        before = parts.get(inputs[0])
+        if len(inputs) == 1 and before is not None and uses[inputs[0]] == 1:
+            combined = [before[0]]
+            _append(combined, part)
+            if len(combined) == 1:
+                parts[step.output] = (combined[0], before[1])
+                del parts[inputs[0]]
+                continue
+        parts[step.output] = (part, inputs)
+    return _emitted(model, graph, parts, same)
+
+
+def _emitted(
+    model: Any, graph: Graph, parts: dict[int, tuple[Any, tuple[int, ...]]], same: dict[int, int]
+) -> tuple[Any, Any, list[tuple[Layer, list[Any]]]]:
+    """Return new layers called on new inputs, for described parts."""
+    starts = [Input(each.row, dtype=each.declared_dtype, name=each.name) for each in model.inputs]
+    tensors: dict[int, Any] = dict(enumerate(starts))
+    made: dict[int, Layer] = {}
+    weights: list[tuple[Layer, list[Any]]] = []
+    for step in graph.encoding:
+        layer = made.setdefault(id(step.layer), _copy_of(step.layer))
+        tensors[step.output] = layer(*(tensors[value] for value in step.inputs))
+    for value, (part, inputs) in parts.items():
+        if id(part) not in made:
+            values: list[Any] = []
+            (made[id(part)],) = _layers([part], values, graph.width(inputs[0]))
+            weights.append((made[id(part)], values))
+        given = [tensors[each] for each in inputs]
+        takes_list = isinstance(part, Merge)
+        tensors[value] = made[id(part)](given if takes_list else given[0])
+    outputs = [tensors[same.get(value, value)] for value in graph.outputs]
+    return filled(model.input, iter(starts)), filled(model.output, iter(outputs)), weights
+
+
+def _copy_of(layer: Layer) -> Layer:
+    """Return a layer of the same options."""
+    config = {key: value for key, value in layer.get_config().items() if key != "input_shape"}
+    return type(layer).from_config(config)
 
 
 def _fold(layers: Sequence[Layer], n_in: int) -> list[Any]:
@@ -153,8 +219,7 @@ def _layers(parts: Sequence[Any], weights: list[Any], n_in: int) -> list[Layer]:
             layers.append(Residual(inner, name=part.name))
         else:
             # An unchanged layer: same options, same weights.
-            config = {key: value for key, value in part.get_config().items() if key != "input_shape"}
-            layers.append(type(part).from_config(config))
+            layers.append(_copy_of(part))
             weights += part.get_weights()
         n_in = layers[-1].n_outputs(n_in)
     return layers

@@ -28,7 +28,7 @@ class InspectedStack(LayerStack):
         with self.reading("gradients"):
             return weight_gradients(self, rows)
 
-    def input_gradients(self, x: Any) -> Array:
+    def input_gradients(self, x: Any) -> Any:
         """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
 
         Parameters
@@ -71,10 +71,11 @@ class InspectedStack(LayerStack):
         Parameters
         ----------
         print_fn : function to call with the table instead of ``print``.
-        line_length, positions, expand_nested, show_trainable, layer_range : accepted as in Keras. The table is as wide
-            as it needs to be, shows all layers, and counts frozen weights below.
+        expand_nested : whether the layers of models and blocks in the model have rows of their own.
+        line_length, positions, show_trainable, layer_range : accepted as in Keras. The table is as wide as it needs to
+            be, shows all layers, and counts frozen weights below.
         """
-        (print if print_fn is None else print_fn)(summary_text(self))
+        (print if print_fn is None else print_fn)(summary_text(self, expand_nested))
 
     def _repr_svg_(self) -> str | None:
         """Return the diagram; None before the model is built."""

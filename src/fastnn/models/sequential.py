@@ -1,37 +1,26 @@
-"""``Sequential``: a stack of layers with Keras's methods, trained by the compiled core."""
+"""``Sequential``: a model that is a chain of layers."""
 
-import copy
-import os
+import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike
 
 import fastnn._registry as registry
-import fastnn.losses as losses
-import fastnn.optimizers as optimizers
-from fastnn._arguments import as_verbosity
-from fastnn._arrays import check_columns, column_names
-from fastnn._derivation import check_hooks
-from fastnn._progress import ProgressLine, format_logs
+from fastnn._arguments import whole
 from fastnn._registry import CustomObjects
-from fastnn.callbacks import CallbackList, History, ProgbarLogger
-from fastnn.callbacks.callback import EpochRecord
-from fastnn.models.inspection import InspectedStack
-from fastnn.training.batches import batch_slices
-from fastnn.training.evaluation import Evaluation, predict_rows
-from fastnn.training.fit import Training, fit_options, train_one_batch
-from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.rows import features_of, rows_of, weigh_classes
-from fastnn.training.source import RowSource, Validation, one_pass
-
-Array = NDArray[Any]
-_NO_CALLBACKS = CallbackList(None, None, {})
+from fastnn.layers import InputLayer, Layer
+from fastnn.layers.tensor import KerasTensor
+from fastnn.models.model import Model
+from fastnn.network.chain import check_sequence, declared_features
+from fastnn.network.graph import Graph, Port, chain_graph, nodes_between
+from fastnn.network.program import Program, build_program
+from fastnn.network.stack import LayerStack
 
 
 @registry.register("model", "Sequential")
-class Sequential(InspectedStack):
+class Sequential(Model):
     """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters
@@ -62,285 +51,264 @@ class Sequential(InspectedStack):
     (3, (64, 1))
     """
 
-    metrics: list[CompiledMetric]
-    _record: EpochRecord | None = None
-    _last_history: weakref.ref[History] | None = None
-
-    # Training
-
-    def compile(
+    def __init__(
         self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: None = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
-        jit_compile: Any = "auto",
-        auto_scale_loss: bool = True,
+        layers: Sequence[Any] | None = None,
+        seed: int | None = None,
+        dtype: DTypeLike = "float32",
+        name: str | None = None,
     ) -> None:
-        """Choose how to train.
+        given: Any = layers
+        if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+            hint = ": pass a list, Sequential([layer, layer])" if isinstance(given, Layer) else ""
+            raise TypeError(f"layers must be a list of layers, got {given!r}{hint}")
+        LayerStack.__init__(self, seed, dtype, name, "Sequential")
+        self._all_layers: list[Any] = []
+        self._tensors: tuple[list[KerasTensor], list[KerasTensor]] | None = None
+        self._n_called: int | None = None  # columns of the tensors that the model was called on
+        self.put(layers or ())
+        self._build_if_possible()
+
+    takes_loss_by_output = False
+    output_keys = property(lambda self: ["output"])
+    input_names = property(lambda self: [self.input.name])
+    output_names = property(lambda self: [self.output.node.layer.name])
+    kind = "Sequential"
+
+    def ports(self) -> list[Port] | None:
+        """Return what the input takes where the first layers encode it; otherwise None."""
+        if not any(layer.encodes for layer in self.leaf_layers()):
+            return None
+        return [self.program_for(self.n_features or 1).graph.port(0, "x")]
+
+    def in_form(self, outputs: Any) -> Any:
+        """Return the outputs of the network."""
+        return outputs
+
+    # Layers
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without an ``Input``."""
+        return [layer for layer in self._all_layers if not isinstance(layer, InputLayer)]
+
+    @property
+    def all_layers(self) -> list[Layer]:
+        """The layers, with the ``Input`` if there is one."""
+        return list(self._all_layers)
+
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Put a layer on top.
 
         Parameters
         ----------
-        optimizer : name or optimizer.
-        loss : name, loss or custom function; a list of one of these; None for a model that only predicts.
-        loss_weights : must be None: there is one loss.
-        metrics : list of names, functions of (y_true, y_pred) or metric objects, computed on all rows of an epoch.
-        weighted_metrics : the same, with sample weights.
-        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : accepted as in Keras; they have no effect.
+        layer : the layer.
+        rebuild : accepted as in Keras; the model is built as soon as its number of features is known.
 
         Raises
         ------
-        ValueError
-            Unknown name; the message lists the known names and the nearest one.
         TypeError
-            A class has a hook that fastnn never calls, such as ``train_step``; the message says what to use instead.
+            Not a layer.
+        ValueError
+            The layer cannot follow the layers below it, or already belongs to a model.
         """
-        if loss_weights is not None:
+        with self._structure:
+            self.put([layer])
+            self._build_if_possible()
+
+    def put(self, layers: Iterable[Any]) -> None:
+        """Put layers on top without building the network."""
+        for layer in layers:
+            self._append(layer)
+
+    def _append(self, layer: Any) -> None:
+        if isinstance(layer, KerasTensor) and isinstance(layer.node.layer, InputLayer):
+            layer = layer.node.layer
+        if not isinstance(layer, Layer | LayerStack):
+            hint = "; make an object of it: add ()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
+            raise TypeError(f"a Sequential takes layers, got {layer!r}{hint}")
+        if layer.dtype is not None and layer.dtype != self.dtype:
             raise ValueError(
-                f"loss_weights must be None, a network has one loss; got {loss_weights!r} (metrics come after it)"
+                f"layer {layer.name!r} has dtype {layer.dtype}, but the model has {self.dtype}: a network computes "
+                f"in one type, give it to the model with Sequential(..., dtype={layer.dtype.name!r})"
             )
-        if isinstance(loss, list | tuple) and len(loss) == 1:
-            loss = loss[0]
-        new_optimizer = optimizers.get(optimizer)
-        new_loss = None if loss is None else losses.get(loss)
-        new_metrics = compile_metrics(metrics, weighted_metrics)
-        check_hooks(self, *(each for each in (new_optimizer, new_loss) if each is not None))
-        me = weakref.ref(self)
-        with self._structure, self._changing("compile") as change:
-            network, program = self._network, self._program
-            before = -1
-            try:
-                if network is not None and program is not None and new_loss is not None:
-                    before = network.compilations
-                    new_loss.target_columns(program.n_outputs)  # raises if the loss does not suit them
-                    self._reserve(change)
-                    self._compile_network(network, program, new_optimizer, new_loss)
-            finally:
-                # Once the network is changed, so is the model, even if an interrupt comes in between.
-                if before < 0 or network is None or network.compilations != before:
-                    self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
-                    new_optimizer.owner = me
+        owner = layer.owner() if layer.owner is not None else None
+        if owner is not None:
+            raise ValueError(
+                f"layer {layer.name!r} already belongs to model {owner.name!r} and layers cannot be shared: make a "
+                "new one with type(layer).from_config(layer.get_config())"
+            )
+        with self._structure, self._changing("add"):
+            check_sequence([*self._all_layers, layer])
+            self._keep_weights()
+            self._all_layers.append(layer)
+            if isinstance(layer, Layer):
+                layer.owner = weakref.ref(self)
+
+    def pop(self, rebuild: bool = True) -> Any:
+        """Remove and return the top layer; all layers keep their weights. ``rebuild`` as in ``add``."""
+        with self._structure:
+            if not self.layers:
+                raise ValueError("the model has no layers to remove")
+            with self._changing("pop"):
+                self._keep_weights()
+                layer = self._all_layers.pop()
+                if isinstance(layer, Layer):
+                    layer.owner = None
+            self._build_if_possible()
+        return layer
+
+    def _require_built(self) -> None:
+        if self._network is None and self._n_called is not None and self.layers:
+            self.build((None, self._n_called))
+        LayerStack._require_built(self)
 
     @property
-    def compiled(self) -> bool:
-        """Whether ``compile`` was called."""
-        return self.optimizer is not None
+    def built(self) -> bool:
+        """Whether the number of features is known, so that the weights exist."""
+        return self._network is not None or self._n_called is not None
+
+    def _choose_predict(self) -> None:
+        LayerStack._choose_predict(self)
+        if self.ports() is not None:
+            self._predict = None  # the inputs must be encoded first
+
+    @classmethod
+    def without_network(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
+        """Return a model for the result of ``get_config()`` that makes its weights when they are needed."""
+        from fastnn.saving.contents import read_layers
+
+        layers = read_layers(config, custom_objects)
+        model = cls(None, config.get("seed"), config.get("dtype", "float32"), config.get("name"))
+        model.put(layers)
+        shape = config.get("build_input_shape")
+        if shape is not None:
+            model._n_called = columns_of(shape)
+        return model
+
+    def _keep_weights(self) -> None:
+        super()._keep_weights()
+        if self._tensors is not None:
+            mine = {id(node) for node in nodes_between(*self._tensors)}
+            for layer in self._all_layers:
+                layer.nodes[:] = [node for node in layer.nodes if id(node) not in mine]
+            self._tensors = None
+
+    # Symbolic tensors
+
+    def inner_tensors(self, given: Sequence[tuple[tuple[int, ...], str | None]]) -> Any:
+        """Return the tensors of inputs and outputs; a row of the given shape builds the model if nothing has before."""
+        row = given[0][0]
+        if self.n_features is None:
+            self._n_called = math.prod(row)
+        if len(given) != 1 or math.prod(row) != self.n_features:
+            raise ValueError(
+                f"model {self.name!r} takes one tensor of {self.n_features} columns, got "
+                f"{', '.join(str((None, *each)) for each, _ in given)}"
+            )
+        return self.trace_layers()
+
+    def trace_layers(self) -> tuple[list[KerasTensor], list[KerasTensor]]:
+        """Call the layers on symbolic tensors, once; return those of the input and of the output."""
+        n_features = self.n_features
+        if n_features is None:
+            self._require_built()
+            n_features = self.program.n_features
+        with self._structure:
+            if self._tensors is None:
+                first = self._all_layers[0]
+                if not isinstance(first, InputLayer):
+                    first = InputLayer(first.declared_input or (n_features,))
+                tensor = start = first.tensor()
+                for layer in self.layers:
+                    tensor = layer(tensor)
+                self._tensors = ([start], [tensor])
+            return self._tensors
 
     @property
-    def metrics_names(self) -> list[str]:
-        """Names of the results of ``evaluate``: "loss", then the metrics."""
-        return ["loss", *(metric.name for metric in self.metrics)]
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic input, in a list."""
+        return self.trace_layers()[0]
 
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: dict[int, float] | None = None,
-        sample_weight: Any = None,
-        initial_epoch: int = 0,
-        steps_per_epoch: int | None = None,
-        validation_steps: int | None = None,
-        validation_batch_size: int | None = None,
-        validation_freq: int | Sequence[int] = 1,
-    ) -> History:
-        """Train the model for a number of epochs.
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic output, in a list."""
+        return self.trace_layers()[1]
+
+    @property
+    def input(self) -> KerasTensor:
+        """The symbolic input."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> KerasTensor:
+        """The symbolic output."""
+        return self.outputs[0]
+
+    # Building
+
+    @property
+    def input_shape(self) -> tuple[None, int]:
+        """Shape of the inputs, (None, n_features)."""
+        return None, self.program.n_features
+
+    @property
+    def output_shape(self) -> tuple[None, int]:
+        """Shape of the outputs, (None, n_outputs)."""
+        return None, self.program.n_outputs
+
+    def build(self, input_shape: Any) -> None:  # type: ignore[override]
+        """Make the weights for a number of features.
 
         Parameters
         ----------
-        x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight):
-            a generator, a ``utils.PyDataset`` or a loader of another library. Batches keep their order, and some 64 MB
-            of them are in memory at a time.
-        y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
-        batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows.
-        epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
-        verbose : 0 silent, 1 or "auto" a progress line, 2 a line for every epoch.
-        callbacks : list of callbacks.
-        validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
-        validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
-        shuffle : whether every epoch has a new order of rows.
-        class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1. The
-            class is the label, the column of a one-hot row, or the whole number in a single column.
-        sample_weight : factor (n,) of each row's loss; the sum is still divided by the number of rows, except with the
-            loss reduction "mean_with_sample_weight".
-        steps_per_epoch : batches of an epoch; None for all. The next epoch continues from there. At the end of arrays,
-            or of an ``x`` that has a length, an epoch ends early with a warning, and the next one starts over. ``fit``
-            ends when a generator does.
-        validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
-        validation_batch_size : rows in a batch of evaluation.
-        validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
+        input_shape : (None, n_features) as in Keras, or n_features.
+        """
+        self.build_from(self.program_for(columns_of(input_shape)))
 
-        Returns
-        -------
-        History
-            ``.history`` holds a list per name: "loss", the metrics, and both with the prefix ``val_``.
+    def program_for(self, n_features: int = 0) -> Program:
+        """Return the model's program, or the one that it would get for data of ``n_features`` columns.
 
         Raises
         ------
         ValueError
-            Inputs that do not fit; the model is not changed.
-        RuntimeError
-            The model is not compiled, or another thread trains or reads it. While ``fit`` runs, calls from other
-            threads raise this error, and ``fit`` continues.
-        DivergenceError
-            The loss became NaN or infinite; the model keeps its last finite weights.
+            The model takes another number of columns, or has no layers.
         """
-        self.require_compiled("fit")
-        options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
-        verbosity = as_verbosity(verbose)
-        with self._changing("fit") as change:
-            if isinstance(validation_data, tuple | list) and validation_data:
-                columns = column_names(x) or self.feature_names_in_
-                check_columns(columns, validation_data[0], "validation_data[0]")
-            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
-            source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
-            history = History()
-            always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
-            parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
-            callback_list = CallbackList(callbacks, self, parameters, always)
-            self.build_from(source.program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
-            callback_list.attach()
-            self._record, self._last_history = history.record, weakref.ref(history)
-            try:
-                self._reserve(change)
-                Training(self, source, options, callback_list).run()
-            finally:
-                callback_list.close()
-        return history
+        known = self.n_features
+        if known is not None and known != n_features:
+            raise ValueError(f"the model takes {known} features, got {n_features}")
+        if self._program is not None:
+            return self._program
+        if not self.layers:
+            raise ValueError("the model has no layers; add one first")
+        return build_program(self._all_layers, n_features)
 
     @property
-    def history(self) -> History | None:
-        """``History`` of the last ``fit``; None before the first."""
-        history = None if self._last_history is None else self._last_history()
-        if history is None and self._record is not None:
-            # A history holds its model: the model holds the record alone, so that it is freed when it is dropped.
-            history = History(self._record)
-            history.set_model(self)
-            self._last_history = weakref.ref(history)
-        return history
+    def n_features(self) -> int | None:
+        """Number of input columns; None if neither the layers nor ``build`` have said it yet."""
+        if self._program is not None:
+            return self._program.n_features
+        declared = declared_features(self._all_layers)
+        return self._n_called if declared is None else declared
 
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: dict[int, float] | None = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """Make one update with all given rows, in order.
+    def graph_for(self, n_features: int = 0) -> Graph:
+        """Return the calls of the layers for rows of ``n_features`` columns."""
+        return chain_graph(self._all_layers, n_features)
 
-        Returns
-        -------
-        float, list or dict
-            Loss of these rows before the update, or [loss, metrics...], or a dict by name.
-        """
-        self.require_compiled("train_on_batch")
-        with self._changing("train_on_batch") as change:
-            rows, program = rows_of(self, x, y, sample_weight)
-            rows = weigh_classes(rows, class_weight, self, program.n_outputs, partial=True)
-            self.build_from(program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
-            self._reserve(change)
-            return _as_keras_returns(train_one_batch(self, rows), return_dict)
+    @property
+    def declared_input(self) -> tuple[int, ...] | None:
+        """Shape of a row that the first layer declares, or that the model was built for; None before."""
+        declared = self._all_layers[0].declared_input if self._all_layers else None
+        return declared if declared is not None or not self.built else (self.program.n_features,)
 
-    def reset_metrics(self) -> None:
-        """Do nothing: metrics describe a whole epoch, or the rows of one ``train_on_batch``."""
+    def n_outputs(self, n_in: int) -> int:
+        """Return the number of output columns for ``n_in`` input columns, as a layer does."""
+        return self.program_for(n_in).n_outputs
 
-    # Evaluation and prediction
-
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        steps: int | None = None,
-        callbacks: Any = None,
-        return_dict: bool = False,
-    ) -> Any:
-        """Return the loss and the metrics of data, without training.
-
-        Parameters
-        ----------
-        x, y, sample_weight : as in ``fit``.
-        batch_size : rows in a batch; matters to callbacks and to losses that depend on how rows are batched.
-        verbose : 0 silent, otherwise one line of results.
-        steps : batches to evaluate, the first ones; None for all rows.
-        callbacks : list of callbacks.
-        return_dict : whether to return a dict by name.
-
-        Returns
-        -------
-        float, list or dict
-            Loss; [loss, metrics...] if there are metrics; or a dict by name.
-        """
-        self.require_compiled("evaluate")
-        verbosity = as_verbosity(verbose)
-        x, y, sample_weight, batch, n = one_pass(self, x, y, sample_weight, batch_size, steps)
-        rows, program = rows_of(self, x, y, sample_weight)
-        rows = rows.first(n)
-        n_steps = len(batch_slices(rows.n, batch))
-        callback_list = CallbackList(callbacks, self, {"steps": n_steps, "verbose": verbosity})
-        self.build_from(program)
-        callback_list.attach()
-        with self.reading("evaluate"):
-            results = Evaluation(self, rows, batch, callback_list).run()
-        if verbosity:
-            ProgressLine().print(format_logs(results))
-        return _as_keras_returns(results, return_dict)
-
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Return the loss and the metrics of one batch, as ``evaluate`` does."""
-        self.require_compiled("test_on_batch")
-        rows, program = rows_of(self, x, y, sample_weight)
-        self.build_from(program)
-        with self.reading("test_on_batch"):
-            return _as_keras_returns(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
-
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-    ) -> Array:
-        """Return the outputs (n, n_outputs) of inputs (n, n_features); n may be 0.
-
-        Parameters
-        ----------
-        x : inputs, finite numbers, or an iterable of batches of them.
-        batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
-        verbose : accepted as in Keras; prediction prints nothing.
-        steps : batches to predict, the first ones; None for all rows.
-        callbacks : list of callbacks.
-        """
-        as_verbosity(verbose)
-        x, _, _, batch, n = one_pass(self, x, None, None, batch_size, steps)
-        X, program = features_of(self, x, allow_empty=True)
-        X = X[:n]
-        self.build_from(program)
-        callback_list = _NO_CALLBACKS
-        if callbacks is not None:
-            callback_list = CallbackList(callbacks, self, {"steps": len(batch_slices(X.shape[0], batch))})
-            callback_list.attach()
-        with self.reading("predict"):
-            return predict_rows(self, X, batch, callback_list)
-
-    def predict_on_batch(self, x: Any) -> Array:
-        """Return the outputs of one batch; the same as ``predict``."""
-        return self.predict(x)
+    def _build_if_possible(self) -> None:
+        n_features = declared_features(self._all_layers)
+        if n_features is not None and any(layer.op(1) is not None for layer in self.layers):
+            self.build_from(build_program(self._all_layers, n_features))
 
     def folded(self) -> "Sequential":
         """Return a new model that predicts the same to rounding with fewer layers; this one is not changed.
@@ -368,118 +336,8 @@ class Sequential(InspectedStack):
         model.feature_names_in_ = self.feature_names_in_
         return model
 
-    def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:
-        """Return the outputs (n, n_outputs) of inputs (n, n_features): the fastest way to predict a few rows.
 
-        Parameters
-        ----------
-        x : inputs; an array of the model's dtype is not copied.
-        out : (n, n_outputs) in the model's dtype to write into.
-        training : must be False; ``fit`` and ``train_on_batch`` train.
-        """
-        if training:
-            raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
-        if self.feature_names_in_ is not None:
-            check_columns(self.feature_names_in_, x, "x")
-        outputs: Array
-        try:
-            outputs = self._predict(x, out)
-            return outputs
-        except (TypeError, ValueError):
-            pass
-        # The core refused: convert the inputs, or raise an error that says what is wrong with them.
-        X, program = features_of(self, x, allow_empty=True)
-        self.build_from(program)
-        outputs = self._predict(X, out)
-        return outputs
-
-    # Saving and description
-
-    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
-        """Write weights, architecture, names of columns, optimizer and training state into one safetensors file.
-
-        After a crash there is the old file or the new one, never a partial file. ``fastnn.load_model`` reads it.
-
-        Parameters
-        ----------
-        filepath : where to write; the usual ending is ".safetensors". An ending that promises another format, such as
-            ".keras" or ".h5", draws a warning.
-        overwrite : whether an existing file may be replaced.
-        zipped : accepted as in Keras; the file is never zipped.
-
-        Raises
-        ------
-        FileExistsError
-            The file exists and ``overwrite`` is False.
-        ValueError
-            Some part of the model cannot be written as data, or the file could not be loaded again.
-        OSError
-            The file cannot be written, is read-only, or is a folder, a device or a pipe; an old one is unchanged.
-        """
-        from fastnn.saving import model_file
-
-        model_file.save_model(self, filepath, overwrite, zipped)
-
-    def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-        """Write the weights alone; arguments and errors as in ``save``."""
-        from fastnn.saving import model_file
-
-        model_file.save_weights(self, filepath, overwrite)
-
-    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Replace the weights by those of a file that ``save`` or ``save_weights`` wrote.
-
-        Raises
-        ------
-        ModelFormatError
-            The file is damaged, truncated, or not written by fastnn.
-        ValueError
-            The model is not built, or its weights have other shapes; the model is not changed.
-        """
-        from fastnn.saving import model_file
-
-        model_file.load_weights(self, filepath)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the architecture: name, dtype, seed and layers."""
-        from fastnn.saving import description
-
-        return description.model_config(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
-        """Return a model with new weights for the result of ``get_config()``."""
-        from fastnn.saving import model_file
-
-        return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
-
-    def to_json(self) -> str:
-        """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""
-        from fastnn.saving import description
-
-        return description.to_json({"class_name": "Sequential", "config": self.get_config()}, "architecture")
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """Return the arguments of ``compile`` as data; None before ``compile``."""
-        from fastnn.saving import description
-
-        return description.compile_config(self)
-
-    def compile_from_config(self, config: Mapping[str, Any]) -> None:
-        """Compile with the result of ``get_compile_config()``."""
-        from fastnn.saving import description
-
-        self.compile(**description.compile_arguments(config))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from fastnn.saving import description, model_file
-
-        data = b"".join(model_file.encode_model(self))
-        return model_file.decode_model, (data, Sequential, description.custom_objects_of(self))
-
-
-def _as_keras_returns(logs: dict[str, Any], return_dict: bool) -> Any:
-    """Return the loss, a list of loss and metrics, or the dict."""
-    if return_dict:
-        return logs
-    return list(logs.values()) if len(logs) > 1 else logs["loss"]
+def columns_of(input_shape: Sequence[int | None] | int) -> int:
+    """Return the number of features of (None, n_features), or of n_features."""
+    n_features = input_shape[-1] if isinstance(input_shape, Sequence) and len(input_shape) else input_shape
+    return whole("n_features", n_features, at_least=1)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import fastnn.ops as ops
 from fastnn.losses import Loss
-from fastnn.network.program import Program
+from fastnn.network.program import Head
 
 Array = NDArray[Any]
 
@@ -33,29 +33,29 @@ class Misfit(NamedTuple):
         return f"{self.cause}: {self.cure}"
 
 
-def output_range(program: Program) -> tuple[float, float]:
+def output_range(head: Head) -> tuple[float, float]:
     """Return the least and the greatest output of the last layer's activation; infinite where it has no limit."""
-    final = program.final_activation
+    final = head.final_activation
     if final in (None, "linear"):
         return -math.inf, math.inf
     if final in ("softmax", "log_softmax"):
         return (0.0, 1.0) if final == "softmax" else (-math.inf, 0.0)
     names = ops.ACTIVATION_OPTIONS.get(final, {})
-    values = program.ops[-1][1].get("parameters", names.values())
+    values = head.last[1].get("parameters", names.values())
     probe = np.concatenate([np.linspace(-10.0, 10.0, 20_001), [-1e12, 1e12]])[:, None]
     outputs = ops.activation(final, probe, None, **dict(zip(names, values, strict=True)))
     low, high = float(outputs.min()) + 0.0, float(outputs.max())  # + 0.0: without -0
     return low if low > -_UNBOUNDED else -math.inf, high if high < _UNBOUNDED else math.inf
 
 
-def misfit(loss: Loss, program: Program) -> Misfit | None:
+def misfit(loss: Loss, head: Head) -> Misfit | None:
     """Return why a loss does not suit the last layer, whatever the targets; None if nothing is wrong."""
-    final, own = program.final_activation or "linear", loss.skipped_activation
-    if program.ops[-1][0] == "dropout":
+    final, own = head.final_activation or "linear", loss.skipped_activation
+    if head.last[0] == "dropout":
         return Misfit(
             "the last layer sets outputs to 0 at random during training", "put Dropout before the last Dense layer"
         )
-    if program.n_outputs == 1 and final in ("softmax", "log_softmax"):
+    if head.n_outputs == 1 and final in ("softmax", "log_softmax"):
         return Misfit(
             f"a {final} of one unit is {1 if final == 'softmax' else 0} for every input, so that nothing is learned",
             "for two classes use activation='sigmoid' with binary_crossentropy, for numbers no activation",
@@ -69,13 +69,13 @@ def misfit(loss: Loss, program: Program) -> Misfit | None:
         return Misfit(
             f"{loss.name} of a softmax", "for classes use categorical_crossentropy, or sparse_categorical_crossentropy"
         )
-    if loss.core_name == "gaussian_nll" and output_range(program) != (-math.inf, math.inf):
+    if loss.core_name == "gaussian_nll" and output_range(head) != (-math.inf, math.inf):
         return Misfit(
             f"gaussian_nll takes means and logarithms of variances, but the last layer's activation {final!r} limits "
             "their values",
             "give the last layer no activation",
         )
-    if loss.core_name == "poisson" and output_range(program)[0] < 0.0:
+    if loss.core_name == "poisson" and output_range(head)[0] < 0.0:
         return Misfit(
             "poisson takes positive predictions", "give the last layer activation='softplus' or 'exponential'"
         )
@@ -89,12 +89,12 @@ def misfit(loss: Loss, program: Program) -> Misfit | None:
     )
 
 
-def unsuitable_targets(loss: Loss, program: Program, y: Array) -> Iterator[tuple[Misfit, Array]]:
+def unsuitable_targets(loss: Loss, head: Head, y: Array) -> Iterator[tuple[Misfit, Array]]:
     """Yield what the loss cannot take or the last layer cannot output, and which rows of the targets are affected.
 
     Parameters
     ----------
-    loss, program : of a compiled model.
+    loss, head : of a compiled model.
     y : checked targets (n, n_outputs), or labels (n,).
     """
     if loss.targets in ("labels", "any"):
@@ -115,14 +115,14 @@ def unsuitable_targets(loss: Loss, program: Program, y: Array) -> Iterator[tuple
             return
         targets = np.where(targets == 0.0, -1.0, targets)
         reach = "the targets are -1 (or 0) and 1"
-    unreachable = _unreachable(loss, program, targets)
+    unreachable = _unreachable(loss, head, targets)
     if unreachable.any():
-        yield Misfit(f"{_outputs_of(program)}; {reach}", _cure(loss, program, targets)), unreachable
+        yield Misfit(f"{_outputs_of(head)}; {reach}", _cure(loss, head, targets)), unreachable
 
 
-def _unreachable(loss: Loss, program: Program, targets: Array) -> Array:
+def _unreachable(loss: Loss, head: Head, targets: Array) -> Array:
     """Return which rows of the targets (n, n_outputs) no output of the last layer can equal, shape (n,)."""
-    low, high = output_range(program)
+    low, high = output_range(head)
     if loss.core_name == "gaussian_nll":  # only half of the outputs are predictions
         return np.zeros(len(targets), dtype=bool)
     if loss.core_name in _SIGN_ONLY:
@@ -131,17 +131,17 @@ def _unreachable(loss: Loss, program: Program, targets: Array) -> Array:
         tolerance = 1e-6  # of a float32 target at the limit
         wrong = (targets < low - tolerance) | (targets > high + tolerance)
     rows: Array = np.any(wrong, axis=1)
-    if program.final_activation == "softmax" and program.n_outputs > 1:
+    if head.final_activation == "softmax" and head.n_outputs > 1:
         sums = targets.sum(axis=1)
         left_out = (loss.targets == "one_hot") & (sums == 0.0)  # a row of zeros adds nothing to such a loss
         rows |= (np.abs(sums - 1.0) > 1e-3) & ~left_out
     return rows
 
 
-def _outputs_of(program: Program) -> str:
+def _outputs_of(head: Head) -> str:
     """Return a clause about the outputs of the last layer."""
-    low, high = output_range(program)
-    if program.final_activation == "softmax":
+    low, high = output_range(head)
+    if head.final_activation == "softmax":
         return "the outputs of softmax are between 0 and 1 and their sum is 1"
     if low == -math.inf:
         limits = f"at most {high:.4g}"
@@ -149,11 +149,11 @@ def _outputs_of(program: Program) -> str:
         limits = f"at least {low:.4g}"
     else:
         limits = f"between {low:.4g} and {high:.4g}"
-    name = {"general_relu": "relu"}.get(program.final_activation or "", program.final_activation)
+    name = {"general_relu": "relu"}.get(head.final_activation or "", head.final_activation)
     return f"the outputs of {name} are {limits}"
 
 
-def _cure(loss: Loss, program: Program, targets: Array) -> str:
+def _cure(loss: Loss, head: Head, targets: Array) -> str:
     """Return advice for targets that the last layer cannot output."""
     if loss.core_name in ("hinge", "squared_hinge"):
         return "give the last layer no activation, or tanh"
@@ -165,11 +165,11 @@ def _cure(loss: Loss, program: Program, targets: Array) -> str:
             f"If {first} to {last} are classes, use {last - first + 1} units with softmax, "
             f"sparse_categorical_crossentropy{from_zero}; if they are numbers, give the last layer no activation"
         )
-    if program.final_activation == "softmax" and np.isin(targets, (0.0, 1.0)).all():
+    if head.final_activation == "softmax" and np.isin(targets, (0.0, 1.0)).all():
         return "for classes that do not exclude each other use sigmoid with binary_crossentropy"
-    low, high = output_range(program)
+    low, high = output_range(head)
     scale = f", or scale the targets to between {low:.4g} and {high:.4g}" if math.isfinite(high - low) else ""
-    return f"give the last layer no activation{'' if program.final_activation == 'softmax' else scale}"
+    return f"give the last layer no activation{'' if head.final_activation == 'softmax' else scale}"
 
 
 def class_numbers(targets: Array) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
-"""A stack of layers and the compiled network that holds their weights."""
+"""The layers of a model and the compiled network that holds their weights."""
 
+import math
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,18 +17,19 @@ from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
 from fastnn._variables import Variable
 from fastnn.initializers import initial_values
-from fastnn.layers import InputLayer, Layer, automatic_name
-from fastnn.network.program import Program, build_program, check_sequence, declared_features, loss_options
-from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights
+from fastnn.layers import Layer, automatic_name
+from fastnn.layers.weights import leaves_of
+from fastnn.losses import Loss
+from fastnn.network.graph import Graph, Port
+from fastnn.network.program import Leaf, Program, loss_options
+from fastnn.network.weights import KeptWeights, LayerWeights, NetworkWeights, new_network
 
 Array = NDArray[Any]
 
-
-_SEQUENTIAL_ONLY = (
-    "fastnn has no functional API and no Model subclassing: list the layers in fastnn.Sequential([...]); for a "
-    "skip connection use fastnn.layers.Residual"
+_LAYERS = (
+    "the layers are the whole computation: list them in fastnn.Sequential([...]), or call them on symbolic tensors and "
+    "make fastnn.Model(inputs=..., outputs=...)"
 )
-_LAYERS = "the list of layers is the whole computation; for a skip connection use fastnn.layers.Residual"
 _TRAINING = (
     "training runs in the compiled core. Use a custom loss function, a callback's on_train_batch_begin and "
     "on_train_batch_end, or your own loop over model.train_on_batch"
@@ -55,55 +57,48 @@ _METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or me
     test_step=_EVALUATION,
     train_step=_TRAINING,
 )
-class Model(Advised, Derivable):
-    """Base of all models, for ``isinstance`` checks: make a model with ``fastnn.Sequential``."""
+class LayerStack(Advised, Derivable):
+    """The layers of a model, its compiled network once it is built, and the state of its training.
 
-    _place = "model"
-    _instead_of_own = _SEQUENTIAL_ONLY
-    metrics: Sequence[Any] = ()
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        raise TypeError(_SEQUENTIAL_ONLY)
-
-
-class LayerStack(Model):
-    """A stack of layers, its compiled network once it is built, and the state of its training.
-
-    Everything that works with a model takes a ``LayerStack``; ``Sequential`` adds the methods of users.
+    Everything that works with a model takes a ``LayerStack``; ``Model`` and ``Sequential`` add the methods of users.
+    Models may have layers in common. Each network has its own copy of their weights; the layers know which network
+    has the last values, and the others copy them before they are used.
 
     Parameters
     ----------
-    layers, seed, dtype, name : as in ``Sequential``.
+    seed, dtype, name : as in ``Sequential``.
+    kind : class name for an automatic name.
 
     Attributes
     ----------
-    optimizer, loss, metrics : set by ``compile``; None, None and [] before.
+    optimizer, loss, metrics : set by ``compile``; None, None and [] before. ``loss`` is a list for several outputs.
+    loss_weights : factor of each output's loss.
     feature_names_in_ : names of the columns of the frame that the model was trained on; None for other data.
     stop_training : ``fit`` ends after the epoch in which this becomes True.
     epochs_begun : number of epochs and single updates so far: it selects the random numbers of the next one.
+    nodes : the calls of the model on symbolic tensors.
     """
 
-    def __init__(
-        self,
-        layers: Sequence[Layer] | None = None,
-        seed: int | None = None,
-        dtype: DTypeLike = "float32",
-        name: str | None = None,
-    ) -> None:
+    _place = "model"
+    metrics: Any = ()
+    kind = "Sequential"
+    """Name of the class in descriptions."""
+    owner: Any = None
+    takes_loss_by_output = False
+    """Whether losses and metrics may be dicts by the names of the outputs."""
+
+    def __init__(self, seed: int | None, dtype: DTypeLike, name: str | None, kind: str) -> None:
         self.dtype = float_type("dtype", dtype)
-        given: Any = layers
-        if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
-            hint = ": pass a list, Sequential([layer, layer])" if isinstance(given, Layer) else ""
-            raise TypeError(f"layers must be a list of layers, got {given!r}{hint}")
         self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
-        self.name = name if name is not None else automatic_name("Sequential")
+        self.name = name if name is not None else automatic_name(kind)
         self.optimizer: Any = None
         self.loss: Any = None
-        self.metrics: list[Any] = []
+        self.loss_weights: list[float] = [1.0]
+        self.metrics = []
         self.stop_training = False
         self.feature_names_in_: list[str] | None = None
         self.epochs_begun = 0
-        self._all_layers: list[Layer] = []
+        self.nodes: list[Any] = []
         self._occupancy = _core.Occupancy()
         self._structure = new_lock()  # held while the network is built, compiled or dropped
         forget_in_child(self)
@@ -111,80 +106,51 @@ class LayerStack(Model):
         self._network: _core.Network | None = None
         self._weights: NetworkWeights | None = None
         self._predict: Any = None  # the network's method once the model is built
-        self.put(layers or ())
-        self._build_if_possible()
 
     # Layers
 
     @property
-    def layers(self) -> list[Layer]:
-        """The layers, without an ``Input``."""
-        return [layer for layer in self._all_layers if not isinstance(layer, InputLayer)]
+    def layers(self) -> list[Any]:
+        """The layers."""
+        raise NotImplementedError
 
     @property
-    def all_layers(self) -> list[Layer]:
-        """The layers, with the ``Input`` if there is one."""
-        return list(self._all_layers)
+    def all_layers(self) -> list[Any]:
+        """The layers, with those that stand for inputs, operators and slices."""
+        raise NotImplementedError
 
-    def add(self, layer: Layer, rebuild: bool = True) -> None:
-        """Put a layer on top.
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, in the form in which the model takes data."""
+        raise NotImplementedError
 
-        Parameters
-        ----------
-        layer : the layer.
-        rebuild : accepted as in Keras; the model is built as soon as its number of features is known.
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, in the form in which the model gives predictions."""
+        raise NotImplementedError
 
-        Raises
-        ------
-        TypeError
-            Not a layer.
-        ValueError
-            The layer cannot follow the layers below it, or already belongs to a model.
-        """
-        with self._structure:
-            self.put([layer])
-            self._build_if_possible()
+    @property
+    def output_keys(self) -> list[str]:
+        """Names of the outputs in the history, and in dicts of losses, metrics and targets; each one is another."""
+        return ["output"]
 
-    def put(self, layers: Iterable[Layer]) -> None:
-        """Put layers on top without building the network."""
-        for layer in layers:
-            self._append(layer)
+    def in_form(self, outputs: Any) -> Any:
+        """Return the outputs of the network in the form in which the model gives them."""
+        return outputs
 
-    def _append(self, layer: Any) -> None:
-        if not isinstance(layer, Layer):
-            hint = "; make an object of it: add ()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
-            hint = "; a model in a model is not supported: list its layers" if isinstance(layer, LayerStack) else hint
-            raise TypeError(f"a Sequential takes layers, got {layer!r}{hint}")
-        if layer.dtype is not None and layer.dtype != self.dtype:
-            raise ValueError(
-                f"layer {layer.name!r} has dtype {layer.dtype}, but the model has {self.dtype}: a network computes "
-                f"in one type, give it to the model with Sequential(..., dtype={layer.dtype.name!r})"
-            )
-        owner = layer.owner() if layer.owner is not None else None
-        if owner is not None:
-            raise ValueError(
-                f"layer {layer.name!r} already belongs to model {owner.name!r} and layers cannot be shared: make a "
-                "new one with type(layer).from_config(layer.get_config())"
-            )
-        with self._structure, self._changing("add"):
-            check_sequence([*self._all_layers, layer])
-            self._keep_weights()
-            self._all_layers.append(layer)
-            layer.owner = weakref.ref(self)
+    def inner_layers(self) -> list[Any]:
+        """Return the layers, as a layer that is composed of others does."""
+        return self.layers
 
-    def pop(self, rebuild: bool = True) -> Layer:
-        """Remove and return the top layer; all layers keep their weights. ``rebuild`` as in ``add``."""
-        with self._structure:
-            if not self.layers:
-                raise ValueError("the model has no layers to remove")
-            with self._changing("pop"):
-                self._keep_weights()
-                layer = self._all_layers.pop()
-                layer.owner = None
-            self._build_if_possible()
-        return layer
+    def inner_places(self) -> dict[str, Any]:
+        """Return the layers by name."""
+        return {layer.name: layer for layer in self.layers}
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+    def leaf_layers(self) -> list[Layer]:
+        """Return the layers that are not composed of others, each one once, in the order of the weights."""
+        return leaves_of(self.layers)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """Return a layer by name or by number."""
         if index is not None:
             return self.layers[index]
@@ -192,6 +158,18 @@ class LayerStack(Model):
             if layer.name == name:
                 return layer
         raise ValueError(f"no layer is called {name!r}; the layers: {', '.join(layer.name for layer in self.layers)}")
+
+    def graph_for(self, n_features: int) -> Graph:
+        """Return the calls of the layers for rows of ``n_features`` columns."""
+        raise NotImplementedError
+
+    def program_for(self, n_features: int) -> Program:
+        """Return the model's program, or the one that it would get for rows of ``n_features`` columns."""
+        raise NotImplementedError
+
+    def ports(self) -> list[Port] | None:
+        """Return what each input takes; None for a chain that takes one array of numbers."""
+        raise NotImplementedError
 
     # Building
 
@@ -202,9 +180,10 @@ class LayerStack(Model):
 
     @property
     def network(self) -> _core.Network:
-        """The compiled network."""
+        """The compiled network, with the last values of the weights that it shares."""
         self._require_built()
         assert self._network is not None
+        self._follow()
         return self._network
 
     @property
@@ -212,6 +191,7 @@ class LayerStack(Model):
         """The weights of the compiled network."""
         self._require_built()
         assert self._weights is not None
+        self._follow()
         return self._weights
 
     @property
@@ -222,51 +202,9 @@ class LayerStack(Model):
         return self._program
 
     @property
-    def input_shape(self) -> tuple[None, int]:
-        """Shape of the inputs, (None, n_features)."""
-        return None, self.program.n_features
-
-    @property
-    def output_shape(self) -> tuple[None, int]:
-        """Shape of the outputs, (None, n_outputs)."""
-        return None, self.program.n_outputs
-
-    def build(self, input_shape: Sequence[int | None] | int) -> None:
-        """Make the weights for a number of features.
-
-        Parameters
-        ----------
-        input_shape : (None, n_features) as in Keras, or n_features.
-        """
-        n_features = input_shape[-1] if isinstance(input_shape, Sequence) and len(input_shape) else input_shape
-        self.build_from(self.program_for(whole("n_features", n_features, at_least=1)))
-
-    def program_for(self, n_features: int) -> Program:
-        """Return the model's program, or the one that it would get for data of ``n_features`` columns.
-
-        Raises
-        ------
-        ValueError
-            The model takes another number of columns, or has no layers.
-        """
-        known = self.n_features
-        if known is not None and known != n_features:
-            raise ValueError(f"the model takes {known} features, got {n_features}")
-        if self._program is not None:
-            return self._program
-        if not self.layers:
-            raise ValueError("the model has no layers; add one first")
-        return build_program(self.layers, n_features)
-
-    @property
     def n_features(self) -> int | None:
         """Number of input columns; None if neither the layers nor ``build`` have said it yet."""
-        return self._program.n_features if self._program is not None else declared_features(self._all_layers)
-
-    def _build_if_possible(self) -> None:
-        n_features = declared_features(self._all_layers)
-        if n_features is not None and any(layer.op(1) is not None for layer in self.layers):
-            self.build_from(build_program(self.layers, n_features))
+        return None if self._program is None else self._program.n_features
 
     def build_from(self, program: Program, values: Iterable[Array] | None = None) -> None:
         """Compile the network of a program, unless the model is built already, as by another thread a moment ago.
@@ -292,49 +230,109 @@ class LayerStack(Model):
     @default_arithmetic()
     def _build(self, program: Program, values: Iterable[Array] | None) -> None:
         """Compile the network of a program; change the model at the end, when nothing can be refused."""
-        network = _core.Network(program.n_features, program.ops, self.dtype.name)
+        network = new_network(program, self.dtype)
         weights = NetworkWeights(network, program.parameters)
         if values is None:
             values = self._starting_weights(program)
         weights.write_all(weights.parameters, values)
-        if self.loss is not None:
-            self._compile_network(network, program, self.optimizer, self.loss)
-        for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True):
-            by_name = {spec.name: place for spec, place in zip(specs, places, strict=True)}
-            layer.lend(specs, LayerWeights(weights, by_name))
+        if any(loss is not None for loss in self.losses_of_outputs):
+            self._compile_network(network, program, self.optimizer, self.losses_of_outputs, self.loss_weights)
+        others = [leaf.layer.holder for leaf in program.leaves if leaf.specs]
         self._program, self._network, self._weights = program, network, weights
-        self._predict = network.predict
+        weights.when_shared = weakref.WeakMethod(self._choose_predict)
+        self._choose_predict()
+        for other in others:
+            if isinstance(other, LayerWeights):
+                weights.share()
+                other.weights.share()
+        for leaf in program.leaves:
+            leaf.layer.scope = "".join(f"{name}/" for name in leaf.path[:-1])
+            self._hold(leaf)
+
+    def _choose_predict(self) -> None:
+        """Set what ``model(x)`` calls first."""
+        assert self._network is not None and self._weights is not None
+        self._predict = self._predict_shared if self._weights.shared else self._network.predict
+
+    def _predict_shared(self, x: Any, out: Any = None) -> Any:
+        """Predict with the last values of shared weights."""
+        return self.network.predict(x, out)
+
+    def _hold(self, leaf: Leaf) -> None:
+        """Make this network the one that has the last values of a layer's weights."""
+        assert self._weights is not None
+        by_name = {spec.name: place for spec, place in zip(leaf.specs, leaf.places, strict=True)}
+        leaf.layer.lend(leaf.specs, LayerWeights(self._weights, by_name))
+
+    def _held_elsewhere(self) -> list[Leaf]:
+        """Return the layers whose weights another model has changed last, or may have."""
+        if self._weights is None or not self._weights.shared:
+            return []
+        return [
+            leaf
+            for leaf in self.program.leaves
+            if leaf.specs
+            and not (isinstance(leaf.layer.holder, LayerWeights) and leaf.layer.holder.weights is self._weights)
+        ]
+
+    def _follow(self) -> None:
+        """Copy the last values of the weights that other models hold."""
+        for leaf in self._held_elsewhere():
+            assert self._weights is not None and self._network is not None
+            self._weights.write_all(leaf.places, [leaf.layer.read_weight(spec.name) for spec in leaf.specs])
+            self._network.set_trainable(leaf.places[0][0], leaf.layer.trainable)
+
+    def hold_weights(self) -> None:
+        """Copy the last values of shared weights, and hold them from now on: the model is going to change them."""
+        elsewhere = self._held_elsewhere()
+        self._follow()
+        for leaf in elsewhere:
+            self._hold(leaf)
 
     def _starting_weights(self, program: Program) -> list[Array]:
         """Return the weights that the layers hold, where the shapes are right, and new weights for the other layers."""
         values: list[Array] = []
-        for layer, specs in zip(self.layers, program.specs, strict=True):
-            held = layer.get_weights()
-            if [value.shape for value in held] == [spec.shape for spec in specs]:
+        for leaf in program.leaves:
+            held = leaf.layer.get_weights()
+            if [value.shape for value in held] == [spec.shape for spec in leaf.specs]:
                 values += held
             else:
-                for spec in specs:
+                for spec in leaf.specs:
                     values.append(
                         initial_values(spec.initializer, spec.shape, self.dtype, Stream(self.seed, len(values)))
                     )
         return values
 
-    def _compile_network(self, network: _core.Network, program: Program, optimizer: Any, loss: Any) -> None:
-        options = loss_options(loss, program)
+    @property
+    def losses_of_outputs(self) -> list[Loss | None]:
+        """The loss of each output; None where there is none."""
+        return self.loss if isinstance(self.loss, list) else [self.loss]
+
+    def _compile_network(
+        self, network: _core.Network, program: Program, optimizer: Any, losses: Sequence[Any], weights: Sequence[float]
+    ) -> None:
         rule = optimizer.options()
         rule["no_weight_decay"] = [
             place
-            for layer, places, specs in zip(self.layers, program.places, program.specs, strict=True)
-            for place, spec in zip(places, specs, strict=True)
-            if spec.trainable and not optimizer.decays(layer.path_of(spec.name))
+            for leaf in program.leaves
+            for place, spec in zip(leaf.places, leaf.specs, strict=True)
+            if spec.trainable and not optimizer.decays(leaf.path_of(spec.name))
         ]
-        network.compile(loss.core_name, options, optimizer.core_name, rule)
+        terms = [
+            None if loss is None else (loss.core_name, loss_options(loss, head), weight)
+            for loss, head, weight in zip(losses, program.heads, weights, strict=True)
+        ]
+        if len(terms) == 1 and terms[0] is not None and terms[0][2] == 1.0:
+            network.compile(terms[0][0], terms[0][1], optimizer.core_name, rule)
+        else:
+            network.compile(terms, None, optimizer.core_name, rule)
 
     def _keep_weights(self) -> None:
         """Copy the weights to the layers and drop the network."""
         if self.built:
-            for layer, specs in zip(self.layers, self.program.specs, strict=True):
-                layer.lend(specs, KeptWeights({spec.name: layer.read_weight(spec.name) for spec in specs}, self.dtype))
+            for leaf in self.program.leaves:
+                kept = {spec.name: leaf.layer.read_weight(spec.name) for spec in leaf.specs}
+                leaf.layer.lend(leaf.specs, KeptWeights(kept, self.dtype))
         self._unbuild()
 
     def _unbuild(self) -> None:
@@ -352,7 +350,7 @@ class LayerStack(Model):
         """Raise RuntimeError unless ``compile`` gave an optimizer and a loss; ``method`` is named in the message."""
         if self.optimizer is None:
             raise RuntimeError(f"call model.compile(optimizer=..., loss=...) before {method}")
-        if self.loss is None:
+        if all(loss is None for loss in self.losses_of_outputs):
             raise RuntimeError(f"{method} needs a loss: call model.compile(optimizer=..., loss=...)")
 
     def forget_other_threads(self) -> None:
@@ -377,7 +375,11 @@ class LayerStack(Model):
         """Return copies of all weights: kernel and bias of the first layer, of the second, ..."""
         self._require_built()
         with self.reading("get_weights"):
-            return [value for layer in self.layers for value in layer.get_weights()]
+            return [layer.read_weight(spec.name) for layer, spec in self._held_weights()]
+
+    def _held_weights(self) -> list[tuple[Layer, Any]]:
+        """Return the layers that have the weights, and the weights, in order."""
+        return [(leaf.layer, spec) for leaf in self.program.leaves for spec in leaf.specs]
 
     @default_arithmetic()
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -388,17 +390,18 @@ class LayerStack(Model):
         ValueError
             Wrong number of arrays or wrong shape; the model is not changed.
         """
-        n_arrays = len(self.program.parameters)
-        if len(weights) != n_arrays:
-            raise ValueError(f"the model has {n_arrays} weight arrays, got {len(weights)}")
+        held = self._held_weights()
+        if len(weights) != len(held):
+            raise ValueError(f"the model has {len(held)} weight arrays, got {len(weights)}")
         remaining = list(weights)
-        checked = []
-        for layer, per_layer in zip(self.layers, self.program.specs, strict=True):
-            checked.append(layer.check_weights(remaining[: len(per_layer)]))
-            del remaining[: len(per_layer)]
+        checked: list[Array] = []
+        for leaf in self.program.leaves:
+            checked += leaf.layer.check_weights(remaining[: len(leaf.specs)])
+            del remaining[: len(leaf.specs)]
         with self._changing("set_weights", within=True) as change:
             self._reserve(change)
-            self.network_weights.write_all(self.program.parameters, [array for arrays in checked for array in arrays])
+            self.hold_weights()
+            self.network_weights.write_all(self.program.parameters, checked)
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -414,7 +417,7 @@ class LayerStack(Model):
     def weights(self) -> list[Variable]:
         """All weights, in the order of ``get_weights()``: variables, which ``assign`` changes."""
         self._require_built()
-        return [weight for layer in self.layers for weight in layer.weights]
+        return [layer.weight(spec.name) for layer, spec in self._held_weights()]
 
     variables = weights
     trainable_variables = trainable_weights
@@ -437,12 +440,12 @@ class LayerStack(Model):
     @property
     def losses(self) -> list[float]:
         """The penalties on weights, in the order of the layers; their sum is part of the loss. See ``Layer.losses``."""
-        return [penalty for layer in self.layers for penalty in layer.losses]
+        return [penalty for leaf in self.leaf_layers() for penalty in leaf.losses]
 
     def count_params(self) -> int:
         """Return the number of weights."""
         self._require_built()
-        return sum(layer.count_params() for layer in self.layers)
+        return sum(math.prod(spec.shape) for spec in self.program.parameter_specs)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -1,16 +1,23 @@
 """The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arrays import first_nonfinite
+from fastnn.network.program import Program
 
 Array = NDArray[Any]
-T = TypeVar("T")
+
+
+def new_network(program: Program, dtype: np.dtype[Any], several: bool = False) -> _core.Network:
+    """Return the compiled network of a program, with weights of 0; ``several`` lets one of one input take a list."""
+    if not several and program.is_chain and program.outputs == [len(program.ops)]:
+        return _core.Network(program.n_features, program.ops, dtype.name)
+    return _core.Network(program.input_widths, program.ops, dtype.name, program.outputs)
 
 
 class NetworkState(NamedTuple):
@@ -38,12 +45,26 @@ class NetworkWeights:
     ----------
     network : the compiled network.
     parameters : op and name of every weight.
+
+    Attributes
+    ----------
+    shared : whether another network has the weights of some of the layers, too.
+    when_shared : weak reference to what to call when this becomes so.
     """
 
     def __init__(self, network: _core.Network, parameters: list[tuple[int, str]]) -> None:
         self.network = network
         self.parameters = parameters
         self.version = 0
+        self.shared = False
+        self.when_shared: Callable[[], Callable[[], None] | None] | None = None
+
+    def share(self) -> None:
+        """Note that another network has some of the weights, too."""
+        self.shared = True
+        notify = None if self.when_shared is None else self.when_shared()
+        if notify is not None:
+            notify()
 
     def read(self, op: int, name: str) -> Array:
         """Return a copy of one weight."""
@@ -106,10 +127,6 @@ class LayerWeights(NamedTuple):
         for op in {self.places[name][0] for name in names}:
             self.weights.network.set_trainable(op, trainable)
 
-    def part(self, prefix: str) -> "LayerWeights":
-        """Return the weights of one layer of a block."""
-        return LayerWeights(self.weights, _under(prefix, self.places))
-
 
 class KeptWeights(NamedTuple):
     """The weights of a layer that has left a built model; ``values`` holds the arrays by name."""
@@ -127,12 +144,3 @@ class KeptWeights(NamedTuple):
 
     def set_trainable(self, names: Sequence[str], trainable: bool) -> None:
         """Do nothing: the layer itself remembers."""
-
-    def part(self, prefix: str) -> "KeptWeights":
-        """Return the weights of one layer of a block."""
-        return KeptWeights(_under(prefix, self.values), self.dtype)
-
-
-def _under(prefix: str, entries: Mapping[str, T]) -> dict[str, T]:
-    """Return the entries whose names begin with a prefix, by the rest of their names."""
-    return {name.removeprefix(prefix): entry for name, entry in entries.items() if name.startswith(prefix)}

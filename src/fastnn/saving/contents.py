@@ -4,19 +4,22 @@ The sizes in a description are bounded by what the file holds. Layers say which 
 numbers they keep, without allocating any of it: weights must be those that the file lists, and the rest is bounded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 import fastnn._core as _core
-import fastnn.losses as losses
+import fastnn._registry as registry
 import fastnn.optimizers as optimizers
 from fastnn._registry import CustomObjects
+from fastnn._structures import leaves
 from fastnn.errors import ModelFormatError
-from fastnn.layers import Layer, ParameterSpec, Residual
+from fastnn.layers import Layer
 from fastnn.layers.layer import layer_from_config
-from fastnn.network.program import declared_features
+from fastnn.network.chain import declared_features
+from fastnn.network.objective import compile_losses
+from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
 from fastnn.saving.description import compile_arguments, describe_arguments, model_config
 from fastnn.saving.safetensors import Entry, Header, parse_json
@@ -92,7 +95,7 @@ def read_contents(
     check_counters(training)
     model, n_features = _read_architecture(config, model_class, custom_objects)
     _check_sizes(model, n_features, header)
-    names = weight_names(model.layers, _specs(model.layers, n_features)) if n_features is not None else {}
+    names = weight_names(model.program_for(n_features)) if n_features is not None else {}
     check_entries(names, training["n_moments"], header, model.dtype.name)
     if n_weights != len(names):
         raise ModelFormatError(f"it has {n_weights} weights; its architecture needs {len(names)}")
@@ -103,6 +106,9 @@ def read_contents(
         _check_patterns(
             described, [len(name) for name in names] or [2 * len(layer.name) + 80 for layer in model.layers]
         )
+        nested = [described.get("loss"), *(described.get("metrics") or ()), *(described.get("weighted_metrics") or ())]
+        if not model.takes_loss_by_output and any(isinstance(each, list) for each in nested):
+            raise ModelFormatError("the training options are those of a model with several outputs")
         arguments = _read_arguments(described, custom_objects, header)
         n_moments = _try_compile(arguments, model, n_features)
         if training["n_moments"] != n_moments:
@@ -130,21 +136,32 @@ def read_feature_names(text: str, n_features: int | None) -> list[str]:
     return names
 
 
+def class_for(config: Mapping[str, Any], model_class: type[Stack]) -> Any:
+    """Return the class of the model of an architecture: ``model_class`` for a chain, ``Model`` for a graph."""
+    return registry.find("model", "Functional") if "output_layers" in config else model_class
+
+
 def _read_architecture(
     config: Mapping[str, Any], model_class: type[Stack], custom_objects: CustomObjects | None
 ) -> tuple[Stack, int | None]:
     """Return the model of an architecture, without weights, and its number of features."""
-    layers = read_layers(config, custom_objects)
-    shape = config["build_input_shape"]
-    model = model_class(None, config["seed"], config["dtype"], config["name"])
-    model.put(layers)
-    different = _unfaithful(config, {**model_config(model), "build_input_shape": shape}, custom_objects)
+    if _count_layers(config["layers"]) > _LAYERS_LIMIT:
+        raise ValueError(f"the architecture has more than {_LAYERS_LIMIT} layers")
+    graph = "output_layers" in config
+    shape = None if graph else config["build_input_shape"]
+    if shape is not None and (
+        not isinstance(shape, list) or len(shape) != 2 or shape[0] is not None or type(shape[1]) is not int
+    ):
+        raise ModelFormatError("build_input_shape must be [null, n_features]")
+    model = class_for(config, model_class).without_network(config, custom_objects)
+    again = model_config(model) if graph else {**model_config(model), "build_input_shape": shape}
+    different = _unfaithful(config, again, custom_objects)
     if different is not None:
         raise ModelFormatError(f"the architecture is not as fastnn writes it: {different}")
+    if graph:
+        return model, model.program_for().n_features
     if shape is None:
         return model, None
-    if not isinstance(shape, list) or len(shape) != 2 or shape[0] is not None or type(shape[1]) is not int:
-        raise ModelFormatError("build_input_shape must be [null, n_features]")
     declared = declared_features(model.all_layers)
     if not 0 < shape[1] < _FEATURES_LIMIT or declared not in (None, shape[1]):
         raise ModelFormatError(f"build_input_shape is {shape}; the layers take {declared} features")
@@ -177,41 +194,22 @@ def _check_sizes(model: LayerStack, n_features: int | None, header: Header) -> N
     bound = _FREE_NUMBERS + 4 * elements(header)
     width = n_features or declared_features(model.all_layers) or 1
     total = width if n_features is None else 0
-    for layer, n_in, n_out in _leaves(model.layers, width):
-        total += 0 if n_features is not None and layer.parameter_specs(n_in) else n_out
-        if total > bound:
-            raise ModelFormatError(f"layer {layer.name[:80]!r} has {n_out} outputs, more than a file of this size may")
-
-
-def _leaves(layers: Sequence[Layer], n_in: int) -> Iterator[tuple[Layer, int, int]]:
-    """Yield each layer, those of blocks too, with its numbers of inputs and outputs."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            yield from _leaves(layer.layers, n_in)
-        n_out = layer.n_outputs(n_in)
+    graph = model.graph_for(width)
+    for step in graph.steps:
+        n_in, n_out = graph.width(step.inputs[0]), graph.width(step.output)
         if not 0 < n_out < _FEATURES_LIMIT:
-            raise ModelFormatError(f"layer {layer.name[:80]!r} has {n_out} outputs")
-        if not isinstance(layer, Residual):
-            yield layer, n_in, n_out
-        n_in = n_out
+            raise ModelFormatError(f"layer {step.layer.name[:80]!r} has {n_out} outputs")
+        inner = bool(step.layer.inner_layers())
+        total += 0 if inner or (n_features is not None and step.layer.parameter_specs(n_in)) else n_out
+        if total > bound:
+            raise ModelFormatError(
+                f"layer {step.layer.name[:80]!r} has {n_out} outputs, more than a file of this size may"
+            )
 
 
-def _specs(layers: Sequence[Layer], n_in: int) -> list[list[ParameterSpec]]:
-    """Return the weights of each layer."""
-    specs = []
-    for layer in layers:
-        specs.append(layer.parameter_specs(n_in))
-        n_in = layer.n_outputs(n_in)
-    return specs
-
-
-def weight_names(layers: Sequence[Layer], specs: Sequence[Sequence[ParameterSpec]]) -> dict[str, tuple[int, ...]]:
+def weight_names(program: Program) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all weights of a network by "layer/weight", in order."""
-    named = [
-        (f"{layer.name}/{spec.name}", spec.shape)
-        for layer, per_layer in zip(layers, specs, strict=True)
-        for spec in per_layer
-    ]
+    named = list(zip(program.weight_names, (spec.shape for spec in program.parameter_specs), strict=True))
     names = dict(named)
     if len(names) != len(named):
         raise ValueError("two weights would have the same name in the file; give the layers other names")
@@ -271,7 +269,7 @@ def _read_arguments(described: Any, custom_objects: CustomObjects | None, header
     if different is not None:
         raise ModelFormatError(f"the training options are not as fastnn writes them: {different}")
     optimizers.get(arguments["optimizer"])  # raises for anything else
-    metrics = [*arguments["metrics"], *arguments["weighted_metrics"]]
+    metrics = [each for each in leaves([arguments["metrics"], arguments["weighted_metrics"]]) if each is not None]
     kept = sum(getattr(metric, "state_size", 0) for metric in metrics)
     if kept > _FREE_NUMBERS + elements(header):
         raise ModelFormatError(f"its metrics keep {kept} numbers, more than a file of this size may ask for")
@@ -330,19 +328,24 @@ def _check_patterns(config: Mapping[str, Any], lengths: Sequence[int]) -> None:
         )
 
 
-def _try_compile(arguments: Mapping[str, Any], model: LayerStack, n_features: int | None) -> int:
+def _try_compile(arguments: Mapping[str, Any], model: Any, n_features: int | None) -> int:
     """Return the moments per weight that the optimizer keeps, by compiling a network of one layer, of one input.
 
-    It has the model's outputs, so that a loss that does not suit them raises before the model is built.
+    It has the model's outputs one by one, so that a loss that does not suit them raises before the model is built.
     """
-    if arguments["loss"] is None or n_features is None:
+    if n_features is None:
         return 0
-    loss, optimizer = losses.get(arguments["loss"]), optimizers.get(arguments["optimizer"])
-    n_outputs = n_features
-    for layer in model.layers:
-        n_outputs = layer.n_outputs(n_outputs)
-    loss.target_columns(n_outputs)
-    layer_options = {"n_out": n_outputs, "use_bias": False, "activation": "linear"}
-    smallest = _core.Network(1, [("dense", layer_options)], model.dtype.name)
-    smallest.compile(loss.core_name, loss.options(), optimizer.core_name, optimizer.options())
-    return int(smallest.n_slots)
+    found, _ = compile_losses(
+        arguments["loss"], arguments.get("loss_weights"), model.output_keys, model.takes_loss_by_output
+    )
+    optimizer, n_slots = optimizers.get(arguments["optimizer"]), 0
+    heads = model.program_for(n_features).heads
+    for loss, head in zip(found if isinstance(found, list) else [found], heads, strict=True):
+        if loss is None:
+            continue
+        loss.target_columns(head.n_outputs)
+        layer_options = {"n_out": head.n_outputs, "use_bias": False, "activation": "linear"}
+        smallest = _core.Network(1, [("dense", layer_options)], model.dtype.name)
+        smallest.compile(loss.core_name, loss.options(), optimizer.core_name, optimizer.options())
+        n_slots = int(smallest.n_slots)
+    return n_slots

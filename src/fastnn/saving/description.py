@@ -10,21 +10,23 @@ import numpy as np
 
 import fastnn._registry as registry
 from fastnn._registry import CustomObjects, deserialize, serialize
-from fastnn.layers import Layer, Residual
+from fastnn.layers import Layer
 from fastnn.layers.layer import layer_config
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.stack import LayerStack
+from fastnn.saving.graphs import graph_config
 
 
-def model_config(model: LayerStack) -> dict[str, Any]:
-    """Return the architecture: name, dtype, seed, layers, and the input shape if it is known."""
+def model_config(model: Any) -> dict[str, Any]:
+    """Return the architecture: name, dtype, seed and layers; of a graph the calls too, of a chain its input shape."""
+    options = {"name": model.name, "dtype": model.dtype.name, "seed": model.seed}
+    if model.kind != "Sequential":
+        return {**options, **graph_config(model)}
     return {
-        "name": model.name,
-        "dtype": model.dtype.name,
-        "seed": model.seed,
+        **options,
         "layers": [layer_config(layer) for layer in model.all_layers],
-        "build_input_shape": [None, model.program.n_features] if model.built else None,
+        "build_input_shape": [None, model.n_features] if model.built else None,
     }
 
 
@@ -46,9 +48,11 @@ def difference(model: Mapping[str, Any], saved: Mapping[str, Any]) -> str | None
         for name, value in options.items():
             if value != others.get(name):
                 return f"its layers[{number}] ({kind}) has {name}={value!r}, the saved one {others.get(name)!r}"
-    for option in ("dtype", "build_input_shape"):
-        if new[option] != old[option]:
-            return f"it has {option} {new[option]!r}, the saved one {old[option]!r}"
+        if layer.get("calls") != other.get("calls"):
+            return f"its layers[{number}] ({kind}) takes other tensors than that of the saved one"
+    for option in ("dtype", "build_input_shape", "input_layers", "output_layers"):
+        if new.get(option) != old.get(option):
+            return f"it has {option} {new.get(option)!r}, the saved one {old.get(option)!r}"
     return None
 
 
@@ -61,17 +65,34 @@ def _anonymous(described: Any) -> Any:
     return [_anonymous(each) for each in described] if isinstance(described, list | tuple) else described
 
 
-def compile_config(model: LayerStack) -> dict[str, Any] | None:
+def compile_config(model: Any) -> dict[str, Any] | None:
     """Return the arguments of ``compile``; None for a model that is not compiled."""
     if model.optimizer is None:
         return None
     custom_objects_of(model)  # raises if one name would stand for two functions
+    several = len(model.losses_of_outputs) > 1
+    found = [None if loss is None else _compiled_loss(loss) for loss in model.losses_of_outputs]
+    weights = None if all(weight == 1.0 for weight in model.loss_weights) else list(model.loss_weights)
+
+    def metrics(weighted: bool) -> list[Any]:
+        chosen = [metric for metric in model.metrics if metric.weighted == weighted]
+        if not several:
+            return [metric.source for metric in chosen]
+        each = [[metric.source for metric in chosen if metric.output == place] for place in range(len(found))]
+        return each if chosen else []
+
+    loss: Any = found if several else found[0]
+    if several and isinstance(model.output, Mapping):
+        by_key = dict(zip(model.output_keys, found, strict=True))
+        keys = [name.removesuffix("_loss") for name in model.loss_order]
+        loss = {key: by_key[key] for key in keys if key in by_key}
     return describe_arguments(
         {
             "optimizer": model.optimizer,
-            "loss": None if model.loss is None else _compiled_loss(model.loss),
-            "metrics": [metric.source for metric in model.metrics if not metric.weighted],
-            "weighted_metrics": [metric.source for metric in model.metrics if metric.weighted],
+            "loss": loss,
+            **({} if weights is None else {"loss_weights": weights}),
+            "metrics": metrics(False),
+            "weighted_metrics": metrics(True),
         }
     )
 
@@ -80,15 +101,21 @@ def describe_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments of ``compile``, names or objects, as data."""
 
     def described(each: Any) -> Any:
+        if isinstance(each, list | tuple):
+            return [described(part) for part in each]
+        if isinstance(each, Mapping):
+            return {key: described(part) for key, part in each.items()}
         return each if each is None or isinstance(each, str) else serialize(each)
 
     optimizer = described(arguments["optimizer"])
     if isinstance(optimizer, dict) and callable(optimizer["config"].get("learning_rate")):
         optimizer["config"]["learning_rate"] = serialize(arguments["optimizer"].schedule)
+    weights = arguments.get("loss_weights")
     return {
         "optimizer": optimizer,
         "loss": described(arguments["loss"]),
-        **{name: [described(metric) for metric in arguments[name]] for name in ("metrics", "weighted_metrics")},
+        **({} if weights is None else {"loss_weights": weights}),
+        **{name: described(arguments[name]) for name in ("metrics", "weighted_metrics")},
     }
 
 
@@ -106,14 +133,25 @@ def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects |
     if isinstance(optimizer, dict) and isinstance(options, dict) and isinstance(options.get("learning_rate"), dict):
         rate = deserialize("schedule", options["learning_rate"], custom_objects)
         optimizer = {**optimizer, "config": {**options, "learning_rate": rate}}
+    weights = config.get("loss_weights")
     return {
         "optimizer": deserialize("optimizer", optimizer, custom_objects),
-        "loss": None if loss is None else deserialize("loss", loss, custom_objects),
+        "loss": _made("loss", loss, custom_objects),
+        **({} if weights is None else {"loss_weights": weights}),
         **{
-            argument: [deserialize("metric", metric, custom_objects) for metric in config.get(argument) or ()]
+            argument: _made("metric", list(config.get(argument) or ()), custom_objects)
             for argument in ("metrics", "weighted_metrics")
         },
     }
+
+
+def _made(kind: str, described: Any, custom_objects: CustomObjects | None) -> Any:
+    """Return what a description, or a list of descriptions, stands for; None stays None."""
+    if isinstance(described, list):
+        return [_made(kind, each, custom_objects) for each in described]
+    if isinstance(described, dict) and not {"class_name", "function"} & described.keys():
+        return {key: _made(kind, each, custom_objects) for key, each in described.items()}
+    return None if described is None else deserialize(kind, described, custom_objects)
 
 
 def custom_objects_of(model: LayerStack) -> dict[str, Any]:
@@ -124,7 +162,7 @@ def custom_objects_of(model: LayerStack) -> dict[str, Any]:
     ValueError
         Two of them have one name.
     """
-    used: list[Any] = [] if model.loss is None else [_compiled_loss(model.loss)]
+    used: list[Any] = [_compiled_loss(loss) for loss in model.losses_of_outputs if loss is not None]
     used += [metric.source for metric in model.metrics if not isinstance(metric.source, str)]
     if model.optimizer is not None and model.optimizer.schedule is not None:
         used.append(model.optimizer.schedule)
@@ -144,15 +182,16 @@ def _named(described: Any) -> tuple[str, Any]:
     if not hasattr(described, "get_config"):
         return getattr(described, "__name__", ""), described
     name = type(described).__name__
-    kinds = ("loss", "metric", "schedule", "layer", "initializer", "regularizer", "constraint", "optimizer")
+    kinds = ("loss", "metric", "model", "schedule", "layer", "initializer", "regularizer", "constraint", "optimizer")
     known = any(registry.knows(kind, name) for kind in kinds)
     return name, None if known else type(described)
 
 
 def _custom_parts(layer: Layer) -> list[Any]:
     """Return a layer, those in it, and their initializers, regularizers and constraints."""
-    if isinstance(layer, Residual):
-        return [layer, *(part for each in layer.layers for part in _custom_parts(each))]
+    inner = layer.inner_layers()
+    if inner:
+        return [layer, *(part for each in inner for part in _custom_parts(each))]
     parts = [
         each for name, each in vars(layer).items() if name.endswith(("_initializer", "_regularizer", "_constraint"))
     ]

@@ -20,7 +20,6 @@ from fastnn._allocation import allocating
 from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
-from fastnn.network.program import build_program
 from fastnn.network.stack import LayerStack
 from fastnn.network.weights import NetworkState
 from fastnn.saving.atomic import write_atomically
@@ -28,10 +27,10 @@ from fastnn.saving.contents import (
     SCHEMA,
     check_counters,
     check_number_of_arrays,
+    class_for,
     count_weights,
     read_contents,
     read_feature_names,
-    read_layers,
     weight_names,
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
@@ -51,7 +50,7 @@ def _training_arrays(model: LayerStack) -> dict[str, Array]:
     if not model.built:
         return {}
     slots = model.network_weights.capture().arrays
-    names = weight_names(model.layers, model.program.specs)
+    names = weight_names(model.program)
     return {
         f"moment_{slot}/{name}" if slot else name: values[slot]
         for slot in range(1 + model.network.n_slots)
@@ -132,7 +131,7 @@ def check_readable(model: LayerStack, parts: Sequence[Any]) -> None:
 
 def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> None:
     """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
-    names = weight_names(model.layers, model.program.specs)
+    names = weight_names(model.program)
     _check_overwrite(filepath, overwrite)
     warn_of_suffix(filepath)
     weights = model.get_weights()
@@ -226,7 +225,7 @@ def _decode(reader: Reader, model_class: type[Stack], custom_objects: CustomObje
     names = list(reader.header.entries)[: n_weights * (1 + n_moments)]
     arrays = list(reader.arrays(names).values())
     if contents.n_features is not None:
-        model.build_from(build_program(model.layers, contents.n_features), arrays[:n_weights])
+        model.build_from(model.program_for(contents.n_features), arrays[:n_weights])
     if contents.arguments is not None:
         compiled: Any = model  # of a class with ``compile``
         compiled.compile(**contents.arguments)
@@ -243,14 +242,14 @@ def build_model(
     Parameters
     ----------
     config : result of ``model_config``.
-    model_class : class of the result.
+    model_class : class of the result, for a chain; a graph gives a ``Model``.
     custom_objects : classes by name.
     """
-    layers = read_layers(config, custom_objects)
-    model = model_class(layers, config.get("seed"), config.get("dtype", "float32"), config.get("name"))
-    if config.get("build_input_shape") is not None:
-        model.build(config["build_input_shape"])
-    return model
+    model: Any = class_for(config, model_class).without_network(config, custom_objects)
+    if model.n_features is not None or model.kind != "Sequential":
+        model.build_from(model.program_for(model.n_features))
+    found: Stack = model
+    return found
 
 
 def restore_training(model: LayerStack, arrays: Sequence[Array], training: Mapping[str, Any]) -> None:

@@ -1,13 +1,14 @@
 """Rows that arrive batch by batch: from generators, ``utils.PyDataset`` and the loaders of other libraries."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
+from fastnn._structures import leaves, mapped
 from fastnn._warnings import warn
 
 Array = NDArray[Any]
@@ -32,13 +33,13 @@ class Stretch(NamedTuple):
 
     Parameters
     ----------
-    x, y, sample_weight : inputs, targets and sample weights of all rows.
+    x, y, sample_weight : inputs, targets and sample weights of all rows: arrays, or lists or dicts of arrays.
     sizes : rows of each batch.
     """
 
-    x: Array
-    y: Array | None
-    sample_weight: Array | None
+    x: Any
+    y: Any
+    sample_weight: Any
     sizes: list[int]
 
 
@@ -51,19 +52,29 @@ class BatchSource:
     steps : batches of an epoch; None for all that there are.
     name, steps_name : names in messages.
     n_features : columns of the inputs, if they are known.
+    structured : whether a list in a batch holds one array for each input or output, instead of rows.
 
     Attributes
     ----------
     n_steps : batches of an epoch; None if only the source knows.
     """
 
-    def __init__(self, source: Any, steps: Any, name: str, steps_name: str, n_features: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Any,
+        steps: Any,
+        name: str,
+        steps_name: str,
+        n_features: int | None = None,
+        structured: bool = False,
+    ) -> None:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
         self._restarts = not isinstance(source, Iterator)
         self._has_length = hasattr(source, "__len__")
         self._running: Iterator[Any] = iter(()) if self._restarts else iter(source)
         self._name, self._steps_name, self._n_features = name, steps_name, n_features
+        self._structured = structured
         self._width = 0
         self.n_steps: int | None = self._steps
         if steps is None and self._has_length:
@@ -82,12 +93,12 @@ class BatchSource:
         self._notify("on_epoch_begin")
         for number, batch in enumerate(self._batches()):
             arrays = self._arrays(number, batch)
-            sizes = [len(each[0]) for each in group]
-            if group and (n_bytes > _STRETCH_BYTES or sizes[-1] < sizes[0] or len(arrays[0]) > sizes[0]):
+            sizes = [_length(each[0]) for each in group]
+            if group and (n_bytes > _STRETCH_BYTES or sizes[-1] < sizes[0] or _length(arrays[0]) > sizes[0]):
                 yield self._joined(group)
                 group, n_bytes = [], 0
             group.append(arrays)
-            n_bytes += _BATCH_BYTES + sum(array.nbytes for array in arrays)
+            n_bytes += _BATCH_BYTES + _n_bytes(arrays)
         if group:
             yield self._joined(group)
         self._notify("on_epoch_end")
@@ -135,25 +146,26 @@ class BatchSource:
             raise ValueError(
                 f"{self._name} must give batches (x, y), (x, y, sample_weight) or x, all alike, got tuples of {given}"
             )
-        arrays = tuple(np.array(part) for part in parts)
-        if arrays[0].ndim < 2 and self._n_features not in (1, None):
+        arrays = tuple(_in_structure(np.array, part) if self._structured else np.array(part) for part in parts)
+        first = leaves(arrays[0])[0]
+        if first.ndim < 2 and self._n_features not in (1, None):
             raise ValueError(
                 f"{self._name} is a generator or a loader, but batch {number} (counted from 0) has shape "
-                f"{arrays[0].shape}: it must give batches of rows, (rows, {self._n_features})"
+                f"{first.shape}: it must give batches of rows, (rows, {self._n_features})"
             )
-        if len(np.atleast_1d(arrays[0])) == 0:
+        if len(np.atleast_1d(first)) == 0:
             raise ValueError(f"batch {number} (counted from 0) of {self._name} has no rows")
-        return tuple(map(np.atleast_1d, arrays))
+        return tuple(mapped(np.atleast_1d, array) for array in arrays)
 
-    def _joined(self, group: list[tuple[Array, ...]]) -> Stretch:
-        """Return batches as one array for each part."""
+    def _joined(self, group: list[tuple[Any, ...]]) -> Stretch:
+        """Return batches as one array, or one structure of arrays, for each part."""
         columns = list(zip(*group, strict=True))
         try:
-            arrays = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in columns]
-        except ValueError as error:
+            arrays = [_concatenated(parts) for parts in columns]
+        except (ValueError, KeyError) as error:
             raise ValueError(f"the batches of {self._name} do not fit together: {error}") from None
         filled: list[Any] = [*arrays, None, None]
-        return Stretch(filled[0], filled[1], filled[2], [len(part) for part in columns[0]])
+        return Stretch(filled[0], filled[1], filled[2], [_length(part) for part in columns[0]])
 
     def read_all(self) -> Stretch:
         """Return the rows of one epoch, all of them in memory.
@@ -170,7 +182,7 @@ class BatchSource:
         for stretch in self.epoch():
             stretches.append(stretch)
             n_bytes += _BATCH_BYTES * len(stretch.sizes)
-            n_bytes += sum(a.nbytes for a in (stretch.x, stretch.y, stretch.sample_weight) if a is not None)
+            n_bytes += _n_bytes([stretch.x, stretch.y, stretch.sample_weight])
             if n_bytes > _LARGE and n_bytes > _free_bytes():
                 raise MemoryError(
                     f"{self._name} gives more rows than the memory holds: give {self._steps_name}, the batches to take"
@@ -181,6 +193,34 @@ class BatchSource:
         parts = [(stretch.x, stretch.y, stretch.sample_weight)[: self._width] for stretch in stretches]
         joined = self._joined([tuple(part for part in each if part is not None) for each in parts])
         return Stretch(joined.x, joined.y, joined.sample_weight, sizes)
+
+
+def _in_structure(function: Callable[[Any], Any], part: Any) -> Any:
+    """Return ``function`` of an array, or of each array in a list, tuple or dict of arrays."""
+    if isinstance(part, Mapping):
+        return {key: _in_structure(function, each) for key, each in part.items()}
+    if isinstance(part, list | tuple) and part and all(hasattr(each, "shape") and np.ndim(each) for each in part):
+        return [_in_structure(function, each) for each in part]
+    return function(part)
+
+
+def _concatenated(parts: Sequence[Any]) -> Any:
+    """Return the rows of arrays, or of structures of arrays that are alike, in one."""
+    if isinstance(parts[0], dict):
+        return {key: _concatenated([part[key] for part in parts]) for key in parts[0]}
+    if isinstance(parts[0], list):
+        return [_concatenated(each) for each in zip(*parts, strict=True)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _length(part: Any) -> int:
+    """Return the number of rows of an array or a structure of arrays."""
+    return len(leaves(part)[0])
+
+
+def _n_bytes(parts: Any) -> int:
+    """Return the bytes of arrays, None among them."""
+    return sum(array.nbytes for array in leaves(parts) if array is not None)
 
 
 def _free_bytes() -> float:

@@ -1,21 +1,18 @@
 """The loops behind ``evaluate`` and ``predict``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fastnn._core as _core
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList
-from fastnn.losses import Loss
-from fastnn.losses.custom import CustomLoss
-from fastnn.network.program import loss_options, skips_final_activation
+from fastnn.network.objective import loss_names
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
-from fastnn.training.metrics import spread
-from fastnn.training.rows import Rows
+from fastnn.training.outputs import Objective, empty_outputs, metric_values, of_output
+from fastnn.training.rows import Rows, n_rows, take
 from fastnn.training.running import RunningMetrics
 
 Array = NDArray[Any]
@@ -27,31 +24,6 @@ _PRODUCTS_PER_CALL = 5e8
 def rows_per_call(model: LayerStack) -> int:
     """Return the rows of a native call of prediction or evaluation that takes about 50 ms."""
     return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
-
-
-def loss_of_outputs(
-    loss: Loss, options: Mapping[str, Any], y: Array, outputs: Array, sample_weight: Array | None
-) -> float:
-    """Return the loss of given outputs, without penalties.
-
-    Parameters
-    ----------
-    loss : any loss, also one written in Python.
-    options : ``loss_options`` of the loss and the network.
-    y : targets.
-    outputs : of the network; the values before its last activation where ``skips_final_activation``.
-    sample_weight : (n,) or None.
-    """
-    if isinstance(loss, CustomLoss):
-        return loss(y, outputs, sample_weight)
-    value, _ = _core.loss_and_gradient(loss.core_name, y, outputs, sample_weight, False, **options)
-    return value
-
-
-def metric_values(model: LayerStack, y_true: Array, outputs: Array, weight: Array | None) -> dict[str, Any]:
-    """Return the model's metrics by name, computed from the outputs that predict targets: the first ones."""
-    y_pred = outputs[:, : model.loss.target_columns(outputs.shape[1])]
-    return spread({metric.name: metric(y_true, y_pred, weight) for metric in model.metrics})
 
 
 class Evaluation:
@@ -69,14 +41,13 @@ class Evaluation:
         self._model = model
         self._rows = rows
         self._callbacks = callbacks
-        self._options = loss_options(model.loss, model.program)
-        self._logits = skips_final_activation(model.loss, model.program)
+        self._objective = Objective(model)
+        self._names = loss_names(model)
         each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
-        in_batches = each_batch or model.loss.depends_on_batches
+        in_batches = each_batch or any(loss.depends_on_batches for loss in self._objective.losses if loss is not None)
         self._parts = batch_slices(rows.n, batch_size if in_batches else rows_per_call(model))
         self._running = RunningMetrics(model) if model.metrics and callbacks.has("on_test_batch_end") else None
-        network = model.network
-        self._predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
+        self._predictions = empty_outputs(model, rows.n) if model.metrics else None
         self._activity = (
             np.empty(max(p.stop - p.start for p in self._parts)) if model.program.penalizes_outputs else None
         )
@@ -85,50 +56,56 @@ class Evaluation:
     def run(self) -> dict[str, Any]:
         """Evaluate with the current weights."""
         model, rows, callbacks, predictions = self._model, self._rows, self._callbacks, self._predictions
-        loss_sum = 0.0
+        sums = np.zeros(1 + len(self._objective.losses))
         callbacks.call("on_test_begin", {})
         if self._running is not None:
             self._running.reset()
         for batch, part in enumerate(self._parts):
             callbacks.call("on_test_batch_begin", batch, {})
-            value, outputs = self._evaluate(part)
-            loss_sum += value * (part.stop - part.start)
+            values, outputs = self._evaluate(part)
+            sums += np.array(values) * (part.stop - part.start)
             if predictions is not None:
-                final = model.program.final_activation
-                predictions[part] = _core.activation(str(final), outputs) if self._logits else outputs
-            batch_logs: dict[str, Any] = {"loss": loss_sum / part.stop}
-            if self._running is not None and predictions is not None:
-                weight = None if rows.sample_weight is None else rows.sample_weight[part]
-                batch_logs.update(self._running.update(rows.y[part], predictions[part], weight))
+                for place in range(len(self._objective.losses)):
+                    of_output(predictions, place)[part] = self._objective.activated(outputs, place)
+            batch_logs = self._logs(sums / part.stop)
+            if self._running is not None:
+                done = rows.part(part)
+                batch_logs.update(self._running.update(done.y, take(predictions, part), done.sample_weight))
             callbacks.call("on_test_batch_end", batch, batch_logs)
-        logs: dict[str, Any] = {"loss": loss_sum / rows.n}
+        logs = self._logs(sums / rows.n)
         if predictions is not None:
             logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
         callbacks.call("on_test_end", logs)
         return logs
 
-    def _evaluate(self, part: slice) -> tuple[float, Array]:
-        """Return the mean loss with penalties, and the outputs, of some of the rows."""
-        network, rows = self._model.network, self._rows
-        weight = None if rows.sample_weight is None else rows.sample_weight[part]
+    def _logs(self, means: Array) -> dict[str, Any]:
+        """Return the total loss and, with several outputs, that of each by name."""
+        own = [mean for mean, loss in zip(means[1:].tolist(), self._objective.losses, strict=True) if loss is not None]
+        return {"loss": float(means[0]), **dict(zip(self._names, own, strict=False))}
+
+    def _evaluate(self, part: slice) -> tuple[list[float], Any]:
+        """Return the mean total loss with penalties and that of each output, and the outputs, of some of the rows."""
+        network, rows = self._model.network, self._rows.part(part)
         penalties = None if self._activity is None else self._activity[: part.stop - part.start]
-        outputs = network.predict(rows.X[part], None, 0, self._logits, penalties)
-        value = loss_of_outputs(self._model.loss, self._options, rows.y[part], outputs, weight)
-        return value + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), outputs
+        outputs = self._objective.predict(network, rows.X, 0, penalties)
+        total, values = self._objective.values(rows.y, outputs, rows.sample_weight)
+        return [total + (network.penalty + (0.0 if penalties is None else float(penalties.mean()))), *values], outputs
 
 
-def predict_rows(model: LayerStack, X: Array, batch_size: int | Sequence[int], callbacks: CallbackList) -> Array:
-    """Return the outputs (n, n_outputs) of inputs (n, n_features)."""
+def predict_rows(model: LayerStack, X: Any, batch_size: int | Sequence[int], callbacks: CallbackList) -> Any:
+    """Return the outputs (n, n_outputs) of inputs (n, n_features); a list for several outputs."""
     network = model.network
     each_batch = callbacks.has("on_predict_batch_begin", "on_predict_batch_end")
-    n = X.shape[0]
+    n = n_rows(X)
     if n <= rows_per_call(model) and not callbacks.callbacks:
         return network.predict(X)
     callbacks.call("on_predict_begin", {})
-    out = np.empty((n, network.n_outputs), network.dtype)
+    out = empty_outputs(model, n)
     for batch, part in enumerate(batch_slices(n, batch_size if each_batch else rows_per_call(model))):
         callbacks.call("on_predict_batch_begin", batch, {})
-        out[part] = network.predict(X[part])
-        callbacks.call("on_predict_batch_end", batch, {"outputs": out[part]})
+        found = network.predict(take(X, part))
+        for place, each in enumerate(found if isinstance(found, list) else [found]):
+            of_output(out, place)[part] = each
+        callbacks.call("on_predict_batch_end", batch, {"outputs": model.in_form(take(out, part))})
     callbacks.call("on_predict_end", {})
     return out

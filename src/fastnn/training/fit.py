@@ -11,15 +11,16 @@ from fastnn._arguments import flag, whole
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
-from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
+from fastnn.network.objective import loss_names
 from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
 from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_steps
-from fastnn.training.evaluation import Evaluation, metric_values
+from fastnn.training.evaluation import Evaluation
+from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
-from fastnn.training.rows import Rows
+from fastnn.training.rows import Rows, joined, take
 from fastnn.training.running import RunningMetrics
 from fastnn.training.source import RowSource, Steps
 
@@ -90,6 +91,7 @@ class Training:
         if model.metrics and callbacks.has("on_train_batch_end"):
             self._running = RunningMetrics(model)
         self._network = model.network
+        self._loss_names = loss_names(model)
         self._rows, self._batch_size = source.first.rows, 0
         self._load(source.first)
 
@@ -98,10 +100,9 @@ class Training:
         rows, self._steps = steps.rows, steps
         if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
-        network = self._network
         self._rows, self._batch_size = rows, steps.batch_size
-        self._predictions = np.full((rows.n, network.n_outputs), np.nan, network.dtype) if self._model.metrics else None
-        self._fit = make_fit(network, self._model.loss, rows, steps.batch_size, self._predictions)
+        self._predictions = empty_outputs(self._model, rows.n) if self._model.metrics else None
+        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions)
         self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
 
     @default_arithmetic()
@@ -136,6 +137,7 @@ class Training:
     def _run_epoch(self, epoch: int, parts: Iterator[Steps]) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
+        self._loss_sums: Array = np.zeros(len(self._loss_names))
         seen: list[Seen] = []
         if self._running is not None:
             self._running.reset()
@@ -143,9 +145,11 @@ class Training:
             if number:
                 self._batch += self._fit.step - self._steps.first
                 self._loss_sum, self._n_rows = self._loss_sum + self._fit.loss_sum, self._n_rows + self._rows_done()
+                if self._loss_names:
+                    self._loss_sums = self._loss_sums + self._fit.loss_sums
                 if self._predictions is not None:
-                    y, outputs, weight = seen[-1]
-                    seen[-1] = y.copy(), outputs.copy(), None if weight is None else weight.copy()
+                    # The next rows are written over these.
+                    seen[-1] = tuple(_copied(arrays) for arrays in seen[-1])
             self._load(steps)
             finished = self._run_steps()
             if self._predictions is not None:
@@ -169,7 +173,8 @@ class Training:
         self._rate = model.optimizer.learning_rate
         if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):
             # A callback may stop the epoch early: rows that were not trained on have no prediction.
-            self._predictions.fill(np.nan)
+            for array in self._predictions if isinstance(self._predictions, list) else [self._predictions]:
+                array.fill(np.nan)
         offset = self._batch - steps.first
         return run_steps(
             fit,
@@ -194,12 +199,11 @@ class Training:
 
     def _batch_logs(self) -> dict[str, Any]:
         """Return the loss and the metrics of the epoch's rows so far."""
-        logs: dict[str, Any] = {"loss": self._mean_loss()}
+        logs: dict[str, Any] = {"loss": self._mean_loss(), **self._losses_by_name()}
         if self._running is not None:
             assert self._predictions is not None
-            rows, weight = self._next_rows, self._rows.sample_weight
-            weight = None if weight is None else weight[rows]
-            logs.update(self._running.update(self._rows.y[rows], self._predictions[rows], weight))
+            done = self._rows.part(self._next_rows)
+            logs.update(self._running.update(done.y, take(self._predictions, self._next_rows), done.sample_weight))
         return logs
 
     def _rows_done(self) -> int:
@@ -212,22 +216,29 @@ class Training:
         rows = self._n_rows + self._rows_done()
         return (self._loss_sum + self._fit.loss_sum) / rows if rows else float("nan")
 
+    def _losses_by_name(self) -> dict[str, float]:
+        """Return the mean loss of each of several outputs over the epoch's rows so far."""
+        if not self._loss_names:
+            return {}
+        rows = self._n_rows + self._rows_done()
+        sums = self._loss_sums + np.asarray(self._fit.loss_sums)
+        return dict(zip(self._loss_names, (sums / rows if rows else sums * np.nan).tolist(), strict=True))
+
     def _seen(self) -> Seen:
         """Return targets, outputs and sample weights of the rows that the loaded steps have trained on."""
         assert self._predictions is not None
         done: Any = slice(None)
         if self._steps.first or self._fit.step < self._fit.n_steps:
-            done = ~np.isnan(self._predictions).any(axis=1)
-        weight = self._rows.sample_weight
-        return self._rows.y[done], self._predictions[done], None if weight is None else weight[done]
+            first = self._predictions[0] if isinstance(self._predictions, list) else self._predictions
+            done = ~np.isnan(first).any(axis=1)
+        rows = self._rows.part(done)
+        return rows.y, take(self._predictions, done), rows.sample_weight
 
     def _epoch_logs(self, loss: float, seen: list[Seen]) -> dict[str, Any]:
         """Return loss and metrics of the rows that were trained on."""
-        logs = {"loss": loss}
+        logs = {"loss": loss, **self._losses_by_name()}
         if seen:
-            columns = zip(*seen, strict=True)
-            joined = [parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts) for parts in columns]
-            logs.update(metric_values(self._model, *joined))
+            logs.update(metric_values(self._model, *(joined(parts) for parts in zip(*seen, strict=True))))
         return logs
 
     def _diverged(self, epoch: int, seen: list[Seen]) -> dict[str, Any]:
@@ -245,7 +256,7 @@ class Training:
 
 def _overwrite(old: Rows, new: Rows) -> bool:
     """Copy rows over others of the same form; return whether they have it."""
-    pairs = [(old.X, new.X), (old.y, new.y), (old.sample_weight, new.sample_weight)]
+    pairs = list(zip(*(_arrays_of(rows) for rows in (old, new)), strict=True))
     if old is new:
         return True
     if [None if a is None else (a.shape, a.dtype) for a, _ in pairs] != [
@@ -256,6 +267,22 @@ def _overwrite(old: Rows, new: Rows) -> bool:
         if before is not None and after is not None:
             before[...] = after
     return True
+
+
+def _arrays_of(rows: Rows) -> list[Any]:
+    """Return the arrays of rows in order, None among them."""
+    return [
+        each
+        for arrays in (rows.X, rows.y, rows.sample_weight)
+        for each in (arrays if isinstance(arrays, list) else [arrays])
+    ]
+
+
+def _copied(arrays: Any) -> Any:
+    """Return a copy of an array or of each array in a list; None stays None."""
+    if isinstance(arrays, list):
+        return [_copied(each) for each in arrays]
+    return None if arrays is None else arrays.copy()
 
 
 def divergence(
@@ -286,21 +313,22 @@ def divergence(
 def _cures(model: LayerStack) -> str:
     """Return advice for a loss that is not finite."""
     rate = f"lower the learning rate (now {model.optimizer.learning_rate:g})"
-    slower = model.loss.targets == "numbers" and model.loss.core_name != "huber"
+    pairs = [pair for pair in zip(model.losses_of_outputs, model.program.heads, strict=True) if pair[0] is not None]
+    slower = any(loss.targets == "numbers" and loss.core_name != "huber" for loss, _ in pairs if loss is not None)
     cures = ["scale inputs and targets to about unit size" if slower else "scale the inputs to about unit size", rate]
     if slower:
         cures.append("use a loss that grows slower (Huber)")
     general = f"{', '.join(cures[:-1])} or {cures[-1]}"
-    cause = misfit(model.loss, model.program)
-    return f"Likely cures: {general}" if cause is None else f"Likely cause: {cause}. Other cures: {general}"
+    causes = [cause for loss, head in pairs if loss is not None and (cause := misfit(loss, head)) is not None]
+    return f"Likely cause: {causes[0]}. Other cures: {general}" if causes else f"Likely cures: {general}"
 
 
 @default_arithmetic()
 def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     """Make one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network
-    predictions = np.empty((rows.n, network.n_outputs), network.dtype) if model.metrics else None
-    fit = make_fit(network, model.loss, rows, rows.n, predictions)
+    predictions = empty_outputs(model, rows.n) if model.metrics else None
+    fit = make_fit(model, rows, rows.n, predictions)
     model.epochs_begun += 1
     rates = model.optimizer.learning_rates(network.iterations, 1)
     fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
@@ -311,15 +339,34 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
             1,
         )
     logs = {"loss": fit.loss_sum / rows.n}
+    names = loss_names(model)
+    if names:
+        logs.update(zip(names, (np.asarray(fit.loss_sums) / rows.n).tolist(), strict=True))
     if predictions is not None:
         logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
     return logs
 
 
-def make_fit(network: _core.Network, loss: Loss, rows: Rows, batch_size: int, predictions: Array | None) -> Any:
-    """Return the fit of a network on rows: a native one, or one around a loss in Python."""
-    if not isinstance(loss, CustomLoss):
-        return _core.Fit(network, rows.X, rows.y, rows.sample_weight, batch_size, 0, predictions)
-    if rows.sample_weight is not None:
-        raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
-    return CustomLossFit(_core.Fit(network, rows.X, rows.y, None, batch_size, 0, predictions), loss, rows.y)
+def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
+    """Return the fit of a model on rows: a native one, or one around losses in Python."""
+    network, losses = model.network, model.losses_of_outputs
+    custom = [isinstance(loss, CustomLoss) for loss in losses]
+    y, weight = rows.y, rows.sample_weight
+    if isinstance(y, list):
+        used = [place for place, loss in enumerate(losses) if loss is not None]
+        y = [None if custom[place] else rows.y[place] for place in used]
+        weight = [rows.sample_weight[place] for place in used]
+    if isinstance(y, list) and len(losses) == 1:
+        y, weight = y[0], weight[0]
+        predictions = predictions[0] if isinstance(predictions, list) else predictions
+    if not any(custom):
+        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions)
+    for place, loss in enumerate(losses):
+        own = rows.sample_weight[place] if isinstance(rows.sample_weight, list) else rows.sample_weight
+        if custom[place] and loss is not None and own is not None:
+            raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
+    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions)
+    if not isinstance(rows.y, list):
+        return CustomLossFit(fit, [losses[0]], [rows.y])
+    pairs = [(loss, target) for loss, target, own in zip(losses, rows.y, custom, strict=True) if own]
+    return CustomLossFit(fit, [loss for loss, _ in pairs], [target for _, target in pairs])

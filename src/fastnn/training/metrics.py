@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._registry import serialize
+from fastnn.network.structures import by_place
 
 Array = NDArray[Any]
 
@@ -26,13 +27,15 @@ class CompiledMetric:
     metric : object with ``reset_state``, ``update_state`` and ``result``.
     weighted : whether the metric uses the sample weights.
     source : the argument of ``compile``: a name, a function or the object.
+    output : number of the output that it describes.
     """
 
-    def __init__(self, name: str, metric: Any, weighted: bool, source: Any) -> None:
+    def __init__(self, name: str, metric: Any, weighted: bool, source: Any, output: int = 0) -> None:
         self.name = name
         self.metric = metric
         self.weighted = weighted
         self.source = source
+        self.output = output
 
     @property
     def direction(self) -> str | None:
@@ -216,16 +219,25 @@ def _compile_one(metric: Any, weighted: bool) -> CompiledMetric:
     raise TypeError(f"a metric must be a name, a function of (y_true, y_pred) or a metric object, got {metric!r}")
 
 
-def compile_metrics(metrics: Any, weighted_metrics: Any = None) -> list[CompiledMetric]:
+def compile_metrics(metrics: Any, weighted_metrics: Any = None, outputs: Sequence[str] | None = None) -> Any:
     """Return the metrics of ``compile(metrics=..., weighted_metrics=...)``.
+
+    Parameters
+    ----------
+    metrics, weighted_metrics : as in ``compile``.
+    outputs : names of the outputs of a model that was made of symbolic tensors.
 
     Raises
     ------
     ValueError
-        Unknown name (lists the known ones and the nearest), or a name used twice.
+        Unknown name (lists the known ones and the nearest), a name used twice, or an output that is not there.
     TypeError
         Neither a name nor a function nor a metric.
     """
+    if outputs is not None and (
+        len(outputs) > 1 or isinstance(metrics, Mapping) or isinstance(weighted_metrics, Mapping)
+    ):
+        return _compile_by_output(metrics, weighted_metrics, outputs)
     compiled: list[CompiledMetric] = []
     for given, weighted in ((metrics, False), (weighted_metrics, True)):
         if given is None:
@@ -234,12 +246,46 @@ def compile_metrics(metrics: Any, weighted_metrics: Any = None) -> list[Compiled
             isinstance(given, Sequence) and len(given) > 1 and any(isinstance(each, list | tuple) for each in given)
         ):
             raise TypeError(f"a network has one output: give a list of metrics for it, got {given!r}")
-        listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-        if len(listed) == 1 and isinstance(listed[0], list | tuple):
-            listed = listed[0]  # Keras takes a list per output; here there is one output
-        compiled += [_compile_one(metric, weighted) for metric in listed]
+        compiled += [_compile_one(metric, weighted) for metric in _listed(given)]
     names = [metric.name for metric in compiled]
     doubled = next((name for name in names if names.count(name) > 1 or name == "loss"), None)
     if doubled is not None:
         raise ValueError(f"metric {doubled!r} is given twice or has the name of the loss; names must differ")
     return compiled
+
+
+def _listed(given: Any) -> list[Any]:
+    """Return the metrics of one output as a list."""
+    listed = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    if len(listed) == 1 and isinstance(listed[0], list | tuple):
+        listed = listed[0]  # Keras takes a list per output; here there is one output
+    return list(listed)
+
+
+def _compile_by_output(metrics: Any, weighted_metrics: Any, outputs: Sequence[str]) -> list[CompiledMetric]:
+    """Return the metrics of a model with several outputs; their names begin with those of the outputs, as in Keras."""
+    compiled: dict[str, CompiledMetric] = {}
+    for argument, given, weighted in (("metrics", metrics, False), ("weighted_metrics", weighted_metrics, True)):
+        if given is None or (isinstance(given, list | tuple) and not given):
+            continue
+        if isinstance(given, Mapping):
+            each_output = by_place(given, list(outputs), outputs, argument, "output", partial=True)
+        elif isinstance(given, list | tuple) and len(given) == len(outputs):
+            each_output = list(given)
+        else:
+            raise ValueError(
+                f"{argument} must be a list with the metrics of each output of the model, {', '.join(outputs)}, or a "
+                f"dict by their names; got {given!r}"
+            )
+        for output, some in enumerate(each_output):
+            for metric in [] if some is None else _listed(some):
+                found = _compile_one(metric, weighted)
+                prefix = f"{outputs[output]}_" if len(outputs) > 1 else ""
+                name = f"{prefix}{found.name}"
+                if name in compiled and weighted:
+                    name = f"{prefix}weighted_{found.name}"
+                n, first = 1, name
+                while name in compiled:
+                    name, n = f"{first}_{n}", n + 1
+                compiled[name] = CompiledMetric(name, found.metric, weighted, found.source, output)
+    return [compiled[name] for name in sorted(compiled)] if len(outputs) > 1 else list(compiled.values())

@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from fastnn._arguments import number
 from fastnn._arithmetic import default_arithmetic
 from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range
-from fastnn.network.program import Program, flattened_shape, takes_missing
+from fastnn._structures import is_nested
+from fastnn.network.chain import flattened_shape, takes_missing
+from fastnn.network.graph import Graph, Port
+from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
+from fastnn.network.structures import by_place
 
 Array = NDArray[Any]
 
@@ -25,6 +29,9 @@ _MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='m
 class Rows(NamedTuple):
     """Rows to train on or to evaluate.
 
+    A model with several inputs or outputs has a list of arrays for each argument: one for each input, and one for each
+    output, None where it has neither a loss nor metrics.
+
     Parameters
     ----------
     X : (n, n_features).
@@ -32,14 +39,14 @@ class Rows(NamedTuple):
     sample_weight : (n,) in the network's dtype, or None.
     """
 
-    X: Array
-    y: Array
-    sample_weight: Array | None
+    X: Any
+    y: Any
+    sample_weight: Any
 
     @property
     def n(self) -> int:
         """Number of rows."""
-        return int(self.X.shape[0])
+        return n_rows(self.X)
 
     def first(self, n: int | None) -> "Rows":
         """Return the first ``n`` rows; all for None."""
@@ -47,30 +54,94 @@ class Rows(NamedTuple):
 
     def split(self, point: int) -> tuple["Rows", "Rows"]:
         """Return the rows before and from ``point`` on."""
-        weight = self.sample_weight
-        first = Rows(self.X[:point], self.y[:point], None if weight is None else weight[:point])
-        return first, Rows(self.X[point:], self.y[point:], None if weight is None else weight[point:])
+        return self.part(slice(point)), self.part(slice(point, None))
+
+    def part(self, rows: Any) -> "Rows":
+        """Return some of the rows: those of a slice or of numbers."""
+        return Rows(take(self.X, rows), take(self.y, rows), take(self.sample_weight, rows))
+
+
+def n_rows(arrays: Any) -> int:
+    """Return the number of rows of an array or of the first of some arrays."""
+    return int((arrays[0] if isinstance(arrays, list) else arrays).shape[0])
+
+
+def take(arrays: Any, rows: Any) -> Any:
+    """Return some rows of an array or of each array in a list; None stays None."""
+    if isinstance(arrays, list):
+        return [take(each, rows) for each in arrays]
+    return None if arrays is None else arrays[rows]
+
+
+def joined(parts: Any) -> Any:
+    """Return the rows of several arrays, or of several lists of arrays, in one; None stays None."""
+    if isinstance(parts[0], list):
+        return [joined(each) for each in zip(*parts, strict=True)]
+    return parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts)
 
 
 def features_of(
     model: LayerStack, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
-) -> tuple[Array, Program]:
+) -> tuple[Any, Program]:
     """Return checked inputs of a model, and its program or the one that it would get for them.
 
     Parameters
     ----------
     model : any model; it is not changed.
-    x : array-like (n, n_features).
+    x : array-like (n, n_features), or for a model with several inputs a list or dict of them.
     name : name in messages.
     n_features : columns that the inputs must have; by default those that the model takes.
     allow_empty : whether n may be 0.
+
+    Returns
+    -------
+    An array, or a list of arrays for a model with several inputs or outputs; and the program.
     """
-    layers = model.all_layers
-    expected = model.n_features if n_features is None else n_features
-    shape, missing = flattened_shape(layers), takes_missing(layers)
-    check_columns(model.feature_names_in_, x, name)
-    X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
-    return X, model.program_for(X.shape[1])
+    ports = model.ports()
+    if ports is None:
+        layers = model.all_layers
+        expected = model.n_features if n_features is None else n_features
+        shape, missing = flattened_shape(layers), takes_missing(layers)
+        check_columns(model.feature_names_in_, x, name)
+        X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
+        return X, model.program_for(X.shape[1])
+    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    if len(ports) == 1:
+        check_columns(model.feature_names_in_, given[0], name)
+    arrays = [
+        _input_array(each, port, model.dtype, name if len(ports) == 1 else f"{name}[{port.name!r}]", allow_empty)
+        for each, port in zip(given, ports, strict=True)
+    ]
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) > 1:
+        each_length = ", ".join(f"{port.name!r} {length}" for port, length in zip(ports, lengths, strict=True))
+        raise ValueError(f"all inputs in {name} must have the same number of rows, got {each_length}")
+    program = model.program_for(0)
+    found = encoded(program.graph, arrays)
+    return (found[0] if program.is_chain else found), program
+
+
+def _input_array(value: Any, port: Port, dtype: np.dtype[Any], name: str, allow_empty: bool) -> Array:
+    """Return a checked array for one input: (n, columns), or in the shape of its rows where it is encoded first."""
+    width = math.prod(port.row)
+    if port.dtype == "string":
+        array = np.asarray(value)
+    else:
+        shape = port.row if len(port.row) > 1 else None
+        array = as_features(value, width, dtype, name, shape, port.missing, _MISSING_HINT, allow_empty)
+    if port.encoded:
+        if array.ndim == 0 or array.size != len(array) * width:
+            raise ValueError(f"{name} must have shape {('n', *port.row)}, got {array.shape}")
+        return array.reshape(len(array), *port.row)
+    return array
+
+
+def encoded(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
+    """Return the arrays (n, columns) that the network takes: the inputs, or what layers that encode make of them."""
+    values: dict[int, Any] = dict(enumerate(arrays))
+    for step in graph.encoding:
+        values[step.output] = step.layer.compute(*(values[value] for value in step.inputs))
+    return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
 
 
 @default_arithmetic()
@@ -92,13 +163,52 @@ def rows_of(
     n_features : columns that the inputs must have; by default those that the model takes.
     """
     X, program = features_of(model, x, names[0], n_features)
-    loss, n = model.loss, X.shape[0]
-    columns = loss.target_columns(program.n_outputs)
-    targets = as_targets(y, loss.targets, loss.name, columns, n, model.dtype, names[1], names[0], loss.ignore_class)
-    return Rows(X, targets, as_sample_weight(sample_weight, n, model.dtype, names[2])), program
+    n = n_rows(X)
+    if model.ports() is None or program.is_chain:
+        loss = model.loss
+        if model.ports() is not None:
+            (y,) = by_place(y, model.output, model.output_keys, names[1], "output")
+            (sample_weight,) = by_place(sample_weight, model.output, model.output_keys, names[2], "output")
+        columns = loss.target_columns(program.n_outputs)
+        targets = as_targets(y, loss.targets, loss.name, columns, n, model.dtype, names[1], names[0], loss.ignore_class)
+        return Rows(X, targets, as_sample_weight(sample_weight, n, model.dtype, names[2])), program
+    return Rows(X, *_targets_by_output(model, y, sample_weight, n, program, names)), program
 
 
-def validation_rows(model: LayerStack, data: Any, n_features: int) -> Rows:
+def _targets_by_output(
+    model: Any, y: Any, sample_weight: Any, n: int, program: Program, names: tuple[str, str, str]
+) -> tuple[list[Array | None], list[Array | None]]:
+    """Return targets and sample weights for each output; None for an output without loss and metrics."""
+    keys, losses = model.output_keys, model.losses_of_outputs
+    needed = [loss is not None or any(m.output == place for m in model.metrics) for place, loss in enumerate(losses)]
+    if isinstance(y, list | tuple) and len(y) == sum(needed) < len(keys):
+        remaining = iter(y)
+        given = [next(remaining) if each else None for each in needed]
+    else:
+        given = by_place(y, model.output, keys, names[1], "output", partial=not all(needed))
+    if sample_weight is None or not is_nested(sample_weight):
+        weights = [sample_weight] * len(keys)
+    else:
+        weights = by_place(sample_weight, model.output, keys, names[2], "output", partial=True)
+    targets: list[Array | None] = []
+    for place, (key, loss, head) in enumerate(zip(keys, losses, program.heads, strict=True)):
+        name = names[1] if len(keys) == 1 else f"{names[1]}[{key!r}]"
+        if not needed[place]:
+            targets.append(None)
+            continue
+        kind, loss_name, ignored = (
+            ("any", "no loss", None) if loss is None else (loss.targets, loss.name, loss.ignore_class)
+        )
+        columns = head.n_outputs if loss is None else loss.target_columns(head.n_outputs)
+        targets.append(as_targets(given[place], kind, loss_name, columns, n, model.dtype, name, names[0], ignored))
+    checked = [
+        as_sample_weight(each, n, model.dtype, names[2] if len(keys) == 1 else f"{names[2]}[{key!r}]")
+        for key, each in zip(keys, weights, strict=True)
+    ]
+    return targets, checked
+
+
+def validation_rows(model: LayerStack, data: Any, n_features: int | None) -> Rows:
     """Return the checked rows of ``validation_data``, (x, y) or (x, y, sample_weight)."""
     if not isinstance(data, tuple | list) or len(data) not in (2, 3):
         raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
@@ -215,7 +325,7 @@ def as_sample_weight(value: Any, n_rows: int, dtype: np.dtype[Any], name: str = 
     return np.ascontiguousarray(weights, dtype=dtype)
 
 
-def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: int, partial: bool = False) -> Rows:
+def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, program: Program, partial: bool = False) -> Rows:
     """Return the rows with their weights multiplied by the weight of their class.
 
     Parameters
@@ -223,7 +333,7 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: i
     rows : checked rows.
     class_weight : dict from class to weight; classes that it leaves out have weight 1. None changes nothing.
     model : compiled model; its loss says where the classes are.
-    n_outputs : outputs that the model has or will have.
+    program : program that the model has or will have.
     partial : whether the rows are some of all, so that a class may have none.
 
     Raises
@@ -235,7 +345,14 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: i
         return rows
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
-    classes, known = _classes_of(rows.y, model.loss.targets, n_outputs, partial)
+    if len(program.heads) > 1:
+        raise ValueError(
+            f"class_weight is for a model with one output, this one has {len(program.heads)}: use sample_weight"
+        )
+    together = isinstance(rows.y, list)
+    y, sample_weight = (rows.y[0], rows.sample_weight[0]) if together else (rows.y, rows.sample_weight)
+    loss: Any = model.losses_of_outputs[0]
+    classes, known = _classes_of(y, loss.targets, program.n_outputs, partial)
     weights = {}
     for label, weight in class_weight.items():
         real = isinstance(label, int | float | np.integer | np.floating) and not isinstance(label, bool)
@@ -249,8 +366,8 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, n_outputs: i
         places = np.minimum(np.searchsorted(labels, classes), len(labels) - 1)
         found = labels[places] == classes
         factors[found] = np.array([weights[label] for label in labels.tolist()])[places[found]]
-    per_row = factors if rows.sample_weight is None else factors * rows.sample_weight
-    return Rows(rows.X, rows.y, np.ascontiguousarray(per_row, dtype=model.dtype))
+    per_row = np.ascontiguousarray(factors if sample_weight is None else factors * sample_weight, dtype=model.dtype)
+    return Rows(rows.X, rows.y, [per_row] if together else per_row)
 
 
 _ANY_CLASS = range(-(1 << 53), 1 << 53)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.metrics import FunctionMetric, plain_result, spread
+from fastnn.training.outputs import metric_rows, of_output
 
 Array = NDArray[Any]
 
@@ -53,24 +54,24 @@ class RunningMetrics:
 
     def __init__(self, model: LayerStack) -> None:
         self._model = model
-        self._metrics: list[tuple[str, Any, bool]] = []
+        self._metrics: list[tuple[Any, Any]] = []
         for compiled in model.metrics:
             inner = compiled.metric
             own = _MeanOfBatches(compiled.name, inner) if isinstance(inner, FunctionMetric) else copy.copy(inner)
-            self._metrics.append((compiled.name, own, compiled.weighted))
+            self._metrics.append((compiled, own))
         self.reset()
 
     def reset(self) -> None:
         """Forget all rows."""
-        for _, metric, _ in self._metrics:
+        for _, metric in self._metrics:
             metric.reset_state()
 
-    def update(self, y_true: Array, outputs: Array, sample_weight: Array | None) -> dict[str, Any]:
+    def update(self, y_true: Any, outputs: Any, sample_weight: Any) -> dict[str, Any]:
         """Take the rows of a batch; return the metrics of all rows so far by name."""
-        y_pred = outputs[:, : self._model.loss.target_columns(outputs.shape[1])]
         results = {}
-        for name, metric, weighted in self._metrics:
-            weights = (sample_weight,) if weighted and sample_weight is not None else ()
-            metric.update_state(y_true, y_pred, *weights)
-            results[name] = plain_result(metric.result())
+        for compiled, metric in self._metrics:
+            weight = of_output(sample_weight, compiled.output) if compiled.weighted else None
+            rows = metric_rows(self._model, compiled.output, y_true, outputs)
+            metric.update_state(*rows, *(() if weight is None else (weight,)))
+            results[compiled.name] = plain_result(metric.result())
         return spread(results)

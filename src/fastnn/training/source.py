@@ -23,7 +23,7 @@ def one_pass(
         for all.
     """
     if y is None and gives_batches(x):
-        found = BatchSource(x, steps, "x", "steps", model.n_features).read_all()
+        found = BatchSource(x, steps, "x", "steps", model.n_features, model.ports() is not None).read_all()
         return found.x, found.y, found.sample_weight, found.sizes, None
     batch = as_batch_size(batch_size)
     return x, y, sample_weight, batch, _rows_in(steps, batch, "steps")
@@ -56,11 +56,13 @@ class Validation(NamedTuple):
             rows, held_out = rows.split(split_point(rows.n, self.split))
         else:
             if gives_batches(data):
-                source = BatchSource(data, steps, "validation_data", "validation_steps", model.n_features)
+                source = BatchSource(
+                    data, steps, "validation_data", "validation_steps", model.n_features, model.ports() is not None
+                )
                 found = source.read_all()
                 data = [part for part in (found.x, found.y, found.sample_weight) if part is not None]
                 steps = None
-            held_out = validation_rows(model, data, rows.X.shape[1])
+            held_out = validation_rows(model, data, None if isinstance(rows.X, list) else rows.X.shape[1])
         return rows, held_out.first(_rows_in(steps, batch_size, "validation_steps"))
 
 
@@ -123,7 +125,9 @@ class RowSource:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
                 )
-            self._batches = BatchSource(x, steps_per_epoch, "x", "steps_per_epoch", model.n_features)
+            self._batches = BatchSource(
+                x, steps_per_epoch, "x", "steps_per_epoch", model.n_features, model.ports() is not None
+            )
             self._epoch = self._batches.epoch()
             stretch = next(self._epoch, None)
             if stretch is None:
@@ -133,7 +137,7 @@ class RowSource:
         self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
         rows, self.validation = validation.separate(model, rows, self.validation_batch_size)
-        rows = weigh_classes(rows, class_weight, model, self.program.n_outputs, self._batches is not None)
+        rows = weigh_classes(rows, class_weight, model, self.program, self._batches is not None)
         self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
         self.same_rows = self._batches is None
         self._per_epoch = self.first.last
@@ -175,5 +179,5 @@ class RowSource:
     def _steps_of(self, stretch: Stretch) -> Steps:
         """Return the steps of batches that follow the first ones."""
         rows, program = rows_of(self._model, stretch.x, stretch.y, stretch.sample_weight)
-        rows = weigh_classes(rows, self._class_weight, self._model, program.n_outputs, True)
+        rows = weigh_classes(rows, self._class_weight, self._model, program, True)
         return Steps(rows, stretch.sizes[0], 0, len(stretch.sizes))

@@ -37,7 +37,8 @@ class _FastnnModel:
         self.model = _model(network, weights, last)
 
     def predict(self, x: Array) -> Array:
-        return self.model(x)
+        outputs: Array = self.model(x)
+        return outputs
 
     def start_product(self, x: Array, kernel: Array) -> None:
         self.factors, self.product = (x, kernel), np.empty((len(x), kernel.shape[1]), x.dtype)

@@ -1,0 +1,97 @@
+/* Embedding: each input, an integer, chooses a row of a table. */
+
+#include "../kind.h"
+
+static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
+    ptrdiff_t n;
+    return __builtin_mul_overflow(op->columns, widths[op->inputs[0]], &n) ? 0 : n;
+}
+
+static fnn_table table_of(const fnn_network *network, const fnn_op *op) {
+    return (fnn_table){fnn_op_weights(network, op), op->table_rows, op->columns};
+}
+
+static void forward(const fnn_step *s, int i) {
+    fnn_fit *fit = s->fit;
+    const fnn_op *op = &fit->network->ops[i];
+    const fnn_table table = table_of(fit->network, op);
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
+        const op_panel at = fnn_panel_of(fit, i, p);
+        /* checked when the fit was made, but the caller may have changed the array since */
+        if (!fit->network->kernels->look_up(at.Y, at.X, &table, op->n_in))
+            atomic_store_explicit(&fit->nonfinite, 1, memory_order_relaxed);
+    }
+}
+
+/* The gradient of the outputs is kept row by row: that of the table adds rows. */
+static void backward(const fnn_step *s, int i) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    const ptrdiff_t n = fit->network->ops[i].n_out;
+    void *saved = fnn_buffers_of(fit, i)->saved;
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
+        kernels->scatter(saved, n, fnn_gradient_panel(fit, i, p), n, NULL, p * kernels->panel,
+                         fnn_min(s->rows - p * kernels->panel, kernels->panel));
+}
+
+/* Bytes of the gradients that are summed at a time. */
+#define GRADIENT_BYTES 16384
+
+static void update_strip(const fnn_step *s, const fnn_strip *strip, const fnn_weights *weights, const fnn_update *rule) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    const fnn_op *op = &fit->network->ops[strip->op];
+    const op_buffers *in = &fit->buffers[op->inputs[0]];
+    const ptrdiff_t element = (ptrdiff_t)fit->network->element;
+    const ptrdiff_t width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, strip->q);
+    const ptrdiff_t most = GRADIENT_BYTES / (width * element);
+    const fnn_table table = table_of(fit->network, op);
+    _Alignas(64) char G[GRADIENT_BYTES];
+    for (ptrdiff_t first = strip->rows.first; first < strip->rows.last; first += most) {
+        const fnn_range rows = {first, fnn_min(first + most, strip->rows.last)};
+        const ptrdiff_t at = fnn_panel_offset(kernels->panel, op->table_rows, strip->q) + first * width;
+        fnn_weights own = {fnn_at(fit, weights->W, at), {NULL}};
+        for (int m = 0; m < FNN_MOMENTS; m++)
+            if (weights->moments[m]) own.moments[m] = fnn_at(fit, weights->moments[m], at);
+        kernels->table_gradient(G, &table, strip->q, rows, (fnn_panels){in->Y, in->stride}, op->n_in,
+                                fnn_buffers_of(fit, strip->op)->saved, s->rows);
+        kernels->update(&own, G, (rows.last - rows.first) * width, rule);
+    }
+}
+
+static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
+                   const fnn_update *rule) {
+    for (ptrdiff_t j = 0; j < count; j++) {
+        fnn_strip own = strip[0];
+        own.q += j;
+        update_strip(s, &own, weights, rule);
+    }
+}
+
+static void predict_rows(const fnn_row_call *c) {
+    const fnn_table table = table_of(c->network, c->op);
+    c->network->kernels->look_up_rows(&c->rows, &table);
+}
+
+static void predict_panels(const fnn_panel_call *c) {
+    const fnn_table table = table_of(c->network, c->op);
+    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    for (ptrdiff_t p = 0; p < c->n_panels; p++)
+        c->network->kernels->look_up((char *)c->Y + p * bytes, (const char *)c->X + p * bytes, &table, c->op->n_in);
+}
+
+const fnn_kind fnn_embedding_kind = {
+    .name = "embedding",
+    .parameters = {"kernel"},
+    .options = {"n_rows", "n_columns"},
+    .is_table = 1,
+    .outputs = outputs,
+    .saves = 1,
+    .gradient_place = FNN_APART,
+    .stops_gradient = 1,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+    .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
+};

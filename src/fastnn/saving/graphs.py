@@ -1,0 +1,104 @@
+"""Graphs of layers as data: the layers with the calls of each, and the way back to symbolic tensors."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastnn._registry import CustomObjects
+from fastnn._structures import mapped
+from fastnn.layers.layer import layer_config, layer_from_config
+from fastnn.layers.tensor import KerasTensor, Node
+from fastnn.network.graph import nodes_between
+
+_TENSOR = "tensor"
+"""Key of what stands for a tensor: name of its layer, number of the call, number of the output."""
+
+
+def graph_config(model: Any) -> dict[str, Any]:
+    """Return the layers of a model with their calls, and its inputs and outputs."""
+    calls: defaultdict[int, list[Node]] = defaultdict(list)
+    for node in nodes_between(model.inputs, model.outputs):
+        calls[id(node.layer)].append(node)
+    places = {
+        id(tensor): [node.layer.name, number, place]
+        for nodes in calls.values()
+        for number, node in enumerate(nodes)
+        for place, tensor in enumerate(node.outputs)
+    }
+    places.update({id(tensor): [tensor.node.layer.name, 0, 0] for tensor in model.inputs})
+
+    def described(leaf: Any) -> Any:
+        return {_TENSOR: places[id(leaf)]} if isinstance(leaf, KerasTensor) else leaf
+
+    layers = []
+    for layer in model.all_layers:
+        arguments = [mapped(described, node.arguments) for node in calls[id(layer)]]
+        layers.append({**layer_config(layer), "calls": [[list(given), options] for given, options in arguments]})
+    return {
+        "layers": layers,
+        "input_layers": mapped(described, model.input),
+        "output_layers": mapped(described, model.output),
+    }
+
+
+def graph_from_config(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> tuple[Any, Any]:
+    """Return the inputs and outputs of the result of ``graph_config``, as structures of symbolic tensors.
+
+    Raises
+    ------
+    ValueError
+        A call takes tensors that no other call gives, or calls wait for each other in a cycle.
+    """
+    layers: dict[str, Any] = {}
+    waiting: list[tuple[Any, Any]] = []
+    for described in config["layers"]:
+        only = {key: value for key, value in described.items() if key != "calls"}
+        layer = layer_from_config(only, custom_objects)
+        if layers.setdefault(layer.name, layer) is not layer:
+            raise ValueError(f"two layers are called {layer.name!r}")
+        waiting += [(layer, call) for call in described["calls"]]
+    tensors: dict[tuple[str, int], list[KerasTensor]] = {
+        (name, 0): [layer.tensor()] for name, layer in layers.items() if hasattr(layer, "tensor")
+    }
+    made: defaultdict[str, int] = defaultdict(int)
+    while waiting:
+        postponed = []
+        blocked: set[int] = set()
+        for layer, call in waiting:
+            if id(layer) in blocked or any(place not in tensors for place in _places(call)):
+                blocked.add(id(layer))
+                postponed.append((layer, call))
+                continue
+            given, options = _with_tensors(call, tensors)
+            layer(*given, **options)
+            tensors[layer.name, made[layer.name]] = layer.nodes[-1].outputs
+            made[layer.name] += 1
+        if len(postponed) == len(waiting):
+            names = ", ".join(repr(layer.name) for layer, _ in postponed)
+            raise ValueError(f"the calls of {names} wait for each other in a cycle, or for tensors that nothing gives")
+        waiting = postponed
+    return _with_tensors(config["input_layers"], tensors), _with_tensors(config["output_layers"], tensors)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {_TENSOR}
+
+
+def _places(structure: Any) -> list[tuple[str, int]]:
+    """Return layer and call of each tensor in a structure."""
+    if _is_tensor(structure):
+        name, call, _ = structure[_TENSOR]
+        return [(name, call)]
+    if isinstance(structure, Mapping):
+        return [place for each in structure.values() for place in _places(each)]
+    return [place for each in structure for place in _places(each)] if isinstance(structure, list) else []
+
+
+def _with_tensors(structure: Any, tensors: Mapping[tuple[str, int], Sequence[KerasTensor]]) -> Any:
+    """Return a structure with tensors in place of what stands for them."""
+    if _is_tensor(structure):
+        name, call, place = structure[_TENSOR]
+        return tensors[name, call][place]
+    if isinstance(structure, Mapping):
+        return {key: _with_tensors(each, tensors) for key, each in structure.items()}
+    return [_with_tensors(each, tensors) for each in structure] if isinstance(structure, list) else structure
