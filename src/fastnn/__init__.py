@@ -50,10 +50,12 @@ if TYPE_CHECKING:
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import MLPClassifier, MLPRegressor
     from fastnn.landscape import WeightRecorder, loss_landscape
+    from fastnn.layers.tensor import KerasTensor
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
 _LAZY_MODULES = ("backend", "datasets", "metrics", "model_selection", "plotting", "reference")
 _LAZY_MEMBERS = {
+    "KerasTensor": "layers.tensor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "TrainingDoctor": "diagnosis",
@@ -65,6 +67,7 @@ _LAZY_MEMBERS = {
 __all__ = [
     "DivergenceError",
     "Input",
+    "KerasTensor",
     "MLPClassifier",
     "MLPRegressor",
     "Model",

@@ -259,8 +259,8 @@ class _Compiler:
         elif [spec.shape for spec in specs] != [spec.shape for spec in self.weights[id(layer)][0]]:
             first = [spec.shape for spec in self.weights[id(layer)][0]]
             raise ValueError(
-                f"layer {layer.name!r} is called on inputs of different sizes: its weights have the shapes {first}, but "
-                f"for {(None, *rows[0])} they would have {[spec.shape for spec in specs]}"
+                f"layer {layer.name!r} is called on inputs of different sizes: its weights have the shapes {first}, "
+                f"but for {(None, *rows[0])} they would have {[spec.shape for spec in specs]}"
             )
 
     def _takes_activation(self, value: int, number: int) -> bool:
