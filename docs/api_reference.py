@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 TOP = {
-    "Models": ("Sequential", "Model", "Input", "load_model", "DivergenceError", "ModelFormatError"),
+    "Models": ("Sequential", "Model", "Input", "KerasTensor", "load_model", "DivergenceError", "ModelFormatError"),
     "Estimators": ("MLPClassifier", "MLPRegressor"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
     "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),
@@ -101,7 +101,7 @@ def class_pages() -> dict[type, str]:
 
 def members(documented: type, pages: dict[type, str]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the members to document in full, and those of public base classes by the base's full name."""
-    bases = [base for base in documented.__mro__[1:] if base in pages]
+    bases = [base for base in documented.__mro__[1:] if base in pages and base.__name__ != "Model"]
     in_full: list[str] = []
     inherited: dict[str, list[str]] = {}
     for name in _in_order_of_source(documented):

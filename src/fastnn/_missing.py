@@ -70,8 +70,8 @@ _INSTEAD: dict[str, dict[str, str]] = {
     "fastnn.layers": {
         "HashedCrossing|TextVectorization": _PREPARED,
         "Lambda": (
-            "the compiled core runs no Python: use + - * / and slices of symbolic tensors, merging layers, Activation or "
-            "Rescaling, compose layers in a class that derives from Layer, or compute with NumPy before the model"
+            "the compiled core runs no Python: use + - * / and slices of symbolic tensors, merging layers, Activation "
+            "or Rescaling, compose layers in a class that derives from Layer, or compute with NumPy before the model"
         ),
         "Permute|RepeatVector|Masking|TimeDistributed|Bidirectional|Cropping.*|ZeroPadding.*": (
             "the rows of a dense network are vectors: reshape the arrays with NumPy, or use Reshape and Flatten"

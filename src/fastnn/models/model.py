@@ -305,7 +305,7 @@ class Model(TrainedStack):
         if training is not None:
             raise ValueError(
                 f"model {self.name!r} was called on symbolic tensors with training={training!r}: leave the "
-                "argument out; model.trainable = False freezes it, and batch normalization uses its moving statistics then"
+                "argument out; with model.trainable = False batch normalization uses its moving statistics"
             )
         tensors = tensors_in(x)
         if len(tensors) > 1 and self.built and len(self.inputs) > 1:
