@@ -56,7 +56,7 @@ cdef class Network:
         program.outputs = wanted
         _forget_in_child(self)
         kept = read_ops(program.ops, ops, self.inputs, sizes, self.dtype)
-        self.embeddings = columns_of_embeddings(ops, self.inputs, sizes, len(sizes))
+        self.embeddings = columns_of_embeddings(ops, self.inputs, sizes, program.n_inputs)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.network = fnn_network_new(KERNELS_F32 if self.dtype == np.float32 else KERNELS_F64, &program)
