@@ -35,7 +35,9 @@ class GraphNetwork:
     [[[10.0]]]
     """
 
-    def __init__(self, n_inputs: int, ops: Sequence[Op], weights: Sequence[Sequence[Any]], outputs: Sequence[int]) -> None:
+    def __init__(
+        self, n_inputs: int, ops: Sequence[Op], weights: Sequence[Sequence[Any]], outputs: Sequence[int]
+    ) -> None:
         self._n_inputs, self._outputs = n_inputs, list(outputs)
         self._owners: list[int] = []
         self._inputs: list[tuple[int, ...]] = []
@@ -76,7 +78,10 @@ class GraphNetwork:
         return values
 
     def gradients(
-        self, inputs: Sequence[Any], targets: Sequence[Any], losses: Sequence[tuple[str, Mapping[str, Any], float] | None]
+        self,
+        inputs: Sequence[Any],
+        targets: Sequence[Any],
+        losses: Sequence[tuple[str, Mapping[str, Any], float] | None],
     ) -> tuple[float, list[list[Array]]]:
         """Return the sum of the losses times their weights, in training, and its gradient by op and weight.
 
