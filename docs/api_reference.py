@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 TOP = {
-    "Models": ("Sequential", "Model", "Input", "load_model", "DivergenceError", "ModelFormatError"),
+    "Models": ("Sequential", "Model", "Input", "KerasTensor", "load_model", "DivergenceError", "ModelFormatError"),
     "Estimators": ("MLPClassifier", "MLPRegressor", "BaggedMLPClassifier", "BaggedMLPRegressor", "sweep"),
     "Many models": ("fit_many", "predict_many"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
@@ -103,7 +103,7 @@ def class_pages() -> dict[type, str]:
 
 def members(documented: type, pages: dict[type, str]) -> tuple[list[str], dict[str, list[str]]]:
     """Return the members to document in full, and those of public base classes by the base's full name."""
-    bases = [base for base in documented.__mro__[1:] if base in pages]
+    bases = [base for base in documented.__mro__[1:] if base in pages and base.__name__ != "Model"]
     in_full: list[str] = []
     inherited: dict[str, list[str]] = {}
     for name in _in_order_of_source(documented):

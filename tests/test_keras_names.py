@@ -36,16 +36,9 @@ LEFT_OUT = {
             r".*([123]D|Pool|Transpose)|.*(Attention|RNN|LSTM|GRU).*|Random.*|(Rand)?Aug\w*|AutoContrast|CenterCrop|CutMix"
             "|ContrastLimited.*|Equalization|MaxNumBoundingBoxes|MelSpectrogram|MixUp|Resizing|STFTSpectrogram"
             "|Solarization|GroupNormalization|SpectralNormalization|Bidirectional|TimeDistributed|Masking|Permute"
-            "|RepeatVector|Reshape|.*RNNCells?|Convolution.*"
+            "|RepeatVector|.*RNNCells?|Convolution.*"
         ),
-        "text and categories": (
-            "CategoryEncoding|Discretization|.*Embedding|HashedCrossing|Hashing|IntegerLookup|StringLookup"
-            "|TextVectorization"
-        ),
-        "several inputs: Residual is the branch of a Sequential": (
-            "Add|Average|Concatenate|Dot|Maximum|Minimum|Multiply|Subtract|add|average|concatenate|dot|maximum|minimum"
-            "|multiply|subtract"
-        ),
+        "text and categories": ".*(Position|Reversible)\\w*Embedding|HashedCrossing|TextVectorization",
         "code of other frameworks or in Python per step": (
             "FlaxLayer|JaxLayer|TFSMLayer|TorchModuleWrapper|Lambda|Wrapper|Pipeline|EinsumDense|InputSpec"
         ),
@@ -117,13 +110,13 @@ LEFT_OUT = {
 # "owner.name" as a regular expression -> reason and arguments that fastnn's do not have.
 LEFT_OUT_ARGUMENTS = {
     r"activations\..*": ("options are those of the array function", {"axis", "approximate"}),
-    r"layers\.Input(Layer)?": ("no symbolic tensors", {"tensor", "input_tensor", "optional"}),
+    r"layers\.Input(Layer)?": ("tensors of other frameworks", {"tensor", "input_tensor", "optional"}),
     r"initializers\.(.*(normal|uniform|scaling)|.*(Normal|Uniform|Scaling))": (
         "kernels are matrices",
         {"input_axes", "output_axes"},
     ),
     r"callbacks\.CallbackList": ("made by fit", {"add_history", "add_progbar", "model", "callbacks"}),
-    r"models\.clone_model": ("layers are not called", {"call_function", "recursive"}),
+    r"models\.clone_model": ("layers are called with their tensors alone", {"call_function", "recursive"}),
     r"Sequential\.(load|save)_weights": ("one file, whole", {"skip_mismatch", "max_shard_size"}),
     r"losses\..*crossentropy|losses\.cosine_similarity|losses\.dice": ("rows of outputs", {"axis"}),
 }

@@ -32,6 +32,7 @@ typedef struct {
     const fnn_prediction *what;
     const fnn_route *route;
     ptrdiff_t n; /* rows */
+    const unsigned char *direct; /* inputs that are read where the caller has them */
     char *scratch;
     ptrdiff_t block, ld; /* rows of a block; elements of a row of scratch */
     ptrdiff_t scratch_bytes;
@@ -120,11 +121,6 @@ static char *scratch_part(const row_block *b, int part) {
     return b->scratch + part * b->p->block * b->p->ld * (ptrdiff_t)b->p->network->element;
 }
 
-/* 1 for an input that is read where the caller has it. */
-static int is_direct(const prediction *p, const fnn_matrix *X) {
-    return has_rows_in_place(X, p->network->kernels, p->network->element) && (p->n < 4 || X->row_stride % BAD_STRIDE);
-}
-
 /* Inputs in place, or copies of them; 0 where they hold a number that is not allowed. */
 static int take_inputs(row_block *b) {
     prediction *p = b->p;
@@ -135,7 +131,7 @@ static int take_inputs(row_block *b) {
     for (int j = 0; j < network->n_inputs; j++) {
         const fnn_matrix *X = &p->what->X[j];
         if (p->route->slots[j] < 0) continue;
-        if (is_direct(p, X)) {
+        if (p->direct[j]) {
             b->at[j] = (const char *)X->data + b->first * X->row_stride;
             b->ld[j] = X->row_stride / element;
         } else {
@@ -307,7 +303,7 @@ static ptrdiff_t widest_row(const prediction *p) {
     const fnn_network *network = p->network;
     ptrdiff_t widest = 1;
     for (int j = 0; j < network->n_inputs; j++)
-        if (!is_direct(p, &p->what->X[j])) return network->widest;
+        if (!p->direct[j]) return network->widest;
     for (int o = 0; o < p->route->n_ops; o++)
         if (network->ops[p->route->ops[o]].n_out > widest) widest = network->ops[p->route->ops[o]].n_out;
     return widest;
@@ -342,7 +338,10 @@ static void plan_panels(prediction *p, ptrdiff_t each) {
 fnn_status fnn_predict(const fnn_network *network, const fnn_prediction *what) {
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element, n = what->X[0].rows;
-    prediction p = {.network = network, .what = what, .route = what->route, .n = n};
+    unsigned char direct[FNN_MOST_BUFFERS];
+    prediction p = {.network = network, .what = what, .route = what->route, .n = n, .direct = direct};
+    for (int j = 0; j < network->n_inputs; j++)
+        direct[j] = has_rows_in_place(&what->X[j], kernels, network->element) && (n < 4 || what->X[j].row_stride % BAD_STRIDE);
     atomic_init(&p.refused, 0);
     const int streams = network->n_elements * element > CACHED_WEIGHTS;
     p.together = streams && n <= FEW_ROWS;

@@ -55,15 +55,14 @@ static inline __attribute__((always_inline)) void combine_run(int kind, real *y,
     }
 }
 
+/* One run where features follow each other in both operands, or have one element; otherwise one run per feature. */
 static inline __attribute__((always_inline)) void combine_kind(int kind, real *y, const real *a, const real *b,
                                                                const fnn_operands *how) {
-    if (how->a_step == how->lanes && how->b_step == how->lanes)
-        combine_run(kind, y, a, b, how->n * how->lanes, 1, 1);
-    else if (how->lanes == 1)
-        combine_run(kind, y, a, b, how->n, how->a_step, how->b_step);
-    else
-        for (ptrdiff_t f = 0; f < how->n; f++)
-            combine_run(kind, y + f * PANEL, a + f * how->a_step, b + f * how->b_step, PANEL, 1, 1);
+    const int whole = how->lanes == 1 || (how->a_step && how->b_step);
+    const ptrdiff_t runs = whole ? 1 : how->n, length = whole ? how->n * how->lanes : how->lanes;
+    const int a_is_one = how->lanes == 1 && !how->a_step, b_is_one = how->lanes == 1 && !how->b_step;
+    for (ptrdiff_t f = 0; f < runs; f++)
+        combine_run(kind, y + f * length, a + f * how->a_step, b + f * how->b_step, length, !a_is_one, !b_is_one);
 }
 
 static void combine(void *Y, const void *A, const void *B, const fnn_operands *how) {

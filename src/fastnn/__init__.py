@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
     from fastnn.landscape import WeightRecorder, loss_landscape
+    from fastnn.layers.tensor import KerasTensor
     from fastnn.many import fit_many, predict_many
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
@@ -57,6 +58,7 @@ _LAZY_MODULES = ("backend", "datasets", "many", "metrics", "model_selection", "p
 _LAZY_MEMBERS = {
     "BaggedMLPClassifier": "estimators",
     "BaggedMLPRegressor": "estimators",
+    "KerasTensor": "layers.tensor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "TrainingDoctor": "diagnosis",
@@ -73,6 +75,7 @@ __all__ = [
     "BaggedMLPRegressor",
     "DivergenceError",
     "Input",
+    "KerasTensor",
     "MLPClassifier",
     "MLPRegressor",
     "Model",

@@ -13,21 +13,20 @@ _WHOLE = (
 )
 _DENSE = "fastnn has dense networks only: use Keras for this layer, or flatten the data first"
 _NOT_HERE = "fastnn is for dense networks on the CPU: use Keras for it"
-_ONE_INPUT = (
-    "a Sequential has one input and no branches: join columns with numpy.hstack before the model, and use "
-    "fastnn.layers.Residual for a skip connection"
-)
+_FUNCTIONAL = "call layers on fastnn.Input(...) and make fastnn.Model(inputs=..., outputs=...)"
 _PREPARED = (
-    "prepare the arrays before the model: fastnn.utils.to_categorical for classes, or fastnn.MLPClassifier and "
+    "use StringLookup, IntegerLookup, Discretization or Hashing of fastnn.layers, or fastnn.MLPClassifier and "
     "MLPRegressor, which take data frames with text"
 )
 _ARRAYS = "data are NumPy arrays: prepare them with NumPy, pandas or scikit-learn"
 _CUSTOM = "pass custom_objects to fastnn.load_model"
 _ONE_TYPE = "choose the type with Sequential([...], dtype='float64')"
 _PICTURES = "a model draws itself in a notebook and prints model.summary(); fastnn.plotting has more pictures"
-_GRAPHS = "there are no symbolic tensors: model(x), model.gradients and model.input_gradients take arrays"
+_GRAPHS = (
+    "the compiled core computes whole models: make fastnn.Model(inputs=..., outputs=...) of layers that are called on "
+    "fastnn.Input(...); model(x), model.gradients and model.input_gradients take arrays"
+)
 _NEAR_OPTIMIZERS = "use Adam, AdamW, Nadam, Lion or another of fastnn.optimizers"
-_HIDDEN = "there are no symbolic tensors: model.hidden_activations(x) returns the outputs of the layers for an array"
 _WEIGHTS = "use model.get_weights() and model.set_weights(), or model.weights"
 
 _ABBREVIATIONS = {
@@ -47,7 +46,8 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "config|set_floatx|floatx|DTypePolicy|dtype_policies|mixed_precision": (
             "fastnn has no global settings: give Sequential dtype and seed; fastnn.set_num_threads sets the threads"
         ),
-        "Function(al)?|KerasTensor|Operation|StatelessScope|SymbolicScope|GradientTape|function": _GRAPHS,
+        "Functional": f"it is fastnn.Model: {_FUNCTIONAL}",
+        "Function|Operation|StatelessScope|SymbolicScope|GradientTape|function": _GRAPHS,
         "Quantizer|quantizers": "weights are float32 or float64",
         "applications|preprocessing|legacy": _NOT_HERE,
         "wrappers|scikit_learn": "fastnn.MLPClassifier and fastnn.MLPRegressor are scikit-learn estimators",
@@ -69,11 +69,13 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "get_value|set_value": "use layer.kernel.numpy() and layer.kernel.assign(value)",
     },
     "fastnn.layers": {
-        "Embedding|Category.*|Discretization|Hash.*|.*Lookup|TextVectorization": _PREPARED,
-        "(?i)add|average|concatenate|dot|maximum|minimum|multiply|subtract": _ONE_INPUT,
-        "Lambda": "compute with NumPy before the model, or use Activation, Rescaling or Normalization",
-        "Reshape|Permute|RepeatVector|Masking|TimeDistributed|Bidirectional|Cropping.*|ZeroPadding.*": (
-            "the rows of a dense network are vectors: reshape the arrays with NumPy, or put Flatten first"
+        "HashedCrossing|TextVectorization": _PREPARED,
+        "Lambda": (
+            "the compiled core runs no Python: use + - * / and slices of symbolic tensors, merging layers, Activation "
+            "or Rescaling, compose layers in a class that derives from Layer, or compute with NumPy before the model"
+        ),
+        "Permute|RepeatVector|Masking|TimeDistributed|Bidirectional|Cropping.*|ZeroPadding.*": (
+            "the rows of a dense network are vectors: reshape the arrays with NumPy, or use Reshape and Flatten"
         ),
         "GaussianDropout|SpatialDropout.*": "use Dropout, AlphaDropout or GaussianNoise",
         "RMSNormalization|UnitNormalization|GroupNormalization|SpectralNormalization": (
@@ -81,7 +83,7 @@ _INSTEAD: dict[str, dict[str, str]] = {
         ),
         "ActivityRegularization": "use Dense(..., activity_regularizer=...)",
         "EinsumDense|Wrapper|Pipeline|FlaxLayer|JaxLayer|TFSMLayer|TorchModuleWrapper|InputSpec|deserialize": (
-            "fastnn's layers are compiled: list them in fastnn.Sequential([...])"
+            "fastnn's layers are compiled: a class that derives from Layer may compose them in call(self, x)"
         ),
         "(?i)linear": "it is Dense",
         ".*([123]D|Pool(ing)?|Transpose|RNN|LSTM|GRU|Cells?|Attention)(Cell)?|Random.*|Convolution.*|.*Aug.*|Auto.*|Center.*"
@@ -139,7 +141,7 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "(un)?pack_x_y_sample_weight|is_keras_tensor|standardize_dtype|get_source_inputs": _ARRAYS,
         "Config": "fastnn has no global settings",
     },
-    "fastnn.models": {"Functional|Function": _ONE_INPUT, "clone_and_.*": "use clone_model"},
+    "fastnn.models": {"Functional|Function": f"it is fastnn.Model: {_FUNCTIONAL}", "clone_and_.*": "use clone_model"},
     "model": {
         "predict_classes": "use model.predict(x).argmax(axis=1), or (model.predict(x) > 0.5)",
         "predict_proba": "model.predict(x) returns the probabilities of a softmax or sigmoid",
@@ -153,13 +155,11 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "jit_compile|run_eagerly": "the core is compiled already",
         "parameters|state_dict|load_state_dict|.*_own_variables|.*_state_tree|coefs_|intercepts_": _WEIGHTS,
         "forward": "call the model: model(x)",
-        "(in|out)puts?(_names)?": _HIDDEN,
         "backward|zero_grad|step": "use model.train_on_batch(x, y), or model.gradients(x, y)",
         "eval|train|to|cuda|cpu": "model(x), predict and evaluate leave dropout out by themselves; all runs on the CPU",
     },
     "layer": {
-        "(in|out)puts?": _HIDDEN,
-        "get_(input|output).*_at": _GRAPHS,
+        "get_(input|output).*_at": "layer.nodes has the calls of the layer, each with inputs and outputs",
         "quantiz.*|dtype_policy|(compute|variable|input)_dtype": _ONE_TYPE,
         "stateless_.*|symbolic_call|rematerialized_call|input_spec|supports_masking|torch_params": _GRAPHS,
         "(?i)w|weight|coefs?_?": "the weights are layer.kernel and layer.bias",

@@ -57,7 +57,7 @@ cdef class Network:
         program.outputs = wanted
         _forget_in_child(self)
         kept = read_ops(program.ops, ops, self.inputs, sizes, self.dtype)
-        self.embeddings = columns_of_embeddings(ops, self.inputs, sizes, len(sizes))
+        self.embeddings = columns_of_embeddings(ops, self.inputs, sizes, program.n_inputs)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.network = fnn_network_new(KERNELS_F32 if self.dtype == np.float32 else KERNELS_F64, &program)
@@ -312,7 +312,7 @@ cdef class Network:
         if self.embeddings:
             check_table_rows(self.embeddings, [owner])
         if m.rows:
-            self.run_prediction(&what, n_threads, [X])
+            self.run_prediction(&what, n_threads, X, False)
         return result
 
     cdef list read_inputs(self, object X, fnn_matrix *matrices):
@@ -374,7 +374,7 @@ cdef class Network:
         if self.embeddings:
             check_table_rows(self.embeddings, arrays)
         if rows:
-            self.run_prediction(&what, n_threads, arrays)
+            self.run_prediction(&what, n_threads, arrays, True)
         return results[0] if buffers is None and len(results) == 1 else results
 
     cdef list outputs_or(self, object buffers):
@@ -407,7 +407,7 @@ cdef class Network:
             skipped[op] = 1
         return skipped
 
-    cdef int run_prediction(self, fnn_prediction *what, int n_threads, object inputs) except -1:
+    cdef int run_prediction(self, fnn_prediction *what, int n_threads, object X, bint is_list) except -1:
         cdef fnn_status status
         self.enter(READS)
         what.n_threads = threads_of(n_threads)
@@ -416,7 +416,7 @@ cdef class Network:
         self.leave()
         raise_for(status)
         if status == FNN_BAD_INPUT:
-            self.raise_for_nonfinite(inputs)
+            self.raise_for_nonfinite(X if is_list else [X])
         return 0
 
     cdef object raise_for_nonfinite(self, object inputs):

@@ -12,9 +12,10 @@ from fastnn.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, So
 from fastnn.layers.dense import Dense
 from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
 from fastnn.layers.embedding import Embedding
-from fastnn.layers.encoding import CategoryEncoding, Discretization, Hashing, IntegerLookup, StringLookup
+from fastnn.layers.encoding import CategoryEncoding, Discretization, Hashing
 from fastnn.layers.inputs import Input, InputLayer
 from fastnn.layers.layer import Layer
+from fastnn.layers.lookups import IntegerLookup, StringLookup
 from fastnn.layers.merging import (
     Add,
     Average,

@@ -246,8 +246,9 @@ class Layer(Advised, Weighted, registry.Description):
     def compute(self, *arguments: Any, **options: Any) -> Any:
         """Return the outputs of arrays; only layers that encode categories take them outside of a model."""
         raise TypeError(
-            f"layer {self.name!r} cannot be called on {type(arguments[0]).__name__ if arguments else 'nothing'}: it "
-            "takes symbolic tensors, such as fastnn.Input((n_features,)); model(x) and model.predict(x) take arrays"
+            f"layer {self.name!r} cannot be called: list layers in fastnn.Sequential([...]), or call them on symbolic "
+            "tensors, such as fastnn.Input((n_features,)), and make a fastnn.Model; model(x) and model.predict(x) take "
+            f"arrays; got {type(arguments[0]).__name__ if arguments else 'nothing'}"
         )
 
     def trace(self, arguments: Any, options: Any) -> Node:

@@ -112,7 +112,7 @@ class _Trace:
             seen.add(id(node))
             if node.layer is not None and id(node.layer) not in known and not node.layer.stateless:
                 raise ValueError(
-                    f"call of layer {layer.name!r} uses {node.layer.name!r}, which is not one of its attributes: make it "
-                    "in __init__, as self.something"
+                    f"call of layer {layer.name!r} uses {node.layer.name!r}, which is not one of its attributes: make "
+                    "it in __init__, as self.something"
                 )
             waiting += node.inputs

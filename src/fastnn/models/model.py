@@ -304,8 +304,8 @@ class Model(TrainedStack):
         """Return the symbolic outputs for symbolic inputs; the weights are those of this model."""
         if training is not None:
             raise ValueError(
-                f"model {self.name!r} was called on symbolic tensors with training={training!r}: leave the argument out, and "
-                "to freeze the model set model.trainable = False, so that batch normalization uses its moving statistics"
+                f"model {self.name!r} was called on symbolic tensors with training={training!r}: leave the "
+                "argument out; with model.trainable = False batch normalization uses its moving statistics"
             )
         tensors = tensors_in(x)
         if len(tensors) > 1 and self.built and len(self.inputs) > 1:

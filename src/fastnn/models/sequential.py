@@ -3,9 +3,9 @@
 import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import whole
@@ -17,6 +17,11 @@ from fastnn.network.chain import check_sequence, declared_features
 from fastnn.network.graph import Graph, Port, chain_graph, nodes_between
 from fastnn.network.program import Program, build_program
 from fastnn.network.stack import LayerStack
+
+if TYPE_CHECKING:
+    from fastnn.callbacks import History
+
+Array = NDArray[Any]
 
 
 @registry.register("model", "Sequential")
@@ -68,6 +73,36 @@ class Sequential(Model):
         self._n_called: int | None = None  # columns of the tensors that the model was called on
         self.put(layers or ())
         self._build_if_possible()
+
+    if TYPE_CHECKING:
+
+        def fit(  # noqa: D102
+            self,
+            x: Any = None,
+            y: Any = None,
+            batch_size: int | None = None,
+            epochs: int = 1,
+            verbose: Any = "auto",
+            callbacks: Any = None,
+            validation_split: float = 0.0,
+            validation_data: Any = None,
+            shuffle: bool = True,
+            class_weight: dict[int, float] | None = None,
+            sample_weight: Any = None,
+            initial_epoch: int = 0,
+            steps_per_epoch: int | None = None,
+            validation_steps: int | None = None,
+            validation_batch_size: int | None = None,
+            validation_freq: int | Sequence[int] = 1,
+        ) -> History: ...
+        def predict(  # noqa: D102
+            self,
+            x: Any,
+            batch_size: int | None = None,
+            verbose: Any = "auto",
+            steps: int | None = None,
+            callbacks: Any = None,
+        ) -> Array: ...
 
     takes_loss_by_output = False
     output_keys = property(lambda self: ["output"])

@@ -91,8 +91,8 @@ class Program(NamedTuple):
 
     @property
     def n_features(self) -> int:
-        """Number of input columns, of all inputs together."""
-        return sum(self.input_widths)
+        """Number of columns of all inputs of the model together."""
+        return sum(map(self.graph.width, range(self.graph.n_inputs)))
 
     @property
     def n_outputs(self) -> int:
@@ -174,7 +174,7 @@ def graph_program(graph: Graph, layers: Sequence[Any]) -> Program:
     compiler = _Compiler(graph)
     for step, op in zip(graph.steps, compiler.step_ops, strict=True):
         compiler.add(step, op)
-    if not compiler.ops:
+    if not compiler.ops and len(graph.ports) == len(graph.outputs) == 1:
         if not any(isinstance(step.layer, Activation) for step in graph.steps):
             raise ValueError("the model has no layer that computes anything; add a Dense layer")
         compiler.ops.append(("activation", {"activation": "linear"}))
@@ -255,8 +255,8 @@ class _Compiler:
         elif [spec.shape for spec in specs] != [spec.shape for spec in self.weights[id(layer)][0]]:
             first = [spec.shape for spec in self.weights[id(layer)][0]]
             raise ValueError(
-                f"layer {layer.name!r} is called on inputs of different sizes: its weights have the shapes {first}, but "
-                f"for {(None, *rows[0])} they would have {[spec.shape for spec in specs]}"
+                f"layer {layer.name!r} is called on inputs of different sizes: its weights have the shapes {first}, "
+                f"but for {(None, *rows[0])} they would have {[spec.shape for spec in specs]}"
             )
 
     def _takes_activation(self, value: int, number: int) -> bool:

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 def new_network(program: Program, dtype: np.dtype[Any], several: bool = False) -> _core.Network:
     """Return the compiled network of a program, with weights of 0; ``several`` lets one of one input take a list."""
     if not several and program.is_chain and program.outputs == [len(program.ops)]:
-        return _core.Network(program.n_features, program.ops, dtype.name)
+        return _core.Network(program.input_widths[0], program.ops, dtype.name)
     return _core.Network(program.input_widths, program.ops, dtype.name, program.outputs)
 
 

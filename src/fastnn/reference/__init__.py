@@ -8,6 +8,7 @@ from fastnn.reference.activations import ACTIVATIONS, activation, activation_gra
 from fastnn.reference.dense import dense_backward, dense_forward
 from fastnn.reference.dense_network import DenseNetwork
 from fastnn.reference.error_function import erf, erfc, normal_cdf
+from fastnn.reference.graph_network import GraphNetwork
 from fastnn.reference.layer_network import LayerNetwork
 from fastnn.reference.layers import (
     Activation,
@@ -21,6 +22,7 @@ from fastnn.reference.layers import (
     Residual,
 )
 from fastnn.reference.losses import LOSSES, loss, loss_and_gradient
+from fastnn.reference.merging import Arithmetic, Concatenate, Embedding, RowDot, Slice
 from fastnn.reference.random import dropped, normal, random_bits
 from fastnn.reference.training_rules import (
     clip_by_global_norm,
@@ -52,16 +54,22 @@ __all__ = [
     "LOSSES",
     "OPTIMIZERS",
     "Activation",
+    "Arithmetic",
     "BatchNormalization",
+    "Concatenate",
     "Dense",
     "DenseNetwork",
     "Dropout",
+    "Embedding",
     "GaussianNoise",
+    "GraphNetwork",
     "LayerNetwork",
     "LayerNormalization",
     "Normalization",
     "PReLU",
     "Residual",
+    "RowDot",
+    "Slice",
     "activation",
     "activation_gradient",
     "adadelta",

@@ -11,7 +11,7 @@ from fastnn.layers.tensor import KerasTensor, Node
 from fastnn.network.graph import nodes_between
 
 _TENSOR = "tensor"
-"""Key of what stands for a tensor: name of its layer, number of the call, number of the output."""
+"""Key of what stands for a tensor: numbers of its layer in the list of layers, of the call, and of the output."""
 
 
 def graph_config(model: Any) -> dict[str, Any]:
@@ -19,13 +19,14 @@ def graph_config(model: Any) -> dict[str, Any]:
     calls: defaultdict[int, list[Node]] = defaultdict(list)
     for node in nodes_between(model.inputs, model.outputs):
         calls[id(node.layer)].append(node)
+    numbers = {id(layer): number for number, layer in enumerate(model.all_layers)}
     places = {
-        id(tensor): [node.layer.name, number, place]
+        id(tensor): [numbers[id(node.layer)], number, place]
         for nodes in calls.values()
         for number, node in enumerate(nodes)
         for place, tensor in enumerate(node.outputs)
     }
-    places.update({id(tensor): [tensor.node.layer.name, 0, 0] for tensor in model.inputs})
+    places.update({id(tensor): [numbers[id(tensor.node.layer)], 0, 0] for tensor in model.inputs})
 
     def described(leaf: Any) -> Any:
         return {_TENSOR: places[id(leaf)]} if isinstance(leaf, KerasTensor) else leaf
@@ -49,32 +50,30 @@ def graph_from_config(config: Mapping[str, Any], custom_objects: CustomObjects |
     ValueError
         A call takes tensors that no other call gives, or calls wait for each other in a cycle.
     """
-    layers: dict[str, Any] = {}
+    layers: list[Any] = []
     waiting: list[tuple[Any, Any]] = []
-    for described in config["layers"]:
+    for number, described in enumerate(config["layers"]):
         only = {key: value for key, value in described.items() if key != "calls"}
-        layer = layer_from_config(only, custom_objects)
-        if layers.setdefault(layer.name, layer) is not layer:
-            raise ValueError(f"two layers are called {layer.name!r}")
-        waiting += [(layer, call) for call in described["calls"]]
-    tensors: dict[tuple[str, int], list[KerasTensor]] = {
-        (name, 0): [layer.tensor()] for name, layer in layers.items() if hasattr(layer, "tensor")
+        layers.append(layer_from_config(only, custom_objects))
+        waiting += [(number, call) for call in described["calls"]]
+    tensors: dict[tuple[int, int], list[KerasTensor]] = {
+        (number, 0): [layer.tensor()] for number, layer in enumerate(layers) if hasattr(layer, "tensor")
     }
-    made: defaultdict[str, int] = defaultdict(int)
+    made: defaultdict[int, int] = defaultdict(int)
     while waiting:
         postponed = []
         blocked: set[int] = set()
-        for layer, call in waiting:
-            if id(layer) in blocked or any(place not in tensors for place in _places(call)):
-                blocked.add(id(layer))
-                postponed.append((layer, call))
+        for number, call in waiting:
+            if number in blocked or any(place not in tensors for place in _places(call)):
+                blocked.add(number)
+                postponed.append((number, call))
                 continue
             given, options = _with_tensors(call, tensors)
-            layer(*given, **options)
-            tensors[layer.name, made[layer.name]] = layer.nodes[-1].outputs
-            made[layer.name] += 1
+            layers[number](*given, **options)
+            tensors[number, made[number]] = layers[number].nodes[-1].outputs
+            made[number] += 1
         if len(postponed) == len(waiting):
-            names = ", ".join(repr(layer.name) for layer, _ in postponed)
+            names = ", ".join(repr(layers[number].name) for number, _ in postponed)
             raise ValueError(f"the calls of {names} wait for each other in a cycle, or for tensors that nothing gives")
         waiting = postponed
     return _with_tensors(config["input_layers"], tensors), _with_tensors(config["output_layers"], tensors)
@@ -84,21 +83,21 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Mapping) and set(value) == {_TENSOR}
 
 
-def _places(structure: Any) -> list[tuple[str, int]]:
+def _places(structure: Any) -> list[tuple[int, int]]:
     """Return layer and call of each tensor in a structure."""
     if _is_tensor(structure):
-        name, call, _ = structure[_TENSOR]
-        return [(name, call)]
+        number, call, _ = structure[_TENSOR]
+        return [(number, call)]
     if isinstance(structure, Mapping):
         return [place for each in structure.values() for place in _places(each)]
     return [place for each in structure for place in _places(each)] if isinstance(structure, list) else []
 
 
-def _with_tensors(structure: Any, tensors: Mapping[tuple[str, int], Sequence[KerasTensor]]) -> Any:
+def _with_tensors(structure: Any, tensors: Mapping[tuple[int, int], Sequence[KerasTensor]]) -> Any:
     """Return a structure with tensors in place of what stands for them."""
     if _is_tensor(structure):
-        name, call, place = structure[_TENSOR]
-        return tensors[name, call][place]
+        number, call, place = structure[_TENSOR]
+        return tensors[number, call][place]
     if isinstance(structure, Mapping):
         return {key: _with_tensors(each, tensors) for key, each in structure.items()}
     return [_with_tensors(each, tensors) for each in structure] if isinstance(structure, list) else structure

@@ -116,7 +116,7 @@ def features_of(
     if len(set(lengths)) > 1:
         each_length = ", ".join(f"{port.name!r} {length}" for port, length in zip(ports, lengths, strict=True))
         raise ValueError(f"all inputs in {name} must have the same number of rows, got {each_length}")
-    program = model.program_for(0)
+    program = model.program_for(model.n_features or 0)
     found = encoded(program.graph, arrays)
     return (found[0] if program.is_chain else found), program
 
