@@ -46,7 +46,9 @@ def train(graph, seed, dtype, n_threads, max_steps=-1):
         while (state := fit.run(max_steps)) == "more":
             pass
         losses += [state == "finished", fit.loss_sum, *fit.loss_sums]
-    values = [network.get_parameter(*place, slot) for place in graph.parameters() for slot in range(network.n_slots + 1)]
+    values = [
+        network.get_parameter(*place, slot) for place in graph.parameters() for slot in range(network.n_slots + 1)
+    ]
     return digest(*values, *network.predict(X, n_threads=n_threads), np.array(losses))
 
 

@@ -1,4 +1,4 @@
-"""Random graphs for the compiled core: programs, weights and data of networks with several inputs, outputs and losses."""
+"""Random graphs for the compiled core: networks with several inputs, outputs and losses, their weights and data."""
 
 from typing import Any, NamedTuple
 
@@ -202,7 +202,9 @@ class _Drawing:
             equal = [i for i in fitting if self.widths[i] == width]
             self.add("dot", [b, random.choice(equal)], {"normalize": random.random() < 0.5 and width > 1})
         elif kind == "concatenate":
-            usable = [i for i in range(len(self.widths)) if i not in self.integers() and self.widths[i] < self.most_joined]
+            usable = [
+                i for i in range(len(self.widths)) if i not in self.integers() and self.widths[i] < self.most_joined
+            ]
             self.add("concatenate", [random.choice(usable) for _ in range(random.randint(1, 3)) if usable] or [b])
         else:
             count = 2 if kind == "subtract" else random.randint(1, 4)
