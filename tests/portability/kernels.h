@@ -82,7 +82,7 @@ static void lose(const fnn_kernels *kernels, int kind, int from_logits) {
 /* Elements of every type, rows and columns at any distance, into a panel, into rows and back. */
 static void move(const fnn_kernels *kernels, int dtype) {
     static const ptrdiff_t sizes[] = {4, 8, 1, 1, 2, 2, 4, 4, 8, 8};
-    static char data[MOST_ROWS * 100 * 16];
+    static char data[MOST_ROWS * 104 * 16];
     static double panel[16 * 100 + GUARD], rows[MOST_ROWS * 103 + GUARD];
     const ptrdiff_t element = fnn_element(kernels), size = sizes[dtype];
     for (ptrdiff_t i = 0; i < (ptrdiff_t)sizeof data / size; i++) {
