@@ -4,8 +4,8 @@ Run: python tests/nightly/mutation.py [COUNT [SEED]]. Each mutant changes one op
 csrc/kernels/*_tpl.h. The scalar kernels are compiled with it, and tests/portability/steps.c trains and multiplies on
 them. A mutant is killed where this program prints another hash than is pinned, fails or does not end: pinned, because a
 fault in a template is common to all instruction sets. Otherwise it is killed where the address and bounds sanitizers
-object. Not counted are mutants that give the same object code, and equivalent ones, which change no number on any input:
-equivalent_mutants.txt lists them, each with its reason. Prints the survivors and a line of JSON.
+object. Mutants are not counted that give the same object code, or that change no number on any input: these equivalent
+ones are listed in equivalent_mutants.txt, each with its reason. Prints the survivors and a line of JSON.
 """
 
 import itertools

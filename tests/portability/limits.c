@@ -31,7 +31,7 @@ static int poll(void) { return ++looks == interrupted_at; }
 static const fnn_kernels *kernels;
 static fnn_network *network;
 static fnn_fit *fit;
-static double X[MOST], Y[MOST], out[MOST], gradients[MOST], before[MOST];
+static double X[MOST], Y[MOST], out[MOST], gradients[MOST], before[MOST], after[MOST];
 static int n_threads;
 
 static fnn_matrix matrix(const void *data, ptrdiff_t rows, ptrdiff_t cols) {
@@ -133,13 +133,27 @@ static fnn_status allocate(void) {
     return made ? FNN_OK : FNN_NO_MEMORY;
 }
 
-/* Calls a function again and again, interrupted at its first look, its second, ... until it ends before. `trains`: it
- * leaves the weights as they were wherever it is interrupted. */
+static size_t bytes_of_weights(void) { return (size_t)network->n_elements * network->element; }
+
+/* The network as it was compiled. */
+static void reset(void) {
+    memcpy(network->weights, before, bytes_of_weights());
+    for (int i = 0; i < network->n_slots; i++) memset(network->slots[i], 0, bytes_of_weights());
+    network->iterations = 0;
+}
+
+/* Calls a function again and again, interrupted at each of its first looks and at some later ones, until it ends before.
+ * `trains`: where it is interrupted, it leaves the weights as they were before its step, or as they are after it. */
 static void interrupt(const char *name, fnn_status (*call)(void), int trains, long least) {
     fnn_set_poll(poll);
-    const size_t bytes = trains ? (size_t)network->n_elements * network->element : 0;
-    if (trains) memcpy(before, network->weights, bytes);
-    for (interrupted_at = 1;; interrupted_at++) {
+    if (trains) {
+        memcpy(before, network->weights, bytes_of_weights());
+        interrupted_at = 0;
+        if (call() != FNN_OK) fail(name, "fails");
+        memcpy(after, network->weights, bytes_of_weights());
+    }
+    for (interrupted_at = 1;; interrupted_at += 1 + interrupted_at / 8) {
+        if (trains) reset();
         looks = 0;
         fnn_call whole;
         fnn_call_enter(&whole);
@@ -150,11 +164,11 @@ static void interrupt(const char *name, fnn_status (*call)(void), int trains, lo
             if (status != FNN_OK) fail(name, "fails without an interruption");
             break;
         }
-        if (status == FNN_OK && trains) fail(name, "trains on after an interruption");
-        if (trains && memcmp(before, network->weights, bytes)) fail(name, "changes the weights before an interruption");
+        if (trains && memcmp(network->iterations ? after : before, network->weights, bytes_of_weights()))
+            fail(name, "is interrupted within a step");
     }
-    if (interrupted_at <= least) fail(name, "looks too seldom");
-    printf("%s %s: %ld looks\n", name, kernels->dtype == FNN_F32 ? "float32" : "float64", interrupted_at - 1);
+    if (looks < least) fail(name, "looks too seldom");
+    printf("%s %s: %ld looks\n", name, kernels->dtype == FNN_F32 ? "float32" : "float64", looks);
     fnn_set_poll(NULL);
 }
 
@@ -165,10 +179,10 @@ static void interrupt_all(void) {
     end();
     for (int i = 0; i < 4; i++) {
         start(i == 1 ? FNN_DICE : FNN_MSE, i == 2 ? 0.5 : 0, i == 3 ? 2 : 1);
-        interrupt("fit", run, i != 0 && i != 1 && i != 3, 4);
+        interrupt("fit", run, 1, 4);
         end();
         start(FNN_CUSTOM, i == 2 ? 0.5 : 0, i == 3 ? 2 : 1);
-        interrupt("fit of a custom loss", run_custom, i == 2, 4);
+        interrupt("fit of a custom loss", run_custom, 1, 4);
         end();
     }
     const ptrdiff_t rows[] = {1, 5, 20, ROWS};
@@ -215,6 +229,46 @@ static void refuse_sizes(void) {
     printf("sizes\n");
 }
 
+/* ---- options that layers seldom have together ---- */
+
+static void train_with_options(void) {
+    fnn_op ops[] = {layer("layer_normalization", 0), layer("gaussian_noise", 0), layer("dense", 9),
+                    layer("batch_normalization", 0), layer("batch_normalization", 0), layer("dense", 4)};
+    ops[0].trainable = 0;
+    ops[1].rate = 0;
+    ops[2].rules[FNN_BIAS] = (fnn_rules){.l1 = 1e-3, .constraint = FNN_UNIT_NORM, .axis = FNN_OVER_INPUTS};
+    ops[3].use_kernel = 0, ops[3].rules[FNN_BIAS].l2 = 1e-2;
+    ops[4].use_kernel = ops[4].use_bias = 0;
+    const fnn_loss loss = {.kind = FNN_DICE, .factor = 1, .sum = 1};
+    fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .global_clip_norm = 0.5, .accumulate = 1};
+    network = fnn_network_new(kernels, 7, ops, 6);
+    if (!network || fnn_network_compile(network, &loss, &o) != FNN_OK) fail("network", "not made");
+    if (fnn_average_slot(network) || fnn_skipped_activation(network) >= 0) fail("network", "has a slot of averages");
+    if (!(fnn_network_penalty(network) >= 0)) fail("penalty", "negative");
+    const double rates[] = {0.01, 0.01, 0.01};
+    for (int weighted = 0; weighted < 2; weighted++) {
+        const fnn_fit_data data = {.X = matrix(X, 50, 7), .y = matrix(Y, 50, 4), .batch_size = 20, .n_threads = n_threads,
+                                   .sample_weight = weighted ? Y : NULL, .predictions = out};
+        fit = fnn_fit_new(network, &data);
+        if (!fit) fail("fit", "not made");
+        for (int i = 0; i < 6; i++) {
+            fnn_fit_begin(fit, (uint64_t)(i / 2), (uint64_t)(i / 3), 1, rates);
+            if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("fit", "does not end");
+        }
+        fnn_fit_free(fit);
+    }
+    fnn_network_free(network);
+    fnn_matrix rows = matrix(X, 50, 7);
+    network = fnn_network_new(kernels, 7, ops, 0);
+    if (!network || fnn_bad_row(network, &rows) != -1) fail("rows", "finite, but refused");
+    ptrdiff_t bad = -1;
+    if (fnn_predict(network, &rows, out, NULL, 0, n_threads, &bad) != FNN_OK) fail("predict", "without a layer");
+    if (memcmp(out, X, 50 * 7 * network->element)) fail("predict", "without a layer, changes the rows");
+    if (fnn_skipped_activation(network) >= 0 || fnn_takes_missing(network)) fail("network", "has a layer");
+    fnn_network_free(network);
+    printf("options\n");
+}
+
 /* ---- a forked child, and a call in a parallel region ---- */
 
 static void run_in_a_child(void) {
@@ -222,6 +276,7 @@ static void run_in_a_child(void) {
     start(FNN_MSE, 0, 1);
     if (predict() != FNN_OK) fail("predict", "on two threads");
     memcpy(before, out, ROWS * 3 * network->element);
+    fflush(stdout);
     const pid_t child = fork();
     if (!child) {
         memset(out, 0, ROWS * 3 * network->element);
@@ -247,6 +302,7 @@ int main(void) {
     for (int wide = 0; wide < 2; wide++) {
         kernels = wide ? &TABLE(ISA, f64) : &TABLE(ISA, f32);
         for (n_threads = 1; n_threads <= 2; n_threads++) interrupt_all();
+        for (n_threads = 1; n_threads <= 2; n_threads++) train_with_options();
         refuse_sizes();
         run_in_a_child();
     }
