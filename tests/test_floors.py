@@ -19,14 +19,14 @@ ops reference
 activations constraints initializers regularizers
 layers losses optimizers metrics datasets model_selection utils
 backend network
-saving
+saving export
 callbacks
 training
 diagram
 models estimators
 plotting
 landscape
-diagnosis
+diagnosis interchange
 __init__
 bench demo
 cli

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fastnn import backend, datasets, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.interchange import load_keras, load_onnx, load_torch
     from fastnn.landscape import WeightRecorder, loss_landscape
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
@@ -60,6 +61,9 @@ _LAZY_MEMBERS = {
     "TrainingDoctor": "diagnosis",
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",
+    "load_keras": "interchange",
+    "load_onnx": "interchange",
+    "load_torch": "interchange",
     "loss_landscape": "landscape",
 }
 
@@ -82,7 +86,10 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "load_keras",
     "load_model",
+    "load_onnx",
+    "load_torch",
     "loss_landscape",
     "losses",
     "metrics",

@@ -133,7 +133,7 @@ _MESSAGE_LIMIT = 600
 
 
 @contextmanager
-def explained(source: str) -> Iterator[None]:
+def explained(source: str, kind: str = "a fastnn model file") -> Iterator[None]:
     """Turn any error that a file's contents cause into ``ModelFormatError``.
 
     Not those of the system, and not that of a function which the caller has to give.
@@ -145,21 +145,35 @@ def explained(source: str) -> Iterator[None]:
     except Exception as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
         reason = reason if len(reason) <= _MESSAGE_LIMIT else f"{reason[:_MESSAGE_LIMIT]}..."
-        raise ModelFormatError(f"{source} is not a fastnn model file that can be read: {reason}") from error
+        raise ModelFormatError(f"{source} is not {kind} that can be read: {reason}") from error
 
 
 @contextmanager
 def opened(filepath: Path) -> Iterator[Reader]:
     """Open a file whose contents are not trusted; errors that they cause become ``ModelFormatError``."""
+    with opened_file(filepath, "a fastnn model file", "that model.save wrote") as file:
+        yield _reader(file)
+
+
+@contextmanager
+def opened_file(filepath: Path, kind: str, origin: str) -> Iterator[BinaryIO]:
+    """Open a regular file whose contents are not trusted, as ``opened`` does, for a reader of another layout.
+
+    Parameters
+    ----------
+    filepath : the file.
+    kind : what it should be, such as "a PyTorch file".
+    origin : which single files are read, for the error of a folder.
+    """
     path = os.fspath(filepath)
     if os.path.isdir(path):
-        raise IsADirectoryError(f"{path!r} is a folder; fastnn reads single files that model.save wrote")
+        raise IsADirectoryError(f"{path!r} is a folder; fastnn reads single files {origin}")
     # Not to wait for the other end of a pipe.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-        with explained(repr(path)):
+        with explained(repr(path), kind):
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ModelFormatError("it is a device, a pipe or a socket, not a regular file")
-            yield _reader(file)
+            yield file
 
 
 def _reader(file: BinaryIO) -> Reader:

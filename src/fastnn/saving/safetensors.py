@@ -40,6 +40,7 @@ _DTYPES = {
     "U64": "<u8",
     "I64": "<i8",
     "F64": "<f8",
+    "BF16": "<V2",  # of other programs; NumPy has no such numbers
 }
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
@@ -218,12 +219,13 @@ class Reader:
         self._file, self._begin = file, 8 + length
         self.header = Header(file.read(length), size - self._begin)
 
-    def arrays(self, names: Iterable[str] | None = None) -> dict[str, Array]:
+    def arrays(self, names: Iterable[str] | None = None, signed: bool = True) -> dict[str, Array]:
         """Read the body once and return arrays of it, in order; the others take no memory.
 
         Parameters
         ----------
         names : the arrays to return; None for all.
+        signed : whether the file must hold the right checksum, as fastnn's do and those of other programs do not.
 
         Raises
         ------
@@ -247,7 +249,7 @@ class Reader:
                 self._read(block[: size - start], digest)
             if name in wanted:
                 found[name] = block.view(entry.dtype).reshape(entry.shape)
-        if self.header.metadata.get("sha256") != digest.hexdigest():
+        if signed and self.header.metadata.get("sha256") != digest.hexdigest():
             raise ModelFormatError(
                 "the checksum of the contents is wrong or missing: the file is damaged or not fastnn's"
             )
