@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
-from fastnn._arguments import number
+from fastnn._arguments import float_type, number
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.tensors import tensors_of_file, tensors_of_mapping
@@ -46,7 +46,9 @@ class _Part:
         return int(self.tensors[name].shape[-1])
 
 
-def load_torch(path_or_state_dict: Any, activations: Any = None, epsilon: float = 1e-5) -> Sequential:
+def load_torch(
+    path_or_state_dict: Any, activations: Any = None, epsilon: float = 1e-5, dtype: Any = None
+) -> Sequential:
     """Return the model of a PyTorch state dict; PyTorch is not needed, and no code of the file runs.
 
     ``Linear`` becomes ``Dense``, ``BatchNorm1d`` ``BatchNormalization``, ``LayerNorm`` ``LayerNormalization``, ``PReLU``
@@ -60,6 +62,7 @@ def load_torch(path_or_state_dict: Any, activations: Any = None, epsilon: float 
         for each ``Linear``, with or without the last one; None in the list is linear. An activation stands behind the
         normalizations that follow its ``Linear``.
     epsilon : the ``eps`` of the normalizations, which a state dict does not hold either.
+    dtype : "float32" or "float64", the type of the model; None is that of the tensors, float32 for half precisions.
 
     Raises
     ------
@@ -78,6 +81,7 @@ def load_torch(path_or_state_dict: Any, activations: Any = None, epsilon: float 
     array([[12.]])
     """
     epsilon = number("epsilon", epsilon, at_least=0.0)
+    wanted = None if dtype is None else float_type("dtype", dtype, others=", or None")
     if isinstance(path_or_state_dict, Mapping):
         source, tensors = "the state dict", tensors_of_mapping(path_or_state_dict)
     elif isinstance(path_or_state_dict, str | os.PathLike):
@@ -89,10 +93,12 @@ def load_torch(path_or_state_dict: Any, activations: Any = None, epsilon: float 
         raise TypeError(
             f"path_or_state_dict must be a path or a dict of tensors, got {type(path_or_state_dict).__name__}{hint}"
         )
-    return _model(source, tensors, activations, epsilon)
+    return _model(source, tensors, activations, epsilon, wanted)
 
 
-def _model(source: str, tensors: Mapping[str, Array], activations: Any, epsilon: float) -> Sequential:
+def _model(
+    source: str, tensors: Mapping[str, Array], activations: Any, epsilon: float, dtype: np.dtype[Any] | None
+) -> Sequential:
     """Return the model of named tensors."""
     parts, ignored = _parts(source, tensors)
     places = [place for place, part in enumerate(parts) if part.kind == "dense"]
@@ -114,8 +120,7 @@ def _model(source: str, tensors: Mapping[str, Array], activations: Any, epsilon:
             stack[-1] = layers.Dense(width, function, use_bias="bias" in parts[place].tensors)
         else:
             stack.append(layers.Activation(function))
-    wide = any(array.dtype == np.float64 for array in weights)
-    model = Sequential(stack, dtype="float64" if wide else "float32")
+    model = Sequential(stack, dtype=dtype or np.result_type(np.float32, *(array.dtype for array in weights)))
     model.set_weights(weights)
     if ignored:
         warn(f"{source} has tensors of no layer, which are ignored: {', '.join(ignored)}")

@@ -17,6 +17,7 @@ from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
+from fastnn.models.conversion import ConvertedStack
 from fastnn.models.inspection import InspectedStack
 from fastnn.saving import description, model_file
 from fastnn.training.batches import batch_slices
@@ -31,7 +32,7 @@ _NO_CALLBACKS = CallbackList(None, None, {})
 
 
 @registry.register("model", "Sequential")
-class Sequential(InspectedStack):
+class Sequential(ConvertedStack, InspectedStack):
     """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters

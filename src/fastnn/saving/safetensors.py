@@ -105,13 +105,14 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
     return value
 
 
-def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any]:
+def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str], signed: bool = True) -> list[Any]:
     """Return the parts of a file: length, header, and the buffer of every array in order.
 
     Parameters
     ----------
     arrays : contents by name.
     metadata : texts by name; "sha256" is added.
+    signed : whether it is; files for other programs need none.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
         buffers.append(buffer)
         header[name] = {"dtype": _NAMES[little.dtype], "shape": shape, "data_offsets": [end, end + little.nbytes]}
         end += little.nbytes
-    texts = {**metadata, "sha256": digest.hexdigest()}
+    texts = {**metadata, "sha256": digest.hexdigest()} if signed else metadata
     text = json.dumps({"__metadata__": texts, **header}, allow_nan=False, separators=(",", ":")).encode()
     # The body starts at a multiple of 8 bytes, so that arrays can be used in place.
     text += b" " * (-len(text) % 8)
