@@ -33,6 +33,7 @@ from fastnn.saving.contents import (
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
 from fastnn.saving.foreign import foreign_format, warn_of_suffix
+from fastnn.saving.keras_weights import HDF5_MAGIC, fitted, keras_variables, opened_hdf5
 from fastnn.saving.safetensors import Header, Reader, encode, parse_json
 
 Array = NDArray[Any]
@@ -136,11 +137,11 @@ _MESSAGE_LIMIT = 600
 def explained(source: str, kind: str = "a fastnn model file") -> Iterator[None]:
     """Turn any error that a file's contents cause into ``ModelFormatError``.
 
-    Not those of the system, and not that of a function which the caller has to give.
+    Not those of the system, nor those of a package or a function which the caller has to provide.
     """
     try:
         yield
-    except (MissingObjectError, OSError, MemoryError):
+    except (MissingObjectError, ImportError, OSError, MemoryError):
         raise
     except Exception as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
@@ -176,6 +177,27 @@ def opened_file(filepath: Path, kind: str, origin: str) -> Iterator[BinaryIO]:
             yield file
 
 
+def _is_hdf5(filepath: Path) -> bool:
+    """Return whether a regular file begins as the weights files of Keras do."""
+    if not os.path.isfile(filepath):
+        return False
+    with open(filepath, "rb") as file:
+        return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+
+
+def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
+    """Give a built model the weights of an HDF5 file of Keras; errors as in ``load_weights``."""
+    size = os.path.getsize(filepath)
+    with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
+        with opened_hdf5(file, size, "load_weights of an HDF5 file") as root:
+            found = keras_variables(model.layers, root)
+    try:
+        weights = [array for layer, arrays in found for array in fitted(arrays, layer)]
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None
+    model.set_weights(weights)
+
+
 def _reader(file: BinaryIO) -> Reader:
     """Return the reader of an open file, or name the foreign format that it has."""
     try:
@@ -186,8 +208,8 @@ def _reader(file: BinaryIO) -> Reader:
         if looks is None:
             raise
         raise ModelFormatError(
-            f"it looks like {looks}. fastnn reads the files that its own model.save writes: load this one with its "
-            "library and give the arrays to model.set_weights"
+            f"it looks like {looks}. load_model reads the files that model.save writes; fastnn.load_keras, load_torch and "
+            "load_onnx read those of other tools"
         ) from None
 
 
@@ -274,6 +296,9 @@ def load_weights(model: LayerStack, filepath: Path) -> None:
         The model is not built, or its weights have other shapes; nothing is changed.
     """
     shapes = [tuple(spec.shape) for spec in model.program.parameter_specs]
+    if _is_hdf5(filepath):
+        _load_keras_weights(model, filepath)
+        return
     with opened(filepath) as reader:
         n_weights, metadata = count_weights(reader.header), reader.header.metadata
         training = {"n_moments": 0}
