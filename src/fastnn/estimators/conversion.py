@@ -128,7 +128,9 @@ class ConvertedEstimator:
             made._best_coefs = [coef.copy() for coef in made.coefs_]
             made._best_intercepts = [intercept.copy() for intercept in made.intercepts_]
         if lost:
-            warn(f"scikit-learn's {wanted.__name__} has no such {', '.join(lost)}: it predicts the same and trains otherwise")
+            warn(
+                f"scikit-learn's {wanted.__name__} has no such {', '.join(lost)}: it predicts the same and trains otherwise"
+            )
         return made
 
     def _shared_activation(self) -> str:

@@ -54,7 +54,9 @@ def to_keras(model: LayerStack) -> Any:
                 for made in _layers(keras, layer, model.dtype.name):
                     network.add(made)
         else:
-            network = keras.Model(inputs, _outputs(keras, model.layers, inputs, model.dtype.name), name=_name(model.name))
+            network = keras.Model(
+                inputs, _outputs(keras, model.layers, inputs, model.dtype.name), name=_name(model.name)
+            )
         _fill(network, model.layers)
     return network
 

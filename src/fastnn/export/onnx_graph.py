@@ -72,7 +72,9 @@ class Graph:
     def constant(self, value: Any, dtype: Any = None, name: str = "constant") -> str:
         """Return the name of a constant, by default of the network's type; equal small ones are stored once."""
         array = np.array(value, dtype=self.dtype if dtype is None else dtype, order="C")
-        key: Any = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 16 and array.dtype != object else None
+        key: Any = (
+            (array.dtype.str, array.shape, array.tobytes()) if array.size <= 16 and array.dtype != object else None
+        )
         if key not in self._constants or key is None:
             made = self._onnx.numpy_helper.from_array(array, self._name(name))
             self._constants[key if key is not None else made.name] = made

@@ -108,7 +108,9 @@ def _model(config: Mapping[str, Any], root: WeightGroup, legacy: str | None) -> 
     old = {} if legacy is None else legacy_variables(root)
     kind = config.get("class_name")
     if kind not in ("Sequential", "Functional", "Model"):
-        raise ModelFormatError(f"it holds a model of the class {str(kind)[:80]!r}; fastnn reads Sequential and Functional")
+        raise ModelFormatError(
+            f"it holds a model of the class {str(kind)[:80]!r}; fastnn reads Sequential and Functional"
+        )
     described = layers_of(config)
     names = group_names([each["class_name"] for each in described])
     made: dict[str, layers.Layer | None] = {}
@@ -167,7 +169,9 @@ def _chain(
         sources = _sources(each)
         missing = [source for source in sources if source not in chains]
         if missing:
-            raise ModelFormatError(f"the layer {name!r} takes the output of {missing[0]!r}, which does not come before it")
+            raise ModelFormatError(
+                f"the layer {name!r} takes the output of {missing[0]!r}, which does not come before it"
+            )
         layer = made[name]
         if not sources:
             if not isinstance(layer, layers.InputLayer):
@@ -180,7 +184,9 @@ def _chain(
         elif len(sources) == 1 and layer is not None:
             chains[name] = [*chains[sources[0]], layer]
         else:
-            raise ModelFormatError(f"the layer {name!r}, of class {kind}, joins branches in a way that fastnn does not read")
+            raise ModelFormatError(
+                f"the layer {name!r}, of class {kind}, joins branches in a way that fastnn does not read"
+            )
     outputs = _flat_names(options.get("output_layers"))
     if len(outputs) != 1 or outputs[0] not in chains:
         raise ModelFormatError(f"it has {len(outputs)} outputs; fastnn reads one")

@@ -12,7 +12,14 @@ _REGULARIZED = {
 }
 _AFFINE = ("axis", "epsilon", "center", "scale", *_REGULARIZED["beta"], *_REGULARIZED["gamma"])
 _OPTIONS: dict[str, tuple[str, ...]] = {
-    "Dense": ("units", "activation", "use_bias", "activity_regularizer", *_REGULARIZED["kernel"], *_REGULARIZED["bias"]),
+    "Dense": (
+        "units",
+        "activation",
+        "use_bias",
+        "activity_regularizer",
+        *_REGULARIZED["kernel"],
+        *_REGULARIZED["bias"],
+    ),
     "Activation": ("activation",),
     "ReLU": ("max_value", "negative_slope", "threshold"),
     "LeakyReLU": ("negative_slope",),
@@ -115,7 +122,9 @@ def _check_others(kind: str, config: Mapping[str, Any], taken: Mapping[str, Any]
         known = key in taken or key in _OF_TRAINING or key.endswith("_initializer") or key.startswith("renorm")
         known = known or (kind == "LeakyReLU" and key == "alpha")
         if not known and value not in (None, False, "float32"):
-            raise ModelFormatError(f"the layer {config['name'][:80]!r} ({kind}) has {key[:80]}={str(value)[:80]}, unknown here")
+            raise ModelFormatError(
+                f"the layer {config['name'][:80]!r} ({kind}) has {key[:80]}={str(value)[:80]}, unknown here"
+            )
 
 
 def _activation(value: Any, name: str, old: bool) -> Any:
@@ -128,5 +137,7 @@ def _activation(value: Any, name: str, old: bool) -> Any:
     if not isinstance(value, str):
         raise ModelFormatError(f"the layer {name[:80]!r} has an activation that is not a name")
     if old and value == "hard_sigmoid":
-        raise ModelFormatError(f"the layer {name[:80]!r} has the hard_sigmoid of Keras 2, 0.2 x + 0.5, which fastnn lacks")
+        raise ModelFormatError(
+            f"the layer {name[:80]!r} has the hard_sigmoid of Keras 2, 0.2 x + 0.5, which fastnn lacks"
+        )
     return _FUNCTIONS.get(value, value)

@@ -208,7 +208,9 @@ def _settle_scales(source: str, parts: Sequence[_Part], places: Sequence[int], f
         has_slopes = any(part.kind == "prelu" for part in parts[place + 1 : end])
         if functions[number_of] == "prelu":
             if not has_slopes:
-                raise ValueError(f"activations has 'prelu' for {parts[place].name!r}, but {source} has no slopes for it")
+                raise ValueError(
+                    f"activations has 'prelu' for {parts[place].name!r}, but {source} has no slopes for it"
+                )
             functions[number_of] = find_activation(None)
     doubtful = [part.name for part in parts if part.kind == "scale"]
     if doubtful:
@@ -218,9 +220,7 @@ def _settle_scales(source: str, parts: Sequence[_Part], places: Sequence[int], f
         )
 
 
-def _add(
-    source: str, stack: list[layers.Layer], weights: list[Array], part: _Part, width: int, epsilon: float
-) -> int:
+def _add(source: str, stack: list[layers.Layer], weights: list[Array], part: _Part, width: int, epsilon: float) -> int:
     """Put the layer of a module on the stack and its weights, in fastnn's order, to the others; return its width."""
     tensors = part.tensors
     if part.kind == "prelu" and part.n_in == 1:
