@@ -19,7 +19,8 @@ ops reference
 activations constraints initializers regularizers
 layers losses optimizers metrics datasets model_selection utils
 backend network
-saving export
+saving
+export
 callbacks
 training
 diagram

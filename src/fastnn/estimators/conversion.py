@@ -93,8 +93,8 @@ class ConvertedEstimator:
     def to_sklearn(self) -> Any:
         """Return a fitted estimator of scikit-learn with the same weights, options and predictions.
 
-        With ``standardize=True`` the scales become part of the first and the last layer. Options that scikit-learn lacks
-        and that matter to training alone, such as ``dropout``, are left out with a warning.
+        With ``standardize=True`` the scales become part of the first and the last layer. Options that scikit-learn
+        lacks and that matter to training alone, such as ``dropout``, are left out with a warning.
 
         Raises
         ------
@@ -128,9 +128,7 @@ class ConvertedEstimator:
             made._best_coefs = [coef.copy() for coef in made.coefs_]
             made._best_intercepts = [intercept.copy() for intercept in made.intercepts_]
         if lost:
-            warn(
-                f"scikit-learn's {wanted.__name__} has no such {', '.join(lost)}: it predicts the same and trains otherwise"
-            )
+            warn(f"scikit-learn has no such {', '.join(lost)}: its estimator predicts the same and trains otherwise")
         return made
 
     def _shared_activation(self) -> str:

@@ -20,11 +20,22 @@ Array = NDArray[Any]
 
 
 class Step(NamedTuple):
-    """One op of a network: kind, options, number of inputs, and weights and statistics by their names in the core."""
+    """One op of a network.
+
+    Parameters
+    ----------
+    kind, options : of the op.
+    inputs : numbers of the values that it reads: 0 is the network's input, 1 the output of the first op, and so on.
+    n_in : columns of its first input.
+    name : the layer that it computes, for errors.
+    arrays : weights and statistics by their names in the core.
+    """
 
     kind: str
     options: dict[str, Any]
-    width: int
+    inputs: tuple[int, ...]
+    n_in: int
+    name: str
     arrays: dict[str, Array]
 
 
@@ -34,7 +45,7 @@ def steps_of(
     places: Sequence[tuple[int, str]],
     weights: Sequence[Array],
 ) -> list[Step]:
-    """Return the ops of a network with their weights.
+    """Return the ops of a network, one after the other, with their weights.
 
     Parameters
     ----------
@@ -44,8 +55,9 @@ def steps_of(
     weights : the weights in the same order.
     """
     steps, width = [], n_features
-    for kind, options in ops:
-        steps.append(Step(kind, options, width, {}))
+    for number, (kind, options) in enumerate(ops):
+        inputs = (options["source"], number) if kind == "add" else (number,)
+        steps.append(Step(kind, options, inputs, width, _LAYERS.get(kind, kind), {}))
         width = options.get("n_out", 2 * width if options.get("missing") == "indicator" else width)
     for (op, name), value in zip(places, weights, strict=True):
         steps[op].arrays[name] = value
@@ -68,15 +80,12 @@ def export_onnx(model: LayerStack, path: str | os.PathLike[str], opset: int = 17
 
 def write_network(graph: Graph, steps: Sequence[Step], value: str) -> str:
     """Append the nodes of a network to a graph; return the name of its output (N, n_outputs)."""
-    inputs: list[str] = []
+    values = [value]
     for step in steps:
-        inputs.append(value)
-        graph.layer = _LAYERS.get(step.kind, step.kind)
-        if step.kind == "add":
-            value = graph.add("Add", inputs[step.options["source"]], value)
-        elif step.kind in _WRITERS:
-            value = _WRITERS[step.kind](graph, step, value)
-    return value
+        graph.layer = step.name
+        inputs = [values[number] for number in step.inputs]
+        values.append(_WRITERS[step.kind](graph, step, *inputs) if step.kind in _WRITERS else inputs[0])
+    return values[-1]
 
 
 _LAYERS = {
@@ -111,7 +120,7 @@ def _batch_normalization(graph: Graph, step: Step, value: str) -> str:
 def _layer_normalization(graph: Graph, step: Step, value: str) -> str:
     gamma, beta, epsilon = step.arrays.get("gamma"), step.arrays.get("beta"), step.options["epsilon"]
     if not step.options["rms_scaling"]:
-        names = [graph.constant(np.ones(step.width) if gamma is None else gamma, name="gamma")]
+        names = [graph.constant(np.ones(step.n_in) if gamma is None else gamma, name="gamma")]
         names += [] if beta is None else [graph.constant(beta, name="beta")]
         return graph.add("LayerNormalization", value, *names, axis=-1, epsilon=epsilon)
     centred = graph.add("Sub", value, graph.mean_of_rows(value))
@@ -144,7 +153,12 @@ def _prelu(graph: Graph, step: Step, value: str) -> str:
     return write_prelu(graph, value, graph.constant(step.arrays["alpha"], name="alpha"))
 
 
-_WRITERS: dict[str, Callable[[Graph, Step, str], str]] = {
+def _add(graph: Graph, step: Step, first: str, second: str) -> str:
+    return graph.add("Add", first, second)
+
+
+_WRITERS: dict[str, Callable[..., str]] = {
+    "add": _add,
     "dense": _dense,
     "activation": _activate,
     "batch_normalization": _batch_normalization,

@@ -1,7 +1,7 @@
 """Activations as ONNX operators: a single one where the opset has it, else the formula.
 
-In float64 ONNX Runtime lacks some operators (LeakyRelu, PRelu, Elu, Selu, Softplus, Softsign, HardSigmoid, HardSwish, Mish,
-Erf): there the formula is written, with Erf in float32.
+In float64 ONNX Runtime lacks some operators (LeakyRelu, PRelu, Elu, Selu, Softplus, Softsign, HardSigmoid, HardSwish,
+Mish, Erf): there the formula is written, with Erf in float32.
 """
 
 import math

@@ -4,8 +4,8 @@ Operators and the versions that brought them: https://github.com/onnx/onnx/blob/
 """
 
 import os
-from importlib import metadata
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np

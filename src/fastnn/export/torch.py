@@ -111,6 +111,7 @@ def _modules(layers: Sequence[Layer], n_in: int, dtype: np.dtype[Any]) -> list[_
 
 def _describe(layer: Layer, n_in: int, dtype: np.dtype[Any]) -> list[_Module]:
     """Describe the modules of one layer."""
+    arguments: dict[str, Any]
     if isinstance(layer, Dense):
         tensors = {"weight": np.ascontiguousarray(layer.read_weight("kernel").T)}
         if layer.use_bias:

@@ -50,6 +50,9 @@ class GaussianNoise(nn.Module):
 class Normalize(nn.Module):
     """``(x - mean) / deviation`` or its inverse, with fixed statistics; NaN may stand for a missing value."""
 
+    mean: Any
+    deviation: Any
+
     def __init__(self, n_features: int, invert: bool, missing: str | None) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_features))

@@ -1,4 +1,4 @@
-"""Models of Keras from its files: ``.keras``, ``.weights.h5`` and the ``.h5`` of earlier versions; without TensorFlow."""
+"""Models of Keras from its files, ``.keras``, ``.weights.h5`` and the ``.h5`` of earlier versions, without Keras."""
 
 import io
 import os
@@ -36,15 +36,15 @@ _WHAT = "fastnn.load_keras"
 def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
     """Return the model of a Keras file; Keras and TensorFlow are not needed, h5py is (the extra ``keras``).
 
-    Reads the ``.keras`` archives of Keras 3 and the ``.h5`` files of all versions: ``Sequential`` models, and functional
-    models that are a chain of layers with residual connections (``Add``). The model is not compiled; initializers are
-    not read.
+    Reads the ``.keras`` archives of Keras 3 and the ``.h5`` files of all versions: ``Sequential`` models, and
+    functional models that are a chain of layers with residual connections (``Add``). The model is not compiled;
+    initializers are not read.
 
     Parameters
     ----------
     path : the file.
-    model : a built model of fastnn with the same layers, which gets the weights; needed for a ``.weights.h5`` file, which
-        holds weights alone. ``model.load_weights(path)`` does the same.
+    model : a built model of fastnn with the same layers, which gets the weights; needed for a ``.weights.h5`` file,
+        which holds weights alone. ``model.load_weights(path)`` does the same.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
         read = _read(file)
     if read is None:
         raise ValueError(
-            f"{os.fspath(path)!r} holds weights alone: make the model in fastnn and pass it, load_keras(path, model=model)"
+            f"{os.fspath(path)!r} holds weights alone: make the model in fastnn, and call load_keras(path, model=model)"
         )
     return read
 

@@ -209,7 +209,8 @@ class _Converter:
 
         ``x / sqrt(variance + epsilon)``, x with or without the mean taken off, becomes a layer without weights.
         """
-        first, second = _made(arguments[0]), _made(arguments[1]) if len(arguments) > 1 else None
+        first: Any = _made(arguments[0])
+        second: Any = _made(arguments[1]) if len(arguments) > 1 else None
         kinds = [each.kind if isinstance(each, _OfRows) else None for each in (first, second)]
         if node.operator == "ReduceMean":
             axes = node.attributes.get("axes", second.reshape(-1).tolist() if isinstance(second, np.ndarray) else None)
@@ -260,7 +261,7 @@ class _Converter:
         value, constants = self._stage(arguments[0]), arguments[1:]
         if not all(isinstance(each, np.ndarray) and each.dtype.kind == "f" for each in constants):
             raise ModelFormatError(f"the operator {node} takes inputs that are not constant numbers")
-        made = LAYERS[node.operator](node, value, *constants)
+        made: Stage | None = LAYERS[node.operator](node, value, *constants)
         if made is None:
             raise ModelFormatError(f"the operator {node} has attributes or shapes that no layer of fastnn has")
         return made

@@ -270,7 +270,7 @@ def _candidates(constants: list[float]) -> Iterator[tuple[ActivationFunction, Ar
         leaky = activations.leaky_relu.with_parameters(negative_slope=value)
         exponential = activations.elu.with_parameters(alpha=value)
         yield from ((each, each(_PROBE)) for each in (leaky, exponential))
-    for limit, slope, threshold in itertools.product([None, *positive], [0.0, *positive], [0.0, *positive]):
+    for limit, slope, threshold in itertools.product([math.inf, *positive], [0.0, *positive], [0.0, *positive]):
         each = activations.relu.with_parameters(max_value=limit, negative_slope=slope, threshold=threshold)
         yield each, each(_PROBE)
 
@@ -282,8 +282,8 @@ def filled_gaps(formula: Formula) -> tuple[Array, Array, Array] | None:
     gaps, filling, scaled = formula.arguments
     if not is_gap(gaps) or not isinstance(filling, np.ndarray) or isinstance(scaled, np.ndarray):
         return None
-    found, filling = affine(scaled), _vector(filling)
-    return None if found is None or filling is None else (*found, filling)
+    found, vector = affine(scaled), _vector(filling)
+    return None if found is None or vector is None else (*found, vector)
 
 
 def is_gap(formula: Any) -> bool:

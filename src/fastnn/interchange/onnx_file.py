@@ -134,7 +134,9 @@ def _node(messages: Messages, data: Any) -> Node:
 
 
 def _attribute(messages: Messages, data: Any) -> tuple[str, Any]:
-    name, found, integers = "", None, []
+    name = ""
+    found: Any = None
+    integers: list[int] = []
     for number, value in messages.fields(data):
         if number == 1:
             name = text(value)

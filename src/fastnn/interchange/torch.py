@@ -51,8 +51,8 @@ def load_torch(
 ) -> Sequential:
     """Return the model of a PyTorch state dict; PyTorch is not needed, and no code of the file runs.
 
-    ``Linear`` becomes ``Dense``, ``BatchNorm1d`` ``BatchNormalization``, ``LayerNorm`` ``LayerNormalization``, ``PReLU``
-    ``PReLU``. Tensors of other names are left out with a warning that lists them. The model is not compiled.
+    ``Linear`` becomes ``Dense``, ``BatchNorm1d`` ``BatchNormalization``, ``LayerNorm`` ``LayerNormalization``, and
+    ``PReLU`` ``PReLU``. Tensors of other names are ignored with a warning that lists them. The model is not compiled.
 
     Parameters
     ----------
@@ -215,8 +215,8 @@ def _settle_scales(source: str, parts: Sequence[_Part], places: Sequence[int], f
     doubtful = [part.name for part in parts if part.kind == "scale"]
     if doubtful:
         raise ModelFormatError(
-            f"{source} has the tensor {f'{doubtful[0]}.weight'.lstrip('.')!r} alone: if it holds the slopes of a PReLU, "
-            "put 'prelu' into activations for the Linear before it; fastnn has no other layer with such a tensor"
+            f"{source} has the tensor {f'{doubtful[0]}.weight'.lstrip('.')!r} without a bias: for the slopes of a "
+            "PReLU, put 'prelu' into activations for the Linear before it; no other layer of fastnn has such a tensor"
         )
 
 

@@ -13,7 +13,8 @@ class ConvertedStack(LayerStack):
         """Return a ``torch.nn.Sequential`` with these layers and weights, in evaluation mode.
 
         The weights are copies with equal bits; outputs agree to rounding. A frozen layer's parameters do not require
-        gradients. What ``torch.nn`` lacks, such as ``Residual`` and ``Normalization``, is a module of fastnn. Needs PyTorch.
+        gradients. What ``torch.nn`` lacks, such as ``Residual`` and ``Normalization``, is a module of fastnn.
+        Needs PyTorch.
 
         Raises
         ------
@@ -30,8 +31,8 @@ class ConvertedStack(LayerStack):
         """Write the weights into a safetensors file with PyTorch's names and layout.
 
         ``self.to_torch().load_state_dict(safetensors.torch.load_file(path))`` fits: "0.weight" (outputs, inputs),
-        "0.bias", "1.running_mean" and so on, with the number of each module in ``to_torch()``. Needs neither PyTorch nor
-        safetensors. ``fastnn.load_torch`` reads the file; for fastnn itself use ``save``, which keeps the layers too.
+        "0.bias", "1.running_mean" and so on, with the number of each module in ``to_torch()``. Needs neither PyTorch
+        nor safetensors. ``fastnn.load_torch`` reads the file; for fastnn itself use ``save``, which keeps the layers.
 
         Raises
         ------

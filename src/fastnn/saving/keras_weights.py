@@ -113,7 +113,9 @@ def opened_hdf5(file: Any, size: int, what: str) -> Iterator[WeightGroup]:
         with h5py.File(file, "r") as opened:
             yield WeightGroup(opened, [size])
     except (OSError, RuntimeError, KeyError) as error:
-        raise ModelFormatError(f"the HDF5 file cannot be read: {error}") from None
+        raise ModelFormatError(
+            f"it looks like an HDF5 file (.h5), such as Keras writes, but is damaged: {error}"
+        ) from None
 
 
 def snake_case(class_name: str) -> str:

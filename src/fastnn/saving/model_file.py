@@ -208,8 +208,8 @@ def _reader(file: BinaryIO) -> Reader:
         if looks is None:
             raise
         raise ModelFormatError(
-            f"it looks like {looks}. load_model reads the files that model.save writes; fastnn.load_keras, load_torch and "
-            "load_onnx read those of other tools"
+            f"it looks like {looks}. load_model reads the files that model.save writes; fastnn.load_keras, load_torch "
+            "and load_onnx read those of other tools"
         ) from None
 
 
