@@ -23,6 +23,7 @@ class Archive:
     Attributes
     ----------
     names : names of the entries.
+    size : bytes of the archive.
 
     Raises
     ------
@@ -31,7 +32,7 @@ class Archive:
     """
 
     def __init__(self, zipped: zipfile.ZipFile, size: int) -> None:
-        self._zipped, self._left = zipped, size
+        self._zipped, self.size, self._left = zipped, size, size
         self._entries = {entry.filename: entry for entry in zipped.infolist()}
         self.names = list(self._entries)
         if len(self.names) < len(zipped.infolist()):

@@ -1,6 +1,5 @@
 """Models of Keras from its files, ``.keras``, ``.weights.h5`` and the ``.h5`` of earlier versions, without Keras."""
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
@@ -11,30 +10,23 @@ from numpy.typing import NDArray
 import fastnn.layers as layers
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.archive import opened_archive
+from fastnn.interchange.bounds import check_size
 from fastnn.interchange.keras_layers import layer_of, layers_of
 from fastnn.models import Sequential
 from fastnn.network.stack import require_stack
 from fastnn.saving.foreign import foreign_format
-from fastnn.saving.keras_weights import (
-    HDF5_MAGIC,
-    WeightGroup,
-    fitted,
-    group_names,
-    legacy_variables,
-    opened_hdf5,
-    variables_of,
-)
+from fastnn.saving.hdf5 import MAGIC, Group, Hdf5File
+from fastnn.saving.keras_weights import fitted, group_names, legacy_variables, variables_of
 from fastnn.saving.model_file import opened_file
 from fastnn.saving.safetensors import parse_json
 
 Array = NDArray[Any]
 
 _CONFIG_LIMIT = 1 << 20
-_WHAT = "fastnn.load_keras"
 
 
 def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
-    """Return the model of a Keras file; Keras and TensorFlow are not needed, h5py is (the extra ``keras``).
+    """Return the model of a Keras file; neither Keras nor TensorFlow nor h5py is needed.
 
     Reads the ``.keras`` archives of Keras 3 and the ``.h5`` files of all versions: ``Sequential`` models, and
     functional models that are a chain of layers with residual connections (``Add``). The model is not compiled;
@@ -57,8 +49,6 @@ def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
         The file is damaged, malicious, or has a layer that fastnn lacks, which is named by its class.
     ValueError
         The file holds weights alone and no model was given, or they do not fit it; nothing is changed.
-    ImportError
-        h5py is not installed.
     """
     if model is not None:
         require_stack(model)
@@ -76,24 +66,21 @@ def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
 def _read(file: BinaryIO) -> Sequential | None:
     """Return the model in a file, or None for weights alone."""
     start = file.read(4096)
-    size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if start.startswith(HDF5_MAGIC):
-        with opened_hdf5(file, size, _WHAT) as root:
-            return _of_legacy(root)
+    if start.startswith(MAGIC):
+        return _of_legacy(Hdf5File(file.read()).root)
     if start.startswith(b"PK\x03\x04"):
         with opened_archive(file.read()) as archive:
             config = parse_json(archive.read("config.json", _CONFIG_LIMIT).decode(), "config.json")
             if "model.weights.h5" not in archive.names:
                 raise ModelFormatError("the archive has no model.weights.h5; weights in several files are not read")
             weights = archive.read("model.weights.h5")
-        with opened_hdf5(io.BytesIO(weights), len(weights), _WHAT) as root:
-            return _model(config, root, None)
+        return _model(config, Hdf5File(weights).root, None)
     looks = foreign_format(start)
     raise ModelFormatError(f"it looks like {looks}" if looks else "it is neither a .keras archive nor an HDF5 file")
 
 
-def _of_legacy(root: WeightGroup) -> Sequential | None:
+def _of_legacy(root: Group) -> Sequential | None:
     config = root.text("model_config")
     if config is None:
         return None
@@ -102,7 +89,7 @@ def _of_legacy(root: WeightGroup) -> Sequential | None:
     return _model(parse_json(config, "model_config"), root, root.text("keras_version") or "2")
 
 
-def _model(config: Mapping[str, Any], root: WeightGroup, legacy: str | None) -> Sequential:
+def _model(config: Mapping[str, Any], root: Group, legacy: str | None) -> Sequential:
     """Return the model of a description and its weights; ``legacy`` is the version of a file from before Keras 3."""
     found: list[tuple[layers.Layer, list[Array]]] = []
     old = {} if legacy is None else legacy_variables(root)
@@ -123,11 +110,11 @@ def _model(config: Mapping[str, Any], root: WeightGroup, legacy: str | None) -> 
         if layer is not None and each["class_name"] != "InputLayer":
             found.append((layer, variables_of(root, group) if legacy is None else old.get(name, [])))
     stack = _chain(config, described, made)
-    return _filled(stack, found)
+    return _filled(stack, found, root.file_size)
 
 
-def _filled(stack: list[layers.Layer], found: Sequence[tuple[layers.Layer, list[Array]]]) -> Sequential:
-    """Return the model of layers with their variables."""
+def _filled(stack: list[layers.Layer], found: Sequence[tuple[layers.Layer, list[Array]]], given: int) -> Sequential:
+    """Return the model of layers with their variables, from a file of ``given`` bytes."""
     arrays = [array for _, variables in found for array in variables if array.dtype.kind == "f"]
     model = Sequential(None, dtype="float64" if any(array.dtype == np.float64 for array in arrays) else "float32")
     model.put(stack)
@@ -137,23 +124,13 @@ def _filled(stack: list[layers.Layer], found: Sequence[tuple[layers.Layer, list[
         if first is None or first[0].ndim == 0:
             raise ModelFormatError("it does not tell the number of features")
         shape = first[0].shape[0]
-    _check_sizes(model, shape, sum(array.size for _, variables in found for array in variables))
+    check_size([array for _, variables in found for array in variables], model.layers, shape, given)
     model.build(shape)
     for layer, variables in found:
         if not layer.built:
             raise ModelFormatError(f"the layer {layer.name!r} does not lead to the output")
         layer.set_weights(fitted(variables, layer))
     return model
-
-
-def _check_sizes(model: Sequential, n_features: int, given: int) -> None:
-    """Raise if the layers need more weights than the file has; a number for all features may stand for a vector."""
-    needed, width = 0, n_features
-    for layer in model.layers:
-        needed += sum(int(np.prod(spec.shape, dtype=float)) for spec in layer.parameter_specs(width))
-        width = layer.n_outputs(width)
-        if max(width, needed) > 2 * given + (1 << 20):
-            raise ModelFormatError(f"the layers need {needed} weights, the file has {given}")
 
 
 def _chain(

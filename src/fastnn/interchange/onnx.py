@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import fastnn.layers as layers
 from fastnn.errors import ModelFormatError
+from fastnn.interchange.bounds import check_size
 from fastnn.interchange.onnx_expressions import ELEMENTWISE, Formula, Matcher, Variable, filled_gaps, is_gap
 from fastnn.interchange.onnx_file import DOUBLE, FLOAT, Node, OnnxGraph, read_graph
 from fastnn.interchange.onnx_operators import LAYERS, short
@@ -55,7 +56,7 @@ def load_onnx(path: str | os.PathLike[str]) -> Sequential:
             if looks is None or "ONNX" in looks:
                 raise
             raise ModelFormatError(f"it looks like {looks}") from error
-        return _Converter(graph).model()
+        return _Converter(graph, len(data)).model()
 
 
 @dataclass(eq=False)
@@ -82,10 +83,11 @@ class _Converter:
     Parameters
     ----------
     graph : the graph.
+    size : bytes of its file.
     """
 
-    def __init__(self, graph: OnnxGraph) -> None:
-        self._graph = graph
+    def __init__(self, graph: OnnxGraph, size: int) -> None:
+        self._graph, self._size = graph, size
         self._values: dict[str, Any] = dict(graph.constants)
         self._uses = Counter(name for node in graph.nodes for name in dict.fromkeys(node.inputs))
         self._recognizer = Recognizer(Matcher())
@@ -129,6 +131,7 @@ class _Converter:
             start.append(layers.Flatten())
         if not stack:
             stack = [layers.Activation("linear")]
+        check_size(weights, stack, self._input().width, self._size)
         model = Sequential([*start, *stack], dtype=self._dtype)
         model.set_weights(weights)
         return model
@@ -234,10 +237,11 @@ class _Converter:
         if node.operator != "Div" or kinds[1] != "deviation":
             return None
         base, epsilon, width = second.base, short(second.epsilon), second.base.width
+        ones, zeros = (np.broadcast_to(value, width) for value in (1.0, 0.0))
         if kinds[0] == "centred" and first.base is base:
-            return base.then(layers.LayerNormalization(epsilon=epsilon), [np.ones(width), np.zeros(width)])
+            return base.then(layers.LayerNormalization(epsilon=epsilon), [ones, zeros])
         if kinds[0] is None and self._stage(first) is base:
-            return base.then(layers.LayerNormalization(epsilon=epsilon, rms_scaling=True), [np.ones(width)])
+            return base.then(layers.LayerNormalization(epsilon=epsilon, rms_scaling=True), [ones])
         return None
 
     def _indicated(self, node: Node, arguments: list[Any]) -> Stage:

@@ -132,13 +132,12 @@ def scaled(base: Stage, scale: Array, shift: Array) -> Stage:
         if (shift == 0.0).all():
             return base
         if isinstance(base.layer, layers.Dense) and not base.layer.use_bias and base.parent is not None:
-            bias = np.array(np.broadcast_to(shift, base.width))
+            bias = np.broadcast_to(shift, base.width)
             return base.parent.then(layers.Dense(base.width), [*base.weights, bias], base.width)
     if (scale > _LEAST_SCALE).all() and (scale < 1.0 / _LEAST_SCALE).all():
         return base.then(_normalization(scale, shift, None), [])
     frozen = layers.BatchNormalization(epsilon=0.0, trainable=False)
-    wide = [np.array(np.broadcast_to(vector, base.width)) for vector in (scale, shift)]
-    return base.then(frozen, [*wide, np.zeros(base.width), np.ones(base.width)])
+    return base.then(frozen, [np.broadcast_to(value, base.width) for value in (scale, shift, 0.0, 1.0)])
 
 
 def _normalization(scale: Array, shift: Array, missing: str | None) -> layers.Normalization:

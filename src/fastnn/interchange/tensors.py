@@ -73,14 +73,18 @@ def _tensors_of_archive(archive: Archive) -> dict[str, Array]:
     views = _state_dict(contents)
     big = f"{stem}byteorder" in archive.names and archive.read(f"{stem}byteorder", 16) == b"big"
     storages: dict[str, Array] = {}
-    tensors = {}
+    tensors, left = {}, archive.size
     for name, view in views.items():
         storage = view.storage
         code = storage.code.replace("<", ">") if big else storage.code
         if storage.key not in storages:
             data = np.frombuffer(archive.read(f"{stem}data/{storage.key}"), np.uint8)
             storages[storage.key] = data
-        tensors[name] = _as_numbers(_elements(name, storages[storage.key], view, np.dtype(code)))
+        elements = _elements(name, storages[storage.key], view, np.dtype(code))
+        left -= elements.nbytes
+        if left < 0:
+            raise ModelFormatError(f"the tensors up to {name!r} share storages and have more elements than the file")
+        tensors[name] = _as_numbers(elements)
     return tensors
 
 

@@ -1,121 +1,22 @@
-"""Weights in HDF5 files of Keras: which arrays belong to which layer, and access to files that are not trusted.
+"""Weights in HDF5 files of Keras: which arrays belong to which layer.
 
 Keras 3 keeps the weights of a layer in the group ``layers/dense_1/vars`` under "0", "1", ...; the group's name is the
 class and its number among the layers of that class, not the layer's name (``keras/src/saving/saving_lib.py``). Files
 from before have the attributes ``layer_names`` and ``weight_names`` (``legacy_h5_format.py``).
 """
 
-import itertools
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import installed
 from fastnn.errors import ModelFormatError
 from fastnn.layers import Layer, Residual
+from fastnn.saving.hdf5 import Group
 
 Array = NDArray[Any]
-
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_MOST_NAMES = 4096
-_TEXT_LIMIT = 1 << 22
-
-
-class WeightGroup:
-    """A group of an HDF5 file; datasets that lie outside the file, or claim more bytes than it has, are refused.
-
-    Parameters
-    ----------
-    group : the group of h5py.
-    budget : list with the number of bytes that may still be read.
-    """
-
-    def __init__(self, group: Any, budget: list[int]) -> None:
-        self._group, self._budget = group, budget
-
-    def names(self) -> list[str]:
-        """Return the names of the members, which are numbers where Keras counts."""
-        if len(self._group) > _MOST_NAMES:
-            raise ModelFormatError(f"a group has more than {_MOST_NAMES} members")
-        return list(self._group)
-
-    def group(self, path: str) -> "WeightGroup | None":
-        """Return a group inside, or None."""
-        found = self._member(path)
-        return WeightGroup(found, self._budget) if hasattr(found, "keys") else None
-
-    def array(self, path: str) -> Array:
-        """Return a dataset of numbers."""
-        found = self._member(path)
-        if found is None or not hasattr(found, "shape") or found.shape is None:
-            raise ModelFormatError(f"the array {path!r} is missing")
-        if found.is_virtual or found.external:
-            raise ModelFormatError(f"the array {path!r} lies in another file")
-        if found.dtype.kind not in "fiu" or found.dtype.itemsize > 8 or found.ndim > 8:
-            raise ModelFormatError(f"the array {path!r} does not hold numbers")
-        self._spend(found.size * found.dtype.itemsize, path)
-        return np.asarray(found[()])
-
-    def text(self, name: str) -> str | None:
-        """Return an attribute that is a text, or None."""
-        value = self._attribute(name)
-        if isinstance(value, bytes | np.bytes_):
-            value = bytes(value).decode()
-        return value if isinstance(value, str) else None
-
-    def texts(self, name: str) -> list[str]:
-        """Return an attribute that is an array of texts; Keras divides long ones into "name0", "name1", ..."""
-        parts = [self._attribute(name)]
-        if parts[0] is None:
-            numbered = (self._attribute(f"{name}{number}") for number in range(100))
-            parts = list(itertools.takewhile(lambda part: part is not None, numbered))
-        values = [each for part in parts for each in np.ravel(part)[:_MOST_NAMES].tolist()]
-        return [each.decode() if isinstance(each, bytes) else str(each) for each in values]
-
-    def _attribute(self, name: str) -> Any:
-        attributes = self._group.attrs
-        if name not in attributes:
-            return None
-        handle = attributes.get_id(name)
-        if np.prod(handle.shape, dtype=float) * handle.dtype.itemsize > _TEXT_LIMIT:
-            raise ModelFormatError(f"the attribute {name!r} is too long")
-        return attributes[name]
-
-    def _member(self, path: str) -> Any:
-        """Return a member by its path, through links inside this file only."""
-        found = self._group
-        for part in path.split("/"):
-            if not hasattr(found, "keys"):
-                return None
-            link = found.get(part, getlink=True) if part in found else None
-            if link is None:
-                return None
-            if type(link).__name__ != "HardLink":
-                raise ModelFormatError(f"{path!r} is a link, which may point to another file")
-            found = found[part]
-        return found
-
-    def _spend(self, count: int, path: str) -> None:
-        self._budget[0] -= count
-        if self._budget[0] < 0:
-            raise ModelFormatError(f"the arrays up to {path!r} claim more bytes than the file has")
-
-
-@contextmanager
-def opened_hdf5(file: Any, size: int, what: str) -> Iterator[WeightGroup]:
-    """Open an HDF5 file of ``size`` bytes for ``what``, which the error of a missing h5py names."""
-    h5py = installed("h5py", what, "keras")
-    try:
-        with h5py.File(file, "r") as opened:
-            yield WeightGroup(opened, [size])
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ModelFormatError(
-            f"it looks like an HDF5 file (.h5), such as Keras writes, but is damaged: {error}"
-        ) from None
 
 
 def snake_case(class_name: str) -> str:
@@ -136,7 +37,7 @@ def group_names(class_names: Sequence[str]) -> list[str]:
     return names
 
 
-def variables_of(root: WeightGroup, name: str) -> list[Array]:
+def variables_of(root: Group, name: str) -> list[Array]:
     """Return the variables of a layer in a file of Keras 3."""
     group = root.group(f"layers/{name}/vars")
     if group is None:
@@ -144,7 +45,7 @@ def variables_of(root: WeightGroup, name: str) -> list[Array]:
     return [group.array(str(number)) for number in range(len(group.names()))]
 
 
-def legacy_variables(root: WeightGroup) -> dict[str, list[Array]]:
+def legacy_variables(root: Group) -> dict[str, list[Array]]:
     """Return the variables of all layers in a file from before Keras 3, by the layers' names."""
     within = root.group("model_weights") or root
     found = {}
@@ -174,7 +75,7 @@ def fitted(arrays: Sequence[Array], layer: Layer) -> list[Array]:
     return list(arrays)
 
 
-def keras_variables(layers: Sequence[Layer], root: WeightGroup) -> list[tuple[Layer, list[Array]]]:
+def keras_variables(layers: Sequence[Layer], root: Group) -> list[tuple[Layer, list[Array]]]:
     """Return the layers of a built model that have weights, each with its variables in a weights file of Keras.
 
     Raises

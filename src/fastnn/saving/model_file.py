@@ -33,7 +33,8 @@ from fastnn.saving.contents import (
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
 from fastnn.saving.foreign import foreign_format, warn_of_suffix
-from fastnn.saving.keras_weights import HDF5_MAGIC, fitted, keras_variables, opened_hdf5
+from fastnn.saving.hdf5 import MAGIC, Hdf5File
+from fastnn.saving.keras_weights import fitted, keras_variables
 from fastnn.saving.safetensors import Header, Reader, encode, parse_json
 
 Array = NDArray[Any]
@@ -137,11 +138,11 @@ _MESSAGE_LIMIT = 600
 def explained(source: str, kind: str = "a fastnn model file") -> Iterator[None]:
     """Turn any error that a file's contents cause into ``ModelFormatError``.
 
-    Not those of the system, nor those of a package or a function which the caller has to provide.
+    Not those of the system, and not that of a function which the caller has to give.
     """
     try:
         yield
-    except (MissingObjectError, ImportError, OSError, MemoryError):
+    except (MissingObjectError, OSError, MemoryError):
         raise
     except Exception as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
@@ -182,15 +183,13 @@ def _is_hdf5(filepath: Path) -> bool:
     if not os.path.isfile(filepath):
         return False
     with open(filepath, "rb") as file:
-        return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
     """Give a built model the weights of an HDF5 file of Keras; errors as in ``load_weights``."""
-    size = os.path.getsize(filepath)
     with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
-        with opened_hdf5(file, size, "load_weights of an HDF5 file") as root:
-            found = keras_variables(model.layers, root)
+        found = keras_variables(model.layers, Hdf5File(file.read()).root)
     try:
         weights = [array for layer, arrays in found for array in fitted(arrays, layer)]
     except ValueError as error:
