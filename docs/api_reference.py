@@ -8,7 +8,17 @@ from types import ModuleType
 from typing import Any
 
 TOP = {
-    "Models": ("Sequential", "Model", "Input", "load_model", "DivergenceError", "ModelFormatError"),
+    "Models": (
+        "Sequential",
+        "Model",
+        "Input",
+        "load_model",
+        "load_keras",
+        "load_onnx",
+        "load_torch",
+        "DivergenceError",
+        "ModelFormatError",
+    ),
     "Estimators": ("MLPClassifier", "MLPRegressor"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
     "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),

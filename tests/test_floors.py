@@ -27,7 +27,8 @@ diagram
 models estimators
 plotting
 landscape
-diagnosis interchange
+diagnosis
+interchange
 __init__
 bench demo
 cli
