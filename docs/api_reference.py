@@ -8,7 +8,18 @@ from types import ModuleType
 from typing import Any
 
 TOP = {
-    "Models": ("Sequential", "Model", "Input", "KerasTensor", "load_model", "DivergenceError", "ModelFormatError"),
+    "Models": (
+        "Sequential",
+        "Model",
+        "Input",
+        "KerasTensor",
+        "load_model",
+        "load_keras",
+        "load_onnx",
+        "load_torch",
+        "DivergenceError",
+        "ModelFormatError",
+    ),
     "Estimators": ("MLPClassifier", "MLPRegressor", "BaggedMLPClassifier", "BaggedMLPRegressor", "sweep"),
     "Many models": ("fit_many", "predict_many"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),

@@ -20,6 +20,7 @@ activations constraints initializers regularizers
 layers losses optimizers metrics datasets model_selection utils
 backend network
 saving
+export
 callbacks
 training
 many diagram
@@ -27,6 +28,7 @@ models estimators
 plotting
 landscape
 diagnosis
+interchange
 __init__
 bench demo
 cli

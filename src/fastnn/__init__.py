@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
+    from fastnn.interchange import load_keras, load_onnx, load_torch
     from fastnn.landscape import WeightRecorder, loss_landscape
     from fastnn.layers.tensor import KerasTensor
     from fastnn.many import fit_many, predict_many
@@ -65,6 +66,9 @@ _LAZY_MEMBERS = {
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",
     "fit_many": "many",
+    "load_keras": "interchange",
+    "load_onnx": "interchange",
+    "load_torch": "interchange",
     "loss_landscape": "landscape",
     "predict_many": "many",
     "sweep": "estimators",
@@ -93,7 +97,10 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "load_keras",
     "load_model",
+    "load_onnx",
+    "load_torch",
     "loss_landscape",
     "losses",
     "many",

@@ -5,6 +5,7 @@ NumPy scalars are accepted as numbers; bools, NaN and infinities are not.
 
 import contextlib
 import functools
+import importlib
 import inspect
 import math
 import types
@@ -27,6 +28,27 @@ _REAL_TYPES = {*_FLOAT_TYPES, *_HALF_TYPES, "bool", "int", "uint"} | {
 
 _LARGEST = (1 << 63) - 1
 """The largest number that the compiled core takes."""
+
+
+def installed(package: str, what: str, extra: str | None = None) -> Any:
+    """Import and return an optional package.
+
+    Parameters
+    ----------
+    package : its name.
+    what : what needs it, for the error.
+    extra : the extra of fastnn that installs it; None if there is none.
+
+    Raises
+    ------
+    ImportError
+        It is not installed; the message has the line that installs it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        line = f"pip install '.[{extra}]' from the checkout" if extra else f"pip install {package}"
+        raise ImportError(f"{what} needs {package}: {line}") from error
 
 
 def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None, others: str = "") -> int:

@@ -149,7 +149,7 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "(fit|evaluate|predict)_generator": "fit, evaluate and predict take generators themselves",
         "add_(loss|metric)": "pass compile the loss and the metrics; layers take activity_regularizer",
         "add_(weight|variable)": "weights belong to layers: add a layer",
-        "export|to_yaml": "model.save writes the model, model.to_json() its architecture",
+        "export|to_yaml": "model.save writes the model, to_json() its architecture, export_onnx() an ONNX file",
         "quantiz.*|get_quantization.*|dtype_policy|(compute|variable|input)_dtype": _ONE_TYPE,
         "stateless_.*|symbolic_call|rematerialized_call|input_spec|supports_masking|torch_params": _GRAPHS,
         "jit_compile|run_eagerly": "the core is compiled already",

@@ -92,7 +92,11 @@ SECTIONS = {
             "A mutated model file gives ModelFormatError, in bounded time and memory",
             ("test_model_files", "test_model_file_sizes", "fuzz_model_files"),
         ),
-        Promise("F7", "Hostile and foreign files are refused", ("test_model_files", "test_foreign_files")),
+        Promise(
+            "F7",
+            "Hostile and foreign files are refused",
+            ("test_model_files", "test_foreign_files", "test_foreign_mutations", "fuzz_foreign_models"),
+        ),
         Promise(
             "F8",
             "A process killed while it saves leaves the old file or the new one",

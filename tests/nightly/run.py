@@ -23,7 +23,8 @@ FIGURES, TABLE = CHECKOUT / "docs" / "trust.json", CHECKOUT / "docs" / "trust.md
 WHEEL_CHECKS = "wheels"  # made by .ci/nightly itself
 SCRIPTS = {
     "same_results": [], "fault_injection": [], "thread_sanitizer": [], "memory_checks": [], "core_coverage": [],
-    "mutation": ["100"], "fuzz_model_files": ["100000"], "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
+    "mutation": ["100"], "fuzz_model_files": ["100000"], "fuzz_foreign_models": ["10000"],
+    "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
     "any_order": [], "compilers": [],
 }  # fmt: skip
 OTHERS = {

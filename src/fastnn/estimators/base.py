@@ -21,6 +21,7 @@ from fastnn._arguments import float_type, number, whole
 from fastnn._arrays import check_memory, check_unmasked
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
+from fastnn.estimators.conversion import ConvertedEstimator
 from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
 from fastnn.estimators.network import (
     SKLEARN_ACTIVATIONS,
@@ -37,7 +38,7 @@ _SPARSE_ROWS = 4096
 """Rows of a sparse matrix that are made dense at a time."""
 
 
-class NetworkEstimator(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class NetworkEstimator(ConvertedEstimator, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """A network of scikit-learn's dialect, without its fit."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -159,6 +159,10 @@ class FittedNetwork:
         arrays = [self.core.get_parameter(op, name) for op, name in self.weights.parameters]
         return arrays[::2], arrays[1::2]
 
+    def latest(self) -> tuple[list[Array], list[Array]]:
+        """Return kernels and biases with what a caller has written into those that are lent."""
+        return self.read() if self._lent is None else self._lent
+
     def lend(self) -> tuple[list[Array], list[Array]]:
         """Return kernels and biases that a caller may change: the network follows."""
         if self._lent is None:

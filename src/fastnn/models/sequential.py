@@ -12,6 +12,7 @@ from fastnn._arguments import whole
 from fastnn._registry import CustomObjects
 from fastnn.layers import InputLayer, Layer
 from fastnn.layers.tensor import KerasTensor
+from fastnn.models.conversion import ConvertedStack
 from fastnn.models.model import Model
 from fastnn.network.chain import check_sequence, declared_features
 from fastnn.network.graph import Graph, Port, chain_graph, nodes_between
@@ -25,7 +26,7 @@ Array = NDArray[Any]
 
 
 @registry.register("model", "Sequential")
-class Sequential(Model):
+class Sequential(ConvertedStack, Model):
     """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters

@@ -35,6 +35,8 @@ from fastnn.saving.contents import (
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
 from fastnn.saving.foreign import foreign_format, warn_of_suffix
+from fastnn.saving.hdf5 import MAGIC, Hdf5File
+from fastnn.saving.keras_weights import fitted, keras_variables
 from fastnn.saving.safetensors import Header, Reader, encode, parse_json
 
 Array = NDArray[Any]
@@ -149,7 +151,7 @@ _MESSAGE_LIMIT = 600
 
 
 @contextmanager
-def explained(source: str) -> Iterator[None]:
+def explained(source: str, kind: str = "a fastnn model file") -> Iterator[None]:
     """Turn any error that a file's contents cause into ``ModelFormatError``.
 
     Not those of the system, and not that of a function which the caller has to give.
@@ -161,26 +163,59 @@ def explained(source: str) -> Iterator[None]:
     except Exception as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
         reason = reason if len(reason) <= _MESSAGE_LIMIT else f"{reason[:_MESSAGE_LIMIT]}..."
-        raise ModelFormatError(f"{source} is not a fastnn model file that can be read: {reason}") from error
+        raise ModelFormatError(f"{source} is not {kind} that can be read: {reason}") from error
 
 
 @contextmanager
 def opened(filepath: Path) -> Iterator[Reader]:
     """Open a file whose contents are not trusted; errors that they cause become ``ModelFormatError``."""
+    with opened_file(filepath, "a fastnn model file", "that model.save wrote") as file:
+        yield _reader(file)
+
+
+@contextmanager
+def opened_file(filepath: Path, kind: str, origin: str) -> Iterator[BinaryIO]:
+    """Open a regular file whose contents are not trusted, as ``opened`` does, for a reader of another layout.
+
+    Parameters
+    ----------
+    filepath : the file.
+    kind : what it should be, such as "a PyTorch file".
+    origin : which single files are read, for the error of a folder.
+    """
     path = os.fspath(filepath)
     if os.path.isdir(path):
-        raise IsADirectoryError(f"{path!r} is a folder; fastnn reads single files that model.save wrote")
-    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file, explained(repr(path)):
+        raise IsADirectoryError(f"{path!r} is a folder; fastnn reads single files {origin}")
+    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file, explained(repr(path), kind):
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ModelFormatError("it is a device, a pipe or a socket, not a regular file")
         with allocating("a buffer"):
             buffered = io.BufferedReader(file)
-        yield _reader(buffered)
+        yield buffered
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open a file, and do not wait for the other end if it is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _is_hdf5(filepath: Path) -> bool:
+    """Return whether a regular file begins as the weights files of Keras do."""
+    if not os.path.isfile(filepath):
+        return False
+    with open(filepath, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
+    """Give a built model the weights of an HDF5 file of Keras; errors as in ``load_weights``."""
+    with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
+        found = keras_variables(model.layers, Hdf5File(file.read()).root)
+    try:
+        weights = [array for layer, arrays in found for array in fitted(arrays, layer)]
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None
+    model.set_weights(weights)
 
 
 def _reader(file: BinaryIO) -> Reader:
@@ -193,8 +228,8 @@ def _reader(file: BinaryIO) -> Reader:
         if looks is None:
             raise
         raise ModelFormatError(
-            f"it looks like {looks}. fastnn reads the files that its own model.save writes: load this one with its "
-            "library and give the arrays to model.set_weights"
+            f"it looks like {looks}. load_model reads the files that model.save writes; fastnn.load_keras, load_torch "
+            "and load_onnx read those of other tools"
         ) from None
 
 
@@ -281,6 +316,9 @@ def load_weights(model: LayerStack, filepath: Path) -> None:
         The model is not built, or its weights have other shapes; nothing is changed.
     """
     shapes = [tuple(spec.shape) for spec in model.program.parameter_specs]
+    if _is_hdf5(filepath):
+        _load_keras_weights(model, filepath)
+        return
     with opened(filepath) as reader:
         n_weights, metadata = count_weights(reader.header), reader.header.metadata
         training = {"n_moments": 0}

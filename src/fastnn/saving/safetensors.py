@@ -41,6 +41,7 @@ _DTYPES = {
     "U64": "<u8",
     "I64": "<i8",
     "F64": "<f8",
+    "BF16": "<V2",  # of other programs; NumPy has no such numbers
 }
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
@@ -105,13 +106,14 @@ def parse_json(text: str, what: str) -> dict[str, Any]:
     return value
 
 
-def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any]:
+def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str], signed: bool = True) -> list[Any]:
     """Return the parts of a file: length, header, and the buffer of every array in order.
 
     Parameters
     ----------
     arrays : contents by name.
     metadata : texts by name; "sha256" is added.
+    signed : whether it is; files for other programs need none.
 
     Raises
     ------
@@ -132,7 +134,7 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
         buffers.append(buffer)
         header[name] = {"dtype": _NAMES[little.dtype], "shape": shape, "data_offsets": [end, end + little.nbytes]}
         end += little.nbytes
-    texts = {**metadata, "sha256": digest.hexdigest()}
+    texts = {**metadata, "sha256": digest.hexdigest()} if signed else metadata
     text = json.dumps({"__metadata__": texts, **header}, allow_nan=False, separators=(",", ":")).encode()
     # The body starts at a multiple of 8 bytes, so that arrays can be used in place.
     text += b" " * (-len(text) % 8)
@@ -238,12 +240,13 @@ class Reader:
         self._file, self._begin = file, 8 + length
         self.header = Header(file.read(length), size - self._begin)
 
-    def arrays(self, names: Iterable[str] | None = None) -> dict[str, Array]:
+    def arrays(self, names: Iterable[str] | None = None, signed: bool = True) -> dict[str, Array]:
         """Read the body once and return arrays of it, in order; the others take no memory.
 
         Parameters
         ----------
         names : the arrays to return; None for all.
+        signed : whether the file must hold the right checksum, as fastnn's do and those of other programs do not.
 
         Raises
         ------
@@ -265,7 +268,7 @@ class Reader:
                 self._read(block[: size - start], digest)
             if name in wanted:
                 found[name] = block.view(entry.dtype).reshape(entry.shape)
-        if self.header.metadata.get("sha256") != digest.hexdigest():
+        if signed and self.header.metadata.get("sha256") != digest.hexdigest():
             raise ModelFormatError(
                 "the checksum of the contents is wrong or missing: the file is damaged or not fastnn's"
             )

@@ -1,0 +1,86 @@
+"""The methods of a model that make it one of other tools; what they need is imported when they are called."""
+
+import os
+from typing import Any
+
+from fastnn.network.stack import LayerStack
+
+
+class ConvertedStack(LayerStack):
+    """A stack of layers with the methods that write it for other tools; the readers are ``fastnn.load_torch`` etc."""
+
+    def to_torch(self) -> Any:
+        """Return a ``torch.nn.Sequential`` with these layers and weights, in evaluation mode.
+
+        The weights are copies with equal bits; outputs agree to rounding. A frozen layer's parameters do not require
+        gradients. What ``torch.nn`` lacks, such as ``Residual`` and ``Normalization``, is a module of fastnn.
+        Needs PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The model is not built.
+        ImportError
+            PyTorch is not installed.
+        """
+        from fastnn.export.torch import to_torch
+
+        return to_torch(self)
+
+    def export_safetensors(self, path: str | os.PathLike[str]) -> None:
+        """Write the weights into a safetensors file with PyTorch's names and layout.
+
+        ``self.to_torch().load_state_dict(safetensors.torch.load_file(path))`` fits: "0.weight" (outputs, inputs),
+        "0.bias", "1.running_mean" and so on, with the number of each module in ``to_torch()``. Needs neither PyTorch
+        nor safetensors. ``fastnn.load_torch`` reads the file; for fastnn itself use ``save``, which keeps the layers.
+
+        Raises
+        ------
+        ValueError
+            The model is not built.
+        OSError
+            The file cannot be written; an old one is unchanged.
+        """
+        from fastnn.export.torch import export_safetensors
+
+        export_safetensors(self, path)
+
+    def to_keras(self) -> Any:
+        """Return a Keras model with these layers and weights; not compiled.
+
+        A model with ``Residual`` blocks is a functional model, any other a ``keras.Sequential``. The weights have equal
+        bits; outputs agree to rounding. Needs Keras 3 with any of its backends.
+
+        Raises
+        ------
+        ValueError
+            The model is not built, or Keras has no such layer.
+        ImportError
+            Keras is not installed.
+        """
+        from fastnn.export.keras import to_keras
+
+        return to_keras(self)
+
+    def export_onnx(self, path: str | os.PathLike[str], opset: int = 17) -> None:
+        """Write the model as an ONNX file, for prediction in ONNX Runtime and others.
+
+        The graph has the input "input" (N, n_features) and the output "output" (N, n_outputs), N being any number of
+        rows, in the model's type, float32 or float64. It uses standard operators only: ``Gemm`` for dense layers,
+        normalizations and activations as single operators where the opset has them. Needs the extra ``onnx``.
+
+        Parameters
+        ----------
+        path : where to write; the usual ending is ".onnx".
+        opset : version of the operators, from 13 on; every ONNX Runtime since 2022 reads 17.
+
+        Raises
+        ------
+        ValueError
+            The model is not built, or the opset is too low for a layer, which is named, or unknown to the package onnx.
+        ImportError
+            The package onnx is not installed.
+        """
+        from fastnn.export.onnx import export_onnx
+
+        export_onnx(self, path, opset)

@@ -1,0 +1,73 @@
+"""Mutated files of other tools: ModelFormatError or a model that works, whatever they say."""
+
+import random
+import warnings
+
+import numpy as np
+import pytest
+from foreign_files import RECORDED, changed_bytes, onnx_file, onnx_node, safetensors_file, torch_file
+
+import fastnn
+
+COUNT = 250
+
+
+def samples():
+    """Return (bytes, reader) of a file of each format by its name."""
+    draw = np.random.default_rng(0)
+    kernel = draw.normal(size=(4, 3)).astype(np.float32)
+    state = {"0.weight": kernel, "0.bias": np.ones(4, np.float32), "2.weight": kernel[:, :1].T.copy()}
+    nodes = [
+        onnx_node("Gemm", ["x", "w", "b"], ["h"], transB=1, alpha=1.0),
+        onnx_node("Sigmoid", ["h"], ["s"]),
+        onnx_node("Mul", ["h", "s"], ["a"]),
+        onnx_node("LayerNormalization", ["a", "g"], ["n"], axis=-1, epsilon=1e-3),
+        onnx_node("Reshape", ["n", "shape"], ["f"]),
+        onnx_node("Add", ["f", "a"], ["y"]),
+    ]
+    constants = {"w": kernel, "b": np.ones(4, np.float32), "g": np.ones(4, np.float32), "shape": np.array([-1, 4])}
+    found = {
+        "dict.pt": (torch_file(state), fastnn.load_torch),
+        "chain.pt": ((RECORDED / "chain.pt").read_bytes(), fastnn.load_torch),
+        "checkpoint.pt": ((RECORDED / "checkpoint.pt").read_bytes(), fastnn.load_torch),
+        "m.safetensors": (safetensors_file(state, format="pt"), fastnn.load_torch),
+        "built.onnx": (onnx_file(nodes, constants, 3), fastnn.load_onnx),
+        "chain.onnx": ((RECORDED / "chain.onnx").read_bytes(), fastnn.load_onnx),
+        "formulas.onnx": ((RECORDED / "formulas.onnx").read_bytes(), fastnn.load_onnx),
+    }
+    for name in ("chain.keras", "residual.keras", "residual.h5"):
+        found[name] = ((RECORDED / name).read_bytes(), fastnn.load_keras)
+    return found
+
+
+def outcome(path, reader, activations=(["relu", "prelu"], "relu", ["relu"] * 3)):
+    """Read a file; return whether it was refused. Anything but ModelFormatError and wrong activations is raised."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for each in activations if reader is fastnn.load_torch else [None]:
+            try:
+                model = reader(path) if each is None else reader(path, each)
+            except fastnn.ModelFormatError:
+                return True
+            except ValueError as error:
+                # The file has another number of layers, or weights alone.
+                if "activations" not in str(error) and "holds weights alone" not in str(error):
+                    raise
+                continue
+            outputs = model.predict(np.zeros((2, *model.all_layers[0].declared_input)))
+            assert outputs.shape == (2, model.output_shape[1])
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", samples())
+def test_mutated_files_are_refused_or_read(tmp_path, name):
+    data, reader = samples()[name]
+    path, draw = tmp_path / name, random.Random(name)
+    path.write_bytes(data)
+    assert not outcome(path, reader)
+    refused = 0
+    for _ in range(COUNT):
+        path.write_bytes(changed_bytes(data, draw))
+        refused += outcome(path, reader)
+    assert COUNT // 10 < refused
