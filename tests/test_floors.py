@@ -20,6 +20,7 @@ activations constraints initializers regularizers
 layers losses optimizers metrics datasets model_selection utils
 backend network
 saving
+export
 callbacks
 training
 diagram

@@ -17,6 +17,7 @@ from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
+from fastnn.export.methods import ExportedAsSource
 from fastnn.models.inspection import InspectedStack
 from fastnn.saving import description, model_file
 from fastnn.training.batches import batch_slices
@@ -31,7 +32,7 @@ _NO_CALLBACKS = CallbackList(None, None, {})
 
 
 @registry.register("model", "Sequential")
-class Sequential(InspectedStack):
+class Sequential(ExportedAsSource, InspectedStack):
     """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters
@@ -381,6 +382,12 @@ class Sequential(InspectedStack):
         return outputs
 
     # Saving and description
+
+    def _exported_network(self) -> Any:
+        from fastnn.export.network import model_network
+
+        with self.reading("export"):
+            return model_network(self)
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
         """Write weights, architecture, optimizer and training state into one safetensors file.

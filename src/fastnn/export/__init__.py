@@ -1,0 +1,1 @@
+"""Writers: models as files and objects of other tools."""
