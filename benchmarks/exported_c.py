@@ -1,7 +1,7 @@
 """Rows per second of exported C against fastnn's own prediction on one thread; README.md in this folder explains it.
 
-Run: python benchmarks/exported_c.py [--compiler gcc]. Both predict the same 1,024 rows again and again, in turn; the bits
-are compared first. Prints the best time of each, and the quotient of the times.
+Run: python benchmarks/exported_c.py [--compiler gcc]. Both predict the same 1,024 rows again and again, in turn; the
+bits are compared first. Prints the best time of each, and the quotient of the times.
 """
 
 import argparse

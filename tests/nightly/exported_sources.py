@@ -1,8 +1,8 @@
 """Bits of 300 random models exported as C, from several compilers and levels of optimization.
 
 Run: python tests/nightly/exported_sources.py [NUMBER OF MODELS]. Tries gcc, clang and zig cc at -O1 and -O3, with and
-without the processor's own multiply-add, and a compiler for aarch64 under qemu-user. Prints a line of JSON: models, compilers,
-and outputs whose bits differ.
+without the processor's own multiply-add, and a compiler for aarch64 under qemu-user. Prints a line of JSON: models,
+compilers, and outputs whose bits differ.
 """
 
 import importlib.util

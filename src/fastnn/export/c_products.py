@@ -53,33 +53,51 @@ def products_text(products: Sequence[Step], dtype: np.dtype[Any]) -> str:
 
 def _tile(rows: int, panels: int, width: int) -> str:
     """Return the function of one tile: its sums are local arrays, which compilers keep in registers."""
-    name = f"tile_{rows}_{panels}_{width}"
-    sums = [(r, p) for r in range(rows) for p in range(panels)]
+    return _tile_of_rows(rows, width) if rows > 1 else _tile_of_panels(panels, width)
 
-    def weight(p: int) -> str:
-        return f"w[i + {p} * stride]" if p > 1 else "w[i + stride]" if p else "w[i]"
 
-    ldx = "size_t ldx, " if rows > 1 else ""
-    stride = ", size_t stride" if panels > 1 else ""
+def _tile_of_rows(rows: int, width: int) -> str:
+    """Several rows of one panel: one loop over the outputs updates all sums, which GCC keeps in registers only so."""
+    each = range(rows)
     lines = [
-        f"/* {rows} row{'s' * (rows > 1)} of {panels} panel{'s' * (panels > 1)} of {width} outputs: "
-        "y = bias + sum over k of x[k] w[k] in ascending k, each a chain of fused multiply-adds */",
-        f"static void {name}(real *y, const real *x, {ldx}const real *w, size_t n_in{stride}) {{",
-        f"    real {', '.join(f'c{r}{p}[{width}]' for r, p in sums)};",
+        f"/* {rows} rows, {width} outputs: bias + sum over ascending k of x[k] w[k], one chain of multiply-adds */",
+        f"static void tile_{rows}_1_{width}(real *y, const real *x, size_t ldx, const real *w, size_t n_in) {{",
+        f"    real {', '.join(f'c{r}[{width}]' for r in each)};",
         "    size_t k, i;",
-        f"    for (i = 0; i < {width}; i++) {{",
-        *(f"        c{r}{p}[i] = {weight(p)};" for r, p in sums),
-        "    }",
+        f"    for (i = 0; i < {width}; i++) {' = '.join(f'c{r}[i]' for r in each)} = w[i];",
         "    for (k = 0; k < n_in; k++) {",
-        "        const real " + ", ".join(f"x{r} = x[{r} * ldx + k]" if r else "x0 = x[k]" for r in range(rows)) + ";",
+        f"        const real {', '.join(f'x{r} = x[{r} * ldx + k]' for r in each)};",
         f"        w += {width};",
         f"        for (i = 0; i < {width}; i++) {{",
-        *(f"            c{r}{p}[i] = FMA_REAL(x{r}, {weight(p)}, c{r}{p}[i]);" for r, p in sums),
+        *(f"            c{r}[i] = FMA_REAL(x{r}, w[i], c{r}[i]);" for r in each),
         "        }",
         "    }",
         f"    for (i = 0; i < {width}; i++) {{",
-        *(f"        y[{r} * LD + {p} * {width} + i] = c{r}{p}[i];" for r, p in sums),
+        *(f"        y[{r} * LD + i] = c{r}[i];" for r in each),
         "    }",
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def _tile_of_panels(panels: int, width: int) -> str:
+    """One row of panels side by side: a loop for each, else Clang makes no vectors of them."""
+    each = range(panels)
+    stride = ", size_t stride" if panels > 1 else ""
+    pointers = (f"*w{p} = w + {p} * stride" if p else "*w0 = w" for p in each)
+    lines = [
+        f"/* one row, {panels} panel{'s' * (panels > 1)} of {width} outputs */",
+        f"static void tile_1_{panels}_{width}(real *y, const real *x, const real *w, size_t n_in{stride}) {{",
+        f"    const real {', '.join(pointers)};",
+        f"    real {', '.join(f'c{p}[{width}]' for p in each)};",
+        "    size_t k, i;",
+        *(f"    for (i = 0; i < {width}; i++) c{p}[i] = w{p}[i];" for p in each),
+        "    for (k = 0; k < n_in; k++) {",
+        "        const real x0 = x[k];",
+        *(f"        w{p} += {width};" for p in each),
+        *(f"        for (i = 0; i < {width}; i++) c{p}[i] = FMA_REAL(x0, w{p}[i], c{p}[i]);" for p in each),
+        "    }",
+        *(f"    for (i = 0; i < {width}; i++) y[{p * width} + i] = c{p}[i];" for p in each),
         "}",
     ]
     return "\n".join(lines)
