@@ -50,3 +50,49 @@ class ExportedAsSource:
         from fastnn.export.c_source import export_c
 
         export_c(self._exported_network(), path, function)
+
+    def export_numpy(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as a Python module that needs NumPy alone, with the weights inside.
+
+        Its function ``predict(X)`` takes (n, n_features) and returns (n, n_outputs), a classifier's probabilities.
+        Outputs agree with fastnn's to rounding, not bit for bit. The module is made to be read: for float32 it rounds
+        products after each multiply-add as fastnn does, which takes a loop in Python.
+
+        Parameters
+        ----------
+        path : file to write, ending in ".py".
+
+        Raises
+        ------
+        ValueError
+            The model is not built, or ``path`` does not end in ".py".
+        OSError
+            The file cannot be written, or exists and was not written by fastnn.
+        """
+        from fastnn.export.numpy_source import export_numpy
+
+        export_numpy(self._exported_network(), path)
+
+    def export_fortran(self, path: str | os.PathLike[str], module: str | None = None) -> None:
+        """Write the network as a Fortran 2008 module without dependencies.
+
+        The module is called like the file. It has the subroutines ``net(x, y)`` for one row and ``net_batch(x, y)`` for
+        the columns of ``x`` (n_inputs, n), both pure, the constants ``net_inputs`` and ``net_outputs``, and the kind
+        ``net_real`` of all real numbers. Products are chains of multiply-adds in fastnn's order; outputs agree with
+        fastnn's to a few units in the last place.
+
+        Parameters
+        ----------
+        path : file to write, ending in ".f90".
+        module : name of the module; None for the name of the file.
+
+        Raises
+        ------
+        ValueError
+            The model is not built, ``path`` does not end in ".f90", or ``module`` is not a name in Fortran.
+        OSError
+            The file cannot be written, or exists and was not written by fastnn.
+        """
+        from fastnn.export.fortran_source import export_fortran
+
+        export_fortran(self._exported_network(), path, module)
