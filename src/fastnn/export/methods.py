@@ -73,26 +73,27 @@ class ExportedAsSource:
 
         export_numpy(self._exported_network(), path)
 
-    def export_fortran(self, path: str | os.PathLike[str], module: str | None = None) -> None:
-        """Write the network as a Fortran 2008 module without dependencies.
+    def export_fortran(self, path: str | os.PathLike[str], function: str = "net") -> None:
+        """Write the network as a Fortran 2008 module without dependencies, with the weights as parameters.
 
-        The module is called like the file. It has the subroutines ``net(x, y)`` for one row and ``net_batch(x, y)`` for
-        the columns of ``x`` (n_inputs, n), both pure, the constants ``net_inputs`` and ``net_outputs``, and the kind
-        ``net_real`` of all real numbers. Products are chains of multiply-adds in fastnn's order; outputs agree with
-        fastnn's to a few units in the last place.
+        The module ``net_module`` has the pure subroutines ``net(x, y)`` for one row, x (n_inputs), y (n_outputs), and
+        ``net_batch(x, y)`` for a row in each column, x (n_inputs, n) and y (n_outputs, n); the constants ``net_inputs``
+        and ``net_outputs``; and the kind ``net_real`` of all numbers. Products are chains of multiply-adds in fastnn's
+        order; exponentials and similar functions are the compiler's. So outputs agree with fastnn's to a few units in
+        the last place of the largest output.
 
         Parameters
         ----------
         path : file to write, ending in ".f90".
-        module : name of the module; None for the name of the file.
+        function : name of the subroutine of one row; all other names begin with it.
 
         Raises
         ------
         ValueError
-            The model is not built, ``path`` does not end in ".f90", or ``module`` is not a name in Fortran.
+            The model is not built, ``path`` does not end in ".f90", or ``function`` is not a name in Fortran.
         OSError
             The file cannot be written, or exists and was not written by fastnn.
         """
         from fastnn.export.fortran_source import export_fortran
 
-        export_fortran(self._exported_network(), path, module)
+        export_fortran(self._exported_network(), path, function)
