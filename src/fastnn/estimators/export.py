@@ -70,7 +70,11 @@ def _preparation(estimator: Any, n_features: int) -> list[Step]:
         "scale": preparation.scale,
         "indicated": preparation.indicated if len(preparation.indicated) else None,
     }
-    kept = {name: np.asarray(array) for name, array in arrays.items() if array is not None}
+    kept = {
+        name: np.asarray(array, np.int64 if name == "indicated" else np.float64)
+        for name, array in arrays.items()
+        if array is not None
+    }
     n_out = n_features + len(preparation.indicated)
     return [Step("prepare", (0,), n_features, n_out, "inputs", {}, kept)]
 
