@@ -31,6 +31,7 @@ from fastnn.estimators.network import (
     threads_to_use,
 )
 from fastnn.estimators.preprocessing import InputPreparation
+from fastnn.export.methods import ExportedAsSource
 
 Array = NDArray[Any]
 
@@ -38,7 +39,7 @@ _SPARSE_ROWS = 4096
 """Rows of a sparse matrix that are made dense at a time."""
 
 
-class NetworkEstimator(ConvertedEstimator, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """A network of scikit-learn's dialect, without its fit."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -268,6 +269,11 @@ class NetworkEstimator(ConvertedEstimator, CallbackSupportMixin, BaseEstimator):
         return outputs if self.dtype is not None or wide == outputs.dtype else outputs.astype(wide)
 
     # Inspection
+
+    def _exported_network(self) -> Any:
+        from fastnn.estimators.export import estimator_network
+
+        return estimator_network(self)
 
     def hidden_activations(self, X: Any) -> list[Array]:
         """Return the outputs (n, size) of every hidden layer for X (n, n_features).
