@@ -340,6 +340,25 @@ def test_gradients_are_differences():
     ]
 
 
+def test_the_doctor_examines_inputs_and_outputs_one_by_one():
+    a, b = fastnn.Input((4,), name="a"), fastnn.Input((3,), name="b")
+    h = layers.Dense(6, activation="relu", name="h", bias_initializer=fastnn.initializers.Constant(-1e4))(
+        layers.concatenate([a, b])
+    )
+    model = fastnn.Model([a, b], [layers.Dense(1, name="p")(h), layers.Dense(2, "softmax", name="q")(h)], seed=0)
+    model.compile("adam", loss=["mse", "mse"])
+    data = ([A, 1e4 * B], [Y1, Y2])
+    model.set_weights([np.zeros_like(w) if w.ndim == 2 else w for w in model.get_weights()])
+    found = {(each.what, each.where) for each in fastnn.diagnose(model, *data, validation_data=data)}
+    assert ("dead units", "layer 'h'") in found
+    assert any(what == "unscaled inputs" and where.startswith("input 'b': column") for what, where in found)
+    assert any(where == "output 'q': layer 'q'" for _, where in found)
+    assert any(what == "shared rows" and where.startswith("output 'p'") for what, where in found)
+    doctor = fastnn.TrainingDoctor(*data, print_report=False)
+    model.fit(*data, verbose=0, callbacks=[doctor])
+    assert len(doctor.findings) > 3
+
+
 def test_landscapes_checkpoints_and_backups(tmp_path):
     model = two_by_two()
     landscape = fastnn.loss_landscape(model, [A, B], [Y1, Y2], n=3, verbose=0)
