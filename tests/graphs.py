@@ -1,4 +1,4 @@
-"""Random graphs for the compiled core: programs, weights and data of networks with several inputs, outputs and losses."""
+"""Random graphs for the compiled core: networks with several inputs, outputs and losses, their weights and data."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Networks that are graphs, in the compiled core: values, gradients, same bits, shared weights, several losses, errors."""
+"""Networks that are graphs, in the compiled core: their gradients, and the same bits on all threads and processors."""
 
 import random
 
@@ -87,14 +87,29 @@ NARROW = [dense(1), dense(3, "sigmoid", inputs=(0,))]
 WIDE = [dense(3), dense(1, "sigmoid", inputs=(0,))]
 PAIRS = ("add", "subtract", "multiply", "divide", "average", "maximum", "minimum")
 ALONE = {
-    **{f"{kind} {name}": [*two, op(kind, 1, 2)] for kind in PAIRS for name, two in
-       (("equal", TWO), ("narrow first", NARROW), ("narrow second", WIDE))},
-    **{f"{kind} of three": [*WIDE, dense(3, inputs=(0,)), op(kind, 2, 1, 3)] for kind in PAIRS if kind not in ("subtract", "divide")},
+    **{
+        f"{kind} {name}": [*two, op(kind, 1, 2)]
+        for kind in PAIRS
+        for name, two in (("equal", TWO), ("narrow first", NARROW), ("narrow second", WIDE))
+    },
+    **{
+        f"{kind} of three": [*WIDE, dense(3, inputs=(0,)), op(kind, 2, 1, 3)]
+        for kind in PAIRS
+        if kind not in ("subtract", "divide")
+    },
     **{f"{kind} of one": [dense(3), op(kind, 1)] for kind in PAIRS if kind not in ("subtract", "divide")},
     **{f"{kind} twice the same": [dense(3, "sigmoid"), op(kind, 1, 1)] for kind in PAIRS},
-    **{f"{kind} and a number": [dense(3, "sigmoid"), op(kind, 1, number=0.4, number_first=first)]
-       for kind in PAIRS if kind != "average" for first in (False,)},
-    **{f"a number and {kind}": [dense(3, "sigmoid"), op(kind, 1, number=0.4, number_first=True)] for kind in PAIRS if kind != "average"},
+    **{
+        f"{kind} and a number": [dense(3, "sigmoid"), op(kind, 1, number=0.4, number_first=first)]
+        for kind in PAIRS
+        if kind != "average"
+        for first in (False,)
+    },
+    **{
+        f"a number and {kind}": [dense(3, "sigmoid"), op(kind, 1, number=0.4, number_first=True)]
+        for kind in PAIRS
+        if kind != "average"
+    },
     "concatenate": [*TWO, op("concatenate", 2, 1, 2)],
     "slice": [dense(6), op("slice", 1, start=1, stop=5, step=2)],
     "slice backwards": [dense(6), op("slice", 1, start=5, stop=-1, step=-2)],
@@ -102,11 +117,28 @@ ALONE = {
     "dot with itself": [dense(4), op("dot", 1, 1)],
     "cosine": [*TWO, op("dot", 1, 2, normalize=True)],
     "shared dense": [dense(4), dense(4), dense(4, weights_of=1), dense(4, weights_of=2)],
-    "shared normalization": [dense(4), op("layer_normalization", 1), dense(4), op("layer_normalization", 3, weights_of=1)],
+    "shared normalization": [
+        dense(4),
+        op("layer_normalization", 1),
+        dense(4),
+        op("layer_normalization", 3, weights_of=1),
+    ],
     "shared prelu": [dense(4), op("prelu", 1), dense(4), op("prelu", 3, weights_of=1)],
-    "shared batch normalization": [dense(4), op("batch_normalization", 1), dense(4), op("batch_normalization", 3, weights_of=1)],
-    "branches from one place": [dense(4), dense(4), ("add", {"source": 1}), dense(4), ("add", {"source": 1}), ("add", {"source": 1})],
-}  # fmt: skip
+    "shared batch normalization": [
+        dense(4),
+        op("batch_normalization", 1),
+        dense(4),
+        op("batch_normalization", 3, weights_of=1),
+    ],
+    "branches from one place": [
+        dense(4),
+        dense(4),
+        ("add", {"source": 1}),
+        dense(4),
+        ("add", {"source": 1}),
+        ("add", {"source": 1}),
+    ],
+}
 
 
 @pytest.mark.parametrize("name", ALONE)

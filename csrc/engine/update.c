@@ -355,7 +355,8 @@ static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t cou
 
 /* The same for weights that several ops share: their gradients are added in the order of the ops. The penalty, which the
  * update adds to a gradient, comes with the last of them. */
-static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored, const fnn_update *update) {
+static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored,
+                          const fnn_update *update) {
     fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
     const fnn_op *ops = network->ops;
@@ -416,9 +417,9 @@ static void update_strips(const fnn_step *s, fnn_range strips, void *stored, con
 }
 
 static void move_statistics(const fnn_step *s) {
+    const fnn_op *ops = s->fit->network->ops;
     for (int i = 0; i < s->fit->network->n_ops; i++)
-        if (s->fit->network->ops[i].kind->move_statistics && fnn_runs(s->fit, i))
-            s->fit->network->ops[i].kind->move_statistics(s, i);
+        if (ops[i].kind->move_statistics && ops[i].is_live && fnn_runs(s->fit, i)) ops[i].kind->move_statistics(s, i);
 }
 
 int fnn_update_weights(const fnn_step *s) {

@@ -103,8 +103,6 @@ cdef int read_sharing(fnn_op *native, Py_ssize_t number, object ops, object shar
 
 
 cdef int check_slice(dict options, Py_ssize_t number, Py_ssize_t width) except -1:
-    if options["step"] == 0:
-        raise ValueError(f"op {number}, 'slice', has the step 0")
     columns = range(options["start"], options["stop"], options["step"])
     if not columns or not (0 <= columns[0] < width and 0 <= columns[-1] < width):
         raise ValueError(f"op {number}, 'slice', must take at least one of {width} columns, got {columns}")

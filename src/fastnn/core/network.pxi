@@ -286,6 +286,8 @@ cdef class Network:
         if self.takes_list or buffers is not None or self.network.n_outputs > 1:
             return self.predict_several(X, out, n_threads, logits, activity, buffers)
         owner = matrix_of(X, &m, self.network.widths[0])
+        if self.embeddings:
+            check_table_rows(self.embeddings, [owner])
         shape[0] = m.rows
         shape[1] = self.network.widths[self.network.outputs[0]]
         if out is None:
@@ -307,8 +309,6 @@ cdef class Network:
         if activity is not None:
             check_output("activity", activity, np.dtype(np.float64), (m.rows,))
             what.activity = <double *>cnp.PyArray_DATA(activity)
-        if self.embeddings:
-            check_table_rows(self.embeddings, [owner])
         if m.rows:
             self.run_prediction(&what, n_threads, X, False)
         return result
@@ -336,6 +336,8 @@ cdef class Network:
         cdef fnn_prediction what
         cdef int i
         arrays = self.read_inputs(X, matrices)
+        if self.embeddings:
+            check_table_rows(self.embeddings, arrays)
         places = self.outputs_or(buffers)
         rows = matrices[0].rows
         if out is not None:
@@ -369,8 +371,6 @@ cdef class Network:
         if activity is not None:
             check_output("activity", activity, np.dtype(np.float64), (rows,))
             what.activity = <double *>cnp.PyArray_DATA(activity)
-        if self.embeddings:
-            check_table_rows(self.embeddings, arrays)
         if rows:
             self.run_prediction(&what, n_threads, arrays, True)
         return results[0] if buffers is None and len(results) == 1 else results

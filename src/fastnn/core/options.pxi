@@ -44,6 +44,8 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
     op.number_first = bool(options.get("number_first", False))
     op.normalize = bool(options.get("normalize", False))
     if kind == "slice":
+        if options["step"] == 0:
+            raise ValueError(f"op {number}, 'slice', has the step 0")
         op.start = options["start"]
         op.step = options["step"]
         op.columns = len(range(op.start, options["stop"], op.step))

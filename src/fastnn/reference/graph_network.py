@@ -115,24 +115,27 @@ class GraphNetwork:
         return total, found
 
 
+_WITH_WEIGHTS: dict[str, Any] = {
+    "dense": Dense,
+    "embedding": Embedding,
+    "prelu": PReLU,
+    "layer_normalization": LayerNormalization,
+    "batch_normalization": BatchNormalization,
+}
+_ARGUMENTS = {"activation": "name", "momentum": "momentum", "epsilon": "epsilon"}
+
+
 def _layer(kind: str, options: Mapping[str, Any], weights: Sequence[Any]) -> Any:
     """Return the layer of an op."""
-    if kind == "dense":
-        return Dense(*weights, name=options.get("activation", "linear"), **options.get("parameters", {}))
+    arguments = {_ARGUMENTS[name]: value for name, value in options.items() if name in _ARGUMENTS}
+    if kind in _WITH_WEIGHTS:
+        return _WITH_WEIGHTS[kind](*weights, **arguments, **options.get("parameters", {}))
     if kind == "activation":
-        return Activation(options["activation"], **options.get("parameters", {}))
+        return Activation(**arguments, **options.get("parameters", {}))
     if kind == "concatenate":
         return Concatenate()
     if kind == "slice":
         return Slice(options["start"], options["stop"], options["step"])
     if kind == "dot":
         return RowDot(options.get("normalize", False))
-    if kind == "embedding":
-        return Embedding(*weights)
-    if kind == "prelu":
-        return PReLU(*weights)
-    if kind == "layer_normalization":
-        return LayerNormalization(*weights, epsilon=options["epsilon"])
-    if kind == "batch_normalization":
-        return BatchNormalization(*weights, momentum=options["momentum"], epsilon=options["epsilon"])
     return Arithmetic(kind, options.get("number"), options.get("number_first", False))

@@ -1,7 +1,7 @@
-"""Layers with several inputs, slices and tables in plain NumPy: ``forward`` takes a list of arrays, ``backward`` returns one."""
+"""Layers with several inputs, slices and tables in plain NumPy; ``backward`` returns a gradient for each input."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Arithmetic(Merge):
     number_first : whether it is the first operand.
     """
 
-    _FUNCTIONS: dict[str, Callable[[Array, Array], Array]] = {
+    _FUNCTIONS: ClassVar[dict[str, Callable[[Array, Array], Array]]] = {
         "add": np.add,
         "average": np.add,
         "subtract": np.subtract,
@@ -125,8 +125,9 @@ class RowDot(Merge):
         """Return the outputs."""
         self._norms = [np.linalg.norm(x, axis=1, keepdims=True) if self.normalize else np.ones((1, 1)) for x in inputs]
         self._units = [x / np.maximum(norm, LEAST_NORM) for x, norm in zip(inputs, self._norms, strict=True)]
-        self._out: Array = (self._units[0] * self._units[1]).sum(axis=1, keepdims=True)
-        return self._out
+        outputs: Array = (self._units[0] * self._units[1]).sum(axis=1, keepdims=True)
+        self._out = outputs
+        return outputs
 
     def backward(self, grad: Array) -> list[Array]:
         """Return the gradient with respect to each input."""
@@ -147,7 +148,8 @@ class Embedding:
     def forward(self, x: Array) -> Array:
         """Return the outputs (n, n_in * n_columns)."""
         self._rows = x.astype(np.int64)
-        return self.weights[0][self._rows].reshape(len(x), -1)
+        outputs: Array = self.weights[0][self._rows].reshape(len(x), -1)
+        return outputs
 
     def backward(self, grad: Array) -> None:
         """Keep the gradient of the table: the sum over the rows of the batch, in order. None passes to the input."""
