@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from keras_graph_cases import CASES, Y1, Y2, A, B, Layers, starting_weights
 
 import fastnn
+import fastnn.diagram
 from fastnn import layers, metrics
 
 CODES = np.array(["P", "S", "P", "Lg"] * 10)
@@ -102,6 +104,19 @@ def test_the_summary_says_what_is_connected_to_what():
     assert row.split()[-3:] == ["44", "a[0][0],", "b[0][0]"]
     model.summary(print_fn=lines.append, expand_nested=True)
     assert "└" in lines[1] and "Total params: 53" in lines[1]
+
+
+def test_a_graph_is_drawn_with_a_box_for_each_layer(tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    model = built("nested_shared")
+    boxes = {box.caption.split()[0]: box for box in fastnn.diagram.boxes(model)}
+    assert {name: box.place for name, box in boxes.items() if name in "ab"} == {"a": (0, 0), "b": (0, 1)}
+    assert boxes["tower"].place == (1, 0) and boxes["tower"].before == (0, 1)
+    picture = model._repr_svg_()
+    assert picture.startswith("<svg") and picture.count("<rect") == 5 and "tower (None, 4)" in picture
+    ElementTree.fromstring(picture)
+    assert "Connected" not in model._repr_html_() and "<table>" in model._repr_html_()
+    assert len(fastnn.plotting.network(model).texts) >= 5
 
 
 # Structures
@@ -323,6 +338,25 @@ def test_gradients_are_differences():
         [(40, 1, 4), (40, 1, 3)],
         [(40, 2, 4), (40, 2, 3)],
     ]
+
+
+def test_the_doctor_examines_inputs_and_outputs_one_by_one():
+    a, b = fastnn.Input((4,), name="a"), fastnn.Input((3,), name="b")
+    h = layers.Dense(6, activation="relu", name="h", bias_initializer=fastnn.initializers.Constant(-1e4))(
+        layers.concatenate([a, b])
+    )
+    model = fastnn.Model([a, b], [layers.Dense(1, name="p")(h), layers.Dense(2, "softmax", name="q")(h)], seed=0)
+    model.compile("adam", loss=["mse", "mse"])
+    data = ([A, 1e4 * B], [Y1, Y2])
+    model.set_weights([np.zeros_like(w) if w.ndim == 2 else w for w in model.get_weights()])
+    found = {(each.what, each.where) for each in fastnn.diagnose(model, *data, validation_data=data)}
+    assert ("dead units", "layer 'h'") in found
+    assert any(what == "unscaled inputs" and where.startswith("input 'b': column") for what, where in found)
+    assert any(where == "output 'q': layer 'q'" for _, where in found)
+    assert any(what == "shared rows" and where.startswith("output 'p'") for what, where in found)
+    doctor = fastnn.TrainingDoctor(*data, print_report=False)
+    model.fit(*data, verbose=0, callbacks=[doctor])
+    assert len(doctor.findings) > 3
 
 
 def test_landscapes_checkpoints_and_backups(tmp_path):

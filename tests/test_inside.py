@@ -53,11 +53,15 @@ def test_hidden_activations_of_images_and_of_missing_values():
         model.hidden_activations(holes[:, :2])
 
 
-def test_symbolic_tensors_are_answered_with_hidden_activations():
+def test_symbolic_tensors_of_a_chain_are_those_of_its_layers():
     model = deep_model()
-    for thing, name in ((model, "inputs"), (model, "outputs"), (model.layers[1], "output"), (model.layers[1], "input")):
-        with pytest.raises(AttributeError, match=r"model.hidden_activations\(x\) returns the outputs of the layers"):
-            getattr(thing, name)
+    assert model.inputs == [model.layers[0].input] and model.outputs == [model.layers[-1].output]
+    assert model.layers[1].input is model.layers[0].output
+    part = fastnn.Model(model.inputs, model.layers[1].output)
+    X = np.linspace(-1.0, 1.0, 4 * model.n_features).reshape(4, -1)
+    np.testing.assert_array_equal(part.predict(X), model.hidden_activations(X)[1])
+    with pytest.raises(AttributeError, match="has not been called on a tensor, so that output is not one tensor"):
+        _ = layers.Dense(2).output
 
 
 def test_losses_are_the_penalties_on_trained_weights_in_the_order_of_the_layers():

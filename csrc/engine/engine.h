@@ -267,8 +267,9 @@ void fnn_mark_needed(const fnn_network *network, unsigned char *needed, const in
 
 /* ---- predict.c ---- */
 
-/* What to predict: X, one matrix per input; out, one contiguous (rows, width) per wanted buffer of the route; activity (rows)
- * or NULL: each row's penalties on the outputs of its ops; skipped: by op, 1 where its activation is left out, or NULL. */
+/* What to predict: X, one matrix per input; out, one contiguous (rows, width) per wanted buffer of the route; activity
+ * (rows) or NULL: each row's penalties on the outputs of its ops; skipped: by op, 1 where its activation is left out, or
+ * NULL. */
 typedef struct {
     const fnn_route *route;
     const fnn_matrix *X;

@@ -196,6 +196,19 @@ int fnn_plan_gradients(fnn_fit *fit); /* 0 where there is no memory */
 /* 1 where a gradient comes to buffer b. */
 void fnn_find_gradients(const fnn_fit *fit, unsigned char *reached);
 
+/* losses.c. 1 / divisor of a mean over the rows; 0 where no row counts. */
+double fnn_mean_factor(const fnn_step *s, const fit_loss *loss);
+/* Targets, sample weights and scale of a loss. */
+void fnn_gather_targets(const fnn_step *s, fit_loss *loss, double mean);
+/* All losses and their gradients. */
+void fnn_evaluate_losses(const fnn_step *s);
+/* Copies panel p of a buffer, `width` outputs, to the caller's array of predictions; and all outputs without a loss. */
+void fnn_store_predictions(const fnn_step *s, void *predictions, int buffer, ptrdiff_t width, ptrdiff_t p);
+void fnn_store_kept_outputs(const fnn_step *s);
+/* The loss of a batch, the sum of all losses times their weights; *penalty: the penalties on weights in it. The losses
+ * themselves times the rows are added to sums, unless that is NULL. */
+double fnn_batch_loss(const fnn_step *s, double *penalty, double *sums);
+
 /* update.c: phase 2; 0 where an interruption came before any weight was changed. */
 int fnn_update_weights(const fnn_step *s);
 /* A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */

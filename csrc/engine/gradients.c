@@ -43,7 +43,8 @@ void fnn_plan_parts(fnn_fit *fit) {
         fit_loss *loss = &fit->losses[l];
         const int i = loss->skipped;
         if (i < 0) continue;
-        const int input = network->ops[i].inputs[0], passed = network->ops[i].kind->only_activates && needs_alone(fit, i, input);
+        const int input = network->ops[i].inputs[0];
+        const int passed = network->ops[i].kind->only_activates && needs_alone(fit, i, input);
         fit->parts[i] = passed ? FNN_IS_PASSED : FNN_IS_LINEAR;
         if (passed) loss->buffer = input;
     }

@@ -201,7 +201,8 @@ static void lay_out_loss(const fnn_fit *fit, fit_loss *loss, fnn_arena *arena) {
     const ptrdiff_t rows = fit->n_panels * network->kernels->panel;
     const size_t per_row = fnn_size(rows, sizeof(double), 1);
     loss->t_stride = loss->n_out * network->kernels->panel;
-    loss->T = fnn_take(arena, loss->targets.y.data ? fnn_size(fit->n_panels, loss->t_stride, (ptrdiff_t)network->element) : 0);
+    loss->T = take_if(loss->targets.y.data != NULL, arena,
+                      fnn_size(fit->n_panels, loss->t_stride, (ptrdiff_t)network->element));
     loss->values = fnn_take(arena, per_row);
     loss->labels = fnn_take(arena, per_row);
     loss->scale = fnn_take(arena, per_row);

@@ -341,7 +341,8 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_prediction *what) {
     unsigned char direct[FNN_MOST_BUFFERS];
     prediction p = {.network = network, .what = what, .route = what->route, .n = n, .direct = direct};
     for (int j = 0; j < network->n_inputs; j++)
-        direct[j] = has_rows_in_place(&what->X[j], kernels, network->element) && (n < 4 || what->X[j].row_stride % BAD_STRIDE);
+        direct[j] = has_rows_in_place(&what->X[j], kernels, network->element) &&
+                    (n < 4 || what->X[j].row_stride % BAD_STRIDE);
     atomic_init(&p.refused, 0);
     const int streams = network->n_elements * element > CACHED_WEIGHTS;
     p.together = streams && n <= FEW_ROWS;

@@ -355,7 +355,8 @@ static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t cou
 
 /* The same for weights that several ops share: their gradients are added in the order of the ops. The penalty, which the
  * update adds to a gradient, comes with the last of them. */
-static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored, const fnn_update *update) {
+static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored,
+                          const fnn_update *update) {
     fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
     const fnn_op *ops = network->ops;

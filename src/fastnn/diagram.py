@@ -1,16 +1,20 @@
-"""A picture of a network, with its layers as columns of units: as SVG, and as geometry for other drawings."""
+"""A picture of a network: columns of units, or boxes for a graph; as SVG, and as geometry for other drawings."""
 
+from collections import Counter
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
+from fastnn.network.graph import nodes_between
 from fastnn.network.stack import LayerStack, require_stack
 from fastnn.network.summary import layer_table
 
-__all__ = ["Column", "columns", "network_svg", "table_html"]
+__all__ = ["Box", "Column", "boxes", "columns", "network_svg", "table_html"]
 
 MAX_UNITS = 8
 """Number of units drawn in a column; of a larger layer the first and last units are drawn, with dots between."""
 _COLUMN_WIDTH, _ROW_HEIGHT, _MARGIN, _HEAD, _RADIUS = 132, 26, 66, 22, 8
+_BOX_HEIGHT, _BOX_STEP = 42, 66
 # Okabe and Ito (2008).
 _INPUT_COLOUR, _UNIT_COLOUR, _OUTPUT_COLOUR = "#E69F00", "#56B4E9", "#009E73"
 _INK = "currentColor"  # that of the text around the picture: dark on a light page, light on a dark one
@@ -70,6 +74,8 @@ def _column(title: str, caption: str, size: int, n_weights: int, connected: bool
 def network_svg(model: LayerStack) -> str:
     """Return an SVG picture of a built model: units, connections, sizes and numbers of weights.
 
+    A graph is drawn as boxes, one for each layer, with arrows from the layers whose outputs it takes.
+
     Raises
     ------
     ValueError
@@ -82,6 +88,8 @@ def network_svg(model: LayerStack) -> str:
     >>> fastnn.diagram.network_svg(model)[:4]
     '<svg'
     """
+    if model.kind != "Sequential":
+        return _graph_svg(model)
     drawn = columns(model)
     rows = max(max(column.heights) for column in drawn) * 2 + 1
     width = 2 * _MARGIN + (len(drawn) - 1) * _COLUMN_WIDTH
@@ -109,14 +117,93 @@ def network_svg(model: LayerStack) -> str:
         texts.append(_text(x, height - 26, size))
         if column.n_weights:
             texts.append(_text(x, height - 10, f"{column.n_weights:,} weights"))
+    picture = f'<g stroke="{_INK}" stroke-opacity="0.4" stroke-width="0.5">{"".join(lines)}</g>'
+    return _svg(model, width, height, f"{picture}{''.join(circles)}{''.join(texts)}")
+
+
+def _svg(model: LayerStack, width: int, height: int, picture: str) -> str:
+    """Return a picture as SVG, with a label for readers who do not see it."""
     label = f"{model.name}: {model.count_params():,} weights"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'style="max-width:100%;height:auto" role="img" aria-label="{escape(label)}" '
-        'font-family="sans-serif" font-size="11">'
-        f'<g stroke="{_INK}" stroke-opacity="0.4" stroke-width="0.5">{"".join(lines)}</g>'
-        f"{''.join(circles)}{''.join(texts)}</svg>"
+        f'font-family="sans-serif" font-size="11">{picture}</svg>'
     )
+
+
+@dataclass(frozen=True)
+class Box:
+    """One layer in the picture of a graph.
+
+    Parameters
+    ----------
+    title : layer class and activation.
+    caption : name of the layer and the shape of its outputs.
+    place : column, counted from the inputs, and row.
+    colour : colour of the box.
+    before : numbers of the boxes whose outputs the layer takes.
+    """
+
+    title: str
+    caption: str
+    place: tuple[int, int]
+    colour: str
+    before: tuple[int, ...]
+
+
+def boxes(model: Any) -> list[Box]:
+    """Return the layers of a graph as boxes: a layer stands to the right of those whose outputs it takes."""
+    require_stack(model)
+    layers = model.all_layers
+    nodes = nodes_between(model.inputs, model.outputs)
+    ends = {id(tensor.node.layer) for tensor in model.outputs}
+    numbers = {id(layer): number for number, layer in enumerate(layers)}
+    column = dict.fromkeys(numbers, 0)
+    for node in nodes:
+        column[id(node.layer)] = max(column[id(node.layer)], *(column[id(t.node.layer)] + 1 for t in node.inputs))
+    heights: Counter[int] = Counter()
+    found = []
+    for layer, (name, shape, _) in zip(layers, layer_table(model), strict=True):
+        calls = [node for node in nodes if node.layer is layer]
+        activation = getattr(getattr(layer, "activation", None), "name", "linear")
+        kind = name.removeprefix(f"{layer.name} (").removesuffix(")")
+        title = kind + ("" if activation == "linear" else f", {activation}")
+        colour = _UNIT_COLOUR if calls else _INPUT_COLOUR
+        place = (column[id(layer)], heights[column[id(layer)]])
+        heights[place[0]] += 1
+        before = dict.fromkeys(numbers[id(tensor.node.layer)] for node in calls for tensor in node.inputs)
+        colour = _OUTPUT_COLOUR if id(layer) in ends and calls else colour
+        found.append(Box(title, f"{layer.name} {shape}", place, colour, tuple(before)))
+    return found
+
+
+def _graph_svg(model: Any) -> str:
+    """Return the boxes and arrows of a graph."""
+    drawn = boxes(model)
+    wide = max(len(text) for box in drawn for text in (box.title, box.caption)) * 6 + 20
+    step, rows = wide + 48, 1 + max(box.place[1] for box in drawn)
+    width, height = step * (1 + max(box.place[0] for box in drawn)), rows * _BOX_STEP + 16
+    in_column = Counter(box.place[0] for box in drawn)
+
+    def corner(box: Box) -> tuple[int, float]:
+        free = (rows - in_column[box.place[0]]) * _BOX_STEP / 2
+        return 24 + box.place[0] * step, 16 + free + box.place[1] * _BOX_STEP
+
+    arrows, shapes = [], []
+    for box in drawn:
+        x, y = corner(box)
+        for number in box.before:
+            left, top = corner(drawn[number])
+            start, a, b = left + wide, top + _BOX_HEIGHT / 2, y + _BOX_HEIGHT / 2
+            curve = f"M{start},{a:.1f} C{start + 30},{a:.1f} {x - 30},{b:.1f} {x - 5},{b:.1f}"
+            arrows.append(f'<path d="{curve}"/><path d="M{x - 6},{b - 4:.1f} L{x},{b:.1f} L{x - 6},{b + 4:.1f}"/>')
+        shapes.append(
+            f'<rect x="{x}" y="{y:.1f}" width="{wide}" height="{_BOX_HEIGHT}" rx="6" fill="{box.colour}" '
+            f'fill-opacity="0.35" stroke="{_INK}" stroke-width="0.8"/>'
+            f"{_text(x + wide / 2, y + 17, box.title, 'bold')}{_text(x + wide / 2, y + 33, box.caption)}"
+        )
+    lines = f'<g stroke="{_INK}" fill="none" stroke-opacity="0.6">{"".join(arrows)}</g>'
+    return _svg(model, width, height, f"{lines}{''.join(shapes)}")
 
 
 def _text(x: float, y: float, text: str, weight: str = "normal") -> str:

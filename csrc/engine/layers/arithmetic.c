@@ -218,7 +218,8 @@ static void backward_extreme(const fnn_step *s, int i) {
         for (int j = 0; j < op->n_inputs; j++) {
             const ptrdiff_t width = network->widths[op->inputs[j]];
             void *dX = fnn_input_gradient_panel(fit, i, j, p);
-            kernels->take_equal(dX, rest, fnn_input_panel(fit, i, j, p), Y, op->n_out, width == op->n_out ? kernels->panel : 0);
+            kernels->take_equal(dX, rest, fnn_input_panel(fit, i, j, p), Y, op->n_out,
+                                width == op->n_out ? kernels->panel : 0);
             if (dX && width < op->n_out) kernels->sum_features(dX, dX, op->n_out);
         }
     }

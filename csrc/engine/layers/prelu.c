@@ -16,7 +16,8 @@ static void backward(const fnn_step *s, int i) {
     const fnn_op *op = &network->ops[i];
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
-        network->kernels->prelu_gradient(fnn_gradient_panel(s->fit, i, p), at.saved, at.X, fnn_op_weights(network, op), op->n_in);
+        network->kernels->prelu_gradient(fnn_gradient_panel(s->fit, i, p), at.saved, at.X, fnn_op_weights(network, op),
+                                         op->n_in);
     }
 }
 
@@ -24,7 +25,7 @@ static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const ptrdiff_t panel = kernels->panel, n = s->fit->network->ops[strip->op].n_out, f = strip->q * panel;
     const ptrdiff_t count = fnn_min(n - f, panel);
-    const fnn_panels saved = {fnn_at(s->fit, fnn_buffers_of(s->fit, strip->op)->saved, f * panel), n * panel}, none = {NULL, 0};
+    const fnn_panels none = {NULL, 0}, saved = {fnn_at(s->fit, fnn_buffers_of(s->fit, strip->op)->saved, f * panel), n * panel};
     double sums[FNN_MOST_LANES];
     kernels->feature_sums(&(fnn_moments){.sums = sums}, saved, none, s->rows, (fnn_range){0, count});
     kernels->store_sums(G, sums, NULL, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));

@@ -32,7 +32,8 @@ static void predict_panels(const fnn_panel_call *c) {
     const fnn_scaling scaling = scaling_of(c->network, c->op);
     const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->standardize((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes, &scaling, c->op->n_in);
+        c->network->kernels->standardize((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes, &scaling,
+                                         c->op->n_in);
 }
 
 const fnn_kind fnn_scaling_kind = {

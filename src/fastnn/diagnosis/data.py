@@ -64,9 +64,25 @@ def lower_part(model: "Sequential", n_layers: int) -> "Sequential":
 
 def examine_inputs(model: "Sequential", rows: Rows) -> list[Finding]:
     """Examine every column: missing, constant, duplicated, and as the first layer with weights gets it, unscaled."""
+    n_scaling, normalizes = _scaling_layers(model)
+    scaled = None
+    if n_scaling and not normalizes:
+        scaled = np.asarray(lower_part(model, n_scaling).predict(rows.X, verbose=0))
+    return examine_columns(rows.X, normalizes, scaled)
+
+
+def examine_columns(given: Array, normalizes: bool, scaled: Array | None = None) -> list[Finding]:
+    """Examine every column of inputs.
+
+    Parameters
+    ----------
+    given : the inputs (n, columns).
+    normalizes : whether a layer normalizes them, so that their scale does not matter.
+    scaled : what the first layer with weights gets of them; None for the inputs themselves.
+    """
     findings = []
-    X = filled(rows.X)
-    absent = np.zeros(X.shape[1]) if X is rows.X else np.isnan(rows.X).mean(axis=0)
+    X = filled(given)
+    absent = np.zeros(X.shape[1]) if X is given else np.isnan(given).mean(axis=0)
     for where, column in _places("column", np.flatnonzero(absent > 0.5), absent):
         findings.append(
             Finding("missing values", where, "serious" if absent[column] == 1.0 else "warning",
@@ -81,12 +97,10 @@ def examine_inputs(model: "Sequential", rows: Rows) -> list[Finding]:
                     "Leave it out: it carries no information and blows up when it is standardized")
         )  # fmt: skip
     findings += _examine_pairs(X[:MAX_ROWS], constant)
-    n_scaling, normalizes = _scaling_layers(model)
     if normalizes:
         return findings
-    if n_scaling:
-        outputs = np.asarray(lower_part(model, n_scaling).predict(rows.X, verbose=0))
-        X = outputs[:, : X.shape[1]]  # without the indicators of missing values
+    if scaled is not None:
+        X = scaled[:, : X.shape[1]]  # without the indicators of missing values
         mean, scale = _mean_and_deviation(X)
     excess = np.where(constant, 0.0, _excess(X, mean, scale))
     for where, column in _places("column", np.flatnonzero(excess > 1.0), excess):
@@ -182,13 +196,13 @@ def examine_last_layer(model: "Sequential", rows: Rows) -> list[Finding]:
     """Check the last layer and the loss against the targets and against each other."""
     where = f"layer {model.layers[-1].name!r}"
     findings = []
-    for found, affected in unsuitable_targets(model.loss, model.program.heads[0], rows.y):
+    for found, affected in unsuitable_targets(model.loss, model.program, rows.y):
         fraction = float(affected.mean())
         findings.append(
             Finding("unsuitable targets", where, "serious" if fraction > 0.05 else "warning",
                     f"{found.cause}: {affected.sum():,} of {rows.n:,} rows cannot be fitted", _sentence(found.cure))
         )  # fmt: skip
-    mismatch = misfit(model.loss, model.program.heads[0])
+    mismatch = misfit(model.loss, model.program)
     if mismatch is not None and (not findings or model.program.n_outputs == 1):
         findings.append(Finding("unsuitable last layer", where, "serious", mismatch.cause, _sentence(mismatch.cure)))
     if findings or model.loss.targets != "numbers" or model.program.final_activation == "sigmoid":
@@ -226,7 +240,7 @@ def _examine_numbers(model: "Sequential", targets: Array) -> list[Finding]:
                 "Check how it was made: there is nothing to learn, and it cannot be standardized")
         for where, column in _places("target", np.flatnonzero(constant), np.abs(mean))
     ]  # fmt: skip
-    low, high = output_range(model.program.heads[0])
+    low, high = output_range(model.program)
     if model.loss.core_name not in _SCALED or np.isfinite(high):
         return findings
     excess = np.where(constant, 0.0, _excess(y, mean, scale))

@@ -8,6 +8,7 @@ from fastnn._warnings import warn
 from fastnn.callbacks import Callback, Logs
 from fastnn.diagnosis.data import MAX_ROWS, counted, examine_inputs, examine_last_layer, examine_targets
 from fastnn.diagnosis.finding import Diagnosis, Finding
+from fastnn.diagnosis.graph import examine_graph
 from fastnn.diagnosis.network import examine_gradients, examine_units
 from fastnn.diagnosis.validation import examine_validation
 from fastnn.network.stack import LayerStack, require_stack
@@ -67,6 +68,9 @@ def diagnose(
     model.require_compiled("diagnose")
     rows, program = rows_of(model, x, y)
     model.build_from(program)
+    if model.kind != "Sequential":
+        held_out = None if validation_data is None else validation_rows(model, validation_data, None)
+        return Diagnosis(examine_graph(model, rows, held_out, learning_rate))
     rows = counted(model, rows)
     part = Rows(rows.X[:MAX_ROWS], rows.y[:MAX_ROWS], None)
     findings = [*examine_inputs(model, rows), *examine_last_layer(model, rows), *examine_targets(model, rows)]

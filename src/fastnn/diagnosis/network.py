@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastnn._core as _core
 from fastnn.diagnosis.data import lower_part
 from fastnn.diagnosis.finding import Finding
+from fastnn.training.fit import make_fit
 from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -27,40 +27,55 @@ def examine_units(model: "Sequential", X: Array) -> list[Finding]:
     findings = []
     last = len(model.layers) - 1
     for place, layer in enumerate(model.layers):
-        activation = getattr(getattr(layer, "activation", None), "name", "linear")
-        if activation not in _DYING and (activation not in _BOUNDED or place == last):
-            continue
-        outputs = lower_part(model, place + 1).predict(X)
-        if activation in _DYING:
-            dead = int(np.sum(~outputs.any(axis=0)))
-            if dead:
-                fraction = dead / outputs.shape[1]
-                findings.append(
-                    Finding("dead units", f"layer {layer.name!r}", "serious" if fraction > 0.5 else "warning",
-                            f"{dead} of {outputs.shape[1]} units output 0 for all {len(X):,} rows and no longer learn",
-                            "Lower the learning rate, scale the inputs, or use leaky_relu or elu")
-                )  # fmt: skip
-            continue
-        low, high = _BOUNDED[activation]
-        margin = 0.01 * (high - low)
-        saturated = float(np.mean((outputs < low + margin) | (outputs > high - margin)))
-        if saturated > 0.5:
-            findings.append(
-                Finding("saturated units", f"layer {layer.name!r}", "serious" if saturated > 0.9 else "warning",
-                        f"{saturated:.0%} of its outputs are within 1 % of the limits of {activation}, where the "
-                        "gradient is nearly 0",
-                        "Scale the inputs, start with smaller weights, or use relu")
-            )  # fmt: skip
+        activation = _activation(layer)
+        if activation in _DYING or (activation in _BOUNDED and place != last):
+            findings += examine_outputs(layer, lower_part(model, place + 1).predict(X), len(X))
     return findings
+
+
+def _activation(layer: Any) -> str:
+    """Return the name of a layer's activation."""
+    return str(getattr(getattr(layer, "activation", None), "name", "linear"))
+
+
+def examine_outputs(layer: Any, outputs: Array, n: int) -> list[Finding]:
+    """Return whether units of a layer are dead or saturated, by its outputs (n, units) for ``n`` rows."""
+    activation = _activation(layer)
+    if activation in _DYING:
+        dead = int(np.sum(~outputs.any(axis=0)))
+        fraction = dead / outputs.shape[1]
+        if not dead:
+            return []
+        return [
+            Finding("dead units", f"layer {layer.name!r}", "serious" if fraction > 0.5 else "warning",
+                    f"{dead} of {outputs.shape[1]} units output 0 for all {n:,} rows and no longer learn",
+                    "Lower the learning rate, scale the inputs, or use leaky_relu or elu")
+        ]  # fmt: skip
+    if activation not in _BOUNDED:
+        return []
+    low, high = _BOUNDED[activation]
+    margin = 0.01 * (high - low)
+    saturated = float(np.mean((outputs < low + margin) | (outputs > high - margin)))
+    if saturated <= 0.5:
+        return []
+    return [
+        Finding("saturated units", f"layer {layer.name!r}", "serious" if saturated > 0.9 else "warning",
+                f"{saturated:.0%} of its outputs are within 1 % of the limits of {activation}, where the "
+                "gradient is nearly 0",
+                "Scale the inputs, start with smaller weights, or use relu")
+    ]  # fmt: skip
 
 
 def examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | None) -> list[Finding]:
     """Compare the gradient of every kernel with the kernel, on the rows as one batch."""
-    if model.loss.core_name == "custom":
+    if any(loss is not None and loss.core_name == "custom" for loss in model.losses_of_outputs):
         return []
-    fit = _core.Fit(model.network, rows.X, rows.y, None, min(rows.n, 1024))
-    gradients = [gradient for _, name, gradient in fit.gradients() if name == "kernel"]
-    kernels = [(layer.name, weight) for layer in model.layers for weight in layer.get_weights() if weight.ndim == 2]
+    fit = make_fit(model, Rows(rows.X, rows.y, _none_like(rows.y)), min(rows.n, 1024), None)
+    found = {(op, name): gradient for op, name, gradient in fit.gradients()}
+    held = [(leaf, *each) for leaf in model.program.leaves for each in zip(leaf.specs, leaf.places, strict=True)]
+    held = [each for each in held if each[1].name == "kernel" and each[2] in found]
+    kernels = [(leaf.layer.name, leaf.layer.read_weight(spec.name)) for leaf, spec, _ in held]
+    gradients = [found[place] for _, _, place in held]
     rate = float(model.optimizer.learning_rate) if learning_rate is None else learning_rate
     plain = model.optimizer.core_name == "sgd"
     names, sizes, findings = [], [], []
@@ -99,6 +114,11 @@ def examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | No
                         "Start with smaller weights (Glorot, He), clip gradients (clipnorm=1.0), or lower the rate")
             )  # fmt: skip
     return findings
+
+
+def _none_like(y: Any) -> Any:
+    """Return no sample weights, for one output or for several."""
+    return [None] * len(y) if isinstance(y, list) else None
 
 
 def _change(rate: float, ratio: float) -> str:

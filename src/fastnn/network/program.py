@@ -125,6 +125,11 @@ class Program(NamedTuple):
         return [leaf.file_name(spec.name) for leaf in self.leaves for spec in leaf.specs]
 
     @property
+    def last(self) -> Op:
+        """The op that computes the first output."""
+        return self.heads[0].last
+
+    @property
     def final_activation(self) -> str | None:
         """Activation of the first output."""
         return self.heads[0].final_activation

@@ -15,13 +15,15 @@ __all__ = ["network", "speed_table"]
 
 
 def network(model: "LayerStack", ax: Any = None) -> Any:
-    """Draw a built model: units, connections, sizes and numbers of weights.
+    """Draw a built model: units, connections, sizes and numbers of weights; of a graph the layers as boxes.
 
     Parameters
     ----------
     model : a built model.
     ax : axes to draw into.
     """
+    if getattr(model, "kind", "Sequential") != "Sequential":
+        return _graph(model, ax)
     drawn = diagram.columns(model)
     ax = new_axes(ax, (1.9 * len(drawn), 3.6))
     for place, column in enumerate(drawn):
@@ -41,6 +43,25 @@ def network(model: "LayerStack", ax: Any = None) -> Any:
         ax.text(place, bottom + 0.8, f"{column.size:,} {unit}{weights}", ha="center", va="top", fontsize=9)
     ax.set_xlim(-0.5, len(drawn) - 0.5)
     ax.set_ylim(bottom + 2.2, -bottom - 1.5)
+    ax.set_axis_off()
+    ax.set_title(f"{model.name}: {model.count_params():,} weights", fontsize=10)
+    return ax
+
+
+def _graph(model: "LayerStack", ax: Any) -> Any:
+    """Draw the layers of a graph as boxes, with arrows from those whose outputs they take."""
+    drawn = diagram.boxes(model)
+    rows = [sum(other.place[0] == box.place[0] for other in drawn) for box in drawn]
+    places = [(box.place[0], box.place[1] - (n - 1) / 2) for box, n in zip(drawn, rows, strict=True)]
+    ax = new_axes(ax, (2.4 * (1 + max(x for x, _ in places)), 1.0 + 0.9 * max(rows)))
+    for box, (x, y) in zip(drawn, places, strict=True):
+        style = {"boxstyle": "round", "facecolor": box.colour, "alpha": 0.4}
+        ax.text(x, y, f"{box.title}\n{box.caption}", ha="center", va="center", fontsize=8, bbox=style, zorder=2)
+        for number in box.before:
+            arrow = {"arrowstyle": "->", "color": "0.4", "shrinkA": 32, "shrinkB": 32}
+            ax.annotate("", (x, y), places[number], arrowprops=arrow, zorder=1)
+    ax.set_xlim(-0.6, max(x for x, _ in places) + 0.6)
+    ax.set_ylim(max(rows) / 2 + 0.2, -max(rows) / 2 - 0.2)
     ax.set_axis_off()
     ax.set_title(f"{model.name}: {model.count_params():,} weights", fontsize=10)
     return ax
