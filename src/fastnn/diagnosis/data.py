@@ -196,13 +196,13 @@ def examine_last_layer(model: "Sequential", rows: Rows) -> list[Finding]:
     """Check the last layer and the loss against the targets and against each other."""
     where = f"layer {model.layers[-1].name!r}"
     findings = []
-    for found, affected in unsuitable_targets(model.loss, model.program, rows.y):
+    for found, affected in unsuitable_targets(model.loss, model.program.heads[0], rows.y):
         fraction = float(affected.mean())
         findings.append(
             Finding("unsuitable targets", where, "serious" if fraction > 0.05 else "warning",
                     f"{found.cause}: {affected.sum():,} of {rows.n:,} rows cannot be fitted", _sentence(found.cure))
         )  # fmt: skip
-    mismatch = misfit(model.loss, model.program)
+    mismatch = misfit(model.loss, model.program.heads[0])
     if mismatch is not None and (not findings or model.program.n_outputs == 1):
         findings.append(Finding("unsuitable last layer", where, "serious", mismatch.cause, _sentence(mismatch.cure)))
     if findings or model.loss.targets != "numbers" or model.program.final_activation == "sigmoid":
@@ -240,7 +240,7 @@ def _examine_numbers(model: "Sequential", targets: Array) -> list[Finding]:
                 "Check how it was made: there is nothing to learn, and it cannot be standardized")
         for where, column in _places("target", np.flatnonzero(constant), np.abs(mean))
     ]  # fmt: skip
-    low, high = output_range(model.program)
+    low, high = output_range(model.program.heads[0])
     if model.loss.core_name not in _SCALED or np.isfinite(high):
         return findings
     excess = np.where(constant, 0.0, _excess(y, mean, scale))

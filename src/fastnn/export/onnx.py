@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastnn.export.onnx_activations import write_activation, write_prelu
 from fastnn.export.onnx_graph import Graph
-from fastnn.network.program import flattened_shape
+from fastnn.network.chain import flattened_shape
 from fastnn.network.stack import LayerStack
 
 Array = NDArray[Any]

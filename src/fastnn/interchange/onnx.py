@@ -104,7 +104,7 @@ class _Converter:
         if not row or any(size is None or not 0 < size < 1 << 31 for size in row):
             raise ModelFormatError(f"the input {name!r} has the sizes {sizes}; fastnn takes (rows, features)")
         self._ranks = len(row)
-        start = layers.Input(tuple(size for size in row if size is not None))
+        start = layers.InputLayer(tuple(size for size in row if size is not None))
         width = int(np.prod([float(size) for size in row if size is not None]))
         self._values[name] = Stage(None, start, [], width)
 

@@ -106,7 +106,7 @@ def _model(
     functions = _functions(source, [parts[place].name for place in places], activations)
     _settle_scales(source, parts, places, functions)
     n_features = parts[0].n_in
-    stack: list[layers.Layer] = [layers.Input((n_features,))]
+    stack: list[layers.Layer] = [layers.InputLayer((n_features,))]
     weights: list[Array] = []
     width = n_features
     for part in parts[: places[0]]:
