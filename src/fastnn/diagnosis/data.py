@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fastnn.diagnosis.finding import Finding
 from fastnn.layers import BatchNormalization, Flatten, Identity, Normalization
 from fastnn.network.outputs import class_numbers, misfit, output_range, unsuitable_targets
+from fastnn.network.program import Head, Program
 from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ _SCALED = (
     "mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "quantile", "gaussian_nll", "custom"
 )  # fmt: skip
 """Losses whose meaning is kept when the targets are scaled."""
+
+
+def _head(model: Any) -> Head:
+    """Return the output that is examined: the only one of a chain, or one of a graph."""
+    program: Head | Program = model.program
+    return program if isinstance(program, Head) else program.heads[0]
 
 
 def counted(model: "Sequential", rows: Rows) -> Rows:
@@ -196,13 +203,13 @@ def examine_last_layer(model: "Sequential", rows: Rows) -> list[Finding]:
     """Check the last layer and the loss against the targets and against each other."""
     where = f"layer {model.layers[-1].name!r}"
     findings = []
-    for found, affected in unsuitable_targets(model.loss, model.program.heads[0], rows.y):
+    for found, affected in unsuitable_targets(model.loss, _head(model), rows.y):
         fraction = float(affected.mean())
         findings.append(
             Finding("unsuitable targets", where, "serious" if fraction > 0.05 else "warning",
                     f"{found.cause}: {affected.sum():,} of {rows.n:,} rows cannot be fitted", _sentence(found.cure))
         )  # fmt: skip
-    mismatch = misfit(model.loss, model.program.heads[0])
+    mismatch = misfit(model.loss, _head(model))
     if mismatch is not None and (not findings or model.program.n_outputs == 1):
         findings.append(Finding("unsuitable last layer", where, "serious", mismatch.cause, _sentence(mismatch.cure)))
     if findings or model.loss.targets != "numbers" or model.program.final_activation == "sigmoid":
@@ -240,7 +247,7 @@ def _examine_numbers(model: "Sequential", targets: Array) -> list[Finding]:
                 "Check how it was made: there is nothing to learn, and it cannot be standardized")
         for where, column in _places("target", np.flatnonzero(constant), np.abs(mean))
     ]  # fmt: skip
-    low, high = output_range(model.program.heads[0])
+    low, high = output_range(_head(model))
     if model.loss.core_name not in _SCALED or np.isfinite(high):
         return findings
     excess = np.where(constant, 0.0, _excess(y, mean, scale))

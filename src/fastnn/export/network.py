@@ -145,14 +145,15 @@ def network_steps(
         buffers[-1], widths[-1] = start + len(steps), n_out
 
     for number, (kind, options) in enumerate(ops):
-        before, n_in = buffers[-1], widths[-1]
+        read = options.get("inputs", (number,))
+        before, n_in = buffers[read[-1]], widths[read[-1]]
         buffers.append(before)
         widths.append(n_in)
         if kind in ("dropout", "gaussian_noise"):
             continue
         name = names.get(number, f"{kind}_{number}")
         if kind == "add":
-            append(kind, (before, buffers[options["source"]]), n_in, n_in, name)
+            append(kind, tuple(buffers[each] for each in reversed(read)), n_in, n_in, name)
         elif kind != "activation":
             described = _describe(network, number, kind, options, n_in)
             n_out = {"dense": options.get("n_out"), "normalization": n_in * (1 + bool(described[0].get("indicator")))}
@@ -213,9 +214,9 @@ def model_network(model: Any) -> ExportedNetwork:
     """
     network, program = model.network, model.program
     names: dict[int, str] = {}
-    for layer, places in zip(model.layers, program.places, strict=True):
-        for op, _ in places:
-            names.setdefault(op, layer.name)
+    for leaf in program.leaves:
+        for op, _ in leaf.places:
+            names.setdefault(op, leaf.layer.name)
     steps = network_steps(network, program.ops, names)
     described = ExportedNetwork(
         f"the network {model.name!r}",

@@ -56,7 +56,7 @@ def steps_of(
     """
     steps, width = [], n_features
     for number, (kind, options) in enumerate(ops):
-        inputs = (options["source"], number) if kind == "add" else (number,)
+        inputs = options.get("inputs", (number,))
         steps.append(Step(kind, options, inputs, width, _LAYERS.get(kind, kind), {}))
         width = options.get("n_out", 2 * width if options.get("missing") == "indicator" else width)
     for (op, name), value in zip(places, weights, strict=True):
