@@ -100,7 +100,7 @@ def test_models_of_other_layers_are_refused_by_class(tmp_path):
             fastnn.load_keras(changed_config(tmp_path, lambda layers, each=each: layers.append(each)))
     with pytest.raises(ModelFormatError, match="have shapes"):
         fastnn.load_keras(changed_config(tmp_path, lambda layers: layers[2]["config"].update(units=7)))
-    with pytest.raises(ModelFormatError, match="more memory than a file of"):
+    with pytest.raises(ModelFormatError, match="have shapes"):
         fastnn.load_keras(changed_config(tmp_path, lambda layers: layers[2]["config"].update(units=10**9)))
     with pytest.raises(ModelFormatError, match=r"twice|two layers are called"):
         fastnn.load_keras(changed_config(tmp_path, lambda layers: layers.append(layers[-1])))

@@ -12,7 +12,7 @@ import fastnn.layers as layers
 from fastnn._arguments import float_type, number
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
-from fastnn.interchange.bounds import check_size
+from fastnn.interchange.building import model_of
 from fastnn.interchange.tensors import tensors_of_file, tensors_of_mapping
 from fastnn.layers.activation import find_activation
 from fastnn.models import Sequential
@@ -121,9 +121,8 @@ def _model(
             stack[-1] = layers.Dense(width, function, use_bias="bias" in parts[place].tensors)
         else:
             stack.append(layers.Activation(function))
-    check_size(weights, stack[1:], n_features, sum(array.nbytes for array in tensors.values()))
-    model = Sequential(stack, dtype=dtype or np.result_type(np.float32, *(array.dtype for array in weights)))
-    model.set_weights(weights)
+    kind = dtype or np.result_type(np.float32, *(array.dtype for array in weights))
+    model = model_of(stack, weights, kind, sum(array.nbytes for array in tensors.values()))
     if ignored:
         warn(f"{source} has tensors of no layer, which are ignored: {', '.join(ignored)}")
     return model

@@ -191,7 +191,11 @@ def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
     with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
         found = keras_variables(model.layers, Hdf5File(file.read()).root)
     try:
-        weights = [array for layer, arrays in found for array in fitted(arrays, layer)]
+        weights = [
+            array
+            for layer, arrays in found
+            for array in fitted(arrays, layer, [weight.shape for weight in layer.weights])
+        ]
     except ValueError as error:
         raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None
     model.set_weights(weights)
