@@ -66,8 +66,8 @@ def test_weights_of_another_model_are_refused_and_change_nothing():
     narrow = fastnn.Sequential([fastnn.Input((5,)), layers.Dense(7), layers.Dense(4), layers.Dense(3)])
     short = fastnn.Sequential([fastnn.Input((5,)), layers.Dense(6)])
     for model, said in (
-        (narrow, "layers that the model has not"),
-        (short, r"layers that the model has not: .*dense_1"),
+        (narrow, "layers that the model does not have"),
+        (short, r"layers that the model does not have: .*dense_1"),
     ):
         before = model.get_weights()
         with pytest.raises(ValueError, match=said):

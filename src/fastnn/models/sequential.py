@@ -411,12 +411,14 @@ class Sequential(ConvertedStack, InspectedStack):
         model_file.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """Replace the weights by those of a file that ``save`` or ``save_weights`` wrote.
+        """Replace the weights by those of a file that ``save`` or ``save_weights`` wrote, here or in Keras.
+
+        Of Keras, a ``.weights.h5`` or ``.h5`` file of a model with the same layers.
 
         Raises
         ------
         ModelFormatError
-            The file is damaged, truncated, or not written by fastnn.
+            The file is damaged, truncated, or not written by fastnn or Keras.
         ValueError
             The model is not built, or its weights have other shapes; the model is not changed.
         """

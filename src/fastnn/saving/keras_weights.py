@@ -95,7 +95,7 @@ def keras_variables(layers: Sequence[Layer], root: Group) -> list[tuple[Layer, l
         found = [variables_of(root, name) for name in names]
         extra = [name for name in within.names() if name not in names and variables_of(root, name)]
     if extra:
-        raise ModelFormatError(f"it has weights of layers that the model has not: {', '.join(extra[:8])}")
+        raise ModelFormatError(f"it has weights of layers that the model does not have: {', '.join(extra[:8])}")
     return list(zip(weighted, found, strict=True))
 
 
