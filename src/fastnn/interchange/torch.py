@@ -60,8 +60,8 @@ def load_torch(
     path_or_state_dict : a file of ``torch.save(module.state_dict(), path)`` (a zip file, PyTorch 1.6 and later), a
         safetensors file, or a dict of tensors or arrays in the order of the layers.
     activations : names or activations, which a state dict does not hold: one for all hidden layers, or a list with one
-        for each ``Linear``, with or without the last one; None in the list is linear. An activation is applied after the
-        normalizations that follow its ``Linear``. A name has fastnn's options: PyTorch's default ``LeakyReLU`` is
+        for each ``Linear``, with or without the last one; None in the list is linear. An activation is applied after
+        the normalizations that follow its ``Linear``. A name has fastnn's options: PyTorch's default ``LeakyReLU`` is
         ``fastnn.layers.LeakyReLU(0.01)``.
     epsilon : the ``eps`` of the normalizations, which a state dict does not hold either.
     dtype : "float32" or "float64", the type of the model; None is that of the tensors, float32 for half precisions.
