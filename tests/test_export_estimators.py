@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
 from exported_models import compiler, run_all
 from sklearn.datasets import make_classification, make_regression
@@ -14,6 +13,7 @@ from sklearn.datasets import make_classification, make_regression
 from fastnn import MLPClassifier, MLPRegressor
 
 GCC = compiler("gcc")
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
 
 def classification(n_classes, dtype=np.float32):

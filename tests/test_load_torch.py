@@ -164,6 +164,14 @@ def test_recorded_files_give_the_outputs_of_pytorch():
         fastnn.load_torch(RECORDED / "legacy.pt", "relu")
 
 
+def test_a_state_dict_beside_statistics_is_found(tmp_path):
+    weight = pickled_tensor("0", 6, (2, 3), (3, 1))
+    inner = pickled_dict({"0.weight": weight})[2:-1]
+    file = torch_zip(pickled_dict({"mean": pickled_tensor("0", 6, (6,), (1,)), "state_dict": inner}), {"0": FLOATS})
+    (tmp_path / "m.pt").write_bytes(file)
+    assert fastnn.load_torch(tmp_path / "m.pt").output_shape == (None, 2)
+
+
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_no_code_of_a_file_runs(tmp_path, protocol):
     made = tmp_path / "made"

@@ -206,11 +206,7 @@ def test_the_table_is_complete():
         if isinstance(value, type) and issubclass(value, optimizers.Optimizer) and value is not optimizers.Optimizer
     }
     not_computing = {"Input", "InputLayer", "Layer", "ParameterSpec", "WeightAccess", "automatic_name"}
-    of_graphs = (
-        "fastnn.layers.merging",
-        "fastnn.layers.embedding",
-        "fastnn.layers.encoding",
-        "fastnn.layers.lookups",
-    )  # test_keras_graphs.py
+    # Those of test_keras_graphs.py.
+    of_graphs = {f"fastnn.layers.{name}" for name in ("merging", "embedding", "encoding", "lookups")}
     elsewhere = {name for name in layers.__all__ if getattr(layers, name).__module__ in of_graphs}
     assert {kind.split()[0] for kind in KINDS} == set(layers.__all__) - not_computing - elsewhere

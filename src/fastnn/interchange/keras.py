@@ -1,5 +1,6 @@
 """Models of Keras from its files, ``.keras``, ``.weights.h5`` and the ``.h5`` of earlier versions, without Keras."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 import fastnn.layers as layers
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.archive import opened_archive
-from fastnn.interchange.bounds import check_size
+from fastnn.interchange.building import model_of
 from fastnn.interchange.keras_layers import layer_of, layers_of
 from fastnn.models import Sequential
 from fastnn.network.stack import require_stack
 from fastnn.saving.foreign import foreign_format
 from fastnn.saving.hdf5 import MAGIC, Group, Hdf5File
-from fastnn.saving.keras_weights import fitted, group_names, legacy_variables, variables_of
+from fastnn.saving.keras_weights import fitted, group_names, leaves, legacy_variables, variables_of
 from fastnn.saving.model_file import opened_file
 from fastnn.saving.safetensors import parse_json
 
@@ -116,21 +117,21 @@ def _model(config: Mapping[str, Any], root: Group, legacy: str | None) -> Sequen
 def _filled(stack: list[layers.Layer], found: Sequence[tuple[layers.Layer, list[Array]]], given: int) -> Sequential:
     """Return the model of layers with their variables, from a file of ``given`` bytes."""
     arrays = [array for _, variables in found for array in variables if array.dtype.kind == "f"]
-    model = Sequential(None, dtype="float64" if any(array.dtype == np.float64 for array in arrays) else "float32")
-    model.put(stack)
-    shape = model.n_features
-    if shape is None:
-        first = next((variables for _, variables in found if variables), None)
-        if first is None or first[0].ndim == 0:
+    if stack[0].declared_input is None:
+        if not arrays or arrays[0].ndim == 0:
             raise ModelFormatError("it does not tell the number of features")
-        shape = first[0].shape[0]
-    check_size([array for _, variables in found for array in variables], model.layers, shape, given)
-    model.build(shape)
-    for layer, variables in found:
-        if not layer.built:
-            raise ModelFormatError(f"the layer {layer.name!r} does not lead to the output")
-        layer.set_weights(fitted(variables, layer))
-    return model
+        stack = [layers.Input((arrays[0].shape[0],)), *stack]
+    variables_of_layer = {id(layer): variables for layer, variables in found}
+    if set(variables_of_layer) - {id(leaf) for leaf in leaves(stack)}:
+        raise ModelFormatError("it has layers that do not lead to the output")
+    weights: list[Array] = []
+    width = math.prod(stack[0].declared_input or ())
+    for layer in leaves(stack):
+        shapes = [spec.shape for spec in layer.parameter_specs(width)]
+        weights += fitted(variables_of_layer.get(id(layer), []), layer, shapes)
+        width = layer.n_outputs(width)
+    dtype = np.result_type(np.float32, *(array.dtype for array in arrays))
+    return model_of(stack, weights, dtype, given)
 
 
 def _chain(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import fastnn.layers as layers
 from fastnn.errors import ModelFormatError
-from fastnn.interchange.bounds import check_size
+from fastnn.interchange.building import model_of
 from fastnn.interchange.onnx_expressions import ELEMENTWISE, Formula, Matcher, Variable, filled_gaps, is_gap
 from fastnn.interchange.onnx_file import DOUBLE, FLOAT, Node, OnnxGraph, read_graph
 from fastnn.interchange.onnx_operators import LAYERS, short
@@ -131,10 +131,7 @@ class _Converter:
             start.append(layers.Flatten())
         if not stack:
             stack = [layers.Activation("linear")]
-        check_size(weights, stack, self._input().width, self._size)
-        model = Sequential([*start, *stack], dtype=self._dtype)
-        model.set_weights(weights)
-        return model
+        return model_of([*start, *stack], weights, self._dtype, self._size)
 
     def _input(self) -> Stage:
         stage: Stage = self._values[next(iter(self._graph.inputs))]

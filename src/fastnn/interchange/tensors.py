@@ -120,12 +120,14 @@ def _state_dict(contents: Any) -> dict[str, TensorView]:
     if not isinstance(contents, dict):
         raise ModelFormatError("it does not hold a state_dict: save module.state_dict() with torch.save")
     tensors = _only_tensors(contents)
-    if tensors:
+    if any(name.endswith("weight") for name in tensors):
         return tensors
     nested = {key: _only_tensors(value) for key, value in contents.items() if isinstance(value, dict)}
     found = [key for key, value in nested.items() if value and key in _NESTED]
     if len(found) == 1:
-        return nested[found[0]]
+        return {**nested[found[0]], **tensors}
+    if tensors and not found:
+        return tensors
     others = found or [key for key, value in nested.items() if value] or list(contents)
     raise ModelFormatError(
         f"it is a checkpoint with the keys {', '.join(repr(str(key)[:40]) for key in others[:8]) or 'none'}: save the "

@@ -12,7 +12,7 @@ import fastnn.layers as layers
 from fastnn._arguments import float_type, number
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
-from fastnn.interchange.bounds import check_size
+from fastnn.interchange.building import model_of
 from fastnn.interchange.tensors import tensors_of_file, tensors_of_mapping
 from fastnn.layers.activation import find_activation
 from fastnn.models import Sequential
@@ -60,8 +60,9 @@ def load_torch(
     path_or_state_dict : a file of ``torch.save(module.state_dict(), path)`` (a zip file, PyTorch 1.6 and later), a
         safetensors file, or a dict of tensors or arrays in the order of the layers.
     activations : names or activations, which a state dict does not hold: one for all hidden layers, or a list with one
-        for each ``Linear``, with or without the last one; None in the list is linear. An activation stands behind the
-        normalizations that follow its ``Linear``.
+        for each ``Linear``, with or without the last one; None in the list is linear. An activation is applied after
+        the normalizations that follow its ``Linear``. A name has fastnn's options: PyTorch's default ``LeakyReLU`` is
+        ``fastnn.layers.LeakyReLU(0.01)``.
     epsilon : the ``eps`` of the normalizations, which a state dict does not hold either.
     dtype : "float32" or "float64", the type of the model; None is that of the tensors, float32 for half precisions.
 
@@ -121,9 +122,8 @@ def _model(
             stack[-1] = layers.Dense(width, function, use_bias="bias" in parts[place].tensors)
         else:
             stack.append(layers.Activation(function))
-    check_size(weights, stack[1:], n_features, sum(array.nbytes for array in tensors.values()))
-    model = Sequential(stack, dtype=dtype or np.result_type(np.float32, *(array.dtype for array in weights)))
-    model.set_weights(weights)
+    kind = dtype or np.result_type(np.float32, *(array.dtype for array in weights))
+    model = model_of(stack, weights, kind, sum(array.nbytes for array in tensors.values()))
     if ignored:
         warn(f"{source} has tensors of no layer, which are ignored: {', '.join(ignored)}")
     return model

@@ -49,7 +49,8 @@ class ConvertedStack(LayerStack):
         """Return a Keras model with these layers and weights; not compiled.
 
         A model with ``Residual`` blocks is a functional model, any other a ``keras.Sequential``. The weights have equal
-        bits; outputs agree to rounding. Needs Keras 3 with any of its backends.
+        bits; outputs agree to rounding, in float64 to that of float32 where Keras normalizes in float32. Needs Keras 3
+        with any of its backends.
 
         Raises
         ------

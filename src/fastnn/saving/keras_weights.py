@@ -57,21 +57,22 @@ def legacy_variables(root: Group) -> dict[str, list[Array]]:
     return found
 
 
-def fitted(arrays: Sequence[Array], layer: Layer) -> list[Array]:
-    """Return variables in the shapes of the weights of a built layer; one number is that of all features.
+def fitted(arrays: Sequence[Array], layer: Layer, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """Return variables in the shapes of the weights of a layer; one number is that of all features.
 
     Raises
     ------
     ValueError
         The number of arrays or a shape is another one.
     """
-    shapes = [value.shape for value in layer.get_weights()]
     if len(arrays) == len(shapes):
         pairs = zip(arrays, shapes, strict=True)
         arrays = [np.broadcast_to(array.reshape(()), shape) if array.size == 1 else array for array, shape in pairs]
     given = [tuple(array.shape) for array in arrays]
-    if given != shapes:
-        raise ValueError(f"the weights of layer {layer.name!r} have shapes {given} in the file, {shapes} in the model")
+    if given != list(shapes):
+        raise ValueError(
+            f"the weights of layer {layer.name!r} have shapes {given} in the file, {list(shapes)} in the model"
+        )
     return list(arrays)
 
 
@@ -83,7 +84,7 @@ def keras_variables(layers: Sequence[Layer], root: Group) -> list[tuple[Layer, l
     ModelFormatError
         The file has weights of more layers.
     """
-    weighted = [layer for layer in _leaves(layers) if layer.get_weights()]
+    weighted = [layer for layer in leaves(layers) if layer.weights]
     within = root.group("layers")
     if within is None:
         in_order = {name: arrays for name, arrays in legacy_variables(root).items() if arrays}
@@ -94,10 +95,10 @@ def keras_variables(layers: Sequence[Layer], root: Group) -> list[tuple[Layer, l
         found = [variables_of(root, name) for name in names]
         extra = [name for name in within.names() if name not in names and variables_of(root, name)]
     if extra:
-        raise ModelFormatError(f"it has weights of layers that the model has not: {', '.join(extra[:8])}")
+        raise ModelFormatError(f"it has weights of layers that the model does not have: {', '.join(extra[:8])}")
     return list(zip(weighted, found, strict=True))
 
 
-def _leaves(layers: Sequence[Layer]) -> list[Layer]:
+def leaves(layers: Sequence[Layer]) -> list[Layer]:
     """Return the layers, with those of residual blocks in place of the blocks."""
-    return [leaf for layer in layers for leaf in (_leaves(layer.layers) if isinstance(layer, Residual) else [layer])]
+    return [leaf for layer in layers for leaf in (leaves(layer.layers) if isinstance(layer, Residual) else [layer])]

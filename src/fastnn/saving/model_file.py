@@ -35,8 +35,6 @@ from fastnn.saving.contents import (
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
 from fastnn.saving.foreign import foreign_format, warn_of_suffix
-from fastnn.saving.hdf5 import MAGIC, Hdf5File
-from fastnn.saving.keras_weights import fitted, keras_variables
 from fastnn.saving.safetensors import Header, Reader, encode, parse_json
 
 Array = NDArray[Any]
@@ -148,6 +146,8 @@ def _check_overwrite(filepath: Path, overwrite: bool) -> None:
 # Reading
 
 _MESSAGE_LIMIT = 600
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+"""Begins the weights files of Keras."""
 
 
 @contextmanager
@@ -204,15 +204,22 @@ def _is_hdf5(filepath: Path) -> bool:
     if not os.path.isfile(filepath):
         return False
     with open(filepath, "rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+        return file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
 
 
 def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
     """Give a built model the weights of an HDF5 file of Keras; errors as in ``load_weights``."""
+    from fastnn.saving.hdf5 import Hdf5File
+    from fastnn.saving.keras_weights import fitted, keras_variables
+
     with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
         found = keras_variables(model.layers, Hdf5File(file.read()).root)
     try:
-        weights = [array for layer, arrays in found for array in fitted(arrays, layer)]
+        weights = [
+            array
+            for layer, arrays in found
+            for array in fitted(arrays, layer, [weight.shape for weight in layer.weights])
+        ]
     except ValueError as error:
         raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None
     model.set_weights(weights)
