@@ -4,14 +4,14 @@ import runpy
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-
 from exported_models import compiler, run_all
-from sklearn.datasets import make_classification, make_regression
 
-from fastnn import MLPClassifier, MLPRegressor
+import fastnn
+
+datasets = pytest.importorskip("sklearn.datasets")
+make_classification, make_regression = datasets.make_classification, datasets.make_regression
+MLPClassifier, MLPRegressor = fastnn.MLPClassifier, fastnn.MLPRegressor
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
 GCC = compiler("gcc")
 
@@ -97,7 +97,9 @@ def test_categories_are_columns_of_their_own(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("narwhals")
     frame = pandas.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "soil": ["rock", "clay", "rock", "clay"]})
-    estimator = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, tol=10.0, standardize=True).fit(frame, [0.0, 1.0, 2.0, 3.0])
+    estimator = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, tol=10.0, standardize=True).fit(
+        frame, [0.0, 1.0, 2.0, 3.0]
+    )
     estimator.export_c(tmp_path / "net.c")
     header = (tmp_path / "net.h").read_text()
     assert "x[1]: soil=clay" in header

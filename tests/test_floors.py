@@ -29,7 +29,7 @@ plotting
 landscape
 diagnosis
 __init__
-bench demo
+bench demo tables
 cli
 __main__
 """.split("\n")[1:-1]
