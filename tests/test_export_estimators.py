@@ -4,16 +4,16 @@ import runpy
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from exported_models import compiler, run_all
-from sklearn.datasets import make_classification, make_regression
 
-from fastnn import MLPClassifier, MLPRegressor
+import fastnn
+
+datasets = pytest.importorskip("sklearn.datasets")
+make_classification, make_regression = datasets.make_classification, datasets.make_regression
+MLPClassifier, MLPRegressor = fastnn.MLPClassifier, fastnn.MLPRegressor
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
 GCC = compiler("gcc")
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
 
 def classification(n_classes, dtype=np.float32):

@@ -30,7 +30,7 @@ landscape
 diagnosis
 interchange
 __init__
-bench demo
+bench demo tables
 cli
 __main__
 """.split("\n")[1:-1]

@@ -1,4 +1,4 @@
-"""The command ``fastnn``: ``bench``, ``demo`` and ``info``."""
+"""The command ``fastnn``: models of tables, ``bench``, ``demo`` and ``info``."""
 
 import argparse
 import sys
@@ -15,6 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
+    from fastnn.tables import command as tables
+
+    tables.add_commands(commands)
     bench = commands.add_parser("bench", help="compare the speed with NumPy, pure Python and other installed libraries")
     from fastnn.bench import options
 
@@ -64,5 +67,9 @@ def _run(arguments: argparse.Namespace) -> int:
         from fastnn import demo
 
         return demo.run(arguments.picture, arguments.seed)
-    fastnn.show_config()
-    return 0
+    if arguments.command == "info":
+        fastnn.show_config()
+        return 0
+    from fastnn.tables import command as tables
+
+    return tables.run(arguments)
