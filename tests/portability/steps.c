@@ -1,5 +1,6 @@
 /* Trains small networks on one instruction set (-DISA=<name>) without Python and prints a hash of the results, one line
- * per network: every activation, loss and update rule, ragged panels, one to three threads. check.py compares the lines. */
+ * per network: every activation, loss and update rule, ragged panels, one to three threads; then kernels alone (kernels.h).
+ * check.py compares the lines. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,10 +263,10 @@ static void train(const fnn_kernels *kernels, int recipe) {
 }
 
 /* products and their gradients on arrays, of m rows from k to n features */
-static void multiply(const fnn_kernels *kernels, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, int activation) {
+static void multiply(const fnn_kernels *kernels, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, int activation, int with_bias) {
     static double x[MOST], kernel[MOST], bias[MOST], y[MOST], dx[MOST], dw[MOST], db[MOST];
     const size_t element = kernels->dtype == FNN_F32 ? 4 : 8;
-    const fnn_dense_arrays arrays = {x, kernel, bias, m, k, n, activation, {0.2, 6.0, 0.1}};
+    const fnn_dense_arrays arrays = {x, kernel, with_bias ? bias : NULL, m, k, n, activation, {0.2, 6.0, 0.1}};
     fill(x, element, m * k, -1, 1, 1);
     fill(kernel, element, k * n, -1, 1, 2);
     fill(bias, element, n, -1, 1, 3);
@@ -296,6 +297,8 @@ static void apply(const fnn_kernels *kernels, int activation) {
     printf("activation %d", activation);
 }
 
+#include "kernels.h"
+
 #define LINE(call)                                              \
     {                                                           \
         hash = 0xcbf29ce484222325u;                             \
@@ -313,7 +316,15 @@ int main(void) {
                                              {33, 100, 10}, {5, 900, 3},   {7, 20, 1100}, {2, 3, 48},
                                              {64, 64, 64},  {97, 33, 129}, {600, 5, 3}};
         for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++)
-            LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX))
+            LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX, 1))
+        for (int m = 1; m <= 14; m++) LINE(multiply(kernels, m, m % 5 ? 11 + m : 700, 51 - m, FNN_LINEAR, m % 2))
+        for (int i = 0; i < FNN_CUSTOM; i++) LINE(lose(kernels, i, 0))
+        static const int of_logits[] = {FNN_POISSON, FNN_BCE, FNN_BINARY_FOCAL, FNN_CCE, FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL};
+        for (int i = 0; i < 6; i++) LINE(lose(kernels, of_logits[i], 1))
+        for (int i = FNN_F32; i <= FNN_U64; i++) LINE(move(kernels, i))
+        for (int i = 0; i < 30; i++) LINE(differentiate(kernels, i))
+        LINE(look(kernels))
+        LINE(draw(kernels))
     }
     return 0;
 }

@@ -72,6 +72,7 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_set_poll(int (*)() noexcept)
     int fnn_openmp_version()
     int fnn_processors()
+    void fnn_limit_own_threads(int most)
     ctypedef struct fnn_rules:
         double l1, l2
         int no_decay, constraint, axis

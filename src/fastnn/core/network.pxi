@@ -9,6 +9,7 @@ cdef enum:
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
+    cdef readonly long compilations
     cdef object kinds
     cdef list inputs      # of each op: buffers
     cdef list embeddings  # of each: the rows of its table, and the columns of inputs that name them
@@ -245,6 +246,7 @@ cdef class Network:
         cdef fnn_status status = fnn_network_compile(self.network, losses, count, &rule)
         end(&call)
         raise_for(status)
+        self.compilations += 1
         self.class_weights = weights
         for op in range(self.network.n_ops):
             for parameter, name in enumerate(PARAMETERS[self.kinds[op]]):

@@ -3,8 +3,7 @@
 import math
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,7 @@ from fastnn._variables import Variable, as_variable_values
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class ParameterSpec:
+class ParameterSpec(NamedTuple):
     """One array of weights of a layer.
 
     Parameters
@@ -136,6 +134,18 @@ class Layer(Advised, registry.Description):
         if not trainable or not isinstance(trainable, bool | np.bool_):
             self.trainable = trainable
         self.owner: weakref.ref[Any] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            is_property = isinstance(getattr(type(self), name, None), property)
+            if is_property and isinstance(getattr(self, name), Variable):
+                raise AttributeError(
+                    f"{name} of layer {self.name!r} lies in the network and cannot be replaced: use "
+                    f"layer.{name}.assign(array)"
+                ) from None
+            raise
 
     # For models
 

@@ -1,7 +1,6 @@
 """Layers of a network's structure: Flatten, Identity and residual blocks."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -121,7 +120,7 @@ class Residual(Layer):
         """Return the weights of the block's layers, named "layer.weight"."""
         specs = []
         for layer in self.layers:
-            specs += [replace(spec, name=f"{layer.name}.{spec.name}") for spec in layer.parameter_specs(n_in)]
+            specs += [spec._replace(name=f"{layer.name}.{spec.name}") for spec in layer.parameter_specs(n_in)]
             n_in = layer.n_outputs(n_in)
         return specs
 
@@ -130,7 +129,7 @@ class Residual(Layer):
         super().lend(specs, access)
         for layer in self.layers:
             layer.scope, prefix = f"{self.scope}{self.name}/", f"{layer.name}."
-            own = [replace(spec, name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
+            own = [spec._replace(name=spec.name[len(prefix) :]) for spec in specs if spec.name.startswith(prefix)]
             layer.lend(own, None if access is None else access.part(prefix))
 
     def weight(self, name: str) -> Variable:

@@ -11,10 +11,6 @@ from fastnn.layers import Layer
 from fastnn.layers.layer import layer_config, layer_from_config
 from fastnn.models.sequential import Sequential
 from fastnn.network.stack import Model
-from fastnn.saving import save_model
-from fastnn.saving.description import custom_objects_of
-from fastnn.saving.model_file import build_model, read_model
-from fastnn.saving.safetensors import parse_json
 
 __all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
@@ -42,12 +38,17 @@ def load_model(
     ValueError
         A function is missing in ``custom_objects``.
     """
+    from fastnn.saving.model_file import read_model
+
     return read_model(filepath, Sequential, custom_objects, compile)
 
 
 @takes_keywords
 def model_from_json(json_string: str, custom_objects: CustomObjects | None = None) -> Sequential:
     """Return a model with new weights for the result of ``model.to_json()``."""
+    from fastnn.saving.model_file import build_model
+    from fastnn.saving.safetensors import parse_json
+
     document = parse_json(json_string, "description")
     if "config" not in document:
         raise ValueError("the description must be the result of model.to_json()")
@@ -75,6 +76,7 @@ def clone_model(
     """
     if input_tensors is not None:
         raise ValueError("input_tensors must be None: fastnn has no symbolic tensors")
+    from fastnn.saving.description import custom_objects_of
 
     custom_objects = custom_objects_of(model)
 
@@ -88,5 +90,7 @@ def clone_model(
     return clone
 
 
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = public_names(__name__, __all__)
+if TYPE_CHECKING:
+    from fastnn.saving import save_model
+else:
+    __getattr__, __dir__ = public_names(__name__, __all__, late={"save_model": "fastnn.saving"})

@@ -13,12 +13,12 @@ import fastnn.losses as losses
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity
 from fastnn._arrays import check_columns, column_names
+from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn._registry import CustomObjects
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
 from fastnn.models.inspection import InspectedStack
-from fastnn.saving import description, model_file
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
@@ -95,6 +95,8 @@ class Sequential(InspectedStack):
         ------
         ValueError
             Unknown name; the message lists the known names and the nearest one.
+        TypeError
+            A class has a hook that fastnn never calls, such as ``train_step``; the message says what to use instead.
         """
         if loss_weights is not None:
             raise ValueError(
@@ -105,12 +107,22 @@ class Sequential(InspectedStack):
         new_optimizer = optimizers.get(optimizer)
         new_loss = None if loss is None else losses.get(loss)
         new_metrics = compile_metrics(metrics, weighted_metrics)
+        check_hooks(self, *(each for each in (new_optimizer, new_loss) if each is not None))
+        me = weakref.ref(self)
         with self._structure, self._changing("compile") as change:
-            if self._network is not None and self._program is not None and new_loss is not None:
-                new_loss.target_columns(self._program.n_outputs)  # raises if the loss does not suit them
-                self._reserve(change)
-                self._compile_network(self._network, self._program, new_optimizer, new_loss)
-            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+            network, program = self._network, self._program
+            before = -1
+            try:
+                if network is not None and program is not None and new_loss is not None:
+                    before = network.compilations
+                    new_loss.target_columns(program.n_outputs)  # raises if the loss does not suit them
+                    self._reserve(change)
+                    self._compile_network(network, program, new_optimizer, new_loss)
+            finally:
+                # Once the network is changed, so is the model, even if an interrupt comes in between.
+                if before < 0 or network is None or network.compilations != before:
+                    self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+                    new_optimizer.owner = me
 
     @property
     def compiled(self) -> bool:
@@ -353,6 +365,7 @@ class Sequential(InspectedStack):
             layers, weights = folded_layers(self)
         model = Sequential(layers, seed=self.seed, dtype=self.dtype, name=f"{self.name}_folded")
         model.set_weights(weights)
+        model.feature_names_in_ = self.feature_names_in_
         return model
 
     def __call__(self, x: Any, out: Array | None = None, training: bool = False) -> Array:
@@ -383,7 +396,7 @@ class Sequential(InspectedStack):
     # Saving and description
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
-        """Write weights, architecture, optimizer and training state into one safetensors file.
+        """Write weights, architecture, names of columns, optimizer and training state into one safetensors file.
 
         After a crash there is the old file or the new one, never a partial file. ``fastnn.load_model`` reads it.
 
@@ -403,10 +416,14 @@ class Sequential(InspectedStack):
         OSError
             The file cannot be written, is read-only, or is a folder, a device or a pipe; an old one is unchanged.
         """
+        from fastnn.saving import model_file
+
         model_file.save_model(self, filepath, overwrite, zipped)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights alone; arguments and errors as in ``save``."""
+        from fastnn.saving import model_file
+
         model_file.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
@@ -419,30 +436,44 @@ class Sequential(InspectedStack):
         ValueError
             The model is not built, or its weights have other shapes; the model is not changed.
         """
+        from fastnn.saving import model_file
+
         model_file.load_weights(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """Return the architecture: name, dtype, seed and layers."""
+        from fastnn.saving import description
+
         return description.model_config(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
+        from fastnn.saving import model_file
+
         return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""
+        from fastnn.saving import description
+
         return description.to_json({"class_name": "Sequential", "config": self.get_config()}, "architecture")
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return the arguments of ``compile`` as data; None before ``compile``."""
+        from fastnn.saving import description
+
         return description.compile_config(self)
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile with the result of ``get_compile_config()``."""
+        from fastnn.saving import description
+
         self.compile(**description.compile_arguments(config))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from fastnn.saving import description, model_file
+
         data = b"".join(model_file.encode_model(self))
         return model_file.decode_model, (data, Sequential, description.custom_objects_of(self))
 

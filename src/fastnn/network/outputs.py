@@ -20,7 +20,6 @@ _SIGN_ONLY = ("hinge", "squared_hinge", "cosine_similarity")
 """Losses for which predictions must have the sign of the targets, not their size."""
 _AT_LEAST_ZERO = ("poisson", "mean_squared_logarithmic_error")
 """Losses of targets that are not negative."""
-_PROBE = np.concatenate([np.linspace(-10.0, 10.0, 20_001), [-1e12, 1e12]])[:, None]
 _UNBOUNDED = 1e5
 
 
@@ -43,7 +42,8 @@ def output_range(program: Program) -> tuple[float, float]:
         return (0.0, 1.0) if final == "softmax" else (-math.inf, 0.0)
     names = ops.ACTIVATION_OPTIONS.get(final, {})
     values = program.ops[-1][1].get("parameters", names.values())
-    outputs = ops.activation(final, _PROBE, None, **dict(zip(names, values, strict=True)))
+    probe = np.concatenate([np.linspace(-10.0, 10.0, 20_001), [-1e12, 1e12]])[:, None]
+    outputs = ops.activation(final, probe, None, **dict(zip(names, values, strict=True)))
     low, high = float(outputs.min()) + 0.0, float(outputs.max())  # + 0.0: without -0
     return low if low > -_UNBOUNDED else -math.inf, high if high < _UNBOUNDED else math.inf
 

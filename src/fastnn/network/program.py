@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastnn._warnings import warn
 from fastnn.layers import Activation, Dense, Flatten, InputLayer, Layer, Normalization, ParameterSpec, Residual
 from fastnn.losses import Loss
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """Ops of a network, and which of them carries each layer's weights.
 
     Parameters

@@ -1,6 +1,5 @@
 """A stack of layers and the compiled network that holds their weights."""
 
-import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
+from fastnn._allocation import new_lock
 from fastnn._arguments import flag, float_type, whole
 from fastnn._arithmetic import default_arithmetic
 from fastnn._derivation import Derivable, never_calls
@@ -105,7 +105,7 @@ class LayerStack(Model):
         self.epochs_begun = 0
         self._all_layers: list[Layer] = []
         self._occupancy = _core.Occupancy()
-        self._structure = threading.RLock()  # held while the network is built, compiled or dropped
+        self._structure = new_lock()  # held while the network is built, compiled or dropped
         forget_in_child(self)
         self._program: Program | None = None
         self._network: _core.Network | None = None
@@ -357,7 +357,7 @@ class LayerStack(Model):
 
     def forget_other_threads(self) -> None:
         """In a forked child, in which only the thread that forked lives on."""
-        self._structure = threading.RLock()
+        self._structure = new_lock()
 
     def _changing(self, task: str, within: bool = False) -> _core.Occupation:
         """Keep other threads out while this one changes the model."""

@@ -1,8 +1,7 @@
 """The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,7 @@ Array = NDArray[Any]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class NetworkState:
+class NetworkState(NamedTuple):
     """Copies of all weights and moments, and the number of updates.
 
     Parameters
@@ -84,8 +82,7 @@ class NetworkWeights:
         return all(first_nonfinite(self.network.get_parameter(op, name)) is None for op, name in self.parameters)
 
 
-@dataclass(frozen=True)
-class LayerWeights:
+class LayerWeights(NamedTuple):
     """The weights of one layer in a built model: ``places`` holds op and name in the network by the layer's name."""
 
     weights: NetworkWeights
@@ -114,8 +111,7 @@ class LayerWeights:
         return LayerWeights(self.weights, _under(prefix, self.places))
 
 
-@dataclass(frozen=True)
-class KeptWeights:
+class KeptWeights(NamedTuple):
     """The weights of a layer that has left a built model; ``values`` holds the arrays by name."""
 
     values: dict[str, Array]

@@ -14,6 +14,7 @@ from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
+from fastnn.training.metrics import spread
 from fastnn.training.rows import Rows
 from fastnn.training.running import RunningMetrics
 
@@ -50,7 +51,7 @@ def loss_of_outputs(
 def metric_values(model: LayerStack, y_true: Array, outputs: Array, weight: Array | None) -> dict[str, Any]:
     """Return the model's metrics by name, computed from the outputs that predict targets: the first ones."""
     y_pred = outputs[:, : model.loss.target_columns(outputs.shape[1])]
-    return {metric.name: metric(y_true, y_pred, weight) for metric in model.metrics}
+    return spread({metric.name: metric(y_true, y_pred, weight) for metric in model.metrics})
 
 
 class Evaluation:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
-from fastnn.training.metrics import FunctionMetric
+from fastnn.training.metrics import FunctionMetric, plain_result, spread
 
 Array = NDArray[Any]
 
@@ -23,10 +23,12 @@ class _MeanOfBatches:
     def reset_state(self) -> None:
         self._sum, self._rows = 0.0, 0
 
-    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         try:
             self._metric.update_state(y_true, y_pred, sample_weight)
             value = float(self._metric.result())
+        except MemoryError:
+            raise
         except Exception as error:
             if not np.isnan(self._sum):
                 warn(
@@ -68,7 +70,7 @@ class RunningMetrics:
         y_pred = outputs[:, : self._model.loss.target_columns(outputs.shape[1])]
         results = {}
         for name, metric, weighted in self._metrics:
-            metric.update_state(y_true, y_pred, sample_weight if weighted else None)
-            value = np.asarray(metric.result())
-            results[name] = float(value.reshape(())) if value.size == 1 else value
-        return results
+            weights = (sample_weight,) if weighted and sample_weight is not None else ()
+            metric.update_state(y_true, y_pred, *weights)
+            results[name] = plain_result(metric.result())
+        return spread(results)
