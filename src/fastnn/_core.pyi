@@ -281,9 +281,6 @@ class Fit:
         """
     def batch_rows(self) -> NDArray[np.int64]:
         """Rows of the current batch, in its order."""
-    @property
-    def n_custom(self) -> int:
-        """Number of outputs with a custom loss; 1 where there is none."""
     def forward(self) -> Any:
         """Return the outputs (rows of the batch, n_outputs) of the training forward pass, for a custom loss.
 

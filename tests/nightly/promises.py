@@ -36,7 +36,7 @@ SECTIONS = {
         Promise(
             "N12",
             "Gradients equal differences of fourth order: relative error at most 1e-6",
-            ("test_core", "test_gradients", "test_parts", "test_structural_layers"),
+            ("test_core", "test_gradients", "test_parts", "test_structural_layers", "test_graphs", "random_graphs"),
         ),
         Promise(
             "N13, N14",
@@ -48,12 +48,12 @@ SECTIONS = {
         Promise(
             "R1",
             "Any number of threads gives the same weights",
-            ("test_core", "test_parts", "test_structural_layers", "same_results"),
+            ("test_core", "test_parts", "test_structural_layers", "test_graphs", "same_results", "random_graphs"),
         ),
         Promise(
             "R2",
             "All kernels with fused multiply-adds give the bits of the scalar ones",
-            ("test_core", "test_parts", "same_results", CHECK),
+            ("test_core", "test_parts", "test_graphs", "same_results", "random_graphs", CHECK),
         ),
         Promise(
             "R3",

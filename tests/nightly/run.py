@@ -26,6 +26,8 @@ SCRIPTS = {
     "mutation": ["100"], "fuzz_model_files": ["100000"], "fuzz_foreign_models": ["10000"],
     "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
     "any_order": [], "compilers": [],
+    "mutation": ["100"], "fuzz_model_files": ["100000"], "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
+    "any_order": [], "compilers": [], "random_graphs": [],
 }  # fmt: skip
 OTHERS = {
     "ulp": ["benchmarks/ulp.py", "--samples", str(2**24)],

@@ -176,20 +176,20 @@ static void differentiate(const fnn_kernels *kernels, int recipe) {
     ops[1].use_bias = recipe % 4 != 1, ops[3].use_bias = recipe % 2, ops[5].use_bias = recipe % 4 != 2;
     ops[2].alpha = ops[2].rms = recipe / 6 % 2;
     ops[2].use_kernel = recipe % 5 != 1, ops[2].use_bias = recipe % 5 != 2;
-    ops[4].source = 2;
-    fnn_network *network = fnn_network_new(kernels, n_in, ops, 6);
+    ops[4].n_inputs = 2, ops[4].inputs = (const int[]){2, 4};
+    fnn_network *network = new_chain(kernels, n_in, ops, 6);
     if (!network) fail("no network");
     fill_weights(network);
     fill((char *)network->weights + (size_t)network->ops[0].state * element, element, 2 * n_in, recipe % 4 ? 0.5 : 0, recipe % 4 ? 1.5 : 1e-18, 3);
     const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
     fnn_optimizer o = optimizer(FNN_SGD);
-    if (fnn_network_compile(network, &loss, &o) != FNN_OK) fail("no compiled network");
+    if (compile_chain(network, &loss, &o) != FNN_OK) fail("no compiled network");
     fill(X, 8, n * n_in, -1.5, 1.5, 1), fill(y, element, n * 3, -1, 1, 2);
     for (ptrdiff_t i = 0; recipe % 3 != 1 && i < n * n_in; i += 7) X[i] = NAN;
-    const fnn_fit_data data = {.X = {X, FNN_F64, 8 * n_in, 8, n, n_in},
-                               .y = {y, kernels->dtype, 3 * (ptrdiff_t)element, (ptrdiff_t)element, n, 3},
-                               .batch_size = n, .n_threads = 1};
-    fnn_fit *fit = fnn_fit_new(network, &data);
+    const chain_data data = {.X = {X, FNN_F64, 8 * n_in, 8, n, n_in},
+                             .targets.y = {y, kernels->dtype, 3 * (ptrdiff_t)element, (ptrdiff_t)element, n, 3},
+                             .batch_size = n, .n_threads = 1};
+    fnn_fit *fit = new_fit(network, &data);
     if (!fit || network->n_elements > MOST) fail("no fit");
     for (int training = 0; training < 2; training++) {
         double values[2];
@@ -199,9 +199,8 @@ static void differentiate(const fnn_kernels *kernels, int recipe) {
         add_weights(network, gradients);
     }
     fnn_fit_free(fit);
-    ptrdiff_t bad = -1;
     clear(out, n * 3, element);
-    if (fnn_predict(network, &data.X, out, NULL, 0, 1, &bad) != FNN_OK) fail("no prediction");
+    if (predict_rows(network, &data.X, out, NULL, 0, 1) != FNN_OK) fail("no prediction");
     add_guarded(out, n * 3, element);
     fnn_network_free(network);
     printf("gradient %d", recipe);

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../csrc/engine/kind.h"
+#include "chain.h"
 #include "../../csrc/engine/team.h"
 
 #define TABLE_(isa, type) fnn_kernels_##isa##_##type
@@ -53,15 +53,16 @@ static void start(int loss_kind, double clip_norm, int accumulate) {
     const fnn_loss loss = {.kind = loss_kind, .factor = 1};
     fnn_optimizer o = {.update = {.kind = FNN_ADAM, .rate = 1, .epsilon = 1e-7, .scale = 1, .beta_1 = 0.1, .beta_2 = 0.001},
                        .clip_norm = clip_norm, .accumulate = accumulate};
-    network = fnn_network_new(kernels, WIDTH, ops, 4);
-    if (!network || fnn_network_compile(network, &loss, &o) != FNN_OK) fail("network", "not made");
+    network = new_chain(kernels, WIDTH, ops, 4);
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("network", "not made");
     fnn_random_uniform(X, MOST, 1, 2), fnn_random_uniform(Y, MOST, 1, 3);
     if (kernels->dtype == FNN_F32)
         for (ptrdiff_t i = 0; i < MOST; i++) ((float *)X)[i] = (float)X[i], ((float *)Y)[i] = (float)Y[i];
     kernels->convert(network->weights, network->n_elements, &(fnn_matrix){X, kernels->dtype, 0, fnn_element(kernels), 1,
                      network->n_elements}, 0, 1);
-    const fnn_fit_data data = {.X = matrix(X, ROWS, WIDTH), .y = matrix(Y, ROWS, 3), .batch_size = ROWS, .n_threads = n_threads};
-    fit = fnn_fit_new(network, &data);
+    const chain_data data = {.X = matrix(X, ROWS, WIDTH), .targets.y = matrix(Y, ROWS, 3), .batch_size = ROWS,
+                             .n_threads = n_threads};
+    fit = new_fit(network, &data);
     if (!fit) fail("fit", "not made");
 }
 
@@ -79,8 +80,9 @@ static fnn_status run(void) {
 static fnn_status run_custom(void) {
     const double rate = 0.01;
     fnn_fit_begin(fit, 1, 1, 0, &rate);
-    const fnn_status status = fnn_fit_forward(fit, out);
-    return status == FNN_OK ? fnn_fit_backward(fit, Y, 1.0) : status;
+    const double loss = 1.0;
+    const fnn_status status = fnn_fit_forward(fit, (void *[]){out});
+    return status == FNN_OK ? fnn_fit_backward(fit, (const void *[]){Y}, &loss) : status;
 }
 
 static fnn_status differentiate(void) {
@@ -90,8 +92,7 @@ static fnn_status differentiate(void) {
 
 static fnn_status predict(void) {
     const fnn_matrix rows = matrix(X, ROWS, WIDTH);
-    ptrdiff_t bad = -1;
-    return fnn_predict(network, &rows, out, NULL, 0, n_threads, &bad);
+    return predict_rows(network, &rows, out, NULL, 0, n_threads);
 }
 
 static ptrdiff_t product_rows;
@@ -219,13 +220,13 @@ static void refuse_sizes(void) {
     const ptrdiff_t widths[] = {0, -1, most, most / 64, (ptrdiff_t)1 << 56, (ptrdiff_t)1 << 40};
     for (int i = 0; i < 6; i++) {
         ops[0].n_out = widths[i];
-        if (fnn_network_new(kernels, (ptrdiff_t)1 << 20, ops, 2)) fail("network", "of all memory");
+        if (new_chain(kernels, (ptrdiff_t)1 << 20, ops, 2)) fail("network", "of all memory");
     }
     fnn_op scaled = layer("normalization", 0);
     scaled.indicator = 1;
-    if (fnn_network_new(kernels, most / 2 + 2, &scaled, 1)) fail("network", "of all memory");
+    if (new_chain(kernels, most / 2 + 2, &scaled, 1)) fail("network", "of all memory");
     fnn_op many[] = {layer("batch_normalization", 0), layer("batch_normalization", 0), layer("batch_normalization", 0)};
-    if (fnn_network_new(kernels, most / 128, many, 3)) fail("network", "of all memory");
+    if (new_chain(kernels, most / 128, many, 3)) fail("network", "of all memory");
     printf("sizes\n");
 }
 
@@ -241,15 +242,15 @@ static void train_with_options(void) {
     ops[4].use_kernel = ops[4].use_bias = 0;
     const fnn_loss loss = {.kind = FNN_DICE, .factor = 1, .sum = 1};
     fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .global_clip_norm = 0.5, .accumulate = 1};
-    network = fnn_network_new(kernels, 7, ops, 6);
-    if (!network || fnn_network_compile(network, &loss, &o) != FNN_OK) fail("network", "not made");
-    if (fnn_average_slot(network) || fnn_skipped_activation(network) >= 0) fail("network", "has a slot of averages");
+    network = new_chain(kernels, 7, ops, 6);
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("network", "not made");
+    if (fnn_average_slot(network) || fnn_skipped_activation(network, 0) >= 0) fail("network", "has a slot of averages");
     if (!(fnn_network_penalty(network) >= 0)) fail("penalty", "negative");
     const double rates[] = {0.01, 0.01, 0.01};
     for (int weighted = 0; weighted < 2; weighted++) {
-        const fnn_fit_data data = {.X = matrix(X, 50, 7), .y = matrix(Y, 50, 4), .batch_size = 20, .n_threads = n_threads,
-                                   .sample_weight = weighted ? Y : NULL, .predictions = out};
-        fit = fnn_fit_new(network, &data);
+        const chain_data data = {.X = matrix(X, 50, 7), .targets = {.y = matrix(Y, 50, 4), .sample_weight = weighted ? Y : NULL},
+                                 .batch_size = 20, .n_threads = n_threads, .predictions = out};
+        fit = new_fit(network, &data);
         if (!fit) fail("fit", "not made");
         for (int i = 0; i < 6; i++) {
             fnn_fit_begin(fit, (uint64_t)(i / 2), (uint64_t)(i / 3), 1, rates);
@@ -259,12 +260,11 @@ static void train_with_options(void) {
     }
     fnn_network_free(network);
     fnn_matrix rows = matrix(X, 50, 7);
-    network = fnn_network_new(kernels, 7, ops, 0);
-    if (!network || fnn_bad_row(network, &rows) != -1) fail("rows", "finite, but refused");
-    ptrdiff_t bad = -1;
-    if (fnn_predict(network, &rows, out, NULL, 0, n_threads, &bad) != FNN_OK) fail("predict", "without a layer");
+    network = new_chain(kernels, 7, ops, 0);
+    if (!network || fnn_bad_row(network, 0, &rows) != -1) fail("rows", "finite, but refused");
+    if (predict_rows(network, &rows, out, NULL, 0, n_threads) != FNN_OK) fail("predict", "without a layer");
     if (memcmp(out, X, 50 * 7 * network->element)) fail("predict", "without a layer, changes the rows");
-    if (fnn_skipped_activation(network) >= 0 || fnn_takes_missing(network)) fail("network", "has a layer");
+    if (fnn_skips_activation(network, 0) || network->takes_missing[0]) fail("network", "has a layer");
     fnn_network_free(network);
     printf("options\n");
 }

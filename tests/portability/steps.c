@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/engine/kind.h"
+#include "chain.h"
 
 #define TABLE_(isa, type) fnn_kernels_##isa##_##type
 #define TABLE(isa, type) TABLE_(isa, type)
@@ -199,8 +199,7 @@ static void train(const fnn_kernels *kernels, int recipe) {
                      .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
     fnn_optimizer o = optimizer(rule);
     vary(recipe, ops, n, &loss, &o);
-    const int last = n;
-    fnn_network *network = fnn_network_new(kernels, &(fnn_program){s, 1, n, 1, ops, &last});
+    fnn_network *network = new_chain(kernels, s[0], ops, n);
     if (!network) fail("no network");
     const size_t element = network->element;
     fill_weights(network);
@@ -208,27 +207,25 @@ static void train(const fnn_kernels *kernels, int recipe) {
         if (network->ops[i].kind->takes_missing)
             fill((char *)network->weights + (size_t)network->ops[i].state * element, element, 2 * network->ops[i].n_in,
                  0.5, 1.5, 3);
-    if (fnn_network_compile(network, &(fnn_output_loss){loss, 0, 1.0}, 1, &o) != FNN_OK) fail("no compiled network");
+    if (compile_chain(network, &loss, &o) != FNN_OK) fail("no compiled network");
     const ptrdiff_t columns = fnn_target_columns(&loss, s[3]);
     fill(X, 8, rows * s[0], -1.5, 1.5, 1);
     fill(y, element, rows * columns, 0.05, 0.95, 2);
     for (ptrdiff_t i = 0; i < rows; i++) labels[i] = i * 7 % s[3];
     /* rows or columns in order; weights of rows; outputs kept */
     const int in_rows = recipe / 4 % 2;
-    fnn_matrix inputs = {X, FNN_F64, in_rows ? 8 * s[0] : 8, in_rows ? 8 : 8 * rows, rows, s[0]};
-    fnn_targets targets = {.labels = NULL};
-    void *outputs = recipe / 5 % 2 ? out : NULL;
-    const fnn_fit_data data = {.X = &inputs, .targets = &targets, .predictions = &outputs, .batch_size = s[4],
-                               .n_threads = threads};
+    chain_data data = {.X = {X, FNN_F64, in_rows ? 8 * s[0] : 8, in_rows ? 8 : 8 * rows, rows, s[0]},
+                       .batch_size = s[4], .n_threads = threads};
     fill(weight, element, rows, 0.5, 2, 4);
     clear(out, rows * s[3], element);
-    if (recipe / 3 % 2) targets.sample_weight = weight;
-    targets.y = (fnn_matrix){y, kernels->dtype, (ptrdiff_t)element * columns, (ptrdiff_t)element, rows, columns};
+    if (recipe / 3 % 2) data.targets.sample_weight = weight;
+    if (recipe / 5 % 2) data.predictions = out;
+    data.targets.y = (fnn_matrix){y, kernels->dtype, (ptrdiff_t)element * columns, (ptrdiff_t)element, rows, columns};
     if (loss.kind == FNN_SPARSE_CCE) {
-        targets.y.data = NULL;
-        targets.labels = labels;
+        data.targets.y.data = NULL;
+        data.targets.labels = labels;
     }
-    fnn_fit *fit = fnn_fit_new(network, &data);
+    fnn_fit *fit = new_fit(network, &data);
     if (!fit) fail("no fit");
     double rates[16];
     for (int i = 0; i < 16; i++) rates[i] = 1e-3;
@@ -247,14 +244,10 @@ static void train(const fnn_kernels *kernels, int recipe) {
     add_weights(network, network->weights);
     for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
     for (ptrdiff_t count = 1; count <= rows; count = count < rows ? fnn_min(2 * count + 1, rows) : count + 1) {
-        inputs.rows = count;
+        data.X.rows = count;
         double *penalties = recipe / 2 % 2 ? weight : NULL;
-        void *to = out;
-        unsigned char skipped[5] = {0};
-        skipped[n - 1] = 1;
-        const fnn_prediction what = {network->route, &inputs, &to, penalties, recipe % 2 ? skipped : NULL, threads};
         clear(out, count * s[3], element);
-        if (fnn_predict(network, &what) != FNN_OK) fail("no prediction");
+        if (predict_rows(network, &data.X, out, penalties, recipe % 2, threads) != FNN_OK) fail("no prediction");
         add_guarded(out, count * s[3], element);
         if (penalties) add(penalties, (size_t)count * 8);
     }

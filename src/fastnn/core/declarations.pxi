@@ -120,7 +120,7 @@ cdef extern from "engine/engine.h" nogil:
     ctypedef struct fnn_program:
         const Py_ssize_t *input_widths
         int n_inputs, n_ops, n_outputs
-        fnn_op *ops
+        const fnn_op *ops
         const int *outputs
     fnn_network *fnn_network_new(const fnn_kernels *, const fnn_program *)
     void fnn_network_free(fnn_network *)
