@@ -25,8 +25,6 @@ SCRIPTS = {
     "same_results": [], "fault_injection": [], "thread_sanitizer": [], "memory_checks": [], "core_coverage": [],
     "mutation": ["100"], "fuzz_model_files": ["100000"], "fuzz_foreign_models": ["10000"],
     "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
-    "any_order": [], "compilers": [],
-    "mutation": ["100"], "fuzz_model_files": ["100000"], "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
     "any_order": [], "compilers": [], "random_graphs": [],
 }  # fmt: skip
 OTHERS = {

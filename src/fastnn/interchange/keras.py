@@ -120,7 +120,7 @@ def _filled(stack: list[layers.Layer], found: Sequence[tuple[layers.Layer, list[
     if stack[0].declared_input is None:
         if not arrays or arrays[0].ndim == 0:
             raise ModelFormatError("it does not tell the number of features")
-        stack = [layers.Input((arrays[0].shape[0],)), *stack]
+        stack = [layers.InputLayer((arrays[0].shape[0],)), *stack]
     variables_of_layer = {id(layer): variables for layer, variables in found}
     if set(variables_of_layer) - {id(leaf) for leaf in leaves(stack)}:
         raise ModelFormatError("it has layers that do not lead to the output")
