@@ -317,6 +317,7 @@ int main(void) {
         for (int i = 0; i < 6; i++) LINE(lose(kernels, of_logits[i], 1))
         for (int i = FNN_F32; i <= FNN_U64; i++) LINE(move(kernels, i))
         for (int i = 0; i < 30; i++) LINE(differentiate(kernels, i))
+        for (int i = FNN_STORE; i < FNN_UPDATES; i++) LINE(update(kernels, i))
         LINE(look(kernels))
         LINE(draw(kernels))
     }
