@@ -43,9 +43,10 @@ static void lose(const fnn_kernels *kernels, int kind, int from_logits) {
     static const double alphas[18] = {0.5, 2, 0.25, 1, 1, 3, 0.1}, gammas[] = {0, 1, 2, 3.5};
     static const ptrdiff_t widths[] = {1, 2, 7, 18};
     const size_t element = (size_t)fnn_element(kernels);
-    const int rows_matter = kind >= FNN_CCE, chances = kind == FNN_BCE || kind == FNN_BINARY_FOCAL || kind == FNN_KL_DIVERGENCE ||
-        kind == FNN_DICE || kind == FNN_MSLE || kind == FNN_POISSON || kind == FNN_CCE || kind == FNN_SPARSE_CCE ||
-        kind == FNN_CATEGORICAL_FOCAL;
+    const int rows_matter = kind >= FNN_CCE;
+    const int chances = kind == FNN_BCE || kind == FNN_BINARY_FOCAL || kind == FNN_KL_DIVERGENCE || kind == FNN_DICE ||
+                        kind == FNN_MSLE || kind == FNN_POISSON || kind == FNN_CCE || kind == FNN_SPARSE_CCE ||
+                        kind == FNN_CATEGORICAL_FOCAL;
     int64_t labels[MOST_ROWS];
     fill(weight, element, MOST_ROWS, 0.5, 2, 9);
     for (int i = 0; i < 16; i++) {
@@ -98,9 +99,11 @@ static void move(const fnn_kernels *kernels, int dtype) {
     for (int i = 0; i < 24; i++) {
         static const ptrdiff_t columns[] = {1, 3, 4, 8, 15, 16, 33, 99};
         const ptrdiff_t cols = columns[i % 8], n = MOST_ROWS, count = 1 + 3 * i % kernels->panel;
-        const ptrdiff_t row = i / 8 == 1 ? size : size * (cols + i % 3), col = i / 8 == 1 ? size * n : i / 8 ? 2 * size : size;
-        const fnn_matrix X = {i % 5 == 4 ? data + (n - 1) * row : data, dtype, i % 5 == 4 ? -row : i / 8 == 2 ? 2 * row : row, col,
-                              n, cols};
+        const ptrdiff_t row = i / 8 == 1 ? size : size * (cols + i % 3);
+        const ptrdiff_t col = i / 8 == 1 ? size * n : i / 8 ? 2 * size : size;
+        const int backwards = i % 5 == 4;
+        const fnn_matrix X = {backwards ? data + (n - 1) * row : data, dtype, backwards ? -row : i / 8 == 2 ? 2 * row : row,
+                              col, n, cols};
         int64_t order[16];
         for (int r = 0; r < 16; r++) order[r] = r * 11 % n;
         clear(panel, cols * kernels->panel, (size_t)element), clear(rows, count * (cols + 3), (size_t)element);
@@ -215,7 +218,8 @@ static void differentiate(const fnn_kernels *kernels, int recipe) {
     fnn_network *network = fnn_network_new(kernels, n_in, ops, 6);
     if (!network) fail("no network");
     fill_weights(network);
-    fill((char *)network->weights + (size_t)network->ops[0].state * element, element, 2 * n_in, recipe % 4 ? 0.5 : 0, recipe % 4 ? 1.5 : 1e-18, 3);
+    fill((char *)network->weights + (size_t)network->ops[0].state * element, element, 2 * n_in, recipe % 4 ? 0.5 : 0,
+         recipe % 4 ? 1.5 : 1e-18, 3);
     const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
     fnn_optimizer o = optimizer(FNN_SGD);
     if (fnn_network_compile(network, &loss, &o) != FNN_OK) fail("no compiled network");

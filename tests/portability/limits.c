@@ -1,5 +1,6 @@
 /* The engine at its limits, without Python: an interruption at each look for one, in every kind of long call; sizes that
- * overflow; memory and threads that are not there; a forked child. Built with -DPOLL_NS=0 and a small FNN_PIECE_OPERATIONS, so that small calls are long ones. */
+ * overflow; memory and threads that are not there; a forked child. Built with -DPOLL_NS=0 and a small FNN_PIECE_OPERATIONS,
+ * so that small calls are long ones. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <math.h>
@@ -63,7 +64,8 @@ static void start(int loss_kind, double clip_norm, int accumulate) {
         for (ptrdiff_t i = 0; i < MOST; i++) ((float *)X)[i] = (float)X[i], ((float *)Y)[i] = (float)Y[i];
     kernels->convert(network->weights, network->n_elements, &(fnn_matrix){X, kernels->dtype, 0, fnn_element(kernels), 1,
                      network->n_elements}, 0, 1);
-    const fnn_fit_data data = {.X = matrix(X, ROWS, WIDTH), .y = matrix(Y, ROWS, 3), .batch_size = ROWS, .n_threads = n_threads};
+    const fnn_fit_data data = {.X = matrix(X, ROWS, WIDTH), .y = matrix(Y, ROWS, 3), .batch_size = ROWS,
+                               .n_threads = n_threads};
     fit = fnn_fit_new(network, &data);
     if (!fit) fail("fit", "not made");
 }
