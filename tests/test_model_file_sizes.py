@@ -220,3 +220,11 @@ def test_a_valid_file_takes_little_more_than_twice_its_size(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 2.5 * path.stat().st_size
+
+
+def test_moments_of_a_model_without_weights_are_bounded(tmp_path):
+    """The search for the moments of no weights is not what bounds their number."""
+    model = fastnn.Sequential([fastnn.Input((2,)), layers.Rescaling(0.5)])
+    model.save(tmp_path / "m.safetensors")
+    data = (tmp_path / "m.safetensors").read_bytes()
+    assert "n_moments must be" in refused(described(data, ("training", "n_moments"), 10**9), tmp_path)

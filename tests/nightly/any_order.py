@@ -44,7 +44,7 @@ def main():
         run = subprocess.run(command, cwd=HERE.parents[1], env=environment, stdout=subprocess.PIPE, text=True)
     print(run.stdout, file=sys.stderr)
     counts = {kind: int(n) for n, kind in re.findall(r"(\d+) (passed|failed|error)", run.stdout.splitlines()[-1])}
-    print(json.dumps({"seed": int(seed), "comma": comma, **counts}))
+    print(json.dumps({"seed": int(seed), "comma": comma, "files": len(tests) or "all", **counts}))
     sys.exit(run.returncode)
 
 

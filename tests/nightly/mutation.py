@@ -3,9 +3,10 @@
 Run: python tests/nightly/mutation.py [COUNT [SEED]]. Each mutant changes one operator, constant or comparison of
 csrc/kernels/*_tpl.h. The scalar kernels are compiled with it, and tests/portability/steps.c trains and multiplies on
 them. A mutant is killed where this program prints another hash than is pinned, fails or does not end: pinned, because a
-fault in a template is common to all instruction sets. Otherwise it is killed where the address and bounds sanitizers
-object. Mutants are not counted that give the same object code, or that change no number on any input: these equivalent
-ones are listed in equivalent_mutants.txt, each with its reason. Prints the survivors and a line of JSON.
+fault in a template is common to all instruction sets. Otherwise it is killed where the kernels of AVX2 do so, or where
+the address and bounds sanitizers object. Mutants are not counted that give the same object code, or that change no
+number on any input: these equivalent ones are listed in equivalent_mutants.txt, each with its reason. Prints the
+survivors and a line of JSON.
 """
 
 import itertools
@@ -45,24 +46,21 @@ def places(text):
         yield match.start(match.lastgroup), match.end(match.lastgroup), new
 
 
-def compiled(folder, csrc, flags=()):
-    """The scalar kernels' object files of a copy of the sources, or None if they do not compile."""
+def compiled(folder, csrc, isa="scalar", flags=()):
+    """Object files of the kernels of a copy of the sources, or None if they do not compile."""
     objects = []
     for name, kind in (("f32", []), ("f64", ["-DFNN_DOUBLE"])):
         objects.append(Path(folder) / f"mutant_{name}.o")
-        command = [
-            "gcc",
+        options = [
             *c_programs.FLAGS,
+            *c_programs.ISA_FLAGS[isa],
             "-O1",
             "-w",
-            "-DFNN_ISA_SCALAR",
+            f"-DFNN_ISA_{isa.upper()}",
             *kind,
             *flags,
-            "-c",
-            "table.c",
-            "-o",
-            str(objects[-1]),
         ]
+        command = ["gcc", *options, "-c", "table.c", "-o", str(objects[-1])]
         if subprocess.run(command, cwd=csrc / "kernels", capture_output=True).returncode:
             return None
     return objects
@@ -82,16 +80,31 @@ def survives(folder, engine, objects, expected, flags=()):
     return process.wait() == 0 and same
 
 
+def engines(folder):
+    """{instruction set: object files of the engine and the driver}."""
+    found = {}
+    for isa in ("scalar", "avx2") if c_programs.AVX2 else ("scalar",):
+        place = Path(folder) / isa
+        place.mkdir()
+        c_programs.program(place, isa, ["-O1"])
+        found[isa] = [path for path in place.glob("*.o") if not path.name.startswith(f"{isa}_")]
+    return found
+
+
+def equivalent_mutants():
+    """Lines "FILE: OLD -> NEW in: SOURCE LINE", or "FILE: * in: SOURCE LINE", of the list."""
+    return {line for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if line and not line.startswith(" ")}
+
+
 def main():
     """Compile and run the mutants of a sample."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     killed, survivors, left_out, equivalent = 0, [], 0, 0
-    known = {line for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if line and not line.startswith(" ")}
+    known = equivalent_mutants()
     with tempfile.TemporaryDirectory() as folder:
         csrc = Path(folder) / "csrc"
         shutil.copytree(c_programs.SOURCES, csrc)
-        c_programs.program(folder, "scalar", ["-O1"])
-        engine = [path for path in Path(folder).glob("*.o") if not path.name.startswith("scalar_")]
+        engine = engines(folder)
         original = [path.read_bytes() for path in compiled(folder, csrc)]
         expected = c_programs.PINNED.read_text(encoding="utf-8")
         templates = {path: path.read_text(encoding="utf-8") for path in sorted((csrc / "kernels").glob("*_tpl.h"))}
@@ -102,16 +115,21 @@ def main():
                 break
             text = templates[path]
             line = text.count("\n", 0, start)
-            change = f"{text[start:end]} -> {new} in: {text.splitlines()[line].strip()}"
-            if f"{path.name}: {change}" in known:
+            source = text.splitlines()[line].strip()
+            change = f"{text[start:end]} -> {new} in: {source}"
+            if {f"{path.name}: {change}", f"{path.name}: * in: {source}"} & known:
                 equivalent += 1
                 continue
             path.write_text(text[:start] + new + text[end:], encoding="utf-8")
             objects = compiled(folder, csrc)
             if objects is None or [o.read_bytes() for o in objects] == original:
                 left_out += 1
-            elif not survives(folder, engine, objects, expected) or not survives(
-                folder, engine, compiled(folder, csrc, SANITIZED), expected, SANITIZED
+            elif not (
+                survives(folder, engine["scalar"], objects, expected)
+                and all(
+                    survives(folder, engine[isa], compiled(folder, csrc, isa), expected) for isa in list(engine)[1:]
+                )
+                and survives(folder, engine["scalar"], compiled(folder, csrc, flags=SANITIZED), expected, SANITIZED)
             ):
                 killed += 1
             else:

@@ -43,9 +43,10 @@ static void lose(const fnn_kernels *kernels, int kind, int from_logits) {
     static const double alphas[18] = {0.5, 2, 0.25, 1, 1, 3, 0.1}, gammas[] = {0, 1, 2, 3.5};
     static const ptrdiff_t widths[] = {1, 2, 7, 18};
     const size_t element = (size_t)fnn_element(kernels);
-    const int rows_matter = kind >= FNN_CCE, chances = kind == FNN_BCE || kind == FNN_BINARY_FOCAL || kind == FNN_KL_DIVERGENCE ||
-        kind == FNN_DICE || kind == FNN_MSLE || kind == FNN_POISSON || kind == FNN_CCE || kind == FNN_SPARSE_CCE ||
-        kind == FNN_CATEGORICAL_FOCAL;
+    const int rows_matter = kind >= FNN_CCE;
+    const int chances = kind == FNN_BCE || kind == FNN_BINARY_FOCAL || kind == FNN_KL_DIVERGENCE || kind == FNN_DICE ||
+                        kind == FNN_MSLE || kind == FNN_POISSON || kind == FNN_CCE || kind == FNN_SPARSE_CCE ||
+                        kind == FNN_CATEGORICAL_FOCAL;
     int64_t labels[MOST_ROWS];
     fill(weight, element, MOST_ROWS, 0.5, 2, 9);
     for (int i = 0; i < 16; i++) {
@@ -62,6 +63,8 @@ static void lose(const fnn_kernels *kernels, int kind, int from_logits) {
             set_bounds(y, element, n * n_out);
         } else
             fill_magnitudes(y, element, n * n_out, kind == FNN_POISSON || kind == FNN_GAUSSIAN_NLL ? 5 : 10);
+        if (kind == FNN_COSINE_SIMILARITY) /* a row without a length */
+            memset((char *)y + element * (size_t)(n / 2 * n_out), 0, element * (size_t)n_out);
         fill(t, element, n * n_out, 0, 1, 6);
         if (i % 2) set_bounds(t, element, n * n_out);
         if (rows_matter && i % 3 == 0) fill_one_hot(t, element, n, n_out);
@@ -96,9 +99,11 @@ static void move(const fnn_kernels *kernels, int dtype) {
     for (int i = 0; i < 24; i++) {
         static const ptrdiff_t columns[] = {1, 3, 4, 8, 15, 16, 33, 99};
         const ptrdiff_t cols = columns[i % 8], n = MOST_ROWS, count = 1 + 3 * i % kernels->panel;
-        const ptrdiff_t row = i / 8 == 1 ? size : size * (cols + i % 3), col = i / 8 == 1 ? size * n : i / 8 ? 2 * size : size;
-        const fnn_matrix X = {i % 5 == 4 ? data + (n - 1) * row : data, dtype, i % 5 == 4 ? -row : i / 8 == 2 ? 2 * row : row, col,
-                              n, cols};
+        const ptrdiff_t row = i / 8 == 1 ? size : size * (cols + i % 3);
+        const ptrdiff_t col = i / 8 == 1 ? size * n : i / 8 ? 2 * size : size;
+        const int backwards = i % 5 == 4;
+        const fnn_matrix X = {backwards ? data + (n - 1) * row : data, dtype, backwards ? -row : i / 8 == 2 ? 2 * row : row,
+                              col, n, cols};
         int64_t order[16];
         for (int r = 0; r < 16; r++) order[r] = r * 11 % n;
         clear(panel, cols * kernels->panel, (size_t)element), clear(rows, count * (cols + 3), (size_t)element);
@@ -144,6 +149,29 @@ static void look(const fnn_kernels *kernels) {
     printf("finite");
 }
 
+/* Each update rule with factors of 1 and with bounds that some gradients reach. */
+static void update(const fnn_kernels *kernels, int kind) {
+    static double w[4][48 + GUARD], g[48 + GUARD];
+    const size_t element = (size_t)fnn_element(kernels);
+    for (int i = 0; i < 12; i++) {
+        fnn_update u = optimizer(kind).update;
+        u.rate = 0.1, u.rate_2 = 0.05, u.correction = 1.5, u.decay = i % 2 ? 0.01 : 0;
+        u.prepare = i > 1, u.scale = i % 3 == 2 ? 0.5 : 1, u.l1 = i % 3 == 0, u.l2 = i % 4 == 1, u.clip = i / 6;
+        for (int slot = 0; slot < 4; slot++) {
+            clear(w[slot], 48, element);
+            /* a mean of squares is not below the square of a mean */
+            fill(w[slot], element, 48, !slot ? -1 : slot == 1 ? 0.1 : 0.01, slot < 2 ? 1 : 0.1, (uint64_t)slot);
+        }
+        clear(g, 48, element);
+        fill_magnitudes(g, element, 48, 1);
+        kernels->update(&(fnn_weights){w[0], {w[1], w[2], w[3]}}, g, 48, &u);
+        if (!kernels->all_finite(w[0], 48)) fail("an update is not finite");
+        for (int slot = 0; slot < 4; slot++) add_guarded(w[slot], 48, element);
+        add_guarded(g, 48, element);
+    }
+    printf("update %d", kind);
+}
+
 /* Dropout with rates at which one of the drawn numbers is the bound, and noise. */
 static void draw(const fnn_kernels *kernels) {
     static double x[16 * 9], y[16 * 9 + GUARD], d[16 * 9 + GUARD];
@@ -156,6 +184,16 @@ static void draw(const fnn_kernels *kernels) {
         clear(y, n, element), clear(d, n, element);
         kernels->dropout(y, d, x, 9, rates[i % 6], i / 6, &stream);
         add_guarded(y, n, element), add_guarded(d, n, element);
+        /* towards the rate that is the number drawn for element i, from both sides */
+        double low = 0, high = 1;
+        for (int step = 0; step < 40; step++) {
+            const double rate = (low + high) / 2;
+            clear(y, n, element), clear(d, n, element);
+            kernels->dropout(y, d, x, 9, rate, 0, &stream);
+            const int stays = element == 4 ? ((float *)d)[i] != 0 : d[i] != 0;
+            *(stays ? &low : &high) = rate;
+            add_guarded(d, n, element);
+        }
         clear(y, n, element);
         kernels->gaussian_noise(y, x, 9, 0.5 + i, &stream);
         add_guarded(y, n, element);
@@ -180,7 +218,8 @@ static void differentiate(const fnn_kernels *kernels, int recipe) {
     fnn_network *network = new_chain(kernels, n_in, ops, 6);
     if (!network) fail("no network");
     fill_weights(network);
-    fill((char *)network->weights + (size_t)network->ops[0].state * element, element, 2 * n_in, recipe % 4 ? 0.5 : 0, recipe % 4 ? 1.5 : 1e-18, 3);
+    fill((char *)network->weights + (size_t)network->ops[0].state * element, element, 2 * n_in, recipe % 4 ? 0.5 : 0,
+         recipe % 4 ? 1.5 : 1e-18, 3);
     const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
     fnn_optimizer o = optimizer(FNN_SGD);
     if (compile_chain(network, &loss, &o) != FNN_OK) fail("no compiled network");

@@ -1,6 +1,10 @@
 /* The engine at its limits, without Python: an interruption at each look for one, in every kind of long call; sizes that
- * overflow; a forked child. Built with -DPOLL_NS=0 and a small FNN_PIECE_OPERATIONS, so that small calls are long ones. */
+ * overflow; memory and threads that are not there; a forked child. Built with -DPOLL_NS=0 and a small FNN_PIECE_OPERATIONS,
+ * so that small calls are long ones. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,6 +202,82 @@ static void interrupt_all(void) {
     interrupt("memory", allocate, 0, 1);
 }
 
+/* ---- memory and threads that are not there: the system's functions, replaced in this program ---- */
+
+static long allocations_left = -1; /* -1: no end */
+static int no_threads;
+
+void *aligned_alloc(size_t alignment, size_t bytes) {
+    static void *(*real)(size_t, size_t);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "aligned_alloc");
+    if (allocations_left == 0) return NULL;
+    allocations_left -= allocations_left > 0;
+    return real(alignment, bytes);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*work)(void *), void *argument) {
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    return no_threads ? 11 : real(thread, attributes, work, argument);
+}
+
+/* Each allocation of a call fails, until it ends without a fault. */
+static void starve(const char *name, fnn_status (*call)(void)) {
+    fnn_status status = FNN_NO_MEMORY;
+    for (long n = 0; status != FNN_OK; n++) {
+        fnn_scratch_free(fnn_scratch_new((size_t)40 << 20)); /* nothing is kept from earlier calls */
+        allocations_left = n;
+        status = call();
+        allocations_left = -1;
+        if (n == 20 || (status != FNN_OK && status != FNN_NO_MEMORY)) fail(name, "does not survive a lack of memory");
+    }
+}
+
+static fnn_status predict_nested(void) {
+    static int nested;
+    return nested++ ? FNN_OK : predict();
+}
+
+static int call_again(void) {
+    predict_nested();
+    return 0;
+}
+
+/* A thread of its own: without workers, then with them, then in a call within a call, as a signal handler makes. */
+static void *run_alone(void *expected) {
+    static double mine[ROWS * 3];
+    for (int i = 0; i < 3; i++) {
+        no_threads = i < 2;
+        if (predict() != FNN_OK) fail("predict", "without threads");
+        memcpy(mine, out, ROWS * 3 * network->element);
+        if (memcmp(mine, expected, ROWS * 3 * network->element)) fail("predict", "other numbers without threads");
+        if (i == 1) usleep(20000); /* before that it does not try again */
+    }
+    fnn_set_poll(call_again);
+    if (predict() != FNN_OK || memcmp(out, expected, ROWS * 3 * network->element)) fail("predict", "within a call");
+    fnn_set_poll(NULL);
+    return NULL;
+}
+
+static void do_without(void) {
+    start(FNN_MSE, 0, 1);
+    n_threads = 1;
+    if (predict() != FNN_OK) fail("predict", "fails");
+    memcpy(before, out, ROWS * 3 * network->element);
+    n_threads = 2;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run_alone, before)) fail("thread", "not made");
+    pthread_join(thread, NULL);
+    starve("predict", predict);
+    product_rows = ROWS;
+    starve("product", multiply);
+    starve("gradient of a product", multiply_back);
+    starve("loss", lose);
+    starve("gradient of an activation", activation_gradient);
+    end();
+    printf("without memory and threads\n");
+}
+
 /* ---- sizes ---- */
 
 static void refuse_sizes(void) {
@@ -234,7 +314,9 @@ static void refuse_sizes(void) {
 
 static void train_with_options(void) {
     fnn_op ops[] = {layer("layer_normalization", 0), layer("gaussian_noise", 0), layer("dense", 9),
-                    layer("batch_normalization", 0), layer("batch_normalization", 0), layer("dense", 4)};
+                    layer("batch_normalization", 0), layer("batch_normalization", 0), layer("batch_normalization", 0),
+                    layer("dense", 520), layer("dense", 520), layer("dense", 4)};
+    const int n_ops = sizeof ops / sizeof *ops;
     ops[0].trainable = 0;
     ops[1].rate = 0;
     ops[2].rules[FNN_BIAS] = (fnn_rules){.l1 = 1e-3, .constraint = FNN_UNIT_NORM, .axis = FNN_OVER_INPUTS};
@@ -242,7 +324,8 @@ static void train_with_options(void) {
     ops[4].use_kernel = ops[4].use_bias = 0;
     const fnn_loss loss = {.kind = FNN_DICE, .factor = 1, .sum = 1};
     fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .global_clip_norm = 0.5, .accumulate = 1};
-    network = new_chain(kernels, 7, ops, 6);
+    ops[5].use_bias = 0;
+    network = new_chain(kernels, 7, ops, n_ops);
     if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("network", "not made");
     if (fnn_average_slot(network) || fnn_skipped_activation(network, 0) >= 0) fail("network", "has a slot of averages");
     if (!(fnn_network_penalty(network) >= 0)) fail("penalty", "negative");
@@ -256,10 +339,26 @@ static void train_with_options(void) {
             fnn_fit_begin(fit, (uint64_t)(i / 2), (uint64_t)(i / 3), 1, rates);
             if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("fit", "does not end");
         }
+        if (compile_chain(network, &loss, &o) != FNN_OK || differentiate() != FNN_OK) fail("gradients", "fail");
         fnn_fit_free(fit);
     }
-    fnn_network_free(network);
     fnn_matrix rows = matrix(X, 50, 7);
+    const fnn_matrix whole = {Y, FNN_I64, 56, 8, 50, 7};
+    if (fnn_bad_row(network, 0, &rows) != -1 || fnn_bad_row(network, 0, &whole) != -1) fail("rows", "finite, but refused");
+    fnn_network_free(network);
+    fnn_op last[] = {layer("dense", 4), layer("activation", 0)};
+    last[0].activation = FNN_LINEAR, last[1].activation = FNN_SOFTMAX;
+    const fnn_loss of_logits = {.kind = FNN_CCE, .from_logits = 1, .factor = 1};
+    o.global_clip_norm = 0;
+    network = new_chain(kernels, 7, last, 2);
+    if (!network || compile_chain(network, &of_logits, &o) != FNN_OK) fail("network", "not made");
+    if (fnn_skipped_activation(network, 0) != 1) fail("softmax", "is not skipped");
+    const chain_data data = {.X = rows, .targets.y = matrix(Y, 50, 4), .batch_size = 20, .n_threads = n_threads};
+    fit = new_fit(network, &data);
+    fnn_fit_begin(fit, 1, 1, 1, rates);
+    if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("fit", "does not end");
+    fnn_fit_free(fit);
+    fnn_network_free(network);
     network = new_chain(kernels, 7, ops, 0);
     if (!network || fnn_bad_row(network, 0, &rows) != -1) fail("rows", "finite, but refused");
     if (predict_rows(network, &rows, out, NULL, 0, n_threads) != FNN_OK) fail("predict", "without a layer");
@@ -303,6 +402,7 @@ int main(void) {
         kernels = wide ? &TABLE(ISA, f64) : &TABLE(ISA, f32);
         for (n_threads = 1; n_threads <= 2; n_threads++) interrupt_all();
         for (n_threads = 1; n_threads <= 2; n_threads++) train_with_options();
+        do_without();
         refuse_sizes();
         run_in_a_child();
     }

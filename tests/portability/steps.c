@@ -312,10 +312,12 @@ int main(void) {
             LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX, 1))
         for (int m = 1; m <= 14; m++) LINE(multiply(kernels, m, m % 5 ? 11 + m : 700, 51 - m, FNN_LINEAR, m % 2))
         for (int i = 0; i < FNN_CUSTOM; i++) LINE(lose(kernels, i, 0))
-        static const int of_logits[] = {FNN_POISSON, FNN_BCE, FNN_BINARY_FOCAL, FNN_CCE, FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL};
+        static const int of_logits[] = {FNN_POISSON, FNN_BCE,        FNN_BINARY_FOCAL,
+                                        FNN_CCE,     FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL};
         for (int i = 0; i < 6; i++) LINE(lose(kernels, of_logits[i], 1))
         for (int i = FNN_F32; i <= FNN_U64; i++) LINE(move(kernels, i))
         for (int i = 0; i < 30; i++) LINE(differentiate(kernels, i))
+        for (int i = FNN_STORE; i < FNN_UPDATES; i++) LINE(update(kernels, i))
         LINE(look(kernels))
         LINE(draw(kernels))
     }

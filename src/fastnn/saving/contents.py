@@ -34,6 +34,8 @@ _SEARCH_LIMIT = 10**8
 _FEATURES_LIMIT = 1 << 40
 COUNT_LIMIT = 1 << 48
 """Updates and epochs are fewer: at a microsecond for each this many take nine years."""
+_MOMENTS_LIMIT = 16
+"""Moments of a weight, with its moving average and its sum of gradients, are fewer."""
 _NAMES_LIMIT = 1 << 19
 """Most characters of the names of all columns: half of a header."""
 _BACKUP_BYTES = 1 << 26
@@ -257,7 +259,7 @@ def check_counters(training: Mapping[str, Any]) -> None:
     """Raise unless the counters of a training state are whole numbers in bounds."""
     for counter in ("iterations", "epochs_begun", "n_moments", "seed"):
         value = training.get(counter)
-        bound = 1 << 63 if counter == "seed" else COUNT_LIMIT
+        bound = {"seed": 1 << 63, "n_moments": _MOMENTS_LIMIT}.get(counter, COUNT_LIMIT)
         if type(value) is not int or not 0 <= value < bound:
             raise ModelFormatError(f"{counter} must be a whole number from 0 to {bound - 1}, got {str(value)[:40]}")
 
