@@ -436,9 +436,9 @@ def test_layers_and_models_in_a_layer_of_a_user(tmp_path):
     x = fastnn.Input((4,))
     nested = Nested(name="nested")
     model = fastnn.Model(x, layers.Dense(1)(nested(x) + x), seed=0)
-    assert [weight.path.split("/")[1] for weight in nested.weights] == ["gate"] * 4 + [nested.chain.name] * 6 + [
-        nested.last.name
-    ] * 2
+    assert [weight.path.split("/")[1] for weight in nested.weights] == [nested.gate.name] * 4 + [
+        nested.chain.name
+    ] * 6 + [nested.last.name] * 2
     model.compile("adam", "mse")
     model.fit(A, Y1, verbose=0)
     model.save(tmp_path / "nested.safetensors")

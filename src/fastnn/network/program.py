@@ -206,8 +206,8 @@ def named_leaves(
 ) -> list[tuple[Layer, Names, Names]]:
     """Return the layers that are not composed of others, each one once, with their paths and those in a file.
 
-    ``made_anew`` says that the constructor of a user's layer makes these layers: automatic names change then, and a file
-    has their numbers.
+    ``made_anew`` says that the constructor of a user's layer makes these layers: automatic names change then, and a
+    file has their numbers.
     """
     found: dict[int, tuple[Layer, Names, Names]] = {}
     for name, layer in layers.items():
