@@ -9,21 +9,23 @@ from typing import Any
 
 TOP = {
     "Models": ("Sequential", "Model", "Input", "KerasTensor", "load_model", "DivergenceError", "ModelFormatError"),
-    "Estimators": ("MLPClassifier", "MLPRegressor"),
+    "Estimators": ("MLPClassifier", "MLPRegressor", "BaggedMLPClassifier", "BaggedMLPRegressor", "sweep"),
+    "Many models": ("fit_many", "predict_many"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
     "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),
 }
 MODULES = (
     "layers", "activations", "losses", "optimizers", "optimizers.schedules", "initializers", "regularizers",
     "constraints", "callbacks", "metrics", "models", "utils", "ops", "reference", "plotting", "landscape", "diagnosis",
-    "model_selection", "diagram", "datasets",
+    "many", "model_selection", "diagram", "datasets",
 )  # fmt: skip
-ELSEWHERE = {"fastnn.models": {"Model", "Sequential", "load_model"}}
+ELSEWHERE = {"fastnn.many": {"fit_many", "predict_many"}, "fastnn.models": {"Model", "Sequential", "load_model"}}
 """Names of a module that another page lists."""
 INTERNAL = {
     "activations": {"GeneralReLU"},
     "callbacks": {"CallbackList"},
     "initializers": {"Source", "choice"},
+    "many": {"run_many"},
     "layers": {"ParameterSpec", "WeightAccess", "automatic_name"},
 }
 """Classes and functions of public modules that serve the package alone."""

@@ -97,6 +97,8 @@ def sample_files(folder):
             model.compile(optimizer, loss, metrics=measured)
             X = np.eye(2).reshape(2, *model.all_layers[0].declared_input)
             model.fit(X, np.array([0.0, 1.0]), epochs=1, verbose=0)
+        if name == "plain":
+            model.feature_names_in_ = ["depth", "distance"]
         model.save(folder / name)
         files[name] = (folder / name).read_bytes()
     model.save_weights(folder / "weights")
@@ -127,9 +129,8 @@ def mutated(data, draw):
         return _changed_bytes(data, draw)
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         metadata = header.get("__metadata__")
-        texts = [
-            name for name in ("model", "compile", "training", "fit") if isinstance(metadata, dict) and name in metadata
-        ]
+        known = ("model", "compile", "training", "features", "fit")
+        texts = [name for name in known if isinstance(metadata, dict) and name in metadata]
         if texts and draw.random() < 0.75:
             _change_text(metadata, draw.choice(texts), draw)
         else:

@@ -26,3 +26,10 @@ def dropout_model(seed=3, optimizer="adam", width=8):
     model = fastnn.Sequential(stack, seed=seed)
     model.compile(optimizer, "mse", metrics=["mae"])
     return model
+
+
+def linear_model(loss="mse", units=2, **options):
+    """A compiled model of one dense layer, of three features."""
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(units)], seed=1, **options)
+    model.compile(optimizer="sgd", loss=loss)
+    return model

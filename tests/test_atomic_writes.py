@@ -15,7 +15,7 @@ from fastnn.saving import atomic
 from fastnn.saving.atomic import write_atomically
 
 OLD, NEW = b"old contents", [b"new ", bytearray(b"contents"), memoryview(b"!")]
-SYSTEM_CALLS = ["open", "write", "chmod", "fsync", "replace"]
+SYSTEM_CALLS = ["open", "fstat", "write", "chmod", "fsync", "replace"]
 
 
 @pytest.fixture
@@ -119,6 +119,26 @@ def test_a_failing_system_call_leaves_the_old_file(path, monkeypatch, call, code
     assert path.read_bytes() == OLD and os.listdir(path.parent) == [path.name]
     write_atomically(path, NEW)
     assert path.read_bytes() == b"new contents!"
+
+
+def test_no_memory_leaves_neither_a_temporary_file_nor_a_descriptor(path, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError
+
+    def part():
+        yield b"new"
+        raise MemoryError
+
+    for call in ("urandom", *SYSTEM_CALLS, "parts"):
+        before = sorted(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch, pytest.raises(MemoryError):
+            if call == "chmod":
+                patch.setattr(os, "supports_fd", {*os.supports_fd, fail})
+            if call != "parts":
+                patch.setattr(os, call, fail)
+            write_atomically(path, NEW if call != "parts" else part())
+        assert path.read_bytes() == OLD and os.listdir(path.parent) == [path.name], call
+        assert sorted(os.listdir("/proc/self/fd")) == before, call
 
 
 def test_short_writes_are_continued(path, monkeypatch):

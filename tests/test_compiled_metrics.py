@@ -246,6 +246,55 @@ def test_own_metric_classes_in_compile():
     assert model.evaluate(X, X, verbose=0, return_dict=True)["own"] == pytest.approx(np.abs(X - p).mean(), rel=1e-6)
 
 
+class DictionaryError(OwnError):
+    """A dict of results: the mean error under the metric's own name, the largest error, and a dict within."""
+
+    def __init__(self, name="own", largest="largest"):
+        super().__init__(name)
+        self.largest_name = largest
+
+    def update_state(self, y_true, y_pred):
+        super().update_state(y_true, y_pred)
+        self.largest = max(self.largest, np.abs(y_true - y_pred).max())
+
+    def result(self):
+        return {"own": super().result(), self.largest_name: self.largest, "more": {"columns": np.array([1.0, 2.0])}}
+
+    def reset_state(self):
+        super().reset_state()
+        self.largest = 0.0
+
+
+def test_a_dict_of_results_is_spread_into_the_logs():
+    X = np.linspace(-1.0, 1.0, 40).reshape(-1, 1)
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse", metrics=[DictionaryError(), "mae"])
+    batches = []
+    watch = [
+        fastnn.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(dict(logs))),
+        fastnn.callbacks.EarlyStopping("val_largest", mode="min"),
+    ]
+    history = model.fit(X, X, epochs=2, validation_data=(X, X), verbose=0, callbacks=watch).history
+    names = ["loss", "mae", "columns", "largest", "own"]
+    assert list(history) == [*names, *(f"val_{name}" for name in names)]
+    assert list(batches[-1]) == names and batches[-1]["columns"].tolist() == [1.0, 2.0]
+    error = np.abs(X - model.predict(X))
+    results = model.evaluate(X, X, verbose=0, return_dict=True)
+    assert list(results) == names and results["mae"] == pytest.approx(error.mean())
+    assert results["own"] == pytest.approx(error.mean()) and results["largest"] == pytest.approx(error.max())
+    values = model.evaluate(X, X, verbose=0)
+    assert values[1] == results["mae"] and values[3:] == [results["largest"], results["own"]]
+    assert list(model.train_on_batch(X, X, return_dict=True)) == names
+
+
+@pytest.mark.parametrize("taken", ["loss", "mae"])
+def test_a_dict_of_results_with_a_name_that_is_taken_is_refused(taken):
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse", metrics=[DictionaryError(largest=taken), "mae"])
+    with pytest.raises(ValueError, match=f"metric 'own' has a result of the name '{taken}', which is taken"):
+        model.fit(np.ones((4, 1)), np.ones(4), verbose=0)
+
+
 class Forgetful(WeightedHits):
     def __init__(self):
         self.hits = 0.0
@@ -256,9 +305,9 @@ class Unfinished(metrics.Metric):
         pass
 
 
-class DictionaryError(OwnError):
+class WordyError(OwnError):
     def result(self):
-        return {"own": 1.0}
+        return {"own": 1.0, "unit": "K"}
 
 
 def test_own_metric_classes_that_cannot_work():
@@ -270,9 +319,9 @@ def test_own_metric_classes_that_cannot_work():
         with pytest.raises(TypeError, match=message):
             compile_metrics([metric])
     with pytest.raises(
-        TypeError, match=r"'own' failed .* must return a number or an array of numbers, got {'own': 1.0}"
+        TypeError, match=r"'own' failed .* must return a number, an array of numbers or a dict of these, got 'K'"
     ):
-        compile_metrics([DictionaryError()])[0](NUMBERS, GUESSES)
+        compile_metrics([WordyError()])[0](NUMBERS, GUESSES)
     with pytest.raises(TypeError, match=r"the first argument is the shape .*; pass name='total'"):
         OwnError().add_weight("total")
     with pytest.raises(

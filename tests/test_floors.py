@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "fastnn"
 
 FLOORS = """
-errors _forking _warnings _array_functions
+errors _allocation _forking _warnings _array_functions
 _core
 _arguments _names _progress _structures
 _derivation _missing
@@ -22,7 +22,7 @@ backend network
 saving
 callbacks
 training
-diagram
+many diagram
 models estimators
 plotting
 landscape

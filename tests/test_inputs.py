@@ -4,23 +4,17 @@ import re
 
 import numpy as np
 import pytest
-from same_bits import same_arrays, same_weights
+from same_bits import same_arrays
+from sample_models import linear_model
 
 import fastnn
 from fastnn import layers
-from fastnn._arrays import as_features
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3))
 NUMBERS = RNG.normal(size=(20, 2))
 LABELS = np.arange(20) % 4
 BINARY = np.arange(20) % 2
-
-
-def make_model(loss="mse", units=2, **options):
-    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(units)], seed=1, **options)
-    model.compile(optimizer="sgd", loss=loss)
-    return model
 
 
 def changed(array, place, value):
@@ -66,7 +60,7 @@ BAD_X = {
 @pytest.mark.parametrize("name", BAD_X)
 def test_bad_x_is_refused_and_changes_nothing(name):
     value, message = BAD_X[name]
-    model = make_model()
+    model = linear_model()
     before = model.get_weights()
     y = NUMBERS[: len(value)] if isinstance(value, np.ndarray) and value.ndim > 1 else NUMBERS
     for call in (
@@ -84,7 +78,7 @@ def test_bad_x_is_refused_and_changes_nothing(name):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_rows_give_no_outputs_and_cannot_be_trained_on(dtype):
-    model = make_model(dtype=dtype)
+    model = linear_model(dtype=dtype)
     hooks = fastnn.callbacks.LambdaCallback(on_predict_batch_begin=lambda batch, logs: None)
     unbuilt = fastnn.Sequential([layers.Dense(2)], dtype=dtype)
     for empty in (X[:0], X[:0].astype("f4"), X[:0].astype(int), np.asfortranarray(X)[:0]):
@@ -117,7 +111,7 @@ def test_no_rows_give_no_outputs_and_cannot_be_trained_on(dtype):
 
 def test_errors_about_nan_say_what_fills_it_in():
     nan, filled = changed(X, (7, 1), np.nan), "or let the first layer do it: layers.Normalization(missing='mean' or"
-    model = make_model()
+    model = linear_model()
     for call in (lambda: model.fit(nan, NUMBERS, verbose=0), lambda: model.predict(nan), lambda: model(nan)):
         with pytest.raises(ValueError, match=re.escape(f"drop such rows or fill them in, {filled} 'indicator')")):
             call()
@@ -136,7 +130,7 @@ def test_errors_about_nan_say_what_fills_it_in():
 
 
 def test_calling_the_model_says_the_same_as_predict():
-    model = make_model()
+    model = linear_model()
     for name in ("too few features", "nan", "strings", "objects", "one dimension"):
         value, message = BAD_X[name]
         with pytest.raises(ValueError, match=re.escape(message)):
@@ -147,7 +141,7 @@ def test_calling_the_model_says_the_same_as_predict():
 @pytest.mark.parametrize("row", [0, 17, 250, 498])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_bad_row_among_many_is_named(dtype, row, units):
-    model = make_model(units=units)
+    model = linear_model(units=units)
     rows = changed(np.ones((499, 3), dtype), (row, 2), np.inf)
     for given in (rows, np.asfortranarray(rows)):
         with pytest.raises(ValueError, match=re.escape(f"x has inf at row {row}, column 2")):
@@ -164,7 +158,7 @@ def test_sparse_matrix_is_refused():
     with pytest.raises(
         ValueError, match=re.escape("x is a sparse matrix; fastnn takes dense arrays: pass x.toarray()")
     ):
-        make_model().predict(Sparse())
+        linear_model().predict(Sparse())
 
 
 BAD_Y = {
@@ -220,7 +214,7 @@ def test_bad_y_is_refused_and_changes_nothing(name):
 
 
 def test_bad_sample_and_class_weights():
-    model = make_model("sparse_categorical_crossentropy", 4)
+    model = linear_model("sparse_categorical_crossentropy", 4)
     for options, message in (
         ({"sample_weight": np.ones(19)}, "sample_weight must have shape (20,), one weight per row, got (19,)"),
         ({"sample_weight": changed(np.ones(20), 3, np.nan)}, "sample_weight has nan at row 3"),
@@ -232,12 +226,12 @@ def test_bad_sample_and_class_weights():
         with pytest.raises(ValueError, match=re.escape(message)):
             model.fit(X, LABELS, verbose=0, **options)
     with pytest.raises(ValueError, match="one class per row"):
-        make_model().fit(X, NUMBERS, class_weight={0: 1.0}, verbose=0)
+        linear_model().fit(X, NUMBERS, class_weight={0: 1.0}, verbose=0)
     assert model.network.iterations == 0
 
 
 def test_bad_options_of_fit():
-    model = make_model()
+    model = linear_model()
     for options, message in (
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, got 2.5"),
@@ -264,7 +258,7 @@ def test_bad_options_of_fit():
 
 
 def test_smallest_validation_split_takes_one_row():
-    model = make_model()
+    model = linear_model()
     history = model.fit(X, NUMBERS, validation_split=0.001, verbose=0).history
     one = model.evaluate(X[19:], NUMBERS[19:], verbose=0)
     assert history["val_loss"] == [pytest.approx(one, rel=1e-6)]
@@ -289,7 +283,10 @@ def test_unknown_names_list_the_known_ones_and_the_nearest():
             r"unknown activation 'rleu'. Did you mean 'relu'\? Known: elu, .*tanh",
         ),
         (lambda: layers.Dense(1, kernel_initializer="he_norml"), r"Did you mean 'he_normal'\?"),
-        (lambda: make_model("mean_square_error"), r"unknown loss .*Did you mean 'mean_squared_error'\? Known: binary_"),
+        (
+            lambda: linear_model("mean_square_error"),
+            r"unknown loss .*Did you mean 'mean_squared_error'\? Known: binary_",
+        ),
         (
             lambda: fastnn.Sequential().compile("addam"),
             r"unknown optimizer 'addam'. Did you mean 'adam'\? Known: adadelta, adagrad, adam,",
@@ -306,191 +303,6 @@ def test_unknown_names_list_the_known_ones_and_the_nearest():
     ):
         with pytest.raises(ValueError, match=message):
             make()
-
-
-@pytest.mark.parametrize(
-    "convert",
-    [
-        np.ndarray.tolist,
-        np.asfortranarray,
-        lambda a: np.repeat(a, 2, axis=0)[::2],
-        lambda a: a[::-1][::-1],
-        lambda a: a.astype(a.dtype.newbyteorder()),
-        lambda a: a.astype(np.longdouble),
-        lambda a: np.concatenate([a, a], axis=1)[:, :3],
-    ],
-)
-def test_every_memory_layout_gives_the_same_bits(convert):
-    plain = make_model(dtype="float64")
-    plain.fit(X, NUMBERS, verbose=0)
-    other = make_model(dtype="float64")
-    given = convert(X)
-    kept = np.array(given)
-    other.fit(given, NUMBERS, verbose=0)
-    np.testing.assert_array_equal(np.array(given), kept)
-    assert same_weights(plain, other)
-    np.testing.assert_array_equal(plain.predict(X), other.predict(given))
-    np.testing.assert_array_equal(plain.predict(X), np.asarray(other(given)))
-
-
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "float16"])
-def test_other_dtypes_are_read_as_their_values(dtype):
-    values = (np.arange(60).reshape(20, 3) % 2).astype(dtype)
-    model = make_model()
-    np.testing.assert_array_equal(model.predict(values), model.predict(values.astype(np.float64)))
-    model.fit(values, values[:, :2], verbose=0)
-    other = make_model()
-    other.fit(values.astype(np.float32), values[:, :2].astype(np.float32), verbose=0)
-    np.testing.assert_array_equal(model.get_weights()[0], other.get_weights()[0])
-
-
-def test_columns_and_vectors_of_targets_are_the_same():
-    weights = []
-    for y in (NUMBERS[:, 0], NUMBERS[:, :1], NUMBERS[:, 0].tolist()):
-        model = make_model(units=1)
-        model.fit(X, y, verbose=0, sample_weight=np.ones((20, 1)))
-        weights.append(model.get_weights()[0])
-    np.testing.assert_array_equal(weights[0], weights[1])
-    np.testing.assert_array_equal(weights[0], weights[2])
-    for y in (LABELS, LABELS.reshape(-1, 1), LABELS.astype(float), LABELS.astype(np.uint8)):
-        model = make_model("sparse_categorical_crossentropy", 4)
-        model.fit(X, y, verbose=0)
-        weights.append(model.get_weights()[0])
-    for other in weights[4:]:
-        np.testing.assert_array_equal(weights[3], other)
-
-
-def test_one_feature_may_be_a_vector():
-    model = fastnn.Sequential([fastnn.Input((1,)), layers.Dense(1)])
-    np.testing.assert_array_equal(model.predict(X[:, 0]), model.predict(X[:, :1]))
-
-
-def test_class_weight_equals_sample_weight():
-    weights = {0: 3.0, 2: 0.25}
-    rows = np.array([weights.get(label, 1.0) for label in LABELS.tolist()])
-    given = 1.0 + np.arange(20) / 32.0
-    for loss, y in (("sparse_categorical_crossentropy", LABELS), ("categorical_crossentropy", np.eye(4)[LABELS])):
-        by_class, by_row = make_model(loss, 4), make_model(loss, 4)
-        a = by_class.fit(X, y, class_weight=weights, sample_weight=given, validation_split=0.2, verbose=0).history
-        train = by_row.fit(X[:16], y[:16], sample_weight=(rows * given)[:16], verbose=0).history
-        assert a["loss"] == train["loss"]
-        # Validation rows are weighted by sample_weight alone.
-        expected = by_class.evaluate(X[16:], y[16:], sample_weight=given[16:], verbose=0)
-        assert a["val_loss"] == [expected]
-        np.testing.assert_array_equal(by_class.get_weights()[0], by_row.get_weights()[0])
-
-
-def test_class_weight_of_a_binary_target():
-    by_class, by_row = make_model("binary_crossentropy", 1), make_model("binary_crossentropy", 1)
-    by_class.fit(X, BINARY, class_weight={1: 5.0}, verbose=0)
-    by_row.fit(X, BINARY, sample_weight=1.0 + 4.0 * BINARY, verbose=0)
-    np.testing.assert_array_equal(by_class.get_weights()[0], by_row.get_weights()[0])
-
-
-TERNARY = np.arange(20) % 3
-CLASS_TARGETS = {
-    "mse of 0 and 1": ("mse", BINARY, {1: 5.0}, BINARY),
-    "mae of a column": ("mae", BINARY[:, None], {0: 2.0, 1: 5.0}, BINARY),
-    "mse of whole numbers": ("mse", TERNARY, {2: 3.0, 0: 0.5}, TERNARY),
-    "hinge of -1 and 1": ("hinge", 2 * BINARY - 1, {-1: 2.0, 1: 0.5}, 2 * BINARY - 1),
-    "hinge of 0 and 1": ("hinge", BINARY, {0: 2.0}, BINARY),
-    "dice of 0 and 1": ("dice", BINARY, {1: 4.0}, BINARY),
-    "mse of one-hot rows": ("mse", np.eye(3)[TERNARY], {2: 3.0, 0: 0.5}, TERNARY),
-    "hinge of one-hot rows": ("hinge", 2 * np.eye(3)[TERNARY] - 1, {2: 3.0}, TERNARY),
-    "dice of one-hot rows": ("dice", np.eye(3)[TERNARY], {1: 2.0}, TERNARY),
-    "binary cross-entropy of one-hot rows": ("binary_crossentropy", np.eye(3)[TERNARY], {1: 2.0}, TERNARY),
-    "huber of one-hot rows": ("huber", np.eye(3)[TERNARY], {1: 2.0}, TERNARY),
-}
-
-
-@pytest.mark.parametrize("name", CLASS_TARGETS)
-def test_class_weight_with_every_loss_whose_targets_have_classes(name):
-    loss, y, weights, classes = CLASS_TARGETS[name]
-    units = y.shape[1] if y.ndim > 1 else 1
-    factors = np.array([weights.get(label, 1.0) for label in classes.tolist()])
-    by_class, by_row, by_batch, one_by_one = (make_model(loss, units) for _ in range(4))
-    by_class.fit(X, y, 7, class_weight=weights, shuffle=False, verbose=0)
-    by_row.fit(X, y, 7, sample_weight=factors, shuffle=False, verbose=0)
-    batches = [(X[start : start + 7], y[start : start + 7]) for start in range(0, 20, 7)]
-    by_batch.fit(iter(batches), class_weight=weights, verbose=0)
-    for batch in batches:
-        one_by_one.train_on_batch(*batch, class_weight=weights)
-    assert same_weights(by_class, by_row) and same_weights(by_batch, by_row) and same_weights(one_by_one, by_row)
-
-
-def test_class_weights_of_targets_without_classes_are_refused():
-    cases = [
-        ("mse", NUMBERS[:, 0], {0: 1.0}, f"but y has {np.float32(NUMBERS[0, 0]):g} at row 0"),
-        ("mse", NUMBERS, {0: 1.0}, "but y has 2 columns that are not one-hot"),
-        ("binary_crossentropy", np.ones((20, 2)), {0: 1.0}, "but y has 2 columns that are not one-hot"),
-        ("mse", BINARY, {2: 1.0}, "class_weight has class 2; the classes are 0 to 1"),
-        ("mse", BINARY, {-1: 1.0}, "class_weight has class -1; the classes are 0 to 1"),
-        ("hinge", 2 * BINARY - 1, {0: 1.0}, "class_weight has class 0; the classes are -1 and 1"),
-        ("mse", TERNARY, {3: 1.0}, "class_weight has class 3; the classes are 0 to 2"),
-        ("mse", BINARY, {True: 1.0}, "class_weight has class True"),
-    ]
-    for loss, y, weights, message in cases:
-        model = make_model(loss, y.shape[1] if y.ndim > 1 else 1)
-        with pytest.raises(ValueError, match=re.escape(message)):
-            model.fit(X, y, class_weight=weights, verbose=0)
-        assert model.network.iterations == 0
-
-
-def test_nullable_numbers_of_a_frame_have_missing_values():
-    pandas = pytest.importorskip("pandas")
-    table = pandas.DataFrame({"count": pandas.array([1, None, 3], dtype="Int64"), "size": [0.5, 1.5, 2.5]})
-    expected = np.array([[1, 0.5], [np.nan, 1.5], [3, 2.5]])
-    with pytest.raises(ValueError, match="x has nan at row 1, column 0"):
-        as_features(table, 2, np.dtype("float32"))
-    np.testing.assert_array_equal(as_features(table, 2, np.dtype("float32"), allow_missing=True), expected)
-    with pytest.raises(ValueError, match="x must be real numbers, but its dtype is object"):
-        as_features(table.assign(size="large"), 2, np.dtype("float32"))
-
-
-def test_columns_of_a_frame_are_those_of_fit():
-    pandas = pytest.importorskip("pandas")
-    rows = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
-    frame, target = pandas.DataFrame(rows, columns=["depth", "distance"]), rows.sum(axis=1)
-    swapped, renamed = frame[["distance", "depth"]], frame.rename(columns={"depth": "height"})
-
-    def compiled():
-        model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
-        model.compile("sgd", "mse")
-        return model
-
-    model = compiled()
-    model.fit(frame, target, verbose=0)
-    assert model.feature_names_in_ == ["depth", "distance"]
-    expected = model.predict(rows)
-    np.testing.assert_array_equal(model.predict(frame), expected)
-    np.testing.assert_array_equal(model(frame), expected)
-    before = model.get_weights()
-    for call, name in (
-        (lambda x: model.predict(x), "x"),
-        (lambda x: model(x), "x"),
-        (lambda x: model.evaluate(x, target, verbose=0), "x"),
-        (lambda x: model.fit(x, target, verbose=0), "x"),
-        (lambda x: model.train_on_batch(x, target), "x"),
-        (lambda x: model.gradients(x, target), "x"),
-        (lambda x: model.fit(frame, target, validation_data=(x, target), verbose=0), r"validation_data\[0\]"),
-    ):
-        with pytest.raises(ValueError, match=rf"^the columns of {name} must be those of fit, .* the order differs"):
-            call(swapped)
-        with pytest.raises(ValueError, match=r"missing: \['depth'\]; not seen in fit: \['height'\]"):
-            call(renamed)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-    fresh = compiled()
-    with pytest.raises(ValueError, match=r"^the columns of validation_data\[0\] must be those of fit"):
-        fresh.fit(frame, target, validation_data=(swapped, target), verbose=0)
-    assert fresh.feature_names_in_ is None and not fresh.built
-    fresh.train_on_batch(swapped, target)
-    assert fresh.feature_names_in_ == ["distance", "depth"]
-    fresh.fit(rows, target, verbose=0)
-    plain = compiled()
-    plain.fit(pandas.DataFrame(rows), target, verbose=0)
-    assert plain.feature_names_in_ is None
-    plain.predict(frame)
 
 
 def test_what_is_not_a_number_is_answered_with_its_conversion():
@@ -512,7 +324,7 @@ def test_what_is_not_a_number_is_answered_with_its_conversion():
 def test_masked_entries_are_refused_at_every_door():
     pytest.importorskip("sklearn")
     masked = np.ma.masked_equal(np.array([[1.0, -999.0, 3.0]], np.float32), -999.0)
-    model, row = make_model(), masked.filled(0.0)
+    model, row = linear_model(), masked.filled(0.0)
     regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(np.tile(X[:9], 1), X[:9, 0])
     doors = (
         lambda: model(masked),
@@ -534,7 +346,7 @@ def test_masked_entries_are_refused_at_every_door():
 def test_sizes_are_looked_at_before_values():
     """A view of one row can have more rows than the memory has bytes."""
     pytest.importorskip("sklearn")
-    rows, model = np.broadcast_to(X[:1].astype(np.float32), (2**44, 3)), make_model()
+    rows, model = np.broadcast_to(X[:1].astype(np.float32), (2**44, 3)), linear_model()
     regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(X[:9], X[:9, 0])
     for call in (model, model.predict, regressor.predict, lambda x: model.fit(x, x, verbose=0)):
         with pytest.raises(MemoryError):
@@ -544,9 +356,9 @@ def test_sizes_are_looked_at_before_values():
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("batch_size", lambda n: make_model().fit(X, NUMBERS, batch_size=n, verbose=0)),
-        ("epochs", lambda n: make_model().fit(X, NUMBERS, epochs=n, verbose=0)),
-        ("steps", lambda n: make_model().predict(X, steps=n)),
+        ("batch_size", lambda n: linear_model().fit(X, NUMBERS, batch_size=n, verbose=0)),
+        ("epochs", lambda n: linear_model().fit(X, NUMBERS, epochs=n, verbose=0)),
+        ("steps", lambda n: linear_model().predict(X, steps=n)),
         ("units", lambda n: layers.Dense(n)),
         ("the product of the sizes of shape", lambda n: fastnn.Input((n // 2, 4))),
         ("n_features", lambda n: fastnn.Sequential([layers.Dense(1)]).build((None, n))),

@@ -87,6 +87,14 @@ before = state(model)
 wait = interrupted(lambda: model.fit(X, Y, batch_size=len(X), verbose=0))
 kept = same(state(model), before)
 """,
+    "fit, a loss in Python": f"""
+def squares(y, p):
+    return float(np.mean((p - y) ** 2)), 2.0 * (p - y) / y.size
+model = network({WIDE}, loss=squares, clipnorm=1.0)
+before = state(model)
+wait = interrupted(lambda: model.fit(X, Y, batch_size=len(X), verbose=0))
+kept = same(state(model), before)
+""",
     "predict": f"wait = interrupted(lambda: network({WIDE}).predict(X, batch_size=len(X)))",
     "call": f"wait = interrupted(lambda: network({WIDE})(X))",
     "gradients": f"wait = interrupted(lambda: network({WIDE}).gradients(X, Y))",
@@ -104,6 +112,13 @@ wait = interrupted(lambda: [fastnn.ops.loss("kl_divergence", probabilities, prob
 """,
     "activation": """
 wait = interrupted(lambda: [fastnn.ops.activation("gelu", many) for _ in range(40)])
+""",
+    "activation_gradient": """
+wait = interrupted(lambda: [fastnn.ops.activation_gradient("gelu", many, many) for _ in range(40)])
+""",
+    "blocks of a wide network": """
+model, few = network(Dense(700), Dense(2048)), X[:400]
+wait = interrupted(lambda: [model(few) for _ in range(1000)])
 """,
     "softmax": """
 wait = interrupted(lambda: [fastnn.ops.activation("log_softmax", many) for _ in range(40)])

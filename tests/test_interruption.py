@@ -1,6 +1,7 @@
 """Fits that fail, fits that are interrupted, and a second fit at the same time."""
 
 import signal
+import sys
 import threading
 import time
 
@@ -102,6 +103,32 @@ def test_an_interrupt_at_any_moment_leaves_the_model_free(task):
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("function", ["_reserve", "options", "_compile_network"])
+def test_an_interrupted_compile_changes_all_or_nothing(function):
+    """The interrupt comes as a function returns; that of ``_compile_network`` has changed the network."""
+    model = relu_model()
+    model.compile("adam", "mse")
+    model.train_on_batch(X, Y)
+    old = model.optimizer
+
+    def profile(frame, event, argument):
+        if event == "return" and frame.f_code.co_name == function:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sys.setprofile(profile)
+        try:
+            model.compile("sgd", "mae")
+        finally:
+            sys.setprofile(None)
+    changed = function == "_compile_network"
+    assert (model.optimizer is not old, model.loss.name == "mean_absolute_error") == (changed, changed)
+    assert model.network.n_slots == (0 if changed else 2) and model.optimizer.iterations == (0 if changed else 1)
+    expected = model.loss(Y, model.predict(X))
+    assert model.train_on_batch(X, Y) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the platform has no interval timer")

@@ -253,3 +253,26 @@ def test_one_output_has_one_loss_and_abbreviations_are_names():
     for given in (layers.Dense(3), "Dense", 3, layers.Dense):
         with pytest.raises(TypeError, match="layers must be a list of layers"):
             fastnn.Sequential(given, layers.Dense(1))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "advice"),
+    [
+        (fastnn.Sequential, "train_step", "custom loss function"),
+        (layers.Dense, "call", "use an activation, another layer"),
+        (layers.Layer, "build", "pass an initializer"),
+        (layers.Residual, "call", "use an activation, another layer"),
+        (optimizers.SGD, "update_step", "set its options"),
+        (losses.MeanSquaredError, "call", "Pass compile a function"),
+        (regularizers.L2, "__call__", "pass l1 and l2"),
+        (TanhDense, "call", "use an activation, another layer"),
+        (StrongL2, "__call__", "pass l1 and l2"),
+    ],
+)
+def test_hooks_that_are_assigned_to_a_class_later_are_refused(cls, name, advice, monkeypatch):
+    model = build()
+    monkeypatch.setattr(cls, name, hook, raising=False)
+    with pytest.raises(TypeError, match=f"fastnn would never use {cls.__name__}.{name}: .*{advice}"):
+        model.compile("sgd", "mse")
+    monkeypatch.undo()
+    model.compile("sgd", "mse")

@@ -1,6 +1,9 @@
 """Losses in Python, schedules, regularizers, constraints and optimizer options as users give them."""
 
+import copy
 import math
+import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -231,6 +234,80 @@ def test_weight_decay_skips_what_is_excluded():
     weights = model.get_weights()
     np.testing.assert_allclose(weights[0], 1.0 - 0.01 * 0.5, rtol=1e-6)
     assert all((w == 1.0).all() for w in weights[1:])
+
+
+@pytest.mark.parametrize(
+    ("patterns", "excluded"),
+    [
+        (["bias|gamma"], {"a/bias", "a/gamma"}),
+        (["(bias|gamma)$", "kernel"], {"a/bias", "a/gamma", "a/kernel"}),
+        (["a/(bias", "gamma)"], {"a/bias", "a/gamma"}),  # as model files of earlier versions hold the first one
+        (["[[b]i", "gamm[a||]"], {"a/bias", "a/gamma"}),
+        (["a.bias"], {"a/bias"}),
+    ],
+)
+def test_patterns_of_weights_without_decay_are_expressions_that_survive_their_config(patterns, excluded, tmp_path):
+    optimizer = optimizers.AdamW()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer.exclude_from_weight_decay(var_names=patterns)
+        assert optimizer.get_config()["excluded_from_weight_decay"] == patterns
+        model = fastnn.Sequential([fastnn.Input((2,)), layers.Dense(1)])
+        model.compile(optimizer, "mse")
+        model.save(tmp_path / "m.safetensors")
+        again = fastnn.load_model(tmp_path / "m.safetensors").optimizer
+        for each in (optimizer, optimizers.AdamW.from_config(optimizer.get_config()), copy.deepcopy(optimizer), again):
+            assert {p for p in ("a/bias", "a/gamma", "a/kernel") if not each.decays(p)} == excluded
+
+
+def test_paths_of_weights_without_decay_are_literal():
+    model = fastnn.Sequential([fastnn.Input((2,)), layers.Dense(1, name="a|b.c")])
+    optimizer = optimizers.AdamW()
+    optimizer.exclude_from_weight_decay([model.layers[0].bias])
+    for each in (optimizer, optimizers.AdamW.from_config(optimizer.get_config())):
+        assert [each.decays(path) for path in ("a|b.c/bias", "a", "a|bxc/bias", "xa|b.c/bias", "b.c/bias")] == [
+            False, True, True, True, True,
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "message"),
+    [
+        ("bias", TypeError, "var_names must be a list of strings, got 'bias'"),
+        ([3], TypeError, r"var_names must be a list of strings, got \[3\]"),
+        (["("], ValueError, r"var_names must be regular expressions, got \['\('\]: missing \)"),
+    ],
+)
+def test_wrong_patterns_change_nothing(names, kind, message):
+    optimizer = optimizers.AdamW()
+    optimizer.exclude_from_weight_decay(var_names=["gamma"])
+    with pytest.raises(kind, match=message):
+        optimizer.exclude_from_weight_decay(var_names=names)
+    assert optimizer.get_config()["excluded_from_weight_decay"] == ["gamma"]
+
+
+def test_an_optimizer_counts_the_updates_of_its_model(tmp_path):
+    x = np.ones((6, 2))
+    optimizer = optimizers.SGD(0.1)
+    assert optimizer.iterations == 0
+    model = fastnn.Sequential([layers.Dense(1)], seed=0)
+    model.compile(optimizer, "mse")
+    assert optimizer.iterations == 0
+    seen = []
+    watch = fastnn.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(optimizer.iterations))
+    model.fit(x, x[:, 0], batch_size=2, epochs=2, verbose=0, callbacks=[watch])
+    assert seen == [1, 2, 3, 4, 5, 6] and optimizer.iterations == 6
+    for copied in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        assert copied.iterations == 0 and copied.get_config() == optimizer.get_config()
+    model.save(tmp_path / "m.safetensors")
+    assert fastnn.load_model(tmp_path / "m.safetensors").optimizer.iterations == 6
+    model.compile("adam", "mse")
+    assert optimizer.iterations == model.optimizer.iterations == 0
+    model.compile(optimizer, "mse")
+    del model
+    assert optimizer.iterations == 0
+    with pytest.raises(AttributeError, match=r"model\.save writes them"):
+        _ = optimizer.variables
 
 
 def test_an_average_replaces_the_weights_at_the_end_of_fit():

@@ -197,3 +197,20 @@ def test_a_metric_with_variables_is_copied():
     assert (float(metric.result()), float(copied.result())) == (12.0, 24.0)
     copied.reset_state()
     assert float(copied.result()) == 0.0
+
+
+def test_an_assigned_weight_is_answered_with_assign():
+    model = linear()
+    before = model.get_weights()
+    for name in ("kernel", "bias"):
+        with pytest.raises(AttributeError, match=rf"^{name} of layer .* use layer\.{name}\.assign\(array\)$"):
+            setattr(model.layers[0], name, np.zeros((2, 1)))
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    normalization = fastnn.layers.BatchNormalization(input_shape=(2,), scale=False)
+    fastnn.Sequential([normalization])
+    with pytest.raises(AttributeError, match=r"use layer\.moving_mean\.assign\(array\)"):
+        normalization.moving_mean = np.zeros(2)
+    with pytest.raises(AttributeError, match="no setter"):
+        normalization.gamma = np.zeros(2)
+    with pytest.raises(ValueError, match="has no weights yet: give the model an Input"):
+        fastnn.layers.Dense(2).kernel = np.zeros((2, 2))

@@ -227,11 +227,11 @@ static inline ptrdiff_t fnn_output_width(const fnn_network *network, int output)
     return network->widths[network->outputs[output]];
 }
 
-/* What a network is made of; all of it is copied. The call completes the ops. */
+/* What a network is made of; all of it is copied. */
 typedef struct {
     const ptrdiff_t *input_widths;
     int n_inputs, n_ops, n_outputs;
-    fnn_op *ops;
+    const fnn_op *ops;
     const int *outputs; /* buffers */
 } fnn_program;
 

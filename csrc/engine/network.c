@@ -94,43 +94,53 @@ static fnn_network *lay_out(fnn_network *plan, fnn_arena *arena) {
     return network;
 }
 
-/* Copies what the caller described, with the sizes that place_ops found. */
-static void copy_program(fnn_network *network, const fnn_program *program, const ptrdiff_t *widths) {
-    int *to = network->op_inputs;
-    memcpy(network->ops, program->ops, sizeof(fnn_op) * (size_t)network->n_ops);
-    memcpy(network->widths, widths, sizeof(ptrdiff_t) * (size_t)(network->n_inputs + network->n_ops));
-    memcpy(network->outputs, program->outputs, sizeof(int) * (size_t)network->n_outputs);
-    for (int i = 0; i < network->n_ops; i++) {
-        fnn_op *op = &network->ops[i];
-        memcpy(to, op->inputs, sizeof(int) * (size_t)op->n_inputs);
-        op->inputs = to;
-        to += op->n_inputs;
+/* Copies what is known without memory into what there is. */
+static void copy_program(fnn_network *to, const fnn_network *from) {
+    int *inputs = to->op_inputs;
+    memcpy(to->ops, from->ops, sizeof(fnn_op) * (size_t)to->n_ops);
+    memcpy(to->widths, from->widths, sizeof(ptrdiff_t) * (size_t)(to->n_inputs + to->n_ops));
+    memcpy(to->outputs, from->outputs, sizeof(int) * (size_t)to->n_outputs);
+    for (int i = 0; i < to->n_ops; i++) {
+        fnn_op *op = &to->ops[i];
+        memcpy(inputs, op->inputs, sizeof(int) * (size_t)op->n_inputs);
+        op->inputs = inputs;
+        inputs += op->n_inputs;
     }
+}
+
+/* A network from the description of its ops, in *described. */
+static fnn_network *network_of(const fnn_network *described) {
+    fnn_network plan = *described;
+    fnn_arena arena = {0};
+    lay_out(&plan, &arena);
+    if (!fnn_arena_allocate(&arena)) return NULL;
+    fnn_network *network = lay_out(&plan, &arena);
+    copy_program(&plan, described);
+    *network = plan;
+    look_for_missing(network);
+    fnn_plan_route(network, network->route, network->outputs, network->n_outputs);
+    return network;
 }
 
 fnn_network *fnn_network_new(const fnn_kernels *kernels, const fnn_program *program) {
     const int k = program->n_inputs;
     ptrdiff_t widths[FNN_MOST_BUFFERS];
-    int before[FNN_MOST_OPS];
-    fnn_network plan = {.kernels = kernels, .n_inputs = k, .n_ops = program->n_ops, .n_outputs = program->n_outputs,
-                        .ops = program->ops, .widths = widths, .element = (size_t)fnn_element(kernels)};
+    int before[FNN_MOST_OPS], outputs[FNN_MOST_OUTPUTS];
+    fnn_op *ops = fnn_scratch_new(sizeof(fnn_op) * (size_t)program->n_ops);
+    if (!ops) return NULL;
+    fnn_network described = {.kernels = kernels, .n_inputs = k, .n_ops = program->n_ops, .n_outputs = program->n_outputs,
+                             .ops = ops, .widths = widths, .outputs = outputs, .element = (size_t)fnn_element(kernels)};
     memcpy(widths, program->input_widths, sizeof(ptrdiff_t) * (size_t)k);
-    for (int i = 0; i < plan.n_ops; i++) {
-        fnn_op *op = &program->ops[i];
+    memcpy(outputs, program->outputs, sizeof(int) * (size_t)program->n_outputs);
+    for (int i = 0; i < program->n_ops; i++) {
+        ops[i] = program->ops[i];
         before[i] = i ? k + i - 1 : 0;
-        if (op->n_inputs) continue;
-        op->n_inputs = 1;
-        op->inputs = &before[i];
+        if (ops[i].n_inputs) continue;
+        ops[i].n_inputs = 1;
+        ops[i].inputs = &before[i];
     }
-    if (!place_ops(&plan)) return NULL;
-    fnn_arena arena = {0};
-    lay_out(&plan, &arena);
-    if (!fnn_arena_allocate(&arena)) return NULL;
-    fnn_network *network = lay_out(&plan, &arena);
-    copy_program(&plan, program, widths);
-    *network = plan;
-    look_for_missing(network);
-    fnn_plan_route(network, network->route, network->outputs, network->n_outputs);
+    fnn_network *network = place_ops(&described) ? network_of(&described) : NULL;
+    fnn_scratch_free(ops);
     return network;
 }
 

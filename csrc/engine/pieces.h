@@ -11,8 +11,10 @@ void fnn_update_pieces(const fnn_kernels *kernels, const fnn_dense *layer, const
                        fnn_range weight_panels, fnn_range rows, const fnn_update *update);
 void fnn_rows_pieces(const fnn_kernels *kernels, const fnn_dense *layer, ptrdiff_t n);
 
-/* A shorter product is one piece. */
+/* A shorter product is one piece. Tests make all pieces small. */
+#ifndef FNN_PIECE_OPERATIONS
 #define FNN_PIECE_OPERATIONS 2e8
+#endif
 
 /* The next of a thread's panels up to `last`: `last` after an interruption. */
 static inline ptrdiff_t fnn_next_panel(ptrdiff_t p, ptrdiff_t last) {

@@ -43,10 +43,15 @@ static _Atomic int64_t alone_until, alone_for; /* monotonic clock; nanoseconds *
 /* The OpenMP runtime's limit for a thread when this library was loaded. */
 static int first_limit;
 
-/* The limit that was set since, with threadpoolctl or omp_set_num_threads: a lower one holds for this thread's calls. */
+/* The limit of this thread's calls; 0: none. */
+static _Thread_local int own_limit;
+
+void fnn_limit_own_threads(int most) { own_limit = most; }
+
+/* A limit that was set since, with threadpoolctl or omp_set_num_threads, holds for this thread's calls too if it is lower. */
 static int thread_limit(void) {
-    const int limit = omp_get_max_threads();
-    return limit < first_limit ? limit : INT_MAX;
+    const int limit = omp_get_max_threads(), own = own_limit ? own_limit : INT_MAX;
+    return limit < first_limit && limit < own ? limit : own;
 }
 
 static void pause_spin(void) {
@@ -91,7 +96,9 @@ int fnn_barrier_is_crowded(fnn_barrier *barrier) {
 
 /* ---- calls ---- */
 
+#ifndef POLL_NS /* 0 in tests: at every look */
 #define POLL_NS 50000000
+#endif
 
 static int (*poll_caller)(void);
 static _Thread_local struct {

@@ -41,6 +41,8 @@ int fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *bar
 void fnn_barrier_wait(fnn_barrier *barrier);
 /* 1 where the team waits for processors that other processes use: the call should end; the next ones run on one thread. */
 int fnn_barrier_is_crowded(fnn_barrier *barrier);
+/* The most threads of the calls that this thread makes from now on. */
+void fnn_limit_own_threads(int most);
 int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);

@@ -46,25 +46,33 @@ from fastnn.layers import Input
 from fastnn.models import Model, Sequential, load_model
 
 if TYPE_CHECKING:
-    from fastnn import backend, datasets, metrics, model_selection, plotting, reference
+    from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
-    from fastnn.estimators import MLPClassifier, MLPRegressor
+    from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
     from fastnn.landscape import WeightRecorder, loss_landscape
     from fastnn.layers.tensor import KerasTensor
+    from fastnn.many import fit_many, predict_many
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
-_LAZY_MODULES = ("backend", "datasets", "metrics", "model_selection", "plotting", "reference")
+_LAZY_MODULES = ("backend", "datasets", "many", "metrics", "model_selection", "plotting", "reference")
 _LAZY_MEMBERS = {
+    "BaggedMLPClassifier": "estimators",
+    "BaggedMLPRegressor": "estimators",
     "KerasTensor": "layers.tensor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "TrainingDoctor": "diagnosis",
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",
+    "fit_many": "many",
     "loss_landscape": "landscape",
+    "predict_many": "many",
+    "sweep": "estimators",
 }
 
 __all__ = [
+    "BaggedMLPClassifier",
+    "BaggedMLPRegressor",
     "DivergenceError",
     "Input",
     "KerasTensor",
@@ -81,22 +89,26 @@ __all__ = [
     "constraints",
     "datasets",
     "diagnose",
+    "fit_many",
     "get_num_threads",
     "initializers",
     "layers",
     "load_model",
     "loss_landscape",
     "losses",
+    "many",
     "metrics",
     "model_selection",
     "models",
     "ops",
     "optimizers",
     "plotting",
+    "predict_many",
     "reference",
     "regularizers",
     "set_num_threads",
     "show_config",
+    "sweep",
     "threads",
     "utils",
 ]

@@ -128,6 +128,9 @@ class Network:
         gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
         """
     @property
+    def compilations(self) -> int:
+        """How many times ``compile`` has changed the network."""
+    @property
     def n_slots(self) -> int:
         """Arrays kept per parameter: the rule's moments, then the moving average and the sum of gradients, if any."""
     @property
@@ -337,6 +340,9 @@ def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
+def limit_own_threads(most: int) -> None:
+    """Set the most threads of the calls that this thread makes from now on."""
+
 def config() -> dict[str, Any]:
     """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""
 

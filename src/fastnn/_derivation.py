@@ -1,6 +1,6 @@
 """What a user's class may derive and override: an override that fastnn would never call is refused, not ignored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from fastnn._arguments import check_keywords
@@ -63,8 +63,32 @@ def never_calls(**instead: str) -> Any:
     return refuse
 
 
-def _is_of_fastnn(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "fastnn"
+def check_hooks(*parts: Any) -> None:
+    """Raise TypeError if a hook that fastnn never calls was assigned to the class of a part after the class was made.
+
+    Parameters
+    ----------
+    parts : models, layers and the like; what they hold in attributes and in lists is checked too.
+    """
+    for cls in {type(each): None for part in parts for each in _with_inner(part)}:
+        for owner in cls.__mro__:
+            for name in cls._never_called.keys() & vars(owner).keys():
+                hook = getattr(vars(owner)[name], "fget", vars(owner)[name])
+                if callable(hook) and not _is_of_fastnn(hook):
+                    raise TypeError(_refusal(f"{owner.__name__}.{name}", cls._never_called[name]))
+
+
+def _with_inner(part: Derivable) -> Iterator[Derivable]:
+    yield part
+    for value in vars(part).values():
+        for each in value if isinstance(value, list) else (value,):
+            if isinstance(each, Derivable):
+                yield from _with_inner(each)
+
+
+def _is_of_fastnn(made: Any) -> bool:
+    """Whether a class, a function or an object of a class is fastnn's."""
+    return str(getattr(made, "__module__", "")).partition(".")[0] == "fastnn"
 
 
 def _defines(cls: type, name: str) -> bool:

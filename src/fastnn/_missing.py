@@ -1,5 +1,6 @@
 """Names that users look for and fastnn does not have: each is answered with the way round it or the nearest name."""
 
+import importlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -165,7 +166,6 @@ _INSTEAD: dict[str, dict[str, str]] = {
     },
     "optimizer": {
         "lr": "its name is learning_rate",
-        "iterations": "the compiled network counts the updates: model.network.iterations",
         "variables|moments": "the compiled network holds the moments; model.save writes them",
         "param_groups": "set optimizer.learning_rate",
         "zero_grad|step": "fit and train_on_batch make the updates",
@@ -236,10 +236,21 @@ class Advised:
         return [name for name in super().__dir__() if name not in self._never_called or hasattr(type(self), name)]
 
 
-def public_names(module: str, names: Iterable[str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` of a module, which tell what to use instead and list the public names."""
+def public_names(
+    module: str, names: Iterable[str], late: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a module, which tell what to use instead and list the public names.
+
+    Parameters
+    ----------
+    module : name of the module.
+    names : its public names.
+    late : public name -> module that defines it, imported when the name is first used: ``import fastnn`` stays quick.
+    """
 
     def missing(name: str) -> Any:
+        if late is not None and name in late:
+            return getattr(importlib.import_module(late[name]), name)
         refuse(module, name, names)
 
     return missing, lambda: sorted(names)

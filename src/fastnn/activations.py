@@ -81,7 +81,6 @@ class ActivationFunction(Derivable):
         return {"class_name": self.name, "config": dict(self.parameters)}
 
 
-@dataclass(frozen=True)
 class GeneralReLU(ActivationFunction):
     """``min(x, max_value)``, at least 0, above ``threshold``; else ``negative_slope * (x - threshold)``.
 
@@ -113,7 +112,6 @@ class GeneralReLU(ActivationFunction):
         return {"class_name": "relu", "config": options}
 
 
-@dataclass(frozen=True)
 class ReLU(ActivationFunction):
     """``max(x, 0)``; with options it becomes a ``GeneralReLU``."""
 

@@ -30,7 +30,8 @@ def found():
             if subprocess.run(test, input=code, text=True, capture_output=True).returncode:
                 print(f"NOT TESTED  {name}: no OpenMP")
                 continue
-        short = re.sub(r"\(.*?\)\s*", "", version)
+        number = re.search(r"\d+\.\d+\.\d+", version)[0]
+        short = f"{name.partition('-')[0]} {number}"
         compilers.setdefault(short, name)
     return compilers
 

@@ -3,8 +3,9 @@
 Run: python tests/nightly/mutation.py [COUNT [SEED]]. Each mutant changes one operator, constant or comparison of
 csrc/kernels/*_tpl.h. The scalar kernels are compiled with it, and tests/portability/steps.c trains and multiplies on
 them. A mutant is killed where this program prints another hash than is pinned, fails or does not end: pinned, because a
-fault in a template is common to all instruction sets. Mutants that give the same object code are not counted. Prints
-the survivors and a line of JSON.
+fault in a template is common to all instruction sets. Otherwise it is killed where the address and bounds sanitizers
+object. Mutants are not counted that give the same object code, or that change no number on any input: these equivalent
+ones are listed in equivalent_mutants.txt, each with its reason. Prints the survivors and a line of JSON.
 """
 
 import itertools
@@ -21,7 +22,10 @@ from pathlib import Path
 import c_programs
 
 LEAST_SCORE = 0.9
-SECONDS = 60
+SECONDS = 120
+SANITIZED = ["-fsanitize=address,bounds", "-fno-sanitize-recover=all"]
+# Blocks in the file: a line "FILE: OLD -> NEW in: SOURCE LINE" for each mutant, then its reason, indented.
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 TOKEN = re.compile(
     r"(?<=\s)(?P<sign>[-+*/])(?=\s)|(?<=\s)(?P<compare><=|>=|<|>|==|!=)(?=\s)|(?<=\s)(?P<logic>&&|\|\|)(?=\s)"
     r"|(?P<assign>[-+*]=)(?=\s)|\bv_fma(?P<call>\()|(?<![\w.])(?P<number>\d+(?:\.\d+)?)(?![\w.])"
@@ -41,20 +45,33 @@ def places(text):
         yield match.start(match.lastgroup), match.end(match.lastgroup), new
 
 
-def compiled(folder, csrc):
+def compiled(folder, csrc, flags=()):
     """The scalar kernels' object files of a copy of the sources, or None if they do not compile."""
     objects = []
     for name, kind in (("f32", []), ("f64", ["-DFNN_DOUBLE"])):
         objects.append(Path(folder) / f"mutant_{name}.o")
-        flags = [*c_programs.FLAGS, "-O1", "-w", "-DFNN_ISA_SCALAR", *kind]
-        command = ["gcc", *flags, "-c", "table.c", "-o", str(objects[-1])]
+        command = [
+            "gcc",
+            *c_programs.FLAGS,
+            "-O1",
+            "-w",
+            "-DFNN_ISA_SCALAR",
+            *kind,
+            *flags,
+            "-c",
+            "table.c",
+            "-o",
+            str(objects[-1]),
+        ]
         if subprocess.run(command, cwd=csrc / "kernels", capture_output=True).returncode:
             return None
     return objects
 
 
-def survives(program, expected):
-    """Whether a program prints the expected lines; it is ended at the first other one."""
+def survives(folder, engine, objects, expected, flags=()):
+    """Whether a program with these kernels prints the expected lines; it is ended at the first other one."""
+    program = Path(folder) / "mutant"
+    subprocess.run(["gcc", *flags, *engine, *objects, "-fopenmp", "-lm", "-o", program], check=True)
     process = subprocess.Popen([program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     watch = threading.Timer(SECONDS, process.kill)
     watch.start()
@@ -68,7 +85,8 @@ def survives(program, expected):
 def main():
     """Compile and run the mutants of a sample."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    killed, survivors, left_out = 0, [], 0
+    killed, survivors, left_out, equivalent = 0, [], 0, 0
+    known = {line for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if line and not line.startswith(" ")}
     with tempfile.TemporaryDirectory() as folder:
         csrc = Path(folder) / "csrc"
         shutil.copytree(c_programs.SOURCES, csrc)
@@ -83,28 +101,26 @@ def main():
             if killed + len(survivors) == count:
                 break
             text = templates[path]
+            line = text.count("\n", 0, start)
+            change = f"{text[start:end]} -> {new} in: {text.splitlines()[line].strip()}"
+            if f"{path.name}: {change}" in known:
+                equivalent += 1
+                continue
             path.write_text(text[:start] + new + text[end:], encoding="utf-8")
             objects = compiled(folder, csrc)
-            path.write_text(text, encoding="utf-8")
             if objects is None or [o.read_bytes() for o in objects] == original:
                 left_out += 1
-                continue
-            program = Path(folder) / "mutant"
-            subprocess.run(["gcc", *engine, *objects, "-fopenmp", "-lm", "-o", program], check=True)
-            if not survives(program, expected):
+            elif not survives(folder, engine, objects, expected) or not survives(
+                folder, engine, compiled(folder, csrc, SANITIZED), expected, SANITIZED
+            ):
                 killed += 1
-                continue
-            line = text.count("\n", 0, start)
-            survivors.append(
-                f"{path.name}:{line + 1}: {text[start:end]} -> {new} in: {text.splitlines()[line].strip()}"
-            )
-            print(survivors[-1], flush=True)
+            else:
+                survivors.append(f"{path.name}:{line + 1}: {change}")
+                print(survivors[-1], flush=True)
+            path.write_text(text, encoding="utf-8")
     score = killed / max(killed + len(survivors), 1)
-    print(
-        json.dumps(
-            {"mutants": killed + len(survivors), "killed": killed, "same code": left_out, "score": round(score, 3)}
-        )
-    )
+    figures = {"mutants": killed + len(survivors), "killed": killed, "same code": left_out, "equivalent": equivalent}
+    print(json.dumps({**figures, "score": round(score, 3)}))
     sys.exit(1 if score < LEAST_SCORE else 0)
 
 

@@ -24,7 +24,7 @@ WHEEL_CHECKS = "wheels"  # made by .ci/nightly itself
 SCRIPTS = {
     "same_results": [], "fault_injection": [], "thread_sanitizer": [], "memory_checks": [], "core_coverage": [],
     "mutation": ["100"], "fuzz_model_files": ["100000"], "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
-    "any_order": [], "compilers": [],
+    "any_order": [], "compilers": [], "random_graphs": [],
 }  # fmt: skip
 OTHERS = {
     "ulp": ["benchmarks/ulp.py", "--samples", str(2**24)],
@@ -74,7 +74,7 @@ def cell(name, figures):
         return where, "with each change"
     entry = figures.get(name)
     if entry is None:
-        return where, "not run yet"
+        return where, "with each change" if name.startswith("test_") else "no figures yet: runs from `.ci/nightly`"
     parts = []
     for key, value in entry["said"].items():
         if isinstance(value, dict):
@@ -98,25 +98,31 @@ def table(figures):
     return "\n".join(lines) + explained.read_text(encoding="utf-8")
 
 
-def main():
-    """Run, write."""
-    figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
-    wanted = sys.argv[1:]
-    held = [name for promises in SECTIONS.values() for promise in promises for name in promise.held]
-    tests = list(dict.fromkeys(name for name in held if name.startswith("test_")))
-    scripts = [name for name in [*SCRIPTS, *OTHERS] if not wanted or name in wanted]
-    tests = tests if not wanted or "tests" in wanted else [name for name in tests if name in wanted]
-    results = test_figures(tests) if tests and wanted != ["--table"] else {}
-    for name in scripts:
-        print(f"== {name}", flush=True)
-        results[name] = script_figures(name)
-    if WHEEL_CHECKS in wanted:
-        results[WHEEL_CHECKS] = {"failed": False, "said": {"as wanted": True}}
+def keep(figures, results):
+    """Add results to the figures of earlier runs, and write both files."""
     today = datetime.date.today().isoformat()
     figures |= {name: result | {"date": today} for name, result in results.items()}
     FIGURES.write_text(json.dumps(dict(sorted(figures.items())), indent=1) + "\n", encoding="utf-8")
     TABLE.write_text(table(figures), encoding="utf-8")
-    sys.exit(any(result["failed"] for result in results.values()))
+    return any(result["failed"] for result in results.values())
+
+
+def main():
+    """Run everything, and write the figures after each part: the last ones take hours."""
+    figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+    wanted = sys.argv[1:]
+    held = [name for promises in SECTIONS.values() for promise in promises for name in promise.held]
+    tests = list(dict.fromkeys(name for name in held if name.startswith("test_")))
+    tests = tests if not wanted or "tests" in wanted else [name for name in tests if name in wanted]
+    failed = keep(
+        figures, {WHEEL_CHECKS: {"failed": False, "said": {"as wanted": True}}} if WHEEL_CHECKS in wanted else {}
+    )
+    failed |= keep(figures, test_figures(tests) if tests else {})
+    for name in [*SCRIPTS, *OTHERS]:
+        if not wanted or name in wanted:
+            print(f"== {name}", flush=True)
+            failed |= keep(figures, {name: script_figures(name)})
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

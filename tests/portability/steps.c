@@ -1,11 +1,12 @@
 /* Trains small networks on one instruction set (-DISA=<name>) without Python and prints a hash of the results, one line
- * per network: every activation, loss and update rule, ragged panels, one to three threads. check.py compares the lines. */
+ * per network: every activation, loss and update rule, ragged panels, one to three threads; then kernels alone (kernels.h).
+ * check.py compares the lines. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/engine/kind.h"
+#include "chain.h"
 
 #define TABLE_(isa, type) fnn_kernels_##isa##_##type
 #define TABLE(isa, type) TABLE_(isa, type)
@@ -198,8 +199,7 @@ static void train(const fnn_kernels *kernels, int recipe) {
                      .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
     fnn_optimizer o = optimizer(rule);
     vary(recipe, ops, n, &loss, &o);
-    const int last = n;
-    fnn_network *network = fnn_network_new(kernels, &(fnn_program){s, 1, n, 1, ops, &last});
+    fnn_network *network = new_chain(kernels, s[0], ops, n);
     if (!network) fail("no network");
     const size_t element = network->element;
     fill_weights(network);
@@ -207,27 +207,25 @@ static void train(const fnn_kernels *kernels, int recipe) {
         if (network->ops[i].kind->takes_missing)
             fill((char *)network->weights + (size_t)network->ops[i].state * element, element, 2 * network->ops[i].n_in,
                  0.5, 1.5, 3);
-    if (fnn_network_compile(network, &(fnn_output_loss){loss, 0, 1.0}, 1, &o) != FNN_OK) fail("no compiled network");
+    if (compile_chain(network, &loss, &o) != FNN_OK) fail("no compiled network");
     const ptrdiff_t columns = fnn_target_columns(&loss, s[3]);
     fill(X, 8, rows * s[0], -1.5, 1.5, 1);
     fill(y, element, rows * columns, 0.05, 0.95, 2);
     for (ptrdiff_t i = 0; i < rows; i++) labels[i] = i * 7 % s[3];
     /* rows or columns in order; weights of rows; outputs kept */
     const int in_rows = recipe / 4 % 2;
-    fnn_matrix inputs = {X, FNN_F64, in_rows ? 8 * s[0] : 8, in_rows ? 8 : 8 * rows, rows, s[0]};
-    fnn_targets targets = {.labels = NULL};
-    void *outputs = recipe / 5 % 2 ? out : NULL;
-    const fnn_fit_data data = {.X = &inputs, .targets = &targets, .predictions = &outputs, .batch_size = s[4],
-                               .n_threads = threads};
+    chain_data data = {.X = {X, FNN_F64, in_rows ? 8 * s[0] : 8, in_rows ? 8 : 8 * rows, rows, s[0]},
+                       .batch_size = s[4], .n_threads = threads};
     fill(weight, element, rows, 0.5, 2, 4);
     clear(out, rows * s[3], element);
-    if (recipe / 3 % 2) targets.sample_weight = weight;
-    targets.y = (fnn_matrix){y, kernels->dtype, (ptrdiff_t)element * columns, (ptrdiff_t)element, rows, columns};
+    if (recipe / 3 % 2) data.targets.sample_weight = weight;
+    if (recipe / 5 % 2) data.predictions = out;
+    data.targets.y = (fnn_matrix){y, kernels->dtype, (ptrdiff_t)element * columns, (ptrdiff_t)element, rows, columns};
     if (loss.kind == FNN_SPARSE_CCE) {
-        targets.y.data = NULL;
-        targets.labels = labels;
+        data.targets.y.data = NULL;
+        data.targets.labels = labels;
     }
-    fnn_fit *fit = fnn_fit_new(network, &data);
+    fnn_fit *fit = new_fit(network, &data);
     if (!fit) fail("no fit");
     double rates[16];
     for (int i = 0; i < 16; i++) rates[i] = 1e-3;
@@ -246,14 +244,10 @@ static void train(const fnn_kernels *kernels, int recipe) {
     add_weights(network, network->weights);
     for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
     for (ptrdiff_t count = 1; count <= rows; count = count < rows ? fnn_min(2 * count + 1, rows) : count + 1) {
-        inputs.rows = count;
+        data.X.rows = count;
         double *penalties = recipe / 2 % 2 ? weight : NULL;
-        void *to = out;
-        unsigned char skipped[5] = {0};
-        skipped[n - 1] = 1;
-        const fnn_prediction what = {network->route, &inputs, &to, penalties, recipe % 2 ? skipped : NULL, threads};
         clear(out, count * s[3], element);
-        if (fnn_predict(network, &what) != FNN_OK) fail("no prediction");
+        if (predict_rows(network, &data.X, out, penalties, recipe % 2, threads) != FNN_OK) fail("no prediction");
         add_guarded(out, count * s[3], element);
         if (penalties) add(penalties, (size_t)count * 8);
     }
@@ -262,10 +256,10 @@ static void train(const fnn_kernels *kernels, int recipe) {
 }
 
 /* products and their gradients on arrays, of m rows from k to n features */
-static void multiply(const fnn_kernels *kernels, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, int activation) {
+static void multiply(const fnn_kernels *kernels, ptrdiff_t m, ptrdiff_t k, ptrdiff_t n, int activation, int with_bias) {
     static double x[MOST], kernel[MOST], bias[MOST], y[MOST], dx[MOST], dw[MOST], db[MOST];
     const size_t element = kernels->dtype == FNN_F32 ? 4 : 8;
-    const fnn_dense_arrays arrays = {x, kernel, bias, m, k, n, activation, {0.2, 6.0, 0.1}};
+    const fnn_dense_arrays arrays = {x, kernel, with_bias ? bias : NULL, m, k, n, activation, {0.2, 6.0, 0.1}};
     fill(x, element, m * k, -1, 1, 1);
     fill(kernel, element, k * n, -1, 1, 2);
     fill(bias, element, n, -1, 1, 3);
@@ -296,6 +290,8 @@ static void apply(const fnn_kernels *kernels, int activation) {
     printf("activation %d", activation);
 }
 
+#include "kernels.h"
+
 #define LINE(call)                                              \
     {                                                           \
         hash = 0xcbf29ce484222325u;                             \
@@ -313,7 +309,15 @@ int main(void) {
                                              {33, 100, 10}, {5, 900, 3},   {7, 20, 1100}, {2, 3, 48},
                                              {64, 64, 64},  {97, 33, 129}, {600, 5, 3}};
         for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++)
-            LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX))
+            LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX, 1))
+        for (int m = 1; m <= 14; m++) LINE(multiply(kernels, m, m % 5 ? 11 + m : 700, 51 - m, FNN_LINEAR, m % 2))
+        for (int i = 0; i < FNN_CUSTOM; i++) LINE(lose(kernels, i, 0))
+        static const int of_logits[] = {FNN_POISSON, FNN_BCE, FNN_BINARY_FOCAL, FNN_CCE, FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL};
+        for (int i = 0; i < 6; i++) LINE(lose(kernels, of_logits[i], 1))
+        for (int i = FNN_F32; i <= FNN_U64; i++) LINE(move(kernels, i))
+        for (int i = 0; i < 30; i++) LINE(differentiate(kernels, i))
+        LINE(look(kernels))
+        LINE(draw(kernels))
     }
     return 0;
 }

@@ -25,7 +25,8 @@ static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const ptrdiff_t panel = kernels->panel, n = s->fit->network->ops[strip->op].n_out, f = strip->q * panel;
     const ptrdiff_t count = fnn_min(n - f, panel);
-    const fnn_panels none = {NULL, 0}, saved = {fnn_at(s->fit, fnn_buffers_of(s->fit, strip->op)->saved, f * panel), n * panel};
+    void *terms = fnn_buffers_of(s->fit, strip->op)->saved;
+    const fnn_panels saved = {fnn_at(s->fit, terms, f * panel), n * panel}, none = {NULL, 0};
     double sums[FNN_MOST_LANES];
     kernels->feature_sums(&(fnn_moments){.sums = sums}, saved, none, s->rows, (fnn_range){0, count});
     kernels->store_sums(G, sums, NULL, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from fastnn._missing import public_names
 from fastnn.callbacks.callback import Callback, CallbackList, History, Logs
-from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
 from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, TerminateOnNaN
 from fastnn.callbacks.loggers import CSVLogger, ProgbarLogger
 from fastnn.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
@@ -25,6 +24,10 @@ __all__ = [
     "TerminateOnNaN",
 ]
 
-
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = public_names(__name__, __all__)
+if TYPE_CHECKING:
+    from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
+else:
+    _CHECKPOINTS = "fastnn.callbacks.checkpoints"
+    __getattr__, __dir__ = public_names(
+        __name__, __all__, late={"BackupAndRestore": _CHECKPOINTS, "ModelCheckpoint": _CHECKPOINTS}
+    )

@@ -1,7 +1,6 @@
 """The base class of callbacks, the list of the callbacks of one call, and the history of a fit."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fastnn._derivation import Derivable
@@ -195,13 +194,13 @@ class CallbackList:
             logger.close()
 
 
-@dataclass
 class EpochRecord:
     """The epochs of a fit, counted from 0, the values of each name in their logs, and the ``params`` of callbacks."""
 
-    epoch: list[int] = field(default_factory=list)
-    history: dict[str, list[Any]] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[Any]] = {}
+        self.params: dict[str, Any] = {}
 
 
 class History(Callback):

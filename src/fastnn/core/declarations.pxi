@@ -72,6 +72,7 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_set_poll(int (*)() noexcept)
     int fnn_openmp_version()
     int fnn_processors()
+    void fnn_limit_own_threads(int most)
     ctypedef struct fnn_rules:
         double l1, l2
         int no_decay, constraint, axis
@@ -119,7 +120,7 @@ cdef extern from "engine/engine.h" nogil:
     ctypedef struct fnn_program:
         const Py_ssize_t *input_widths
         int n_inputs, n_ops, n_outputs
-        fnn_op *ops
+        const fnn_op *ops
         const int *outputs
     fnn_network *fnn_network_new(const fnn_kernels *, const fnn_program *)
     void fnn_network_free(fnn_network *)

@@ -39,6 +39,11 @@ def get_num_threads():
     return default_threads
 
 
+def limit_own_threads(int most):
+    """Set the most threads of the calls that this thread makes from now on."""
+    fnn_limit_own_threads(most)
+
+
 cdef inline int threads_of(int n_threads) noexcept:
     return n_threads if n_threads > 0 else used_threads
 

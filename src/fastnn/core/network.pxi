@@ -9,6 +9,7 @@ cdef enum:
 cdef class Network:
     cdef fnn_network *network
     cdef readonly object dtype
+    cdef readonly long compilations
     cdef object kinds
     cdef list inputs      # of each op: buffers
     cdef list embeddings  # of each: the rows of its table, and the columns of inputs that name them
@@ -48,14 +49,15 @@ cdef class Network:
         self.takes_list = np.ndim(n_features) > 0
         self.inputs = inputs_of_ops(ops, len(sizes))
         space = np.zeros((count + 1) * sizeof(fnn_op), dtype=np.uint8)
-        program.ops = <fnn_op *>cnp.PyArray_DATA(space)
+        cdef fnn_op *native = <fnn_op *>cnp.PyArray_DATA(space)
+        program.ops = native
         program.n_ops = <int>count
         program.n_inputs = <int>len(sizes)
         program.n_outputs = <int>len(buffers)
         program.input_widths = widths
         program.outputs = wanted
         _forget_in_child(self)
-        kept = read_ops(program.ops, ops, self.inputs, sizes, self.dtype)
+        kept = read_ops(native, ops, self.inputs, sizes, self.dtype)
         self.embeddings = columns_of_embeddings(ops, self.inputs, sizes, program.n_inputs)
         cdef fnn_call call
         fnn_call_enter(&call)
@@ -245,6 +247,7 @@ cdef class Network:
         cdef fnn_status status = fnn_network_compile(self.network, losses, count, &rule)
         end(&call)
         raise_for(status)
+        self.compilations += 1
         self.class_weights = weights
         for op in range(self.network.n_ops):
             for parameter, name in enumerate(PARAMETERS[self.kinds[op]]):

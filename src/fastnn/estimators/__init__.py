@@ -5,12 +5,14 @@ try:
     import sklearn
 except ImportError as error:
     raise ImportError(
-        "fastnn.MLPClassifier and fastnn.MLPRegressor need scikit-learn and SciPy: pip install '.[sklearn]'"
+        "fastnn.MLPClassifier and fastnn.MLPRegressor need scikit-learn: pip install scikit-learn"
     ) from error
 
+from fastnn.estimators.bagging import BaggedMLPClassifier, BaggedMLPRegressor
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.regressor import MLPRegressor
+from fastnn.estimators.search import sweep
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["BaggedMLPClassifier", "BaggedMLPRegressor", "MLPClassifier", "MLPRegressor", "sweep"]
 
 del scipy, sklearn

@@ -45,7 +45,7 @@ def _narwhals() -> Any:
     except ImportError as error:
         raise ImportError(
             "frames with columns that are not numbers, and polars and pyarrow frames, need narwhals: "
-            "pip install '.[frames]'"
+            "pip install narwhals"
         ) from error
     return narwhals
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 import fastnn._registry as registry
+from fastnn._allocation import new_lock
 from fastnn.activations import ActivationFunction
 from fastnn.network.weights import NetworkState, NetworkWeights
 
@@ -126,7 +127,7 @@ class FittedNetwork:
         self.dtype = np.dtype(dtype)
         self._objective: Objective | None = None
         self._lent: tuple[list[Array], list[Array]] | None = None
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._make(0.0)
         self.write(coefs, intercepts)
 

@@ -15,6 +15,7 @@ from fastnn._derivation import never_calls
 from fastnn._missing import Advised
 from fastnn._names import automatic_name
 from fastnn._structures import leaves
+from fastnn._variables import Variable
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
 from fastnn.layers.tracing import constructor_arguments, layers_in, trace_call
 from fastnn.layers.weights import ParameterSpec, Weighted
@@ -148,6 +149,18 @@ class Layer(Advised, Weighted, registry.Description):
         if not trainable or not isinstance(trainable, bool | np.bool_):
             self.trainable = trainable
         self.owner: weakref.ref[Any] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            is_property = isinstance(getattr(type(self), name, None), property)
+            if is_property and isinstance(getattr(self, name), Variable):
+                raise AttributeError(
+                    f"{name} of layer {self.name!r} lies in the network and cannot be replaced: use "
+                    f"layer.{name}.assign(array)"
+                ) from None
+            raise
 
     # For models
 

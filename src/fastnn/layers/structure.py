@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -182,7 +181,7 @@ class Residual(Layer):
         """Return the weights of the block's layers, named "layer.weight"."""
         specs = []
         for layer in self.layers:
-            specs += [replace(spec, name=f"{layer.name}.{spec.name}") for spec in layer.parameter_specs(n_in)]
+            specs += [spec._replace(name=f"{layer.name}.{spec.name}") for spec in layer.parameter_specs(n_in)]
             n_in = layer.n_outputs(n_in)
         return specs
 

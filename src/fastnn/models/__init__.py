@@ -14,10 +14,6 @@ from fastnn.layers.tensor import tensors_in
 from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
 from fastnn.network.graph import nodes_between, tensors_of
-from fastnn.saving import save_model
-from fastnn.saving.description import custom_objects_of
-from fastnn.saving.model_file import build_model, read_model
-from fastnn.saving.safetensors import parse_json
 
 __all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
@@ -45,12 +41,17 @@ def load_model(
     ValueError
         A function is missing in ``custom_objects``.
     """
+    from fastnn.saving.model_file import read_model
+
     return read_model(filepath, Sequential, custom_objects, compile)
 
 
 @takes_keywords
 def model_from_json(json_string: str, custom_objects: CustomObjects | None = None) -> Any:
     """Return a model with new weights for the result of ``model.to_json()``."""
+    from fastnn.saving.model_file import build_model
+    from fastnn.saving.safetensors import parse_json
+
     document = parse_json(json_string, "description")
     if "config" not in document:
         raise ValueError("the description must be the result of model.to_json()")
@@ -75,6 +76,8 @@ def clone_model(model: Model, input_tensors: Any = None, clone_function: Callabl
     >>> [value.shape for value in fastnn.models.clone_model(model).get_weights()]
     [(3, 2), (2,)]
     """
+    from fastnn.saving.description import custom_objects_of
+
     custom_objects = custom_objects_of(model)
 
     def same(layer: Any) -> Any:
@@ -115,5 +118,7 @@ def _cloned_graph(model: Model, input_tensors: Any, clone_function: Callable[[An
     return Model(inputs, outputs, name=model.name, dtype=model.dtype)
 
 
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = public_names(__name__, __all__)
+if TYPE_CHECKING:
+    from fastnn.saving import save_model
+else:
+    __getattr__, __dir__ = public_names(__name__, __all__, late={"save_model": "fastnn.saving"})

@@ -18,8 +18,6 @@ from fastnn.network.graph import Graph, Port, clone_between, model_layers, nodes
 from fastnn.network.program import Program, graph_program
 from fastnn.network.stack import LayerStack
 from fastnn.network.structures import by_place
-from fastnn.saving import description, model_file
-from fastnn.saving.graphs import graph_from_config
 
 _NO_SUBCLASSING = (
     "fastnn has no Model subclassing: call layers on symbolic tensors and make fastnn.Model(inputs=..., outputs=...), "
@@ -112,6 +110,8 @@ class Model(TrainedStack):
     @classmethod
     def without_network(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model for the result of ``get_config()`` that makes its weights when they are needed."""
+        from fastnn.saving.graphs import graph_from_config
+
         inputs, outputs = graph_from_config(config, custom_objects)
         model = cls.__new__(cls)
         model._assemble(inputs, outputs, config.get("name"), config.get("seed"), config.get("dtype"))
@@ -266,6 +266,7 @@ class Model(TrainedStack):
         model = Model(inputs, outputs, name=f"{self.name}_folded", seed=self.seed, dtype=self.dtype)
         for layer, values in weights:
             layer.set_weights(values)
+        model.feature_names_in_ = self.feature_names_in_
         return model
 
     # As a layer
@@ -320,7 +321,7 @@ class Model(TrainedStack):
     # Saving and description
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
-        """Write weights, architecture, optimizer and training state into one safetensors file.
+        """Write weights, architecture, names of columns, optimizer and training state into one safetensors file.
 
         After a crash there is the old file or the new one, never a partial file. ``fastnn.load_model`` reads it.
 
@@ -340,10 +341,14 @@ class Model(TrainedStack):
         OSError
             The file cannot be written, is read-only, or is a folder, a device or a pipe; an old one is unchanged.
         """
+        from fastnn.saving import model_file
+
         model_file.save_model(self, filepath, overwrite, zipped)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights alone; arguments and errors as in ``save``."""
+        from fastnn.saving import model_file
+
         model_file.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
@@ -356,29 +361,43 @@ class Model(TrainedStack):
         ValueError
             The model is not built, or its weights have other shapes; the model is not changed.
         """
+        from fastnn.saving import model_file
+
         model_file.load_weights(self, filepath)
 
     def get_config(self) -> dict[str, Any]:
         """Return the architecture: name, dtype, seed and layers."""
+        from fastnn.saving import description
+
         return description.model_config(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
+        from fastnn.saving import model_file
+
         return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""
+        from fastnn.saving import description
+
         return description.to_json({"class_name": self.kind, "config": self.get_config()}, "architecture")
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return the arguments of ``compile`` as data; None before ``compile``."""
+        from fastnn.saving import description
+
         return description.compile_config(self)
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile with the result of ``get_compile_config()``."""
+        from fastnn.saving import description
+
         self.compile(**description.compile_arguments(config))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from fastnn.saving import description, model_file
+
         data = b"".join(model_file.encode_model(self))
         return model_file.decode_model, (data, registry.find("model", self.kind), description.custom_objects_of(self))

@@ -17,7 +17,6 @@ from fastnn.network.chain import check_sequence, declared_features
 from fastnn.network.graph import Graph, Port, chain_graph, nodes_between
 from fastnn.network.program import Program, build_program
 from fastnn.network.stack import LayerStack
-from fastnn.saving.contents import read_layers
 
 if TYPE_CHECKING:
     from fastnn.callbacks import History
@@ -214,6 +213,8 @@ class Sequential(Model):
     @classmethod
     def without_network(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model for the result of ``get_config()`` that makes its weights when they are needed."""
+        from fastnn.saving.contents import read_layers
+
         layers = read_layers(config, custom_objects)
         model = cls(None, config.get("seed"), config.get("dtype", "float32"), config.get("name"))
         model.put(layers)
@@ -369,6 +370,7 @@ class Sequential(Model):
             layers, weights = folded_layers(self)
         model = Sequential(layers, seed=self.seed, dtype=self.dtype, name=f"{self.name}_folded")
         model.set_weights(weights)
+        model.feature_names_in_ = self.feature_names_in_
         return model
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity
 from fastnn._arrays import check_columns, column_names
+from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
@@ -65,24 +66,35 @@ class TrainedStack(InspectedStack):
         ------
         ValueError
             Unknown name; the message lists the known names and the nearest one.
+        TypeError
+            A class has a hook that fastnn never calls, such as ``train_step``; the message says what to use instead.
         """
         new_optimizer = optimizers.get(optimizer)
         keys = self.output_keys
         new_loss, new_weights = compile_losses(loss, loss_weights, keys, self.takes_loss_by_output)
         new_metrics = compile_metrics(metrics, weighted_metrics, keys if self.takes_loss_by_output else None)
         new_losses = new_loss if isinstance(new_loss, list) else [new_loss]
+        check_hooks(self, new_optimizer, *(each for each in new_losses if each is not None))
+        me = weakref.ref(self)
+        named = self.takes_loss_by_output and isinstance(loss, Mapping) and isinstance(self.output, Mapping)
+        new_order = [f"{key}_loss" for key in (loss if named else keys)]
         with self._structure, self._changing("compile") as change:
-            if self._network is not None and self._program is not None:
-                for each, head in zip(new_losses, self._program.heads, strict=True):
-                    if each is not None:
-                        each.target_columns(head.n_outputs)  # raises if the loss does not suit them
-                if any(each is not None for each in new_losses):
+            network, program = self._network, self._program
+            before = -1
+            try:
+                if network is not None and program is not None and any(each is not None for each in new_losses):
+                    before = network.compilations
+                    for each, head in zip(new_losses, program.heads, strict=True):
+                        if each is not None:
+                            each.target_columns(head.n_outputs)  # raises if the loss does not suit them
                     self._reserve(change)
-                    self._compile_network(self._network, self._program, new_optimizer, new_losses, new_weights)
-            self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
-            self.loss_weights = new_weights
-            named = self.takes_loss_by_output and isinstance(loss, Mapping) and isinstance(self.output, Mapping)
-            self.loss_order = [f"{key}_loss" for key in (loss if named else keys)]
+                    self._compile_network(network, program, new_optimizer, new_losses, new_weights)
+            finally:
+                # Once the network is changed, so is the model, even if an interrupt comes in between.
+                if before < 0 or network is None or network.compilations != before:
+                    self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
+                    self.loss_weights, self.loss_order = new_weights, new_order
+                    new_optimizer.owner = me
 
     @property
     def compiled(self) -> bool:

@@ -3,8 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastnn._warnings import warn
 from fastnn.layers import Activation, Layer, ParameterSpec
@@ -14,8 +13,7 @@ from fastnn.network.graph import Graph, chain_graph
 Op = tuple[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A layer that is not composed of others, and its weights in the network.
 
     Parameters
@@ -43,8 +41,7 @@ class Leaf:
         return "/".join([*self.path, weight])
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """One output of a network: what computes it, and how wide it is.
 
     Parameters
@@ -65,8 +62,7 @@ class Head:
         return activation
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """Ops of a network, and which of them carries each layer's weights.
 
     Parameters

@@ -1,7 +1,6 @@
 """The layers of a model and the compiled network that holds their weights."""
 
 import math
-import threading
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
+from fastnn._allocation import new_lock
 from fastnn._arguments import flag, float_type, whole
 from fastnn._arithmetic import default_arithmetic
 from fastnn._derivation import Derivable, never_calls
@@ -100,7 +100,7 @@ class LayerStack(Advised, Derivable):
         self.epochs_begun = 0
         self.nodes: list[Any] = []
         self._occupancy = _core.Occupancy()
-        self._structure = threading.RLock()  # held while the network is built, compiled or dropped
+        self._structure = new_lock()  # held while the network is built, compiled or dropped
         forget_in_child(self)
         self._program: Program | None = None
         self._network: _core.Network | None = None
@@ -355,7 +355,7 @@ class LayerStack(Advised, Derivable):
 
     def forget_other_threads(self) -> None:
         """In a forked child, in which only the thread that forked lives on."""
-        self._structure = threading.RLock()
+        self._structure = new_lock()
 
     def _changing(self, task: str, within: bool = False) -> _core.Occupation:
         """Keep other threads out while this one changes the model."""

@@ -1,8 +1,7 @@
 """The weights and moments of a compiled network: access as a whole and layer by layer, and copies to go back to."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,7 @@ def new_network(program: Program, dtype: np.dtype[Any], several: bool = False) -
     return _core.Network(program.input_widths, program.ops, dtype.name, program.outputs)
 
 
-@dataclass(frozen=True)
-class NetworkState:
+class NetworkState(NamedTuple):
     """Copies of all weights and moments, and the number of updates.
 
     Parameters
@@ -105,8 +103,7 @@ class NetworkWeights:
         return all(first_nonfinite(self.network.get_parameter(op, name)) is None for op, name in self.parameters)
 
 
-@dataclass(frozen=True)
-class LayerWeights:
+class LayerWeights(NamedTuple):
     """The weights of one layer in a built model: ``places`` holds op and name in the network by the layer's name."""
 
     weights: NetworkWeights
@@ -131,8 +128,7 @@ class LayerWeights:
             self.weights.network.set_trainable(op, trainable)
 
 
-@dataclass(frozen=True)
-class KeptWeights:
+class KeptWeights(NamedTuple):
     """The weights of a layer that has left a built model; ``values`` holds the arrays by name."""
 
     values: dict[str, Array]

@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import warnings
+import weakref
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self, TypedDict
 
@@ -80,6 +82,8 @@ class Optimizer(Advised, registry.Description):
     _place, _needs, _instead_of_own = "optimizer", "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the update rule in the compiled core."""
+    owner: "weakref.ref[Any] | None" = None
+    """The model that was compiled with the optimizer last."""
 
     def __init__(
         self,
@@ -98,7 +102,7 @@ class Optimizer(Advised, registry.Description):
     ) -> None:
         self._steps = 0
         self._schedule: Any = None
-        self._excluded: re.Pattern[str] | None = None
+        self._excluded: list[str] = []
         if isinstance(learning_rate, dict):
             learning_rate = registry.resolve("schedule", learning_rate, LearningRateSchedule)
         if callable(learning_rate):
@@ -144,6 +148,12 @@ class Optimizer(Advised, registry.Description):
             )
         else:
             self._learning_rate = number("learning_rate", value, at_least=0.0)
+
+    @property
+    def iterations(self) -> int:
+        """Number of updates since the model was compiled with this optimizer; 0 before the first."""
+        model = None if self.owner is None else self.owner()
+        return model.network.iterations if model is not None and model.built and model.optimizer is self else 0
 
     @property
     def schedule(self) -> Any:
@@ -202,6 +212,11 @@ class Optimizer(Advised, registry.Description):
         var_list : weights, such as ``layer.bias``.
         var_names : regular expressions that are searched for in the paths of the weights, such as "dense/bias".
 
+        Raises
+        ------
+        TypeError, ValueError
+            ``var_names`` is not a list of regular expressions.
+
         Examples
         --------
         >>> import fastnn
@@ -210,15 +225,21 @@ class Optimizer(Advised, registry.Description):
         >>> optimizer.decays("dense/bias"), optimizer.decays("dense/kernel")
         (False, True)
         """
-        if isinstance(var_names, str):
+        given = [] if var_names is None else var_names
+        names = [] if isinstance(given, str) else list(given)
+        if isinstance(given, str) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"var_names must be a list of strings, got {var_names!r}")
-        paths = {f"^{re.escape(weight.path)}$" for weight in var_list or ()}
-        names = sorted({*paths, *(var_names or ())})
-        self._excluded = re.compile("|".join(names)) if names else None
+        paths = [f"^{re.escape(weight.path)}$" for weight in var_list or ()]
+        patterns = list(dict.fromkeys([*paths, *names]))
+        try:
+            _union(patterns)
+        except re.error as error:
+            raise ValueError(f"var_names must be regular expressions, got {names!r}: {error}") from None
+        self._excluded = patterns
 
     def decays(self, path: str) -> bool:
         """Return whether weight decay acts on a weight, by its path."""
-        return self._excluded is None or self._excluded.search(path) is None
+        return not self._excluded or _union(self._excluded).search(path) is None
 
     def options(self) -> dict[str, Any]:
         """Return the options that the compiled core takes."""
@@ -239,8 +260,8 @@ class Optimizer(Advised, registry.Description):
         config = super().get_config()
         common = [option for option in CommonOptions.__annotations__ if option != "name"]
         config.update({option: getattr(self, option) for option in common})
-        if self._excluded is not None:
-            config["excluded_from_weight_decay"] = self._excluded.pattern.split("|")
+        if self._excluded:
+            config["excluded_from_weight_decay"] = list(self._excluded)
         return {"learning_rate": rate, **config, "name": self.name}
 
     @classmethod
@@ -252,3 +273,14 @@ class Optimizer(Advised, registry.Description):
         if excluded:
             optimizer.exclude_from_weight_decay(var_names=excluded)
         return optimizer
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "owner"}
+
+
+def _union(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern that finds what any of some regular expressions finds, as in Keras."""
+    with warnings.catch_warnings():
+        # A later Python may read "[[" and the like in another way. What they mean now is what a model file records.
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile("|".join(patterns))

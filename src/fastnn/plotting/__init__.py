@@ -1,6 +1,6 @@
 """Pictures of training, predictions and networks, in colours that colour-blind readers can tell apart.
 
-Every function draws into the axes ``ax`` and returns the axes. They need matplotlib: ``pip install '.[plot]'``.
+Every function draws into the axes ``ax`` and returns the axes. They need ``pip install matplotlib``.
 """
 
 from typing import TYPE_CHECKING

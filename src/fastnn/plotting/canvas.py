@@ -18,12 +18,12 @@ def pyplot() -> Any:
     Raises
     ------
     ImportError
-        matplotlib is missing; the message names the extra.
+        matplotlib is missing; the message says how to install it.
     """
     try:
         import matplotlib.pyplot
     except ImportError:
-        raise ImportError("fastnn.plotting needs matplotlib: pip install '.[plot]' from the checkout") from None
+        raise ImportError("fastnn.plotting needs matplotlib: pip install matplotlib") from None
     return matplotlib.pyplot
 
 

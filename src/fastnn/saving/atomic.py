@@ -43,24 +43,22 @@ def write_atomically(path: str | os.PathLike[str], parts: Iterable[Any]) -> None
         raise FileNotFoundError(f"the folder {folder!r} does not exist; create it first")
     prefix = f".{name[:100]}."
     _sweep(folder, prefix)
-    descriptor, temporary = _locked_file(os.path.join(folder, prefix), 0o666 if mode is None else 0o600)
-    with contextlib.ExitStack() as opened:
-        opened.callback(_close, descriptor)
-        try:
-            for part in parts:
-                _write_all(descriptor, part)
-            if mode is not None:
-                os.chmod(descriptor if os.chmod in os.supports_fd else temporary, mode)
-            os.fsync(descriptor)
-            if fcntl is None:
-                opened.close()
-            os.replace(temporary, path)
-        except BaseException:
-            if fcntl is None:
-                opened.close()
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+    file = _TemporaryFile()
+    try:
+        file.create(os.path.join(folder, prefix), 0o666 if mode is None else 0o600)
+        for part in parts:
+            _write_all(file.descriptor, part)
+        if mode is not None:
+            os.chmod(file.descriptor if os.chmod in os.supports_fd else file.name, mode)
+        os.fsync(file.descriptor)
+        if fcntl is None:
+            file.close()
+        os.replace(file.name, path)
+    except BaseException:
+        file.remove()
+        raise
+    finally:
+        file.close()
     _sync_folder(folder)
 
 
@@ -86,25 +84,46 @@ def _mode_to_keep(path: str) -> int | None:
     return stat.S_IMODE(mode)
 
 
-def _locked_file(prefix: str, mode: int) -> tuple[int, str]:
-    """Create a file of a new name that begins with ``prefix``, and lock it; return its descriptor and its name.
+class _TemporaryFile:
+    """A new file that its writer holds locked. It exists before its file does, so that any failure can be undone."""
 
-    The system itself takes the umask from ``mode``.
-    """
-    while True:
-        temporary = f"{prefix}{os.urandom(4).hex()}.tmp"
-        try:
-            descriptor = os.open(temporary, _NEW_FILE, mode)
-        except FileExistsError:
-            continue
-        if fcntl is None:
-            return descriptor, temporary
-        with contextlib.suppress(OSError):  # a file system without locks: nobody sweeps there either
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor, temporary
-        # Another process has swept it between the creation and the lock.
-        os.close(descriptor)
+    def __init__(self) -> None:
+        self.name = ""
+        self.descriptor = -1
+
+    def create(self, prefix: str, mode: int) -> None:
+        """Create the file, under a name that begins with ``prefix``. The system takes the umask from ``mode``."""
+        while True:
+            name = f"{prefix}{os.urandom(4).hex()}.tmp"
+            try:
+                self.descriptor = os.open(name, _NEW_FILE, mode)
+            except FileExistsError:
+                continue
+            self.name = name
+            if fcntl is None:
+                return
+            with contextlib.suppress(OSError):  # a file system without locks: nobody sweeps there either
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            if os.fstat(self.descriptor).st_nlink:
+                return
+            # Another process has swept it between the creation and the lock.
+            self.name = ""
+            self.close()
+
+    def close(self) -> None:
+        """Close the file, once."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):  # All is on the disk after fsync: an error of closing says nothing new.
+                os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove the file if it was created."""
+        if self.name:
+            if fcntl is None:
+                self.close()
+            with contextlib.suppress(OSError):
+                os.unlink(self.name)
 
 
 def _sweep(folder: str, prefix: str) -> None:
@@ -136,12 +155,6 @@ def _write_all(descriptor: int, part: Any) -> None:
     rest = memoryview(part).cast("B")
     while rest.nbytes:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _close(descriptor: int) -> None:
-    # All is on the disk after fsync: an error of closing says nothing new.
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
 
 
 def _sync_folder(folder: str) -> None:

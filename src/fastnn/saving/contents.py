@@ -34,6 +34,8 @@ _SEARCH_LIMIT = 10**8
 _FEATURES_LIMIT = 1 << 40
 COUNT_LIMIT = 1 << 48
 """Updates and epochs are fewer: at a microsecond for each this many take nine years."""
+_NAMES_LIMIT = 1 << 19
+"""Most characters of the names of all columns: half of a header."""
 _BACKUP_BYTES = 1 << 26
 """Bytes of history and the state of callbacks that a backup of any size may hold."""
 _FREE_NUMBERS = 1 << 20
@@ -50,6 +52,7 @@ class Contents(NamedTuple, Generic[Stack]):
     arguments : arguments of ``compile``; None if the model was not compiled, or is not to be.
     training : counters.
     n_weights : the first arrays of the file, which are the weights.
+    feature_names : names of the input columns; None if the file has none.
     """
 
     model: Stack
@@ -57,6 +60,7 @@ class Contents(NamedTuple, Generic[Stack]):
     arguments: dict[str, Any] | None
     training: dict[str, Any]
     n_weights: int
+    feature_names: list[str] | None
 
 
 def count_weights(header: Header) -> int:
@@ -109,7 +113,27 @@ def read_contents(
         n_moments = _try_compile(arguments, model, n_features)
         if training["n_moments"] != n_moments:
             raise ModelFormatError(f"it has {training['n_moments']} moments per weight; the optimizer has {n_moments}")
-    return Contents(model, n_features, arguments, training, n_weights)
+    names_of_columns = read_feature_names(metadata["features"], n_features) if "features" in metadata else None
+    return Contents(model, n_features, arguments, training, n_weights, names_of_columns)
+
+
+def read_feature_names(text: str, n_features: int | None) -> list[str]:
+    """Return the names of the input columns that a file holds.
+
+    Raises
+    ------
+    ModelFormatError
+        They are not one text for each column, or are longer than a file may hold.
+    """
+    if len(text) > _NAMES_LIMIT:
+        raise ModelFormatError(f"the names of the columns take {len(text)} characters; the limit is {_NAMES_LIMIT}")
+    described = parse_json(text, "names of the columns")
+    names = described.get("names")
+    if described.keys() != {"names"} or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ModelFormatError("the names of the columns are not a list of texts")
+    if len(names) != n_features:
+        raise ModelFormatError(f"it has the names of {len(names)} columns; the model takes {n_features}")
+    return names
 
 
 def class_for(config: Mapping[str, Any], model_class: type[Stack]) -> Any:

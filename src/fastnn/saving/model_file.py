@@ -16,7 +16,9 @@ from typing import Any, BinaryIO, TypeVar
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._allocation import allocating
 from fastnn._registry import CustomObjects, MissingObjectError
+from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
 from fastnn.network.stack import LayerStack
 from fastnn.network.weights import NetworkState
@@ -28,6 +30,7 @@ from fastnn.saving.contents import (
     class_for,
     count_weights,
     read_contents,
+    read_feature_names,
     weight_names,
 )
 from fastnn.saving.description import compile_config, custom_objects_of, model_config, to_json
@@ -72,7 +75,21 @@ def _model_metadata(model: LayerStack) -> dict[str, str]:
         "model": to_json(model_config(model), "architecture"),
         "compile": to_json({"arguments": compile_config(model)}, "training options"),
         "training": to_json(training_state(model), "training state"),
+        **_feature_names(model),
     }
+
+
+def _feature_names(model: LayerStack) -> dict[str, str]:
+    """Return the names of the input columns, if there are any and a file can hold them."""
+    if model.feature_names_in_ is None or not model.built:
+        return {}
+    text = to_json({"names": model.feature_names_in_}, "names of the columns")
+    try:
+        read_feature_names(text, model.program.n_features)
+    except ModelFormatError as error:
+        warn(f"feature_names_in_ is not saved, so the loaded model takes columns in any order: {error}")
+        return {}
+    return {"features": text}
 
 
 def _metadata(model: LayerStack) -> dict[str, str]:
@@ -106,7 +123,7 @@ def check_readable(model: LayerStack, parts: Sequence[Any]) -> None:
     try:
         header = Header(parts[1], sum(len(part) for part in parts[2:]))
         read_contents(header, registry.find("model", "Sequential"), custom_objects_of(model), compile=True)
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, SystemError):
         raise
     except Exception as error:
         raise ValueError(f"the model cannot be saved, because the file could not be loaded again: {error}") from error
@@ -139,7 +156,7 @@ def explained(source: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MissingObjectError, OSError, MemoryError):
+    except (MissingObjectError, OSError, MemoryError, SystemError):
         raise
     except Exception as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
@@ -153,12 +170,17 @@ def opened(filepath: Path) -> Iterator[Reader]:
     path = os.fspath(filepath)
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder; fastnn reads single files that model.save wrote")
-    # Not to wait for the other end of a pipe.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-        with explained(repr(path)):
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ModelFormatError("it is a device, a pipe or a socket, not a regular file")
-            yield _reader(file)
+    with open(path, "rb", buffering=0, opener=_open_without_waiting) as file, explained(repr(path)):
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ModelFormatError("it is a device, a pipe or a socket, not a regular file")
+        with allocating("a buffer"):
+            buffered = io.BufferedReader(file)
+        yield _reader(buffered)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file, and do not wait for the other end if it is a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _reader(file: BinaryIO) -> Reader:
@@ -208,7 +230,7 @@ def _decode(reader: Reader, model_class: type[Stack], custom_objects: CustomObje
         compiled: Any = model  # of a class with ``compile``
         compiled.compile(**contents.arguments)
         restore_training(model, arrays, training)
-    model.epochs_begun = training["epochs_begun"]
+    model.epochs_begun, model.feature_names_in_ = training["epochs_begun"], contents.feature_names
     return model
 
 

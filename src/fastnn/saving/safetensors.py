@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._allocation import allocating
 from fastnn.errors import ModelFormatError
 
 Array = NDArray[Any]
@@ -117,10 +118,9 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
     ValueError
         The header would be larger than 1 MiB.
     """
-    import hashlib
     import json
 
-    digest = hashlib.sha256()
+    digest = Checksum()
     header: dict[str, Any] = {}
     buffers: list[Any] = []
     end = 0
@@ -139,6 +139,26 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> list[Any
     if len(text) > HEADER_LIMIT:
         raise ValueError(f"the description of the model takes {len(text)} bytes; a model file holds {HEADER_LIMIT}")
     return [len(text).to_bytes(8, "little"), text, *buffers]
+
+
+class Checksum:
+    """The SHA-256 of bytes. OpenSSL computes it, and fails for lack of memory alone."""
+
+    def __init__(self) -> None:
+        import hashlib
+
+        with allocating("a checksum"):
+            self._digest = hashlib.sha256()
+
+    def update(self, data: Any) -> None:
+        """Add a buffer."""
+        with allocating("a checksum"):
+            self._digest.update(data)
+
+    def hexdigest(self) -> str:
+        """Return the checksum of all that was added."""
+        with allocating("a checksum"):
+            return self._digest.hexdigest()
 
 
 class Entry(NamedTuple):
@@ -230,14 +250,12 @@ class Reader:
         ModelFormatError
             The checksum is wrong, or the arrays do not fit the memory of this machine.
         """
-        import hashlib
-
         entries = self.header.entries
         wanted = entries.keys() if names is None else set(names)
         n_bytes = sum(entry.end - entry.begin for name, entry in entries.items() if name in wanted)
         if n_bytes > _physical_memory():
             raise ModelFormatError(f"its arrays take {n_bytes} bytes, more than the memory of this machine")
-        digest = hashlib.sha256()
+        digest = Checksum()
         found: dict[str, Array] = {}
         self._file.seek(self._begin)
         for name, entry in entries.items():
@@ -253,7 +271,7 @@ class Reader:
             )
         return found
 
-    def _read(self, block: NDArray[np.uint8], digest: Any) -> None:
+    def _read(self, block: NDArray[np.uint8], digest: Checksum) -> None:
         """Fill a block with the next bytes, and add them to the checksum."""
         if self._file.readinto(block.data) != block.size:  # type: ignore[attr-defined]
             raise ModelFormatError("it became shorter while it was read")

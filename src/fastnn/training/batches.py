@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,7 @@ def gives_batches(x: Any) -> bool:
     return not any(hasattr(x, name) for name in ("__array__", "__array_interface__", "toarray"))
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """Batches in a row that can be joined: all have the same number of rows, except for a smaller last one.
 
     Parameters

@@ -1,5 +1,6 @@
 """The steps of one epoch: native calls of at most 50 ms, with batch callbacks and the progress line between them."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,27 @@ from fastnn.callbacks import CallbackList
 
 SLICE_SECONDS = 0.05
 """Longest native call of training: Ctrl-C and the progress line wait no longer than this."""
+
+
+class Stopped(BaseException):
+    """Ends a fit whose thread was asked to stop."""
+
+
+class _StopRequest(threading.local):
+    event: threading.Event | None = None
+
+
+_request = _StopRequest()
+
+
+def stop_on(event: threading.Event) -> None:
+    """End the fits of this thread with ``Stopped``, at the next epoch or within 50 ms, once ``event`` is set."""
+    _request.event = event
+
+
+def _check_request() -> None:
+    if _request.event is not None and _request.event.is_set():
+        raise Stopped
 
 
 def run_steps(
@@ -33,12 +55,14 @@ def run_steps(
         rate and ``stop_training`` take effect after the epoch.
     """
     last = fit.n_steps if last is None else last
+    _check_request()
     if not callbacks.each_step:
         while fit.step < last:
             if fit.run(last - fit.step, SLICE_SECONDS) == "nonfinite":
                 return False
             if fit.step < last:
                 callbacks.progress(fit.step + offset, mean_loss())
+                _check_request()
         return True
     while fit.step < last:
         batch = fit.step + offset
@@ -49,6 +73,7 @@ def run_steps(
             return False
         callbacks.call("on_train_batch_end", batch, {"loss": mean_loss()} if batch_logs is None else batch_logs())
         callbacks.progress(batch + 1, mean_loss())
+        _check_request()
         if follow_rate is not None and callbacks.stop_training:
             break
     return True

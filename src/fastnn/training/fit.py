@@ -1,8 +1,7 @@
 """The loop behind ``fit``: epochs, validation, callbacks, and what happens when training diverges."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,7 @@ _LARGE_WEIGHT = 1e4
 """Training that starts from larger weights diverges again."""
 
 
-@dataclass(frozen=True)
-class FitOptions:
+class FitOptions(NamedTuple):
     """The checked options of one call of ``fit``.
 
     Parameters

@@ -44,7 +44,7 @@ class CompiledMetric:
         return direction
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Any:
-        """Return the metric of all rows: a float, or an array if the metric has a number per class.
+        """Return the metric of all rows: a float, an array if the metric has a number per class, or a dict of these.
 
         Raises
         ------
@@ -55,10 +55,7 @@ class CompiledMetric:
         try:
             self.metric.reset_state()
             self.metric.update_state(*rows)
-            value = np.asarray(self.metric.result())
-            if value.dtype.kind not in "fiub":
-                raise TypeError(f"result() must return a number or an array of numbers, got {value.tolist()!r}")
-            return float(value.reshape(())) if value.size == 1 else value
+            return plain_result(self.metric.result())
         except Exception as error:
             failed = (
                 f"metric {self.name!r} failed with y_true of shape {y_true.shape} and y_pred of shape {y_pred.shape}"
@@ -74,6 +71,44 @@ class CompiledMetric:
 
     def __repr__(self) -> str:
         return f"<metric {self.name}>"
+
+
+def plain_result(result: Any) -> Any:
+    """Return what ``result()`` of a metric gave as a float, an array, or a dict of these.
+
+    Raises
+    ------
+    TypeError
+        It is not made of numbers.
+    """
+    if isinstance(result, Mapping):
+        return {str(name): plain_result(part) for name, part in result.items()}
+    value = np.asarray(result)
+    if value.dtype.kind not in "fiub":
+        raise TypeError(
+            f"result() must return a number, an array of numbers or a dict of these, got {value.tolist()!r}"
+        )
+    return float(value.reshape(())) if value.size == 1 else value
+
+
+def spread(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results of metrics by name, in Keras's order: those of dicts come last, sorted by their own names.
+
+    Raises
+    ------
+    ValueError
+        Two results have one name, or the name of the loss.
+    """
+    named = {name: value for name, value in results.items() if not isinstance(value, Mapping)}
+    parts: dict[str, Any] = {}
+    for metric, value in results.items():
+        for name, part in spread(value).items() if isinstance(value, Mapping) else ():
+            if name == "loss" or name in named or name in parts:
+                raise ValueError(
+                    f"metric {metric!r} has a result of the name {name!r}, which is taken; names must differ"
+                )
+            parts[name] = part
+    return named | dict(sorted(parts.items()))
 
 
 class FunctionMetric:

@@ -11,16 +11,18 @@ from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import loss_options, skips_final_activation
 from fastnn.network.stack import LayerStack
+from fastnn.training.metrics import spread
 
 Array = NDArray[Any]
 
 
 def metric_values(model: LayerStack, y_true: Any, outputs: Any, weight: Any) -> dict[str, Any]:
     """Return the model's metrics by name, computed from the outputs that predict targets: the first ones."""
-    return {
+    found = {
         metric.name: metric(*metric_rows(model, metric.output, y_true, outputs), of_output(weight, metric.output))
         for metric in model.metrics
     }
+    return spread(found)
 
 
 def metric_rows(model: LayerStack, output: int, y_true: Any, outputs: Any) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ weights before that step are found by going back to a copy and repeating the ste
 """
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from fastnn.network.weights import NetworkState, NetworkWeights
 _COPY_SHARE = 0.01
 
 
-@dataclass(frozen=True)
-class EpochStart:
+class EpochStart(NamedTuple):
     """How to begin an epoch of a fit.
 
     Parameters

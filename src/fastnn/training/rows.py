@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,7 @@ _MAX_HINTED_CLASSES = 1000
 _MISSING_HINT = ", or let the first layer do it: layers.Normalization(missing='mean' or 'indicator')"
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """Rows to train on or to evaluate.
 
     A model with several inputs or outputs has a list of arrays for each argument: one for each input, and one for each

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
-from fastnn.training.metrics import FunctionMetric
+from fastnn.training.metrics import FunctionMetric, plain_result, spread
 from fastnn.training.outputs import metric_rows, of_output
 
 Array = NDArray[Any]
@@ -24,10 +24,12 @@ class _MeanOfBatches:
     def reset_state(self) -> None:
         self._sum, self._rows = 0.0, 0
 
-    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None) -> None:
+    def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         try:
             self._metric.update_state(y_true, y_pred, sample_weight)
             value = float(self._metric.result())
+        except MemoryError:
+            raise
         except Exception as error:
             if not np.isnan(self._sum):
                 warn(
@@ -69,7 +71,7 @@ class RunningMetrics:
         results = {}
         for compiled, metric in self._metrics:
             rows = metric_rows(self._model, compiled.output, y_true, outputs)
-            metric.update_state(*rows, of_output(sample_weight, compiled.output) if compiled.weighted else None)
-            value = np.asarray(metric.result())
-            results[compiled.name] = float(value.reshape(())) if value.size == 1 else value
-        return results
+            weight = of_output(sample_weight, compiled.output)
+            metric.update_state(*rows, *((weight,) if compiled.weighted and weight is not None else ()))
+            results[compiled.name] = plain_result(metric.result())
+        return spread(results)

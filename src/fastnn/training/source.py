@@ -1,9 +1,8 @@
 """Where the rows of a fit or an evaluation come from: arrays, or batches that are collected as they are needed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastnn._arguments import whole
 from fastnn._warnings import warn
@@ -40,8 +39,7 @@ def _rows_in(steps: Any, batch_size: int, name: str) -> int | None:
     return None if steps is None else whole(name, steps, at_least=1) * batch_size
 
 
-@dataclass(frozen=True)
-class Validation:
+class Validation(NamedTuple):
     """The arguments of ``fit`` whose names begin with ``validation_``, unchecked."""
 
     data: Any = None
@@ -68,8 +66,7 @@ class Validation:
         return rows, held_out.first(_rows_in(steps, batch_size, "validation_steps"))
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(NamedTuple):
     """Steps that one native fit makes in a row.
 
     Parameters

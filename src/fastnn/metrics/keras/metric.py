@@ -117,7 +117,7 @@ class Metric(registry.Description):
         raise NotImplementedError(f"{type(self).__name__} must define update_state(y_true, y_pred, sample_weight)")
 
     def result(self) -> Any:
-        """Return the value for all rows since the last ``reset_state``."""
+        """Return the value for all rows since the last ``reset_state``: a number, an array, or a dict of these."""
         raise NotImplementedError(f"{type(self).__name__} must define result()")
 
     def reset_state(self) -> None:

@@ -1,0 +1,471 @@
+"""Many models trained at once: folds, seeds and sweeps of networks that are too small to use several threads each.
+
+Every model trains on one thread, in the calls that train it alone, so its weights have the same bits.
+"""
+
+import inspect
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn._core as _core
+from fastnn._arguments import as_verbosity, takes_keywords, whole
+from fastnn._missing import public_names
+from fastnn._processors import MOST_THREADS, get_num_threads
+from fastnn._progress import ProgressLine
+from fastnn._warnings import warn
+from fastnn.callbacks import Callback, History
+from fastnn.network.stack import require_stack
+from fastnn.training.epochs import Stopped, stop_on
+
+__all__ = ["ManyFits", "fit_many", "predict_many"]
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.05
+"""How often the calling thread looks for an interrupt and shows the progress."""
+
+
+def run_many(
+    tasks: Sequence[Callable[[], T]], n_threads: int, progress: Callable[[int], None] = lambda n_done: None
+) -> tuple[list[T | None], dict[int, BaseException]]:
+    """Run tasks on threads that each use one native thread.
+
+    Parameters
+    ----------
+    tasks : functions; an interrupt of the calling thread ends those that train.
+    n_threads : number of Python threads.
+    progress : called in the calling thread with the number of tasks that have ended.
+
+    Returns
+    -------
+    results : the result of each task, None where it failed.
+    errors : number of each task that failed, and what it raised; KeyboardInterrupt where an interrupt ended it.
+    """
+    results: list[T | None] = [None] * len(tasks)
+    errors: dict[int, BaseException] = {}
+    ended: list[int] = []
+    numbers = iter(range(len(tasks)))
+    taking, stop = threading.Lock(), threading.Event()
+
+    def work() -> None:
+        _core.limit_own_threads(1)
+        stop_on(stop)
+        while not stop.is_set():
+            with taking:
+                number = next(numbers, None)
+            if number is None:
+                return
+            try:
+                results[number] = tasks[number]()
+            except Stopped:
+                return
+            except BaseException as error:  # SystemExit of a callback too: a thread that ends would hide it
+                errors[number] = error
+            ended.append(number)
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(n_threads, len(tasks)))]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(_POLL_SECONDS)
+                progress(len(ended))
+    except KeyboardInterrupt:
+        stop.set()
+        for worker in workers:
+            worker.join()
+        errors.update(dict.fromkeys(set(range(len(tasks))) - set(ended), KeyboardInterrupt()))
+    finally:
+        stop.set()
+    return results, dict(sorted(errors.items()))
+
+
+class _Fold(NamedTuple):
+    """The rows of a split, or all rows."""
+
+    training: tuple[Any, ...]
+    held_out: tuple[Any, ...] | None
+    test_rows: Any
+
+
+class ManyFits:
+    """What ``fit_many`` returns.
+
+    Attributes
+    ----------
+    models : the trained models, in the order seeds, splits, grid points; None where ``build`` failed, or an interrupt
+        came before it.
+    histories : the ``History`` of each model; None where training did not end.
+    oof : out-of-fold predictions: for each row the mean of the models whose fold holds it out, NaN where none does;
+        (n, n_outputs), and (n_configurations, n, n_outputs) for several seeds or grid points, in the order seeds, grid
+        points. None without splits.
+    errors : dict from a model's number to what ended its training, such as a ``DivergenceError``.
+    options : for each model the dict of its "seed", "split" and grid point.
+    """
+
+    def __init__(self, models: list[Any], histories: list[Any], errors: dict[int, BaseException], options: list[Any]):
+        self.models, self.histories, self.errors, self.options = models, histories, errors, options
+        self.oof: Array | None = None
+
+    def predict(self, X: Any, average: bool = True) -> Array:
+        """Return the mean of the predictions of the models that were trained, or all; see ``predict_many``."""
+        trained = [model for model, history in zip(self.models, self.histories, strict=True) if history is not None]
+        return predict_many(trained, X, average=average)
+
+    def __repr__(self) -> str:
+        return f"<ManyFits models={len(self.models)}, errors={len(self.errors)}>"
+
+
+@takes_keywords
+def fit_many(
+    models: Any,
+    X: Any,
+    y: Any,
+    *,
+    splits: Any = None,
+    seeds: Any = None,
+    grid: Any = None,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    callbacks: Any = None,
+    sample_weight: Any = None,
+    verbose: Any = "auto",
+    n_threads: int | None = None,
+    **fit_arguments: Any,
+) -> ManyFits:
+    """Train many models on the same rows, one model on each thread at a time.
+
+    Every model gets the bits that training it alone gives. A model that diverges is reported in ``errors``, and the
+    others are trained. Ctrl-C ends the call within a second and keeps the models that are finished.
+
+    Parameters
+    ----------
+    models : list of compiled models, or a function ``build(seed=..., **grid_point)`` that returns one.
+    X : inputs (n, n_features): an array or a data frame. Models without splits read the same array; the rows of a split
+        are copied once for all its models.
+    y : targets (n, n_outputs) or (n,).
+    splits : pairs (training rows, held-out rows) of row numbers, or an object whose ``split(X, y)`` gives them. The
+        held-out rows of a fold are its ``validation_data``. A list of models takes one pair for each model.
+    seeds : whole numbers, each passed to ``build`` as ``seed``; a single number n means 0, ..., n - 1.
+    grid : dict from an argument of ``build`` to its values, of which all combinations are taken, or a list of dicts.
+    epochs, batch_size : as in ``Sequential.fit``.
+    callbacks : a list of callbacks for each model, or a function without arguments that returns new ones for a model.
+    sample_weight : factor (n,) of each row's loss.
+    verbose : 0 is silent; 1, 2 and "auto" show a progress line over the models.
+    n_threads : models that are trained at the same time; by default ``fastnn.get_num_threads()``.
+    fit_arguments : other arguments of ``Sequential.fit``, such as ``shuffle``.
+
+    Raises
+    ------
+    ValueError
+        The numbers of models, splits and callbacks do not fit, or row numbers of a split do not exist. If every model
+        fails with the same kind of error, the first is raised.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> def build(seed, units):
+    ...     hidden = fastnn.layers.Dense(units, activation="relu")
+    ...     model = fastnn.Sequential([fastnn.Input((2,)), hidden, fastnn.layers.Dense(1)], seed=seed)
+    ...     model.compile("adam", "mse")
+    ...     return model
+    >>> X = np.random.default_rng(0).normal(size=(60, 2))
+    >>> rows = np.arange(60)
+    >>> folds = [(rows[rows % 3 != k], rows[rows % 3 == k]) for k in range(3)]
+    >>> fits = fastnn.fit_many(build, X, X[:, :1], splits=folds, grid={"units": [4, 8]}, epochs=2, verbose=0)
+    >>> len(fits.models), fits.oof.shape
+    (6, (2, 60, 1))
+    """
+    threads = (
+        get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
+    )
+    n_epochs = whole("epochs", epochs, at_least=0)
+    verbosity = as_verbosity(verbose)
+    for name in ("validation_data", "validation_split"):
+        if splits is not None and fit_arguments.get(name):
+            raise ValueError(f"{name} cannot be given with splits: the held-out rows of a fold are its validation data")
+    pairs = None if splits is None else _as_pairs(splits, X, y)
+    makers, options, numbers = _as_makers(models, seeds, grid, pairs)
+    given_callbacks = _as_callbacks(callbacks, len(makers))
+    folds = _folds(X, y, sample_weight, pairs)
+    made: list[Any] = [None] * len(makers)
+
+    def task(number: int) -> Callable[[], tuple[History, Array | None]]:
+        def train() -> tuple[History, Array | None]:
+            model = made[number] = makers[number]()
+            fold = folds[numbers[number]]
+            X_train, y_train, weight = fold.training
+            arguments = {"sample_weight": weight, **fit_arguments}
+            if fold.held_out is not None:
+                arguments["validation_data"] = tuple(part for part in fold.held_out if part is not None)
+            history = model.fit(
+                X_train,
+                y_train,
+                batch_size=batch_size,
+                epochs=n_epochs,
+                verbose=0,
+                callbacks=list(given_callbacks(number)),
+                **arguments,
+            )
+            return history, None if fold.held_out is None else model.predict(fold.held_out[0], verbose=0)
+
+        return train
+
+    line = ProgressLine() if verbosity else None
+
+    def progress(n_done: int) -> None:
+        if line is not None and line.due():
+            line.show(f"{n_done}/{len(makers)} models")
+
+    try:
+        results, errors = run_many([task(number) for number in range(len(makers))], threads, progress)
+        if line is not None:
+            line.show(f"{sum(result is not None for result in results)}/{len(makers)} models")
+    finally:
+        if line is not None:
+            line.end()
+    _report(errors, len(makers), options)
+    fits = ManyFits(made, [None if result is None else result[0] for result in results], errors, options)
+    if pairs is not None:
+        fits.oof = _out_of_fold(results, numbers, folds, len(y))
+    return fits
+
+
+def predict_many(
+    models: Any, X: Any, *, average: bool = True, batch_size: int | None = None, n_threads: int | None = None
+) -> Array:
+    """Return the predictions of many models for the same rows.
+
+    Parameters
+    ----------
+    models : list of built models with equal numbers of outputs, or the result of ``fit_many``.
+    X : inputs (n, n_features).
+    average : whether to return the mean of the models, (n, n_outputs), or all, (n_models, n, n_outputs).
+    batch_size, n_threads : as in ``fit_many``.
+
+    Raises
+    ------
+    ValueError
+        No model, models with different numbers of outputs, or inputs that do not fit.
+    """
+    if isinstance(models, ManyFits):
+        return models.predict(X, average)
+    threads = (
+        get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
+    )
+    listed = list(models)
+    for model in listed:
+        require_stack(model)
+    if not listed:
+        raise ValueError("models must hold at least one trained model, got none")
+    tasks = [partial(_predict, model, X, batch_size) for model in listed]
+    predictions, errors = run_many(tasks, threads)
+    for error in errors.values():
+        raise error
+    found = [prediction for prediction in predictions if prediction is not None]
+    widths = {prediction.shape[1] for prediction in found}
+    if len(widths) > 1:
+        raise ValueError(f"models must have equal numbers of outputs, got {sorted(widths)}")
+    stacked = np.stack(found)
+    return stacked.mean(axis=0) if average else stacked
+
+
+def _predict(model: Any, X: Any, batch_size: int | None) -> Array:
+    predictions: Array = model.predict(X, batch_size=batch_size, verbose=0)
+    return predictions
+
+
+def _as_threads(n_threads: Any) -> int:
+    """Return a checked number of threads; the number that is set for None."""
+    return get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
+
+
+def _as_pairs(splits: Any, X: Any, y: Any) -> list[tuple[Array, Array]]:
+    """Return the checked row numbers (training, held out) of each split."""
+    found = splits.split(X, y) if hasattr(splits, "split") else splits
+    n = len(y)
+    pairs = []
+    for number, pair in enumerate(found):
+        if len(pair) != 2:
+            raise ValueError(
+                f"splits must hold pairs (training rows, held-out rows), but entry {number} has {len(pair)}"
+            )
+        rows = []
+        for name, given in zip(("training", "held-out"), pair, strict=True):
+            array = np.asarray(given)
+            if array.dtype == bool and array.shape == (n,):
+                array = np.flatnonzero(array)
+            if array.ndim != 1 or array.dtype.kind not in "iu" or array.size == 0:
+                raise ValueError(f"the {name} rows of split {number} must be row numbers (1-D), got {given!r}")
+            if array.min() < 0 or array.max() >= n:
+                wrong = int(array.min() if array.min() < 0 else array.max())
+                raise ValueError(f"the {name} rows of split {number} must be from 0 to {n - 1}, got {wrong}")
+            rows.append(array)
+        pairs.append((rows[0], rows[1]))
+    if not pairs:
+        raise ValueError("splits must hold at least one pair (training rows, held-out rows), got none")
+    return pairs
+
+
+def _as_makers(
+    models: Any, seeds: Any, grid: Any, pairs: list[Any] | None
+) -> tuple[list[Callable[[], Any]], list[dict[str, Any]], list[int]]:
+    """Return for each model what makes it, its options, and the number of its fold."""
+    if not callable(models):
+        listed = list(models)
+        for model in listed:
+            require_stack(model)
+            model.require_compiled("fit_many")
+        if len({id(model) for model in listed}) < len(listed):
+            raise ValueError("models must be different objects: one of them is listed twice")
+        if seeds is not None or grid is not None:
+            raise ValueError("seeds and grid need a function that builds the models, got a list of models")
+        if pairs is not None and len(pairs) != len(listed):
+            raise ValueError(f"a list of models needs one split for each: {len(listed)} models, {len(pairs)} splits")
+        folds = list(range(len(listed))) if pairs is not None else [0] * len(listed)
+        options = [{} if pairs is None else {"split": fold} for fold in folds]
+        return [partial(_itself, model) for model in listed], options, folds
+    seed_list: list[int | None] = [None]
+    if seeds is not None:
+        given = range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+        seed_list = [whole("each entry of seeds", seed, at_least=0) for seed in given]
+    elif _requires_seed(models):
+        seed_list = [0]
+    makers: list[Callable[[], Any]] = []
+    options, folds = [], []
+    for seed, fold, point in itertools.product(seed_list, range(len(pairs or [None])), _grid_points(grid)):
+        arguments = point if seed is None else {"seed": seed, **point}
+        makers.append(partial(_built, models, arguments))
+        options.append(arguments if pairs is None else {**arguments, "split": fold})
+        folds.append(fold)
+    if not makers:
+        raise ValueError("seeds and grid must not be empty")
+    return makers, options, folds
+
+
+def _itself(model: Any) -> Any:
+    return model
+
+
+def _requires_seed(build: Callable[..., Any]) -> bool:
+    parameter = inspect.signature(build).parameters.get("seed")
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def _built(build: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    model = build(**arguments)
+    require_stack(model)
+    model.require_compiled("fit_many")
+    return model
+
+
+def _grid_points(grid: Any) -> list[dict[str, Any]]:
+    """Return the arguments of each point of a grid."""
+    if grid is None:
+        return [{}]
+    if isinstance(grid, Mapping):
+        for name, values in grid.items():
+            if isinstance(values, str) or not isinstance(values, Iterable):
+                raise ValueError(f"grid[{name!r}] must be a list of values, got {values!r}")
+        return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    points = list(grid)
+    if not all(isinstance(point, Mapping) for point in points):
+        raise ValueError(f"grid must be a dict of lists, or a list of dicts, got {grid!r}")
+    return [dict(point) for point in points]
+
+
+def _as_callbacks(callbacks: Any, n_models: int) -> Callable[[int], Iterable[Callback]]:
+    """Return a function from the number of a model to its callbacks."""
+    if callbacks is None:
+        return lambda number: ()
+    if callable(callbacks):
+        return lambda number: _each(callbacks())
+    listed = list(callbacks)
+    if len(listed) != n_models or any(isinstance(entry, Callback) for entry in listed):
+        raise ValueError(
+            f"callbacks must be a list with a list of callbacks for each of the {n_models} models, or a function that "
+            f"returns new ones, got {callbacks!r}"
+        )
+    return lambda number: _each(listed[number])
+
+
+def _each(callbacks: Any) -> Iterable[Callback]:
+    if callbacks is None:
+        return ()
+    return [callbacks] if isinstance(callbacks, Callback) else callbacks
+
+
+def _folds(X: Any, y: Any, sample_weight: Any, pairs: list[tuple[Array, Array]] | None) -> "Sequence[_Fold]":
+    if pairs is None:
+        return [_Fold((X, y, sample_weight), None, None)]
+    parts = (X, y, sample_weight)
+    return [
+        _Fold(
+            tuple(_rows_of(part, training) for part in parts),
+            tuple(_rows_of(part, held_out) for part in parts),
+            held_out,
+        )
+        for training, held_out in pairs
+    ]
+
+
+def _rows_of(data: Any, rows: Array) -> Any:
+    if data is None:
+        return None
+    return data.iloc[rows] if hasattr(data, "iloc") else np.asarray(data)[rows]
+
+
+def _report(errors: dict[int, BaseException], n_models: int, options: list[dict[str, Any]]) -> None:
+    """Warn of the models that failed; raise the first error if all failed and none was interrupted."""
+    if not errors:
+        return
+    interrupted = [number for number, error in errors.items() if isinstance(error, KeyboardInterrupt)]
+    failed = [number for number in errors if number not in set(interrupted)]
+    if interrupted:
+        warn(f"training was interrupted: {n_models - len(errors)} of {n_models} models are trained, see .errors")
+    if not failed:
+        return
+    first = errors[failed[0]]
+    if len(failed) == n_models:
+        raise first
+    which = ", ".join(map(str, failed[:10])) + (", ..." if len(failed) > 10 else "")
+    of = f" ({options[failed[0]]})" if options[failed[0]] else ""
+    warn(
+        f"{len(failed)} of {n_models} models failed: {which}; see .errors. Model {failed[0]}{of}: "
+        f"{type(first).__name__}: {first}"
+    )
+
+
+def _out_of_fold(results: list[Any], numbers: list[int], folds: Sequence[_Fold], n: int) -> Array | None:
+    """Return the mean held-out predictions of each configuration: (n, n_outputs) for one, else with a leading axis."""
+    widths = {result[1].shape[1] for result in results if result is not None}
+    if len(widths) != 1:
+        return None
+    n_configurations = len(results) // len(folds)
+    place: dict[int, int] = dict.fromkeys(range(len(folds)), 0)
+    width = widths.pop()
+    sums, counts = np.zeros((n_configurations, n, width)), np.zeros((n_configurations, n, 1))
+    dtype = next(result[1].dtype for result in results if result is not None)
+    for number, result in enumerate(results):
+        fold = numbers[number]
+        configuration = place[fold]
+        place[fold] += 1
+        if result is not None:
+            rows = folds[fold].test_rows
+            np.add.at(sums[configuration], rows, result[1])
+            np.add.at(counts[configuration], rows, 1.0)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(dtype)
+    return means[0] if n_configurations == 1 else means
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

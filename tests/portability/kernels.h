@@ -1,0 +1,207 @@
+/* Kernels one by one, with numbers and options that small networks do not meet. Included by steps.c. */
+
+#define MOST_ROWS 40
+
+/* Magnitudes from 2^-20 to 2^most, of both signs, of the element type. */
+static void fill_magnitudes(void *out, size_t element, ptrdiff_t count, int most) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const double x = ldexp((i & 1 ? -1.0 : 1.0) * (1 + (double)(i % 4096) * 0x1p-12), (int)(i * 7 % (most + 21)) - 20);
+        if (element == 4)
+            ((float *)out)[i] = (float)x;
+        else
+            ((double *)out)[i] = x;
+    }
+}
+
+/* Every 5th number becomes 0, every 7th becomes 1. */
+static void set_bounds(void *out, size_t element, ptrdiff_t count) {
+    const double ends[] = {0, 1};
+    for (ptrdiff_t i = 0; i < count; i++) {
+        if (i % 5 && i % 7) continue;
+        const double x = ends[i % 5 != 0];
+        if (element == 4)
+            ((float *)out)[i] = (float)x;
+        else
+            ((double *)out)[i] = x;
+    }
+}
+
+/* Row r of one-hot targets is class (3 r) % n_out. */
+static void fill_one_hot(void *out, size_t element, ptrdiff_t rows, ptrdiff_t n_out) {
+    memset(out, 0, (size_t)(rows * n_out) * element);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        if (element == 4)
+            ((float *)out)[r * n_out + 3 * r % n_out] = 1;
+        else
+            ((double *)out)[r * n_out + 3 * r % n_out] = 1;
+    }
+}
+
+/* A loss and its gradient for large and small errors, certain and impossible predictions, whole and broken exponents. */
+static void lose(const fnn_kernels *kernels, int kind, int from_logits) {
+    static double y[MOST_ROWS * 18], t[MOST_ROWS * 18], weight[MOST_ROWS], gradient[MOST_ROWS * 18 + GUARD];
+    static const double alphas[18] = {0.5, 2, 0.25, 1, 1, 3, 0.1}, gammas[] = {0, 1, 2, 3.5};
+    static const ptrdiff_t widths[] = {1, 2, 7, 18};
+    const size_t element = (size_t)fnn_element(kernels);
+    const int rows_matter = kind >= FNN_CCE, chances = kind == FNN_BCE || kind == FNN_BINARY_FOCAL || kind == FNN_KL_DIVERGENCE ||
+        kind == FNN_DICE || kind == FNN_MSLE || kind == FNN_POISSON || kind == FNN_CCE || kind == FNN_SPARSE_CCE ||
+        kind == FNN_CATEGORICAL_FOCAL;
+    int64_t labels[MOST_ROWS];
+    fill(weight, element, MOST_ROWS, 0.5, 2, 9);
+    for (int i = 0; i < 16; i++) {
+        const ptrdiff_t n = i % 4 == 3 ? MOST_ROWS : 1 + 5 * i % 17, 
+                        n_out = widths[i / 4] + (kind == FNN_GAUSSIAN_NLL && widths[i / 4] % 2);
+        if (rows_matter && n_out < 2) continue;
+        fnn_loss loss = {.kind = kind, .from_logits = from_logits, .delta = i % 2 ? 0.3 : 0.8, .alpha = 0.25,
+                         .gamma = gammas[i % 4], .factor = i % 3 ? 1 : 0.7, .label_smoothing = i % 5 == 1 ? 0.1 : 0,
+                         .balanced = i / 2 % 2, .full = i % 2, .per_row = i / 2 % 2, .sum = i % 3 == 1,
+                         .weighted_mean = i % 4 == 2, .ignores = i % 4 == 1, .ignored = 1};
+        if (kind == FNN_CATEGORICAL_FOCAL && i % 2) loss.alphas = alphas;
+        if (chances && !from_logits) {
+            fill(y, element, n * n_out, 0.001, 0.999, 5);
+            set_bounds(y, element, n * n_out);
+        } else
+            fill_magnitudes(y, element, n * n_out, kind == FNN_POISSON || kind == FNN_GAUSSIAN_NLL ? 5 : 10);
+        fill(t, element, n * n_out, 0, 1, 6);
+        if (i % 2) set_bounds(t, element, n * n_out);
+        if (rows_matter && i % 3 == 0) fill_one_hot(t, element, n, n_out);
+        for (ptrdiff_t r = 0; r < n; r++) labels[r] = 5 * r % n_out;
+        const fnn_loss_arrays arrays = {y, kind == FNN_SPARSE_CCE ? NULL : t, kind == FNN_SPARSE_CCE ? labels : NULL,
+                                        i / 4 % 2 ? weight : NULL, n, n_out};
+        clear(gradient, n * n_out, element);
+        double values[2];
+        if (fnn_loss_and_gradient(kernels, &values[0], gradient, &arrays, &loss) != FNN_OK) fail("no loss");
+        if (fnn_loss_and_gradient(kernels, &values[1], NULL, &arrays, &loss) != FNN_OK) fail("no loss");
+        if (values[0] != values[1]) fail("the loss is another one, or no number, without its gradient");
+        add(values, sizeof values);
+        add_guarded(gradient, n * n_out, element);
+    }
+    printf("loss %d %d", kind, from_logits);
+}
+
+/* Elements of every type, rows and columns at any distance, into a panel, into rows and back. */
+static void move(const fnn_kernels *kernels, int dtype) {
+    static const ptrdiff_t sizes[] = {4, 8, 1, 1, 2, 2, 4, 4, 8, 8};
+    static char data[MOST_ROWS * 104 * 16];
+    static double panel[16 * 100 + GUARD], rows[MOST_ROWS * 103 + GUARD];
+    const ptrdiff_t element = fnn_element(kernels), size = sizes[dtype];
+    for (ptrdiff_t i = 0; i < (ptrdiff_t)sizeof data / size; i++) {
+        const double x = (double)(i * 37 % 251) - (dtype == FNN_U8 || dtype >= FNN_U16 ? 0 : 125);
+        const int64_t whole = (int64_t)x * (size < 4 ? 1 : 1001);
+        const float single = (float)(x / 7);
+        const double wide = x / 7;
+        memcpy(data + i * size, dtype == FNN_F32 ? (const void *)&single : dtype == FNN_F64 ? (const void *)&wide : &whole,
+               (size_t)size);
+    }
+    for (int i = 0; i < 24; i++) {
+        static const ptrdiff_t columns[] = {1, 3, 4, 8, 15, 16, 33, 99};
+        const ptrdiff_t cols = columns[i % 8], n = MOST_ROWS, count = 1 + 3 * i % kernels->panel;
+        const ptrdiff_t row = i / 8 == 1 ? size : size * (cols + i % 3), col = i / 8 == 1 ? size * n : i / 8 ? 2 * size : size;
+        const fnn_matrix X = {i % 5 == 4 ? data + (n - 1) * row : data, dtype, i % 5 == 4 ? -row : i / 8 == 2 ? 2 * row : row, col,
+                              n, cols};
+        int64_t order[16];
+        for (int r = 0; r < 16; r++) order[r] = r * 11 % n;
+        clear(panel, cols * kernels->panel, (size_t)element), clear(rows, count * (cols + 3), (size_t)element);
+        kernels->gather(panel, &X, i % 2 ? order : NULL, i % 2 ? 0 : n - count, count);
+        add_guarded(panel, cols * kernels->panel, (size_t)element);
+        kernels->convert(rows, cols + 3, &X, n - count, count);
+        add_guarded(rows, count * (cols + 3), (size_t)element);
+        clear(rows, count * (cols + 3), (size_t)element);
+        kernels->scatter(rows, cols, panel, cols, NULL, 0, count);
+        add_guarded(rows, count * cols, (size_t)element);
+    }
+    printf("moved %d", dtype);
+}
+
+/* Where a NaN or an infinity is found: at every place of arrays of every length, and nowhere else. */
+static void look(const fnn_kernels *kernels) {
+    static double x[70];
+    const size_t element = (size_t)fnn_element(kernels);
+    const double wrong[] = {INFINITY, -INFINITY, NAN, 0.0};
+    fill_magnitudes(x, element, 70, 10);
+    for (ptrdiff_t n = 1; n <= 69; n += 1 + n / 9)
+        for (ptrdiff_t at = 0; at <= n; at++)
+            for (int i = 0; i < 4; i++) {
+                double kept;
+                memcpy(&kept, (char *)x + at * (ptrdiff_t)element, element);
+                if (element == 4)
+                    ((float *)x)[at] = (float)wrong[i];
+                else
+                    x[at] = wrong[i];
+                const int found[] = {kernels->all_finite(x, n), kernels->no_infinity(x, n)};
+                if (found[0] != (i == 3 || at == n) || found[1] != (i >= 2 || at == n)) fail("wrong finite check");
+                memcpy((char *)x + at * (ptrdiff_t)element, &kept, element);
+            }
+    const double largest = element == 4 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023, ends[] = {largest, -largest};
+    for (int i = 0; i < 2; i++) {
+        if (element == 4)
+            ((float *)x)[3] = (float)ends[i];
+        else
+            x[3] = ends[i];
+        const int found[] = {kernels->all_finite(x, 70), kernels->no_infinity(x, 70)};
+        if (!found[0] || !found[1]) fail("the largest number is finite");
+    }
+    printf("finite");
+}
+
+/* Dropout with rates at which one of the drawn numbers is the bound, and noise. */
+static void draw(const fnn_kernels *kernels) {
+    static double x[16 * 9], y[16 * 9 + GUARD], d[16 * 9 + GUARD];
+    static const double rates[] = {0x1p-32, 0.001, 0.5, 0.9, 1 - 0x1p-33, 0};
+    const size_t element = (size_t)fnn_element(kernels);
+    const ptrdiff_t n = 9 * kernels->panel;
+    fill_magnitudes(x, element, n, 3);
+    for (int i = 0; i < 12; i++) {
+        const fnn_stream stream = {11, 5 + (uint64_t)i, 2, 16};
+        clear(y, n, element), clear(d, n, element);
+        kernels->dropout(y, d, x, 9, rates[i % 6], i / 6, &stream);
+        add_guarded(y, n, element), add_guarded(d, n, element);
+        clear(y, n, element);
+        kernels->gaussian_noise(y, x, 9, 0.5 + i, &stream);
+        add_guarded(y, n, element);
+    }
+    printf("drawn");
+}
+
+/* Gradients of a network in training and in prediction, with a branch, missing values and layers without a bias. */
+static void differentiate(const fnn_kernels *kernels, int recipe) {
+    static const char *const layers[] = {"dropout", "batch_normalization", "layer_normalization", "prelu", "gaussian_noise",
+                                         "activation"};
+    static double X[MOST_ROWS * 20], y[MOST_ROWS * 3], gradients[MOST], out[MOST_ROWS * 3 + GUARD];
+    const ptrdiff_t n = 1 + 13 * recipe % MOST_ROWS, n_in = 1 + 5 * recipe % 19, width = 1 + 4 * recipe % 21;
+    const size_t element = (size_t)fnn_element(kernels);
+    fnn_op ops[] = {between("normalization"), dense(width, FNN_TANH), between(layers[recipe % 6]), dense(width, FNN_LINEAR),
+                    between("add"), dense(3, FNN_LINEAR)};
+    ops[0].missing = recipe % 3 != 1, ops[0].indicator = recipe % 3 == 2, ops[0].invert = recipe / 3 % 2;
+    ops[1].use_bias = recipe % 4 != 1, ops[3].use_bias = recipe % 2, ops[5].use_bias = recipe % 4 != 2;
+    ops[2].alpha = ops[2].rms = recipe / 6 % 2;
+    ops[2].use_kernel = recipe % 5 != 1, ops[2].use_bias = recipe % 5 != 2;
+    ops[4].n_inputs = 2, ops[4].inputs = (const int[]){2, 4};
+    fnn_network *network = new_chain(kernels, n_in, ops, 6);
+    if (!network) fail("no network");
+    fill_weights(network);
+    fill((char *)network->weights + (size_t)network->ops[0].state * element, element, 2 * n_in, recipe % 4 ? 0.5 : 0, recipe % 4 ? 1.5 : 1e-18, 3);
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    fnn_optimizer o = optimizer(FNN_SGD);
+    if (compile_chain(network, &loss, &o) != FNN_OK) fail("no compiled network");
+    fill(X, 8, n * n_in, -1.5, 1.5, 1), fill(y, element, n * 3, -1, 1, 2);
+    for (ptrdiff_t i = 0; recipe % 3 != 1 && i < n * n_in; i += 7) X[i] = NAN;
+    const chain_data data = {.X = {X, FNN_F64, 8 * n_in, 8, n, n_in},
+                             .targets.y = {y, kernels->dtype, 3 * (ptrdiff_t)element, (ptrdiff_t)element, n, 3},
+                             .batch_size = n, .n_threads = 1};
+    fnn_fit *fit = new_fit(network, &data);
+    if (!fit || network->n_elements > MOST) fail("no fit");
+    for (int training = 0; training < 2; training++) {
+        double values[2];
+        memset(gradients, 0, (size_t)network->n_elements * element);
+        if (fnn_fit_gradients(fit, gradients, training, &values[0], &values[1]) != FNN_OK) fail("no gradients");
+        add(values, sizeof values);
+        add_weights(network, gradients);
+    }
+    fnn_fit_free(fit);
+    clear(out, n * 3, element);
+    if (predict_rows(network, &data.X, out, NULL, 0, 1) != FNN_OK) fail("no prediction");
+    add_guarded(out, n * 3, element);
+    fnn_network_free(network);
+    printf("gradient %d", recipe);
+}

@@ -1,0 +1,310 @@
+/* The engine at its limits, without Python: an interruption at each look for one, in every kind of long call; sizes that
+ * overflow; a forked child. Built with -DPOLL_NS=0 and a small FNN_PIECE_OPERATIONS, so that small calls are long ones. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "chain.h"
+#include "../../csrc/engine/team.h"
+
+#define TABLE_(isa, type) fnn_kernels_##isa##_##type
+#define TABLE(isa, type) TABLE_(isa, type)
+extern const fnn_kernels TABLE(ISA, f32), TABLE(ISA, f64);
+
+#define ROWS 700
+#define WIDTH 150
+#define MOST (ROWS * 1200)
+
+static void fail(const char *what, const char *why) {
+    fprintf(stderr, "%s: %s\n", what, why);
+    exit(1);
+}
+
+/* ---- interruptions ---- */
+
+static long looks, interrupted_at;
+static int poll(void) { return ++looks == interrupted_at; }
+
+static const fnn_kernels *kernels;
+static fnn_network *network;
+static fnn_fit *fit;
+static double X[MOST], Y[MOST], out[MOST], gradients[MOST], before[MOST], after[MOST];
+static int n_threads;
+
+static fnn_matrix matrix(const void *data, ptrdiff_t rows, ptrdiff_t cols) {
+    const ptrdiff_t element = fnn_element(kernels);
+    return (fnn_matrix){data, kernels->dtype, element * cols, element, rows, cols};
+}
+
+static fnn_op layer(const char *kind, ptrdiff_t n_out) {
+    int i = 0;
+    while (strcmp(fnn_kinds[i]->name, kind)) i++;
+    return (fnn_op){.kind = fnn_kinds[i], .n_out = n_out, .activation = FNN_TANH, .use_kernel = 1, .use_bias = 1,
+                    .trainable = 1, .momentum = 0.9, .epsilon = 1e-3, .rate = 0.1,
+                    .rules = {{.l2 = 1e-3, .constraint = FNN_MAX_NORM, .bound = 3, .axis = FNN_OVER_INPUTS}}};
+}
+
+/* A fit of one batch, whose norms are clipped or whose gradients are summed, with a loss that couples rows or does not. */
+static void start(int loss_kind, double clip_norm, int accumulate) {
+    const fnn_op ops[] = {layer("dense", WIDTH), layer("batch_normalization", 0), layer("dropout", 0), layer("dense", 3)};
+    const fnn_loss loss = {.kind = loss_kind, .factor = 1};
+    fnn_optimizer o = {.update = {.kind = FNN_ADAM, .rate = 1, .epsilon = 1e-7, .scale = 1, .beta_1 = 0.1, .beta_2 = 0.001},
+                       .clip_norm = clip_norm, .accumulate = accumulate};
+    network = new_chain(kernels, WIDTH, ops, 4);
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("network", "not made");
+    fnn_random_uniform(X, MOST, 1, 2), fnn_random_uniform(Y, MOST, 1, 3);
+    if (kernels->dtype == FNN_F32)
+        for (ptrdiff_t i = 0; i < MOST; i++) ((float *)X)[i] = (float)X[i], ((float *)Y)[i] = (float)Y[i];
+    kernels->convert(network->weights, network->n_elements, &(fnn_matrix){X, kernels->dtype, 0, fnn_element(kernels), 1,
+                     network->n_elements}, 0, 1);
+    const chain_data data = {.X = matrix(X, ROWS, WIDTH), .targets.y = matrix(Y, ROWS, 3), .batch_size = ROWS,
+                             .n_threads = n_threads};
+    fit = new_fit(network, &data);
+    if (!fit) fail("fit", "not made");
+}
+
+static void end(void) {
+    fnn_fit_free(fit);
+    fnn_network_free(network);
+}
+
+static fnn_status run(void) {
+    const double rate = 0.01;
+    fnn_fit_begin(fit, 1, 1, 1, &rate);
+    return fnn_fit_run(fit, -1, 1e9);
+}
+
+static fnn_status run_custom(void) {
+    const double rate = 0.01;
+    fnn_fit_begin(fit, 1, 1, 0, &rate);
+    const double loss = 1.0;
+    const fnn_status status = fnn_fit_forward(fit, (void *[]){out});
+    return status == FNN_OK ? fnn_fit_backward(fit, (const void *[]){Y}, &loss) : status;
+}
+
+static fnn_status differentiate(void) {
+    double loss, penalty;
+    return fnn_fit_gradients(fit, gradients, 1, &loss, &penalty);
+}
+
+static fnn_status predict(void) {
+    const fnn_matrix rows = matrix(X, ROWS, WIDTH);
+    return predict_rows(network, &rows, out, NULL, 0, n_threads);
+}
+
+static ptrdiff_t product_rows;
+
+static fnn_status multiply(void) {
+    const fnn_dense_arrays arrays = {X, Y, NULL, product_rows, WIDTH, WIDTH, FNN_SOFTMAX, {0}};
+    return fnn_dense_forward(kernels, out, &arrays, n_threads);
+}
+
+static fnn_status multiply_back(void) {
+    static double dx[MOST], dw[MOST], db[MOST];
+    const fnn_dense_arrays arrays = {X, Y, NULL, product_rows, WIDTH, WIDTH, FNN_TANH, {0}};
+    return fnn_dense_backward(kernels, dx, dw, db, out, &arrays, n_threads);
+}
+
+static fnn_status lose(void) {
+    double value;
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_loss_arrays arrays = {X, Y, NULL, NULL, ROWS, WIDTH};
+    return fnn_loss_and_gradient(kernels, &value, gradients, &arrays, &loss);
+}
+
+static fnn_status activate(void) {
+    fnn_activate(kernels, out, X, ROWS, WIDTH, FNN_LOG_SOFTMAX, NULL);
+    fnn_activate(kernels, out, X, ROWS, WIDTH, FNN_GELU, NULL);
+    return FNN_OK;
+}
+
+static fnn_status activation_gradient(void) {
+    const fnn_status status = fnn_activation_gradient(kernels, out, Y, X, ROWS, WIDTH, FNN_SOFTMAX, NULL);
+    return status != FNN_OK ? status : fnn_activation_gradient(kernels, gradients, Y, X, ROWS, WIDTH, FNN_GELU, NULL);
+}
+
+static fnn_status allocate(void) {
+    fnn_arena arena = {0};
+    fnn_take(&arena, (size_t)70 << 20);
+    const int made = fnn_arena_allocate(&arena);
+    if (made) fnn_arena_free(arena.block);
+    return made ? FNN_OK : FNN_NO_MEMORY;
+}
+
+static size_t bytes_of_weights(void) { return (size_t)network->n_elements * network->element; }
+
+/* The network as it was compiled. */
+static void reset(void) {
+    memcpy(network->weights, before, bytes_of_weights());
+    for (int i = 0; i < network->n_slots; i++) memset(network->slots[i], 0, bytes_of_weights());
+    network->iterations = 0;
+}
+
+/* Calls a function again and again, interrupted at each of its first looks and at some later ones, until it ends before.
+ * `trains`: where it is interrupted, it leaves the weights as they were before its step, or as they are after it. */
+static void interrupt(const char *name, fnn_status (*call)(void), int trains, long least) {
+    fnn_set_poll(poll);
+    if (trains) {
+        memcpy(before, network->weights, bytes_of_weights());
+        interrupted_at = 0;
+        if (call() != FNN_OK) fail(name, "fails");
+        memcpy(after, network->weights, bytes_of_weights());
+    }
+    for (interrupted_at = 1;; interrupted_at += 1 + interrupted_at / 8) {
+        if (trains) reset();
+        looks = 0;
+        fnn_call whole;
+        fnn_call_enter(&whole);
+        const fnn_status status = call();
+        const int stopped = looks >= interrupted_at;
+        fnn_call_leave(&whole);
+        if (!stopped) {
+            if (status != FNN_OK) fail(name, "fails without an interruption");
+            break;
+        }
+        if (trains && memcmp(network->iterations ? after : before, network->weights, bytes_of_weights()))
+            fail(name, "is interrupted within a step");
+    }
+    if (looks < least) fail(name, "looks too seldom");
+    printf("%s %s: %ld looks\n", name, kernels->dtype == FNN_F32 ? "float32" : "float64", looks);
+    fnn_set_poll(NULL);
+}
+
+static void interrupt_all(void) {
+    start(FNN_MSE, 0, 1);
+    interrupt("gradients", differentiate, 1, 4);
+    interrupt("predict", predict, 0, 4);
+    end();
+    for (int i = 0; i < 4; i++) {
+        start(i == 1 ? FNN_DICE : FNN_MSE, i == 2 ? 0.5 : 0, i == 3 ? 2 : 1);
+        interrupt("fit", run, 1, 4);
+        end();
+        start(FNN_CUSTOM, i == 2 ? 0.5 : 0, i == 3 ? 2 : 1);
+        interrupt("fit of a custom loss", run_custom, 1, 4);
+        end();
+    }
+    const ptrdiff_t rows[] = {1, 5, 20, ROWS};
+    for (int i = 0; i < 4; i++) {
+        product_rows = rows[i];
+        interrupt("product", multiply, 0, i / 2);
+        interrupt("gradient of a product", multiply_back, 0, i / 2);
+    }
+    interrupt("loss", lose, 0, 1);
+    interrupt("activation", activate, 0, 1);
+    interrupt("gradient of an activation", activation_gradient, 0, 1);
+    interrupt("memory", allocate, 0, 1);
+}
+
+/* ---- sizes ---- */
+
+static void refuse_sizes(void) {
+    const ptrdiff_t most = PTRDIFF_MAX;
+    const ptrdiff_t wrong[][3] = {{-1, 1, 1}, {1, -1, 1}, {1, 1, -1}, {most, 3, 1}, {most, 1, 3}, {most, 2, 1}};
+    for (int i = 0; i < 6; i++)
+        if (fnn_size(wrong[i][0], wrong[i][1], wrong[i][2]) != SIZE_MAX) fail("size", "overflows");
+    for (int i = 0; i < 2; i++) {
+        fnn_arena arena = {0};
+        fnn_take(&arena, i ? SIZE_MAX : (size_t)most - 100);
+        fnn_take(&arena, (size_t)most);
+        fnn_take(&arena, 1);
+        if (fnn_arena_allocate(&arena)) fail("arena", "of all memory");
+    }
+    if (fnn_scratch_new(SIZE_MAX)) fail("scratch", "of all memory");
+    void *large = fnn_scratch_new((size_t)40 << 20);
+    if (!large) fail("scratch", "not made");
+    fnn_scratch_free(large), fnn_scratch_free(NULL);
+    fnn_op ops[] = {layer("dense", 0), layer("dense", 1)};
+    const ptrdiff_t widths[] = {0, -1, most, most / 64, (ptrdiff_t)1 << 56, (ptrdiff_t)1 << 40};
+    for (int i = 0; i < 6; i++) {
+        ops[0].n_out = widths[i];
+        if (new_chain(kernels, (ptrdiff_t)1 << 20, ops, 2)) fail("network", "of all memory");
+    }
+    fnn_op scaled = layer("normalization", 0);
+    scaled.indicator = 1;
+    if (new_chain(kernels, most / 2 + 2, &scaled, 1)) fail("network", "of all memory");
+    fnn_op many[] = {layer("batch_normalization", 0), layer("batch_normalization", 0), layer("batch_normalization", 0)};
+    if (new_chain(kernels, most / 128, many, 3)) fail("network", "of all memory");
+    printf("sizes\n");
+}
+
+/* ---- options that layers seldom have together ---- */
+
+static void train_with_options(void) {
+    fnn_op ops[] = {layer("layer_normalization", 0), layer("gaussian_noise", 0), layer("dense", 9),
+                    layer("batch_normalization", 0), layer("batch_normalization", 0), layer("dense", 4)};
+    ops[0].trainable = 0;
+    ops[1].rate = 0;
+    ops[2].rules[FNN_BIAS] = (fnn_rules){.l1 = 1e-3, .constraint = FNN_UNIT_NORM, .axis = FNN_OVER_INPUTS};
+    ops[3].use_kernel = 0, ops[3].rules[FNN_BIAS].l2 = 1e-2;
+    ops[4].use_kernel = ops[4].use_bias = 0;
+    const fnn_loss loss = {.kind = FNN_DICE, .factor = 1, .sum = 1};
+    fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .global_clip_norm = 0.5, .accumulate = 1};
+    network = new_chain(kernels, 7, ops, 6);
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("network", "not made");
+    if (fnn_average_slot(network) || fnn_skipped_activation(network, 0) >= 0) fail("network", "has a slot of averages");
+    if (!(fnn_network_penalty(network) >= 0)) fail("penalty", "negative");
+    const double rates[] = {0.01, 0.01, 0.01};
+    for (int weighted = 0; weighted < 2; weighted++) {
+        const chain_data data = {.X = matrix(X, 50, 7), .targets = {.y = matrix(Y, 50, 4), .sample_weight = weighted ? Y : NULL},
+                                 .batch_size = 20, .n_threads = n_threads, .predictions = out};
+        fit = new_fit(network, &data);
+        if (!fit) fail("fit", "not made");
+        for (int i = 0; i < 6; i++) {
+            fnn_fit_begin(fit, (uint64_t)(i / 2), (uint64_t)(i / 3), 1, rates);
+            if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("fit", "does not end");
+        }
+        fnn_fit_free(fit);
+    }
+    fnn_network_free(network);
+    fnn_matrix rows = matrix(X, 50, 7);
+    network = new_chain(kernels, 7, ops, 0);
+    if (!network || fnn_bad_row(network, 0, &rows) != -1) fail("rows", "finite, but refused");
+    if (predict_rows(network, &rows, out, NULL, 0, n_threads) != FNN_OK) fail("predict", "without a layer");
+    if (memcmp(out, X, 50 * 7 * network->element)) fail("predict", "without a layer, changes the rows");
+    if (fnn_skips_activation(network, 0) || network->takes_missing[0]) fail("network", "has a layer");
+    fnn_network_free(network);
+    printf("options\n");
+}
+
+/* ---- a forked child, and a call in a parallel region ---- */
+
+static void run_in_a_child(void) {
+    n_threads = 2;
+    start(FNN_MSE, 0, 1);
+    if (predict() != FNN_OK) fail("predict", "on two threads");
+    memcpy(before, out, ROWS * 3 * network->element);
+    fflush(stdout);
+    const pid_t child = fork();
+    if (!child) {
+        memset(out, 0, ROWS * 3 * network->element);
+        exit(predict() != FNN_OK || memcmp(before, out, ROWS * 3 * network->element));
+    }
+    int status;
+    waitpid(child, &status, 0);
+    if (status) fail("child", "other numbers");
+    int different = 0;
+#pragma omp parallel num_threads(2) reduction(+ : different)
+    {
+#pragma omp single
+        different += predict() != FNN_OK || memcmp(before, out, ROWS * 3 * network->element);
+    }
+    if (different) fail("parallel region", "other numbers");
+    if (fnn_fit_run(fit, 0, 1e9) != FNN_MORE || run() != FNN_OK || fnn_fit_run(fit, 1, 1e9) != FNN_OK)
+        fail("fit", "does not end");
+    end();
+    printf("child\n");
+}
+
+int main(void) {
+    for (int wide = 0; wide < 2; wide++) {
+        kernels = wide ? &TABLE(ISA, f64) : &TABLE(ISA, f32);
+        for (n_threads = 1; n_threads <= 2; n_threads++) interrupt_all();
+        for (n_threads = 1; n_threads <= 2; n_threads++) train_with_options();
+        refuse_sizes();
+        run_in_a_child();
+    }
+    return 0;
+}

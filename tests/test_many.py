@@ -1,0 +1,209 @@
+"""Many models trained at once: the bits of each alone, folds, seeds and grids, errors and interrupts."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import callbacks, layers
+
+X = np.random.default_rng(0).normal(size=(90, 3))
+Y = (X[:, :1] * 2 - X[:, 1:2] ** 2).astype("f4")
+ROWS = np.arange(90)
+FOLDS = [(ROWS[ROWS % 3 != k], ROWS[ROWS % 3 == k]) for k in range(3)]
+
+
+def build(seed=0, units=5, rate=0.01):
+    hidden = layers.Dense(units, activation="relu")
+    model = fastnn.Sequential([fastnn.Input((3,)), hidden, layers.Dropout(0.1), layers.Dense(1)], seed=seed)
+    model.compile(fastnn.optimizers.Adam(rate), "mse", metrics=["mae"])
+    return model
+
+
+def alone(seed, rows, held_out=None, **options):
+    model = build(seed, **options)
+    validation = None if held_out is None else (X[held_out], Y[held_out])
+    history = model.fit(X[rows], Y[rows], epochs=3, batch_size=16, validation_data=validation, verbose=0)
+    return model, history
+
+
+def same_weights(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+def fit(models, **options):
+    return fastnn.fit_many(models, X, Y, **{"epochs": 3, "batch_size": 16, "verbose": 0, **options})
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_every_model_has_the_bits_of_training_it_alone(n_threads):
+    fits = fit(build, seeds=[3, 1], splits=FOLDS, grid={"units": [4, 7], "rate": [0.01]}, n_threads=n_threads)
+    expected = [
+        {"seed": seed, "units": units, "rate": 0.01, "split": k}
+        for seed in (3, 1)
+        for k in range(3)
+        for units in (4, 7)
+    ]
+    assert fits.options == expected and fits.errors == {}
+    for model, history, options in zip(fits.models, fits.histories, fits.options, strict=True):
+        training, held_out = FOLDS[options["split"]]
+        reference, reference_history = alone(options["seed"], training, held_out, units=options["units"])
+        assert same_weights(model, reference)
+        assert history.history == reference_history.history
+    assert fits.oof.shape == (4, 90, 1) and fits.oof.dtype == np.float32
+    for number, (seed, units) in enumerate([(3, 4), (3, 7), (1, 4), (1, 7)]):
+        for k, (training, held_out) in enumerate(FOLDS):
+            reference, _ = alone(seed, training, held_out, units=units)
+            assert np.array_equal(fits.oof[number][held_out], reference.predict(X[held_out], verbose=0)), k
+
+
+def test_one_configuration_has_plain_predictions_out_of_fold():
+    fits = fit(build, splits=FOLDS[:2])
+    assert fits.oof.shape == (90, 1)
+    assert np.isnan(fits.oof[ROWS % 3 == 2]).all() and np.isfinite(fits.oof[ROWS % 3 != 2]).all()
+    assert fit(build, seeds=2).oof is None
+
+
+def test_a_list_of_models_is_trained_in_place():
+    models = [build(seed, units=3 + seed) for seed in range(4)]
+    fits = fit(models)
+    assert all(a is b for a, b in zip(fits.models, models, strict=True))
+    assert all(same_weights(model, alone(seed, ROWS, units=3 + seed)[0]) for seed, model in enumerate(models))
+
+
+def test_splits_of_scikit_learn():
+    selection = pytest.importorskip("sklearn.model_selection")
+    fits = fit(build, splits=selection.KFold(3))
+    assert len(fits.models) == 3 and np.isfinite(fits.oof).all()
+
+
+def test_each_model_stops_for_itself():
+    fits = fastnn.fit_many(
+        build,
+        X,
+        Y,
+        splits=FOLDS,
+        seeds=2,
+        epochs=200,
+        batch_size=16,
+        verbose=0,
+        callbacks=lambda: [callbacks.EarlyStopping(patience=1, restore_best_weights=True)],
+    )
+    lengths = [len(history.epoch) for history in fits.histories]
+    assert max(lengths) < 200 and len(set(lengths)) > 1
+    rates = [[callbacks.LearningRateScheduler(lambda epoch, rate, k=k: 0.01 / (k + 1))] for k in range(2)]
+    fits = fit([build(0), build(0)], callbacks=rates)
+    assert not same_weights(*fits.models)
+
+
+def test_a_model_that_diverges_loses_nothing_else():
+    with pytest.warns(UserWarning, match=r"1 of 3 models failed: 1; see .errors. Model 1 .*'rate': 1e\+30"):
+        fits = fit(build, grid={"rate": [0.01, 1e30, 0.02]})
+    assert list(fits.errors) == [1] and isinstance(fits.errors[1], fastnn.DivergenceError)
+    assert fits.histories[1] is None
+    assert same_weights(fits.models[2], alone(0, ROWS, rate=0.02)[0])
+    assert fits.predict(X).shape == (90, 1)
+
+
+def test_an_error_of_all_models_is_raised():
+    with pytest.raises(ValueError, match="features"):
+        fastnn.fit_many(build, X[:, :2], Y, seeds=3, verbose=0)
+
+
+def test_predictions_of_many():
+    models = [build(seed) for seed in range(3)]
+    all_of_them = fastnn.predict_many(models, X, average=False)
+    assert all_of_them.shape == (3, 90, 1)
+    assert np.array_equal(all_of_them[2], models[2].predict(X, verbose=0))
+    assert np.array_equal(fastnn.predict_many(models, X), all_of_them.mean(axis=0))
+    assert np.array_equal(fastnn.predict_many(fit(models), X), fastnn.predict_many(models, X))
+    with pytest.raises(ValueError, match="at least one"):
+        fastnn.predict_many([], X)
+    with pytest.raises(ValueError, match=r"x has 2 features \(columns\), but the model takes 3"):
+        fastnn.predict_many(models, X[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"splits": []}, "at least one pair"),
+        ({"splits": [(ROWS, [90])]}, r"held-out rows of split 0 must be from 0 to 89, got 90"),
+        ({"splits": [(ROWS, [0.5])]}, "must be row numbers"),
+        ({"splits": [ROWS[:3]]}, "entry 0 has 3"),
+        ({"splits": FOLDS, "validation_split": 0.1}, "validation_split cannot be given with splits"),
+        ({"seeds": [-1]}, "each entry of seeds"),
+        ({"seeds": []}, "must not be empty"),
+        ({"grid": {"units": 4}}, r"grid\['units'\] must be a list"),
+        (
+            {"callbacks": [[]]},
+            "for each of the 2 models",
+        ),
+        ({"n_threads": 0}, "n_threads"),
+        ({"epochs": -1}, "epochs"),
+    ],
+)
+def test_wrong_arguments_change_nothing(options, message):
+    made = []
+
+    def counted(seed):
+        made.append(seed)
+        return build(seed)
+
+    with pytest.raises(ValueError, match=message):
+        fit(counted, **{"seeds": 2, **options})
+    assert made == []
+
+
+def test_lists_of_models_that_cannot_be_trained():
+    model = build()
+    for models, options, message in (
+        ([model, model], {}, "listed twice"),
+        ([model], {"seeds": 2}, "need a function that builds"),
+        ([model], {"splits": FOLDS}, "1 models, 3 splits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit(models, **options)
+    with pytest.raises(RuntimeError, match="compile"):
+        fit([fastnn.Sequential([layers.Dense(1)])])
+    with pytest.raises(TypeError, match=r"model must be a fastnn\.Sequential"):
+        fit([3])
+
+
+def test_other_threads_keep_their_number_of_threads():
+    before = fastnn.get_num_threads()
+    fit(build, seeds=2, n_threads=2)
+    assert fastnn.get_num_threads() == before
+
+
+INTERRUPTED = """
+import os, signal, threading, warnings
+import numpy as np
+import fastnn
+X = np.random.default_rng(0).normal(size=(20000, 30)).astype("f4")
+def build(seed):
+    model = fastnn.Sequential([fastnn.Input((30,)), fastnn.layers.Dense(64), fastnn.layers.Dense(1)], seed=seed)
+    model.compile("adam", "mse")
+    return model
+class Interrupt(fastnn.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+quick, endless = build(0), build(1)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    fits = fastnn.fit_many([quick, endless], X, X[:, :1], epochs=10**6, n_threads=2, verbose=0,
+                           callbacks=[[fastnn.callbacks.EarlyStopping("loss", 1e9)], [Interrupt()]])
+print([history is not None for history in fits.histories], fits.errors, endless.epochs_begun >= 3)
+print([str(warning.message) for warning in caught])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_an_interrupt_keeps_what_is_finished(run_python):
+    done = run_python(INTERRUPTED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "[True, False] {1: KeyboardInterrupt()} True\n"
+        "['training was interrupted: 1 of 2 models are trained, see .errors']\n"
+    )
