@@ -220,8 +220,9 @@ cdef class Fit:
         if self.forwarded != self.step + 1:
             raise RuntimeError("backward needs the forward pass of the same step before it")
         rows = fnn_fit_batch(self.fit, &order, &first)
-        given = list_of("gradient", gradient, self.n_custom, len(self.losses) > 1)
-        losses = list_of("loss", loss, self.n_custom, len(self.losses) > 1)
+        count = max(1, sum(is_custom for is_custom, _ in self.losses))
+        given = list_of("gradient", gradient, count, len(self.losses) > 1)
+        losses = list_of("loss", loss, count, len(self.losses) > 1)
         kept = []
         for l, (is_custom, width) in enumerate(self.losses):
             gradients[l] = NULL
@@ -238,10 +239,6 @@ cdef class Fit:
         self.forwarded = 0
         raise_for(status)
         return status == FNN_OK
-
-    @property
-    def n_custom(self):
-        return max(1, sum(is_custom for is_custom, _ in self.losses))
 
     def gradients(self, bint training=False):
         cdef fnn_network *native = self.network.network
