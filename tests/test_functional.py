@@ -79,6 +79,7 @@ def test_what_tensors_compute(combine, numbers):
     assert model.dtype == np.float64
     expected = numbers(A[:, :3], B)
     found, left, right = model.predict([A[:, :3], B])
+    assert found.shape == (len(A), *model.outputs[0].row)
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-14)
     assert np.array_equal(left, A[:, :3]) and np.array_equal(right, B)
 
@@ -414,6 +415,60 @@ def test_a_layer_of_a_user_is_traced_once_and_saved(tmp_path):
         assert same(again.predict(A), each.predict(A))
     gate.trainable = False
     assert len(model.trainable_weights) == 2
+
+
+class Nested(layers.Layer):
+    """A layer that holds such a layer, a chain, and a layer that build makes."""
+
+    def __init__(self, units=4, **options):
+        super().__init__(**options)
+        self.gate = Gate(units)
+        self.chain = fastnn.Sequential([layers.Dense(units, "relu"), layers.BatchNormalization()])
+
+    def build(self, input_shape):
+        self.last = layers.Dense(input_shape[-1])
+
+    def call(self, x, training=None):
+        return self.last(self.chain(self.gate(x)))
+
+
+def test_layers_and_models_in_a_layer_of_a_user(tmp_path):
+    x = fastnn.Input((4,))
+    nested = Nested(name="nested")
+    model = fastnn.Model(x, layers.Dense(1)(nested(x) + x), seed=0)
+    assert [weight.path.split("/")[1] for weight in nested.weights] == [nested.gate.name] * 4 + [
+        nested.chain.name
+    ] * 6 + [nested.last.name] * 2
+    model.compile("adam", "mse")
+    model.fit(A, Y1, verbose=0)
+    model.save(tmp_path / "nested.safetensors")
+    custom = {"Nested": Nested, "Gate": Gate}
+    again = fastnn.load_model(tmp_path / "nested.safetensors", custom_objects=custom)
+    assert same(again.predict(A), model.predict(A))
+    gated = fastnn.Model(x, nested.gate(x))
+    assert same(nested.chain.predict(gated.predict(A)), fastnn.Model(x, nested.chain(nested.gate(x))).predict(A))
+    assert fastnn.models.clone_model(model).count_params() == model.count_params() == nested.count_params() + 5
+
+
+def test_two_models_train_a_part_in_turn():
+    judge = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(4, "relu"), layers.Dense(1, "sigmoid")], seed=0)
+    judge.compile("adam", "binary_crossentropy")
+    make = fastnn.Sequential([fastnn.Input((2,)), layers.Dense(3)], seed=1)
+    judge.trainable = False
+    x = fastnn.Input((2,))
+    both = fastnn.Model(x, judge(make(x)))
+    both.compile("adam", "binary_crossentropy")
+    before, ones = judge.get_weights(), np.ones(4)
+    both.train_on_batch(A[:4, :2], ones)
+    assert same(judge.get_weights(), before)
+    judge.trainable = True
+    judge.train_on_batch(B[:4], ones)
+    trained = judge.get_weights()
+    assert not same(trained, before)
+    judge.trainable = False
+    both.train_on_batch(A[:4, :2], ones)
+    assert same(judge.get_weights(), trained) and same(both.get_weights()[2:], trained)
+    assert np.array_equal(both.predict(A[:, :2]), judge.predict(make.predict(A[:, :2])))
 
 
 def test_what_a_layer_of_a_user_cannot_do():

@@ -98,7 +98,7 @@ class Layer(Advised, Weighted, registry.Description):
     """Whether it is listed in ``model.layers``; operators and slices are not."""
     _core_names: ClassVar[dict[str, str]] = {}
     """Names of weights in the compiled core, where they differ."""
-    _composes: ClassVar[bool] = False
+    composes: ClassVar[bool] = False
     """Whether the class is a user's that composes other layers."""
     _instead_of_own = (
         f"{_COMPUTED}. A class of your own may compose layers in call(self, x), or it may derive from a layer such as "
@@ -110,7 +110,7 @@ class Layer(Advised, Weighted, registry.Description):
         derived = [each for each in cls.__mro__ if each not in own and issubclass(each, Layer)]
         if derived[0] is Layer and any("call" in vars(each) for each in own):
             cls._never_called = {name: why for name, why in cls._never_called.items() if name not in _OF_OWN_LAYERS}
-            cls._needs, cls._composes = "call", True
+            cls._needs, cls.composes = "call", True
         super().__init_subclass__(**options)
 
     given: dict[str, Any]
@@ -118,7 +118,7 @@ class Layer(Advised, Weighted, registry.Description):
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """Return a new layer; that of a user's class remembers the arguments of its constructor for ``get_config``."""
         layer = super().__new__(cls)
-        if cls._composes:
+        if cls.composes:
             layer.given = constructor_arguments(cls, arguments, options)
         return layer
 
@@ -171,7 +171,7 @@ class Layer(Advised, Weighted, registry.Description):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's op ``(kind, options)``, or None if the layer does nothing."""
-        if self._composes:
+        if self.composes:
             return "layers", {}
         raise NotImplementedError(f"{type(self).__name__} must define op(n_in)")
 
@@ -253,7 +253,7 @@ class Layer(Advised, Weighted, registry.Description):
 
     def trace(self, arguments: Any, options: Any) -> Node:
         """Return a call of the layer on symbolic tensors, after checks of their shapes and types."""
-        if self._composes:
+        if self.composes:
             return trace_call(self, arguments, options)
         given = leaves((arguments, options))
         if len(given) != 1:
@@ -285,7 +285,7 @@ class Layer(Advised, Weighted, registry.Description):
         ----------
         given : shape of a row and declared type of each input.
         """
-        if not self._composes:
+        if not self.composes:
             return None
         tensors = [Node(None, ([], {}), [row], [dtype]).outputs[0] for row, dtype in given]
         return self.trace(tensors, {}).inner
@@ -318,7 +318,7 @@ class Layer(Advised, Weighted, registry.Description):
 
     def inner_places(self) -> dict[str, Any]:
         """Return the layers and models that this layer is composed of, by a name that is the same in every process."""
-        return layers_in({key: each for key, each in vars(self).items() if key != "given"}) if self._composes else {}
+        return layers_in({key: each for key, each in vars(self).items() if key != "given"}) if self.composes else {}
 
     @property
     def input(self) -> Any:
@@ -345,7 +345,7 @@ class Layer(Advised, Weighted, registry.Description):
             config["dtype"] = self.dtype.name
         if self.declared_input is not None:
             config["input_shape"] = self.declared_input
-        return {**config, **super().get_config(), **({**self.given, "name": self.name} if self._composes else {})}
+        return {**config, **super().get_config(), **({**self.given, "name": self.name} if self.composes else {})}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

@@ -30,10 +30,10 @@ def constructor_arguments(cls: Any, arguments: Any, options: Any) -> dict[str, A
         bound = inspect.signature(cls.__init__).bind(None, *arguments, **options)
     except TypeError:
         return {}
-    kinds = [each.kind for each in bound.signature.parameters.values()][1:]
     found: dict[str, Any] = {}
-    for (name, value), kind in zip(list(bound.arguments.items())[1:], kinds, strict=False):
-        found.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+    for name, value in list(bound.arguments.items())[1:]:
+        several = bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+        found.update(value if several else {name: value})
     return found
 
 

@@ -128,11 +128,10 @@ class Model(TrainedStack):
 
     def _choose_predict(self) -> None:
         super()._choose_predict()
-        if (
-            self._graph.encoding
-            or (is_nested(self._output_structure) and len(self.outputs) < 2)
-            or isinstance(self._output_structure, Mapping)
-        ):
+        in_order = not is_nested(self._output_structure) or (
+            isinstance(self._output_structure, list) and len(self.outputs) == len(self._output_structure) > 1
+        )
+        if self._graph.encoding or not in_order or any(len(tensor.row) != 1 for tensor in self.outputs):
             self._predict = None  # the arrays must be put in order first
 
     def graph_for(self, n_features: int = 0) -> Graph:
@@ -235,15 +234,15 @@ class Model(TrainedStack):
         return [self._graph.port(place, name) for place, name in enumerate(self.input_names)]
 
     def in_form(self, outputs: Any) -> Any:
-        """Return the outputs of the network as a list or dict, if the outputs of the model are one."""
-        if not is_nested(self._output_structure) or (len(self.outputs) == 1 and not isinstance(outputs, list)):
-            single = outputs[0] if isinstance(outputs, list) else outputs
-            return (
-                {key: single for key in self._output_structure}
-                if isinstance(self._output_structure, Mapping)
-                else single
-            )
-        return filled(self._output_structure, iter(outputs))
+        """Return the outputs of the network as a list or dict, if those of the model are one, in the shape of a row."""
+        arrays = outputs if isinstance(outputs, list) else [outputs]
+        shaped = [
+            array if len(tensor.row) == 1 else array.reshape(len(array), *tensor.row)
+            for array, tensor in zip(arrays, self.outputs, strict=True)
+        ]
+        if len(shaped) == 1 and not isinstance(self._output_structure, Mapping):
+            return shaped[0]
+        return filled(self._output_structure, iter(shaped))
 
     def build(self, input_shape: Any = None) -> None:
         """Do nothing: the weights exist already."""
@@ -267,6 +266,7 @@ class Model(TrainedStack):
         model = Model(inputs, outputs, name=f"{self.name}_folded", seed=self.seed, dtype=self.dtype)
         for layer, values in weights:
             layer.set_weights(values)
+        model.feature_names_in_ = self.feature_names_in_
         return model
 
     # As a layer

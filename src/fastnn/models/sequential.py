@@ -107,9 +107,6 @@ class Sequential(ConvertedStack, ExportedAsSource, Model):
         ) -> Array: ...
 
     takes_loss_by_output = False
-    output_keys = property(lambda self: ["output"])
-    input_names = property(lambda self: [self.input.name])
-    output_names = property(lambda self: [self.output.node.layer.name])
     kind = "Sequential"
 
     def ports(self) -> list[Port] | None:
@@ -117,6 +114,11 @@ class Sequential(ConvertedStack, ExportedAsSource, Model):
         if not any(layer.encodes for layer in self.leaf_layers()):
             return None
         return [self.program_for(self.n_features or 1).graph.port(0, "x")]
+
+    @property
+    def output_keys(self) -> list[str]:
+        """A name for the only output."""
+        return ["output"]
 
     def in_form(self, outputs: Any) -> Any:
         """Return the outputs of the network."""

@@ -6,7 +6,6 @@ comes before the network and computes with NumPy; the ports of the network are t
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fastnn._structures import leaves, mapped
@@ -49,7 +48,6 @@ class Port(NamedTuple):
     encoded: bool = False
 
 
-@dataclass
 class Graph:
     """The steps of a network.
 
@@ -58,19 +56,21 @@ class Graph:
     n_inputs : number of input arrays: values 0 to ``n_inputs - 1``.
     rows : shape of a row of each value.
     dtypes : declared type of each value.
+
+    Attributes
+    ----------
     encoding : steps before the network, which compute with NumPy.
     steps : steps of the network, in the order in which the layers were called.
     outputs : values that the model gives.
     ends : values after each layer of a chain.
     """
 
-    n_inputs: int
-    rows: list[Row]
-    dtypes: list[str | None]
-    encoding: list[Step] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
+    def __init__(self, n_inputs: int, rows: list[Row], dtypes: list[str | None]) -> None:
+        self.n_inputs, self.rows, self.dtypes = n_inputs, rows, dtypes
+        self.encoding: list[Step] = []
+        self.steps: list[Step] = []
+        self.outputs: list[int] = []
+        self.ends: list[int] = []
 
     @property
     def ports(self) -> list[int]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import fastnn.ops as ops
 from fastnn.losses import Loss
-from fastnn.network.program import Head
+from fastnn.network.program import Head, Program
 
 Array = NDArray[Any]
 
@@ -33,7 +33,7 @@ class Misfit(NamedTuple):
         return f"{self.cause}: {self.cure}"
 
 
-def output_range(head: Head) -> tuple[float, float]:
+def output_range(head: Head | Program) -> tuple[float, float]:
     """Return the least and the greatest output of the last layer's activation; infinite where it has no limit."""
     final = head.final_activation
     if final in (None, "linear"):
@@ -48,7 +48,7 @@ def output_range(head: Head) -> tuple[float, float]:
     return low if low > -_UNBOUNDED else -math.inf, high if high < _UNBOUNDED else math.inf
 
 
-def misfit(loss: Loss, head: Head) -> Misfit | None:
+def misfit(loss: Loss, head: Head | Program) -> Misfit | None:
     """Return why a loss does not suit the last layer, whatever the targets; None if nothing is wrong."""
     final, own = head.final_activation or "linear", loss.skipped_activation
     if head.last[0] == "dropout":
@@ -89,7 +89,7 @@ def misfit(loss: Loss, head: Head) -> Misfit | None:
     )
 
 
-def unsuitable_targets(loss: Loss, head: Head, y: Array) -> Iterator[tuple[Misfit, Array]]:
+def unsuitable_targets(loss: Loss, head: Head | Program, y: Array) -> Iterator[tuple[Misfit, Array]]:
     """Yield what the loss cannot take or the last layer cannot output, and which rows of the targets are affected.
 
     Parameters
@@ -120,7 +120,7 @@ def unsuitable_targets(loss: Loss, head: Head, y: Array) -> Iterator[tuple[Misfi
         yield Misfit(f"{_outputs_of(head)}; {reach}", _cure(loss, head, targets)), unreachable
 
 
-def _unreachable(loss: Loss, head: Head, targets: Array) -> Array:
+def _unreachable(loss: Loss, head: Head | Program, targets: Array) -> Array:
     """Return which rows of the targets (n, n_outputs) no output of the last layer can equal, shape (n,)."""
     low, high = output_range(head)
     if loss.core_name == "gaussian_nll":  # only half of the outputs are predictions
@@ -138,7 +138,7 @@ def _unreachable(loss: Loss, head: Head, targets: Array) -> Array:
     return rows
 
 
-def _outputs_of(head: Head) -> str:
+def _outputs_of(head: Head | Program) -> str:
     """Return a clause about the outputs of the last layer."""
     low, high = output_range(head)
     if head.final_activation == "softmax":
@@ -153,7 +153,7 @@ def _outputs_of(head: Head) -> str:
     return f"the outputs of {name} are {limits}"
 
 
-def _cure(loss: Loss, head: Head, targets: Array) -> str:
+def _cure(loss: Loss, head: Head | Program, targets: Array) -> str:
     """Return advice for targets that the last layer cannot output."""
     if loss.core_name in ("hinge", "squared_hinge"):
         return "give the last layer no activation, or tanh"

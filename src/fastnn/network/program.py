@@ -198,14 +198,20 @@ Names = tuple[str, ...]
 
 
 def named_leaves(
-    layers: Mapping[str, Any], path: Names = (), file_path: Names = ()
+    layers: Mapping[str, Any], path: Names = (), file_path: Names = (), made_anew: bool = False
 ) -> list[tuple[Layer, Names, Names]]:
-    """Return the layers that are not composed of others, each one once, with their paths and those in a file."""
+    """Return the layers that are not composed of others, each one once, with their paths and those in a file.
+
+    ``made_anew`` says that the constructor of a user's layer makes these layers: automatic names change then, and a
+    file has their numbers.
+    """
     found: dict[int, tuple[Layer, Names, Names]] = {}
     for name, layer in layers.items():
         own, in_file = (*path, layer.name), (*file_path, name)
-        inner = layer.inner_places()
-        for leaf in named_leaves(inner, own, in_file) if inner else [(layer, own, in_file)]:
+        inner, composes = layer.inner_places(), getattr(layer, "composes", False)
+        if made_anew and not composes:
+            inner = {str(number): each for number, each in enumerate(inner.values())}
+        for leaf in named_leaves(inner, own, in_file, made_anew or composes) if inner else [(layer, own, in_file)]:
             found.setdefault(id(leaf[0]), leaf)
     return list(found.values())
 
