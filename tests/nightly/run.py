@@ -24,7 +24,7 @@ WHEEL_CHECKS = "wheels"  # made by .ci/nightly itself
 SCRIPTS = {
     "same_results": [], "fault_injection": [], "thread_sanitizer": [], "memory_checks": [], "core_coverage": [],
     "mutation": ["100"], "fuzz_model_files": ["100000"], "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
-    "any_order": [], "compilers": [],
+    "any_order": [], "compilers": [], "exported_sources": ["300"],
 }  # fmt: skip
 OTHERS = {
     "ulp": ["benchmarks/ulp.py", "--samples", str(2**24)],
