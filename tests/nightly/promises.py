@@ -73,6 +73,9 @@ SECTIONS = {
             "The caller's rounding mode and flushing of subnormal numbers change no bit and stay as they were",
             ("test_ambient_arithmetic", "test_callers_memory"),
         ),
+        Promise(
+            "R9", "Exported C has the bits of predictions, from every compiler", ("exported_sources", "test_export_c")
+        ),
     ),
     "Faults": (
         Promise(

@@ -25,7 +25,7 @@ SCRIPTS = {
     "same_results": [], "fault_injection": [], "thread_sanitizer": [], "memory_checks": [], "core_coverage": [],
     "mutation": ["100"], "fuzz_model_files": ["100000"], "fuzz_foreign_models": ["10000"],
     "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
-    "any_order": [], "compilers": [], "random_graphs": [],
+    "any_order": [], "compilers": [], "random_graphs": [], "exported_sources": ["300"],
 }  # fmt: skip
 OTHERS = {
     "ulp": ["benchmarks/ulp.py", "--samples", str(2**24)],
