@@ -113,7 +113,7 @@ def _process(app: Any, what: str, name: str, documented: Any, options: Any, line
     if (getattr(function, "__module__", None) or "fastnn").startswith("fastnn"):
         lines[:] = restructured(lines, _types(documented))
     else:
-        foreign = Config(napoleon_use_rtype=False)
+        foreign = Config(napoleon_use_rtype=False, napoleon_use_param=False)  # words of a type are not links
         lines[:] = NumpyDocstring("\n".join(lines), foreign, app, what, name, documented, options).lines()
 
 

@@ -32,7 +32,7 @@ class KerasTensor:
 
     Attributes
     ----------
-    shape : (None, *row): the number of rows is open.
+    shape : ``(None, *row)``: the number of rows is open.
     """
 
     def __init__(self, row: tuple[int, ...], dtype: str | None, node: "Node", name: str | None = None) -> None:
