@@ -36,7 +36,6 @@ INTERNAL = {
     "activations": {"GeneralReLU"},
     "callbacks": {"CallbackList"},
     "initializers": {"Source", "choice"},
-    "many": {"run_many"},
     "layers": {"ParameterSpec", "WeightAccess", "automatic_name"},
 }
 """Classes and functions of public modules that serve the package alone."""

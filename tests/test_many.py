@@ -118,6 +118,9 @@ def test_predictions_of_many():
     assert np.array_equal(all_of_them[2], models[2].predict(X, verbose=0))
     assert np.array_equal(fastnn.predict_many(models, X), all_of_them.mean(axis=0))
     assert np.array_equal(fastnn.predict_many(fit(models), X), fastnn.predict_many(models, X))
+    for wrong in ({"n_threads": 0}, {"batch_size": 0}):  # of the result of fit_many too
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            fastnn.predict_many(fit(models), X, **wrong)
     with pytest.raises(ValueError, match="at least one"):
         fastnn.predict_many([], X)
     with pytest.raises(ValueError, match=r"x has 2 features \(columns\), but the model takes 3"):

@@ -115,10 +115,14 @@ class ManyFits:
         self.models, self.histories, self.errors, self.options = models, histories, errors, options
         self.oof: Array | None = None
 
+    @property
+    def trained(self) -> list[Any]:
+        """The models whose training ended without an error."""
+        return [model for model, history in zip(self.models, self.histories, strict=True) if history is not None]
+
     def predict(self, X: Any, average: bool = True) -> Array:
-        """Return the mean of the predictions of the models that were trained, or all; see ``predict_many``."""
-        trained = [model for model, history in zip(self.models, self.histories, strict=True) if history is not None]
-        return predict_many(trained, X, average=average)
+        """Return the mean of the predictions of the trained models, or all; see ``predict_many``."""
+        return predict_many(self, X, average=average)
 
     def __repr__(self) -> str:
         return f"<ManyFits models={len(self.models)}, errors={len(self.errors)}>"
@@ -166,8 +170,8 @@ def fit_many(
     Raises
     ------
     ValueError
-        The numbers of models, splits and callbacks do not fit, or row numbers of a split do not exist. If every model
-        fails with the same kind of error, the first is raised.
+        The numbers of models, splits and callbacks do not fit, or row numbers of a split do not exist. If all
+        models fail, the error of the first is raised.
 
     Examples
     --------
@@ -257,12 +261,10 @@ def predict_many(
     ValueError
         No model, models with different numbers of outputs, or inputs that do not fit.
     """
-    if isinstance(models, ManyFits):
-        return models.predict(X, average)
     threads = (
         get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
     )
-    listed = list(models)
+    listed = models.trained if isinstance(models, ManyFits) else list(models)
     for model in listed:
         require_stack(model)
     if not listed:
@@ -284,7 +286,7 @@ def _predict(model: Any, X: Any, batch_size: int | None) -> Array:
     return predictions
 
 
-def _as_threads(n_threads: Any) -> int:
+def as_threads(n_threads: Any) -> int:
     """Return a checked number of threads; the number that is set for None."""
     return get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
 

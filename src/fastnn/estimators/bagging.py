@@ -14,12 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
 
-from fastnn._processors import get_num_threads
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.frames import is_frame
 from fastnn.estimators.regressor import MLPRegressor
-from fastnn.many import run_many
+from fastnn.many import as_threads, run_many
 
 Array = NDArray[Any]
 
@@ -74,7 +73,7 @@ class _BaggedMLP(BaseEstimator):  # type: ignore[misc]
             partial(self._fit_bag, base, X, y, weight, int(seed), *pair)
             for seed, pair in zip(seeds, pairs, strict=True)
         ]
-        results, errors = run_many(tasks, self.n_threads or get_num_threads())
+        results, errors = run_many(tasks, as_threads(self.n_threads))
         for error in errors.values():
             raise error
         trained = [result for result in results if result is not None]
@@ -120,7 +119,7 @@ class _BaggedMLP(BaseEstimator):  # type: ignore[misc]
         rows = self._as_rows(X, reset=False)
         results, errors = run_many(
             [partial(self._outputs, estimator, rows) for estimator in self.estimators_],
-            self.n_threads or get_num_threads(),
+            as_threads(self.n_threads),
         )
         for error in errors.values():
             raise error
