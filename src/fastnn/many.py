@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_verbosity, takes_keywords, whole
+from fastnn._arguments import as_verbosity, flag, takes_keywords, whole
 from fastnn._missing import public_names
 from fastnn._processors import MOST_THREADS, get_num_threads
 from fastnn._progress import ProgressLine
@@ -244,6 +244,7 @@ def fit_many(
     return fits
 
 
+@takes_keywords
 def predict_many(
     models: Any, X: Any, *, average: bool = True, batch_size: int | None = None, n_threads: int | None = None
 ) -> Array:
@@ -264,6 +265,7 @@ def predict_many(
     threads = (
         get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
     )
+    average = flag("average", average)
     listed = models.trained if isinstance(models, ManyFits) else list(models)
     for model in listed:
         require_stack(model)

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
+from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.archive import opened_archive
 from fastnn.interchange.building import model_of
 from fastnn.interchange.keras_layers import layer_of, layers_of
 from fastnn.models import Sequential
 from fastnn.network.stack import require_stack
-from fastnn.saving.foreign import foreign_format
+from fastnn.saving.foreign import known_format
 from fastnn.saving.hdf5 import MAGIC, Group, Hdf5File
 from fastnn.saving.keras_weights import fitted, group_names, leaves, legacy_variables, variables_of
 from fastnn.saving.model_file import opened_file
@@ -26,6 +27,7 @@ Array = NDArray[Any]
 _CONFIG_LIMIT = 1 << 20
 
 
+@takes_keywords
 def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
     """Return the model of a Keras file; neither Keras nor TensorFlow nor h5py is needed.
 
@@ -77,7 +79,7 @@ def _read(file: BinaryIO) -> Sequential | None:
                 raise ModelFormatError("the archive has no model.weights.h5; weights in several files are not read")
             weights = archive.read("model.weights.h5")
         return _model(config, Hdf5File(weights).root, None)
-    looks = foreign_format(start)
+    looks = known_format(start)
     raise ModelFormatError(f"it looks like {looks}" if looks else "it is neither a .keras archive nor an HDF5 file")
 
 
