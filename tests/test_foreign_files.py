@@ -72,9 +72,7 @@ def test_readers_of_other_formats_name_files_of_fastnn(tmp_path):
     path = tmp_path / "model.safetensors"
     fastnn.Sequential([layers.Dense(1, input_dim=1)]).save(path)
     for read in (fastnn.load_onnx, fastnn.load_keras, fastnn.load_torch):
-        with pytest.raises(
-            ModelFormatError, match=r"a file of fastnn.*fastnn\.load_model reads"
-        ):
+        with pytest.raises(ModelFormatError, match=r"a file of fastnn.*fastnn\.load_model reads"):
             read(path)
 
 
