@@ -144,7 +144,7 @@ def read_feature_names(text: str, taken: int | dict[str, int] | None) -> list[st
     if len(text) > _NAMES_LIMIT:
         raise ModelFormatError(f"the names of the columns take {len(text)} characters; the limit is {_NAMES_LIMIT}")
     described = parse_json(text, "names of the columns")
-    names: Any = described.get("names")
+    names = described.get("names")
     given, expected = (names, taken) if isinstance(taken, dict) else ({"": names}, {"": taken})
     if described.keys() != {"names"} or not isinstance(given, dict) or not given.keys() <= expected.keys():
         raise ModelFormatError("the names of the columns are not a list of texts, or one for each input")
@@ -153,7 +153,7 @@ def read_feature_names(text: str, taken: int | dict[str, int] | None) -> list[st
             raise ModelFormatError("the names of the columns are not a list of texts")
         if len(listed) != expected[place]:
             raise ModelFormatError(f"it has the names of {len(listed)} columns; the model takes {expected[place]}")
-    return names
+    return given if isinstance(taken, dict) else given[""]
 
 
 def class_for(config: Mapping[str, Any], model_class: type[Stack]) -> Any:
