@@ -40,6 +40,7 @@ cdef extern from "fnn.h" nogil:
         double (*fma_peak)(int64_t, void *) noexcept nogil
     const fnn_kernels *fnn_find_kernels(const char *isa, int dtype)
     const char *fnn_default_isa()
+    double fnn_wide_rate()
     const char *fnn_isa_names[]
     void fnn_random_uniform(double *, Py_ssize_t, uint64_t, uint64_t)
     void fnn_random_normal(double *, Py_ssize_t, uint64_t, uint64_t)
