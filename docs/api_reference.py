@@ -89,7 +89,8 @@ def _belongs(module: ModuleType, name: str, member: Any, left_out: set[str]) -> 
 
 def functions_as_objects(module_name: str) -> list[str]:
     """Return the names of array functions that are callable objects: activations, and losses per row."""
-    members = vars(importlib.import_module(module_name))
+    module = importlib.import_module(module_name)
+    members = {name: getattr(module, name) for name in dir(module)}
     return sorted(
         name
         for name, member in members.items()

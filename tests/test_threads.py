@@ -141,27 +141,3 @@ def test_show_config(capsys):
     assert entries["fastnn"].strip() == fastnn.__version__
     assert entries["threads"].strip() == str(fastnn.get_num_threads())
     assert {"instruction set", "compiler", "OpenMP", "Python", "NumPy", "platform"} <= entries.keys()
-
-
-def test_a_missing_extension_is_reported_with_a_cure(run_python):
-    last = run_python("import sys; sys.modules['fastnn._core'] = None; import fastnn").stderr.splitlines()[-1]
-    assert last.startswith("ImportError: fastnn's compiled extension is missing. Build it: ")
-    assert "C compiler" in last and "pip install ." in last
-
-
-def test_import_loads_numpy_and_nothing_optional(run_python):
-    code = (
-        "import sys, fastnn; print(sorted({name.split('.')[0] for name in sys.modules} & "
-        "{'sklearn', 'matplotlib', 'torch', 'jax', 'scipy', 'pandas', 'keras', 'onnx'}), "
-        "[name for name in ('fastnn.datasets', 'fastnn.reference', 'fastnn.metrics') if name in sys.modules])"
-    )
-    assert run_python(code).stdout == "[] []\n"
-
-
-def test_modules_are_imported_on_first_use(run_python):
-    code = "import fastnn; fastnn.reference.loss; fastnn.datasets; fastnn.metrics; print(fastnn.__version__)"
-    result = run_python(code)
-    assert result.stderr == "" and result.stdout.strip() == fastnn.__version__
-    assert {"reference", "datasets", "metrics", "Sequential"} <= set(dir(fastnn))
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        _ = fastnn.nothing

@@ -121,4 +121,4 @@ def _cloned_graph(model: Model, input_tensors: Any, clone_function: Callable[[An
 if TYPE_CHECKING:
     from fastnn.saving import save_model
 else:
-    __getattr__, __dir__ = public_names(__name__, __all__, late={"save_model": "fastnn.saving"})
+    __getattr__, __dir__ = public_names(__name__, __all__, late={"fastnn.saving": ("save_model",)})

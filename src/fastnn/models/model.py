@@ -1,6 +1,5 @@
 """``Model``: a model that is a graph of layers, with Keras's functional API."""
 
-import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -374,9 +373,11 @@ class Model(TrainedStack):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
+        from copy import deepcopy
+
         from fastnn.saving import model_file
 
-        return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
+        return model_file.build_model(deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""

@@ -18,7 +18,6 @@ from fastnn.models.inspection import InspectedStack
 from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
-from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
 from fastnn.training.rows import features_of, n_rows, rows_of, take, weigh_classes
 from fastnn.training.source import RowSource, Validation, one_pass
@@ -166,6 +165,8 @@ class TrainedStack(InspectedStack):
         DivergenceError
             The loss became NaN or infinite; the model keeps its last finite weights.
         """
+        from fastnn.training.fit import Training, fit_options
+
         self.require_compiled("fit")
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
@@ -217,6 +218,8 @@ class TrainedStack(InspectedStack):
         float, list or dict
             Loss of these rows before the update, or [loss, metrics...], or a dict by name.
         """
+        from fastnn.training.fit import train_one_batch
+
         self.require_compiled("train_on_batch")
         with self._changing("train_on_batch") as change:
             rows, program = rows_of(self, x, y, sample_weight)

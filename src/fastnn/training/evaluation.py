@@ -13,7 +13,6 @@ from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
 from fastnn.training.outputs import Objective, empty_outputs, metric_values, of_output
 from fastnn.training.rows import Rows, n_rows, take
-from fastnn.training.running import RunningMetrics
 
 Array = NDArray[Any]
 
@@ -46,7 +45,11 @@ class Evaluation:
         each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
         in_batches = each_batch or any(loss.depends_on_batches for loss in self._objective.losses if loss is not None)
         self._parts = batch_slices(rows.n, batch_size if in_batches else rows_per_call(model))
-        self._running = RunningMetrics(model) if model.metrics and callbacks.has("on_test_batch_end") else None
+        self._running = None
+        if model.metrics and callbacks.has("on_test_batch_end"):
+            from fastnn.training.running import RunningMetrics
+
+            self._running = RunningMetrics(model)
         self._predictions = empty_outputs(model, rows.n) if model.metrics else None
         self._activity = (
             np.empty(max(p.stop - p.start for p in self._parts)) if model.program.penalizes_outputs else None
