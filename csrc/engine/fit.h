@@ -222,7 +222,5 @@ ptrdiff_t fnn_blocks_of(const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);
 int fnn_has_norm_constraint(const fnn_op *op);
-/* The weights at an offset, with the moments of the update rule. */
-fnn_weights fnn_weights_at(const fnn_network *network, ptrdiff_t elements);
 
 #endif

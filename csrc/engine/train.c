@@ -20,17 +20,20 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
     const ptrdiff_t first = step * fit->batch_size, panel = fit->network->kernels->panel;
     const ptrdiff_t rows = fnn_min(fit->n - first, fit->batch_size);
     const ptrdiff_t n_panels = rows == fit->batch_size ? fit->n_panels : fnn_ceil_div(rows, panel);
-    fnn_step s = {.fit = fit,
-                  .thread = thread,
-                  .n_threads = n_threads,
-                  .step = step,
-                  .first_row = first,
-                  .rows = rows,
-                  .n_panels = n_panels,
-                  .padded = n_panels * panel,
-                  .panels = fnn_share(n_panels, thread, n_threads),
-                  .is_long = fit->is_long,
-                  .together = fit->worth_meeting && n_panels < n_threads};
+    const fnn_range panels = fnn_share(n_panels, thread, n_threads);
+    fnn_step s;
+    s.fit = fit;
+    s.thread = thread;
+    s.n_threads = n_threads;
+    s.step = step;
+    s.first_row = first;
+    s.rows = rows;
+    s.n_panels = n_panels;
+    s.padded = n_panels * panel;
+    s.panels.first = panels.first;
+    s.panels.last = panels.last;
+    s.is_long = fit->is_long;
+    s.together = fit->worth_meeting && n_panels < n_threads;
     s.mean_factor = fnn_mean_factor(&s, &fit->losses[0]);
     return s;
 }

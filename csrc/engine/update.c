@@ -148,17 +148,20 @@ static void *strip_at(const fnn_network *network, const void *base, const fnn_st
     return at;
 }
 
-fnn_weights fnn_weights_at(const fnn_network *network, ptrdiff_t elements) {
+/* The weights at an offset, with the moments of the update rule: filled where they stay, as in layers/dense.c. */
+static void find_weights(fnn_weights *weights, const fnn_network *network, ptrdiff_t elements) {
     const ptrdiff_t bytes = elements * (ptrdiff_t)network->element;
-    fnn_weights w = {(char *)network->weights + bytes, {NULL}};
-    for (int m = 0; m < network->n_moments; m++) w.moments[m] = (char *)network->slots[m] + bytes;
-    return w;
+    weights->W = (char *)network->weights + bytes;
+    for (int m = 0; m < FNN_MOMENTS; m++)
+        weights->moments[m] = m < network->n_moments ? (char *)network->slots[m] + bytes : NULL;
 }
 
 /* A strip's weights with their moments. */
 static fnn_weights strip_weights(const fnn_network *network, const fnn_strip *strip, ptrdiff_t *elements) {
     const char *at = strip_at(network, network->weights, strip, elements);
-    return fnn_weights_at(network, (at - (const char *)network->weights) / (ptrdiff_t)network->element);
+    fnn_weights weights;
+    find_weights(&weights, network, (at - (const char *)network->weights) / (ptrdiff_t)network->element);
+    return weights;
 }
 
 /* After the update of a strip: the moving average of its weights, and their sign. */
@@ -348,7 +351,8 @@ static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t cou
         update_features(s, strip, stored, update);
         return;
     }
-    fnn_weights weights = fnn_weights_at(network, op->weights);
+    fnn_weights weights;
+    find_weights(&weights, network, op->weights);
     if (stored) weights.moments[0] = fnn_at(s->fit, stored, op->weights);
     op->kind->update(s, strip, count, &weights, update);
 }

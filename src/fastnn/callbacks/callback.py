@@ -249,6 +249,10 @@ class History(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append the logs of an epoch."""
-        self.epoch.append(epoch)
+        self.record.epoch.append(epoch)
+        history = self.record.history
         for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
+            if name in history:
+                history[name].append(value)
+            else:
+                history[name] = [value]

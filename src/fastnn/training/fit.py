@@ -100,7 +100,7 @@ class Training:
         rows, self._steps = steps.rows, steps
         if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
-        self._rows, self._batch_size = rows, steps.batch_size
+        self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
         self._predictions = empty_outputs(self._model, rows.n) if self._model.metrics else None
         self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions)
         self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
@@ -137,7 +137,8 @@ class Training:
     def _run_epoch(self, epoch: int, parts: Iterator[Steps]) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
-        self._loss_sums: Array = np.zeros(len(self._loss_names))
+        if self._loss_names:
+            self._loss_sums: Array = np.zeros(len(self._loss_names))
         seen: list[Seen] = []
         if self._running is not None:
             self._running.reset()
@@ -209,7 +210,7 @@ class Training:
     def _rows_done(self) -> int:
         """Return the number of rows that the loaded steps have trained on so far."""
         first, done = self._steps.first * self._batch_size, self._fit.step * self._batch_size
-        return int(min(done, self._rows.n) - first)
+        return int((done if done < self._n else self._n) - first)
 
     def _mean_loss(self) -> float:
         """Return the mean loss of the epoch's rows so far; NaN before the first step."""
@@ -256,9 +257,9 @@ class Training:
 
 def _overwrite(old: Rows, new: Rows) -> bool:
     """Copy rows over others of the same form; return whether they have it."""
-    pairs = list(zip(*(_arrays_of(rows) for rows in (old, new)), strict=True))
     if old is new:
         return True
+    pairs = list(zip(*(_arrays_of(rows) for rows in (old, new)), strict=True))
     if [None if a is None else (a.shape, a.dtype) for a, _ in pairs] != [
         None if b is None else (b.shape, b.dtype) for _, b in pairs
     ]:

@@ -166,7 +166,9 @@ class RowSource:
 
     def _next_steps(self) -> Steps:
         """Return the steps of the next epoch of arrays."""
-        rows, batch_size, end = self.first.rows, self.first.batch_size, self.first.last
+        rows, batch_size, _, end = self.first
+        if self._per_epoch == end:
+            return self.first
         first, last = self._position, min(self._position + self._per_epoch, end)
         if last - first < self._per_epoch:
             warn(
