@@ -328,6 +328,18 @@ void fnn_fit_time_phases(fnn_fit *fit);
 /* Nanoseconds that the threads spent in a phase, all together. */
 int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
+/* Epochs that follow one another without the caller. */
+typedef struct {
+    uint64_t seed, first, between; /* epoch k has the number first + k * between */
+    int shuffle;
+    const int64_t *orders; /* (count, n): orders of rows instead of those that the seed draws; or NULL */
+    const double *rates;   /* of the steps of every epoch */
+    ptrdiff_t count, done; /* done: those that have ended */
+    int begun;             /* epoch `done` has begun */
+    double *sums;          /* (count, 2 + losses) of the epochs that have ended: loss_sum, penalty_sum, loss_sums */
+} fnn_epochs;
+/* FNN_OK after all epochs. After FNN_MORE, which comes after about max_seconds, the next call continues. */
+fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds);
 /* A step around losses that the caller computes; all arrays are by loss, with entries for those of kind FNN_CUSTOM. forward
  * writes the outputs of the batch, (rows, width); backward takes their gradients and the losses, and updates, unless
  * another loss is not finite. */

@@ -252,6 +252,33 @@ class Fit:
         A step with a non-finite loss does not update the weights. Releases the GIL. Where the epoch is cut changes no
         number.
         """
+    def begin_epochs(
+        self,
+        seed: int,
+        first: int,
+        count: int,
+        shuffle: bool,
+        learning_rates: NDArray[np.float64],
+        orders: NDArray[np.int64] | None = None,
+        between: int = 1,
+    ) -> None:
+        """Prepare ``run_epochs``: epochs number first, first + between, ..., each as after ``begin_epoch``.
+
+        ``learning_rates`` (n_steps,) are those of every epoch; ``orders`` (count, n) have an order of rows for each.
+        """
+    def run_epochs(self, max_seconds: float = 0.05) -> str:
+        """Run epochs until all have ended ("finished"), time is over ("more"), or the loss is "nonfinite".
+
+        Releases the GIL. The numbers are those of ``begin_epoch`` and ``run`` for each epoch.
+        """
+    def end_after_epoch(self) -> None:
+        """Let ``run_epochs`` end after the epoch that has begun, or at once."""
+    @property
+    def epochs_begun(self) -> int:
+        """Epochs that ``run_epochs`` has begun, those that have ended among them."""
+    @property
+    def epoch_sums(self) -> NDArray[np.float64] | None:
+        """``loss_sum``, ``penalty_sum`` and ``loss_sums`` of each epoch that has ended, (n_ended, 2 + n_losses)."""
     @property
     def step(self) -> int:
         """Steps done in this epoch."""

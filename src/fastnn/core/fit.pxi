@@ -7,10 +7,10 @@ cdef const int64_t *labels_of(object y, Py_ssize_t n_out, const fnn_loss *loss) 
     return <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>y)
 
 
-cdef bint are_rows(const int64_t *order, Py_ssize_t n) noexcept:
-    """True if all n entries lie between 0 and n - 1."""
+cdef bint are_rows(const int64_t *order, Py_ssize_t count, Py_ssize_t n) noexcept:
+    """True if all ``count`` entries lie between 0 and n - 1."""
     cdef uint64_t largest = 0
-    for i in range(n):
+    for i in range(count):
         largest = max(largest, <uint64_t>order[i])  # a negative entry becomes a huge one
     return largest < <uint64_t>n
 
@@ -50,6 +50,8 @@ cdef class Fit:
     cdef list losses  # of each: whether the caller computes it, and the width of its output
     cdef Py_ssize_t n_rows
     cdef Py_ssize_t forwarded  # 1 + the step of the last forward pass
+    cdef fnn_epochs epochs
+    cdef object epoch_arrays  # learning rates, orders and sums of the epochs
 
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
                   predictions=None):
@@ -141,7 +143,7 @@ cdef class Fit:
             raise ValueError(f"first_step must be from 0 to {self.n_steps - 1}, got {first_step}")
         if order is not None:
             rows = contiguous("order", order, np.int64, (n,))
-            if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n):
+            if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n, n):
                 raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
             shuffle = False
             first_step = 0
@@ -171,6 +173,49 @@ cdef class Fit:
         self.network.leave()
         raise_for(status)
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+
+    def begin_epochs(self, uint64_t seed, uint64_t first, Py_ssize_t count, bint shuffle, learning_rates, orders=None,
+                     uint64_t between=1):
+        cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,)).copy()
+        cdef cnp.ndarray rows
+        cdef cnp.ndarray sums = np.empty((count, 2 + len(self.losses)))
+        self.epochs.orders = NULL
+        if orders is not None:
+            rows = contiguous("orders", orders, np.int64, (count, self.n_rows))
+            if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), rows.size, self.n_rows):
+                raise ValueError(f"orders must hold rows from 0 to {self.n_rows - 1}, got {rows.min()} to {rows.max()}")
+            self.epochs.orders = <const int64_t *>cnp.PyArray_DATA(rows)
+            orders = rows
+        self.epochs.seed, self.epochs.first, self.epochs.between = seed, first, between
+        self.epochs.shuffle = shuffle
+        self.epochs.rates = <const double *>cnp.PyArray_DATA(rates)
+        self.epochs.sums = <double *>cnp.PyArray_DATA(sums)
+        self.epochs.count, self.epochs.done, self.epochs.begun = count, 0, False
+        self.epoch_arrays = (rates, orders, sums)
+
+    def run_epochs(self, double max_seconds=0.05):
+        cdef fnn_status status
+        if any(is_custom for is_custom, _ in self.losses):
+            raise RuntimeError("a custom loss needs forward and backward instead of run_epochs")
+        if self.epoch_arrays is None:
+            raise RuntimeError("run_epochs needs begin_epochs before it")
+        self.network.enter(WRITES)
+        with nogil:
+            status = fnn_fit_run_epochs(self.fit, &self.epochs, max_seconds)
+        self.network.leave()
+        raise_for(status)
+        return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+
+    def end_after_epoch(self):
+        self.epochs.count = self.epochs.done + (1 if self.epochs.begun else 0)
+
+    @property
+    def epochs_begun(self):
+        return self.epochs.done + (1 if self.epochs.begun else 0)
+
+    @property
+    def epoch_sums(self):
+        return None if self.epoch_arrays is None else self.epoch_arrays[2][:self.epochs.done]
 
     def time_phases(self):
         fnn_fit_time_phases(self.fit)
