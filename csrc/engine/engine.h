@@ -303,6 +303,8 @@ typedef struct {
     const fnn_matrix *X;        /* by input */
     const fnn_targets *targets; /* by loss */
     void *const *predictions;   /* by output: receives the outputs, by original row; or NULL */
+    const int64_t *rows;        /* (n_rows): the rows of X to train on; NULL: all */
+    ptrdiff_t n_rows;
     ptrdiff_t batch_size;
     int n_threads;
 } fnn_fit_data;
@@ -319,7 +321,7 @@ double fnn_fit_penalty_sum(const fnn_fit *fit);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
 /* Continues from step `steps` of the epoch that has just begun: the network has taken the steps before it already. */
 void fnn_fit_skip(fnn_fit *fit, ptrdiff_t steps, const double *rates);
-/* Replaces the order of rows (n) that fnn_fit_begin drew. */
+/* Replaces the order of rows (n) that fnn_fit_begin drew; with fit_data's rows, numbers of these. */
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 /* Other learning rates for the rest of the epoch; one per step of the epoch. */
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates);

@@ -38,7 +38,7 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
 static void gather_batch(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
-    const int64_t *order = fit->shuffled ? fit->order : NULL;
+    const int64_t *order = fnn_order_of(fit);
     for (int b = 0; b < fit->network->n_inputs; b++) {
         const op_buffers *in = &fit->buffers[b];
         for (ptrdiff_t p = s->panels.first; in->Y && p < s->panels.last; p = fnn_next(s, p))
@@ -57,16 +57,17 @@ static void gather_batch(const fnn_step *s) {
 /* Prefetches the first lines of the rows that this thread gathers in the next step: they arrive during phase 2. */
 static void fetch_next_rows(const fnn_step *s) {
     const fnn_fit *fit = s->fit;
+    const int64_t *order = fnn_order_of(fit);
     const ptrdiff_t next = s->first_row + s->rows;
     const fnn_range share = fnn_share(fnn_min(fit->n - next, s->rows), s->thread, s->n_threads);
     if (share.first == share.last) return;
     for (int b = 0; b < fit->network->n_inputs; b++) {
         const fnn_matrix *X = &fit->X[b];
         const ptrdiff_t width = X->cols * X->col_stride;
-        if (!fit->buffers[b].Y || (!fit->shuffled && width < 64)) continue;
+        if (!fit->buffers[b].Y || (!order && width < 64)) continue;
         const ptrdiff_t bytes = fnn_min(width, 64 * (1 + LINES_AHEAD / (share.last - share.first)));
         for (ptrdiff_t i = next + share.first; i < next + share.last; i++) {
-            const char *row = (const char *)X->data + (fit->shuffled ? (ptrdiff_t)fit->order[i] : i) * X->row_stride;
+            const char *row = (const char *)X->data + (order ? (ptrdiff_t)order[i] : i) * X->row_stride;
             for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
         }
     }
@@ -277,7 +278,8 @@ fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_secon
 
 ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first) {
     *first = fit->step * fit->batch_size;
-    *order = fit->shuffled ? fit->order + *first : NULL;
+    *order = fnn_order_of(fit);
+    if (*order) *order += *first;
     return fnn_min(fit->n - *first, fit->batch_size);
 }
 

@@ -212,6 +212,7 @@ class Fit:
     sample_weight : (n,) in the network's dtype, or None.
     predictions : (n, n_outputs) C-contiguous in the network's dtype, or None: receives the outputs of the training
         forward pass, by original row, so that training metrics can be computed after the epoch.
+    rows : numbers of the rows to train on, any number of times each, in the place of all; they are not copied.
 
     With several outputs y is a list with an entry for each output that has a loss, sample_weight may be one, and
     predictions has an entry for every output.
@@ -226,6 +227,7 @@ class Fit:
         batch_size: int = 32,
         n_threads: int = 0,
         predictions: Any = None,
+        rows: NDArray[np.int64] | None = None,
     ) -> None: ...
     @property
     def n_steps(self) -> int:

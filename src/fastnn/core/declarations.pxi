@@ -152,6 +152,8 @@ cdef extern from "engine/engine.h" nogil:
         const fnn_matrix *X
         const fnn_targets *targets
         void **predictions
+        const int64_t *rows
+        Py_ssize_t n_rows
         Py_ssize_t batch_size
         int n_threads
     fnn_fit *fnn_fit_new(fnn_network *, const fnn_fit_data *)

@@ -54,7 +54,7 @@ cdef class Fit:
     cdef object epoch_arrays  # learning rates, orders and sums of the epochs
 
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
-                  predictions=None):
+                  predictions=None, rows=None):
         cdef fnn_matrix[FNN_MOST_BUFFERS] matrices
         cdef fnn_targets[FNN_MOST_OUTPUTS] targets
         cdef void *kept[FNN_MOST_OUTPUTS]
@@ -64,8 +64,8 @@ cdef class Fit:
         if not native.n_losses:
             raise RuntimeError("the network has no loss: call compile")
         owners = network.read_inputs(X, matrices) if network.takes_list else [matrix_of(X, matrices, native.widths[0])]
-        rows = matrices[0].rows
-        if rows < 1:
+        n = matrices[0].rows
+        if n < 1:
             raise ValueError("X has no rows")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -78,30 +78,36 @@ cdef class Fit:
             weights = [sample_weight] * native.n_losses
         outputs = list_of("predictions", predictions, native.n_outputs, several and predictions is not None)
         for l in range(native.n_losses):
-            ys[l] = read_targets(&targets[l], &native.losses[l], ys[l], network, rows, "y" if not several else f"y[{l}]")
+            ys[l] = read_targets(&targets[l], &native.losses[l], ys[l], network, n, "y" if not several else f"y[{l}]")
             targets[l].sample_weight = NULL
             if weights[l] is not None:
                 name = "sample_weight" if not several else f"sample_weight[{l}]"
-                weights[l] = contiguous(name, weights[l], network.dtype, (rows,))
+                weights[l] = contiguous(name, weights[l], network.dtype, (n,))
                 targets[l].sample_weight = cnp.PyArray_DATA(weights[l])
         for l in range(native.n_outputs):
             kept[l] = NULL
             if outputs[l] is not None:
                 name = "predictions" if not several else f"predictions[{l}]"
-                check_output(name, outputs[l], network.dtype, (rows, fnn_output_width(native, l)))
+                check_output(name, outputs[l], network.dtype, (n, fnn_output_width(native, l)))
                 kept[l] = cnp.PyArray_DATA(outputs[l])
         data.X = matrices
         data.targets = targets
         data.predictions = kept
+        data.rows, data.n_rows = NULL, n
+        if rows is not None:
+            rows = contiguous("rows", rows, np.int64, (len(rows),))
+            data.rows, data.n_rows = <const int64_t *>cnp.PyArray_DATA(rows), len(rows)
+            if not data.n_rows or not are_rows(data.rows, data.n_rows, n):
+                raise ValueError(f"rows must hold at least one number, from 0 to {n - 1}, got {rows}")
         data.batch_size = batch_size
         data.n_threads = threads_of(n_threads)
         self.network = network
-        self.n_rows = rows
+        self.n_rows = data.n_rows
         self.losses = [
             (native.losses[l].loss.kind == FNN_CUSTOM, fnn_output_width(native, native.losses[l].output))
             for l in range(native.n_losses)
         ]
-        self.arrays = (owners, ys, weights, outputs, network.class_weights)
+        self.arrays = (owners, ys, weights, outputs, network.class_weights, rows)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)

@@ -21,7 +21,7 @@ from fastnn.training.epochs import run_epochs, run_steps
 from fastnn.training.evaluation import Evaluation
 from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
-from fastnn.training.rows import Rows, joined, take
+from fastnn.training.rows import Rows, joined, n_rows, take
 from fastnn.training.running import RunningMetrics
 from fastnn.training.source import RowSource, Steps
 
@@ -104,7 +104,7 @@ class Training:
         if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
         self._rows, self._batch_size = rows, steps.batch_size
-        self._predictions = empty_outputs(self._model, rows.n) if self._model.metrics else None
+        self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
         self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions)
         self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
 
@@ -257,7 +257,7 @@ class Training:
         logs: dict[str, Any] = {"loss": self._mean_loss(), **self._losses_by_name()}
         if self._running is not None:
             assert self._predictions is not None
-            done = self._rows.part(self._next_rows)
+            done = self._rows._replace(numbers=None).part(self._next_rows)
             logs.update(self._running.update(done.y, take(self._predictions, self._next_rows), done.sample_weight))
         return logs
 
@@ -283,11 +283,14 @@ class Training:
         """Return targets, outputs and sample weights of the rows that the loaded steps have trained on."""
         assert self._predictions is not None
         done: Any = slice(None)
+        predictions = self._predictions
+        if self._rows.numbers is not None:
+            predictions = take(predictions, self._rows.numbers)
         if self._steps.first or self._fit.step < self._fit.n_steps:
-            first = self._predictions[0] if isinstance(self._predictions, list) else self._predictions
+            first = predictions[0] if isinstance(predictions, list) else predictions
             done = ~np.isnan(first).any(axis=1)
-        rows = self._rows.part(done)
-        return rows.y, take(self._predictions, done), rows.sample_weight
+        y, sample_weight = self._rows.targets()
+        return take(y, done), take(predictions, done), take(sample_weight, done)
 
     def _epoch_logs(self, loss: float, seen: list[Seen]) -> dict[str, Any]:
         """Return loss and metrics of the rows that were trained on."""
@@ -415,12 +418,12 @@ def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -
         y, weight = y[0], weight[0]
         predictions = predictions[0] if isinstance(predictions, list) else predictions
     if not any(custom):
-        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions)
+        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers)
     for place, loss in enumerate(losses):
         own = rows.sample_weight[place] if isinstance(rows.sample_weight, list) else rows.sample_weight
         if custom[place] and loss is not None and own is not None:
             raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
-    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions)
+    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers)
     if not isinstance(rows.y, list):
         return CustomLossFit(fit, [losses[0]], [rows.y])
     pairs = [(loss, target) for loss, target, own in zip(losses, rows.y, custom, strict=True) if own]
