@@ -303,6 +303,8 @@ typedef struct {
     const fnn_matrix *X;        /* by input */
     const fnn_targets *targets; /* by loss */
     void *const *predictions;   /* by output: receives the outputs, by original row; or NULL */
+    const int64_t *rows;        /* (n_rows): the rows of X to train on; NULL: all */
+    ptrdiff_t n_rows;
     ptrdiff_t batch_size;
     int n_threads;
 } fnn_fit_data;
@@ -319,7 +321,7 @@ double fnn_fit_penalty_sum(const fnn_fit *fit);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
 /* Continues from step `steps` of the epoch that has just begun: the network has taken the steps before it already. */
 void fnn_fit_skip(fnn_fit *fit, ptrdiff_t steps, const double *rates);
-/* Replaces the order of rows (n) that fnn_fit_begin drew. */
+/* Replaces the order of rows (n) that fnn_fit_begin drew; with fit_data's rows, numbers of these. */
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 /* Other learning rates for the rest of the epoch; one per step of the epoch. */
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates);
@@ -328,6 +330,18 @@ void fnn_fit_time_phases(fnn_fit *fit);
 /* Nanoseconds that the threads spent in a phase, all together. */
 int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
+/* Epochs that follow one another without the caller. */
+typedef struct {
+    uint64_t seed, first, between; /* epoch k has the number first + k * between */
+    int shuffle;
+    const int64_t *orders; /* (count, n): orders of rows instead of those that the seed draws; or NULL */
+    const double *rates;   /* of the steps of every epoch */
+    ptrdiff_t count, done; /* done: those that have ended */
+    int begun;             /* epoch `done` has begun */
+    double *sums;          /* (count, 2 + losses) of the epochs that have ended: loss_sum, penalty_sum, loss_sums */
+} fnn_epochs;
+/* FNN_OK after all epochs. After FNN_MORE, which comes after about max_seconds, the next call continues. */
+fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds);
 /* A step around losses that the caller computes; all arrays are by loss, with entries for those of kind FNN_CUSTOM. forward
  * writes the outputs of the batch, (rows, width); backward takes their gradients and the losses, and updates, unless
  * another loss is not finite. */

@@ -92,6 +92,7 @@ struct fnn_fit {
     void **gradient_slots;
     ptrdiff_t dy_stride;
     int64_t *order;
+    const int64_t *rows; /* of the caller: the fit's rows among those of X; NULL: all */
     double *rates;
     int64_t first_iteration; /* steps the network had taken when the epoch began */
     ptrdiff_t first_step;    /* the first one since fnn_fit_begin */
@@ -148,6 +149,9 @@ typedef struct {
 static inline op_buffers *fnn_buffers_of(const fnn_fit *fit, int i) {
     return &fit->buffers[fnn_buffer_of(fit->network, i)];
 }
+
+/* The rows of X in the order of the epoch; NULL: all, one after another. */
+static inline const int64_t *fnn_order_of(const fnn_fit *fit) { return fit->shuffled ? fit->order : fit->rows; }
 
 /* 1 for an op that a step runs. */
 static inline int fnn_runs(const fnn_fit *fit, int i) {

@@ -301,7 +301,8 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     fnn_matrix X[FNN_MOST_BUFFERS];
     memcpy(X, data->X, sizeof(fnn_matrix) * (size_t)network->n_inputs);
     fnn_fit plan = {.network = network, .X = X, .losses = losses, .kept = kept, .parts = parts,
-                    .n_losses = network->n_losses, .n = X[0].rows, .most_threads = data->n_threads};
+                    .n_losses = network->n_losses, .rows = data->rows, .n = data->rows ? data->n_rows : X[0].rows,
+                    .most_threads = data->n_threads};
     plan.batch_size = fnn_min(data->batch_size, plan.n);
     plan.n_steps = fnn_ceil_div(plan.n, plan.batch_size);
     plan.n_panels = fnn_ceil_div(plan.batch_size, kernels->panel);
@@ -321,8 +322,14 @@ double fnn_fit_loss_sum(const fnn_fit *fit) { return fit->loss_sum; }
 double fnn_fit_output_loss_sum(const fnn_fit *fit, int l) { return fit->loss_sums[l]; }
 double fnn_fit_penalty_sum(const fnn_fit *fit) { return fit->penalty_sum; }
 
+/* Numbers in fit->rows become numbers in X. */
+static void number_rows(fnn_fit *fit) {
+    for (ptrdiff_t i = 0; fit->rows && i < fit->n; i++) fit->order[i] = fit->rows[fit->order[i]];
+}
+
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order) {
     memcpy(fit->order, order, sizeof *order * (size_t)fit->n);
+    number_rows(fit);
     fit->shuffled = 1;
     fit->drawn = 0;
 }
@@ -396,8 +403,10 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
 
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
     /* bit 63 keeps the stream of the order apart from the other streams of the seed */
-    if (shuffle && !(fit->drawn && fit->seed == seed && fit->epoch == epoch))
+    if (shuffle && !(fit->drawn && fit->seed == seed && fit->epoch == epoch)) {
         fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
+        number_rows(fit);
+    }
     fit->drawn = shuffle;
     fit->seed = seed;
     fit->epoch = epoch;

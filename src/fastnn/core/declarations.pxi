@@ -153,6 +153,8 @@ cdef extern from "engine/engine.h" nogil:
         const fnn_matrix *X
         const fnn_targets *targets
         void **predictions
+        const int64_t *rows
+        Py_ssize_t n_rows
         Py_ssize_t batch_size
         int n_threads
     fnn_fit *fnn_fit_new(fnn_network *, const fnn_fit_data *)
@@ -169,6 +171,18 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
+    ctypedef struct fnn_epochs:
+        uint64_t seed
+        uint64_t first
+        uint64_t between
+        int shuffle
+        const int64_t *orders
+        const double *rates
+        Py_ssize_t count
+        Py_ssize_t done
+        int begun
+        double *sums
+    fnn_status fnn_fit_run_epochs(fnn_fit *, fnn_epochs *, double)
     fnn_status fnn_fit_gradients(fnn_fit *, void *, int, double *, double *)
     fnn_status fnn_fit_forward(fnn_fit *, void **)
     fnn_status fnn_fit_backward(fnn_fit *, const void **, const double *)

@@ -77,7 +77,8 @@ class Evaluation:
             callbacks.call("on_test_batch_end", batch, batch_logs)
         logs = self._logs(sums / rows.n)
         if predictions is not None:
-            logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
+            y, sample_weight = rows.targets()
+            logs.update(metric_values(model, y, predictions, sample_weight))
         callbacks.call("on_test_end", logs)
         return logs
 

@@ -8,7 +8,7 @@ from fastnn._arguments import whole
 from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Stretch, gives_batches
-from fastnn.training.rows import Rows, rows_of, split_point, validation_rows, weigh_classes
+from fastnn.training.rows import Fold, Rows, rows_of, split_point, validation_rows, weigh_classes
 
 
 def one_pass(
@@ -40,15 +40,19 @@ def _rows_in(steps: Any, batch_size: int, name: str) -> int | None:
 
 
 class Validation(NamedTuple):
-    """The arguments of ``fit`` whose names begin with ``validation_``, unchecked."""
+    """The arguments of ``fit`` whose names begin with ``validation_``, unchecked; or the fold that says the rows."""
 
     data: Any = None
     split: Any = 0.0
     steps: Any = None
     batch_size: Any = None
+    fold: Fold | None = None
 
     def separate(self, model: LayerStack, rows: Rows, batch_size: int) -> tuple[Rows, Rows | None]:
         """Return the rows to train on and those to validate with: the given ones, or else the last of ``rows``."""
+        if self.fold is not None:
+            training, held_out = self.fold.rows_of(rows)
+            return training, held_out.first(_rows_in(self.steps, batch_size, "validation_steps"))
         if self.data is None and not self.split:
             return rows, None
         steps, data = self.steps, self.data
