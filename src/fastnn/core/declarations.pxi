@@ -148,7 +148,14 @@ cdef extern from "engine/engine.h" nogil:
         fnn_matrix y
         const int64_t *labels
         const void *sample_weight
+    ctypedef struct fnn_ranks:
+        int rank
+        int n_ranks
+        double least_operations
+        int (*gather)(void *, void *, const Py_ssize_t *) noexcept
+        void *context
     ctypedef struct fnn_fit_data:
+        const fnn_ranks *ranks
         const fnn_matrix *X
         const fnn_targets *targets
         void **predictions
@@ -168,6 +175,8 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
+    void fnn_fit_settle(fnn_fit *)
+    int fnn_fit_is_divided(const fnn_fit *)
     fnn_status fnn_fit_gradients(fnn_fit *, void *, int, double *, double *)
     fnn_status fnn_fit_forward(fnn_fit *, void **)
     fnn_status fnn_fit_backward(fnn_fit *, const void **, const double *)
