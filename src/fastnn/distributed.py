@@ -127,15 +127,28 @@ def mpi(comm: Any = None, *, least_operations: float = _LEAST_OPERATIONS) -> Ite
     MPI = installed("mpi4py.MPI", "fastnn.distributed.mpi", extra="mpi")
     world = MPI.COMM_WORLD if comm is None else comm
     ranks = _MpiRanks(world, operations, MPI)
-    with ExitStack() as stack:
+    with ExitStack() as stack, _ending_together(ranks):
+        _enter(ranks, world, MPI, stack)
+        yield ranks
+
+
+@contextmanager
+def _ending_together(ranks: _MpiRanks) -> Iterator[None]:
+    """Wait for all ranks at the end of the block; end the job where an exception leaves it."""
+    end = "the end of the block mpi()"
+    try:
         try:
-            _enter(ranks, world, MPI, stack)
-            yield ranks
-            ranks.tell("the end of the block mpi()")
-        except BaseException as error:
-            if ranks.size == 1 or (isinstance(error, SystemExit) and not error.code):
+            yield
+        except SystemExit as error:
+            if error.code:
                 raise
+            ranks.tell(end)
+            raise
+        ranks.tell(end)
+    except BaseException as error:
+        if ranks.size > 1 and not (isinstance(error, SystemExit) and not error.code):
             _end_job(ranks, error)
+        raise
     ranks.free()
 
 

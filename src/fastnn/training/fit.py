@@ -115,10 +115,10 @@ class Training:
         """Run all epochs."""
         model, callbacks, options = self._model, self._callbacks, self._options
         model.stop_training = False
-        self._agreement.begin(self._rows, (self._batch_size, *options[:2]))
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
         first = callbacks.resume(options.initial_epoch)
+        self._agreement.begin(self._rows, (self._batch_size, first, options.epochs))
         self._source.skip(max(0, first - options.initial_epoch))
         for epoch, parts in zip(range(first, options.epochs), self._source, strict=False):
             callbacks.call("on_epoch_begin", epoch, {})
