@@ -9,6 +9,7 @@
 
 #include "../fnn.h"
 #include "pieces.h"
+#include "ranks.h"
 #include "team.h"
 
 /* At least the rows of a panel, and the outputs of a weight panel, of every instruction set. */
@@ -289,8 +290,11 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, int input, const fnn_matrix *X
 
 typedef struct fnn_fit fnn_fit;
 
-/* What a thread spends a step on. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: waiting for the others. */
-typedef enum { FNN_GATHER, FNN_FORWARD, FNN_LOSS, FNN_BACKWARD, FNN_UPDATE, FNN_WAIT, FNN_PHASES } fnn_fit_phase;
+/* What a thread spends a step on. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: waiting for the others;
+ * FNN_EXCHANGE: for other ranks. */
+typedef enum {
+    FNN_GATHER, FNN_FORWARD, FNN_LOSS, FNN_BACKWARD, FNN_UPDATE, FNN_WAIT, FNN_EXCHANGE, FNN_PHASES
+} fnn_fit_phase;
 
 /* What one loss compares with. */
 typedef struct {
@@ -307,6 +311,7 @@ typedef struct {
     ptrdiff_t n_rows;
     ptrdiff_t batch_size;
     int n_threads;
+    const fnn_ranks *ranks; /* processes that make the fit together, all with the same data and n_threads; or NULL */
 } fnn_fit_data;
 
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data);
@@ -329,6 +334,8 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates);
 void fnn_fit_time_phases(fnn_fit *fit);
 /* Nanoseconds that the threads spent in a phase, all together. */
 int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
+/* Between ranks it exchanges all that is kept for each weight where it ends after max_steps, the last step or a loss that is
+ * not finite. FNN_INTERRUPTED also stands for an exchange that failed. */
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
 /* Epochs that follow one another without the caller. */
 typedef struct {
@@ -342,6 +349,10 @@ typedef struct {
 } fnn_epochs;
 /* FNN_OK after all epochs. After FNN_MORE, which comes after about max_seconds, the next call continues. */
 fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds);
+/* The same exchange, after steps around losses of the caller. */
+void fnn_fit_settle(fnn_fit *fit);
+/* 1 where ranks divide the steps. */
+int fnn_fit_is_divided(const fnn_fit *fit);
 /* A step around losses that the caller computes; all arrays are by loss, with entries for those of kind FNN_CUSTOM. forward
  * writes the outputs of the batch, (rows, width); backward takes their gradients and the losses, and updates, unless
  * another loss is not finite. */

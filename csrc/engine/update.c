@@ -426,12 +426,18 @@ static void move_statistics(const fnn_step *s) {
         if (ops[i].kind->move_statistics && ops[i].is_live && fnn_runs(s->fit, i)) ops[i].kind->move_statistics(s, i);
 }
 
+/* A thread's share of the strips of its rank. */
+static fnn_range strips_of(const fnn_step *s) {
+    const int *first = s->fit->first_strip + s->fit->rank * s->fit->n_threads;
+    if (s->n_threads == s->fit->n_threads) return (fnn_range){first[s->thread], first[s->thread + 1]};
+    const fnn_range share = fnn_share(first[s->fit->n_threads] - first[0], s->thread, s->n_threads);
+    return (fnn_range){first[0] + share.first, first[0] + share.last};
+}
+
 int fnn_update_weights(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const int64_t accumulate = fit->network->optimizer.accumulate;
-    const fnn_range strips = s->n_threads == fit->n_threads
-                                 ? (fnn_range){fit->first_strip[s->thread], fit->first_strip[s->thread + 1]}
-                                 : fnn_share(fit->n_strips, s->thread, s->n_threads);
+    const fnn_range strips = strips_of(s);
     strip_function *const follow = fit->has_rules || fit->has_moving_average ? follow_update : NULL;
     if (fit->gradients) {
         const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
@@ -446,11 +452,21 @@ int fnn_update_weights(const fnn_step *s) {
             if (s->thread == 0) fit->cut[1] = fit->stores && fnn_interrupted();
             fnn_barrier_wait(&fit->barrier);
             if (fit->cut[1]) return 0;
+            if (fit->exchange && fit->clips_norms) {
+                if (s->thread == 0) fnn_gather_norm_sums(s);
+                fnn_barrier_wait(&fit->barrier);
+            }
         }
         if (is_due) apply_all_stored(s, strips);
     } else {
         const fnn_update update = update_of(fit, s->step);
         update_strips(s, strips, NULL, &update, follow);
+    }
+    if (fit->exchange) {
+        fnn_mark(fit, s->thread, FNN_UPDATE);
+        fnn_barrier_wait(&fit->barrier);
+        if (s->thread == 0) fnn_gather_weights(s);
+        fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
     if (fit->constrains_norms) {
         fnn_barrier_wait(&fit->barrier);

@@ -213,6 +213,8 @@ class Fit:
     predictions : (n, n_outputs) C-contiguous in the network's dtype, or None: receives the outputs of the training
         forward pass, by original row, so that training metrics can be computed after the epoch.
     rows : numbers of the rows to train on, any number of times each, in the place of all; they are not copied.
+    ranks : the processes that make this fit together (``_ranks.Ranks``), or None. All of them need the same arrays,
+        ``batch_size`` and ``n_threads``.
 
     With several outputs y is a list with an entry for each output that has a loss, sample_weight may be one, and
     predictions has an entry for every output.
@@ -228,7 +230,13 @@ class Fit:
         n_threads: int = 0,
         predictions: Any = None,
         rows: NDArray[np.int64] | None = None,
+        ranks: Any = None,
     ) -> None: ...
+    @property
+    def is_divided(self) -> bool:
+        """Whether the ranks divide each step; otherwise every rank makes the whole step."""
+    def settle(self) -> None:
+        """Exchange the optimizer's numbers for all weights after ``forward`` and ``backward``; ``run`` does so itself."""
     @property
     def n_steps(self) -> int:
         """Steps in one epoch: ceil(n / batch_size)."""

@@ -149,7 +149,14 @@ cdef extern from "engine/engine.h" nogil:
         fnn_matrix y
         const int64_t *labels
         const void *sample_weight
+    ctypedef struct fnn_ranks:
+        int rank
+        int n_ranks
+        double least_operations
+        int (*gather)(void *, void *, const Py_ssize_t *) noexcept
+        void *context
     ctypedef struct fnn_fit_data:
+        const fnn_ranks *ranks
         const fnn_matrix *X
         const fnn_targets *targets
         void **predictions
@@ -183,6 +190,8 @@ cdef extern from "engine/engine.h" nogil:
         int begun
         double *sums
     fnn_status fnn_fit_run_epochs(fnn_fit *, fnn_epochs *, double)
+    void fnn_fit_settle(fnn_fit *)
+    int fnn_fit_is_divided(const fnn_fit *)
     fnn_status fnn_fit_gradients(fnn_fit *, void *, int, double *, double *)
     fnn_status fnn_fit_forward(fnn_fit *, void **)
     fnn_status fnn_fit_backward(fnn_fit *, const void **, const double *)

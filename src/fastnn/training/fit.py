@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+import fastnn._ranks as _ranks
 from fastnn._arguments import flag, whole
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, TerminateOnNaN
@@ -16,6 +17,7 @@ from fastnn.losses.custom import CustomLoss
 from fastnn.network.objective import loss_names
 from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
+from fastnn.training.agreement import agreement
 from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_epochs, run_steps
 from fastnn.training.evaluation import Evaluation
@@ -93,6 +95,7 @@ class Training:
         self._running = None
         if model.metrics and callbacks.has("on_train_batch_end"):
             self._running = RunningMetrics(model)
+        self._agreement = agreement(model)
         self._network = model.network
         self._loss_names = loss_names(model)
         self._rows, self._batch_size = source.first.rows, 0
@@ -105,8 +108,10 @@ class Training:
             return
         self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
         self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
-        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions)
-        self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
+        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions, _ranks.current())
+        self._rollback = Rollback(
+            self._model.network_weights, self._fit, self._source.same_rows, self._agreement.decide
+        )
 
     @default_arithmetic()
     def run(self) -> None:
@@ -116,6 +121,7 @@ class Training:
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
         first = callbacks.resume(options.initial_epoch)
+        self._agreement.begin(self._rows, (self._batch_size, first, options.epochs))
         self._source.skip(max(0, first - options.initial_epoch))
         epochs = iter(range(first, options.epochs))
         for epoch, parts in zip(epochs, self._source, strict=False):
@@ -129,6 +135,7 @@ class Training:
             if self._validation is not None and options.validates(epoch):
                 logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
+            self._agreement.end_epoch(epoch)
             callbacks.call("after_epoch", epoch)
             # Weights that are not finite are taken back while the rows that led to them are still there.
             if model.stop_training or not (self._source.same_rows or model.network_weights.finite()):
@@ -151,6 +158,7 @@ class Training:
             or self._predictions is not None
             or self._model.optimizer.schedule is not None
             or not isinstance(fit, _core.Fit)
+            or _ranks.current() is not None
             or not (source.same_rows and source.n_steps == fit.n_steps)
         ):
             return 1
@@ -240,6 +248,7 @@ class Training:
             offset=offset,
             batch_logs=self._batch_logs,
             follow_rate=self._follow_rate,
+            decide=self._agreement.decide,
         )
 
     def _follow_rate(self) -> None:
@@ -406,8 +415,10 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     return logs
 
 
-def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
-    """Return the fit of a model on rows: a native one, or one around losses in Python."""
+def make_fit(
+    model: LayerStack, rows: Rows, batch_size: int, predictions: Any, ranks: _ranks.Ranks | None = None
+) -> Any:
+    """Return the fit of a model on rows, of some ranks or of this process: native, or around losses in Python."""
     network, losses = model.network, model.losses_of_outputs
     custom = [isinstance(loss, CustomLoss) for loss in losses]
     y, weight = rows.y, rows.sample_weight
@@ -419,12 +430,12 @@ def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -
         y, weight = y[0], weight[0]
         predictions = predictions[0] if isinstance(predictions, list) else predictions
     if not any(custom):
-        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers)
+        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers, ranks)
     for place, loss in enumerate(losses):
         own = rows.sample_weight[place] if isinstance(rows.sample_weight, list) else rows.sample_weight
         if custom[place] and loss is not None and own is not None:
             raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
-    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers)
+    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers, ranks)
     if not isinstance(rows.y, list):
         return CustomLossFit(fit, [losses[0]], [rows.y])
     pairs = [(loss, target) for loss, target, own in zip(losses, rows.y, custom, strict=True) if own]

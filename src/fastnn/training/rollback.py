@@ -7,6 +7,7 @@ weights before that step are found by going back to a copy and repeating the ste
 """
 
 import time
+from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
@@ -65,9 +66,17 @@ class Rollback:
     weights : the network's weights.
     fit : the running fit.
     same_rows : whether every epoch has the same rows; if not, only the current epoch can be repeated.
+    decide : returns what all ranks decide from what this one found; clocks differ.
     """
 
-    def __init__(self, weights: NetworkWeights, fit: _core.Fit, same_rows: bool = True) -> None:
+    def __init__(
+        self,
+        weights: NetworkWeights,
+        fit: _core.Fit,
+        same_rows: bool = True,
+        decide: Callable[[bool], bool] = bool,
+    ) -> None:
+        self._decide = decide
         self._weights = weights
         self._fit = fit
         self._same_rows = same_rows
@@ -81,7 +90,7 @@ class Rollback:
         """Copy the weights if a copy is due, then begin an epoch of the fit."""
         now = time.monotonic()
         changed = self._weights.version != self._version or not self._same_rows
-        if changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds:
+        if self._decide(changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds):
             copy = self._weights.capture()
             # Training cannot be repeated from a copy that is not finite: keep the older one.
             if changed or copy.finite:
