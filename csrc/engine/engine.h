@@ -74,12 +74,14 @@ typedef enum { FNN_NO_CONSTRAINT, FNN_MAX_NORM, FNN_UNIT_NORM, FNN_NON_NEGATIVE,
 /* A norm is taken over the inputs of each output, over the outputs of each input, or over all weights. */
 typedef enum { FNN_OVER_INPUTS, FNN_OVER_OUTPUTS, FNN_OVER_ALL, FNN_AXES } fnn_norm_axis;
 
-/* The rules of a parameter: its penalty, its constraint, and its exemption from weight decay. */
+/* The rules of a parameter: its penalty, its constraint, its exemption from weight decay, and factors. */
 typedef struct {
     double l1, l2; /* penalty l1 |w| + l2 w^2 */
     int no_decay;  /* left out of weight decay */
     int constraint, axis;
     double bound;
+    int has_factors; /* of the learning rate and of weight decay */
+    double rate_factor, decay_factor;
 } fnn_rules;
 
 /* The parameters of an op: a kernel, or gamma or alpha in its place; and a bias, or beta. */
@@ -107,6 +109,8 @@ typedef struct {
     int normalize;                  /* dot: of normalized inputs */
     ptrdiff_t start, step;          /* slice */
     ptrdiff_t table_rows, columns;  /* embedding: rows of the table; outputs of the weight panels */
+    ptrdiff_t multiple, groups;     /* outputs for each input; parts of the inputs that are multiplied one by one */
+    int function;                   /* parametric activation */
     double parameters[3];           /* of the activation */
     double rate;                    /* of dropout; noise: its standard deviation */
     double momentum, epsilon;       /* of normalizations */
@@ -330,6 +334,10 @@ void fnn_fit_skip(fnn_fit *fit, ptrdiff_t steps, const double *rates);
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 /* Other learning rates for the rest of the epoch; one per step of the epoch. */
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates);
+/* Factors of the weight decay, of the rates of dropout and of label smoothing; one per step of the epoch. They stay until they
+ * are set again; 1 at first. */
+typedef enum { FNN_DECAY_FACTOR, FNN_DROPOUT_FACTOR, FNN_SMOOTHING_FACTOR, FNN_FIT_FACTORS } fnn_fit_factor;
+void fnn_fit_set_factors(fnn_fit *fit, fnn_fit_factor factor, const double *values);
 /* From now on the phases of fnn_fit_run are timed, from zero. */
 void fnn_fit_time_phases(fnn_fit *fit);
 /* Nanoseconds that the threads spent in a phase, all together. */

@@ -30,8 +30,9 @@ typedef struct {
 /* Rows of weights that are summed together: a constant of the numerical definition. */
 #define FNN_BLOCK 32
 
-/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, the given one, and Nadam's two more. */
-enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
+/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, the given one, and Nadam's two more; from
+ * FNN_FACTORS on the factors of fnn_fit_factor. */
+enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_FACTORS, FNN_CONSTANTS = FNN_FACTORS + FNN_FIT_FACTORS };
 
 /* Time of one thread, in nanoseconds by phase; since: the end of its last phase. */
 typedef struct {
@@ -160,6 +161,11 @@ static inline const int64_t *fnn_order_of(const fnn_fit *fit) { return fit->shuf
 /* 1 for an op that a step runs. */
 static inline int fnn_runs(const fnn_fit *fit, int i) {
     return fit->parts[i] == FNN_RUNS || fit->parts[i] == FNN_IS_LINEAR;
+}
+
+/* A factor of this step. */
+static inline double fnn_factor(const fnn_step *s, fnn_fit_factor factor) {
+    return s->fit->rates[((int)FNN_FACTORS + (int)factor) * s->fit->n_steps + s->step];
 }
 
 /* The next panel of this thread; the end after an interruption of a long step. */

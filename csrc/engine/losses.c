@@ -117,6 +117,11 @@ static void evaluate_loss(const fnn_step *s, const fit_loss *of) {
     const fnn_loss *loss = &of->loss;
     fnn_loss closed;
     double factor = 0, factors[FNN_MOST_LANES];
+    if (loss->label_smoothing != 0) {
+        closed = *loss;
+        closed.label_smoothing *= fnn_factor(s, FNN_SMOOTHING_FACTOR);
+        loss = &closed;
+    }
     if (of->couples_rows) {
         closed = *loss;
         factor = close_batch_sums(s, of, &closed) * of->weight;

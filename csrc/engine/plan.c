@@ -66,7 +66,7 @@ static int plan_strips(fnn_fit *fit) {
             const ptrdiff_t kernel_end = fit->has_rules || fit->clips_norms ? fnn_min(op->rows, all.last) : all.last;
             for (ptrdiff_t q = 0; q < op->panels; q++) {
                 double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
-                if (op->kind->is_table) width *= TABLE_COST;
+                if (op->kind->is_table) width *= op->kind->is_multiplied ? (double)op->n_out / (double)op->columns : TABLE_COST;
                 if (!pass) {
                     d.total += (double)(all.last - all.first) * width;
                     continue;
@@ -287,6 +287,7 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         fnn_arena_free(fit);
         return NULL;
     }
+    for (int factor = 0; factor < FNN_FIT_FACTORS; factor++) fnn_fit_set_factors(fit, (fnn_fit_factor)factor, NULL);
     ptrdiff_t blocks = 0;
     for (int b = 0; b < network->n_inputs + network->n_ops; b++) {
         op_buffers *buffers = &fit->buffers[b];
@@ -418,6 +419,11 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
         fit->rates[FNN_RATE_2 * fit->n_steps + s] = rate_2;
         fit->rates[FNN_CORRECTION * fit->n_steps + s] = correction;
     }
+}
+
+void fnn_fit_set_factors(fnn_fit *fit, fnn_fit_factor factor, const double *values) {
+    double *to = fit->rates + ((int)FNN_FACTORS + (int)factor) * fit->n_steps;
+    for (ptrdiff_t s = 0; s < fit->n_steps; s++) to[s] = values ? values[s] : 1.0;
 }
 
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {

@@ -117,6 +117,7 @@ double fnn_network_penalty(const fnn_network *network) {
 static fnn_update update_of(const fnn_fit *fit, ptrdiff_t step) {
     fnn_update u = fit->network->optimizer.update;
     u.decay *= fit->rates[FNN_RAW * fit->n_steps + step];
+    u.decay *= fit->rates[((int)FNN_FACTORS + (int)FNN_DECAY_FACTOR) * fit->n_steps + step];
     u.rate = fit->rates[FNN_RATE * fit->n_steps + step];
     u.rate_2 = fit->rates[FNN_RATE_2 * fit->n_steps + step];
     u.correction = fit->rates[FNN_CORRECTION * fit->n_steps + step];
@@ -136,6 +137,11 @@ static fnn_update ruled_update(const fnn_network *network, const fnn_strip *stri
     own.l1 = r->l1 * penalty_scale;
     own.l2 = r->l2 * penalty_scale;
     if (r->no_decay) own.decay = 0;
+    if (r->has_factors) {
+        own.rate *= r->rate_factor;
+        own.rate_2 *= r->rate_factor;
+        own.decay *= r->rate_factor * r->decay_factor;
+    }
     own.prepare = own.l1 != 0 || own.l2 != 0 || own.clip > 0;
     return own;
 }
@@ -479,7 +485,7 @@ int fnn_update_weights(const fnn_step *s) {
 int fnn_has_rules(const fnn_op *op) {
     if (!fnn_is_trained(op)) return 0;
     for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
-        if (op->rules[parameter].no_decay || op->rules[parameter].constraint) return 1;
+        if (op->rules[parameter].no_decay || op->rules[parameter].constraint || op->rules[parameter].has_factors) return 1;
     return fnn_has_penalty(op);
 }
 

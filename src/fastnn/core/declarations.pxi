@@ -53,7 +53,7 @@ cdef extern from "engine/kind.h" nogil:
         const char *states[3]
         const char *options[3]
         int least_inputs, most_inputs, takes_number
-        int is_product, is_table
+        int is_product, is_table, is_multiplied, is_fixed
     const fnn_kind *fnn_kinds[]
 
 
@@ -78,6 +78,8 @@ cdef extern from "engine/engine.h" nogil:
         double l1, l2
         int no_decay, constraint, axis
         double bound
+        int has_factors
+        double rate_factor, decay_factor
     ctypedef struct fnn_op:
         const fnn_kind *kind
         int activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator
@@ -85,7 +87,8 @@ cdef extern from "engine/engine.h" nogil:
         const int *inputs
         int shares, owner, next_call, has_number, number_first, normalize
         double number
-        Py_ssize_t start, step, table_rows, columns
+        Py_ssize_t start, step, table_rows, columns, multiple, groups
+        int function
         double parameters[3]
         double rate, momentum, epsilon
         Py_ssize_t n_in, n_out, weights, rows, state
@@ -174,6 +177,8 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
     void fnn_fit_skip(fnn_fit *, Py_ssize_t, const double *)
+    enum: FNN_FIT_FACTORS
+    void fnn_fit_set_factors(fnn_fit *, int, const double *)
     void fnn_fit_set_rates(fnn_fit *fit, const double *rates)
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)

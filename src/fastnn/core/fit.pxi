@@ -168,6 +168,17 @@ cdef class Fit:
         if order is not None:
             fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
 
+    def set_factors(self, str name, factors=None):
+        cdef int factor = index_of("factor", FIT_FACTORS, name)
+        cdef cnp.ndarray values
+        if factors is None:
+            fnn_fit_set_factors(self.fit, factor, NULL)
+            return
+        values = contiguous("factors", factors, np.float64, (self.n_steps,))
+        if not (np.isfinite(values).all() and values.min() >= 0.0):
+            raise ValueError(f"factors of {name} must be finite and at least 0")
+        fnn_fit_set_factors(self.fit, factor, <const double *>cnp.PyArray_DATA(values))
+
     def set_learning_rates(self, learning_rates):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
         cdef fnn_call call

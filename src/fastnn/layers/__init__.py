@@ -14,7 +14,14 @@ from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
 from fastnn.layers.inputs import Input, InputLayer
 from fastnn.layers.layer import Layer
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
+from fastnn.layers.numeric_embeddings import (
+    CosineFeatures,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    PiecewiseLinearEncoding,
+)
 from fastnn.layers.structure import Flatten, Identity, Reshape, Residual
+from fastnn.layers.tabular import FeatureScale, GroupedDense, MemberDense, NTPDense, ParametricActivation
 from fastnn.layers.weights import ParameterSpec, WeightAccess
 
 __all__ = [
@@ -26,13 +33,16 @@ __all__ = [
     "BatchNormalization",
     "CategoryEncoding",
     "Concatenate",
+    "CosineFeatures",
     "Dense",
     "Discretization",
     "Dot",
     "Dropout",
     "Embedding",
+    "FeatureScale",
     "Flatten",
     "GaussianNoise",
+    "GroupedDense",
     "Hashing",
     "Identity",
     "Input",
@@ -42,11 +52,17 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "Maximum",
+    "MemberDense",
     "Minimum",
     "Multiply",
+    "NTPDense",
     "Normalization",
     "PReLU",
     "ParameterSpec",
+    "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
+    "PiecewiseLinearEncoding",
     "ReLU",
     "Rescaling",
     "Reshape",
