@@ -14,14 +14,7 @@ from fastnn.layers.dropout import AlphaDropout, Dropout, GaussianNoise
 from fastnn.layers.inputs import Input, InputLayer
 from fastnn.layers.layer import Layer
 from fastnn.layers.normalization import BatchNormalization, LayerNormalization, Normalization, Rescaling
-from fastnn.layers.numeric_embeddings import (
-    CosineFeatures,
-    PeriodicEmbedding,
-    PiecewiseLinearEmbedding,
-    PiecewiseLinearEncoding,
-)
 from fastnn.layers.structure import Flatten, Identity, Reshape, Residual
-from fastnn.layers.tabular import FeatureScale, GroupedDense, MemberDense, NTPDense, ParametricActivation
 from fastnn.layers.weights import ParameterSpec, WeightAccess
 
 __all__ = [
@@ -90,6 +83,10 @@ _LATE = {
         *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
         *("add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"),
     ),
+    "fastnn.layers.numeric_embeddings": (
+        *("CosineFeatures", "PeriodicEmbedding", "PiecewiseLinearEmbedding", "PiecewiseLinearEncoding"),
+    ),
+    "fastnn.layers.tabular": ("FeatureScale", "GroupedDense", "MemberDense", "NTPDense", "ParametricActivation"),
 }
 for _module, _names in {**_LATE, "fastnn.layers.arithmetic": ("Arithmetic", "GetItem")}.items():
     registry.register_late("layer", _module, *(name for name in _names if not name.islower()))
@@ -116,5 +113,12 @@ if TYPE_CHECKING:
         multiply,
         subtract,
     )
+    from fastnn.layers.numeric_embeddings import (
+        CosineFeatures,
+        PeriodicEmbedding,
+        PiecewiseLinearEmbedding,
+        PiecewiseLinearEncoding,
+    )
+    from fastnn.layers.tabular import FeatureScale, GroupedDense, MemberDense, NTPDense, ParametricActivation
 else:
     __getattr__, __dir__ = public_names(__name__, __all__, late=_LATE)

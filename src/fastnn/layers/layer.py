@@ -229,7 +229,9 @@ class Layer(Advised, Weighted, registry.Description):
     def _factor_options(self, *parameters: str) -> dict[str, Any]:
         """Return the options of a core op that hold the factors of some weights' learning rate and weight decay."""
         rates, decays = self.learning_rate_factors, self.weight_decay_factors
-        unknown = [name for each in (rates, decays) if isinstance(each, dict) for name in each if name not in parameters]
+        unknown = [
+            name for each in (rates, decays) if isinstance(each, dict) for name in each if name not in parameters
+        ]
         if unknown:
             raise ValueError(
                 f"factors of layer {self.name!r} name the weight {unknown[0]!r}; its weights: {', '.join(parameters)}"

@@ -85,7 +85,7 @@ def _sum_of_rows(rows: Rows) -> int:
             if array is not None:
                 chosen = np.unique(np.linspace(0, len(array) - 1, _ROWS_CHECKED).astype(np.int64))
                 total = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), total)
-                total = zlib.crc32(np.ascontiguousarray(array[chosen]), total)
+                total = zlib.crc32(np.ascontiguousarray(array[chosen]).data, total)
     return total
 
 
@@ -94,5 +94,5 @@ def _sum_of_weights(model: LayerStack) -> int:
     total = 0
     for op, name in model.network_weights.parameters:
         weight: NDArray[Any] = model.network_weights.read(op, name)
-        total = zlib.crc32(np.ascontiguousarray(weight), total)
+        total = zlib.crc32(np.ascontiguousarray(weight).data, total)
     return total
