@@ -1,6 +1,7 @@
 """Record small files of Keras and PyTorch for the tests of the readers, in tests/data/foreign.
 
-Run with Keras 3 and with PyTorch, each of which writes its own files: python tests/make_foreign_models.py keras|torch.
+Run with Keras 3 and with PyTorch, each of which writes its own files:
+python tests/make_foreign_models.py keras|keras_graph|torch.
 The arrays of inputs and outputs in the ``.npz`` files come from the libraries themselves.
 """
 
@@ -47,6 +48,37 @@ def keras_files():
     np.savez(FOLDER / "keras.npz", x=X, chain=np.asarray(chain(X)), residual=np.asarray(residual(X)))
 
 
+def keras_graph_files():
+    """Write a graph with a shared layer, models in models, operators, vectors of categories and a dict of inputs."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    draw = np.random.default_rng(3)
+    inner_input = keras.Input((4,))
+    hidden = layers.BatchNormalization()(layers.Dense(4, activation="gelu")(inner_input))
+    inner = keras.Model(inner_input, [hidden, layers.Dense(3)(hidden)], name="inner")
+    inner.layers[1].trainable = False
+    block = keras.Sequential([layers.Dense(4, activation="tanh"), layers.LayerNormalization()], name="block")
+    first, second = keras.Input((4,), name="first"), keras.Input((4,), name="second")
+    kind = keras.Input((), dtype="int32", name="kind")
+    (h1, k1), (h2, k2) = inner(first), inner(second)
+    gate = layers.Dense(4, activation="sigmoid", name="gate")(h1)
+    mixed = gate * block(h1) + (1.0 - gate) * block(h2)
+    joined = layers.Concatenate()([mixed, mixed[:, 1:3] / 2.0, k1 - k2, layers.Embedding(5, 2)(kind)])
+    outputs = {"size": layers.Dense(2)(joined), "angle": layers.Dot(axes=-1, normalize=True)([h1, h2])}
+    graph = keras.Model({"first": first, "second": second, "kind": kind}, outputs)
+    graph.set_weights([np.abs(draw.normal(0.5, 0.3, weight.shape)) for weight in graph.get_weights()])
+    given = {name: draw.normal(size=(9, 4)).astype(np.float32) for name in ("first", "second")}
+    given["kind"] = draw.integers(0, 5, 9).astype(np.int32)
+    for name in ("graph.keras", "graph.h5"):
+        graph.save(FOLDER / name)
+    graph.save_weights(FOLDER / "graph.weights.h5")
+    expected = {name: np.asarray(values) for name, values in graph(given).items()}
+    np.savez(FOLDER / "keras_graph.npz", **given, **expected)
+
+
 def torch_files():
     """Write a chain as the zip file and as the old file of its state dict, and a checkpoint; and as ONNX."""
     import torch
@@ -74,4 +106,4 @@ def torch_files():
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    {"keras": keras_files, "torch": torch_files}[sys.argv[1]]()
+    {"keras": keras_files, "keras_graph": keras_graph_files, "torch": torch_files}[sys.argv[1]]()

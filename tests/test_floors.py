@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "fastnn"
 
 FLOORS = """
-errors _allocation _forking _warnings _array_functions
+errors _allocation _forking _warnings _array_functions _ranks
 _core
 _arguments _names _progress _structures
 _derivation _missing
@@ -23,7 +23,7 @@ saving
 export
 callbacks
 training
-many diagram
+many diagram distributed
 models estimators
 plotting
 landscape

@@ -144,6 +144,7 @@ class CallbackList:
     Attributes
     ----------
     each_step : whether training must return to Python after every step, for a hook of training batches.
+    each_epoch : whether it must return to Python after every epoch, for a hook of epochs other than a ``History``'s.
 
     Raises
     ------
@@ -165,6 +166,12 @@ class CallbackList:
         }
         self._progress_loggers: list[Any] = [each for each in self.callbacks if hasattr(each, "on_progress")]
         self.each_step = self.has("on_train_batch_begin", "on_train_batch_end")
+        self.each_epoch = self.each_step or any(
+            _overrides(callback, hook)
+            for callback in self.callbacks
+            if type(callback) is not History
+            for hook in ("on_epoch_begin", "on_epoch_end", "after_epoch")
+        )
 
     def attach(self) -> None:
         """Give every callback the model and the parameters."""
@@ -257,6 +264,10 @@ class History(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append the logs of an epoch."""
-        self.epoch.append(epoch)
+        self.record.epoch.append(epoch)
+        history = self.record.history
         for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
+            if name in history:
+                history[name].append(value)
+            else:
+                history[name] = [value]

@@ -6,7 +6,7 @@ import joblib
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnn._arguments import takes_keywords, whole
-from fastnn._processors import MOST_THREADS, get_num_threads
+from fastnn.many import as_threads
 
 
 @takes_keywords
@@ -39,7 +39,7 @@ def sweep(
     X, y : the rows.
     cv, scoring, refit, error_score, return_train_score : as in ``GridSearchCV``.
     n_iter : combinations to draw; 10 where only the distributions say that they are drawn.
-    random_state : seed of the draws.
+    random_state : seed of the draws; refused where nothing is drawn. The estimator has its own.
     n_threads : candidates that are trained at the same time; by default ``fastnn.get_num_threads()``.
     fit_params : further arguments of the estimator's ``fit``, such as ``sample_weight``, and ``groups`` of ``cv``.
 
@@ -58,9 +58,7 @@ def sweep(
     >>> search.best_params_
     {'learning_rate_init': 0.1}
     """
-    threads = (
-        get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
-    )
+    threads = as_threads(n_threads)
     grids = grid_or_distributions if isinstance(grid_or_distributions, list | tuple) else [grid_or_distributions]
     drawn = n_iter is not None or any(hasattr(value, "rvs") for grid in grids for value in dict(grid).values())
     options = {
@@ -75,6 +73,11 @@ def sweep(
         count = 10 if n_iter is None else whole("n_iter", n_iter, at_least=1)
         search = RandomizedSearchCV(
             estimator, grid_or_distributions, n_iter=count, random_state=random_state, **options
+        )
+    elif random_state is not None:
+        raise ValueError(
+            f"random_state={random_state!r} has no effect on a grid of lists, all of whose combinations are tried: "
+            "give n_iter or a distribution, or give the estimator a random_state"
         )
     else:
         search = GridSearchCV(estimator, grid_or_distributions, **options)

@@ -26,13 +26,16 @@ __all__ = [
     "BatchNormalization",
     "CategoryEncoding",
     "Concatenate",
+    "CosineFeatures",
     "Dense",
     "Discretization",
     "Dot",
     "Dropout",
     "Embedding",
+    "FeatureScale",
     "Flatten",
     "GaussianNoise",
+    "GroupedDense",
     "Hashing",
     "Identity",
     "Input",
@@ -42,11 +45,17 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "Maximum",
+    "MemberDense",
     "Minimum",
     "Multiply",
+    "NTPDense",
     "Normalization",
     "PReLU",
     "ParameterSpec",
+    "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
+    "PiecewiseLinearEncoding",
     "ReLU",
     "Rescaling",
     "Reshape",
@@ -74,6 +83,10 @@ _LATE = {
         *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
         *("add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"),
     ),
+    "fastnn.layers.numeric_embeddings": (
+        *("CosineFeatures", "PeriodicEmbedding", "PiecewiseLinearEmbedding", "PiecewiseLinearEncoding"),
+    ),
+    "fastnn.layers.tabular": ("FeatureScale", "GroupedDense", "MemberDense", "NTPDense", "ParametricActivation"),
 }
 for _module, _names in {**_LATE, "fastnn.layers.arithmetic": ("Arithmetic", "GetItem")}.items():
     registry.register_late("layer", _module, *(name for name in _names if not name.islower()))
@@ -100,5 +113,12 @@ if TYPE_CHECKING:
         multiply,
         subtract,
     )
+    from fastnn.layers.numeric_embeddings import (
+        CosineFeatures,
+        PeriodicEmbedding,
+        PiecewiseLinearEmbedding,
+        PiecewiseLinearEncoding,
+    )
+    from fastnn.layers.tabular import FeatureScale, GroupedDense, MemberDense, NTPDense, ParametricActivation
 else:
     __getattr__, __dir__ = public_names(__name__, __all__, late=_LATE)

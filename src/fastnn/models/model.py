@@ -112,8 +112,15 @@ class Model(TrainedStack):
         from fastnn.saving.graphs import graph_from_config
 
         inputs, outputs = graph_from_config(config, custom_objects)
+        return cls.of_tensors(inputs, outputs, config.get("name"), config.get("seed"), config.get("dtype"))
+
+    @classmethod
+    def of_tensors(
+        cls, inputs: Any, outputs: Any, name: str | None = None, seed: int | None = None, dtype: DTypeLike | None = None
+    ) -> Self:
+        """Return a model between symbolic tensors that makes its weights when they are needed."""
         model = cls.__new__(cls)
-        model._assemble(inputs, outputs, config.get("name"), config.get("seed"), config.get("dtype"))
+        model._assemble(inputs, outputs, name, seed, dtype)
         return model
 
     @property

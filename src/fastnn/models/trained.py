@@ -18,7 +18,7 @@ from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.rows import check_columns_of, columns_of, features_of, n_rows, rows_of, take, weigh_classes
+from fastnn.training.rows import Fold, check_columns_of, columns_of, features_of, n_rows, rows_of, take, weigh_classes
 from fastnn.training.source import RowSource, Validation, one_pass
 
 Array = NDArray[Any]
@@ -169,8 +169,10 @@ class TrainedStack(InspectedStack):
         self.require_compiled("fit")
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
+        fold = x if isinstance(x, Fold) else None
+        x = x if fold is None else fold.x
         with self._changing("fit") as change:
-            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
+            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size, fold)
             source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
             history = History()
             always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)

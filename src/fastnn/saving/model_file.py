@@ -211,15 +211,15 @@ def _is_hdf5(filepath: Path) -> bool:
 def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
     """Give a built model the weights of an HDF5 file of Keras; errors as in ``load_weights``."""
     from fastnn.saving.hdf5 import Hdf5File
-    from fastnn.saving.keras_weights import fitted, keras_variables
+    from fastnn.saving.keras_weights import fitted, keras_variables, parts_of
 
     with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
-        found = keras_variables(model.layers, Hdf5File(file.read()).root)
+        found = keras_variables(parts_of(model.layers), Hdf5File(file.read()).root)
     try:
         weights = [
             array
-            for layer, arrays in found
-            for array in fitted(arrays, layer, [weight.shape for weight in layer.weights])
+            for leaf in model.leaf_layers()
+            for array in fitted(found.get(id(leaf), []), leaf, [weight.shape for weight in leaf.weights])
         ]
     except ValueError as error:
         raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None

@@ -22,7 +22,7 @@ _PRODUCTS_PER_CALL = 5e8
 
 def rows_per_call(model: LayerStack) -> int:
     """Return the rows of a native call of prediction or evaluation that takes about 50 ms."""
-    return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
+    return max(64, int(_PRODUCTS_PER_CALL / max(1, model.program.multiplications_per_row)))
 
 
 class Evaluation:
@@ -77,7 +77,8 @@ class Evaluation:
             callbacks.call("on_test_batch_end", batch, batch_logs)
         logs = self._logs(sums / rows.n)
         if predictions is not None:
-            logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
+            y, sample_weight = rows.targets()
+            logs.update(metric_values(model, y, predictions, sample_weight))
         callbacks.call("on_test_end", logs)
         return logs
 

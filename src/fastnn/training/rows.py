@@ -37,16 +37,18 @@ class Rows(NamedTuple):
     X : (n, n_features).
     y : (n, n_outputs) in the network's dtype, or int64 labels (n,).
     sample_weight : (n,) in the network's dtype, or None.
+    numbers : which rows of these arrays are meant, (n,); None for all.
     """
 
     X: Any
     y: Any
     sample_weight: Any
+    numbers: Array | None = None
 
     @property
     def n(self) -> int:
         """Number of rows."""
-        return n_rows(self.X)
+        return n_rows(self.X) if self.numbers is None else len(self.numbers)
 
     def first(self, n: int | None) -> "Rows":
         """Return the first ``n`` rows; all for None."""
@@ -54,11 +56,42 @@ class Rows(NamedTuple):
 
     def split(self, point: int) -> tuple["Rows", "Rows"]:
         """Return the rows before and from ``point`` on."""
+        if self.numbers is not None:
+            return self._replace(numbers=self.numbers[:point]), self._replace(numbers=self.numbers[point:])
         return self.part(slice(point)), self.part(slice(point, None))
 
     def part(self, rows: Any) -> "Rows":
         """Return some of the rows: those of a slice or of numbers."""
-        return Rows(take(self.X, rows), take(self.y, rows), take(self.sample_weight, rows))
+        taken = rows if self.numbers is None else self.numbers[rows]
+        return Rows(take(self.X, taken), take(self.y, taken), take(self.sample_weight, taken))
+
+    def targets(self) -> tuple[Any, Any]:
+        """Return y and the sample weights."""
+        if self.numbers is None:
+            return self.y, self.sample_weight
+        return take(self.y, self.numbers), take(self.sample_weight, self.numbers)
+
+
+class Fold(NamedTuple):
+    """Inputs of which ``fit`` trains on some rows and validates with others.
+
+    Parameters
+    ----------
+    x : inputs as in ``fit``; the targets and sample weights are those of all its rows, too.
+    training, held_out : numbers of the rows.
+    repeats : whether a number is among the training rows more than once.
+    """
+
+    x: Any
+    training: Array
+    held_out: Array
+    repeats: bool
+
+    def rows_of(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Return the rows to train on and those to validate with."""
+        training, held_out = rows._replace(numbers=self.training), rows._replace(numbers=self.held_out)
+        # The prediction of a row in training is kept by its number: rows that repeat need one each.
+        return training.part(slice(None)) if self.repeats else training, held_out
 
 
 def n_rows(arrays: Any) -> int:
@@ -369,6 +402,7 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, program: Pro
     """
     if class_weight is None:
         return rows
+    rows = rows if rows.numbers is None else rows.part(slice(None))
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
     if len(program.heads) > 1:

@@ -9,6 +9,7 @@ from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Stretch, gives_batches
 from fastnn.training.rows import (
+    Fold,
     Rows,
     check_columns_of,
     columns_of,
@@ -70,15 +71,19 @@ def _rows_in(steps: Any, batch_size: int, name: str) -> int | None:
 
 
 class Validation(NamedTuple):
-    """The arguments of ``fit`` whose names begin with ``validation_``, unchecked."""
+    """The arguments of ``fit`` whose names begin with ``validation_``, unchecked; or the fold that says the rows."""
 
     data: Any = None
     split: Any = 0.0
     steps: Any = None
     batch_size: Any = None
+    fold: Fold | None = None
 
     def separate(self, model: LayerStack, rows: Rows, batch_size: int, columns: _Columns) -> tuple[Rows, Rows | None]:
         """Return the rows to train on and those to validate with: the given ones, or else the last of ``rows``."""
+        if self.fold is not None:
+            training, held_out = self.fold.rows_of(rows)
+            return training, held_out.first(_rows_in(self.steps, batch_size, "validation_steps"))
         if self.data is None and not self.split:
             return rows, None
         steps, data = self.steps, self.data
@@ -197,7 +202,9 @@ class RowSource:
 
     def _next_steps(self) -> Steps:
         """Return the steps of the next epoch of arrays."""
-        rows, batch_size, end = self.first.rows, self.first.batch_size, self.first.last
+        rows, batch_size, _, end = self.first
+        if self._per_epoch == end:
+            return self.first
         first, last = self._position, min(self._position + self._per_epoch, end)
         if last - first < self._per_epoch:
             warn(
