@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from fastnn._arguments import nearest
 from fastnn._derivation import Derivable
+from fastnn._warnings import warn
 
 Logs = dict[str, Any]
 
@@ -27,6 +29,12 @@ class Callback(Derivable):
 
     skipped_hooks: tuple[str, ...] = ()
     """Hooks that the class overrides and this object does not need: a hook of batches costs time in every step."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name) and (near := nearest(name, HOOKS, alike=0.85)):
+                warn(f"{cls.__name__}.{name} is not a hook, so fastnn never calls it. Did you mean {near!r}?")
 
     def __init__(self) -> None:
         self.model: Any = None

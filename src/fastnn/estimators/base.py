@@ -19,6 +19,7 @@ import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
 from fastnn._arrays import check_memory, check_unmasked
+from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.conversion import ConvertedEstimator
@@ -39,6 +40,20 @@ _SPARSE_ROWS = 4096
 """Rows of a sparse matrix that are made dense at a time."""
 
 
+_COMPUTED = (
+    "the compiled core trains and predicts: use the options of the estimator, or fastnn.Sequential with a custom loss"
+)
+
+
+@never_calls(
+    _backprop=_COMPUTED,
+    _compute_loss_grad=_COMPUTED,
+    _forward_pass=_COMPUTED,
+    _forward_pass_fast=_COMPUTED,
+    _init_coef="pass kernel_initializer and bias_initializer",
+    _initialize="pass kernel_initializer and bias_initializer",
+    _loss_grad_lbfgs=_COMPUTED,
+)
 class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """A network of scikit-learn's dialect, without its fit."""
 

@@ -3,8 +3,10 @@
 import os
 from typing import Any
 
+from fastnn._derivation import Derivable
 
-class ExportedAsSource:
+
+class ExportedAsSource(Derivable):
     """Something with a network that can be written as source code of other languages."""
 
     def _exported_network(self) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import installed, whole
 from fastnn.saving.atomic import write_atomically
+from fastnn.saving.foreign import warn_of_suffix
 
 Array = NDArray[Any]
 
@@ -119,6 +120,7 @@ class Graph:
             producer_version=metadata.version("fastnn"),
         )
         helper.set_model_props(model, properties)
+        warn_of_suffix(path, "an ONNX model", ".onnx")
         write_atomically(path, [model.SerializeToString()])
 
     def _value(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:

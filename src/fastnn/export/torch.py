@@ -30,6 +30,7 @@ from fastnn.layers import (
 )
 from fastnn.network.stack import LayerStack
 from fastnn.saving.atomic import write_atomically
+from fastnn.saving.foreign import warn_of_suffix
 from fastnn.saving.safetensors import encode
 
 Array = NDArray[Any]
@@ -94,6 +95,7 @@ def export_safetensors(model: LayerStack, path: str | os.PathLike[str]) -> None:
     """Write the file that ``Sequential.export_safetensors`` describes."""
     with model.reading("export_safetensors"):
         modules = _modules(model.layers, model.program.n_features, model.dtype)
+    warn_of_suffix(path, "a safetensors file")
     write_atomically(path, encode(_state(modules), {"format": "pt"}, signed=False))
 
 

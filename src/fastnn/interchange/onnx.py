@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
+from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.building import model_of
 from fastnn.interchange.onnx_expressions import ELEMENTWISE, Formula, Matcher, Variable, filled_gaps, is_gap
@@ -16,7 +17,7 @@ from fastnn.interchange.onnx_file import DOUBLE, FLOAT, Node, OnnxGraph, read_gr
 from fastnn.interchange.onnx_operators import LAYERS, short
 from fastnn.interchange.onnx_stages import Recognizer, Stage, assembled, filled, residual
 from fastnn.models import Sequential
-from fastnn.saving.foreign import foreign_format
+from fastnn.saving.foreign import known_format
 from fastnn.saving.model_file import opened_file
 
 Array = NDArray[Any]
@@ -25,6 +26,7 @@ _KEEPING = ("Identity", "Dropout")
 _SHAPES = ("Flatten", "Reshape")
 
 
+@takes_keywords
 def load_onnx(path: str | os.PathLike[str]) -> Sequential:
     """Return the model of an ONNX file; the package onnx is not needed.
 
@@ -52,7 +54,7 @@ def load_onnx(path: str | os.PathLike[str]) -> Sequential:
         try:
             graph = read_graph(memoryview(data))
         except (ModelFormatError, UnicodeDecodeError) as error:
-            looks = foreign_format(data[:4096])
+            looks = known_format(data[:4096])
             if looks is None or "ONNX" in looks:
                 raise
             raise ModelFormatError(f"it looks like {looks}") from error

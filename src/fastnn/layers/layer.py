@@ -49,6 +49,7 @@ _COMPUTED = (
     "before the model"
 )
 _WIDTH = "the shapes follow from the options of the layers"
+_ADAPTED = "adapt computes from all its data at once; override adapt, or pass the values to the constructor"
 _OF_OWN_LAYERS = ("call", "build", "compute_output_shape", "compute_output_spec")
 """What a layer that is composed of others may define."""
 
@@ -62,6 +63,9 @@ _OF_OWN_LAYERS = ("call", "build", "compute_output_shape", "compute_output_spec"
     compute_mask="rows of a dense network are not masked",
     compute_output_shape=_WIDTH,
     compute_output_spec=_WIDTH,
+    finalize_state=_ADAPTED,
+    reset_state=_ADAPTED,
+    update_state=_ADAPTED,
 )
 class Layer(Advised, Weighted, registry.Description):
     """Base of all layers.

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity
-from fastnn._arrays import check_columns, column_names
 from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -19,7 +18,7 @@ from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.rows import Fold, features_of, n_rows, rows_of, take, weigh_classes
+from fastnn.training.rows import Fold, check_columns_of, columns_of, features_of, n_rows, rows_of, take, weigh_classes
 from fastnn.training.source import RowSource, Validation, one_pass
 
 Array = NDArray[Any]
@@ -173,9 +172,6 @@ class TrainedStack(InspectedStack):
         fold = x if isinstance(x, Fold) else None
         x = x if fold is None else fold.x
         with self._changing("fit") as change:
-            if isinstance(validation_data, tuple | list) and validation_data:
-                columns = column_names(x) or self.feature_names_in_
-                check_columns(columns, validation_data[0], "validation_data[0]")
             validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size, fold)
             source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
             history = History()
@@ -183,7 +179,7 @@ class TrainedStack(InspectedStack):
             parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
             callback_list = CallbackList(callbacks, self, parameters, always)
             self.build_from(source.program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
+            self.feature_names_in_ = source.columns
             callback_list.attach()
             self._record, self._last_history = history.record, weakref.ref(history)
             try:
@@ -227,7 +223,7 @@ class TrainedStack(InspectedStack):
             rows, program = rows_of(self, x, y, sample_weight)
             rows = weigh_classes(rows, class_weight, self, program, partial=True)
             self.build_from(program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
+            self.feature_names_in_ = columns_of(self, x) or self.feature_names_in_
             self._reserve(change)
             self.hold_weights()
             return self._returned(train_one_batch(self, rows), return_dict)
@@ -337,7 +333,7 @@ class TrainedStack(InspectedStack):
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
         if self.feature_names_in_ is not None:
-            check_columns(self.feature_names_in_, x, "x")
+            check_columns_of(self, self.feature_names_in_, x)
         try:
             return self._predict(x, out)
         except (TypeError, ValueError):

@@ -1,6 +1,6 @@
 """Where the rows of a fit or an evaluation come from: arrays, or batches that are collected as they are needed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -8,7 +8,16 @@ from fastnn._arguments import whole
 from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Stretch, gives_batches
-from fastnn.training.rows import Fold, Rows, rows_of, split_point, validation_rows, weigh_classes
+from fastnn.training.rows import (
+    Fold,
+    Rows,
+    check_columns_of,
+    columns_of,
+    rows_of,
+    split_point,
+    validation_rows,
+    weigh_classes,
+)
 
 
 def one_pass(
@@ -23,10 +32,32 @@ def one_pass(
         for all.
     """
     if y is None and gives_batches(x):
-        found = BatchSource(x, steps, "x", "steps", model.n_features, model.ports() is not None).read_all()
+        found = _batches_of(model, x, steps, "x", "steps", _Columns(model).learn).read_all()
         return found.x, found.y, found.sample_weight, found.sizes, None
     batch = as_batch_size(batch_size)
     return x, y, sample_weight, batch, _rows_in(steps, batch, "steps")
+
+
+class _Columns:
+    """The names of the columns of a fit: those that the model knows, or else those of the first data frame."""
+
+    def __init__(self, model: LayerStack) -> None:
+        self._model, self.names = model, model.feature_names_in_
+
+    def learn(self, x: Any, name: str) -> None:
+        """Check the columns of inputs; those of the first frame become known."""
+        self.check(x, name)
+        self.names = self.names or columns_of(self._model, x, name)
+
+    def check(self, x: Any, name: str) -> None:
+        """Raise ValueError if inputs are frames with other columns."""
+        check_columns_of(self._model, self.names, x, name)
+
+
+def _batches_of(
+    model: LayerStack, x: Any, steps: Any, name: str, steps_name: str, check: Callable[[Any, str], None]
+) -> BatchSource:
+    return BatchSource(x, steps, name, steps_name, model.n_features, model.ports() is not None, check)
 
 
 def as_batch_size(value: Any, default: int = 32, name: str = "batch_size") -> int:
@@ -48,7 +79,7 @@ class Validation(NamedTuple):
     batch_size: Any = None
     fold: Fold | None = None
 
-    def separate(self, model: LayerStack, rows: Rows, batch_size: int) -> tuple[Rows, Rows | None]:
+    def separate(self, model: LayerStack, rows: Rows, batch_size: int, columns: _Columns) -> tuple[Rows, Rows | None]:
         """Return the rows to train on and those to validate with: the given ones, or else the last of ``rows``."""
         if self.fold is not None:
             training, held_out = self.fold.rows_of(rows)
@@ -60,12 +91,11 @@ class Validation(NamedTuple):
             rows, held_out = rows.split(split_point(rows.n, self.split))
         else:
             if gives_batches(data):
-                source = BatchSource(
-                    data, steps, "validation_data", "validation_steps", model.n_features, model.ports() is not None
-                )
-                found = source.read_all()
+                found = _batches_of(model, data, steps, "validation_data", "validation_steps", columns.check).read_all()
                 data = [part for part in (found.x, found.y, found.sample_weight) if part is not None]
                 steps = None
+            elif isinstance(data, tuple | list) and data:
+                columns.check(data[0], "validation_data[0]")
             held_out = validation_rows(model, data, None if isinstance(rows.X, list) else rows.X.shape[1])
         return rows, held_out.first(_rows_in(steps, batch_size, "validation_steps"))
 
@@ -101,6 +131,7 @@ class RowSource:
     Attributes
     ----------
     program : program of the model's network for these rows.
+    columns : names of the columns, if the rows come in data frames.
     first : the first steps.
     n_steps : steps of an epoch; None if a source of batches does not say.
     same_rows : whether all epochs are made of the same rows.
@@ -123,24 +154,25 @@ class RowSource:
         self._class_weight = class_weight
         self._position = 0
         self._batches: BatchSource | None = None
+        columns = _Columns(model)
         self._epoch: Iterator[Stretch] = iter(())
         if y is None and gives_batches(x):
             if sample_weight is not None or validation.split:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
                 )
-            self._batches = BatchSource(
-                x, steps_per_epoch, "x", "steps_per_epoch", model.n_features, model.ports() is not None
-            )
+            self._batches = _batches_of(model, x, steps_per_epoch, "x", "steps_per_epoch", columns.learn)
             self._epoch = self._batches.epoch()
             stretch = next(self._epoch, None)
             if stretch is None:
                 raise ValueError("x gave no batch")
             x, y, sample_weight, batch_size = stretch.x, stretch.y, stretch.sample_weight, stretch.sizes[0]
+        columns.learn(x, "x")
+        self.columns = columns.names
         batch_size = as_batch_size(batch_size)
         self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
-        rows, self.validation = validation.separate(model, rows, self.validation_batch_size)
+        rows, self.validation = validation.separate(model, rows, self.validation_batch_size, columns)
         rows = weigh_classes(rows, class_weight, model, self.program, self._batches is not None)
         self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
         self.same_rows = self._batches is None
