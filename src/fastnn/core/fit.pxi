@@ -221,7 +221,8 @@ cdef class Fit:
 
     @property
     def epoch_sums(self):
-        return None if self.epoch_arrays is None else self.epoch_arrays[2][:self.epochs.done]
+        sums = np.empty((0, 2 + len(self.losses))) if self.epoch_arrays is None else self.epoch_arrays[2]
+        return sums[:self.epochs.done]
 
     def time_phases(self):
         fnn_fit_time_phases(self.fit)
