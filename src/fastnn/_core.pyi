@@ -287,7 +287,7 @@ class Fit:
     def epochs_begun(self) -> int:
         """Epochs that ``run_epochs`` has begun, those that have ended among them."""
     @property
-    def epoch_sums(self) -> NDArray[np.float64] | None:
+    def epoch_sums(self) -> NDArray[np.float64]:
         """``loss_sum``, ``penalty_sum`` and ``loss_sums`` of each epoch that has ended, (n_ended, 2 + n_losses)."""
     @property
     def step(self) -> int:

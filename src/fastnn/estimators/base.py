@@ -204,7 +204,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             dropout,
         )
         coefs, intercepts = self._starting_weights(architecture, dtype)
-        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts)
+        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts, float(self.alpha))
 
     def _starting_weights(self, architecture: Architecture, dtype: np.dtype[Any]) -> tuple[list[Array], list[Array]]:
         """Draw kernels and biases as scikit-learn does: uniform within Glorot and Bengio's (2010) bounds."""

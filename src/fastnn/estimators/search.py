@@ -3,9 +3,11 @@
 from typing import Any
 
 import joblib
+import numpy as np
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnn._arguments import takes_keywords, whole
+from fastnn.estimators.candidates import candidates_of, fit_search, is_covered
 from fastnn.many import as_threads
 
 
@@ -81,5 +83,15 @@ def sweep(
         )
     else:
         search = GridSearchCV(estimator, grid_or_distributions, **options)
+    candidates = candidates_of(search) if _is_repeatable(random_state) else []
+    if candidates and is_covered(search, candidates, fit_params):
+        found = fit_search(search, candidates, X, y, threads)
+        if found is not None:
+            return found
     with joblib.parallel_config("threading", n_jobs=threads):
         return search.fit(X, y, **fit_params)
+
+
+def _is_repeatable(random_state: Any) -> bool:
+    """Whether candidates can be drawn twice: where a fit fails, scikit-learn draws them again."""
+    return random_state is None or isinstance(random_state, int | np.integer)

@@ -190,9 +190,10 @@ class Training:
 
     def _logs_together(self, sums: Array) -> list[dict[str, Any]]:
         """Return the logs of the epochs that have ended."""
-        names = ["loss", *self._loss_names]
-        columns = [0, *range(2, 1 + len(names))]
-        return [dict(zip(names, values, strict=True)) for values in (sums[:, columns] / self._rows.n).tolist()]
+        means = (sums / self._rows.n).tolist()
+        if not self._loss_names:
+            return [{"loss": values[0]} for values in means]
+        return [{"loss": values[0], **dict(zip(self._loss_names, values[2:], strict=True))} for values in means]
 
     def _begin_sums(self) -> None:
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
