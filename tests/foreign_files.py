@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from mutated_files import change_value
 
 RECORDED = Path(__file__).parent / "data" / "foreign"
 
@@ -156,6 +157,20 @@ def onnx_file(nodes, constants, features, output="y", opset=17, element=1, input
 
 
 # Changes
+
+
+def changed_description(data, draw):
+    """Return a ``.keras`` archive with a few random changes of its description, and then with the right checksum."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(contents["config.json"])
+    for _ in range(draw.choice([1, 1, 2, 4])):
+        change_value(config, draw)
+    changed = io.BytesIO()
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, part in {**contents, "config.json": json.dumps(config)}.items():
+            archive.writestr(name, part)
+    return changed.getvalue()
 
 
 def changed_bytes(data, draw):

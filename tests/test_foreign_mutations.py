@@ -5,7 +5,15 @@ import warnings
 
 import numpy as np
 import pytest
-from foreign_files import RECORDED, changed_bytes, onnx_file, onnx_node, safetensors_file, torch_file
+from foreign_files import (
+    RECORDED,
+    changed_bytes,
+    changed_description,
+    onnx_file,
+    onnx_node,
+    safetensors_file,
+    torch_file,
+)
 
 import fastnn
 from fastnn._structures import leaves
@@ -98,6 +106,7 @@ def test_mutated_files_are_refused_or_read(tmp_path, name):
     assert not outcome(path, reader)
     refused = 0
     for _ in range(COUNT):
-        path.write_bytes(changed_bytes(data, draw))
+        described = name.endswith(".keras") and draw.random() < 0.7
+        path.write_bytes(changed_description(data, draw) if described else changed_bytes(data, draw))
         refused += outcome(path, reader)
     assert COUNT // 10 < refused
