@@ -48,7 +48,15 @@ from fastnn.models import Model, Sequential, load_model
 if TYPE_CHECKING:
     from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
-    from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
+    from fastnn.estimators import (
+        BaggedMLPClassifier,
+        BaggedMLPRegressor,
+        MLPClassifier,
+        MLPRegressor,
+        TabularClassifier,
+        TabularRegressor,
+        sweep,
+    )
     from fastnn.interchange import load_keras, load_onnx, load_torch
     from fastnn.landscape import WeightRecorder, loss_landscape
     from fastnn.layers.tensor import KerasTensor
@@ -62,6 +70,8 @@ _LAZY_MEMBERS = {
     "KerasTensor": "layers.tensor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TabularClassifier": "estimators",
+    "TabularRegressor": "estimators",
     "TrainingDoctor": "diagnosis",
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",
@@ -85,6 +95,8 @@ __all__ = [
     "Model",
     "ModelFormatError",
     "Sequential",
+    "TabularClassifier",
+    "TabularRegressor",
     "TrainingDoctor",
     "WeightRecorder",
     "activations",

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastnn._missing import public_names
 from fastnn.callbacks.callback import Callback, CallbackList, History, Logs
-from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, TerminateOnNaN
+from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, StepFactors, TerminateOnNaN
 from fastnn.callbacks.loggers import CSVLogger, ProgbarLogger
 from fastnn.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 
@@ -21,6 +21,7 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "StepFactors",
     "TerminateOnNaN",
 ]
 

@@ -178,6 +178,15 @@ class CallbackList:
         epochs = [callback.resume(self.callbacks) for callback in self.callbacks]
         return max([first_epoch, *(epoch for epoch in epochs if epoch is not None)])
 
+    def step_factors(self, first_update: int, n_steps: int) -> dict[str, Any]:
+        """Return the factors that callbacks give the options of ``n_steps`` updates, by name; {} if none does."""
+        found: dict[str, Any] = {}
+        for callback in self.callbacks:
+            factors = getattr(callback, "factors_of", None)
+            if factors is not None:
+                found.update(factors(first_update, n_steps))
+        return found
+
     @property
     def stop_training(self) -> bool:
         """Whether a callback has asked to stop."""

@@ -41,6 +41,7 @@ from fastnn.layers.numeric_embeddings import (
     PiecewiseLinearEmbedding,
     PiecewiseLinearEncoding,
 )
+from fastnn.layers.preprocessing import QuantileTransform, RobustScaling
 from fastnn.layers.structure import Flatten, Identity, Reshape, Residual
 from fastnn.layers.tabular import FeatureScale, GroupedDense, MemberDense, NTPDense, ParametricActivation
 from fastnn.layers.weights import ParameterSpec, WeightAccess
@@ -84,10 +85,12 @@ __all__ = [
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "PiecewiseLinearEncoding",
+    "QuantileTransform",
     "ReLU",
     "Rescaling",
     "Reshape",
     "Residual",
+    "RobustScaling",
     "Softmax",
     "StringLookup",
     "Subtract",

@@ -24,6 +24,7 @@ class EpochStart(NamedTuple):
     Parameters
     ----------
     seed, number, shuffle, learning_rates : as in ``Fit.begin_epoch``.
+    factors : values for ``Fit.set_factors`` by name.
     first, last : numbers of the first step, counted from 0, and of the one after the last.
     """
 
@@ -31,11 +32,14 @@ class EpochStart(NamedTuple):
     number: int
     shuffle: bool
     learning_rates: NDArray[np.float64]
+    factors: dict[str, NDArray[np.float64]]
     first: int
     last: int
 
     def begin(self, fit: _core.Fit) -> None:
         """Begin the epoch."""
+        for name, values in self.factors.items():
+            fit.set_factors(name, values)
         fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, None, self.first)
 
     def run(self, fit: _core.Fit, n_steps: int) -> bool:
