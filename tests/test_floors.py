@@ -25,6 +25,7 @@ callbacks
 training
 many diagram
 models estimators
+tabular
 plotting
 landscape
 diagnosis

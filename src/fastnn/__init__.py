@@ -48,19 +48,12 @@ from fastnn.models import Model, Sequential, load_model
 if TYPE_CHECKING:
     from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
-    from fastnn.estimators import (
-        BaggedMLPClassifier,
-        BaggedMLPRegressor,
-        MLPClassifier,
-        MLPRegressor,
-        TabularClassifier,
-        TabularRegressor,
-        sweep,
-    )
+    from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
     from fastnn.interchange import load_keras, load_onnx, load_torch
     from fastnn.landscape import WeightRecorder, loss_landscape
     from fastnn.layers.tensor import KerasTensor
     from fastnn.many import fit_many, predict_many
+    from fastnn.tabular import TabularClassifier, TabularRegressor
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
 _LAZY_MODULES = ("backend", "datasets", "many", "metrics", "model_selection", "plotting", "reference")
@@ -70,8 +63,8 @@ _LAZY_MEMBERS = {
     "KerasTensor": "layers.tensor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
-    "TabularClassifier": "estimators",
-    "TabularRegressor": "estimators",
+    "TabularClassifier": "tabular",
+    "TabularRegressor": "tabular",
     "TrainingDoctor": "diagnosis",
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",

@@ -12,15 +12,12 @@ from fastnn.estimators.bagging import BaggedMLPClassifier, BaggedMLPRegressor
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.estimators.search import sweep
-from fastnn.estimators.tabular import TabularClassifier, TabularRegressor
 
 __all__ = [
     "BaggedMLPClassifier",
     "BaggedMLPRegressor",
     "MLPClassifier",
     "MLPRegressor",
-    "TabularClassifier",
-    "TabularRegressor",
     "sweep",
 ]
 

@@ -76,8 +76,8 @@ class Layer(Advised, Weighted, registry.Description):
     input_shape : shape of one row, for the first layer.
     input_dim : number of features, for the first layer; the same as ``input_shape=(input_dim,)``.
     trainable : whether training changes the weights.
-    learning_rate_factors, weight_decay_factors : factors of the optimizer's learning rate and weight decay: a number for
-        all weights, or a dict from names of weights to numbers, such as ``{"bias": 0.1}``; others have the factor 1.
+    learning_rate_factors, weight_decay_factors : factors of the optimizer's learning rate and weight decay: a number
+        for all weights, or a dict from names of weights to numbers, such as ``{"bias": 0.1}``; others have factor 1.
     dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
 
     Attributes
@@ -229,7 +229,9 @@ class Layer(Advised, Weighted, registry.Description):
     def _factor_options(self, *parameters: str) -> dict[str, Any]:
         """Return the options of a core op that hold the factors of some weights' learning rate and weight decay."""
         rates, decays = self.learning_rate_factors, self.weight_decay_factors
-        unknown = [name for each in (rates, decays) if isinstance(each, dict) for name in each if name not in parameters]
+        unknown = [
+            name for each in (rates, decays) if isinstance(each, dict) for name in each if name not in parameters
+        ]
         if unknown:
             raise ValueError(
                 f"factors of layer {self.name!r} name the weight {unknown[0]!r}; its weights: {', '.join(parameters)}"

@@ -135,9 +135,7 @@ class PeriodicEmbedding(Layer):
         factors = {"learning_rate_factors": learning_rate_factors, "weight_decay_factors": weight_decay_factors}
         self.cosines = CosineFeatures(frequencies, sigma, name=f"{self.name}_cosines", **factors)
         uniform = initializers.RandomUniform(-(frequencies**-0.5), frequencies**-0.5)
-        self.linear = GroupedDense(
-            n_features, units, bias_initializer=uniform, name=f"{self.name}_linear", **factors
-        )
+        self.linear = GroupedDense(n_features, units, bias_initializer=uniform, name=f"{self.name}_linear", **factors)
         self.join = Concatenate() if densenet else None
 
     def call(self, x: Any) -> Any:
@@ -223,7 +221,10 @@ class PiecewiseLinearEncoding(Layer):
     def _lines(self) -> tuple[Array, Array]:
         """Return slope, lower and upper bound (3, n_in b) and offset (n_in b,) of each output."""
         unbounded = float(np.finfo(np.float32).max)
-        kernel, bias = np.zeros((len(self._known_edges()), self.width, 3)), np.zeros((len(self._known_edges()), self.width))
+        kernel, bias = (
+            np.zeros((len(self._known_edges()), self.width, 3)),
+            np.zeros((len(self._known_edges()), self.width)),
+        )
         for feature, edges in enumerate(self._known_edges()):
             bins = len(edges) - 1
             places = np.r_[0 : bins - 1, self.width - 1]
@@ -288,7 +289,9 @@ class PiecewiseLinearEmbedding(Layer):
             name=f"{self.name}_pieces",
         )
         uniform = initializers.RandomUniform(-(units**-0.5), units**-0.5)
-        self.line = GroupedDense(n_features, units, True, uniform, uniform, name=f"{self.name}_line") if with_line else None
+        self.line = (
+            GroupedDense(n_features, units, True, uniform, uniform, name=f"{self.name}_line") if with_line else None
+        )
         self.sum = Add()
 
     def adapt(self, data: Any) -> None:

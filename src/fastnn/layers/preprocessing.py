@@ -89,9 +89,7 @@ class RobustScaling(_Scaler):
 
     _options = ("bound",)
 
-    def __init__(
-        self, bound: float | None = 3.0, center: Any = None, scale: Any = None, **layer_options: Any
-    ) -> None:
+    def __init__(self, bound: float | None = 3.0, center: Any = None, scale: Any = None, **layer_options: Any) -> None:
         self.bound = optional(number, "bound", bound, above=0.0)
         if (center is None) != (scale is None):
             raise ValueError("give both center and scale, or neither and call adapt(data)")

@@ -194,7 +194,11 @@ class NTPDense(Layer):
         **options: Any,
     ) -> None:
         normal = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
-        named = {key: options.pop(key) for key in ("name", "trainable", "dtype", "input_shape", "input_dim") if key in options}
+        named = {
+            key: options.pop(key)
+            for key in ("name", "trainable", "dtype", "input_shape", "input_dim")
+            if key in options
+        }
         super().__init__(**named)
         self.units = whole("units", units, at_least=1)
         self.dense = Dense(

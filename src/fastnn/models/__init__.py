@@ -130,4 +130,6 @@ if TYPE_CHECKING:
     from fastnn.models.from_data import initialize_from_data
     from fastnn.saving import save_model
 else:
-    __getattr__, __dir__ = public_names(__name__, __all__, late={"initialize_from_data": "fastnn.models.from_data", "save_model": "fastnn.saving"})
+    __getattr__, __dir__ = public_names(
+        __name__, __all__, late={"initialize_from_data": "fastnn.models.from_data", "save_model": "fastnn.saving"}
+    )

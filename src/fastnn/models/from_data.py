@@ -25,10 +25,10 @@ def initialize_from_data(
 ) -> None:
     """Give the dense layers of a model first values that suit the data (Holzmüller et al., 2024).
 
-    In the order of the graph, each ``Dense`` and ``NTPDense`` layer is changed. "std" divides the kernel's column of each
-    output by the standard deviation of ``X @ W`` (of ``X @ W / sqrt(n_in)``) over the rows; a deviation of 0 changes
-    nothing. "he+5" sets the bias of each output to minus a random convex combination of its values in 5 rows, so that
-    the kinks of activations lie among the data.
+    In the order of the graph, each ``Dense`` and ``NTPDense`` layer is changed. "std" divides the kernel's column of
+    each output by the standard deviation of ``X @ W`` (of ``X @ W / sqrt(n_in)``) over the rows; a deviation of 0
+    changes nothing. "he+5" sets the bias of each output to minus a random convex combination of its values
+    in 5 rows, so that the kinks of activations lie among the data.
 
     Parameters
     ----------

@@ -310,7 +310,7 @@ class OneCycle(LearningRateSchedule):
 class CosLog4(LearningRateSchedule):
     """Four cosine cycles, each about twice as long as the one before (RealMLP; Holzmüller et al., 2024).
 
-    ``rate (1 - cos(2 pi log2(1 + 15 t))) / 2`` at the fraction t of the steps, at most 1. The rate starts and ends at 0.
+    ``rate (1 - cos(2 pi log2(1 + 15 t))) / 2`` at the fraction t of the steps, at most 1. It starts and ends at 0.
 
     Parameters
     ----------

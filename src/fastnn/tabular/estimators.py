@@ -12,15 +12,15 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from fastnn._warnings import warn
 from fastnn.estimators.frames import is_frame, without_na
-from fastnn.estimators.tabular_columns import TableEncoder
-from fastnn.estimators.tabular_recipes import RECIPES, SCALINGS, Task
-from fastnn.estimators.tabular_scores import METRICS, score_of
-from fastnn.estimators.tabular_training import Data, Trained, outputs_of, seconds_per_epoch, train_member
 from fastnn.many import as_threads, run_many
+from fastnn.tabular.columns import TableEncoder
+from fastnn.tabular.recipes import RECIPES, SCALINGS, Task
+from fastnn.tabular.scores import METRICS, score_of
+from fastnn.tabular.training import Data, Trained, outputs_of, seconds_per_epoch, train_member
 
 Array = NDArray[Any]
 
@@ -78,7 +78,11 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X
-        array = without_na(validate_data(self, X, dtype=None, ensure_all_finite=False, ensure_min_samples=1, reset=reset))
+        array = without_na(
+            validate_data(
+                self, X, dtype=None, ensure_all_finite=False, ensure_min_samples=2 if reset else 1, reset=reset
+            )
+        )
         kind = array.dtype.kind
         if kind == "c":
             raise ValueError("Complex data not supported: X must hold real numbers, strings or booleans")
@@ -93,7 +97,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"metric must be one of {', '.join(map(repr, known))} or None, got {self.metric!r}")
         return name
 
-    def _fit_bags(self, X: Any, labels: Array, y: Array, sample_weight: Any, task: Task) -> None:
+    def _fit_bags(self, X: Any, labels: Array, y: Array, task: Task) -> None:
         """Train the networks on targets y (n, n_outputs)."""
         started = time.monotonic()
         n = _num_samples(X)
@@ -101,8 +105,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         chosen = () if self.categorical_features is None else self.categorical_features
         self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), set(chosen))
         encoded = self._encoder.learn(X, labels)
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        data = Data(encoded, y, weight)
+        data = Data(encoded, y)
         score = score_of(self._kind, self._metric())
         pairs = self._splits(labels, n, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
@@ -208,15 +211,54 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
 class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     """A classifier of tables that needs no tuning: the mean of networks made by a recipe.
 
+    A table may have columns of numbers, strings, categories and booleans, with missing values, in a pandas or polars
+    frame, a pyarrow table or an array. A missing number becomes the median of its column, and one more column says
+    where numbers were missing in the fit; a missing or unknown category has a place of its own. Constant columns, and
+    columns of categories that are different in nearly every row, are left out with a warning.
+
+    Fewer than 500 rows train two networks for each fold, with half the units. More than 20,000 rows train fewer than
+    256 epochs, so that a network sees 5 million rows.
+
+    A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
+    predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
+
     Parameters
     ----------
-    recipe : "realmlp", "tabm" or "plain".
+    recipe : "realmlp" (Holzmüller et al., 2024), "tabm" (TabM-mini; Gorishniy et al., 2025), whose training takes about
+        ten times as long, or "plain", a multilayer perceptron.
+    n_bags : number of folds. Each network is trained on all rows but those of one fold, and keeps the weights of the
+        epoch that predicts these best. 1 trains one network on four fifths of the rows.
+    time_limit : seconds that a fit may take, about; None for no limit. Fewer epochs are trained where it is short.
+    metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". Labels are smoothed for
+        "accuracy" alone.
+    random_state : seed of folds, weights, order of rows and dropout.
+    categorical_features : names or numbers of columns of numbers that stand for categories.
+    n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
+
+    Attributes
+    ----------
+    classes_ : labels of the classes.
+    models_ : the networks, of encoded columns.
+    best_epochs_ : the epoch of each network's weights, counted from 1.
+    n_epochs_ : number of epochs of the plan.
+    oof_predictions_ : (n, n_classes) mean probabilities of the networks that did not see the row; NaN where all did.
+    oof_score_ : their metric.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import fastnn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = fastnn.TabularClassifier("plain", n_bags=3, random_state=0).fit(X, y)
+    >>> model.predict_proba(X).shape, bool(model.oof_score_ < 0.2)
+    ((150, 3), True)
     """
 
     _kind = "classifier"
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Train the networks on a table X (n, n_features) and labels y (n,)."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
@@ -232,7 +274,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         if n_classes > 2:
             y_hot = (codes[:, None] == np.arange(n_classes)).astype(np.float32)
         task = Task(self.recipe, y_hot.shape[1], True, self._metric() == "accuracy", self._width(len(labels)))
-        self._fit_bags(rows, codes, y_hot, sample_weight, task)
+        self._fit_bags(rows, codes, y_hot, task)
         return self
 
     def predict_proba(self, X: Any) -> Array:
@@ -257,12 +299,37 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
 
 
 class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
-    """A regressor of tables that needs no tuning: the mean of networks made by a recipe."""
+    """A regressor of tables that needs no tuning: the mean of networks made by a recipe.
+
+    Tables, missing values, rules for few and many rows, and when a gradient-boosted tree is the better tool: as in
+    ``TabularClassifier``. Networks cannot predict beyond the targets of the fit, and neither can trees.
+
+    Parameters
+    ----------
+    recipe, n_bags, time_limit, random_state, categorical_features, n_threads : as in ``TabularClassifier``.
+    metric : what chooses the epoch: "rmse" (None), "mae" or "r2".
+
+    Attributes
+    ----------
+    models_, best_epochs_, n_epochs_ : as in ``TabularClassifier``.
+    oof_predictions_ : (n,) or (n, n_outputs), mean of the networks that did not see the row; NaN where all did.
+    oof_score_ : their metric, in units of y.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> import fastnn
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = fastnn.TabularRegressor("plain", n_bags=3, random_state=0).fit(X, y)
+    >>> model.predict(X).shape, bool(model.oof_score_ < 62.0)
+    ((442,), True)
+    """
 
     _kind = "regressor"
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Train the networks on a table X (n, n_features) and targets y (n,) or (n, n_outputs)."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
@@ -281,11 +348,11 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         self._low, self._high = columns.min(axis=0), columns.max(axis=0)
         scaled = ((columns - self._center) / self._scale).astype(np.float32)
         task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
-        self._fit_bags(rows, targets, scaled, sample_weight, task)
+        self._fit_bags(rows, targets, scaled, task)
         return self
 
     def predict(self, X: Any) -> Array:
-        """Return the mean prediction, (n,) or (n, n_outputs); it lies between the least and the largest target of ``fit``."""
+        """Return the mean prediction, (n,) or (n, n_outputs), between the least and the largest target of ``fit``."""
         return self._predictions(self._outputs(X))
 
     def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:

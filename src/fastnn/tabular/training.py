@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, StepFactors
 from fastnn.errors import DivergenceError
-from fastnn.estimators.tabular_columns import TableEncoder
-from fastnn.estimators.tabular_recipes import (
+from fastnn.models import Model
+from fastnn.tabular.columns import TableEncoder
+from fastnn.tabular.recipes import (
     Plan,
     Task,
     build,
@@ -21,7 +22,6 @@ from fastnn.estimators.tabular_recipes import (
     plan_of,
     targets_of,
 )
-from fastnn.models import Model
 from fastnn.training.epochs import run_steps
 from fastnn.training.fit import make_fit
 from fastnn.training.rows import Rows
@@ -42,16 +42,14 @@ class Trained(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Encoded rows X (n, n_columns), targets y (n, n_outputs), and factors (n,) of each row's loss or None."""
+    """Encoded rows X (n, n_columns) and targets y (n, n_outputs)."""
 
     X: Array
     y: Array
-    sample_weight: Array | None
 
     def part(self, rows: Array) -> "Data":
         """Return some of the rows."""
-        weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return Data(self.X[rows], self.y[rows], weight)
+        return Data(self.X[rows], self.y[rows])
 
 
 def outputs_of(model: Model, task: Task, X: Array) -> Array:
@@ -68,9 +66,7 @@ class _Member:
         self.model = build(task, encoder, data.X, seed)
         compile_model(self.model, task, plan)
         y = targets_of(task, np.ascontiguousarray(data.y, np.float32))
-        weight = None if data.sample_weight is None else np.ascontiguousarray(data.sample_weight, np.float32)
-        several = isinstance(y, list)
-        rows = Rows(data.X, y, [weight] * len(y) if several else weight)
+        rows = Rows(data.X, y, [None] * len(y) if isinstance(y, list) else None)
         self._callbacks = CallbackList([StepFactors(**plan.factors)], self.model, {})
         self._fit: Any = make_fit(self.model, rows, min(plan.batch_size, len(data.X)), None)
         whole = len(data.X) // min(plan.batch_size, len(data.X))
@@ -99,7 +95,7 @@ def train_member(
     seed: int,
     deadline: float | None = None,
 ) -> Trained:
-    """Train a network; with held-out rows it keeps the weights of the epoch with their best score, the later of equal ones.
+    """Train a network; with held-out rows it keeps the weights of their best epoch, the later of equal ones.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ def brier(y: Array, outputs: Array) -> float:
 
 
 def roc_auc(y: Array, outputs: Array) -> float:
-    """Return minus the area under the ROC curve, the mean of one class against the rest; the log loss breaks no ties."""
+    """Return minus the area under the ROC curve, the mean over classes of one against the rest."""
     truth, scores = _hot(y)[:, 1:] if y.shape[1] == 1 else _hot(y), outputs
     found = [_area(truth[:, i], scores[:, i]) for i in range(truth.shape[1])]
     known = [value for value in found if value is not None]

@@ -14,6 +14,7 @@ Array = NDArray[Any]
 
 MOST_ONE_HOT = 8
 """Categories of a column that become zeros and ones; a column with more gets an embedding."""
+_ADVICE = ". Leave the column out if it is not known before the target is"
 _FEWEST_IDS = 20
 """Rows from which on a column of different categories is taken for identifiers."""
 
@@ -71,10 +72,10 @@ def _array_column(name: str, values: Array, chosen: bool) -> Column:
 class TableEncoder:
     """Encodes tables as float32 numbers (n, n_numeric + n_other + n_codes), as learned from the rows of a fit.
 
-    A missing number becomes the median of its column, and a column of zeros and ones says where numbers were missing in
-    the fit. Categories are numbered in the order of their names; 0 stands for missing and unknown ones. Those of columns
-    with up to ``MOST_ONE_HOT`` categories become zeros and ones, one column of -1 and 1 for two; all zeros where missing
-    or unknown. Others are numbers for one embedding of all columns.
+    A missing number becomes the median of its column, and a column of zeros and ones says where numbers were missing
+    in the fit. Categories are numbered in the order of their names; 0 stands for missing and unknown ones. Those of
+    columns with up to ``MOST_ONE_HOT`` categories become zeros and ones, one column of -1 and 1 for two; all zeros where
+    missing or unknown. Others are numbers for one embedding of all columns.
 
     Parameters
     ----------
@@ -155,7 +156,9 @@ class TableEncoder:
         """
         columns = read_columns(X, self.categorical)
         if [column.name for column in columns] != self.names:
-            raise ValueError(f"the columns of X must be those of fit: {self.names}; got {[each.name for each in columns]}")
+            raise ValueError(
+                f"the columns of X must be those of fit: {self.names}; got {[each.name for each in columns]}"
+            )
         return self._joined(*self._parts(columns))
 
     def _parts(self, columns: list[Column]) -> tuple[Array, Array, Array]:
@@ -178,7 +181,8 @@ class TableEncoder:
                 others.append(np.where(found < 0, 0.0, 2.0 * found - 1.0))
             else:
                 others += [(found == i).astype(np.float64) for i in range(len(levels))]
-        return tuple(np.column_stack(part) if part else np.empty((n, 0)) for part in (numbers, others, codes))  # type: ignore[return-value]
+        parts = [np.column_stack(part) if part else np.empty((n, 0)) for part in (numbers, others, codes)]
+        return parts[0], parts[1], parts[2]
 
     def _joined(self, numbers: Array, others: Array, codes: Array) -> Array:
         if numbers.shape[1]:
@@ -237,7 +241,7 @@ def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
     x, t = values - values.mean(), y.astype(np.float64) - y.mean()
     slope = float(x @ t) / float(x @ x)
     if np.abs(t - slope * x).max() <= 1e-9 * np.abs(t).max():
-        warn(f"column {name!r} gives the target away: it equals y up to scale and offset. Leave it out if it is not known")
+        warn(f"column {name!r} gives the target away: it equals y up to scale and offset{_ADVICE}")
 
 
 def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
@@ -248,4 +252,4 @@ def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
     for value, label in zip(values, y.tolist(), strict=True):
         classes.setdefault(value, set()).add(label)
     if len(classes) <= 2 * len(set(y.tolist())) and all(len(found) == 1 for found in classes.values()):
-        warn(f"column {name!r} gives the target away: each of its values belongs to one class. Leave it out if it is not known")
+        warn(f"column {name!r} gives the target away: each of its values belongs to one class{_ADVICE}")

@@ -1,4 +1,4 @@
-"""Recipes of networks for tables: RealMLP (Holzmüller et al., 2024), TabM-mini (Gorishniy et al., 2025), and a plain one."""
+"""Recipes for tables: RealMLP (Holzmüller et al., 2024), TabM-mini (Gorishniy et al., 2025), a plain network."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn import layers, losses, optimizers
-from fastnn.estimators.tabular_columns import TableEncoder
+import fastnn.layers as layers
+import fastnn.losses as losses
+import fastnn.optimizers as optimizers
 from fastnn.layers import Input
 from fastnn.models import Model
 from fastnn.models.from_data import initialize_from_data
 from fastnn.optimizers.schedules import CosLog4, FlatCosine
+from fastnn.tabular.columns import TableEncoder
 
 Array = NDArray[Any]
 
@@ -78,7 +80,10 @@ def build(task: Task, encoder: TableEncoder, X: Array, seed: int) -> Model:
     """Return the network of a recipe with its first weights; X: encoded rows of the fit."""
     x = Input((X.shape[1],))
     numbers, others = encoder.n_numeric, encoder.n_numeric + encoder.n_other
-    parts = {"numbers": x[:, :numbers] if numbers else None, "others": x[:, numbers:others] if encoder.n_other else None}
+    parts = {
+        "numbers": x[:, :numbers] if numbers else None,
+        "others": x[:, numbers:others] if encoder.n_other else None,
+    }
     embedded = None
     if encoder.n_codes:
         table = layers.Embedding(encoder.n_rows_of_table, EMBEDDING, layers_normal(), name="categories")
