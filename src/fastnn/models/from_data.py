@@ -66,7 +66,8 @@ def initialize_from_data(
         if len(arrays[0]) > most:
             rows = np.sort((stream.uniform(most) * len(arrays[0])).astype(np.intp))  # type: ignore[assignment]
         part = [each[rows] for each in arrays]
-        hidden = outputs_at(model, [tensor], part if isinstance(X, list) else part[0])[0]
+        given = next((place for place, each in enumerate(model.inputs) if each is tensor), None)
+        hidden = part[given] if given is not None else outputs_at(model, [tensor], part)[0]
         values = (hidden.astype(np.float64) * factor) @ layer.kernel.numpy().astype(np.float64)
         if kernel == "std":
             deviation = values.std(axis=0)

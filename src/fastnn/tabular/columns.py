@@ -74,7 +74,7 @@ class TableEncoder:
 
     A missing number becomes the median of its column, and a column of zeros and ones says where numbers were missing
     in the fit. Categories are numbered in the order of their names; 0 stands for missing and unknown ones. Those of
-    columns with up to ``MOST_ONE_HOT`` categories become zeros and ones, one column of -1 and 1 for two; all zeros where
+    columns with up to ``MOST_ONE_HOT`` categories become zeros and ones, one column of -1 and 1 for two; zeros where
     missing or unknown. Others are numbers for one embedding of all columns.
 
     Parameters
