@@ -87,7 +87,7 @@ def _dense_calls(model: Any) -> Iterator[tuple[Any, Any, float]]:
         if isinstance(inner, Dense) and id(inner) not in seen:
             seen.add(id(inner))
             tensor = node.inputs[0]
-            yield inner, tensor, tensor.shape[-1] ** -0.5 if isinstance(layer, NTPDense) else 1.0
+            yield inner, tensor, float(tensor.row[-1]) ** -0.5 if isinstance(layer, NTPDense) else 1.0
 
 
 def _minus_combination(values: Array, stream: Stream, n_rows: int = 5) -> Array:

@@ -210,7 +210,9 @@ class _Standard:
 
 
 def _scaler(kind: str, seed: int) -> Any:
-    return {"robust": RobustScaling, "quantile": lambda: QuantileTransform(seed=seed), "standard": _Standard}[kind]()
+    if kind == "quantile":
+        return QuantileTransform(seed=seed)
+    return RobustScaling() if kind == "robust" else _Standard()
 
 
 def _numbers_of(column: Column) -> Array:

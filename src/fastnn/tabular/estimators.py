@@ -180,7 +180,9 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         """Return the mean outputs (n, n_outputs) of all networks."""
         check_is_fitted(self)
         encoded = self._encoder.encode(self._as_rows(X, reset=False))
-        return np.mean([outputs_of(model, self._task, encoded) for model in self.models_], axis=0, dtype=np.float64)
+        found = np.stack([outputs_of(model, self._task, encoded) for model in self.models_])
+        mean: Array = found.mean(axis=0, dtype=np.float64)
+        return mean
 
     def _width(self, n: int) -> int:
         width = 512 if self.recipe == "tabm" else 256

@@ -113,12 +113,12 @@ def _output_activation(task: Task) -> str | None:
 
 
 def _realmlp(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
-    slow = {"learning_rate_factors": 0.1, "weight_decay_factors": 0.1}
+    slow: dict[str, Any] = {"learning_rate_factors": 0.1, "weight_decay_factors": 0.1}
     if numbers is not None:
         numbers = layers.PeriodicEmbedding(encoder.n_numeric, **slow)(numbers)
     h = _joined([numbers, others, embedded])
     h = layers.FeatureScale(learning_rate_factors=6.0, weight_decay_factors=6.0)(h)
-    dense = {"learning_rate_factors": {"bias": 0.1}, "weight_decay_factors": {"bias": 0.0}}
+    dense: dict[str, Any] = {"learning_rate_factors": {"bias": 0.1}, "weight_decay_factors": {"bias": 0.0}}
     for _ in range(3):
         h = layers.NTPDense(task.width, **dense)(h)
         h = layers.ParametricActivation("selu" if task.classifies else "mish", **slow)(h)
@@ -221,4 +221,5 @@ def mean_of_members(task: Task, outputs: Any) -> Array:
     if isinstance(outputs, list):
         mean: Array = np.mean(outputs, axis=0)
         return mean
-    return outputs.reshape(len(outputs), task.members, task.n_outputs).mean(axis=1) if task.members > 1 else outputs
+    several: Array = outputs.reshape(len(outputs), task.members, task.n_outputs)
+    return several.mean(axis=1) if task.members > 1 else several[:, 0]
