@@ -25,6 +25,7 @@ callbacks
 training
 many diagram distributed
 models estimators
+tabular
 plotting
 landscape
 diagnosis

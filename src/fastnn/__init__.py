@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from fastnn.landscape import WeightRecorder, loss_landscape
     from fastnn.layers.tensor import KerasTensor
     from fastnn.many import fit_many, predict_many
+    from fastnn.tabular import TabularClassifier, TabularRegressor
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
 _LAZY_MODULES = ("backend", "datasets", "distributed", "many", "metrics", "model_selection", "plotting", "reference")
@@ -62,6 +63,8 @@ _LAZY_MEMBERS = {
     "KerasTensor": "layers.tensor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TabularClassifier": "tabular",
+    "TabularRegressor": "tabular",
     "TrainingDoctor": "diagnosis",
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",
@@ -85,6 +88,8 @@ __all__ = [
     "Model",
     "ModelFormatError",
     "Sequential",
+    "TabularClassifier",
+    "TabularRegressor",
     "TrainingDoctor",
     "WeightRecorder",
     "activations",

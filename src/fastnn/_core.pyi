@@ -254,6 +254,11 @@ class Fit:
         ``order`` (n,) is an order of rows that replaces the one drawn from the seed. Without it, ``first_step`` is the
         step to go on from: the steps before it have been taken.
         """
+    def set_factors(self, name: str, factors: NDArray[np.float64] | None = None) -> None:
+        """Multiply an option by factors (n_steps,) of each step, until they are set again; None for 1.
+
+        name: "weight_decay", "dropout" (the rates of all dropout ops), "label_smoothing".
+        """
     def set_learning_rates(self, learning_rates: NDArray[np.float64]) -> None:
         """Replace the learning rates of the remaining steps of the epoch; (n_steps,) as for ``begin_epoch``."""
     def run(self, max_steps: int = -1, max_seconds: float = 0.05) -> str:

@@ -174,7 +174,7 @@ class Training:
         self._steps = self._source.first
         begun, rate = model.epochs_begun, optimizer.learning_rate
         rates = optimizer.learning_rates(self._network.iterations, fit.n_steps)
-        self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, 0, fit.n_steps, count))
+        self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, {}, 0, fit.n_steps, count))
         finished = False
         try:
             # Another thread may ask for the end, or set a learning rate.
@@ -233,7 +233,8 @@ class Training:
         self._rates = rates if not steps.first else np.concatenate((np.zeros(steps.first), rates))
         if not steps.first:
             model.epochs_begun += 1
-        start = EpochStart(model.seed, model.epochs_begun, self._shuffle, self._rates, steps.first, steps.last)
+        factors = self._callbacks.step_factors(self._network.iterations - steps.first, fit.n_steps)
+        start = EpochStart(model.seed, model.epochs_begun, self._shuffle, self._rates, factors, steps.first, steps.last)
         self._rollback.begin_epoch(start)
         self._rate = model.optimizer.learning_rate
         if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):
