@@ -3,10 +3,11 @@
 import os
 from typing import Any
 
+from fastnn.export.methods import ExportedAsSource
 from fastnn.network.stack import LayerStack
 
 
-class ConvertedStack(LayerStack):
+class ConvertedStack(ExportedAsSource, LayerStack):
     """A stack of layers with the methods that write it for other tools; the readers are ``fastnn.load_torch`` etc."""
 
     def to_torch(self) -> Any:
@@ -84,4 +85,10 @@ class ConvertedStack(LayerStack):
         """
         from fastnn.export.onnx import export_onnx
 
-        export_onnx(self, path, opset)
+        export_onnx(self._exported_network(), path, opset, self.name)
+
+    def _exported_network(self) -> Any:
+        from fastnn.export.steps import model_network
+
+        with self.reading("export"):
+            return model_network(self)
