@@ -217,3 +217,63 @@ def test_onnx_stores_shared_weights_once(tmp_path):
     kernels = [node.input[1] for node in graph.node if node.op_type == "Gemm"]
     assert kernels[0] == kernels[2] and kernels[1] == kernels[3]
     assert len(set(kernels)) == 3
+
+
+# PyTorch
+
+
+def test_torch_agrees_and_safetensors_fit(tmp_path, graphs):
+    torch = pytest.importorskip("torch", reason="to_torch needs PyTorch")
+    read = pytest.importorskip("safetensors.torch").load_file
+    tried = 0
+    for model, X, Y in graphs:
+        if any(layer.encodes for layer in model.leaf_layers()):
+            with pytest.raises(ValueError, match="PyTorch has no module for layer"):
+                model.to_torch()
+            continue
+        tried += 1
+        module = model.to_torch()
+        model.export_safetensors(tmp_path / "net.safetensors")
+        module.load_state_dict(read(tmp_path / "net.safetensors"))
+        with torch.no_grad():
+            found = module(*map(torch.from_numpy, X))
+        for outputs, expected in zip(found if len(Y) > 1 else [found], Y, strict=True):
+            assert np.abs(outputs.numpy() - expected).max() <= 1e-5 * np.abs(expected).max(), model.name
+        tensors = [value.numpy() for name, value in module.state_dict().items() if "num_batches" not in name]
+        assert sum(each.size for each in tensors) >= model.count_params()
+    assert tried > 10
+
+
+def test_torch_has_shared_layers_once_and_their_names():
+    pytest.importorskip("torch", reason="to_torch needs PyTorch")
+    module = CASES["nested_shared"].build(fastnn, Layers(fastnn, "float32")).to_torch()
+    names = [name for name, _ in module.named_parameters()]
+    assert len(names) == 6
+    assert all(name.startswith("parts.") for name in names)
+    assert sum("tower" in name for name in names) == 4
+    x = fastnn.Input((2,))
+    called = fastnn.Model(x, layers.Dense(1, name="values")(x)).to_torch()
+    assert "parts.values_.weight" in called.state_dict()
+
+
+# Keras
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_keras_has_the_same_outputs_and_weights(tmp_path, name):
+    keras = pytest.importorskip("keras", reason="to_keras needs Keras")
+    from fastnn._structures import leaves
+
+    model = CASES[name].build(fastnn, Layers(fastnn, "float32"))
+    model.set_weights(starting_weights(model))
+    twin = model.to_keras()
+    expected = leaves(model.predict(CASES[name].x))
+    for outputs, each in zip(leaves(twin.predict(CASES[name].x, verbose=0)), expected, strict=True):
+        np.testing.assert_allclose(outputs, each, rtol=1e-5, atol=1e-6)
+    assert sorted(np.asarray(each).tobytes() for each in twin.get_weights()) == sorted(
+        each.tobytes() for each in model.get_weights()
+    )
+    twin.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    for outputs, each in zip(leaves(again.predict(CASES[name].x, verbose=0)), expected, strict=True):
+        np.testing.assert_allclose(outputs, each, rtol=1e-5, atol=1e-6)
