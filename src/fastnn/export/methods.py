@@ -24,8 +24,9 @@ class ExportedAsSource:
         each of them, in the order of ``model.inputs`` and ``model.outputs``: ``net(x1, x2, y1, y2)``. An input that is
         declared as integers has the type int32_t or int64_t; a category that the network does not know gives NaN.
 
-        With ``-DNET_SELF_TEST`` the file is a program that compares the bits of some rows. A classifier gives the probabilities of ``predict_proba``. Scaling of inputs and targets
-        and filling of missing values (NaN) are part of the function.
+        With ``-DNET_SELF_TEST`` the file is a program that compares the bits of some rows. A classifier gives the
+        probabilities of ``predict_proba``. Scaling of inputs and targets and filling of missing values (NaN) are part
+        of the function.
 
         Parameters
         ----------
