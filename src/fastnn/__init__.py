@@ -46,7 +46,7 @@ from fastnn.layers import Input
 from fastnn.models import Model, Sequential, load_model
 
 if TYPE_CHECKING:
-    from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference
+    from fastnn import backend, data, datasets, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
     from fastnn.interchange import load_keras, load_onnx, load_torch
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from fastnn.many import fit_many, predict_many
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
-_LAZY_MODULES = ("backend", "datasets", "many", "metrics", "model_selection", "plotting", "reference")
+_LAZY_MODULES = ("backend", "data", "datasets", "many", "metrics", "model_selection", "plotting", "reference")
 _LAZY_MEMBERS = {
     "BaggedMLPClassifier": "estimators",
     "BaggedMLPRegressor": "estimators",
@@ -91,6 +91,7 @@ __all__ = [
     "backend",
     "callbacks",
     "constraints",
+    "data",
     "datasets",
     "diagnose",
     "fit_many",

@@ -42,6 +42,7 @@ cdef extern from "fnn.h" nogil:
     const char *fnn_default_isa()
     const char *fnn_isa_names[]
     void fnn_random_uniform(double *, Py_ssize_t, uint64_t, uint64_t)
+    void fnn_shuffle(int64_t *, Py_ssize_t, uint64_t, uint64_t)
     void fnn_random_normal(double *, Py_ssize_t, uint64_t, uint64_t)
 
 

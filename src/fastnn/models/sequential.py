@@ -104,6 +104,8 @@ class Sequential(ConvertedStack, ExportedAsSource, Model):
             verbose: Any = "auto",
             steps: int | None = None,
             callbacks: Any = None,
+            out: Any = None,
+            resume: bool = False,
         ) -> Array: ...
 
     takes_loss_by_output = False

@@ -25,6 +25,7 @@ class EpochStart(NamedTuple):
     ----------
     seed, number, shuffle, learning_rates : as in ``Fit.begin_epoch``.
     first, last : numbers of the first step, counted from 0, and of the one after the last.
+    order : numbers of the rows in the order to take them, or None.
     """
 
     seed: int
@@ -33,10 +34,11 @@ class EpochStart(NamedTuple):
     learning_rates: NDArray[np.float64]
     first: int
     last: int
+    order: NDArray[np.int64] | None = None
 
     def begin(self, fit: _core.Fit) -> None:
         """Begin the epoch."""
-        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, None, self.first)
+        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, self.order, self.first)
 
     def run(self, fit: _core.Fit, n_steps: int) -> bool:
         """Begin the epoch and run some of its steps; return False if a loss is not finite."""
