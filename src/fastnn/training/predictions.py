@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,10 @@ def write_predictions(
         done = file.resume() if resume else 0
         if not done:
             file.begin()
-        for _, outputs in predicted(model, _from_row(X, done), batch_size, callbacks) if done < n or not n else ():
-            file.append(outputs)
+        if done < n:
+            with closing(predicted(model, _from_row(X, done), batch_size, callbacks)) as parts:
+                for _, outputs in parts:
+                    file.append(outputs)
         file.finish()
     finally:
         file.close()
