@@ -395,3 +395,38 @@ def test_nothing_is_left_behind(tmp_path):
     assert not readers()
     if before:
         assert len(os.listdir("/proc/self/fd")) <= len(before)
+
+
+def test_normalization_adapts_to_sources():
+    X, y = make_rows(dtype="float64")
+    X[:, 1] += 1000.0
+    expected, whole, blocks = (layers.Normalization() for _ in range(3))
+    expected.adapt(X)
+    whole.adapt(source(X, y, block_rows=N))
+    np.testing.assert_array_equal(expected.mean, whole.mean)
+    np.testing.assert_array_equal(expected.variance, whole.variance)
+    rows = source(X, y, block_rows=90)
+    blocks.adapt(rows)
+    np.testing.assert_allclose(blocks.mean, expected.mean, rtol=1e-14)
+    np.testing.assert_allclose(blocks.variance, expected.variance, rtol=1e-12)
+    assert fitted(rows, model=make_model(first=[blocks])).evaluate(rows, verbose=0)[0] < 2.0
+
+
+def test_normalization_adapts_to_missing_values():
+    X, y = make_rows(dtype="float64")
+    X[:95, 2] = np.nan
+    X[::3, 0] = np.nan
+    X[:, 4] = np.nan
+    expected, blocks = (layers.Normalization(missing="indicator") for _ in range(2))
+    expected.adapt(X)
+    blocks.adapt(source(X, y, block_rows=90))
+    np.testing.assert_allclose(blocks.mean, expected.mean, rtol=1e-13)
+    np.testing.assert_allclose(blocks.variance, expected.variance, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"data has nan at row 0, column 0 \(counted from 0\); .*missing='mean'"):
+        layers.Normalization().adapt(source(X, y))
+    with pytest.raises(ValueError, match="adapt to an array, not to a source"):
+        layers.Normalization(axis=None).adapt(source(X, y))
+    model = make_model(first=[expected])
+    model.build((None, 5))
+    with pytest.raises(ValueError, match="data has 2 features"):
+        expected.adapt(source(X[:, :2], y))

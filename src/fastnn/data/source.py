@@ -1,5 +1,6 @@
 """A source of rows: what a model reads block by block where the rows do not fit into memory."""
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +26,7 @@ class Source:
     Attributes
     ----------
     shape : (n, n_features); rows of another shape are given as they are.
+    dtype : type of the inputs in the files.
     columns : names of the inputs, or None.
     targets : names of the targets, or None.
     block_rows : rows of a block, the largest one where the blocks are row groups.
@@ -47,6 +49,7 @@ class Source:
         self._begin, self._end = rows
         self._given = block_rows, window
         self.n_readers = n_readers
+        self.dtype = x.dtype
         self.columns = x.names
         self.targets = None if y is None else y.names
         self.shape = (self._end - self._begin, *x.row_shape)
@@ -107,6 +110,12 @@ class Source:
         y = None if self._y is None else self._y.read(first, last)
         return x, y, None if self._weight is None else self._weight.read(first, last)
 
+    def read_targets(self) -> tuple[Array | None, Array | None]:
+        """Return the targets and the sample weights of all rows."""
+        parts = (self._y, self._weight)
+        y, weight = (None if each is None else each.read(self._begin, self._end) for each in parts)
+        return y, weight
+
     def read_inputs(self, begin: int, end: int) -> Array:
         """Return the inputs (n, n_features) of rows ``begin`` to ``end - 1``."""
         return self._x.read(self._begin + begin, self._begin + end)
@@ -116,9 +125,20 @@ class Source:
         columns = self._y if targets and self._y is not None else self._x
         return columns.place(self._begin + row)
 
-    def absolute(self, row: int) -> int:
-        """Return the number that a row of this source has in all rows of the files."""
-        return self._begin + row
+    def in_all_rows(self, message: str, begin: int) -> str:
+        """Return a message on rows from ``begin`` on with a row's number in all rows of the files, and its file."""
+        found = re.search(r"\brow (\d+)(?:, column (\d+))? \(counted from 0\)", message)
+        if found is None:
+            return message
+        row, of_targets = begin + int(found[1]), message.startswith(("the targets of ", "the sample weights of ", "y "))
+        column = "" if found[2] is None else f", column {found[2]}"
+        if found[2] is not None and self.columns is not None and not of_targets:
+            column += f" {self.columns[int(found[2])]!r}"
+        where = f"row {self._begin + row}{column} (counted from 0)"
+        place = self.place(row, of_targets)
+        if place not in ("x", "y"):
+            where += f", in {place}"
+        return message[: found.start()] + where + message[found.end() :]
 
     def __repr__(self) -> str:
         n, *row = self.shape

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity, flag
-from fastnn._arrays import check_columns, column_names
+from fastnn._arrays import check_columns, column_names, is_source
 from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -21,7 +21,7 @@ from fastnn.training.evaluation import Evaluation, predict_rows
 from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
 from fastnn.training.rows import features_of, n_rows, rows_of, take, weigh_classes
-from fastnn.training.source import RowSource, Validation, as_batch_size, is_source, one_pass, source_rows
+from fastnn.training.source import RowSource, Validation, as_batch_size, one_pass, source_rows
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})

@@ -1,6 +1,5 @@
 """Where the rows of a fit or an evaluation come from: arrays, sources, or batches collected as they are needed."""
 
-import sys
 from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
+from fastnn._arrays import is_source
 from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Stretch, gives_batches
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from fastnn.training.windows import RowReader, Windows
 
 Array = NDArray[Any]
-
-
-def is_source(x: Any) -> bool:
-    """Whether ``x`` is a ``fastnn.data`` source; the module is there if one was made."""
-    module = sys.modules.get("fastnn.data.source")
-    return module is not None and isinstance(x, module.Source)
 
 
 def source_rows(

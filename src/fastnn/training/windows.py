@@ -9,10 +9,9 @@ metrics keep them.
 """
 
 import copy
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +92,7 @@ class RowReader:
             rows, program = rows_of(self._model, x, y, weight, names, self._n_features)
             return weigh_classes(rows, self._class_weight, self._model, program, True), program
         except ValueError as error:
-            raise ValueError(self._placed(str(error), begin)) from None
+            raise ValueError(self.source.in_all_rows(str(error), begin)) from None
 
     def dtype_of(self, array: Array) -> np.dtype[Any]:
         """Return the type in which inputs like these are kept: the narrower float, or whole numbers as they are.
@@ -103,22 +102,6 @@ class RowReader:
         if array.dtype.kind == "f":
             return min(array.dtype, self._model.dtype, key=lambda dtype: dtype.itemsize)
         return self._model.dtype if self._missing else array.dtype
-
-    def _placed(self, message: str, begin: int) -> str:
-        """Return the message on a block with the row's number in all rows and its file instead of that in the block."""
-        found = re.search(r"\brow (\d+)(?:, column (\d+))? \(counted from 0\)", message)
-        if found is None:
-            return message
-        row, columns = begin + int(found[1]), self.source.columns
-        column = "" if found[2] is None else f", column {found[2]}"
-        of_inputs = message.startswith(f"{self._name} ")
-        if found[2] is not None and columns is not None and of_inputs:
-            column += f" {columns[int(found[2])]!r}"
-        place = self.source.place(row, message.startswith("the targets of "))
-        where = f"row {self.source.absolute(row)}{column} (counted from 0)"
-        if place not in ("x", "y"):
-            where += f", in {place}"
-        return message[: found.start()] + where + message[found.end() :]
 
 
 class Window(NamedTuple):
@@ -153,6 +136,18 @@ class _Filling(NamedTuple):
     order: Future[Array]
 
 
+class BlockReader(Protocol):
+    """What ``Windows`` reads from, such as a ``RowReader``."""
+
+    source: Source
+
+    def read(self, begin: int, end: int) -> tuple[Rows, Any]:
+        """Return rows ``begin`` to ``end - 1`` and the program of the model that takes them."""
+
+    def dtype_of(self, array: Array) -> np.dtype[Any]:
+        """Return the type in which inputs like these are kept."""
+
+
 class Windows:
     """Gives the rows of a source window by window, while the next window is read.
 
@@ -169,7 +164,7 @@ class Windows:
     n_batches : batches of a pass.
     """
 
-    def __init__(self, reader: RowReader, batch_size: int) -> None:
+    def __init__(self, reader: BlockReader, batch_size: int) -> None:
         self._reader, self._batch_size = reader, batch_size
         self.source = reader.source
         self.first, self.program = reader.read(*self.source.blocks[0])
@@ -191,7 +186,7 @@ class Windows:
 
     def one_pass(
         self, seed: int = 0, number: int = 0, shuffle: bool = False, another: bool = False
-    ) -> Iterator[Window]:
+    ) -> Generator[Window]:
         """Give the windows of one pass over all rows.
 
         The inputs of a window may be overwritten once the next one is asked for.
