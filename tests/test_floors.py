@@ -16,7 +16,7 @@ _derivation _missing
 _arrays _registry _randomness _processors _arithmetic
 _variables
 ops reference
-activations constraints initializers regularizers
+activations constraints initializers regularizers data
 layers losses optimizers metrics datasets model_selection utils
 backend network
 saving

@@ -46,7 +46,7 @@ from fastnn.layers import Input
 from fastnn.models import Model, Sequential, load_model
 
 if TYPE_CHECKING:
-    from fastnn import backend, datasets, distributed, many, metrics, model_selection, plotting, reference
+    from fastnn import backend, data, datasets, distributed, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
     from fastnn.interchange import load_keras, load_onnx, load_torch
@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from fastnn.tabular import TabularClassifier, TabularRegressor
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
-_LAZY_MODULES = ("backend", "datasets", "distributed", "many", "metrics", "model_selection", "plotting", "reference")
+_LAZY_MODULES = (
+    *("backend", "data", "datasets", "distributed", "many", "metrics", "model_selection", "plotting", "reference"),
+)
 _LAZY_MEMBERS = {
     "BaggedMLPClassifier": "estimators",
     "BaggedMLPRegressor": "estimators",
@@ -96,6 +98,7 @@ __all__ = [
     "backend",
     "callbacks",
     "constraints",
+    "data",
     "datasets",
     "diagnose",
     "distributed",

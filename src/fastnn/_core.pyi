@@ -380,6 +380,9 @@ def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
 
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
+def random_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    """Return the order in which a fit of n rows takes them in a shuffled epoch."""
+
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def limit_own_threads(most: int) -> None:

@@ -102,6 +102,8 @@ class Sequential(Model):
             verbose: Any = "auto",
             steps: int | None = None,
             callbacks: Any = None,
+            out: Any = None,
+            resume: bool = False,
         ) -> Array: ...
 
     takes_loss_by_output = False

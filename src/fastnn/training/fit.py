@@ -104,7 +104,8 @@ class Training:
     def _load(self, steps: Steps) -> None:
         """Make the native fit of some rows; where they have the form of those before, copy them over these."""
         rows, self._steps = steps.rows, steps
-        if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
+        # The rows of a window lie in a buffer that is filled again.
+        if steps.order is None and steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
         self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
         self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
@@ -234,7 +235,16 @@ class Training:
         if not steps.first:
             model.epochs_begun += 1
         factors = self._callbacks.step_factors(self._network.iterations - steps.first, fit.n_steps)
-        start = EpochStart(model.seed, model.epochs_begun, self._shuffle, self._rates, factors, steps.first, steps.last)
+        start = EpochStart(
+            model.seed,
+            model.epochs_begun,
+            self._shuffle,
+            self._rates,
+            factors,
+            steps.first,
+            steps.last,
+            order=steps.order,
+        )
         self._rollback.begin_epoch(start)
         self._rate = model.optimizer.learning_rate
         if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):
