@@ -3,6 +3,7 @@
 from typing import Any
 
 import joblib
+from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnn._arguments import takes_keywords, whole
@@ -40,7 +41,8 @@ def sweep(
     cv, scoring, refit, error_score, return_train_score : as in ``GridSearchCV``.
     n_iter : combinations to draw; 10 where only the distributions say that they are drawn.
     random_state : seed of the draws.
-    n_threads : candidates that are trained at the same time; by default ``fastnn.get_num_threads()``.
+    n_threads : candidates that are trained at the same time; by default ``fastnn.get_num_threads()``, or those that a
+        Dask cluster has room for, in ``with joblib.parallel_config("dask"):``.
     fit_params : further arguments of the estimator's ``fit``, such as ``sample_weight``, and ``groups`` of ``cv``.
 
     Returns
@@ -78,5 +80,8 @@ def sweep(
         )
     else:
         search = GridSearchCV(estimator, grid_or_distributions, **options)
+    if n_threads is None and type(get_active_backend()[0]).__name__ == "DaskDistributedBackend":
+        search.n_jobs = -1
+        return search.fit(X, y, **fit_params)
     with joblib.parallel_config("threading", n_jobs=threads):
         return search.fit(X, y, **fit_params)
