@@ -103,14 +103,12 @@ def lazy_r2(predicted: Any, y: Any, sample_weight: Any) -> Any:
     if y.ndim != predicted.ndim:
         y = y.reshape(predicted.shape) if y.ndim < predicted.ndim else y[:, 0]
     weight: Any = 1.0
-    total: Any = y.shape[0] if sample_weight is None else None
+    middle = y.mean(axis=0)
     if sample_weight is not None:
         weight = _numbers(sample_weight)
-        total = weight.sum()
         weight = weight if y.ndim == 1 else weight[:, None]
-    elif np.isnan(total):
-        total = dask.array.ones_like(y).sum(axis=0)
+        middle = (weight * y).sum(axis=0) / weight.sum()
     error = (weight * (y - predicted) ** 2).sum(axis=0)
-    spread = (weight * (y - (weight * y).sum(axis=0) / total) ** 2).sum(axis=0)
+    spread = (weight * (y - middle) ** 2).sum(axis=0)
     constant = dask.array.where(error == 0, 1.0, 0.0)
     return dask.array.where(spread == 0, constant, 1.0 - error / dask.array.where(spread == 0, 1.0, spread)).mean()
