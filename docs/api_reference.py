@@ -29,7 +29,7 @@ TOP = {
 MODULES = (
     "layers", "activations", "losses", "optimizers", "optimizers.schedules", "initializers", "regularizers",
     "constraints", "callbacks", "metrics", "models", "utils", "ops", "reference", "plotting", "landscape", "diagnosis",
-    "many", "data", "model_selection", "diagram", "datasets",
+    "many", "data", "distributed", "model_selection", "diagram", "datasets",
 )  # fmt: skip
 ELSEWHERE = {"fastnn.many": {"fit_many", "predict_many"}, "fastnn.models": {"Model", "Sequential", "load_model"}}
 """Names of a module that another page lists."""

@@ -13,7 +13,7 @@ errors _allocation _forking _warnings _array_functions _ranks
 _core
 _arguments _names _progress _structures
 _derivation _missing
-_arrays _registry _randomness _processors _arithmetic
+_arrays _registry _randomness _processors _arithmetic _dask
 _variables
 ops reference
 activations constraints initializers regularizers data

@@ -236,7 +236,7 @@ class Fit:
     def is_divided(self) -> bool:
         """Whether the ranks divide each step; otherwise every rank makes the whole step."""
     def settle(self) -> None:
-        """Exchange the optimizer's numbers for all weights after ``forward`` and ``backward``; ``run`` does so itself."""
+        """Exchange the moments between ranks, after ``forward`` and ``backward``; ``run`` does so itself."""
     @property
     def n_steps(self) -> int:
         """Steps in one epoch: ceil(n / batch_size)."""

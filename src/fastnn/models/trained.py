@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity, flag
 from fastnn._arrays import is_source
+from fastnn._dask import lazily
 from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -293,6 +294,7 @@ class TrainedStack(InspectedStack):
         with self.reading("test_on_batch"):
             return self._returned(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
 
+    @lazily
     def predict(
         self,
         x: Any,
@@ -309,7 +311,8 @@ class TrainedStack(InspectedStack):
 
         Parameters
         ----------
-        x : inputs, finite numbers, a ``fastnn.data`` source, or an iterable of batches of them.
+        x : inputs, finite numbers, a ``fastnn.data`` source, or an iterable of batches of them. A Dask array or data
+            frame gives a Dask array, which is computed part by part when it is needed, on one thread for each task.
         batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
         verbose : accepted as in Keras; prediction prints nothing.
         steps : batches to predict, the first ones; None for all rows.

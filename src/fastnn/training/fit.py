@@ -133,10 +133,11 @@ class Training:
                 epoch = next(islice(epochs, n_more - 1, None)) if n_more else epoch
             else:
                 logs = self._run_epoch(epoch, parts)
+                self._agreement.after_steps(epoch)
             if self._validation is not None and options.validates(epoch):
                 logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
-            self._agreement.end_epoch(epoch)
+            self._agreement.after_callbacks()
             callbacks.call("after_epoch", epoch)
             # Weights that are not finite are taken back while the rows that led to them are still there.
             if model.stop_training or not (self._source.same_rows or model.network_weights.finite()):
