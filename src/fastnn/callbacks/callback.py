@@ -167,7 +167,7 @@ class CallbackList:
         self._progress_loggers: list[Any] = [each for each in self.callbacks if hasattr(each, "on_progress")]
         self.each_step = self.has("on_train_batch_begin", "on_train_batch_end")
         self.each_epoch = self.each_step or any(
-            _overrides(callback, hook)
+            hasattr(callback, "factors_of") or _overrides(callback, hook)
             for callback in self.callbacks
             if type(callback) is not History
             for hook in ("on_epoch_begin", "on_epoch_end", "after_epoch")
@@ -192,6 +192,15 @@ class CallbackList:
         """Return the epoch to start from: ``first_epoch``, or a later one if a callback restores an interrupted fit."""
         epochs = [callback.resume(self.callbacks) for callback in self.callbacks]
         return max([first_epoch, *(epoch for epoch in epochs if epoch is not None)])
+
+    def step_factors(self, first_update: int, n_steps: int) -> dict[str, Any]:
+        """Return the factors that callbacks give the options of ``n_steps`` updates, by name; {} if none does."""
+        found: dict[str, Any] = {}
+        for callback in self.callbacks:
+            factors = getattr(callback, "factors_of", None)
+            if factors is not None:
+                found.update(factors(first_update, n_steps))
+        return found
 
     @property
     def stop_training(self) -> bool:

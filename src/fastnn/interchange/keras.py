@@ -1,5 +1,6 @@
 """Models of Keras from its files, ``.keras``, ``.weights.h5`` and the ``.h5`` of earlier versions, without Keras."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -11,7 +12,7 @@ import fastnn.layers as layers
 from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.archive import opened_archive
-from fastnn.interchange.building import build, check_graph
+from fastnn.interchange.building import build, check_columns
 from fastnn.interchange.keras_calls import calls_of, chain_of, places_in, places_of
 from fastnn.interchange.keras_graphs import GraphReader
 from fastnn.interchange.keras_layers import is_simple, layers_of
@@ -183,7 +184,7 @@ class _Reader:
             if key not in weights and not step.layer.inner_layers():
                 shapes = [spec.shape for spec in step.layer.parameter_specs(graph.width(step.inputs[0]))]
                 weights[key] = fitted(variables.get(key, []), step.layer, shapes)
-        check_graph(graph, self._given)
+        check_columns(map(math.prod, graph.rows), self._given)
         program = model.program_for(model.n_features)
         build(model, program, [array for leaf in program.leaves for array in weights[id(leaf.layer)]], self._given)
         return model

@@ -80,8 +80,8 @@ class Layer(Advised, Weighted, registry.Description):
     input_shape : shape of one row, for the first layer.
     input_dim : number of features, for the first layer; the same as ``input_shape=(input_dim,)``.
     trainable : whether training changes the weights.
-    learning_rate_factors, weight_decay_factors : factors of the optimizer's learning rate and weight decay: a number for
-        all weights, or a dict from names of weights to numbers, such as ``{"bias": 0.1}``; others have the factor 1.
+    learning_rate_factors, weight_decay_factors : factors of the optimizer's learning rate and weight decay: a number
+        for all weights, or a dict from names of weights to numbers, such as ``{"bias": 0.1}``; others have factor 1.
     dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
 
     Attributes
