@@ -341,3 +341,11 @@ def test_an_interrupt_keeps_what_is_finished(run_python):
         "[True, False] {1: KeyboardInterrupt()} True\n"
         "['training was interrupted: 1 of 2 models are trained, see .errors']\n"
     )
+
+
+def test_seeds_and_averages_are_checked():
+    for seeds in (-1, 10**6 + 1, 2**63):
+        with pytest.raises(ValueError, match="seeds must be a whole number from 0 to 1000000"):
+            fastnn.fit_many(build, X, Y, seeds=seeds, verbose=0)
+    with pytest.raises(ValueError, match="average must be True or False, got 'mean'"):
+        fastnn.predict_many([build(0)], X, average="mean")
