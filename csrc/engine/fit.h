@@ -30,8 +30,9 @@ typedef struct {
 /* Rows of weights that are summed together: a constant of the numerical definition. */
 #define FNN_BLOCK 32
 
-/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, the given one, and Nadam's two more. */
-enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
+/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, the given one, and Nadam's two more; from
+ * FNN_FACTORS on the factors of fnn_fit_factor. */
+enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_FACTORS, FNN_CONSTANTS = FNN_FACTORS + FNN_FIT_FACTORS };
 
 /* Time of one thread, in nanoseconds by phase; since: the end of its last phase. */
 typedef struct {
@@ -95,6 +96,7 @@ struct fnn_fit {
     void **gradient_slots;
     ptrdiff_t dy_stride;
     int64_t *order;
+    const int64_t *rows; /* of the caller: the fit's rows among those of X; NULL: all */
     double *rates;
     int64_t first_iteration; /* steps the network had taken when the epoch began */
     ptrdiff_t first_step;    /* the first one since fnn_fit_begin */
@@ -153,9 +155,17 @@ static inline op_buffers *fnn_buffers_of(const fnn_fit *fit, int i) {
     return &fit->buffers[fnn_buffer_of(fit->network, i)];
 }
 
+/* The rows of X in the order of the epoch; NULL: all, one after another. */
+static inline const int64_t *fnn_order_of(const fnn_fit *fit) { return fit->shuffled ? fit->order : fit->rows; }
+
 /* 1 for an op that a step runs. */
 static inline int fnn_runs(const fnn_fit *fit, int i) {
     return fit->parts[i] == FNN_RUNS || fit->parts[i] == FNN_IS_LINEAR;
+}
+
+/* A factor of this step. */
+static inline double fnn_factor(const fnn_step *s, fnn_fit_factor factor) {
+    return s->fit->rates[((int)FNN_FACTORS + (int)factor) * s->fit->n_steps + s->step];
 }
 
 /* The next panel of this thread; the end after an interruption of a long step. */
@@ -238,7 +248,5 @@ ptrdiff_t fnn_blocks_of(const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);
 int fnn_has_norm_constraint(const fnn_op *op);
-/* The weights at an offset, with the moments of the update rule. */
-fnn_weights fnn_weights_at(const fnn_network *network, ptrdiff_t elements);
 
 #endif

@@ -66,7 +66,7 @@ static int plan_strips(fnn_fit *fit) {
             const ptrdiff_t kernel_end = fit->has_rules || fit->clips_norms ? fnn_min(op->rows, all.last) : all.last;
             for (ptrdiff_t q = 0; q < op->panels; q++) {
                 double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
-                if (op->kind->is_table) width *= TABLE_COST;
+                if (op->kind->is_table) width *= op->kind->is_multiplied ? (double)op->n_out / (double)op->columns : TABLE_COST;
                 if (!pass) {
                     d.total += (double)(all.last - all.first) * width;
                     continue;
@@ -287,6 +287,7 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         fnn_arena_free(fit);
         return NULL;
     }
+    for (int factor = 0; factor < FNN_FIT_FACTORS; factor++) fnn_fit_set_factors(fit, (fnn_fit_factor)factor, NULL);
     ptrdiff_t blocks = 0;
     for (int b = 0; b < network->n_inputs + network->n_ops; b++) {
         op_buffers *buffers = &fit->buffers[b];
@@ -307,7 +308,8 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     fnn_matrix X[FNN_MOST_BUFFERS];
     memcpy(X, data->X, sizeof(fnn_matrix) * (size_t)network->n_inputs);
     fnn_fit plan = {.network = network, .X = X, .losses = losses, .kept = kept, .parts = parts,
-                    .n_losses = network->n_losses, .n = X[0].rows, .most_threads = data->n_threads, .n_ranks = 1};
+                    .n_losses = network->n_losses, .rows = data->rows, .n = data->rows ? data->n_rows : X[0].rows,
+                    .most_threads = data->n_threads, .n_ranks = 1};
     plan.batch_size = fnn_min(data->batch_size, plan.n);
     plan.n_steps = fnn_ceil_div(plan.n, plan.batch_size);
     plan.n_panels = fnn_ceil_div(plan.batch_size, kernels->panel);
@@ -340,8 +342,14 @@ double fnn_fit_loss_sum(const fnn_fit *fit) { return fit->loss_sum; }
 double fnn_fit_output_loss_sum(const fnn_fit *fit, int l) { return fit->loss_sums[l]; }
 double fnn_fit_penalty_sum(const fnn_fit *fit) { return fit->penalty_sum; }
 
+/* Numbers in fit->rows become numbers in X. */
+static void number_rows(fnn_fit *fit) {
+    for (ptrdiff_t i = 0; fit->rows && i < fit->n; i++) fit->order[i] = fit->rows[fit->order[i]];
+}
+
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order) {
     memcpy(fit->order, order, sizeof *order * (size_t)fit->n);
+    number_rows(fit);
     fit->shuffled = 1;
     fit->drawn = 0;
 }
@@ -413,10 +421,17 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
     }
 }
 
+void fnn_fit_set_factors(fnn_fit *fit, fnn_fit_factor factor, const double *values) {
+    double *to = fit->rates + ((int)FNN_FACTORS + (int)factor) * fit->n_steps;
+    for (ptrdiff_t s = 0; s < fit->n_steps; s++) to[s] = values ? values[s] : 1.0;
+}
+
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
     /* bit 63 keeps the stream of the order apart from the other streams of the seed */
-    if (shuffle && !(fit->drawn && fit->seed == seed && fit->epoch == epoch))
+    if (shuffle && !(fit->drawn && fit->seed == seed && fit->epoch == epoch)) {
         fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
+        number_rows(fit);
+    }
     fit->drawn = shuffle;
     fit->seed = seed;
     fit->epoch = epoch;

@@ -26,17 +26,18 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
     const ptrdiff_t first = step * fit->batch_size, panel = fit->network->kernels->panel;
     const ptrdiff_t rows = fnn_min(fit->n - first, fit->batch_size);
     const ptrdiff_t n_panels = rows == fit->batch_size ? fit->n_panels : fnn_ceil_div(rows, panel);
-    fnn_step s = {.fit = fit,
-                  .thread = thread,
-                  .n_threads = n_threads,
-                  .step = step,
-                  .first_row = first,
-                  .rows = rows,
-                  .n_panels = n_panels,
-                  .padded = n_panels * panel,
-                  .rank_panels = fnn_share(n_panels, fit->rank, fit->n_ranks),
-                  .is_long = fit->is_long};
+    fnn_step s;
+    s.fit = fit;
+    s.thread = thread;
+    s.n_threads = n_threads;
+    s.step = step;
+    s.first_row = first;
+    s.rows = rows;
+    s.n_panels = n_panels;
+    s.padded = n_panels * panel;
+    s.rank_panels = fnn_share(n_panels, fit->rank, fit->n_ranks);
     s.panels = share_of(s.rank_panels, thread, n_threads);
+    s.is_long = fit->is_long;
     s.together = fit->worth_meeting && s.rank_panels.last - s.rank_panels.first < n_threads;
     s.mean_factor = fnn_mean_factor(&s, &fit->losses[0]);
     return s;
@@ -45,7 +46,7 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
 static void gather_batch(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
-    const int64_t *order = fit->shuffled ? fit->order : NULL;
+    const int64_t *order = fnn_order_of(fit);
     for (int b = 0; b < fit->network->n_inputs; b++) {
         const op_buffers *in = &fit->buffers[b];
         for (ptrdiff_t p = s->panels.first; in->Y && p < s->panels.last; p = fnn_next(s, p))
@@ -64,16 +65,17 @@ static void gather_batch(const fnn_step *s) {
 /* Prefetches the first lines of the rows that this thread gathers in the next step: they arrive during phase 2. */
 static void fetch_next_rows(const fnn_step *s) {
     const fnn_fit *fit = s->fit;
+    const int64_t *order = fnn_order_of(fit);
     const ptrdiff_t next = s->first_row + s->rows;
     const fnn_range share = fnn_share(fnn_min(fit->n - next, s->rows), s->thread, s->n_threads);
     if (share.first == share.last) return;
     for (int b = 0; b < fit->network->n_inputs; b++) {
         const fnn_matrix *X = &fit->X[b];
         const ptrdiff_t width = X->cols * X->col_stride;
-        if (!fit->buffers[b].Y || (!fit->shuffled && width < 64)) continue;
+        if (!fit->buffers[b].Y || (!order && width < 64)) continue;
         const ptrdiff_t bytes = fnn_min(width, 64 * (1 + LINES_AHEAD / (share.last - share.first)));
         for (ptrdiff_t i = next + share.first; i < next + share.last; i++) {
-            const char *row = (const char *)X->data + (fit->shuffled ? (ptrdiff_t)fit->order[i] : i) * X->row_stride;
+            const char *row = (const char *)X->data + (order ? (ptrdiff_t)order[i] : i) * X->row_stride;
             for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
         }
     }
@@ -264,11 +266,45 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
 }
 
+/* ---- epochs ---- */
+
+/* Returns 0 after an interruption. */
+static int begin_next(fnn_fit *fit, fnn_epochs *epochs) {
+    const uint64_t number = epochs->first + (uint64_t)epochs->done * epochs->between;
+    fnn_call call;
+    fnn_call_enter(&call);
+    fnn_fit_begin(fit, epochs->seed, number, epochs->shuffle && !epochs->orders, epochs->rates);
+    if (epochs->orders) fnn_fit_set_order(fit, epochs->orders + epochs->done * fit->n);
+    epochs->begun = 1;
+    return !fnn_call_leave(&call);
+}
+
+static void end_epoch(const fnn_fit *fit, fnn_epochs *epochs) {
+    double *sums = epochs->sums + epochs->done++ * (2 + fit->n_losses);
+    sums[0] = fit->loss_sum;
+    sums[1] = fit->penalty_sum;
+    memcpy(sums + 2, fit->loss_sums, sizeof(double) * (size_t)fit->n_losses);
+    epochs->begun = 0;
+}
+
+fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds) {
+    const double end = now() + max_seconds;
+    while (epochs->done < epochs->count) {
+        if (!epochs->begun && !begin_next(fit, epochs)) return FNN_INTERRUPTED;
+        const fnn_status status = fnn_fit_run(fit, -1, end - now());
+        if (status != FNN_OK) return status;
+        end_epoch(fit, epochs);
+        if (now() >= end) break;
+    }
+    return epochs->done < epochs->count ? FNN_MORE : FNN_OK;
+}
+
 /* ---- a step around losses that the caller computes ---- */
 
 ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first) {
     *first = fit->step * fit->batch_size;
-    *order = fit->shuffled ? fit->order + *first : NULL;
+    *order = fnn_order_of(fit);
+    if (*order) *order += *first;
     return fnn_min(fit->n - *first, fit->batch_size);
 }
 

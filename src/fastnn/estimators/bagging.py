@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
 
 from fastnn._dask import is_lazy, lazily, lazy_accuracy, lazy_r2
+from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.frames import is_frame
@@ -24,7 +25,7 @@ from fastnn.many import as_threads, run_many
 Array = NDArray[Any]
 
 
-class _BaggedMLP(BaseEstimator):  # type: ignore[misc]
+class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
     """What both bags share: the rows of each network, training on threads, and the means."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 import fastnn.losses as losses
 from fastnn._arguments import number
+from fastnn._arrays import is_source
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 
@@ -278,7 +279,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     @stochastic_only  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, validation_data: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None, *, validation_data: Any = None
     ) -> Self:
         """Train one epoch on the given rows; the update rule continues from its last state.
 
@@ -294,7 +295,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         """
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+            labels = X.read_targets()[0] if is_source(X) and y is None else y
+            self._label_binarizer.fit(labels if type_of_target(labels).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, validation_data, incremental=True)
 
     @lazily

@@ -90,7 +90,7 @@ def _sum_of_rows(rows: Rows) -> int:
             if array is not None:
                 chosen = np.unique(np.linspace(0, len(array) - 1, _ROWS_CHECKED).astype(np.int64))
                 total = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), total)
-                total = zlib.crc32(np.ascontiguousarray(array[chosen]).tobytes(), total)
+                total = zlib.crc32(np.ascontiguousarray(array[chosen]).data, total)
     return total
 
 

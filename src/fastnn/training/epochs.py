@@ -1,4 +1,4 @@
-"""The steps of one epoch: native calls of at most 50 ms, with batch callbacks and the progress line between them."""
+"""The steps of epochs: native calls of at most 50 ms, with batch callbacks and the progress line between them."""
 
 import threading
 from collections.abc import Callable
@@ -79,3 +79,20 @@ def run_steps(
         if follow_rate is not None and decide(callbacks.stop_training):
             break
     return True
+
+
+def run_epochs(fit: Any, ends: Callable[[], bool]) -> bool:
+    """Run the epochs whose ``begin_epochs`` was called; return False if a loss is NaN or infinite.
+
+    Parameters
+    ----------
+    fit : the native fit.
+    ends : called every 50 ms; True ends the call after the current epoch.
+    """
+    while True:
+        _check_request()
+        status = fit.run_epochs(SLICE_SECONDS)
+        if status != "more":
+            return bool(status == "finished")
+        if ends():
+            fit.end_after_epoch()
