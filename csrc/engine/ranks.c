@@ -21,6 +21,7 @@ typedef struct {
 
 struct fnn_exchange {
     fnn_ranks ranks;
+    unsigned char *trained; /* by op: it was, or what it shares weights with, when the fit was made */
     row_part *parts;
     int n_parts;
     char *message;
@@ -60,7 +61,7 @@ static void list_parts(const fnn_fit *fit, fnn_exchange *e, ptrdiff_t padded) {
     const ptrdiff_t numbers = panel * (ptrdiff_t)sizeof(double);
     e->n_parts = 0;
     for (int i = 0; i < network->n_ops; i++)
-        if (fnn_runs(fit, i) && fnn_is_trained(&network->ops[network->ops[i].owner]) && fnn_buffers_of(fit, i)->dY)
+        if (fnn_runs(fit, i) && e->trained[i] && fnn_buffers_of(fit, i)->dY)
             add_gradient_parts(fit, e, i, padded);
     for (int l = 0; l < fit->n_losses; l++) {
         const fit_loss *loss = &fit->losses[l];
@@ -96,13 +97,16 @@ static void mark_shares(const fnn_fit *fit, fnn_exchange *e) {
     }
 }
 
-static fnn_exchange *lay_out(fnn_arena *arena, const fnn_exchange *counted, ptrdiff_t bytes) {
+static fnn_exchange *lay_out(fnn_arena *arena, const fnn_exchange *counted, int n_ops, ptrdiff_t bytes) {
     const size_t marks = sizeof(ptrdiff_t) * (size_t)(counted->ranks.n_ranks + 1);
     fnn_exchange *e = fnn_take(arena, sizeof(fnn_exchange));
     row_part *parts = fnn_take(arena, sizeof(row_part) * (size_t)counted->n_parts);
     ptrdiff_t *first = fnn_take(arena, marks), *weights = fnn_take(arena, marks), *norm_sums = fnn_take(arena, marks);
     char *message = fnn_take(arena, (size_t)bytes);
-    if (e) *e = (fnn_exchange){counted->ranks, parts, 0, message, first, weights, norm_sums};
+    unsigned char *trained = fnn_take(arena, (size_t)n_ops);
+    if (!e) return NULL;
+    *e = (fnn_exchange){counted->ranks, trained, parts, 0, message, first, weights, norm_sums};
+    memcpy(trained, counted->trained, (size_t)n_ops);
     return e;
 }
 
@@ -124,15 +128,18 @@ static ptrdiff_t bytes_per_panel(const fnn_exchange *e, ptrdiff_t n_panels) {
 int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks) {
     const ptrdiff_t padded = fit->n_panels * fit->network->kernels->panel;
     row_part parts[4 * FNN_MOST_BUFFERS + 4 * FNN_MOST_OUTPUTS];
-    fnn_exchange counted = {.ranks = *ranks, .parts = parts};
+    unsigned char trained[FNN_MOST_OPS];
+    const int n_ops = fit->network->n_ops;
+    for (int i = 0; i < n_ops; i++) trained[i] = (unsigned char)fnn_is_trained(&fit->network->ops[fit->network->ops[i].owner]);
+    fnn_exchange counted = {.ranks = *ranks, .trained = trained, .parts = parts};
     list_parts(fit, &counted, padded);
     /* a part may be in the message of the last, shorter batch */
     const ptrdiff_t bytes = fit->n_panels * bytes_per_panel(&counted, fit->n_panels) +
                             counted.n_parts * (ptrdiff_t)OWN_MESSAGE + ranks->n_ranks;
     fnn_arena arena = {0};
-    lay_out(&arena, &counted, bytes);
+    lay_out(&arena, &counted, n_ops, bytes);
     if (!fnn_arena_allocate(&arena)) return 0;
-    fit->exchange = lay_out(&arena, &counted, bytes);
+    fit->exchange = lay_out(&arena, &counted, n_ops, bytes);
     mark_shares(fit, fit->exchange);
     return 1;
 }
