@@ -129,8 +129,9 @@ int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks) {
     const ptrdiff_t padded = fit->n_panels * fit->network->kernels->panel;
     row_part parts[4 * FNN_MOST_BUFFERS + 4 * FNN_MOST_OUTPUTS];
     unsigned char trained[FNN_MOST_OPS];
+    const fnn_op *ops = fit->network->ops;
     const int n_ops = fit->network->n_ops;
-    for (int i = 0; i < n_ops; i++) trained[i] = (unsigned char)fnn_is_trained(&fit->network->ops[fit->network->ops[i].owner]);
+    for (int i = 0; i < n_ops; i++) trained[i] = (unsigned char)fnn_is_trained(&ops[ops[i].owner]);
     fnn_exchange counted = {.ranks = *ranks, .trained = trained, .parts = parts};
     list_parts(fit, &counted, padded);
     /* a part may be in the message of the last, shorter batch */
