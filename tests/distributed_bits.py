@@ -91,6 +91,16 @@ def model_hash(name):
     return digest(*model.get_weights(), *(np.array(values) for values in history.history.values()))
 
 
+def source_hash():
+    """Weights and history of a model that is fitted on a source, window by window."""
+    X = np.random.default_rng(6).normal(size=(900, 20)).astype("f4")
+    source = fastnn.data.source(X, X[:, :1] * 2, block_rows=50, window=4)
+    model = fastnn.Sequential(dense(), seed=1)
+    model.compile("adam", "mse", metrics=["mae"])
+    history = model.fit(source, epochs=2, batch_size=64, verbose=0)
+    return digest(*model.get_weights(), *(np.array(values) for values in history.history.values()))
+
+
 def hashes():
     """Everything by name."""
     ranks = _ranks.current()
@@ -102,6 +112,7 @@ def hashes():
     found.update({f"graph {number}": graph_hash(number, ranks) for number in range(30)})
     fastnn.utils.set_random_seed(5)
     found.update({name: model_hash(name) for name in MODELS})
+    found["source"] = source_hash()
     return found
 
 

@@ -68,6 +68,7 @@ def train(ranks, how, folder, step):
     if how == "different calls" and ranks.rank:
         return
     model.save(f"{folder}/model.fnn")
+    assert len(model.predict(fastnn.data.source(X), out=f"{folder}/predictions.npy")) == len(X)
     same = fastnn.load_model(f"{folder}/model.fnn").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(same, model.get_weights(), strict=True))
     print(f"rank {ranks.rank} of {ranks.size}: {len(history.epoch)} epochs")

@@ -49,8 +49,8 @@ def test_rank_0_writes_and_prints(tmp_path, fitted_alone):
     assert lines[-1] == "rank 0 of 2: 12 epochs"
     assert len(lines) == 13
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 13
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.fnn", "log.csv", "model.fnn"]
-    for name in ("best.fnn", "log.csv", "model.fnn"):
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.fnn", "log.csv", "model.fnn", "predictions.npy"]
+    for name in ("best.fnn", "log.csv", "model.fnn", "predictions.npy"):
         assert (tmp_path / name).read_bytes() == (fitted_alone / name).read_bytes()
 
 

@@ -21,6 +21,7 @@ typedef struct {
 
 struct fnn_exchange {
     fnn_ranks ranks;
+    unsigned char *trained; /* by op: it was, or what it shares weights with, when the fit was made */
     row_part *parts;
     int n_parts;
     char *message;
@@ -60,7 +61,7 @@ static void list_parts(const fnn_fit *fit, fnn_exchange *e, ptrdiff_t padded) {
     const ptrdiff_t numbers = panel * (ptrdiff_t)sizeof(double);
     e->n_parts = 0;
     for (int i = 0; i < network->n_ops; i++)
-        if (fnn_runs(fit, i) && fnn_is_trained(&network->ops[network->ops[i].owner]) && fnn_buffers_of(fit, i)->dY)
+        if (fnn_runs(fit, i) && e->trained[i] && fnn_buffers_of(fit, i)->dY)
             add_gradient_parts(fit, e, i, padded);
     for (int l = 0; l < fit->n_losses; l++) {
         const fit_loss *loss = &fit->losses[l];
@@ -96,33 +97,50 @@ static void mark_shares(const fnn_fit *fit, fnn_exchange *e) {
     }
 }
 
-static fnn_exchange *lay_out(fnn_arena *arena, const fnn_exchange *counted, ptrdiff_t bytes) {
+static fnn_exchange *lay_out(fnn_arena *arena, const fnn_exchange *counted, int n_ops, ptrdiff_t bytes) {
     const size_t marks = sizeof(ptrdiff_t) * (size_t)(counted->ranks.n_ranks + 1);
     fnn_exchange *e = fnn_take(arena, sizeof(fnn_exchange));
     row_part *parts = fnn_take(arena, sizeof(row_part) * (size_t)counted->n_parts);
     ptrdiff_t *first = fnn_take(arena, marks), *weights = fnn_take(arena, marks), *norm_sums = fnn_take(arena, marks);
     char *message = fnn_take(arena, (size_t)bytes);
-    if (e) *e = (fnn_exchange){counted->ranks, parts, 0, message, first, weights, norm_sums};
+    unsigned char *trained = fnn_take(arena, (size_t)n_ops);
+    if (!e) return NULL;
+    *e = (fnn_exchange){counted->ranks, trained, parts, 0, message, first, weights, norm_sums};
+    memcpy(trained, counted->trained, (size_t)n_ops);
     return e;
 }
 
-/* Bytes of the message of one panel of rows. */
-static ptrdiff_t bytes_per_panel(const fnn_exchange *e) {
+/* A contiguous part of at least so many bytes is exchanged where it is; others are copied into one message. */
+#define OWN_MESSAGE 65536
+
+static int has_own_message(const row_part *part, ptrdiff_t n_panels) {
+    return part->count == 1 && part->bytes * n_panels >= OWN_MESSAGE;
+}
+
+/* Bytes of one panel of rows in the message of several parts. */
+static ptrdiff_t bytes_per_panel(const fnn_exchange *e, ptrdiff_t n_panels) {
     ptrdiff_t bytes = 0;
-    for (int i = 0; i < e->n_parts; i++) bytes += e->parts[i].bytes * e->parts[i].count;
+    for (int i = 0; i < e->n_parts; i++)
+        if (!has_own_message(&e->parts[i], n_panels)) bytes += e->parts[i].bytes * e->parts[i].count;
     return bytes;
 }
 
 int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks) {
     const ptrdiff_t padded = fit->n_panels * fit->network->kernels->panel;
     row_part parts[4 * FNN_MOST_BUFFERS + 4 * FNN_MOST_OUTPUTS];
-    fnn_exchange counted = {.ranks = *ranks, .parts = parts};
+    unsigned char trained[FNN_MOST_OPS];
+    const fnn_op *ops = fit->network->ops;
+    const int n_ops = fit->network->n_ops;
+    for (int i = 0; i < n_ops; i++) trained[i] = (unsigned char)fnn_is_trained(&ops[ops[i].owner]);
+    fnn_exchange counted = {.ranks = *ranks, .trained = trained, .parts = parts};
     list_parts(fit, &counted, padded);
-    const ptrdiff_t bytes = fit->n_panels * bytes_per_panel(&counted) + ranks->n_ranks;
+    /* a part may be in the message of the last, shorter batch */
+    const ptrdiff_t bytes = fit->n_panels * bytes_per_panel(&counted, fit->n_panels) +
+                            counted.n_parts * (ptrdiff_t)OWN_MESSAGE + ranks->n_ranks;
     fnn_arena arena = {0};
-    lay_out(&arena, &counted, bytes);
+    lay_out(&arena, &counted, n_ops, bytes);
     if (!fnn_arena_allocate(&arena)) return 0;
-    fit->exchange = lay_out(&arena, &counted, bytes);
+    fit->exchange = lay_out(&arena, &counted, n_ops, bytes);
     mark_shares(fit, fit->exchange);
     return 1;
 }
@@ -137,22 +155,26 @@ static void gather(fnn_fit *fit, void *buffer, const ptrdiff_t *first) {
     if (!fit->failed && !ranks->gather(ranks->context, buffer, first)) fit->failed = 1;
 }
 
-void fnn_gather_panels(const fnn_step *s, void *panels, ptrdiff_t bytes) {
+static void gather_panels(const fnn_step *s, void *panels, ptrdiff_t bytes) {
     fnn_fit *fit = s->fit;
-    fnn_exchange *e = fit->exchange;
-    if (!e) return;
-    if (s->thread == 0) {
-        for (int r = 0; r < fit->n_ranks; r++) e->first[r] = fnn_share(s->n_panels, r, fit->n_ranks).first * bytes;
-        e->first[fit->n_ranks] = s->n_panels * bytes;
-        gather(fit, panels, e->first);
-    }
-    fnn_barrier_wait(&fit->barrier);
+    ptrdiff_t *first = fit->exchange->first;
+    for (int r = 0; r < fit->n_ranks; r++) first[r] = fnn_share(s->n_panels, r, fit->n_ranks).first * bytes;
+    first[fit->n_ranks] = s->n_panels * bytes;
+    gather(fit, panels, first);
 }
 
-/* Copies the parts of some panels into the message, or from it. */
-static void copy_parts(const fnn_exchange *e, char *at, fnn_range panels, int from_message) {
+void fnn_gather_panels(const fnn_step *s, void *panels, ptrdiff_t bytes) {
+    if (!s->fit->exchange) return;
+    if (s->thread == 0) gather_panels(s, panels, bytes);
+    fnn_barrier_wait(&s->fit->barrier);
+}
+
+/* Copies the parts of some panels into their message, or from it. */
+static void copy_parts(const fnn_step *s, char *at, fnn_range panels, int from_message) {
+    const fnn_exchange *e = s->fit->exchange;
     for (int i = 0; i < e->n_parts; i++) {
         const row_part *part = &e->parts[i];
+        if (has_own_message(part, s->n_panels)) continue;
         const ptrdiff_t bytes = part->bytes * (panels.last - panels.first);
         for (ptrdiff_t j = 0; j < part->count; j++, at += bytes) {
             char *rows = part->base + j * part->gap + panels.first * part->bytes;
@@ -177,20 +199,22 @@ void fnn_exchange_rows(const fnn_step *s) {
     fnn_exchange *e = fit->exchange;
     const int n_ranks = fit->n_ranks, rank = fit->rank;
     list_parts(fit, e, s->padded);
-    const ptrdiff_t bytes = bytes_per_panel(e);
+    for (int i = 0; i < e->n_parts; i++)
+        if (has_own_message(&e->parts[i], s->n_panels)) gather_panels(s, e->parts[i].base, e->parts[i].bytes);
+    const ptrdiff_t bytes = bytes_per_panel(e, s->n_panels);
     for (int r = 0; r < n_ranks; r++) e->first[r] = r + fnn_share(s->n_panels, r, n_ranks).first * bytes;
     e->first[n_ranks] = n_ranks + s->n_panels * bytes;
     /* one byte: whether a loss is not finite; then the parts */
     char *own = e->message + e->first[rank];
     *own = (char)atomic_load_explicit(&fit->nonfinite, memory_order_relaxed);
-    copy_parts(e, own + 1, fnn_share(s->n_panels, rank, n_ranks), 0);
+    copy_parts(s, own + 1, fnn_share(s->n_panels, rank, n_ranks), 0);
     gather(fit, e->message, e->first);
     for (int r = 0; r < n_ranks && !fit->failed; r++) {
         const char *at = e->message + e->first[r];
         const fnn_range panels = fnn_share(s->n_panels, r, n_ranks);
         if (*at) atomic_store_explicit(&fit->nonfinite, 1, memory_order_relaxed);
         if (r == rank) continue;
-        copy_parts(e, (char *)at + 1, panels, 1);
+        copy_parts(s, (char *)at + 1, panels, 1);
         store_predictions(s, panels);
     }
 }

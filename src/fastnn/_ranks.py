@@ -49,7 +49,7 @@ def is_first() -> bool:
 
 
 def on_first(what: str, action: Callable[[], Any]) -> None:
-    """Do something on rank 0 alone, while the others wait; an error of it is raised on all ranks.
+    """Do something on rank 0, as a process on its own, while the others wait; all ranks raise its error.
 
     Parameters
     ----------
@@ -65,11 +65,14 @@ def on_first(what: str, action: Callable[[], Any]) -> None:
     if ranks is None:
         action()
         return
+    alone = set_current(None)
     try:
         if ranks.rank == 0:
             action()
     except Exception:
         ranks.tell(what, b"failed")
         raise
+    finally:
+        alone()
     if ranks.tell(what)[0]:
         raise OSError(f"rank 0 has failed: {what}")

@@ -20,7 +20,6 @@ In ``train.py``, which ``mpiexec -n 4 python train.py`` starts::
 import os
 import struct
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -36,8 +35,13 @@ from fastnn._processors import get_num_threads, threads
 
 __all__ = ["mpi", "rank", "size"]
 
-_LEAST_OPERATIONS = 4e6
+LEAST_OPERATIONS = 4e6
 """An exchange costs tens of microseconds: a smaller step is quicker as a whole."""
+
+_SPINS = 200
+"""Tests of an exchange, about 50 us, before a rank gives way to other processes after each."""
+
+_give_way = getattr(os, "sched_yield", lambda: None)
 
 _LABEL, _VALUE = 96, 32
 """Bytes of what ranks tell each other: a name, a length and a value."""
@@ -53,19 +57,21 @@ class _MpiRanks:
         self.size: int = comm.Get_size()
         self.least_operations = least_operations
         self.n_exchanges = self.n_bytes = 0
-        self.crowded = False
+        processors, n_local = _shared_processors(comm, MPI)
+        self._spins = _SPINS if n_local <= processors else 0
+        share = min(get_num_threads(), max(1, processors // n_local))
+        self.n_threads: int = self._comm.allreduce(share, op=MPI.MIN)
 
     def gather(self, memory: memoryview, first: list[int]) -> None:
         """Fill a buffer that every rank has: rank r gives the bytes from ``first[r]`` to ``first[r + 1]``."""
         counts = [end - begin for begin, end in pairwise(first)]
-        parts = [memory, (counts, first[:-1]), self._byte]
-        if self.crowded:
-            # MPI spins while it waits: the ranks that it waits for need the processor.
-            request = self._comm.Iallgatherv(self._in_place, parts)
-            while not request.Test():
-                time.sleep(0)
-        else:
-            self._comm.Allgatherv(self._in_place, parts)
+        request = self._comm.Iallgatherv(self._in_place, [memory, (counts, first[:-1]), self._byte])
+        spins = self._spins
+        while not request.Test():
+            # The blocking call would spin for ever, although the other ranks may need the processor.
+            spins -= 1
+            if spins < 0:
+                _give_way()
         self.n_exchanges += 1
         self.n_bytes += counts[self.rank]
 
@@ -98,7 +104,7 @@ class _MpiRanks:
 
 
 @contextmanager
-def mpi(comm: Any = None, *, least_operations: float = _LEAST_OPERATIONS) -> Iterator[Any]:
+def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iterator[Any]:
     """Train on all ranks of an MPI job: ``fit`` in this block divides its steps between them.
 
     Every rank must run the same statements on the same arrays. In the block
@@ -122,7 +128,8 @@ def mpi(comm: Any = None, *, least_operations: float = _LEAST_OPERATIONS) -> Ite
     Yields
     ------
     ranks
-        with ``rank``, the number of this process from 0, and ``size``, the number of processes.
+        with ``rank``, the number of this process from 0; ``size``, the number of processes; ``n_exchanges`` and
+        ``n_bytes``, the exchanges so far and what this rank has sent in them.
 
     Raises
     ------
@@ -138,7 +145,7 @@ def mpi(comm: Any = None, *, least_operations: float = _LEAST_OPERATIONS) -> Ite
     world = MPI.COMM_WORLD if comm is None else comm
     ranks = _MpiRanks(world, operations, MPI)
     with ExitStack() as stack, _ending_together(ranks):
-        _enter(ranks, world, MPI, stack)
+        _enter(ranks, stack)
         yield ranks
 
 
@@ -162,13 +169,13 @@ def _ending_together(ranks: _MpiRanks) -> Iterator[None]:
     ranks.free()
 
 
-def _enter(ranks: _MpiRanks, world: Any, MPI: Any, stack: ExitStack) -> None:
+def _enter(ranks: _MpiRanks, stack: ExitStack) -> None:
     """Make a process a rank until the stack is closed."""
     ranks.tell("the begin of the block mpi()")
     if ranks.size == 1:
         return
     stack.callback(_ranks.set_current(ranks))
-    stack.enter_context(threads(_share_processors(ranks, world, MPI)))
+    stack.enter_context(threads(ranks.n_threads))
     seed = ranks.tell("the seed", struct.pack("<Q", _randomness.draw_seed()))[0]
     stack.enter_context(_randomness.global_seed(*struct.unpack("<Q", seed)))
     if ranks.rank:
@@ -177,15 +184,14 @@ def _enter(ranks: _MpiRanks, world: Any, MPI: Any, stack: ExitStack) -> None:
         warnings.simplefilter("ignore")
 
 
-def _share_processors(ranks: _MpiRanks, world: Any, MPI: Any) -> int:
-    """Return the threads of each rank: the same number everywhere, at most its share of the node's processors."""
-    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+def _shared_processors(comm: Any, MPI: Any) -> tuple[int, int]:
+    """Return the processors that the ranks of this node may use, and the number of these ranks."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     together = set().union(*node.allgather(own))
-    share = max(1, len(together) // node.Get_size())
-    ranks.crowded = world.allreduce(len(together) < node.Get_size(), op=MPI.LOR)
+    n_local = node.Get_size()
     node.Free()
-    return int(world.allreduce(min(get_num_threads(), share), op=MPI.MIN))
+    return len(together), n_local
 
 
 def _end_job(ranks: _MpiRanks, error: BaseException) -> None:

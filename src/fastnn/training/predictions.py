@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._ranks import on_first
 from fastnn.callbacks import CallbackList
 from fastnn.network.stack import LayerStack
 from fastnn.saving.atomic import write_atomically
@@ -54,6 +55,13 @@ def write_predictions(
         raise FileNotFoundError(f"the folder {os.path.dirname(path)!r} does not exist; create it first")
     if len(model.program.heads) != 1:
         raise ValueError(f"out= is for a model with one output, this one has {len(model.program.heads)}")
+    on_first(f"write {path}", lambda: _write(model, X, batch_size, callbacks, path, resume))
+    result: Array = np.load(path, mmap_mode="r")
+    return result
+
+
+def _write(model: LayerStack, X: Any, batch_size: Any, callbacks: CallbackList, path: str, resume: bool) -> None:
+    """Write all outputs, or those that are missing."""
     n = _length(X)
     row = model.in_form(np.empty((1, model.program.heads[0].n_outputs), model.dtype)).shape[1:]
     file = _PartialFile(path, (n, *row), model.dtype, _fingerprint(model, X))
@@ -68,8 +76,6 @@ def write_predictions(
         file.finish()
     finally:
         file.close()
-    result: Array = np.load(path, mmap_mode="r")
-    return result
 
 
 def _length(X: Any) -> int:
