@@ -108,7 +108,7 @@ class Training:
             return
         self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
         self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
-        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions, _ranks.current())
+        self._fit = training_fit(self._model, rows, steps.batch_size, self._predictions)
         self._rollback = Rollback(
             self._model.network_weights, self._fit, self._source.same_rows, self._agreement.decide
         )
@@ -396,7 +396,7 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     """Make one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network
     predictions = empty_outputs(model, rows.n) if model.metrics else None
-    fit = make_fit(model, rows, rows.n, predictions)
+    fit = training_fit(model, rows, rows.n, predictions)
     model.epochs_begun += 1
     rates = model.optimizer.learning_rates(network.iterations, 1)
     fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
@@ -413,6 +413,18 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     if predictions is not None:
         logs.update(metric_values(model, rows.y, predictions, rows.sample_weight))
     return logs
+
+
+def training_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
+    """Return the fit that trains a model on rows with its optimizer, with the ranks of this process."""
+    ranks = _ranks.current()
+    if not model.optimizer.full_batch:
+        return make_fit(model, rows, batch_size, predictions, ranks)
+    if ranks is not None:
+        raise ValueError(f"{model.optimizer.title} does not divide its steps between ranks; train with one process")
+    from fastnn.training.second_order import full_batch_fit
+
+    return full_batch_fit(model, rows, predictions)
 
 
 def make_fit(

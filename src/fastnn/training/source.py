@@ -137,10 +137,18 @@ class RowSource:
             if stretch is None:
                 raise ValueError("x gave no batch")
             x, y, sample_weight, batch_size = stretch.x, stretch.y, stretch.sample_weight, stretch.sizes[0]
-        batch_size = as_batch_size(batch_size)
+        given, batch_size = batch_size, as_batch_size(batch_size)
         self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
         rows, self.validation = validation.separate(model, rows, self.validation_batch_size)
+        if model.optimizer.full_batch:
+            if self._batches is not None or steps_per_epoch is not None or (given is not None and batch_size < rows.n):
+                what = "a generator" if self._batches is not None else "steps_per_epoch" if given is None else "batch_size"
+                raise ValueError(
+                    f"{model.optimizer.title} takes all {rows.n} rows in each step, so it takes no {what}: give arrays, "
+                    "and leave batch_size and steps_per_epoch out"
+                )
+            batch_size = rows.n
         rows = weigh_classes(rows, class_weight, model, self.program, self._batches is not None)
         self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
         self.same_rows = self._batches is None
