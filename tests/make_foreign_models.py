@@ -99,9 +99,38 @@ def torch_files():
     torch.onnx.export(model, (torch.from_numpy(X),), FOLDER / "chain.onnx", dynamo=False, input_names=["x"])
     gelu = nn.Sequential(nn.Linear(5, 6), nn.GELU(), nn.Linear(6, 2), nn.SiLU(), nn.Softmax(-1)).eval()
     torch.onnx.export(gelu, (torch.from_numpy(X),), FOLDER / "formulas.onnx", dynamo=False, input_names=["x"])
+    torch_graph(torch)
     with torch.no_grad():
         outputs = {"chain": model(torch.from_numpy(X)).numpy(), "formulas": gelu(torch.from_numpy(X)).numpy()}
     np.savez(FOLDER / "torch.npz", x=X, **outputs)
+
+
+def torch_graph(torch):
+    """Write a graph with two inputs, one of them whole numbers, two outputs and a layer that is called twice."""
+    nn = torch.nn
+
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.vectors, self.tower = nn.Embedding(4, 3), nn.Sequential(nn.Linear(4, 5), nn.GELU())
+            self.gate, self.head = nn.Linear(5, 5), nn.Linear(13, 2)
+
+        def forward(self, x, kinds):
+            first, second = torch.chunk(x, 2, 1)
+            a, b = self.tower(first), self.tower(second)
+            mixed = a * torch.sigmoid(self.gate(b)) + b
+            joined = torch.cat([mixed, a[:, 1:3], self.vectors(kinds).view(kinds.size(0), -1)], 1)
+            return self.head(joined), (a * b).sum(1, keepdim=True) - mixed.mean(1, keepdim=True)
+
+    torch.manual_seed(2)
+    model, x = Graph().eval(), torch.randn(9, 8)
+    kinds = torch.randint(0, 4, (9, 2))
+    axes = {name: {0: "N"} for name in ("x", "kinds", "head", "angle")}
+    options = {"dynamo": False, "input_names": ["x", "kinds"], "output_names": ["head", "angle"], "dynamic_axes": axes}
+    torch.onnx.export(model, (x, kinds), FOLDER / "graph.onnx", **options)
+    with torch.no_grad():
+        head, angle = model(x, kinds)
+    np.savez(FOLDER / "torch_graph.npz", x=x, kinds=kinds, head=head, angle=angle)
 
 
 if __name__ == "__main__":

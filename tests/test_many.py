@@ -1,6 +1,7 @@
 """Many models trained at once: the bits of each alone, folds, seeds and grids, errors and interrupts."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -156,6 +157,29 @@ def test_graphs_with_dicts_of_inputs_and_outputs():
         [graph(0)], [inputs["a"], inputs["b"]], [targets["first"], targets["second"]], splits=[FOLDS[0]], **options
     )
     assert same_weights(as_lists.models[0], fits.models[0])
+
+
+@pytest.mark.parametrize("order", [np.arange(40000), np.random.default_rng(0).permutation(40000)])
+def test_folds_copy_no_rows(order):
+    inputs = np.ones((40000, 250), np.float32)
+    parts = np.split(order, 8)
+    splits = [(np.concatenate([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
+
+    def wide(seed):
+        model = fastnn.Sequential([fastnn.Input((250,)), layers.Dense(2), layers.Dense(1)], seed=seed)
+        model.compile("adam", "mse")
+        return model
+
+    options = {"steps_per_epoch": 2, "validation_steps": 2, "verbose": 0, "n_threads": 1}
+    tracemalloc.start()
+    try:
+        fits = fastnn.fit_many(wide, inputs, np.ones(40000, np.float32), splits=splits, seeds=2, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(fits.trained) == 16
+    # The numbers of the rows of all folds, and one fold's held-out rows for its predictions.
+    assert peak < 0.3 * inputs.nbytes
 
 
 def test_data_frames_keep_the_names_of_their_columns():

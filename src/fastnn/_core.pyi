@@ -236,7 +236,7 @@ class Fit:
     def is_divided(self) -> bool:
         """Whether the ranks divide each step; otherwise every rank makes the whole step."""
     def settle(self) -> None:
-        """Exchange the optimizer's numbers for all weights after ``forward`` and ``backward``; ``run`` does so itself."""
+        """Exchange the moments between ranks, after ``forward`` and ``backward``; ``run`` does so itself."""
     @property
     def n_steps(self) -> int:
         """Steps in one epoch: ceil(n / batch_size)."""
@@ -253,6 +253,11 @@ class Fit:
 
         ``order`` (n,) is an order of rows that replaces the one drawn from the seed. Without it, ``first_step`` is the
         step to go on from: the steps before it have been taken.
+        """
+    def set_factors(self, name: str, factors: NDArray[np.float64] | None = None) -> None:
+        """Multiply an option by factors (n_steps,) of each step, until they are set again; None for 1.
+
+        name: "weight_decay", "dropout" (the rates of all dropout ops), "label_smoothing".
         """
     def set_learning_rates(self, learning_rates: NDArray[np.float64]) -> None:
         """Replace the learning rates of the remaining steps of the epoch; (n_steps,) as for ``begin_epoch``."""
@@ -287,7 +292,7 @@ class Fit:
     def epochs_begun(self) -> int:
         """Epochs that ``run_epochs`` has begun, those that have ended among them."""
     @property
-    def epoch_sums(self) -> NDArray[np.float64] | None:
+    def epoch_sums(self) -> NDArray[np.float64]:
         """``loss_sum``, ``penalty_sum`` and ``loss_sums`` of each epoch that has ended, (n_ended, 2 + n_losses)."""
     @property
     def step(self) -> int:
@@ -387,6 +392,9 @@ def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
 
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
+def random_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    """Return the order in which a fit of n rows takes them in a shuffled epoch."""
+
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def limit_own_threads(most: int) -> None:

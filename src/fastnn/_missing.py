@@ -143,10 +143,6 @@ _INSTEAD: dict[str, dict[str, str]] = {
     },
     "fastnn.models": {"Functional|Function": f"it is fastnn.Model: {_FUNCTIONAL}", "clone_and_.*": "use clone_model"},
     "model": {
-        "export_(c|fortran|numpy|onnx|safetensors)|to_(torch|keras)": (
-            "a fastnn.Sequential can be exported; a graph is not, so far. A graph without branches is also "
-            "fastnn.Sequential(model.layers)"
-        ),
         "predict_classes": "use model.predict(x).argmax(axis=1), or (model.predict(x) > 0.5)",
         "predict_proba": "model.predict(x) returns the probabilities of a softmax or sigmoid",
         "score": "use model.evaluate(x, y), or fastnn.MLPClassifier and MLPRegressor",

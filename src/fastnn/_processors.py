@@ -8,11 +8,12 @@ from contextlib import contextmanager
 import numpy as np
 
 import fastnn._core as _core
-from fastnn._arguments import whole
+from fastnn._arguments import takes_keywords, whole
 
 MOST_THREADS = 1024
 
 
+@takes_keywords
 def set_num_threads(n: int) -> None:
     """Set the largest number of threads for all later calls in this process. Results do not depend on it.
 

@@ -16,7 +16,7 @@ class Ranks(Protocol):
     Attributes
     ----------
     rank, size : the number of this process, from 0, and of all.
-    least_operations : floating-point operations from which a step is divided; every rank makes a smaller one as a whole.
+    least_operations : floating-point operations of a step that is divided; every rank makes a smaller one as a whole.
     """
 
     rank: int

@@ -1,8 +1,8 @@
 """Training on several machines: one ordinary script on every rank of an MPI job.
 
-Every process runs the same script on the same data. Inside ``with fastnn.distributed.mpi():`` ``fit`` divides the rows of
-each batch and the weights between the ranks. All numbers are computed in the order in which one process computes them:
-weights, losses and metrics have the same bits for any number of ranks.
+Every process, called a rank, runs the same script on the same data. Inside ``with fastnn.distributed.mpi():`` ``fit``
+divides the rows of each batch and the weights between the ranks. All numbers are computed in the order in which one
+process computes them: weights, losses and metrics have the same bits for any number of ranks.
 
 Needs mpi4py and an MPI library: ``pip install mpi4py mpich``, or the ``mpi4py`` of the cluster.
 
@@ -20,10 +20,12 @@ In ``train.py``, which ``mpiexec -n 4 python train.py`` starts::
 import os
 import struct
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import fastnn._randomness as _randomness
@@ -51,11 +53,19 @@ class _MpiRanks:
         self.size: int = comm.Get_size()
         self.least_operations = least_operations
         self.n_exchanges = self.n_bytes = 0
+        self.crowded = False
 
     def gather(self, memory: memoryview, first: list[int]) -> None:
         """Fill a buffer that every rank has: rank r gives the bytes from ``first[r]`` to ``first[r + 1]``."""
-        counts = [end - begin for begin, end in zip(first, first[1:], strict=False)]
-        self._comm.Allgatherv(self._in_place, [memory, (counts, first[:-1]), self._byte])
+        counts = [end - begin for begin, end in pairwise(first)]
+        parts = [memory, (counts, first[:-1]), self._byte]
+        if self.crowded:
+            # MPI spins while it waits: the ranks that it waits for need the processor.
+            request = self._comm.Iallgatherv(self._in_place, parts)
+            while not request.Test():
+                time.sleep(0)
+        else:
+            self._comm.Allgatherv(self._in_place, parts)
         self.n_exchanges += 1
         self.n_bytes += counts[self.rank]
 
@@ -106,8 +116,8 @@ def mpi(comm: Any = None, *, least_operations: float = _LEAST_OPERATIONS) -> Ite
     Parameters
     ----------
     comm : an mpi4py communicator; None for all processes of the job.
-    least_operations : floating-point operations of a step (six per weight and row) from which the ranks divide it. Every
-        rank makes a smaller step as a whole: that takes less time than the exchange.
+    least_operations : floating-point operations, six per weight and row of a batch, from which the ranks divide a step.
+        Every rank makes a smaller step as a whole: that takes less time than the exchange.
 
     Yields
     ------
@@ -158,7 +168,7 @@ def _enter(ranks: _MpiRanks, world: Any, MPI: Any, stack: ExitStack) -> None:
     if ranks.size == 1:
         return
     stack.callback(_ranks.set_current(ranks))
-    stack.enter_context(threads(_threads_of_rank(world, MPI)))
+    stack.enter_context(threads(_share_processors(ranks, world, MPI)))
     seed = ranks.tell("the seed", struct.pack("<Q", _randomness.draw_seed()))[0]
     stack.enter_context(_randomness.global_seed(*struct.unpack("<Q", seed)))
     if ranks.rank:
@@ -167,12 +177,13 @@ def _enter(ranks: _MpiRanks, world: Any, MPI: Any, stack: ExitStack) -> None:
         warnings.simplefilter("ignore")
 
 
-def _threads_of_rank(world: Any, MPI: Any) -> int:
+def _share_processors(ranks: _MpiRanks, world: Any, MPI: Any) -> int:
     """Return the threads of each rank: the same number everywhere, at most its share of the node's processors."""
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     together = set().union(*node.allgather(own))
     share = max(1, len(together) // node.Get_size())
+    ranks.crowded = world.allreduce(len(together) < node.Get_size(), op=MPI.LOR)
     node.Free()
     return int(world.allreduce(min(get_num_threads(), share), op=MPI.MIN))
 

@@ -19,17 +19,18 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "StepFactors",
     "TerminateOnNaN",
 ]
 
 if TYPE_CHECKING:
     from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
-    from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, TerminateOnNaN
+    from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, StepFactors, TerminateOnNaN
     from fastnn.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 else:
     _LATE = {
         "fastnn.callbacks.checkpoints": ("BackupAndRestore", "ModelCheckpoint"),
-        "fastnn.callbacks.functions": ("LambdaCallback", "LearningRateScheduler", "TerminateOnNaN"),
+        "fastnn.callbacks.functions": ("LambdaCallback", "LearningRateScheduler", "StepFactors", "TerminateOnNaN"),
         "fastnn.callbacks.monitors": ("EarlyStopping", "ReduceLROnPlateau"),
     }
     __getattr__, __dir__ = public_names(__name__, __all__, late=_LATE)

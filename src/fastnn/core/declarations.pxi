@@ -46,6 +46,7 @@ cdef extern from "fnn.h" nogil:
     double fnn_wide_rate()
     const char *fnn_isa_names[]
     void fnn_random_uniform(double *, Py_ssize_t, uint64_t, uint64_t)
+    void fnn_shuffle(int64_t *, Py_ssize_t, uint64_t, uint64_t)
     void fnn_random_normal(double *, Py_ssize_t, uint64_t, uint64_t)
 
 

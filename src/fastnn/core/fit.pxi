@@ -240,7 +240,9 @@ cdef class Fit:
 
     @property
     def epoch_sums(self):
-        return None if self.epoch_arrays is None else self.epoch_arrays[2][:self.epochs.done]
+        sums = np.empty((0, 2 + len(self.losses))) if self.epoch_arrays is None else self.epoch_arrays[2]
+        return sums[:self.epochs.done]
+
     cdef int check_exchange(self) except -1:
         return self.exchange.check() if self.exchange is not None else 0
 

@@ -1,7 +1,7 @@
 """Models from the layers and weights of a file, as large as the file allows: one array may stand for many weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
@@ -9,7 +9,6 @@ from numpy.typing import DTypeLike, NDArray
 from fastnn.errors import ModelFormatError
 from fastnn.layers import Layer
 from fastnn.models import Sequential
-from fastnn.network.graph import Graph
 from fastnn.network.program import Program, build_program
 from fastnn.network.stack import LayerStack
 
@@ -58,9 +57,9 @@ def limit_of(given: int) -> int:
     return 2 * given + _FREE
 
 
-def check_graph(graph: Graph, given: int) -> None:
-    """Raise ``ModelFormatError`` if what the layers of a graph keep for each column is too much for the file."""
-    if 8 * sum(math.prod(row) for row in graph.rows) > limit_of(given):
+def check_columns(widths: Iterable[int], given: int) -> None:
+    """Raise ``ModelFormatError`` if what layers keep for each of their columns is too much for the file."""
+    if 8 * sum(widths) > limit_of(given):
         raise _too_large(given)
 
 

@@ -1,5 +1,6 @@
 """Models of Keras from its files, ``.keras``, ``.weights.h5`` and the ``.h5`` of earlier versions, without Keras."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -8,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
+from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.archive import opened_archive
-from fastnn.interchange.building import build, check_graph
+from fastnn.interchange.building import build, check_columns
 from fastnn.interchange.keras_calls import calls_of, chain_of, places_in, places_of
 from fastnn.interchange.keras_graphs import GraphReader
 from fastnn.interchange.keras_layers import is_simple, layers_of
 from fastnn.models import Sequential
 from fastnn.network.stack import require_stack
-from fastnn.saving.foreign import foreign_format
+from fastnn.saving.foreign import known_format
 from fastnn.saving.hdf5 import MAGIC, Group, Hdf5File
 from fastnn.saving.keras_weights import Part, fitted, keras_variables
 from fastnn.saving.model_file import opened_file
@@ -27,6 +29,7 @@ Array = NDArray[Any]
 _CONFIG_LIMIT = 1 << 20
 
 
+@takes_keywords
 def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
     """Return the model of a Keras file; neither Keras nor TensorFlow nor h5py is needed.
 
@@ -84,7 +87,7 @@ def _read(file: BinaryIO) -> Any:
                 return archive.read(name, _CONFIG_LIMIT) if name in archive.names else None
 
             return _Reader(config, weights, None, len(data), asset).model()
-    looks = foreign_format(start)
+    looks = known_format(start)
     raise ModelFormatError(f"it looks like {looks}" if looks else "it is neither a .keras archive nor an HDF5 file")
 
 
@@ -181,7 +184,7 @@ class _Reader:
             if key not in weights and not step.layer.inner_layers():
                 shapes = [spec.shape for spec in step.layer.parameter_specs(graph.width(step.inputs[0]))]
                 weights[key] = fitted(variables.get(key, []), step.layer, shapes)
-        check_graph(graph, self._given)
+        check_columns(map(math.prod, graph.rows), self._given)
         program = model.program_for(model.n_features)
         build(model, program, [array for leaf in program.leaves for array in weights[id(leaf.layer)]], self._given)
         return model

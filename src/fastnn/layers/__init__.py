@@ -56,10 +56,12 @@ __all__ = [
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "PiecewiseLinearEncoding",
+    "QuantileTransform",
     "ReLU",
     "Rescaling",
     "Reshape",
     "Residual",
+    "RobustScaling",
     "Softmax",
     "StringLookup",
     "Subtract",
@@ -86,6 +88,7 @@ _LATE = {
     "fastnn.layers.numeric_embeddings": (
         *("CosineFeatures", "PeriodicEmbedding", "PiecewiseLinearEmbedding", "PiecewiseLinearEncoding"),
     ),
+    "fastnn.layers.preprocessing": ("QuantileTransform", "RobustScaling"),
     "fastnn.layers.tabular": ("FeatureScale", "GroupedDense", "MemberDense", "NTPDense", "ParametricActivation"),
 }
 for _module, _names in {**_LATE, "fastnn.layers.arithmetic": ("Arithmetic", "GetItem")}.items():
@@ -119,6 +122,7 @@ if TYPE_CHECKING:
         PiecewiseLinearEmbedding,
         PiecewiseLinearEncoding,
     )
+    from fastnn.layers.preprocessing import QuantileTransform, RobustScaling
     from fastnn.layers.tabular import FeatureScale, GroupedDense, MemberDense, NTPDense, ParametricActivation
 else:
     __getattr__, __dir__ = public_names(__name__, __all__, late=_LATE)

@@ -49,6 +49,7 @@ _COMPUTED = (
     "before the model"
 )
 _WIDTH = "the shapes follow from the options of the layers"
+_ADAPTED = "adapt computes from all its data at once; override adapt, or pass the values to the constructor"
 _OF_OWN_LAYERS = ("call", "build", "compute_output_shape", "compute_output_spec")
 """What a layer that is composed of others may define."""
 
@@ -62,6 +63,9 @@ _OF_OWN_LAYERS = ("call", "build", "compute_output_shape", "compute_output_spec"
     compute_mask="rows of a dense network are not masked",
     compute_output_shape=_WIDTH,
     compute_output_spec=_WIDTH,
+    finalize_state=_ADAPTED,
+    reset_state=_ADAPTED,
+    update_state=_ADAPTED,
 )
 class Layer(Advised, Weighted, registry.Description):
     """Base of all layers.
@@ -76,8 +80,8 @@ class Layer(Advised, Weighted, registry.Description):
     input_shape : shape of one row, for the first layer.
     input_dim : number of features, for the first layer; the same as ``input_shape=(input_dim,)``.
     trainable : whether training changes the weights.
-    learning_rate_factors, weight_decay_factors : factors of the optimizer's learning rate and weight decay: a number for
-        all weights, or a dict from names of weights to numbers, such as ``{"bias": 0.1}``; others have the factor 1.
+    learning_rate_factors, weight_decay_factors : factors of the optimizer's learning rate and weight decay: a number
+        for all weights, or a dict from names of weights to numbers, such as ``{"bias": 0.1}``; others have factor 1.
     dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
 
     Attributes

@@ -26,6 +26,10 @@ class _Own(Layer):
 
     _weights: tuple[str, ...] = ()
 
+    mix_initializer: Any
+    kernel_initializer: Any
+    bias_initializer: Any
+
     def _set_weights(self, **parts: tuple[Any, Any, Any]) -> None:
         """Set initializer, regularizer and constraint of each weight."""
         for name, (initializer, regularizer, constraint) in parts.items():

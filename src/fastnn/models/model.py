@@ -12,6 +12,7 @@ from fastnn._arguments import takes_keywords
 from fastnn._registry import CustomObjects
 from fastnn._structures import filled, is_nested
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
+from fastnn.models.conversion import ConvertedStack
 from fastnn.models.trained import TrainedStack
 from fastnn.network.graph import Graph, Port, clone_between, model_layers, nodes_between, tensor_graph, tensors_of
 from fastnn.network.program import Program, graph_program
@@ -25,7 +26,7 @@ _NO_SUBCLASSING = (
 
 
 @registry.register("model", "Functional", "Model")
-class Model(TrainedStack):
+class Model(ConvertedStack, TrainedStack):
     """A graph of layers between inputs and outputs, with Keras's functional API.
 
     Layers are called on symbolic tensors, which ``fastnn.Input`` and other layers give. A model can be called like a

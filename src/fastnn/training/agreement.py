@@ -3,10 +3,8 @@
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastnn._ranks as _ranks
 from fastnn.network.stack import LayerStack
@@ -44,21 +42,28 @@ class Agreement:
         options = [*numbers, self._model.seed, self._model.epochs_begun, self._model.network.iterations]
         self._check("arguments of fit, or seeds", zlib.crc32(repr(options).encode()))
 
-    def end_epoch(self, epoch: int) -> None:
-        """Check that all ranks have the same weights; all stop where a callback of one has asked for it."""
+    def after_steps(self, epoch: int) -> None:
+        """Check that all ranks have the same weights after the steps of an epoch."""
+        if self._ranks is not None:
+            self._check(f"weights after epoch {epoch + 1}", _sum_of_weights(self._model))
+
+    def after_callbacks(self) -> None:
+        """Check what callbacks may have changed; all ranks stop where a callback of one has asked for it."""
         if self._ranks is None:
             return
-        self._check(f"weights after epoch {epoch + 1}", _sum_of_weights(self._model))
         rate = np.float64(self._model.optimizer.learning_rate).tobytes()
         self._check("learning rates, which a callback has set", zlib.crc32(rate))
         if self.decide(bool(self._model.stop_training)):
             self._model.stop_training = True
 
     def decide(self, found: bool) -> bool:
-        """Return whether any rank has found something."""
+        """Return whether any rank has found something; check that callbacks have set weights on all ranks or none."""
         if self._ranks is None:
             return found
-        return any(value != b"\0" for value in self._ranks.tell("a step of fit", b"\1" if found else b"\0"))
+        told = self._ranks.tell("fit: a decision", struct.pack("<?Q", found, self._model.network_weights.version))
+        if len({version[1:] for version in told}) > 1:
+            raise RuntimeError("the ranks have different weights: a callback has set them on some ranks only")
+        return any(value[0] for value in told)
 
     def _check(self, what: str, value: int) -> None:
         """Raise RuntimeError where a number differs between ranks."""
@@ -93,6 +98,5 @@ def _sum_of_weights(model: LayerStack) -> int:
     """Return a checksum of all weights."""
     total = 0
     for op, name in model.network_weights.parameters:
-        weight: NDArray[Any] = model.network_weights.read(op, name)
-        total = zlib.crc32(np.ascontiguousarray(weight).data, total)
+        total = zlib.crc32(model.network_weights.read(op, name).data, total)
     return total

@@ -104,7 +104,8 @@ class Training:
     def _load(self, steps: Steps) -> None:
         """Make the native fit of some rows; where they have the form of those before, copy them over these."""
         rows, self._steps = steps.rows, steps
-        if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
+        # The rows of a window lie in a buffer that is filled again.
+        if steps.order is None and steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
         self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
         self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
@@ -132,10 +133,11 @@ class Training:
                 epoch = next(islice(epochs, n_more - 1, None)) if n_more else epoch
             else:
                 logs = self._run_epoch(epoch, parts)
+                self._agreement.after_steps(epoch)
             if self._validation is not None and options.validates(epoch):
                 logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
-            self._agreement.end_epoch(epoch)
+            self._agreement.after_callbacks()
             callbacks.call("after_epoch", epoch)
             # Weights that are not finite are taken back while the rows that led to them are still there.
             if model.stop_training or not (self._source.same_rows or model.network_weights.finite()):
@@ -174,7 +176,7 @@ class Training:
         self._steps = self._source.first
         begun, rate = model.epochs_begun, optimizer.learning_rate
         rates = optimizer.learning_rates(self._network.iterations, fit.n_steps)
-        self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, 0, fit.n_steps, count))
+        self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, {}, 0, fit.n_steps, count))
         finished = False
         try:
             # Another thread may ask for the end, or set a learning rate.
@@ -190,9 +192,10 @@ class Training:
 
     def _logs_together(self, sums: Array) -> list[dict[str, Any]]:
         """Return the logs of the epochs that have ended."""
-        names = ["loss", *self._loss_names]
-        columns = [0, *range(2, 1 + len(names))]
-        return [dict(zip(names, values, strict=True)) for values in (sums[:, columns] / self._rows.n).tolist()]
+        means = (sums / self._rows.n).tolist()
+        if not self._loss_names:
+            return [{"loss": values[0]} for values in means]
+        return [{"loss": values[0], **dict(zip(self._loss_names, values[2:], strict=True))} for values in means]
 
     def _begin_sums(self) -> None:
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
@@ -232,7 +235,17 @@ class Training:
         self._rates = rates if not steps.first else np.concatenate((np.zeros(steps.first), rates))
         if not steps.first:
             model.epochs_begun += 1
-        start = EpochStart(model.seed, model.epochs_begun, self._shuffle, self._rates, steps.first, steps.last)
+        factors = self._callbacks.step_factors(self._network.iterations - steps.first, fit.n_steps)
+        start = EpochStart(
+            model.seed,
+            model.epochs_begun,
+            self._shuffle,
+            self._rates,
+            factors,
+            steps.first,
+            steps.last,
+            order=steps.order,
+        )
         self._rollback.begin_epoch(start)
         self._rate = model.optimizer.learning_rate
         if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):

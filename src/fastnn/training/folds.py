@@ -84,6 +84,8 @@ def rows_in(data: Any, rows: Array, n: int) -> Any:
     """Return some rows of inputs with ``n`` rows: an array, a data frame, or a list or dict of them."""
     if hasattr(data, "iloc"):
         return data.iloc[rows]
+    if isinstance(data, np.ndarray) and np.all(np.diff(rows) == 1):
+        return data[rows[0] : rows[-1] + 1]  # not copied
     if is_nested(data) and all(hasattr(each, "shape") and each.shape[:1] == (n,) for each in leaves(data)):
         return mapped(lambda each: rows_in(each, rows, n), data)
     return np.asarray(data)[rows]
@@ -117,14 +119,14 @@ def out_of_fold(predictions: Sequence[Any], folds: Sequence[Fold], numbers: Sequ
 def _mean_of_folds(predictions: Sequence[Any], folds: Sequence[Fold], numbers: Sequence[int], n: int) -> Array:
     first = next(each for each in predictions if each is not None)
     n_configurations = len(predictions) // len(folds)
-    seen = [0] * len(folds)
-    sums, counts = np.zeros((n_configurations, n, *first.shape[1:])), np.zeros((n_configurations, n))
-    for fold, prediction in zip(numbers, predictions, strict=True):
-        configuration = seen[fold]
-        seen[fold] += 1
-        if prediction is not None:
-            np.add.at(sums[configuration], folds[fold].held_out, prediction)
-            np.add.at(counts[configuration], folds[fold].held_out, 1.0)
-    counts = counts.reshape(*counts.shape, *[1] * (sums.ndim - 2))
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(first.dtype)
+    places = [[place for place, number in enumerate(numbers) if number == fold] for fold in range(len(folds))]
+    means = np.empty((n_configurations, n, *first.shape[1:]), first.dtype)
+    for configuration in range(n_configurations):
+        sums, counts = np.zeros(means.shape[1:]), np.zeros((n, *[1] * (first.ndim - 1)))
+        for fold, of_fold in zip(folds, places, strict=True):
+            prediction = predictions[of_fold[configuration]]
+            if prediction is not None:
+                np.add.at(sums, fold.held_out, prediction)
+                np.add.at(counts, fold.held_out, 1.0)
+        means[configuration] = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     return means[0] if n_configurations == 1 else means

@@ -26,24 +26,30 @@ class EpochStart(NamedTuple):
     Parameters
     ----------
     seed, number, shuffle, learning_rates : as in ``Fit.begin_epoch``.
+    factors : values for ``Fit.set_factors`` by name.
     first, last : numbers of the first step, counted from 0, and of the one after the last.
     epochs : number of epochs; several have all steps.
+    order : numbers of the rows in the order to take them, or None.
     """
 
     seed: int
     number: int
     shuffle: bool
     learning_rates: NDArray[np.float64]
+    factors: dict[str, NDArray[np.float64]]
     first: int
     last: int
     epochs: int = 1
+    order: NDArray[np.int64] | None = None
 
     def begin(self, fit: _core.Fit) -> None:
         """Begin the epoch, or the first one of several in ``fit.run_epochs``."""
+        for name, values in self.factors.items():
+            fit.set_factors(name, values)
         if self.epochs > 1:
             fit.begin_epochs(self.seed, self.number, self.epochs, self.shuffle, self.learning_rates)
             return
-        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, None, self.first)
+        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, self.order, self.first)
 
     def each(self) -> "list[EpochStart]":
         """Return the epochs one by one."""

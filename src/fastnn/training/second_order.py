@@ -98,7 +98,8 @@ class _LevenbergMarquardtFit(FullBatchFit):
         self._block = self._network.block_rows()
         self._diagonal = np.zeros(self._network.n_weights)
         self._flat = np.zeros(0)
-        self._given: list[Array] = []
+        self._parts: list[Array] = []
+        self._version = -1
 
     def _targets_of(self, rows: Rows) -> tuple[Array, Array]:
         """Return the targets (columns, n) and the factors of their residuals."""
@@ -132,22 +133,18 @@ class _LevenbergMarquardtFit(FullBatchFit):
         return np.ascontiguousarray((stacked - self._targets[:, first:last]) * self._scale[:, first:last])
 
     def _square_sum(self, flat: Array) -> float:
-        """Return the sum of the squared residuals at some weights."""
+        """Return the sum of the squared residuals at some weights, which the copy gets."""
         self._network.set_weights(flat)
-        total = 0.0
-        for first in range(0, self._rows.n, 4096):
-            part = self._residuals(first, first + 4096).ravel()
-            total += dot(part, part)
-        return total
+        self._parts = [self._residuals(first, first + self._block) for first in range(0, self._rows.n, self._block)]
+        return sum(dot(part, part) for part in self._parts)
 
     def _take_weights(self) -> None:
         """Take the model's weights, unless they are those of the last step."""
-        network = self._model.network
-        given = [network.get_parameter(op, name) for op, name in self._model.program.parameters]
-        if not self._given or any((a != b).any() for a, b in zip(given, self._given, strict=True)):
-            self._flat = self._network.copy_from(network)
+        version = self._model.network_weights.version
+        if version != self._version:
+            self._flat = self._network.copy_from(self._model.network)
             self._error = self._square_sum(self._flat)
-        self._given = given
+            self._version = version
 
     def _give_weights(self) -> None:
         """Give the model the new weights, rounded to its type."""
@@ -155,14 +152,12 @@ class _LevenbergMarquardtFit(FullBatchFit):
         places = [(place.op, place.name, 0) for place in self._network.places]
         values = [self._flat[place.flat].reshape(place.shape).astype(network.dtype) for place in self._network.places]
         network.set_parameters(places, values)
-        self._given = [network.get_parameter(op, name) for op, name in self._model.program.parameters]
 
     def _make_step(self) -> bool:
         self._take_weights()
         if not math.isfinite(self._error):
             return False
         network, optimizer = self._network, self._optimizer
-        network.set_weights(self._flat)
         bayes = optimizer if isinstance(optimizer, BayesianLevenbergMarquardt) else None
         alpha, beta = (bayes.alpha, bayes.beta) if bayes is not None else (0.0, 1.0)
         n_residuals = int(np.count_nonzero(self._scale))
@@ -176,6 +171,7 @@ class _LevenbergMarquardtFit(FullBatchFit):
         if np.abs(system.gradient).max() * 2.0 > optimizer.min_gradient * self._rows.n:
             moved = self._search(system, alpha, beta)
         if not moved:
+            self._square_sum(self._flat)
             self._model.stop_training = True
         elif bayes is not None:
             self._update_evidence(bayes, system, n_residuals)
@@ -213,10 +209,9 @@ class _LevenbergMarquardtFit(FullBatchFit):
 
     def _blocks(self) -> Any:
         """Yield inputs, residuals and factors of the rows, block by block."""
-        for first in range(0, self._rows.n, self._block):
-            last = min(first + self._block, self._rows.n)
-            inputs = [x[first:last] for x in self._inputs]
-            yield inputs, self._residuals(first, last), np.ascontiguousarray(self._scale[:, first:last])
+        for number, residuals in enumerate(self._parts):
+            rows = slice(number * self._block, number * self._block + residuals.shape[1])
+            yield [x[rows] for x in self._inputs], residuals, np.ascontiguousarray(self._scale[:, rows])
 
     def _normal_equations(self) -> tuple[Array, Array]:
         """Return the lower triangle of ``J.T J``, and ``J.T r``."""
@@ -253,10 +248,9 @@ class _LevenbergMarquardtFit(FullBatchFit):
         heads = self._model.program.heads
         if len(heads) == 1:
             return [self._error]
-        self._network.set_weights(self._flat)
         squares = np.zeros(len(self._targets))
-        for first in range(0, self._rows.n, 4096):
-            squares += (self._residuals(first, first + 4096) ** 2).sum(axis=1)
+        for part in self._parts:
+            squares += (part**2).sum(axis=1)
         ends = np.cumsum([head.n_outputs for head in heads])
         weights = self._model.loss_weights
         parts = np.split(squares, ends[:-1])
