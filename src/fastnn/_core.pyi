@@ -336,7 +336,7 @@ class Fit:
         """
     @property
     def loss_of_gradients(self) -> tuple[float, float] | None:
-        """Mean loss and penalty of the last call of ``gradients``."""
+        """Mean loss with penalties, and the penalties, of the last call of ``gradients``."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
         """Gradients ``(op, name, array)`` of the loss of all rows as one batch in order; changes no weight.
 
@@ -380,7 +380,7 @@ def all_finite(x: Array) -> bool | None:
     """Whether all numbers are finite; None for an array that is not C-contiguous float32 or float64."""
 
 def cholesky(A: NDArray[np.float64]) -> bool:
-    """Replace the upper triangle of a symmetric matrix by its factor U, ``A = U.T @ U``; False: not positive definite."""
+    """Replace the upper triangle of A by its factor U, ``A = U.T @ U``; False: A is not positive definite."""
 
 def cholesky_solve(U: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the solution of ``U.T @ U @ x = b``; only the upper triangle of U is read."""

@@ -9,6 +9,7 @@ from fastnn.optimizers.optimizer import Optimizer
 from fastnn.optimizers.update_rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -16,7 +17,6 @@ __all__ = [
     "AdamW",
     "Adamax",
     "BayesianLevenbergMarquardt",
-    "LBFGS",
     "LevenbergMarquardt",
     "Lion",
     "Nadam",

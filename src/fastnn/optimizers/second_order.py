@@ -45,9 +45,10 @@ class LevenbergMarquardt(FullBatch):
     """Levenberg-Marquardt for sums of squares: usually the fastest for up to some thousand weights and smooth targets.
 
     Each epoch is one step over all rows. With the residuals r and their Jacobian J, the step d solves
-    ``(J.T J + damping D) d = -J.T r``; D holds the largest diagonal of ``J.T J`` so far (Marquardt, 1963). The damping
-    shrinks or grows with the ratio of the actual gain to the predicted one (Nielsen, 1999). If there are fewer residuals
-    than weights, the equivalent system in the residuals is solved. The arithmetic is float64.
+    ``(J.T J + damping I) d = -J.T r`` (Levenberg, 1944; Hagan and Menhaj, 1994). The damping shrinks or grows with the
+    ratio of the actual gain to the predicted one (Nielsen, 1999). If there are fewer residuals than weights, the
+    equivalent system in the residuals is solved. The arithmetic is float64, also where the model is float32. The
+    history holds the loss after each step. Scale inputs and targets to about unit size.
 
     The loss must be the mean squared error. Layers may be ``Dense``, ``Activation``, ``Concatenate``, ``Add`` and
     ``Subtract``, blocks of them, and any layer without weights or with frozen ones that comes before all trained ones.
@@ -56,7 +57,7 @@ class LevenbergMarquardt(FullBatch):
 
     Parameters
     ----------
-    damping : damping of the first step, relative to D, above 0. It changes during training.
+    damping : damping of the first step, above 0. It changes during training.
     max_damping : training stops when the damping exceeds it.
     min_gradient : training stops when no element of the gradient of the loss is larger.
     name : name of the optimizer.
@@ -73,7 +74,7 @@ class LevenbergMarquardt(FullBatch):
     """
 
     title = "Levenberg-Marquardt"
-    _options = ("damping", "max_damping", "min_gradient")
+    _options: ClassVar[tuple[str, ...]] = ("damping", "max_damping", "min_gradient")
 
     def __init__(
         self,
@@ -92,11 +93,11 @@ class LevenbergMarquardt(FullBatch):
 class BayesianLevenbergMarquardt(LevenbergMarquardt):
     """Levenberg-Marquardt with Bayesian regularization: it decides itself how smooth the network is.
 
-    It minimizes ``beta E_D + alpha E_W`` with the sum of squared residuals E_D and that of squared weights E_W. After each
-    step alpha and beta are set from the evidence (MacKay, 1992; Foresee and Hagan, 1997):
-    ``gamma = p - 2 alpha trace(H^-1)`` with ``H = 2 beta J.T J + 2 alpha I`` and p weights, ``alpha = gamma / (2 E_W)``,
-    ``beta = (N - gamma) / (2 E_D)``. No validation rows are needed. Scale inputs and targets to about unit size. The loss
-    in the history is the mean squared error alone, which may rise. Parameters as in ``LevenbergMarquardt``, and:
+    It minimizes ``beta E_D + alpha E_W`` with the sum of squared residuals E_D and that of squared weights E_W. After
+    each step alpha and beta are set from the evidence (MacKay, 1992; Foresee and Hagan, 1997):
+    ``gamma = p - 2 alpha trace(H^-1)`` with ``H = 2 beta J.T J + 2 alpha I`` and p weights,
+    ``alpha = gamma / (2 E_W)``, ``beta = (N - gamma) / (2 E_D)`` with N residuals. No validation rows are needed. The
+    loss in the history is the mean squared error alone, which may rise. Parameters as in ``LevenbergMarquardt``, and:
 
     Parameters
     ----------
@@ -131,9 +132,9 @@ class LBFGS(FullBatch):
 
     Each epoch is one iteration: a direction from the last changes of weights and gradient (Nocedal, 1980), and a step
     that meets the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms 3.5 and 3.6). Dropout is off; a penalty
-    of a regularizer is part of the loss that is minimized. Batch normalization, losses and activations of your own, and
-    constraints are refused. Training stops when the gradient vanishes or no step lowers the loss. float64 models converge
-    further. A new call of ``fit`` begins with an empty memory.
+    of a regularizer is part of the loss that is minimized. Batch normalization, loss functions of your own and
+    constraints are refused. Training stops when the gradient vanishes or no step lowers the loss. float64 models
+    converge further. A new call of ``fit`` begins with an empty memory.
 
     Parameters
     ----------

@@ -82,23 +82,21 @@ class ResidualNetwork:
         )
         moves = trained or any(self._moves[buffer] for buffer in inputs)
         self._moves.append(moves)
-        if kind in ("dropout", "noise"):
+        if kind in ("dropout", "gaussian_noise"):
             raise ValueError(f"{self._title} takes no layer that is random in training: leave Dropout and noise out")
         if not moves:
             return
-        named = {"normalization": "Normalization", "batch_norm": "BatchNormalization", "layer_norm": "LayerNormalization"}
-        known = kind in ("dense", "activation", "concatenate") or (kind in ("add", "subtract"))
-        if not known:
+        if kind not in ("dense", "activation", "concatenate", "add", "subtract"):
             raise ValueError(
-                f"{self._title} has no derivative of {named.get(kind, kind)} after trained weights; it knows "
+                f"{self._title} has no derivative of {kind.replace('_', ' ')} after trained weights; it knows "
                 f"{_SUPPORTED}. Use optimizer='lbfgs' or 'adam'"
             )
         if options.get("activation") in _ROW_ACTIVATIONS:
-            raise ValueError(f"{self._title} minimizes squared errors and takes no {options['activation']}; use 'lbfgs'")
+            raise ValueError(f"{self._title} minimizes squared errors and takes no {options['activation']}")
         refused = [option for option in options if option.endswith(("_regularizer", "_constraint", "_factors"))]
         if refused:
             raise ValueError(
-                f"{self._title} takes no {refused[0].replace('_', ' ')}; leave it out, or use optimizer='lbfgs' or 'adam'"
+                f"{self._title} takes no {refused[0].replace('_', ' ')}; leave it out, or use optimizer='adam'"
             )
 
     def _inputs_of(self, number: int) -> tuple[int, ...]:

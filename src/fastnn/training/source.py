@@ -54,10 +54,10 @@ def _refuse_beside_source(**given: Any) -> None:
 
 def _refuse_parts(model: LayerStack, n: int | None, **given: bool) -> None:
     """Raise ValueError for an argument that gives an optimizer of full batches fewer rows at a time."""
-    for name in (name for name, is_given in given.items() if is_given):
+    for name in (name.replace("batches_of_", "batches of ") for name, is_given in given.items() if is_given):
         raise ValueError(
-            f"{model.optimizer.title} takes all {'' if n is None else f'{n} '}rows in each step: it takes no "
-            f"{name.replace('batches_of_', 'batches of ')}. Give x and y as arrays, without batch_size and steps_per_epoch"
+            f"{model.optimizer.title} takes all {'' if n is None else f'{n} '}rows in each step: it takes no {name}. "
+            "Give x and y as arrays, and leave batch_size and steps_per_epoch out"
         )
 
 
