@@ -411,6 +411,13 @@ typedef struct {
     int (*all_finite)(const void *x, ptrdiff_t n);
     int (*no_infinity)(const void *x, ptrdiff_t n);
 
+    /* A symmetric positive definite matrix of n rows, of which the upper triangle is read: it is replaced by its factor U,
+     * A = U' U (0: it is not positive definite). With U: b becomes the solution of A x = b; the trace of the inverse of A,
+     * with n elements of scratch. */
+    int (*cholesky)(void *A, ptrdiff_t n);
+    void (*cholesky_solve)(const void *U, ptrdiff_t n, void *b);
+    double (*cholesky_inverse_trace)(const void *U, ptrdiff_t n, void *scratch);
+
     /* Runs `iterations` dependent rounds of independent fused multiply-adds; returns the number of operations. */
     double (*fma_peak)(int64_t iterations, void *sink);
 } fnn_kernels;

@@ -26,6 +26,7 @@
 #include "normalization_tpl.h"
 #include "arithmetic_tpl.h"
 #include "embedding_tpl.h"
+#include "cholesky_tpl.h"
 #include "tabular_tpl.h"
 
 static double fma_peak(int64_t iterations, void *sink) {
@@ -122,5 +123,8 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .unpack_weights = unpack_weights,
     .all_finite = all_finite,
     .no_infinity = no_infinity,
+    .cholesky = cholesky,
+    .cholesky_solve = cholesky_solve,
+    .cholesky_inverse_trace = cholesky_inverse_trace,
     .fma_peak = fma_peak,
 };

@@ -334,6 +334,9 @@ class Fit:
         With several losses both are lists, without the weights of the losses. False: another loss is not finite, and no
         weight was changed.
         """
+    @property
+    def loss_of_gradients(self) -> tuple[float, float] | None:
+        """Mean loss with penalties, and the penalties, of the last call of ``gradients``."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
         """Gradients ``(op, name, array)`` of the loss of all rows as one batch in order; changes no weight.
 
@@ -375,6 +378,15 @@ def dense_backward(
 ) -> tuple[Array, Array, Array]: ...
 def all_finite(x: Array) -> bool | None:
     """Whether all numbers are finite; None for an array that is not C-contiguous float32 or float64."""
+
+def cholesky(A: NDArray[np.float64]) -> bool:
+    """Replace the upper triangle of A by its factor U, ``A = U.T @ U``; False: A is not positive definite."""
+
+def cholesky_solve(U: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the solution of ``U.T @ U @ x = b``; only the upper triangle of U is read."""
+
+def cholesky_inverse_trace(U: NDArray[np.float64]) -> float:
+    """Return the trace of the inverse of ``U.T @ U``."""
 
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""

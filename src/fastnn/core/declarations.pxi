@@ -37,6 +37,9 @@ cdef extern from "fnn.h" nogil:
         void (*pack_weights)(void *, const void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack_weights)(void *, void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         int (*all_finite)(const void *, Py_ssize_t) noexcept nogil
+        int (*cholesky)(void *, Py_ssize_t) noexcept nogil
+        void (*cholesky_solve)(const void *, Py_ssize_t, void *) noexcept nogil
+        double (*cholesky_inverse_trace)(const void *, Py_ssize_t, void *) noexcept nogil
         double (*fma_peak)(int64_t, void *) noexcept nogil
     const fnn_kernels *fnn_find_kernels(const char *isa, int dtype)
     const char *fnn_default_isa()

@@ -54,6 +54,7 @@ cdef class Fit:
     cdef object epoch_arrays  # learning rates, orders and sums of the epochs
 
     cdef Exchange exchange  # between ranks, or None
+    cdef readonly tuple loss_of_gradients
 
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
                   predictions=None, rows=None, ranks=None):
@@ -340,6 +341,7 @@ cdef class Fit:
             status = fnn_fit_gradients(self.fit, data, training, &loss, &penalty)
         self.network.leave()
         raise_for(status)
+        self.loss_of_gradients = (loss, penalty)
         result = []
         for op in range(native.n_ops):
             if native.ops[op].rows == 0 or not native.ops[op].trainable:

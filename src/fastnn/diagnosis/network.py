@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastnn.diagnosis.data import lower_part
 from fastnn.diagnosis.finding import Finding
-from fastnn.training.fit import make_fit
+from fastnn.training.native import make_fit
 from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from fastnn.tabular.recipes import (
     targets_of,
 )
 from fastnn.training.epochs import run_steps
-from fastnn.training.fit import make_fit
+from fastnn.training.native import make_fit
 from fastnn.training.rows import Rows
 
 Array = NDArray[Any]

@@ -13,14 +13,13 @@ from fastnn._arguments import flag, whole
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
-from fastnn.losses.custom import CustomLoss
 from fastnn.network.objective import loss_names
 from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
 from fastnn.training.agreement import agreement
-from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_epochs, run_steps
 from fastnn.training.evaluation import Evaluation
+from fastnn.training.native import make_fit
 from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
 from fastnn.training.rows import Rows, joined, n_rows, take
@@ -109,7 +108,7 @@ class Training:
             return
         self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
         self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
-        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions, _ranks.current())
+        self._fit = training_fit(self._model, rows, steps.batch_size, self._predictions)
         self._rollback = Rollback(
             self._model.network_weights, self._fit, self._source.same_rows, self._agreement.decide
         )
@@ -409,7 +408,7 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     """Make one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network
     predictions = empty_outputs(model, rows.n) if model.metrics else None
-    fit = make_fit(model, rows, rows.n, predictions)
+    fit = training_fit(model, rows, rows.n, predictions)
     model.epochs_begun += 1
     rates = model.optimizer.learning_rates(network.iterations, 1)
     fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
@@ -428,28 +427,16 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     return logs
 
 
-def make_fit(
-    model: LayerStack, rows: Rows, batch_size: int, predictions: Any, ranks: _ranks.Ranks | None = None
-) -> Any:
-    """Return the fit of a model on rows, of some ranks or of this process: native, or around losses in Python."""
-    network, losses = model.network, model.losses_of_outputs
-    custom = [isinstance(loss, CustomLoss) for loss in losses]
-    y, weight = rows.y, rows.sample_weight
-    if isinstance(y, list):
-        used = [place for place, loss in enumerate(losses) if loss is not None]
-        y = [None if custom[place] else rows.y[place] for place in used]
-        weight = [rows.sample_weight[place] for place in used]
-    if isinstance(y, list) and len(losses) == 1:
-        y, weight = y[0], weight[0]
-        predictions = predictions[0] if isinstance(predictions, list) else predictions
-    if not any(custom):
-        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers, ranks)
-    for place, loss in enumerate(losses):
-        own = rows.sample_weight[place] if isinstance(rows.sample_weight, list) else rows.sample_weight
-        if custom[place] and loss is not None and own is not None:
-            raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
-    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers, ranks)
-    if not isinstance(rows.y, list):
-        return CustomLossFit(fit, [losses[0]], [rows.y])
-    pairs = [(loss, target) for loss, target, own in zip(losses, rows.y, custom, strict=True) if own]
-    return CustomLossFit(fit, [loss for loss, _ in pairs], [target for _, target in pairs])
+def training_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
+    """Return the fit that trains a model on rows with its optimizer, with the ranks of this process."""
+    ranks = _ranks.current()
+    if not model.optimizer.full_batch:
+        return make_fit(model, rows, batch_size, predictions, ranks)
+    if ranks is not None:
+        raise ValueError(f"{model.optimizer.title} does not divide its steps between ranks; train with one process")
+    from fastnn.optimizers.second_order import LBFGS
+    from fastnn.training.lbfgs import LBFGSFit
+    from fastnn.training.levenberg_marquardt import LevenbergMarquardtFit
+
+    fit = LBFGSFit if isinstance(model.optimizer, LBFGS) else LevenbergMarquardtFit
+    return fit(model, rows, predictions)

@@ -52,6 +52,15 @@ def _refuse_beside_source(**given: Any) -> None:
             raise ValueError(f"x is a source: give {name} to fastnn.data.source, not to this call")
 
 
+def _refuse_parts(model: LayerStack, n: int | None, **given: bool) -> None:
+    """Raise ValueError for an argument that gives an optimizer of full batches fewer rows at a time."""
+    for name in (name.replace("batches_of_", "batches of ") for name, is_given in given.items() if is_given):
+        raise ValueError(
+            f"{model.optimizer.title} takes all {'' if n is None else f'{n} '}rows in each step: it takes no {name}. "
+            "Give x and y as arrays, and leave batch_size and steps_per_epoch out"
+        )
+
+
 def one_pass(
     model: LayerStack, x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any
 ) -> tuple[Any, Any, Any, int | list[int], int | None]:
@@ -203,6 +212,9 @@ class RowSource:
         columns = _Columns(model)
         self._windows: Windows | None = None
         self._epoch: Iterator[Stretch] = iter(())
+        if model.optimizer.full_batch:
+            batches = y is None and (is_source(x) or gives_batches(x))
+            _refuse_parts(model, None, batches_of_rows=batches, steps_per_epoch=steps_per_epoch is not None)
         if is_source(x):
             _refuse_beside_source(y=y, sample_weight=sample_weight)
             self._open_windows(x, class_weight, batch_size, steps_per_epoch, validation)
@@ -220,10 +232,13 @@ class RowSource:
             x, y, sample_weight, batch_size = stretch.x, stretch.y, stretch.sample_weight, stretch.sizes[0]
         columns.learn(x, "x")
         self.columns = columns.names
-        batch_size = as_batch_size(batch_size)
+        given, batch_size = batch_size, as_batch_size(batch_size)
         self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
         rows, self.validation = validation.separate(model, rows, self.validation_batch_size, columns)
+        if model.optimizer.full_batch:
+            _refuse_parts(model, rows.n, batch_size=given is not None and batch_size < rows.n)
+            batch_size = rows.n
         rows = weigh_classes(rows, class_weight, model, self.program, self._batches is not None)
         self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
         self.same_rows = self._batches is None
