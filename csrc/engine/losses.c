@@ -69,6 +69,12 @@ static void sum_over_batch(const fnn_step *s, const fit_loss *loss) {
                            fnn_at(fit, loss->T, p * loss->t_stride), loss->n_out);
 }
 
+static void gather_sums(const fnn_step *s, const fit_loss *loss) {
+    const ptrdiff_t bytes = s->fit->network->kernels->panel * (ptrdiff_t)sizeof(double);
+    fnn_gather_panels(s, loss->batch_sums, 2 * bytes);
+    fnn_gather_panels(s, loss->scale, bytes);
+}
+
 /* The loss with its sums over the batch, added in row order; returns the factor of its gradient. */
 static double close_batch_sums(const fnn_step *s, const fit_loss *of, fnn_loss *loss) {
     const ptrdiff_t panel = s->fit->network->kernels->panel;
@@ -111,6 +117,11 @@ static void evaluate_loss(const fnn_step *s, const fit_loss *of) {
     const fnn_loss *loss = &of->loss;
     fnn_loss closed;
     double factor = 0, factors[FNN_MOST_LANES];
+    if (loss->label_smoothing != 0) {
+        closed = *loss;
+        closed.label_smoothing *= fnn_factor(s, FNN_SMOOTHING_FACTOR);
+        loss = &closed;
+    }
     if (of->couples_rows) {
         closed = *loss;
         factor = close_batch_sums(s, of, &closed) * of->weight;
@@ -158,6 +169,8 @@ void fnn_evaluate_losses(const fnn_step *s) {
     for (int l = 0; l < fit->n_losses; l++)
         if (fit->losses[l].couples_rows) sum_over_batch(s, &fit->losses[l]);
     if (fit->couples_rows) fnn_barrier_wait(&s->fit->barrier);
+    for (int l = 0; l < fit->n_losses; l++)
+        if (fit->losses[l].couples_rows) gather_sums(s, &fit->losses[l]);
     for (int l = 0; l < fit->n_losses; l++)
         if (fit->losses[l].gradient)
             take_gradient(s, &fit->losses[l]);

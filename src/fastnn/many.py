@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_verbosity, takes_keywords, whole
+from fastnn._arguments import as_verbosity, flag, takes_keywords, whole
 from fastnn._missing import public_names
 from fastnn._processors import MOST_THREADS, get_num_threads
 from fastnn._progress import ProgressLine
@@ -232,6 +232,7 @@ def fit_many(
     return fits
 
 
+@takes_keywords
 def predict_many(
     models: Any, X: Any, *, average: bool = True, batch_size: int | None = None, n_threads: int | None = None
 ) -> Any:
@@ -252,6 +253,7 @@ def predict_many(
         No model, models with different numbers of outputs, or inputs that do not fit.
     """
     threads = as_threads(n_threads)
+    average = flag("average", average)
     listed = models.trained if isinstance(models, ManyFits) else list(models)
     for model in listed:
         require_stack(model)

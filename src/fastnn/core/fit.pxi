@@ -53,8 +53,10 @@ cdef class Fit:
     cdef fnn_epochs epochs
     cdef object epoch_arrays  # learning rates, orders and sums of the epochs
 
+    cdef Exchange exchange  # between ranks, or None
+
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
-                  predictions=None, rows=None):
+                  predictions=None, rows=None, ranks=None):
         cdef fnn_matrix[FNN_MOST_BUFFERS] matrices
         cdef fnn_targets[FNN_MOST_OUTPUTS] targets
         cdef void *kept[FNN_MOST_OUTPUTS]
@@ -101,6 +103,10 @@ cdef class Fit:
                 raise ValueError(f"rows must hold at least one number, from 0 to {n - 1}, got {rows}")
         data.batch_size = batch_size
         data.n_threads = threads_of(n_threads)
+        data.ranks = NULL
+        if ranks is not None:
+            self.exchange = Exchange(ranks)
+            data.ranks = &self.exchange.native
         self.network = network
         self.n_rows = data.n_rows
         self.losses = [
@@ -162,6 +168,17 @@ cdef class Fit:
         if order is not None:
             fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
 
+    def set_factors(self, str name, factors=None):
+        cdef int factor = index_of("factor", FIT_FACTORS, name)
+        cdef cnp.ndarray values
+        if factors is None:
+            fnn_fit_set_factors(self.fit, factor, NULL)
+            return
+        values = contiguous("factors", factors, np.float64, (self.n_steps,))
+        if not (np.isfinite(values).all() and values.min() >= 0.0):
+            raise ValueError(f"factors of {name} must be finite and at least 0")
+        fnn_fit_set_factors(self.fit, factor, <const double *>cnp.PyArray_DATA(values))
+
     def set_learning_rates(self, learning_rates):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
         cdef fnn_call call
@@ -177,6 +194,7 @@ cdef class Fit:
         with nogil:
             status = fnn_fit_run(self.fit, max_steps, max_seconds)
         self.network.leave()
+        self.check_exchange()
         raise_for(status)
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
 
@@ -224,12 +242,26 @@ cdef class Fit:
         sums = np.empty((0, 2 + len(self.losses))) if self.epoch_arrays is None else self.epoch_arrays[2]
         return sums[:self.epochs.done]
 
+    cdef int check_exchange(self) except -1:
+        return self.exchange.check() if self.exchange is not None else 0
+
+    @property
+    def is_divided(self):
+        return bool(fnn_fit_is_divided(self.fit))
+
+    def settle(self):
+        self.network.enter(WRITES)
+        with nogil:
+            fnn_fit_settle(self.fit)
+        self.network.leave()
+        self.check_exchange()
+
     def time_phases(self):
         fnn_fit_time_phases(self.fit)
 
     @property
     def phases(self):
-        names = ("gather", "forward", "loss", "backward", "update", "wait")
+        names = ["gather", "forward", "loss", "backward", "update", "wait"] + ["exchange"] * self.is_divided
         return {name: 1e-9 * fnn_fit_phase_ns(self.fit, phase) for phase, name in enumerate(names)}
 
     def batch_rows(self):
@@ -257,6 +289,7 @@ cdef class Fit:
         with nogil:
             status = fnn_fit_forward(self.fit, out)
         self.network.leave()
+        self.check_exchange()
         raise_for(status)
         self.forwarded = self.step + 1
         if len(self.losses) == 1:
@@ -288,6 +321,7 @@ cdef class Fit:
         with nogil:
             status = fnn_fit_backward(self.fit, gradients, values)
         self.network.leave()
+        self.check_exchange()
         self.forwarded = 0
         raise_for(status)
         return status == FNN_OK

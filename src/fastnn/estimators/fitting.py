@@ -22,7 +22,7 @@ from sklearn.utils.validation import _check_sample_weight
 import fastnn._core as _core
 import fastnn.optimizers as optimizers
 from fastnn._arithmetic import default_arithmetic
-from fastnn._arrays import check_unmasked
+from fastnn._arrays import check_unmasked, is_source
 from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.base import NetworkEstimator
 from fastnn.estimators.callbacks import CallbackModel, TaskReporter, copies_of
@@ -71,7 +71,7 @@ class _Run:
     offset : part of the epoch's reported loss that the core leaves out.
     """
 
-    fit: _core.Fit
+    fit: Any
     rule: Any
     objective: Objective
     callbacks: CallbackList
@@ -101,17 +101,19 @@ class BaseMLP(NetworkEstimator):
     # What users call
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Fit the network.
 
         Parameters
         ----------
         X : (n, n_features) array, sparse matrix, or pandas, polars or pyarrow frame. String and categorical columns of
-            a frame are encoded one-hot.
+            a frame are encoded one-hot. Or, without y and sample_weight, a ``fastnn.data`` source, which has them: its
+            inputs are read block by block, in orders of blocks and rows that come from ``random_state``; its targets
+            are read at once.
         y : a classifier's (n,) classes, or (n, n_labels) of 0 and 1; a regressor's (n,) or (n, n_outputs) numbers.
         sample_weight : (n,), or None.
-        validation_data : (X, y) or (X, y, sample_weight) to score after every epoch; with ``early_stopping`` it takes
-            the place of the rows that would be held out.
+        validation_data : (X, y) or (X, y, sample_weight), or a source, to score after every epoch; with
+            ``early_stopping`` it takes the place of the rows that would be held out.
 
         Returns
         -------
@@ -123,6 +125,8 @@ class BaseMLP(NetworkEstimator):
 
     @default_arithmetic()
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
+        if is_source(X):
+            y, sample_weight = self._targets_of_source(X, y, sample_weight, validation_data)
         raw = (X, y)
         before = dict(self.__dict__)
         try:
@@ -184,14 +188,40 @@ class BaseMLP(NetworkEstimator):
         self._loss()  # raises if the loss takes other targets
         return (X, y, sample_weight), validation
 
-    def _start(self, X: Array) -> None:
-        """Make the network for prepared inputs, and reset what fits record."""
+    def _start(self, X: Any) -> None:
+        """Make the network for prepared inputs or a source, and reset what fits record."""
         dtype = np.dtype(np.float64) if self.solver == "lbfgs" else self._network_dtype(X)
-        self._make_network(X.shape[1], self._hidden_sizes(), dtype)
+        indicators = len(self._preparation.indicated) if is_source(X) and self._preparation is not None else 0
+        self._make_network(X.shape[1] + indicators, self._hidden_sizes(), dtype)
         self._reset_history()
+
+    def _targets_of_source(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> tuple[Any, Any]:
+        """Return the targets and the sample weights of a source.
+
+        Raises
+        ------
+        ValueError
+            The estimator's arguments, or those of its fit, need all rows in memory.
+        """
+        if y is not None or sample_weight is not None:
+            what = "y" if y is not None else "sample_weight"
+            raise ValueError(f"X is a source: give {what} to fastnn.data.source, not to this call")
+        if not X.has_targets:
+            raise ValueError("X is a source without targets: give it y= or target=")
+        if self.solver == "lbfgs":
+            raise ValueError("solver='lbfgs' needs all rows in memory: use 'adam' or 'sgd' with a source")
+        if self.early_stopping and validation_data is None:
+            raise ValueError("early_stopping=True with a source needs validation_data, such as X.rows(begin, end)")
+        y, sample_weight = X.read_targets()
+        if sample_weight is not None and self.shuffle and getattr(self, "loss", None) == "poisson":
+            raise ValueError("loss='poisson' takes a source with sample weights only with shuffle=False")
+        return y, sample_weight
 
     def _given_validation(self, validation_data: Any) -> Weighted:
         """Return the checked rows of ``validation_data``."""
+        if is_source(validation_data):
+            validation_data = (validation_data, *validation_data.read_targets())
+            validation_data = validation_data[: 2 if validation_data[2] is None else 3]
         if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
             given = f" of {len(validation_data)}" if isinstance(validation_data, list | tuple) else ""
             raise ValueError(
@@ -313,7 +343,7 @@ class BaseMLP(NetworkEstimator):
         if weights is not None:
             weights = np.ascontiguousarray(weights, network.dtype)
         targets = self._targets(y, network.dtype)
-        fit = _core.Fit(network.core, X, targets, weights, batch_size, threads_to_use(self.n_threads))
+        fit = self._make_fit(X, targets, weights, batch_size)
         max_iter = 1 if incremental else self.max_iter
         self.callbacks_ = copies_of(self.callbacks)
         parameters = {"epochs": max_iter, "steps": fit.n_steps, "verbose": 1}
@@ -327,6 +357,8 @@ class BaseMLP(NetworkEstimator):
         try:
             self._run_epochs(run, max_iter, incremental)
         finally:
+            if is_source(X):
+                fit.close()
             callbacks.close()
         tasks.close()
         if self.early_stopping:
@@ -334,9 +366,20 @@ class BaseMLP(NetworkEstimator):
         if objective.rule_options.get("use_ema"):
             network.core.use_average()
 
+    def _make_fit(self, X: Any, targets: Array, weights: Array | None, batch_size: int) -> Any:
+        """Return the core's fit of an array, or a fit over the windows of a source."""
+        threads = threads_to_use(self.n_threads)
+        if not is_source(X):
+            return _core.Fit(self._net.core, X, targets, weights, batch_size, threads)
+        from fastnn.estimators.streaming import PreparedRows, SourceFit
+
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if self.shuffle else None
+        rows = PreparedRows(X, self._preparation, self.missing, self._net.dtype, targets, weights)
+        return SourceFit(self._net.core, rows, batch_size, threads, seed)
+
     def _run_epochs(self, run: _Run, max_iter: int, incremental: bool) -> None:
         """Train at most ``max_iter`` epochs, and keep the fitted attributes up to date."""
-        order = np.arange(len(run.y)) if self.shuffle else None
+        order = np.arange(len(run.y)) if self.shuffle and isinstance(run.fit, _core.Fit) else None
         run.offset = self._loss_offset(run.y, run.weights, None, run.batch_size)
         logs: dict[str, Any] = {}
         run.callbacks.call("on_train_begin", {})
@@ -448,7 +491,7 @@ class BaseMLP(NetworkEstimator):
 
     def _validate(self, objective: Objective, X: Array, y: Array, weights: Array | None) -> dict[str, float]:
         """Record and return loss and score of the validation rows."""
-        outputs = self._net.predict(X, threads_to_use(self.n_threads))
+        outputs = self._outputs_of_source(X) if is_source(X) else self._net.predict(X, threads_to_use(self.n_threads))
         finite = np.isfinite(self.loss_) and np.isfinite(outputs).all()
         score = float(self._score_outputs(outputs, y, weights)) if finite else np.nan
         dtype = self._net.dtype

@@ -4,6 +4,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnn._arguments import takes_keywords, whole
@@ -42,7 +43,8 @@ def sweep(
     cv, scoring, refit, error_score, return_train_score : as in ``GridSearchCV``.
     n_iter : combinations to draw; 10 where only the distributions say that they are drawn.
     random_state : seed of the draws; refused where nothing is drawn. The estimator has its own.
-    n_threads : candidates that are trained at the same time; by default ``fastnn.get_num_threads()``.
+    n_threads : candidates that are trained at the same time; by default ``fastnn.get_num_threads()``, or those that a
+        Dask cluster has room for, in ``with joblib.parallel_config("dask"):``.
     fit_params : further arguments of the estimator's ``fit``, such as ``sample_weight``, and ``groups`` of ``cv``.
 
     Returns
@@ -83,6 +85,9 @@ def sweep(
         )
     else:
         search = GridSearchCV(estimator, grid_or_distributions, **options)
+    if n_threads is None and type(get_active_backend()[0]).__name__ == "DaskDistributedBackend":
+        search.n_jobs = -1
+        return search.fit(X, y, **fit_params)
     candidates = candidates_of(search) if _is_repeatable(random_state) else []
     if candidates and is_covered(search, candidates, fit_params):
         found = fit_search(search, candidates, X, y, threads)

@@ -40,6 +40,7 @@ def run_steps(
     offset: int = 0,
     batch_logs: Callable[[], dict[str, Any]] | None = None,
     follow_rate: Callable[[], None] | None = None,
+    decide: Callable[[bool], bool] = bool,
 ) -> bool:
     """Run the steps of an epoch whose ``begin_epoch`` was called; return False if a loss is NaN or infinite.
 
@@ -53,6 +54,7 @@ def run_steps(
     batch_logs : returns the logs of a batch that was trained on; by default the loss alone.
     follow_rate : applies a learning rate that a callback has set; called before each step. If None, a new learning
         rate and ``stop_training`` take effect after the epoch.
+    decide : returns from what this process found what all ranks decide.
     """
     last = fit.n_steps if last is None else last
     _check_request()
@@ -74,7 +76,7 @@ def run_steps(
         callbacks.call("on_train_batch_end", batch, {"loss": mean_loss()} if batch_logs is None else batch_logs())
         callbacks.progress(batch + 1, mean_loss())
         _check_request()
-        if follow_rate is not None and callbacks.stop_training:
+        if follow_rate is not None and decide(callbacks.stop_training):
             break
     return True
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+import fastnn._ranks as _ranks
 from fastnn._arguments import flag, whole
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, TerminateOnNaN
@@ -16,6 +17,7 @@ from fastnn.losses.custom import CustomLoss
 from fastnn.network.objective import loss_names
 from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
+from fastnn.training.agreement import agreement
 from fastnn.training.custom_loss import CustomLossFit
 from fastnn.training.epochs import run_epochs, run_steps
 from fastnn.training.evaluation import Evaluation
@@ -93,6 +95,7 @@ class Training:
         self._running = None
         if model.metrics and callbacks.has("on_train_batch_end"):
             self._running = RunningMetrics(model)
+        self._agreement = agreement(model)
         self._network = model.network
         self._loss_names = loss_names(model)
         self._rows, self._batch_size = source.first.rows, 0
@@ -101,12 +104,15 @@ class Training:
     def _load(self, steps: Steps) -> None:
         """Make the native fit of some rows; where they have the form of those before, copy them over these."""
         rows, self._steps = steps.rows, steps
-        if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
+        # The rows of a window lie in a buffer that is filled again.
+        if steps.order is None and steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
-        self._rows, self._batch_size = rows, steps.batch_size
+        self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
         self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
-        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions)
-        self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
+        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions, _ranks.current())
+        self._rollback = Rollback(
+            self._model.network_weights, self._fit, self._source.same_rows, self._agreement.decide
+        )
 
     @default_arithmetic()
     def run(self) -> None:
@@ -116,6 +122,7 @@ class Training:
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
         first = callbacks.resume(options.initial_epoch)
+        self._agreement.begin(self._rows, (self._batch_size, first, options.epochs))
         self._source.skip(max(0, first - options.initial_epoch))
         epochs = iter(range(first, options.epochs))
         for epoch, parts in zip(epochs, self._source, strict=False):
@@ -126,9 +133,11 @@ class Training:
                 epoch = next(islice(epochs, n_more - 1, None)) if n_more else epoch
             else:
                 logs = self._run_epoch(epoch, parts)
+                self._agreement.after_steps(epoch)
             if self._validation is not None and options.validates(epoch):
                 logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
+            self._agreement.after_callbacks()
             callbacks.call("after_epoch", epoch)
             # Weights that are not finite are taken back while the rows that led to them are still there.
             if model.stop_training or not (self._source.same_rows or model.network_weights.finite()):
@@ -151,6 +160,7 @@ class Training:
             or self._predictions is not None
             or self._model.optimizer.schedule is not None
             or not isinstance(fit, _core.Fit)
+            or _ranks.current() is not None
             or not (source.same_rows and source.n_steps == fit.n_steps)
         ):
             return 1
@@ -166,7 +176,7 @@ class Training:
         self._steps = self._source.first
         begun, rate = model.epochs_begun, optimizer.learning_rate
         rates = optimizer.learning_rates(self._network.iterations, fit.n_steps)
-        self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, 0, fit.n_steps, count))
+        self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, {}, 0, fit.n_steps, count))
         finished = False
         try:
             # Another thread may ask for the end, or set a learning rate.
@@ -189,7 +199,8 @@ class Training:
 
     def _begin_sums(self) -> None:
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
-        self._loss_sums: Array = np.zeros(len(self._loss_names))
+        if self._loss_names:
+            self._loss_sums: Array = np.zeros(len(self._loss_names))
 
     def _run_epoch(self, epoch: int, parts: Iterator[Steps]) -> dict[str, Any]:
         """Train one epoch; return its loss and metrics."""
@@ -224,7 +235,17 @@ class Training:
         self._rates = rates if not steps.first else np.concatenate((np.zeros(steps.first), rates))
         if not steps.first:
             model.epochs_begun += 1
-        start = EpochStart(model.seed, model.epochs_begun, self._shuffle, self._rates, steps.first, steps.last)
+        factors = self._callbacks.step_factors(self._network.iterations - steps.first, fit.n_steps)
+        start = EpochStart(
+            model.seed,
+            model.epochs_begun,
+            self._shuffle,
+            self._rates,
+            factors,
+            steps.first,
+            steps.last,
+            order=steps.order,
+        )
         self._rollback.begin_epoch(start)
         self._rate = model.optimizer.learning_rate
         if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):
@@ -240,6 +261,7 @@ class Training:
             offset=offset,
             batch_logs=self._batch_logs,
             follow_rate=self._follow_rate,
+            decide=self._agreement.decide,
         )
 
     def _follow_rate(self) -> None:
@@ -265,7 +287,7 @@ class Training:
     def _rows_done(self) -> int:
         """Return the number of rows that the loaded steps have trained on so far."""
         first, done = self._steps.first * self._batch_size, self._fit.step * self._batch_size
-        return int(min(done, self._rows.n) - first)
+        return int((done if done < self._n else self._n) - first)
 
     def _mean_loss(self) -> float:
         """Return the mean loss of the epoch's rows so far; NaN before the first step."""
@@ -315,9 +337,9 @@ class Training:
 
 def _overwrite(old: Rows, new: Rows) -> bool:
     """Copy rows over others of the same form; return whether they have it."""
-    pairs = list(zip(*(_arrays_of(rows) for rows in (old, new)), strict=True))
     if old is new:
         return True
+    pairs = list(zip(*(_arrays_of(rows) for rows in (old, new)), strict=True))
     if [None if a is None else (a.shape, a.dtype) for a, _ in pairs] != [
         None if b is None else (b.shape, b.dtype) for _, b in pairs
     ]:
@@ -406,8 +428,10 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     return logs
 
 
-def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
-    """Return the fit of a model on rows: a native one, or one around losses in Python."""
+def make_fit(
+    model: LayerStack, rows: Rows, batch_size: int, predictions: Any, ranks: _ranks.Ranks | None = None
+) -> Any:
+    """Return the fit of a model on rows, of some ranks or of this process: native, or around losses in Python."""
     network, losses = model.network, model.losses_of_outputs
     custom = [isinstance(loss, CustomLoss) for loss in losses]
     y, weight = rows.y, rows.sample_weight
@@ -419,12 +443,12 @@ def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -
         y, weight = y[0], weight[0]
         predictions = predictions[0] if isinstance(predictions, list) else predictions
     if not any(custom):
-        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers)
+        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers, ranks)
     for place, loss in enumerate(losses):
         own = rows.sample_weight[place] if isinstance(rows.sample_weight, list) else rows.sample_weight
         if custom[place] and loss is not None and own is not None:
             raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
-    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers)
+    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions, rows.numbers, ranks)
     if not isinstance(rows.y, list):
         return CustomLossFit(fit, [losses[0]], [rows.y])
     pairs = [(loss, target) for loss, target, own in zip(losses, rows.y, custom, strict=True) if own]

@@ -7,6 +7,7 @@ weights before that step are found by going back to a copy and repeating the ste
 """
 
 import time
+from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
@@ -25,24 +26,30 @@ class EpochStart(NamedTuple):
     Parameters
     ----------
     seed, number, shuffle, learning_rates : as in ``Fit.begin_epoch``.
+    factors : values for ``Fit.set_factors`` by name.
     first, last : numbers of the first step, counted from 0, and of the one after the last.
     epochs : number of epochs; several have all steps.
+    order : numbers of the rows in the order to take them, or None.
     """
 
     seed: int
     number: int
     shuffle: bool
     learning_rates: NDArray[np.float64]
+    factors: dict[str, NDArray[np.float64]]
     first: int
     last: int
     epochs: int = 1
+    order: NDArray[np.int64] | None = None
 
     def begin(self, fit: _core.Fit) -> None:
         """Begin the epoch, or the first one of several in ``fit.run_epochs``."""
+        for name, values in self.factors.items():
+            fit.set_factors(name, values)
         if self.epochs > 1:
             fit.begin_epochs(self.seed, self.number, self.epochs, self.shuffle, self.learning_rates)
             return
-        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, None, self.first)
+        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, self.order, self.first)
 
     def each(self) -> "list[EpochStart]":
         """Return the epochs one by one."""
@@ -65,9 +72,17 @@ class Rollback:
     weights : the network's weights.
     fit : the running fit.
     same_rows : whether every epoch has the same rows; if not, only the current epoch can be repeated.
+    decide : returns what all ranks decide from what this one found; clocks differ.
     """
 
-    def __init__(self, weights: NetworkWeights, fit: _core.Fit, same_rows: bool = True) -> None:
+    def __init__(
+        self,
+        weights: NetworkWeights,
+        fit: _core.Fit,
+        same_rows: bool = True,
+        decide: Callable[[bool], bool] = bool,
+    ) -> None:
+        self._decide = decide
         self._weights = weights
         self._fit = fit
         self._same_rows = same_rows
@@ -81,7 +96,7 @@ class Rollback:
         """Copy the weights if a copy is due, then begin an epoch of the fit."""
         now = time.monotonic()
         changed = self._weights.version != self._version or not self._same_rows
-        if changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds:
+        if self._decide(changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds):
             copy = self._weights.capture()
             # Training cannot be repeated from a copy that is not finite: keep the older one.
             if changed or copy.finite:

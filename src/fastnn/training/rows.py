@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import number
 from fastnn._arithmetic import default_arithmetic
-from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range
+from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range, column_names
 from fastnn._structures import is_nested
 from fastnn.network.chain import flattened_shape, takes_missing
 from fastnn.network.graph import Graph, Port
@@ -113,6 +113,34 @@ def joined(parts: Any) -> Any:
     return parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts)
 
 
+Columns = list[str] | dict[str, list[str]] | None
+"""Names of the columns of a data frame; those of several inputs by the name of the input."""
+
+
+def columns_of(model: LayerStack, x: Any, name: str = "x") -> Columns:
+    """Return the names of the columns of a data frame, or those of each input that is one; None for other data."""
+    ports = model.ports()
+    if ports is None:
+        return column_names(x)
+    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    if len(ports) == 1:
+        return column_names(given[0])
+    found = {port.name: column_names(each) for port, each in zip(ports, given, strict=True)}
+    return {port: names for port, names in found.items() if names is not None} or None
+
+
+def check_columns_of(model: LayerStack, known: Columns, x: Any, name: str = "x") -> None:
+    """Raise ValueError unless data frames have the columns that are known, in their order; other data pass."""
+    ports = None if known is None else model.ports()
+    if ports is None:
+        check_columns(known if isinstance(known, list) else None, x, name)
+        return
+    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    for port, each in zip(ports, given, strict=True):
+        names = known.get(port.name) if isinstance(known, dict) else known
+        check_columns(names, each, name if len(ports) == 1 else f"{name}[{port.name!r}]")
+
+
 def features_of(
     model: LayerStack, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
 ) -> tuple[Any, Program]:
@@ -131,16 +159,14 @@ def features_of(
     An array, or a list of arrays for a model with several inputs or outputs; and the program.
     """
     ports = model.ports()
+    check_columns_of(model, model.feature_names_in_, x, name)
     if ports is None:
         layers = model.all_layers
         expected = model.n_features if n_features is None else n_features
         shape, missing = flattened_shape(layers), takes_missing(layers)
-        check_columns(model.feature_names_in_, x, name)
         X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
         return X, model.program_for(X.shape[1])
     given = by_place(x, model.input, [port.name for port in ports], name, "input")
-    if len(ports) == 1:
-        check_columns(model.feature_names_in_, given[0], name)
     arrays = [
         _input_array(each, port, model.dtype, name if len(ports) == 1 else f"{name}[{port.name!r}]", allow_empty)
         for each, port in zip(given, ports, strict=True)
