@@ -42,10 +42,10 @@ INTERNAL = {
 """Classes and functions of public modules that serve the package alone."""
 INTERNAL_MEMBERS = {
     # models
-    "all_layers", "build_from", "declared_input", "graph_for", "hold_weights", "in_form", "inner_layers",
-    "inner_places", "inner_tensors", "leaf_layers", "losses_of_outputs", "network", "network_weights", "output_keys",
-    "ports", "program", "program_for", "put", "reading", "require_compiled", "trace", "trace_layers",
-    "without_network",
+    "all_layers", "build_from", "declared_input", "forget_other_threads", "graph_for", "hold_weights", "in_form",
+    "inner_layers", "inner_places", "inner_tensors", "leaf_layers", "losses_of_outputs", "network", "network_weights",
+    "of_tensors", "output_keys", "ports", "program", "program_for", "put", "reading", "require_compiled", "trace",
+    "trace_layers", "without_network",
     # layers
     "check_weights", "compute", "depth", "dtype_of", "holder", "holds_floats", "keeps_elements", "lend", "n_outputs",
     "numbers_of", "op", "op_of", "parameter_specs", "read_weight", "row_of", "tensor", "trains", "weight",

@@ -25,7 +25,7 @@ def test_a_missing_extension_is_reported_with_a_cure(run_python):
 def test_import_loads_numpy_and_nothing_optional(run_python):
     code = (
         "import sys, fastnn; print(sorted({name.split('.')[0] for name in sys.modules} & "
-        "{'sklearn', 'matplotlib', 'torch', 'jax', 'scipy', 'pandas', 'keras', 'onnx'}), "
+        "{'sklearn', 'matplotlib', 'torch', 'jax', 'scipy', 'pandas', 'keras', 'onnx', 'difflib'}), "
         f"[name for name in {LATE_MODULES} if f'fastnn.{{name}}' in sys.modules])"
     )
     assert run_python(code).stdout == "[] []\n"

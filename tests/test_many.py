@@ -317,21 +317,17 @@ def build(seed):
     model = fastnn.Sequential([fastnn.Input((30,)), fastnn.layers.Dense(64), fastnn.layers.Dense(1)], seed=seed)
     model.compile("adam", "mse")
     return model
-stopped = threading.Event()
-class Tell(fastnn.callbacks.Callback):
-    def on_train_end(self, logs=None):
-        stopped.set()
 class Interrupt(fastnn.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 2:
-            stopped.wait()
-            time.sleep(0.5)  # until the other thread has taken the result
+            while threading.active_count() > 2:  # until the thread of the other model has ended
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
 quick, endless = build(0), build(1)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     fits = fastnn.fit_many([quick, endless], X, X[:, :1], epochs=10**6, n_threads=2, verbose=0,
-                           callbacks=[[fastnn.callbacks.EarlyStopping("loss", 1e9), Tell()], [Interrupt()]])
+                           callbacks=[[fastnn.callbacks.EarlyStopping("loss", 1e9)], [Interrupt()]])
 print([history is not None for history in fits.histories], fits.errors, endless.epochs_begun >= 3)
 print([str(warning.message) for warning in caught])
 """
@@ -345,3 +341,11 @@ def test_an_interrupt_keeps_what_is_finished(run_python):
         "[True, False] {1: KeyboardInterrupt()} True\n"
         "['training was interrupted: 1 of 2 models are trained, see .errors']\n"
     )
+
+
+def test_seeds_and_averages_are_checked():
+    for seeds in (-1, 10**6 + 1, 2**63):
+        with pytest.raises(ValueError, match="seeds must be a whole number from 0 to 1000000"):
+            fastnn.fit_many(build, X, Y, seeds=seeds, verbose=0)
+    with pytest.raises(ValueError, match="average must be True or False, got 'mean'"):
+        fastnn.predict_many([build(0)], X, average="mean")

@@ -30,6 +30,7 @@ __all__ = ["ManyFits", "fit_many", "predict_many"]
 Array = NDArray[Any]
 T = TypeVar("T")
 
+_MOST_SEEDS = 1_000_000
 _POLL_SECONDS = 0.05
 """How often the calling thread looks for an interrupt and shows the progress."""
 
@@ -301,7 +302,8 @@ def _as_makers(
         return [partial(_itself, model) for model in listed], options, folds
     seed_list: list[int | None] = [None]
     if seeds is not None:
-        given = range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+        one = isinstance(seeds, int) and not isinstance(seeds, bool)
+        given = range(whole("seeds", seeds, at_least=0, at_most=_MOST_SEEDS)) if one else seeds
         seed_list = [whole("each entry of seeds", seed, at_least=0) for seed in given]
     elif _requires_seed(models):
         seed_list = [0]

@@ -97,7 +97,7 @@ def table(figures):
             lines.append(f"| {promise.name} | {promise.text} | {held} | {said} |")
         lines.append("")
     explained = HERE / "explained.md"
-    return "\n".join(lines) + explained.read_text(encoding="utf-8")
+    return "\n".join(lines) + "\n" + explained.read_text(encoding="utf-8")
 
 
 def keep(figures, results):

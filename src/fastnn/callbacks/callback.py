@@ -32,7 +32,7 @@ class Callback(Derivable):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name in vars(cls):
+        for name in () if cls.__module__.startswith("fastnn.") else vars(cls):
             if name.startswith("on_") and not hasattr(Callback, name) and (near := nearest(name, HOOKS, alike=0.85)):
                 warn(f"{cls.__name__}.{name} is not a hook, so fastnn never calls it. Did you mean {near!r}?")
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
+from fastnn._arrays import check_unmasked
 from fastnn._structures import leaves, mapped
 from fastnn._warnings import warn
 
@@ -150,7 +151,12 @@ class BatchSource:
             )
         if self._check is not None:
             self._check(parts[0], self._name)
-        arrays = tuple(_in_structure(np.array, part) if self._structured else np.array(part) for part in parts)
+
+        def copied(part: Any) -> Array:
+            check_unmasked(part, f"batch {number} (counted from 0) of {self._name}")
+            return np.array(part)
+
+        arrays = tuple(_in_structure(copied, part) if self._structured else copied(part) for part in parts)
         first = leaves(arrays[0])[0]
         if first.ndim < 2 and self._n_features not in (1, None):
             raise ValueError(
