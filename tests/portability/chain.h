@@ -19,8 +19,11 @@ typedef struct {
 } chain_data;
 
 static fnn_fit *new_fit(fnn_network *network, const chain_data *data) {
-    return fnn_fit_new(network, &(fnn_fit_data){&data->X, &data->targets, &data->predictions, data->batch_size,
-                                                data->n_threads});
+    return fnn_fit_new(network, &(fnn_fit_data){.X = &data->X,
+                                                .targets = &data->targets,
+                                                .predictions = &data->predictions,
+                                                .batch_size = data->batch_size,
+                                                .n_threads = data->n_threads});
 }
 
 /* The outputs of all rows; logits: those before the last activation. */
