@@ -97,8 +97,13 @@ class Source:
         part = (self._begin + first, self._begin + last)
         return Source(self._x, self._y, self._weight, part, *self._given, self.n_readers)
 
-    def read(self, begin: int, end: int) -> tuple[Array, Array | None, Array | None]:
+    def read(self, begin: int, end: int, out: Array | None = None) -> tuple[Array, Array | None, Array | None]:
         """Return inputs (n, n_features), targets and sample weights of rows ``begin`` to ``end - 1``; None without.
+
+        Parameters
+        ----------
+        begin, end : numbers of the first row and of the one after the last.
+        out : array (n, n_features) that the inputs are read into, if it has their type and shape.
 
         Raises
         ------
@@ -106,7 +111,7 @@ class Source:
             A file cannot be read, has changed or is gone; the message names it, and the row group.
         """
         first, last = self._begin + begin, self._begin + end
-        x = self._x.read(first, last)
+        x = self._x.read(first, last, out)
         y = None if self._y is None else self._y.read(first, last)
         return x, y, None if self._weight is None else self._weight.read(first, last)
 
@@ -116,9 +121,9 @@ class Source:
         y, weight = (None if each is None else each.read(self._begin, self._end) for each in parts)
         return y, weight
 
-    def read_inputs(self, begin: int, end: int) -> Array:
-        """Return the inputs (n, n_features) of rows ``begin`` to ``end - 1``."""
-        return self._x.read(self._begin + begin, self._begin + end)
+    def read_inputs(self, begin: int, end: int, out: Array | None = None) -> Array:
+        """Return the inputs (n, n_features) of rows ``begin`` to ``end - 1``; in ``out`` as in ``read``."""
+        return self._x.read(self._begin + begin, self._begin + end, out)
 
     def place(self, row: int, targets: bool = False) -> str:
         """Return the file, and the row group, that has the inputs or the targets of a row, for messages."""

@@ -49,15 +49,15 @@ class PreparedRows:
         """Return the type in which inputs are kept."""
         return self._dtype
 
-    def read(self, begin: int, end: int) -> tuple[Rows, None]:
-        """Return rows ``begin`` to ``end - 1``.
+    def read(self, begin: int, end: int, out: Array | None = None) -> tuple[Rows, None]:
+        """Return rows ``begin`` to ``end - 1``; inputs of the type and shape of ``out`` are read into it.
 
         Raises
         ------
         ValueError
             A value is not finite; the message has its row in all rows, and its file.
         """
-        x = self.source.read_inputs(begin, end)
+        x = self.source.read_inputs(begin, end, out)
         try:
             X = as_features(x, self.source.shape[1], self._dtype, "X", allow_missing=self._missing != "error")
         except ValueError as error:
