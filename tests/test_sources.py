@@ -274,8 +274,8 @@ def test_part_of_a_source():
 
 def test_sizes_are_stated():
     rows = source(np.zeros((100_000, 100), "float32"))
-    assert rows.block_rows == 8192 and rows.window == 20
-    assert repr(rows) == "<Source rows=100,000, columns=100, blocks=13, block_rows=8,192, window=20>"
+    assert rows.block_rows == 8192 and rows.window == 13
+    assert repr(rows) == "<Source rows=100,000, columns=100, blocks=13, block_rows=8,192, window=13>"
 
 
 # Errors
@@ -321,6 +321,17 @@ def test_refusals():
     with pytest.raises(ValueError, match="y is a Source"):
         model.fit(X, rows)
     assert not model.built
+
+
+def test_many_models_read_a_source():
+    X, y = make_rows(300)
+    rows = source(X, y, block_rows=50, window=2)
+    fits = fastnn.fit_many(make_model, rows, None, seeds=3, epochs=2, verbose=0)
+    for seed, model in enumerate(fits.models):
+        assert_same_weights(model, fitted(rows, model=make_model(seed)))
+    with pytest.raises(ValueError, match="X is a source: fit_many with splits takes rows that are in memory"):
+        fastnn.fit_many(make_model, rows, None, seeds=3, splits=[(np.arange(200), np.arange(200, 300))])
+    assert not readers()
 
 
 @pytest.mark.parametrize(

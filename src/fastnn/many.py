@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import as_verbosity, takes_keywords, whole
+from fastnn._arrays import check_in_memory
 from fastnn._missing import public_names
 from fastnn._processors import MOST_THREADS, get_num_threads
 from fastnn._progress import ProgressLine
@@ -153,7 +154,8 @@ def fit_many(
     Parameters
     ----------
     models : list of compiled models, or a function ``build(seed=..., **grid_point)`` that returns one.
-    X : inputs (n, n_features): an array or a data frame. Models without splits read the same array; the rows of a split
+    X : inputs (n, n_features): an array or a data frame; without splits and with ``y=None`` also a ``fastnn.data``
+        source, which each model reads by itself. Models without splits read the same array; the rows of a split
         are copied once for all its models.
     y : targets (n, n_outputs) or (n,).
     splits : pairs (training rows, held-out rows) of row numbers, or an object whose ``split(X, y)`` gives them. The
@@ -197,6 +199,8 @@ def fit_many(
     for name in ("validation_data", "validation_split"):
         if splits is not None and fit_arguments.get(name):
             raise ValueError(f"{name} cannot be given with splits: the held-out rows of a fold are its validation data")
+    if splits is not None:
+        check_in_memory(X, "X", "fit_many with splits")
     pairs = None if splits is None else _as_pairs(splits, X, y)
     makers, options, numbers = _as_makers(models, seeds, grid, pairs)
     given_callbacks = _as_callbacks(callbacks, len(makers))

@@ -56,7 +56,9 @@ class Source:
         bytes_per_row = _COUNTED_BYTES * max(1, int(np.prod(x.row_shape)))
         self.blocks = self._cut(block_rows, bytes_per_row)
         self.block_rows = max(end - begin for begin, end in self.blocks)
-        self.window = max(1, _WINDOW_BYTES // (bytes_per_row * self.block_rows)) if window is None else window
+        if window is None:
+            window = min(len(self.blocks), max(1, _WINDOW_BYTES // (bytes_per_row * self.block_rows)))
+        self.window = window
 
     def _cut(self, block_rows: int | None, bytes_per_row: int) -> list[tuple[int, int]]:
         """Return the rows of each block: of the given size, or the groups of the files, or of about 4 MB."""
@@ -189,7 +191,7 @@ def source(
     block_rows : rows of a block; by default the row groups, record batches or chunks of the files, or as many rows as
         take 4 MB in float32, a power of two of at most 65,536. A number that is smaller than a row group makes each
         row group be read several times.
-    window : blocks of a window; by default as many as take 64 MB in float32. More blocks mix the rows better.
+    window : blocks of a window; by default all, or as many as take 64 MB in float32. More blocks mix the rows better.
     n_readers : threads that read blocks. One is enough for a local disk; reading over a network may need more.
 
     Raises

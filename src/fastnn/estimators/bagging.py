@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
 
+from fastnn._arrays import check_in_memory
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.frames import is_frame
@@ -56,6 +57,7 @@ class _BaggedMLP(BaseEstimator):  # type: ignore[misc]
 
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """Return inputs whose rows can be taken by number; the networks check the values."""
+        check_in_memory(X, "X", type(self).__name__)
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X

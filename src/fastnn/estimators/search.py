@@ -6,6 +6,7 @@ import joblib
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnn._arguments import takes_keywords, whole
+from fastnn._arrays import check_in_memory
 from fastnn._processors import MOST_THREADS, get_num_threads
 
 
@@ -58,6 +59,7 @@ def sweep(
     >>> search.best_params_
     {'learning_rate_init': 0.1}
     """
+    check_in_memory(X, "X", "sweep")
     threads = (
         get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
     )
