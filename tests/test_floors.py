@@ -9,11 +9,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "fastnn"
 
 FLOORS = """
-errors _allocation _forking _warnings _array_functions
+errors _allocation _forking _warnings _array_functions _ranks
 _core
 _arguments _names _progress _structures
 _derivation _missing
-_arrays _registry _randomness _processors _arithmetic
+_arrays _registry _randomness _processors _arithmetic _dask
 _variables
 ops reference
 activations constraints initializers regularizers data
@@ -23,8 +23,9 @@ saving
 export
 callbacks
 training
-many diagram
+many diagram distributed
 models estimators
+tabular
 plotting
 landscape
 diagnosis

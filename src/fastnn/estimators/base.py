@@ -19,6 +19,7 @@ import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
 from fastnn._arrays import check_columns, check_memory, check_unmasked, is_source
+from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.conversion import ConvertedEstimator
@@ -39,6 +40,20 @@ _SPARSE_ROWS = 4096
 """Rows of a sparse matrix that are made dense at a time."""
 
 
+_COMPUTED = (
+    "the compiled core trains and predicts: use the options of the estimator, or fastnn.Sequential with a custom loss"
+)
+
+
+@never_calls(
+    _backprop=_COMPUTED,
+    _compute_loss_grad=_COMPUTED,
+    _forward_pass=_COMPUTED,
+    _forward_pass_fast=_COMPUTED,
+    _init_coef="pass kernel_initializer and bias_initializer",
+    _initialize="pass kernel_initializer and bias_initializer",
+    _loss_grad_lbfgs=_COMPUTED,
+)
 class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """A network of scikit-learn's dialect, without its fit."""
 
@@ -189,7 +204,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             dropout,
         )
         coefs, intercepts = self._starting_weights(architecture, dtype)
-        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts)
+        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts, float(self.alpha))
 
     def _starting_weights(self, architecture: Architecture, dtype: np.dtype[Any]) -> tuple[list[Array], list[Array]]:
         """Draw kernels and biases as scikit-learn does: uniform within Glorot and Bengio's (2010) bounds."""

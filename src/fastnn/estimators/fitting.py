@@ -29,7 +29,7 @@ from fastnn.estimators.callbacks import CallbackModel, TaskReporter, copies_of
 from fastnn.estimators.lbfgs import check_arguments, minimize
 from fastnn.estimators.network import FittedNetwork, Objective, threads_to_use
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.training.epochs import run_steps
+from fastnn.training.epochs import run_epochs, run_steps
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array, Array | None]
@@ -38,6 +38,8 @@ Weighted = tuple[Array, Array, Array | None]
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
+_MOST_ROWS = 2**20
+"""Entries of the orders of rows of epochs that are trained together: 8 MB."""
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -84,9 +86,11 @@ class _Run:
     def mean_loss(self) -> float:
         """Return the reported loss of the epoch's rows so far; NaN before the first step."""
         rows = min(self.fit.step * self.batch_size, len(self.y))
-        if not rows:
-            return math.nan
-        return self.objective.reported(self.fit.loss_sum / rows, self.fit.penalty_sum / rows) + self.offset
+        return self.reported(self.fit.loss_sum, self.fit.penalty_sum, rows) if rows else math.nan
+
+    def reported(self, loss_sum: float, penalty_sum: float, rows: int) -> float:
+        """Return the reported loss for sums over rows."""
+        return self.objective.reported(loss_sum / rows, penalty_sum / rows) + self.offset
 
 
 class BaseMLP(NetworkEstimator):
@@ -138,11 +142,27 @@ class BaseMLP(NetworkEstimator):
             raise ValueError(_NOT_FINITE)
         return self
 
+    def check_fold(self, X: Any, y: Any) -> tuple[Weighted, dict[str, Any]]:
+        """Return the rows of a fit in the network's form, and the attributes that depend on them alone."""
+        rows, _ = self._checked(X, y, None, None, incremental=False)
+        names = self.get_params(deep=False).keys()
+        return rows, {name: value for name, value in self.__dict__.items() if name not in names}
+
+    @default_arithmetic()
+    def fit_fold(self, rows: Weighted, attributes: dict[str, Any]) -> None:
+        """Fit as ``fit`` does on the rows of ``check_fold``; the parameters have been checked."""
+        self.__dict__.update(attributes)
+        self._random_state = check_random_state(self.random_state)
+        self._start(rows[0])
+        self._fit_stochastic(rows, None, False, (None, None))
+        if not self._net.weights.finite():
+            raise ValueError(_NOT_FINITE)
+
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
     ) -> tuple[Weighted, Weighted | None]:
         """Return training rows and given validation rows in the network's form; make the network if there is none."""
-        hidden = self._hidden_sizes()
+        self._hidden_sizes()  # raises if they are wrong
         if self.solver == "lbfgs":
             check_arguments(self, validation_data)
         if self.early_stopping and incremental and validation_data is None:
@@ -162,15 +182,18 @@ class BaseMLP(NetworkEstimator):
         if first_pass:
             self._preparation = InputPreparation.for_inputs(X, self.standardize, self.missing)
         validation = None if validation_data is None else self._given_validation(validation_data)
-        dtype = self._network_dtype(X)
         X = self._prepared(X)
         if first_pass:
-            indicators = len(self._preparation.indicated) if is_source(X) and self._preparation is not None else 0
-            dtype = np.dtype(np.float64) if self.solver == "lbfgs" else dtype
-            self._make_network(X.shape[1] + indicators, hidden, dtype)
-            self._reset_history()
+            self._start(X)
         self._loss()  # raises if the loss takes other targets
         return (X, y, sample_weight), validation
+
+    def _start(self, X: Any) -> None:
+        """Make the network for prepared inputs or a source, and reset what fits record."""
+        dtype = np.dtype(np.float64) if self.solver == "lbfgs" else self._network_dtype(X)
+        indicators = len(self._preparation.indicated) if is_source(X) and self._preparation is not None else 0
+        self._make_network(X.shape[1] + indicators, self._hidden_sizes(), dtype)
+        self._reset_history()
 
     def _targets_of_source(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> tuple[Any, Any]:
         """Return the targets and the sample weights of a source.
@@ -357,26 +380,16 @@ class BaseMLP(NetworkEstimator):
     def _run_epochs(self, run: _Run, max_iter: int, incremental: bool) -> None:
         """Train at most ``max_iter`` epochs, and keep the fitted attributes up to date."""
         order = np.arange(len(run.y)) if self.shuffle and isinstance(run.fit, _core.Fit) else None
-        # Where rows have weights, the reported loss depends on which rows share a batch.
-        same_offset = order is None or run.weights is None
-        if same_offset:
-            run.offset = self._loss_offset(run.y, run.weights, None, run.batch_size)
+        run.offset = self._loss_offset(run.y, run.weights, None, run.batch_size)
         logs: dict[str, Any] = {}
         run.callbacks.call("on_train_begin", {})
         try:
             self.n_iter_ = 0
-            for epoch in range(max_iter):
+            while self.n_iter_ < max_iter:
                 run.tasks.begin()
-                run.callbacks.call("on_epoch_begin", epoch, {})
-                if order is not None:
-                    # In place: the same exchanges as scikit-learn's, which shuffles positions in the order before.
-                    self._random_state.shuffle(order)
-                if not same_offset:
-                    run.offset = self._loss_offset(run.y, run.weights, order, run.batch_size)
-                self.loss_ = self._train_epoch(run, order)
-                self.n_iter_ += 1
-                self.t_ += len(run.y)
-                self.loss_curve_.append(self.loss_)
+                run.callbacks.call("on_epoch_begin", self.n_iter_, {})
+                count = self._epochs_together(run, max_iter)
+                self._record(run, self._train_epochs(run, order, count))
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
                 logs = {"loss": self.loss_}
@@ -385,7 +398,7 @@ class BaseMLP(NetworkEstimator):
                 self._update_no_improvement_count()
                 if self.solver == "sgd" and self.optimizer is None and self.learning_rate == "invscaling":
                     run.rule.learning_rate = float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t
-                run.callbacks.call("on_epoch_end", epoch, logs)
+                run.callbacks.call("on_epoch_end", self.n_iter_ - 1, logs)
                 stopped = run.tasks.end() or run.callbacks.stop_training
                 if math.isnan(self.loss_):
                     warnings.warn(
@@ -408,6 +421,52 @@ class BaseMLP(NetworkEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=6)
         run.callbacks.call("on_train_end", logs)
 
+    def _record(self, run: _Run, loss: float) -> None:
+        """Record an epoch."""
+        self.loss_ = loss
+        self.n_iter_ += 1
+        self.t_ += len(run.y)
+        self.loss_curve_.append(loss)
+
+    def _epochs_together(self, run: _Run, max_iter: int) -> int:
+        """Return the number of epochs that are trained in any case, with nothing to do between them but records."""
+        changes_rate = self.solver == "sgd" and self.learning_rate == "invscaling"
+        scheduled = self.optimizer is not None and run.rule.schedule is not None
+        weighted = run.validation is not None or run.weights is not None
+        watched = run.callbacks.each_epoch or run.tasks.active or self.verbose
+        if changes_rate or scheduled or watched or weighted:
+            return 1
+        # Training ends after more than n_iter_no_change epochs without improvement, and each counts once.
+        certain = self.n_iter_no_change + 1 - self._no_improvement_count
+        return max(1, int(min(max_iter - self.n_iter_, certain, max(1, _MOST_ROWS // len(run.y)))))
+
+    def _train_epochs(self, run: _Run, order: Array | None, count: int) -> float:
+        """Train epochs; record all but the last, and return the reported loss of its rows."""
+        fit, rule, iterations = run.fit, run.rule, self._net.core.iterations
+        orders = None
+        if order is not None:
+            orders = np.empty((count, len(order)), np.int64)
+            for row in orders:
+                # In place: the same exchanges as scikit-learn's, which shuffles positions in the order before.
+                self._random_state.shuffle(order)
+                row[:] = order
+        if count == 1:
+            return self._train_epoch(run, order)
+        rate = rule.learning_rate
+        rates = rule.learning_rates(iterations, fit.n_steps)
+        fit.begin_epochs(run.seed, iterations, count, False, rates, orders, fit.n_steps)
+        finished, losses = False, []
+        try:
+            finished = run_epochs(fit, lambda: run.callbacks.stop_training or rule.learning_rate != rate)
+        finally:
+            losses = [run.reported(total, penalty, len(run.y)) for total, penalty in fit.epoch_sums[:, :2].tolist()]
+            for loss in losses[:-1] if finished else losses:
+                self._record(run, loss)
+                self._update_no_improvement_count()
+        if not finished:
+            raise ValueError(_NOT_FINITE)
+        return losses[-1]
+
     def _train_epoch(self, run: _Run, order: Array | None) -> float:
         """Train one epoch; return the reported loss of its rows.
 
@@ -418,6 +477,9 @@ class BaseMLP(NetworkEstimator):
         ValueError
             A loss is not finite, and there are no earlier weights to keep; scikit-learn's message.
         """
+        if run.weights is not None:
+            # Where rows have weights, the reported loss depends on which rows share a batch.
+            run.offset = self._loss_offset(run.y, run.weights, order, run.batch_size)
         fit, iterations = run.fit, self._net.core.iterations
         fit.begin_epoch(run.seed, iterations, False, run.rule.learning_rates(iterations, fit.n_steps), order)
         # Without follow_rate: scikit-learn's loss of an epoch is that of all rows, so no callback cuts it short.

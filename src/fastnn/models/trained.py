@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 import fastnn.optimizers as optimizers
 from fastnn._arguments import as_verbosity, flag
-from fastnn._arrays import check_columns, column_names, is_source
+from fastnn._arrays import is_source
+from fastnn._dask import lazily
 from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -18,9 +19,8 @@ from fastnn.models.inspection import InspectedStack
 from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
-from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.rows import features_of, n_rows, rows_of, take, weigh_classes
+from fastnn.training.rows import Fold, check_columns_of, columns_of, features_of, n_rows, rows_of, take, weigh_classes
 from fastnn.training.source import RowSource, Validation, as_batch_size, one_pass, source_rows
 
 Array = NDArray[Any]
@@ -167,14 +167,15 @@ class TrainedStack(InspectedStack):
         DivergenceError
             The loss became NaN or infinite; the model keeps its last finite weights.
         """
+        from fastnn.training.fit import Training, fit_options
+
         self.require_compiled("fit")
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
+        fold = x if isinstance(x, Fold) else None
+        x = x if fold is None else fold.x
         with self._changing("fit") as change:
-            if isinstance(validation_data, tuple | list) and validation_data:
-                columns = column_names(x) or self.feature_names_in_
-                check_columns(columns, validation_data[0], "validation_data[0]")
-            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
+            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size, fold)
             source = RowSource(
                 self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation, options.shuffle
             )
@@ -183,7 +184,7 @@ class TrainedStack(InspectedStack):
             parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
             callback_list = CallbackList(callbacks, self, parameters, always)
             self.build_from(source.program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
+            self.feature_names_in_ = source.columns
             callback_list.attach()
             self._record, self._last_history = history.record, weakref.ref(history)
             try:
@@ -221,12 +222,14 @@ class TrainedStack(InspectedStack):
         float, list or dict
             Loss of these rows before the update, or [loss, metrics...], or a dict by name.
         """
+        from fastnn.training.fit import train_one_batch
+
         self.require_compiled("train_on_batch")
         with self._changing("train_on_batch") as change:
             rows, program = rows_of(self, x, y, sample_weight)
             rows = weigh_classes(rows, class_weight, self, program, partial=True)
             self.build_from(program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
+            self.feature_names_in_ = columns_of(self, x) or self.feature_names_in_
             self._reserve(change)
             self.hold_weights()
             return self._returned(train_one_batch(self, rows), return_dict)
@@ -291,6 +294,7 @@ class TrainedStack(InspectedStack):
         with self.reading("test_on_batch"):
             return self._returned(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
 
+    @lazily
     def predict(
         self,
         x: Any,
@@ -307,7 +311,8 @@ class TrainedStack(InspectedStack):
 
         Parameters
         ----------
-        x : inputs, finite numbers, a ``fastnn.data`` source, or an iterable of batches of them.
+        x : inputs, finite numbers, a ``fastnn.data`` source, or an iterable of batches of them. A Dask array or data
+            frame gives a Dask array, which is computed part by part when it is needed, on one thread for each task.
         batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
         verbose : accepted as in Keras; prediction prints nothing.
         steps : batches to predict, the first ones; None for all rows.
@@ -333,7 +338,7 @@ class TrainedStack(InspectedStack):
         if resume and out is None:
             raise ValueError("resume=True needs out=, the file of the predictions")
         if is_source(x):
-            check_columns(self.feature_names_in_, x, "x")
+            check_columns_of(self, self.feature_names_in_, x)
             batch: Any = as_batch_size(batch_size)
             X: Any = source_rows(self, x, None, None, batch, steps, targets=False)
             n, program = len(X.source), X.program
@@ -373,7 +378,7 @@ class TrainedStack(InspectedStack):
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
         if self.feature_names_in_ is not None:
-            check_columns(self.feature_names_in_, x, "x")
+            check_columns_of(self, self.feature_names_in_, x)
         try:
             return self._predict(x, out)
         except (TypeError, ValueError):

@@ -14,7 +14,6 @@ from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
 from fastnn.training.outputs import Objective, empty_outputs, metric_values, of_output
 from fastnn.training.rows import Rows, joined, n_rows, take
-from fastnn.training.running import RunningMetrics
 
 if TYPE_CHECKING:
     from fastnn.training.windows import RowReader
@@ -27,7 +26,7 @@ _PRODUCTS_PER_CALL = 5e8
 
 def rows_per_call(model: LayerStack) -> int:
     """Return the rows of a native call of prediction or evaluation that takes about 50 ms."""
-    return max(64, int(_PRODUCTS_PER_CALL / model.program.multiplications_per_row))
+    return max(64, int(_PRODUCTS_PER_CALL / max(1, model.program.multiplications_per_row)))
 
 
 class Evaluation:
@@ -57,7 +56,11 @@ class Evaluation:
         each_batch = callbacks.has("on_test_batch_begin", "on_test_batch_end")
         in_batches = each_batch or any(loss.depends_on_batches for loss in self._objective.losses if loss is not None)
         self._sizes = batch_size if in_batches else rows_per_call(model)
-        self._running = RunningMetrics(model) if model.metrics and callbacks.has("on_test_batch_end") else None
+        self._running = None
+        if model.metrics and callbacks.has("on_test_batch_end"):
+            from fastnn.training.running import RunningMetrics
+
+            self._running = RunningMetrics(model)
         self._predictions = empty_outputs(model, self._n) if model.metrics else None
         largest = min(self._n, self._sizes if isinstance(self._sizes, int) else max(self._sizes))
         self._activity = np.empty(largest) if model.program.penalizes_outputs else None
@@ -88,7 +91,7 @@ class Evaluation:
         logs = self._logs(sums / self._n)
         if predictions is not None:
             if isinstance(self._rows, Rows):
-                y, weight = self._rows.y, self._rows.sample_weight
+                y, weight = self._rows.targets()
             else:
                 y, weight = (joined(parts) for parts in zip(*seen, strict=True))
             logs.update(metric_values(model, y, predictions, weight))

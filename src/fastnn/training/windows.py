@@ -307,4 +307,5 @@ def _flat(rows: Any) -> list[Any]:
 def _in_form(arrays: list[Any], form: Rows) -> Rows:
     """Return arrays as rows: a list for each argument of ``form`` that is one."""
     remaining = iter(arrays)
-    return Rows(*([next(remaining) for _ in part] if isinstance(part, list) else next(remaining) for part in form))
+    X, y, weight, _ = ([next(remaining) for _ in part] if isinstance(part, list) else next(remaining) for part in form)
+    return Rows(X, y, weight)
