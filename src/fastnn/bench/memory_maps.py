@@ -63,8 +63,8 @@ def measure_memory_maps(gigabytes: float, widths: Sequence[int], limit: int = 1 
             "private_mib": "private MiB",
         },
         notes=[
-            f"Shortest of {epochs} epochs; of one where it is cold. At most {limit >> 20} MiB of private memory, but for",
-            "the array. Cold: the file's pages were dropped from the page cache. 'read' only reads the file.",
+            f"Shortest of {epochs} epochs; of one where it is cold. Private memory: at most {limit >> 20} MiB, except",
+            "for the array. Cold: the file's pages were dropped from the page cache. 'read' only reads the file.",
         ],
     )
 

@@ -434,7 +434,7 @@ class BaseMLP(NetworkEstimator):
         scheduled = self.optimizer is not None and run.rule.schedule is not None
         weighted = run.validation is not None or run.weights is not None
         watched = run.callbacks.each_epoch or run.tasks.active or self.verbose
-        if changes_rate or scheduled or watched or weighted:
+        if changes_rate or scheduled or watched or weighted or not isinstance(run.fit, _core.Fit):
             return 1
         # Training ends after more than n_iter_no_change epochs without improvement, and each counts once.
         certain = self.n_iter_no_change + 1 - self._no_improvement_count
