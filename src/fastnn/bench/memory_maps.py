@@ -103,14 +103,16 @@ def _run(way: str, path: str, widths: list[int], epochs: int, limit: int) -> dic
         mapped = np.load(path, mmap_mode="r")
         y = np.zeros(len(mapped), np.float32)
         x: Any = np.load(path) if way == "array" else mapped
-        given = (fastnn.data.source(path, y), None) if way.startswith("source") else (x, y)
+        targets: Any = y
+        if way.startswith("source"):
+            x, targets = fastnn.data.source(path, y), None
         stack: list[Any] = [layers.Dense(units, "relu") for units in widths[1:-1]]
         model = fastnn.Sequential([*stack, layers.Dense(widths[-1])], seed=0)
         model.compile("adam", "mse")
         seconds = float("inf")
         ends = [time.perf_counter()]
         clock = fastnn.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
-        model.fit(*given, _BATCH_SIZE, 1 if cold else epochs, verbose=0, callbacks=[clock])
+        model.fit(x, targets, _BATCH_SIZE, 1 if cold else epochs, verbose=0, callbacks=[clock])
         seconds = min(after - before for before, after in pairwise(ends))
     return {"seconds": seconds, "peak_mib": _status("VmHWM"), "private_mib": _status("RssAnon")}
 
