@@ -332,8 +332,8 @@ def test_many_models_take_arrays():
 @pytest.mark.parametrize(
     ("given", "options", "error", "message"),
     [
-        ("nothing.npy", {}, FileNotFoundError, "there is no file 'nothing.npy'"),
-        ("nothing.csv", {}, FileNotFoundError, "there is no file"),
+        ("nothing.npy", {}, FileNotFoundError, "the file 'nothing.npy' does not exist"),
+        ("nothing.csv", {}, FileNotFoundError, "the file .* does not exist"),
         (__file__, {}, ValueError, "must be a .npy, .parquet"),
         (3.0, {}, ValueError, "x must be an array, a path"),
         ([], {}, ValueError, "x must be an array"),

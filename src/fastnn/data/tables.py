@@ -144,7 +144,7 @@ class NpyFile(Table):
             mapped = np.load(path, mmap_mode="r")
         except (ValueError, EOFError, OSError) as error:
             if not os.path.exists(path):
-                raise FileNotFoundError(f"there is no file {path!r}") from None
+                raise FileNotFoundError(f"the file {path!r} does not exist") from None
             raise ValueError(f"{path!r} is not a .npy file of numbers, or it is truncated: {error}") from None
         if not isinstance(mapped, np.memmap) or not mapped.ndim:
             raise ValueError(f"{path!r} holds no rows")
