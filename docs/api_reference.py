@@ -56,10 +56,14 @@ INTERNAL_MEMBERS = {
     "target_columns", "targets", "with_parameters",
     # callbacks
     "after_epoch", "check_kept", "close", "factors_of", "kept_attributes", "on_divergence", "on_progress", "resume",
+    # sources
+    "in_all_rows", "read_inputs", "read_targets",
     # metrics
     "arrays", "correlation", "default_name", "direction", "entries", "rows",
 }  # fmt: skip
 """Members without a leading underscore that the package itself calls and a user does not."""
+FOR_USERS = {"Source.rows"}
+"""Members of classes that users call although others of that name are internal."""
 
 
 def public_names(module_name: str) -> list[str]:
@@ -139,7 +143,8 @@ def _in_order_of_source(documented: type) -> list[str]:
         for name, member in vars(definer).items():
             shown = not name.startswith("_") or (name == "__call__" and definer.__module__.startswith("fastnn."))
             described = isinstance(member, classmethod | staticmethod | property) or inspect.isroutine(member)
-            if shown and described and member.__doc__ and name not in INTERNAL_MEMBERS and name not in found:
+            internal = name in INTERNAL_MEMBERS and f"{definer.__name__}.{name}" not in FOR_USERS
+            if shown and described and member.__doc__ and not internal and name not in found:
                 found.append(name)
     return sorted(found, key=lambda name: _is_of_scikit_learn(getattr(documented, name)))
 

@@ -359,3 +359,11 @@ def test_a_row_of_phases():
     row = phases.phase_row(network, 1, 6e-6, seconds, 1.0 * phases.n_cores())
     # 2 * 4 * 9 operations in 1 us are 0.072 GFLOP/s
     assert row["forward_peak"] == pytest.approx(7.2)
+
+
+def test_memory_maps_are_measured():
+    from fastnn.bench.memory_maps import measure_memory_maps
+
+    grid = measure_memory_maps(0.004, [100, 4, 1], epochs=2)
+    assert [row["way"] for row in grid.rows] == ["array", "memmap", "source", "source, cold", "read, cold"]
+    assert all(row["seconds"] > 0 and row["peak_mib"] > 0 for row in grid.rows)

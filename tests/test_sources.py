@@ -274,8 +274,8 @@ def test_part_of_a_source():
 
 def test_sizes_are_stated():
     rows = source(np.zeros((100_000, 100), "float32"))
-    assert rows.block_rows == 8192 and rows.window == 20
-    assert repr(rows) == "<Source rows=100,000, columns=100, blocks=13, block_rows=8,192, window=20>"
+    assert rows.block_rows == 8192 and rows.window == 13
+    assert repr(rows) == "<Source rows=100,000, columns=100, blocks=13, block_rows=8,192, window=13>"
 
 
 # Errors
@@ -323,11 +323,17 @@ def test_refusals():
     assert not model.built
 
 
+def test_many_models_take_arrays():
+    X, y = make_rows(300)
+    with pytest.raises(ValueError, match="X is a source: fit_many takes rows that are in memory"):
+        fastnn.fit_many(make_model, source(X, y), None, seeds=3)
+
+
 @pytest.mark.parametrize(
     ("given", "options", "error", "message"),
     [
-        ("nothing.npy", {}, FileNotFoundError, "there is no file 'nothing.npy'"),
-        ("nothing.csv", {}, FileNotFoundError, "there is no file"),
+        ("nothing.npy", {}, FileNotFoundError, "the file 'nothing.npy' does not exist"),
+        ("nothing.csv", {}, FileNotFoundError, "the file .* does not exist"),
         (__file__, {}, ValueError, "must be a .npy, .parquet"),
         (3.0, {}, ValueError, "x must be an array, a path"),
         ([], {}, ValueError, "x must be an array"),

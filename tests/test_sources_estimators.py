@@ -111,6 +111,10 @@ def test_refusals():
     ):
         with pytest.raises(ValueError, match=message):
             fastnn.MLPRegressor(**options).fit(rows, **arguments)
+    with pytest.raises(ValueError, match="X is a source: BaggedMLPRegressor takes rows that are in memory"):
+        fastnn.BaggedMLPRegressor().fit(rows, y)
+    with pytest.raises(ValueError, match="X is a source: sweep takes rows that are in memory"):
+        fastnn.sweep(fastnn.MLPRegressor(), {"alpha": [0.1, 1.0]}, rows, y)
     with pytest.raises(ValueError, match="a source without targets"):
         fastnn.MLPRegressor().fit(source(X))
     X[800, 1] = np.inf

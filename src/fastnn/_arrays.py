@@ -27,6 +27,12 @@ def is_source(x: Any) -> bool:
     return module is not None and isinstance(x, module.Source)
 
 
+def check_in_memory(value: Any, name: str, what: str) -> None:
+    """Raise ValueError for a ``fastnn.data`` source where ``what`` takes arrays."""
+    if is_source(value):
+        raise ValueError(f"{name} is a source: {what} takes rows that are in memory, such as {name}.read(0, n)")
+
+
 def as_numbers(value: Any, name: str) -> Array:
     """Return ``value`` as an array of real numbers.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import as_verbosity, flag, takes_keywords, whole
+from fastnn._arrays import check_in_memory
 from fastnn._missing import public_names
 from fastnn._processors import MOST_THREADS, get_num_threads
 from fastnn._progress import ProgressLine
@@ -190,6 +191,7 @@ def fit_many(
     for name in ("validation_data", "validation_split"):
         if splits is not None and fit_arguments.get(name):
             raise ValueError(f"{name} cannot be given with splits: the held-out rows of a fold are its validation data")
+    check_in_memory(X, "X", "fit_many")
     if y is None:
         raise ValueError("y must be given: fit_many takes arrays, not a source of batches")
     n = count_rows(X, y)

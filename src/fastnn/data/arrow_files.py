@@ -152,7 +152,7 @@ class ParquetFile(_ArrowFile):
         arrow = installed("pyarrow", "reading Parquet files", "parquet")
         self._parquet = installed("pyarrow.parquet", "reading Parquet files", "parquet")
         if not os.path.exists(path):
-            raise FileNotFoundError(f"there is no file {path!r}")
+            raise FileNotFoundError(f"the file {path!r} does not exist")
         try:
             metadata = self._parquet.read_metadata(path)
             schema = metadata.schema.to_arrow_schema()
@@ -174,7 +174,7 @@ class ArrowFile(_ArrowFile):
     def __init__(self, path: str) -> None:
         self._arrow = installed("pyarrow", "reading Arrow files", "parquet")
         if not os.path.exists(path):
-            raise FileNotFoundError(f"there is no file {path!r}")
+            raise FileNotFoundError(f"the file {path!r} does not exist")
         try:
             with self._arrow.memory_map(path) as mapped, self._arrow.ipc.open_file(mapped) as file:
                 schema = file.schema

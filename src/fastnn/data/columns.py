@@ -57,12 +57,21 @@ class Columns:
                     )
         if single:
             self.row_shape = ()
+        # Whether they are all columns, in their order and of one type.
+        self._all = self._numbers is None and all(table.columns == self.names for table in self._tables)
         wanted: list[str | None] = [None] if self.names is None else [*self.names]
         types = [table.dtype_of(name) for table in self._tables for name in wanted]
         self.dtype = np.result_type(*types)
+        self._all &= all(dtype == self.dtype for dtype in types)
 
-    def read(self, begin: int, end: int) -> Array:
-        """Return rows ``begin`` to ``end - 1`` as one array (n, *row_shape)."""
+    def read(self, begin: int, end: int, out: Array | None = None) -> Array:
+        """Return rows ``begin`` to ``end - 1`` as one array (n, *row_shape): in ``out``, if that has its form."""
+        if out is not None and out.dtype == self.dtype and out.shape == (end - begin, *self.row_shape) and self._all:
+            for start, table in zip(self.starts, self._tables, strict=False):
+                low, high = max(begin, start), min(end, start + table.n_rows)
+                if low < high:
+                    table.read_into(out[low - begin : high - begin], low - start, high - start)
+            return out
         parts = []
         for start, table in zip(self.starts, self._tables, strict=False):
             low, high = max(begin, start), min(end, start + table.n_rows)

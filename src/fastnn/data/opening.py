@@ -82,7 +82,7 @@ def _open_file(path: str) -> Table:
         return NpyFile(path)
     if kind is None:
         if not os.path.exists(path):
-            raise FileNotFoundError(f"there is no file {path!r}")
+            raise FileNotFoundError(f"the file {path!r} does not exist")
         raise ValueError(f"{path!r} must be {_KINDS}")
     from fastnn.data.arrow_files import ArrowFile, ParquetFile
 

@@ -56,7 +56,9 @@ class Source:
         bytes_per_row = _COUNTED_BYTES * max(1, int(np.prod(x.row_shape)))
         self.blocks = self._cut(block_rows, bytes_per_row)
         self.block_rows = max(end - begin for begin, end in self.blocks)
-        self.window = max(1, _WINDOW_BYTES // (bytes_per_row * self.block_rows)) if window is None else window
+        if window is None:
+            window = min(len(self.blocks), max(1, _WINDOW_BYTES // (bytes_per_row * self.block_rows)))
+        self.window = window
 
     def _cut(self, block_rows: int | None, bytes_per_row: int) -> list[tuple[int, int]]:
         """Return the rows of each block: of the given size, or the groups of the files, or of about 4 MB."""
@@ -97,8 +99,13 @@ class Source:
         part = (self._begin + first, self._begin + last)
         return Source(self._x, self._y, self._weight, part, *self._given, self.n_readers)
 
-    def read(self, begin: int, end: int) -> tuple[Array, Array | None, Array | None]:
+    def read(self, begin: int, end: int, out: Array | None = None) -> tuple[Array, Array | None, Array | None]:
         """Return inputs (n, n_features), targets and sample weights of rows ``begin`` to ``end - 1``; None without.
+
+        Parameters
+        ----------
+        begin, end : numbers of the first row and of the one after the last.
+        out : array (n, n_features) that the inputs are read into, if it has their type and shape.
 
         Raises
         ------
@@ -106,7 +113,7 @@ class Source:
             A file cannot be read, has changed or is gone; the message names it, and the row group.
         """
         first, last = self._begin + begin, self._begin + end
-        x = self._x.read(first, last)
+        x = self._x.read(first, last, out)
         y = None if self._y is None else self._y.read(first, last)
         return x, y, None if self._weight is None else self._weight.read(first, last)
 
@@ -116,9 +123,9 @@ class Source:
         y, weight = (None if each is None else each.read(self._begin, self._end) for each in parts)
         return y, weight
 
-    def read_inputs(self, begin: int, end: int) -> Array:
-        """Return the inputs (n, n_features) of rows ``begin`` to ``end - 1``."""
-        return self._x.read(self._begin + begin, self._begin + end)
+    def read_inputs(self, begin: int, end: int, out: Array | None = None) -> Array:
+        """Return the inputs (n, n_features) of rows ``begin`` to ``end - 1``; in ``out`` as in ``read``."""
+        return self._x.read(self._begin + begin, self._begin + end, out)
 
     def place(self, row: int, targets: bool = False) -> str:
         """Return the file, and the row group, that has the inputs or the targets of a row, for messages."""
@@ -184,7 +191,7 @@ def source(
     block_rows : rows of a block; by default the row groups, record batches or chunks of the files, or as many rows as
         take 4 MB in float32, a power of two of at most 65,536. A number that is smaller than a row group makes each
         row group be read several times.
-    window : blocks of a window; by default as many as take 64 MB in float32. More blocks mix the rows better.
+    window : blocks of a window; by default all, or as many as take 64 MB in float32. More blocks mix the rows better.
     n_readers : threads that read blocks. One is enough for a local disk; reading over a network may need more.
 
     Raises

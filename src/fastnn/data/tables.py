@@ -48,6 +48,10 @@ class Table:
         """Return rows ``begin`` to ``end - 1`` of some columns: (n, n_columns), or for None (n, *row_shape)."""
         raise NotImplementedError
 
+    def read_into(self, out: Any, begin: int, end: int) -> None:
+        """Read rows ``begin`` to ``end - 1`` of all columns into an array of their type."""
+        out[...] = self.read(begin, end, self.columns)
+
     def place(self, row: int) -> str:
         """Return where a row is, for messages."""
         return self.name
@@ -106,18 +110,28 @@ class ArrayTable(Table):
     def read(self, begin: int, end: int, columns: Sequence[str] | None) -> Array:
         """Return rows of the array; a view where that is possible."""
         rows: Array = np.asarray(self.array[begin:end])
-        if isinstance(self.array, np.memmap):
-            rows = rows.copy()
-            _release(self.array)
         if columns is not None:
-            return np.column_stack([rows[name] for name in columns])
+            rows = np.column_stack([rows[name] for name in columns])
+        elif isinstance(self.array, np.memmap):
+            rows = rows.copy()
+        _release(self.array)
         return rows
+
+    def read_into(self, out: Any, begin: int, end: int) -> None:
+        """Copy rows of all columns into an array of their type."""
+        if self.columns is not None:
+            super().read_into(out, begin, end)
+            return
+        out[...] = self.array[begin:end]
+        _release(self.array)
 
 
 def _release(array: Any) -> None:
     """Let the system take back the memory of pages that a map of a file has read; the file keeps what was written."""
-    mapped: Any = getattr(array, "_mmap", None)
-    if array.mode in ("r", "r+", "w+") and hasattr(mapped, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+    if not isinstance(array, np.memmap) or array.mode not in ("r", "r+", "w+"):
+        return
+    mapped: Any = array._mmap  # type: ignore[attr-defined]
+    if hasattr(mapped, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
@@ -130,7 +144,7 @@ class NpyFile(Table):
             mapped = np.load(path, mmap_mode="r")
         except (ValueError, EOFError, OSError) as error:
             if not os.path.exists(path):
-                raise FileNotFoundError(f"there is no file {path!r}") from None
+                raise FileNotFoundError(f"the file {path!r} does not exist") from None
             raise ValueError(f"{path!r} is not a .npy file of numbers, or it is truncated: {error}") from None
         if not isinstance(mapped, np.memmap) or not mapped.ndim:
             raise ValueError(f"{path!r} holds no rows")
@@ -157,6 +171,20 @@ class NpyFile(Table):
         if not self._by_rows:
             return self._whole.read(begin, end, columns)
         rows: Any = np.empty((end - begin, *self.row_shape), self._dtype)
+        self._read_rows(rows, begin, end)
+        if columns is not None:
+            rows = np.column_stack([rows[name] for name in columns])
+        return cast(Array, rows)
+
+    def read_into(self, out: Any, begin: int, end: int) -> None:
+        """Read rows of all columns from the file into an array of their type."""
+        if self.columns is None and self._by_rows and out.flags.c_contiguous:
+            self._read_rows(out, begin, end)
+        else:
+            super().read_into(out, begin, end)
+
+    def _read_rows(self, rows: Any, begin: int, end: int) -> None:
+        """Read whole rows of the file into a contiguous array."""
         start = self._offset + begin * (rows.nbytes // max(1, len(rows)))
         with open(self._path, "rb", buffering=0) as file:
             if hasattr(os, "posix_fadvise"):
@@ -170,9 +198,6 @@ class NpyFile(Table):
                         f"{self.name} ends before row {end - 1}: it has become shorter since the source was made"
                     )
                 rest = rest[count:]
-        if columns is not None:
-            rows = np.column_stack([rows[name] for name in columns])
-        return cast(Array, rows)
 
 
 class FrameTable(Table):

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
 
+from fastnn._arrays import check_in_memory
 from fastnn._dask import is_lazy, lazily, lazy_accuracy, lazy_r2
 from fastnn._derivation import Derivable
 from fastnn._warnings import warn
@@ -58,6 +59,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
 
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """Return inputs whose rows can be taken by number; the networks check the values."""
+        check_in_memory(X, "X", type(self).__name__)
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X

@@ -309,10 +309,15 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
 
     def _outputs_of_source(self, X: Any) -> Array:
         """Return the outputs (n, n_outputs) for the rows of a checked source."""
-        from fastnn.estimators.streaming import PreparedRows, outputs_of_source
+        from fastnn.estimators.streaming import outputs_of_source
 
-        rows = PreparedRows(X, self._preparation, self.missing, self._net.dtype)
-        return outputs_of_source(self._net, rows, threads_to_use(self.n_threads))
+        return outputs_of_source(self._net, self._rows_of_source(X), threads_to_use(self.n_threads))
+
+    def _rows_of_source(self, X: Any, y: Array | None = None, weights: Array | None = None) -> Any:
+        """Return what reads the rows of a source as the network takes them."""
+        from fastnn.estimators.streaming import PreparedRows
+
+        return PreparedRows(X, self._preparation, self.missing, self._net.dtype, y, weights)
 
     # Inspection
 

@@ -126,7 +126,9 @@ class BaseMLP(NetworkEstimator):
     @default_arithmetic()
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
         if is_source(X):
-            y, sample_weight = self._targets_of_source(X, y, sample_weight, validation_data)
+            from fastnn.estimators.streaming import targets_of_source
+
+            y, sample_weight = targets_of_source(self, X, y, sample_weight, validation_data)
         raw = (X, y)
         before = dict(self.__dict__)
         try:
@@ -194,28 +196,6 @@ class BaseMLP(NetworkEstimator):
         indicators = len(self._preparation.indicated) if is_source(X) and self._preparation is not None else 0
         self._make_network(X.shape[1] + indicators, self._hidden_sizes(), dtype)
         self._reset_history()
-
-    def _targets_of_source(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> tuple[Any, Any]:
-        """Return the targets and the sample weights of a source.
-
-        Raises
-        ------
-        ValueError
-            The estimator's arguments, or those of its fit, need all rows in memory.
-        """
-        if y is not None or sample_weight is not None:
-            what = "y" if y is not None else "sample_weight"
-            raise ValueError(f"X is a source: give {what} to fastnn.data.source, not to this call")
-        if not X.has_targets:
-            raise ValueError("X is a source without targets: give it y= or target=")
-        if self.solver == "lbfgs":
-            raise ValueError("solver='lbfgs' needs all rows in memory: use 'adam' or 'sgd' with a source")
-        if self.early_stopping and validation_data is None:
-            raise ValueError("early_stopping=True with a source needs validation_data, such as X.rows(begin, end)")
-        y, sample_weight = X.read_targets()
-        if sample_weight is not None and self.shuffle and getattr(self, "loss", None) == "poisson":
-            raise ValueError("loss='poisson' takes a source with sample weights only with shuffle=False")
-        return y, sample_weight
 
     def _given_validation(self, validation_data: Any) -> Weighted:
         """Return the checked rows of ``validation_data``."""
@@ -371,11 +351,10 @@ class BaseMLP(NetworkEstimator):
         threads = threads_to_use(self.n_threads)
         if not is_source(X):
             return _core.Fit(self._net.core, X, targets, weights, batch_size, threads)
-        from fastnn.estimators.streaming import PreparedRows, SourceFit
+        from fastnn.estimators.streaming import SourceFit
 
         seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if self.shuffle else None
-        rows = PreparedRows(X, self._preparation, self.missing, self._net.dtype, targets, weights)
-        return SourceFit(self._net.core, rows, batch_size, threads, seed)
+        return SourceFit(self._net.core, self._rows_of_source(X, targets, weights), batch_size, threads, seed)
 
     def _run_epochs(self, run: _Run, max_iter: int, incremental: bool) -> None:
         """Train at most ``max_iter`` epochs, and keep the fitted attributes up to date."""
@@ -434,7 +413,7 @@ class BaseMLP(NetworkEstimator):
         scheduled = self.optimizer is not None and run.rule.schedule is not None
         weighted = run.validation is not None or run.weights is not None
         watched = run.callbacks.each_epoch or run.tasks.active or self.verbose
-        if changes_rate or scheduled or watched or weighted:
+        if changes_rate or scheduled or watched or weighted or not isinstance(run.fit, _core.Fit):
             return 1
         # Training ends after more than n_iter_no_change epochs without improvement, and each counts once.
         certain = self.n_iter_no_change + 1 - self._no_improvement_count

@@ -8,6 +8,7 @@ from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnn._arguments import takes_keywords, whole
+from fastnn._arrays import check_in_memory
 from fastnn.estimators.candidates import candidates_of, fit_search, is_covered
 from fastnn.many import as_threads
 
@@ -62,6 +63,7 @@ def sweep(
     >>> search.best_params_
     {'learning_rate_init': 0.1}
     """
+    check_in_memory(X, "X", "sweep")
     threads = as_threads(n_threads)
     grids = grid_or_distributions if isinstance(grid_or_distributions, list | tuple) else [grid_or_distributions]
     drawn = n_iter is not None or any(hasattr(value, "rvs") for grid in grids for value in dict(grid).values())

@@ -20,6 +20,31 @@ Array = NDArray[Any]
 _ROWS_PER_CALL = 4096
 
 
+def targets_of_source(
+    estimator: Any, X: Source, y: Any, sample_weight: Any, validation_data: Any
+) -> tuple[Array | None, Array | None]:
+    """Return the targets and the sample weights of a source for a fit of an estimator.
+
+    Raises
+    ------
+    ValueError
+        The estimator's arguments, or those of its fit, need all rows in memory.
+    """
+    if y is not None or sample_weight is not None:
+        what = "y" if y is not None else "sample_weight"
+        raise ValueError(f"X is a source: give {what} to fastnn.data.source, not to this call")
+    if not X.has_targets:
+        raise ValueError("X is a source without targets: give it y= or target=")
+    if estimator.solver == "lbfgs":
+        raise ValueError("solver='lbfgs' needs all rows in memory: use 'adam' or 'sgd' with a source")
+    if estimator.early_stopping and validation_data is None:
+        raise ValueError("early_stopping=True with a source needs validation_data, such as X.rows(begin, end)")
+    y, sample_weight = X.read_targets()
+    if sample_weight is not None and estimator.shuffle and estimator.loss == "poisson":
+        raise ValueError("loss='poisson' takes a source with sample weights only with shuffle=False")
+    return y, sample_weight
+
+
 class PreparedRows:
     """Reads rows of a source as the network takes them.
 
@@ -49,15 +74,15 @@ class PreparedRows:
         """Return the type in which inputs are kept."""
         return self._dtype
 
-    def read(self, begin: int, end: int) -> tuple[Rows, None]:
-        """Return rows ``begin`` to ``end - 1``.
+    def read(self, begin: int, end: int, out: Array | None = None) -> tuple[Rows, None]:
+        """Return rows ``begin`` to ``end - 1``; inputs of the type and shape of ``out`` are read into it.
 
         Raises
         ------
         ValueError
             A value is not finite; the message has its row in all rows, and its file.
         """
-        x = self.source.read_inputs(begin, end)
+        x = self.source.read_inputs(begin, end, out)
         try:
             X = as_features(x, self.source.shape[1], self._dtype, "X", allow_missing=self._missing != "error")
         except ValueError as error:

@@ -222,6 +222,13 @@ def rows_of(
     n_features : columns that the inputs must have; by default those that the model takes.
     """
     X, program = features_of(model, x, names[0], n_features)
+    return rows_with(model, X, y, sample_weight, program, names), program
+
+
+def rows_with(
+    model: LayerStack, X: Any, y: Any, sample_weight: Any, program: Program, names: tuple[str, str, str] = _NAMES
+) -> Rows:
+    """Return rows of checked inputs X, with checked targets and weights; the arguments are those of ``rows_of``."""
     n = n_rows(X)
     if model.ports() is None or program.is_chain:
         loss = model.loss
@@ -230,8 +237,8 @@ def rows_of(
             (sample_weight,) = by_place(sample_weight, model.output, model.output_keys, names[2], "output")
         columns = loss.target_columns(program.n_outputs)
         targets = as_targets(y, loss.targets, loss.name, columns, n, model.dtype, names[1], names[0], loss.ignore_class)
-        return Rows(X, targets, as_sample_weight(sample_weight, n, model.dtype, names[2])), program
-    return Rows(X, *_targets_by_output(model, y, sample_weight, n, program, names)), program
+        return Rows(X, targets, as_sample_weight(sample_weight, n, model.dtype, names[2]))
+    return Rows(X, *_targets_by_output(model, y, sample_weight, n, program, names))
 
 
 def _targets_by_output(

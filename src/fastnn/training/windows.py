@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+from fastnn._arithmetic import default_arithmetic
 from fastnn.data.source import Source
 from fastnn.network.chain import takes_missing
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
-from fastnn.training.rows import Rows, features_of, rows_of, weigh_classes
+from fastnn.training.rows import Rows, features_of, rows_with, weigh_classes
 
 Array = NDArray[Any]
 
@@ -54,6 +55,8 @@ class RowReader:
         self.source = source
         self._model, self._name, self._targets = model, name, targets
         self._class_weight, self._n_features = class_weight, n_features
+        # Of blocks whose inputs were checked, like those of an array once in a fit, and are used as they are.
+        self._known: dict[tuple[int, int], Program] = {}
         ports = model.ports()
         missing = takes_missing(model.all_layers) if ports is None else any(port.missing for port in ports)
         self._missing = bool(missing)
@@ -63,7 +66,7 @@ class RowReader:
     def rows(self, begin: int, end: int) -> "RowReader":
         """Return the reader of some of the rows."""
         part = copy.copy(self)
-        part.source = self.source.rows(begin, end)
+        part.source, part._known = self.source.rows(begin, end), {}
         return part
 
     @property
@@ -71,25 +74,34 @@ class RowReader:
         """The model's program for the rows; the first one is read and checked."""
         return self.read(0, 1)[1]
 
-    def read(self, begin: int, end: int) -> tuple[Rows, Program]:
+    @default_arithmetic()
+    def read(self, begin: int, end: int, out: Array | None = None) -> tuple[Rows, Program]:
         """Return rows ``begin`` to ``end - 1`` and the model's program for them.
+
+        Inputs of the type and shape of ``out`` are read into it.
 
         Raises
         ------
         ValueError
             The rows do not suit the model; the message has the number that a row has in all rows, and its file.
         """
-        name = self._name
-        if not self._targets:
-            x = self.source.read_inputs(begin, end)
+        name, y, weight = self._name, None, None
+        if self._targets:
+            x, y, weight = self.source.read(begin, end, out)
         else:
-            x, y, weight = self.source.read(begin, end)
+            x = self.source.read_inputs(begin, end, out)
         try:
-            if not self._targets:
+            known = self._known.get((begin, end))
+            if known is not None and x is out:
+                X, program = x, known
+            else:
                 X, program = features_of(self._model, x, name, self._n_features)
+                if X is x:
+                    self._known[begin, end] = program
+            if not self._targets:
                 return Rows(X, None, None), program
             names = (name, f"the targets of {name}", f"the sample weights of {name}")
-            rows, program = rows_of(self._model, x, y, weight, names, self._n_features)
+            rows = rows_with(self._model, X, y, weight, program, names)
             return weigh_classes(rows, self._class_weight, self._model, program, True), program
         except ValueError as error:
             raise ValueError(self.source.in_all_rows(str(error), begin)) from None
@@ -141,7 +153,7 @@ class BlockReader(Protocol):
 
     source: Source
 
-    def read(self, begin: int, end: int) -> tuple[Rows, Any]:
+    def read(self, begin: int, end: int, out: Array | None = None) -> tuple[Rows, Any]:
         """Return rows ``begin`` to ``end - 1`` and the program of the model that takes them."""
 
     def dtype_of(self, array: Array) -> np.dtype[Any]:
@@ -270,10 +282,11 @@ class Windows:
 
     def _read(self, arrays: list[Array | None], at: int, begin: int, end: int) -> None:
         """Read a block to where it belongs in the arrays of a window."""
-        rows, _ = self._reader.read(begin, end)
-        for array, found in zip(arrays, _flat(rows), strict=True):
-            if array is not None:
-                array[at : at + end - begin] = found
+        places = [None if array is None else array[at : at + end - begin] for array in arrays]
+        rows, _ = self._reader.read(begin, end, places[0] if self._n_inputs == 1 else None)
+        for place, found in zip(places, _flat(rows), strict=True):
+            if place is not None and not np.may_share_memory(place, found):
+                place[...] = found
 
     def _behind(self, left: list[Array | None], arrays: list[Array | None], n_left: int) -> Rows:
         """Return the rows of a window with those that the one before has left in front of them."""
