@@ -126,6 +126,7 @@ typedef struct {
 typedef struct {
     fnn_update update;                  /* rate and decay: per unit of learning rate */
     double initial;                     /* starting value of the first moment */
+    int corrects_epsilon;               /* Adam: epsilon is added to the root of the bias-corrected second moment */
     double clip_norm, global_clip_norm; /* of each parameter's gradient; of all gradients. 0: none */
     int use_average;                    /* a moving average of the weights is kept in a slot */
     double average_momentum;

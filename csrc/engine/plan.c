@@ -404,6 +404,7 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
         double rate = rates[s], rate_2 = 0, correction = 1;
         if (update->kind == FNN_ADAM || update->kind == FNN_AMSGRAD) {
             rate *= sqrt(bias_of(beta_2, halvings_2, t)) / bias_of(beta_1, halvings_1, t);
+            if (optimizer->corrects_epsilon) correction = sqrt(bias_of(beta_2, halvings_2, t));
         } else if (update->kind == FNN_ADAMAX) {
             rate /= bias_of(beta_1, halvings_1, t);
         } else if (update->kind == FNN_NADAM) {

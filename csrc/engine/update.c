@@ -122,6 +122,7 @@ static fnn_update update_of(const fnn_fit *fit, ptrdiff_t step) {
     u.rate_2 = fit->rates[FNN_RATE_2 * fit->n_steps + step];
     u.correction = fit->rates[FNN_CORRECTION * fit->n_steps + step];
     u.prepare = u.clip > 0;
+    if (fit->network->optimizer.corrects_epsilon) u.epsilon *= u.correction;
     return u;
 }
 

@@ -101,6 +101,7 @@ cdef extern from "engine/engine.h" nogil:
     ctypedef struct fnn_optimizer:
         fnn_update update
         double initial, clip_norm, global_clip_norm
+        int corrects_epsilon
         int use_average
         double average_momentum
         int64_t overwrite_every, accumulate

@@ -165,6 +165,7 @@ cdef fnn_optimizer optimizer_of(str optimizer, dict o) except *:
         u.epsilon = o["epsilon"]
         u.kind = FNN_NADAM if optimizer == "nadam" else FNN_AMSGRAD if o.get("amsgrad", False) else FNN_ADAM
     rule.update = u
+    rule.corrects_epsilon = bool(o.get("corrects_epsilon", False)) and (u.kind == FNN_ADAM or u.kind == FNN_AMSGRAD)
     rule.clip_norm = o.get("clipnorm") or 0.0
     rule.global_clip_norm = o.get("global_clipnorm") or 0.0
     rule.use_average = bool(o.get("use_ema", False))

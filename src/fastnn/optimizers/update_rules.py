@@ -6,7 +6,7 @@ An optimizer holds options; the model's compiled network holds moments and the n
 from typing import Any, ClassVar, Unpack
 
 import fastnn._registry as registry
-from fastnn._arguments import number
+from fastnn._arguments import flag, number
 from fastnn.optimizers.optimizer import CommonOptions, Optimizer, OptionsBesideDecay
 
 
@@ -71,11 +71,13 @@ class Adam(_Moments):
     beta_1, beta_2 : decay of the first and second moment, at least 0 and less than 1.
     epsilon : small number that bounds the steps where gradients vanish.
     amsgrad : whether to divide by the largest second moment so far (Reddi et al., 2018).
+    corrects_epsilon : whether to add ``epsilon`` to the root of the corrected second moment,
+        ``sqrt(v / (1 - beta_2^t)) + epsilon``, as in the paper and in PyTorch.
     common : as in ``Optimizer``.
     """
 
     core_name = "adam"
-    _options = ("beta_1", "beta_2", "epsilon", "amsgrad")
+    _options = ("beta_1", "beta_2", "epsilon", "amsgrad", "corrects_epsilon")
 
     def __init__(
         self,
@@ -84,10 +86,13 @@ class Adam(_Moments):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
+        *,
+        corrects_epsilon: bool = False,
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
         self.amsgrad = bool(amsgrad)
+        self.corrects_epsilon = flag("corrects_epsilon", corrects_epsilon)
 
 
 @registry.register("optimizer", "adamw", "AdamW")
@@ -104,9 +109,12 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
+        *,
+        corrects_epsilon: bool = False,
         **common: Unpack[OptionsBesideDecay],
     ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **common)
+        options: CommonOptions = {**common, "weight_decay": weight_decay}
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, corrects_epsilon=corrects_epsilon, **options)
 
 
 @registry.register("optimizer", "nadam", "Nadam")

@@ -28,6 +28,8 @@ _EPOCHS = 256
 _VISITS = 5_000_000
 """Rows that a network sees at most in training: more rows mean fewer epochs, but at least ``_LEAST_EPOCHS``."""
 _LEAST_EPOCHS = 10
+_FEW_RANKED_ROWS = 1000
+"""With fewer rows, the area under the ROC curve of a fold is too noisy to choose an epoch: the log loss does."""
 _FEW_ROWS = 500
 """With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
 
@@ -106,7 +108,10 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), set(chosen))
         encoded = self._encoder.learn(X, labels)
         data = Data(encoded, y)
-        score = score_of(self._kind, self._metric())
+        metric = self._metric()
+        score = score_of(self._kind, metric)
+        few = metric == "roc_auc" and n < _FEW_RANKED_ROWS
+        watched = score_of(self._kind, "log_loss") if few else score
         pairs = self._splits(labels, n, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
@@ -115,7 +120,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         if self.time_limit is not None:
             epochs, deadlines = self._within_limit(task, data.part(pairs[0][0]), epochs, len(pairs), threads, started)
         tasks = [
-            partial(self._train, task, data, pair, score, epochs, int(seed), deadline)
+            partial(self._train, task, data, pair, watched, epochs, int(seed), deadline)
             for pair, seed, deadline in zip(pairs, seeds, deadlines, strict=True)
         ]
         results, errors = run_many(tasks, threads)
@@ -232,7 +237,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         epoch that predicts these best. 1 trains one network on four fifths of the rows.
     time_limit : seconds that a fit may take, about; None for no limit. Fewer epochs are trained where it is short.
     metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". Labels are smoothed for
-        "accuracy" alone.
+        "accuracy" alone. For "roc_auc" with fewer than 1,000 rows the log loss chooses it.
     random_state : seed of folds, weights, order of rows and dropout.
     categorical_features : names or numbers of columns of numbers that stand for categories.
     n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.

@@ -176,13 +176,22 @@ def plan_of(task: Task, n: int, epochs: int) -> Plan:
         drops_last = n >= batch
         steps = epochs * (n // batch if drops_last else 1)
         optimizer = optimizers.Adam(
-            CosLog4(0.04 if task.classifies else 0.2, steps), 0.9, 0.95, epsilon=1e-8, weight_decay=0.02
+            CosLog4(0.04 if task.classifies else 0.2, steps),
+            beta_2=0.95,
+            epsilon=1e-8,
+            corrects_epsilon=True,
+            weight_decay=0.02,
         )
         factors = {"weight_decay": FlatCosine(1.0, steps), "dropout": FlatCosine(1.0, steps)}
         return Plan(batch, epochs, None, drops_last, optimizer, factors)
     if task.recipe == "tabm":
-        return Plan(batch, epochs, 16, False, optimizers.AdamW(2e-3, weight_decay=3e-4, epsilon=1e-8), {})
+        return Plan(batch, epochs, 16, False, _adamw(), {})
     return Plan(batch, epochs, 20, False, optimizers.AdamW(1e-3, weight_decay=1e-4), {})
+
+
+def _adamw() -> Any:
+    """Return the optimizer of TabM, with PyTorch's arithmetic."""
+    return optimizers.AdamW(2e-3, weight_decay=3e-4, epsilon=1e-8, corrects_epsilon=True)
 
 
 def batch_size_of(n: int) -> int:
