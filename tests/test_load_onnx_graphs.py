@@ -1,5 +1,7 @@
 """Graphs of ONNX with branches, several inputs and several outputs, as models that train on."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from foreign_files import RECORDED, onnx_file, onnx_node
@@ -193,7 +195,7 @@ def test_hostile_graphs_are_refused(tmp_path):
     squares = [onnx_node("Mul", [f"c{n}", f"c{n}"], [f"c{n + 1}"]) for n in range(60)]
     sums = [onnx_node("Add", [f"c{n}", "z"], [f"c{n + 1}"]) for n in range(400)]
     cases = {
-        "columns": ([first, *doubled], "c60", "more memory than a file"),
+        "columns": ([first, *doubled], "c60", "too much memory for its size"),
         "powers": ([first, *squares], "c60", "more than 32 operators"),
         "many": ([first, *sums], "c400", "255"),
         "itself": ([first, onnx_node("Add", ["c0", "y"], ["y"])], "y", "takes the value 'y', which nothing computes"),
@@ -201,3 +203,35 @@ def test_hostile_graphs_are_refused(tmp_path):
     for nodes, output, said in cases.values():
         with pytest.raises(ModelFormatError, match=said):
             loaded(tmp_path, nodes, inputs=["x", "z"], output=output)
+
+
+def chain_of(operator, count, **attributes):
+    return [onnx_node(operator, [f"c{n}" if n else "x", "big"], [f"c{n + 1}"], **attributes) for n in range(count)]
+
+
+MULTIPLIED = {
+    "scaled": (chain_of("Gemm", 300, alpha=2.0), DRAW.normal(size=(500, 500)), "c300"),
+    "equal": (chain_of("Gemm", 200), np.zeros((500, 500)), "c200"),
+    "shared": (chain_of("Gemm", 200), DRAW.normal(size=(500, 500)), "c200"),
+    "vectors": ([*chain_of("Mul", 2), *chain_of("Add", 2)], DRAW.normal(size=500_000), "c2"),
+    "split": ([onnx_node("Split", ["x"], [f"c{n}" for n in range(20_000)], axis=1)], np.zeros(20_000), "c1"),
+    "means": ([onnx_node("ReduceMean", ["x"], [f"c{n}"], axes=[1]) for n in range(2000)], np.zeros(100_000), "c1"),
+}
+
+
+@pytest.mark.parametrize("case", MULTIPLIED)
+def test_what_stands_for_many_weights_takes_no_more_memory_than_the_file_allows(tmp_path, case):
+    nodes, big, output = MULTIPLIED[case]
+    width = {"x": ([len(big)], 1)}
+    data = onnx_file(nodes, {"big": big.astype(np.float32)}, 0, output, inputs=width)
+    (tmp_path / "m.onnx").write_bytes(data)
+    tracemalloc.start()
+    try:
+        model = fastnn.load_onnx(tmp_path / "m.onnx")
+    except ModelFormatError:
+        model = None
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 4 * len(data) + 2**26
+    assert (model is not None) == (case == "shared")

@@ -1,5 +1,6 @@
 """Models from ONNX files: graphs of dense operators become layers; no package for ONNX is needed."""
 
+import functools
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 import fastnn.layers as layers
 from fastnn.errors import ModelFormatError
+from fastnn.interchange.building import limit_of
 from fastnn.interchange.onnx_assembly import assembled
 from fastnn.interchange.onnx_columns import COLUMNS, embedded, folded, joined, shape_of, split
 from fastnn.interchange.onnx_expressions import ELEMENTWISE, Formula, Matcher, Variable, filled_gaps, is_gap
@@ -21,6 +23,8 @@ from fastnn.saving.model_file import opened_file
 
 Array = NDArray[Any]
 
+_MOST_VALUES = 5000
+"""Values that operators compute, with those that they take; a network has at most 255 ops."""
 _KEEPING = ("Identity", "Dropout")
 
 
@@ -85,6 +89,12 @@ class _OfRows:
     base: Stage
     epsilon: float = 0.0
 
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The means of the rows, as a dense layer that is not trained computes them."""
+        weights = [np.full((self.base.width, 1), 1.0 / self.base.width)]
+        return self.base.then(layers.Dense(1, use_bias=False, trainable=False), weights, 1)
+
 
 class _Converter:
     """Turns the nodes of a graph into layers, in order.
@@ -101,6 +111,7 @@ class _Converter:
         self._uses = Counter(name for node in graph.nodes for name in dict.fromkeys(node.inputs))
         self._uses.update(graph.outputs)
         self._recognizer = Recognizer(Matcher())
+        self._left_values, self._left_bytes = _MOST_VALUES, limit_of(size)
         if not graph.inputs or not graph.outputs:
             raise ModelFormatError("it has no input or no output")
         self._inputs = {name: self._input(name, *given) for name, given in graph.inputs.items()}
@@ -158,6 +169,8 @@ class _Converter:
             found: list[Any] = split(node, [self._stage(self._value(node.inputs[0], node)), *self._others(node)])
         else:
             found = [self._computed(node)]
+        for value in found:
+            self._count(node, value)
         for name, value in zip(node.outputs, found, strict=False):
             self._values[name] = value
             if self._uses[name] > 1:
@@ -165,6 +178,21 @@ class _Converter:
                     value.stage = self._recognizer.layers_of(value.base, value.formula)
                 elif isinstance(value, Stage):
                     value.reused = True
+
+    def _count(self, node: Node, value: Any) -> None:
+        """Raise if values are too many, or take too much memory: one constant may stand for many weights."""
+        if isinstance(value, np.ndarray):
+            return
+        stage = value if isinstance(value, Stage) else value.base
+        self._left_values -= 1 + len(stage.parents)
+        # Scales and shifts of a formula are computed in float64.
+        self._left_bytes -= (8 if isinstance(value, Stage) else 24) * stage.width
+        if isinstance(value, Stage):
+            # Arrays that are no views of the file were computed for this value.
+            self._left_bytes -= sum(each.nbytes for each in value.weights if each.base is None)
+        if self._left_values < 0 or self._left_bytes < 0:
+            what = f"more than {_MOST_VALUES} values" if self._left_values < 0 else "too much memory for its size"
+            raise ModelFormatError(f"it needs {what}, at the operator {node}")
 
     def _others(self, node: Node) -> list[Any]:
         return [self._value(name, node) for name in node.inputs[1:] if name]
@@ -311,8 +339,7 @@ class _Converter:
                 raise ModelFormatError(f"the formula that ends with {node} is no activation or scaling that fastnn has")
             return value.stage
         if _is_mean(value):
-            ones = np.full((value.base.width, 1), 1.0 / value.base.width)
-            mean: Stage = value.base.then(layers.Dense(1, use_bias=False, trainable=False), [ones], 1)
+            mean: Stage = value.stage
             return mean
         if not isinstance(value, Stage):
             raise ModelFormatError("a step of a normalization of rows is used in a way that fastnn has no layer for")

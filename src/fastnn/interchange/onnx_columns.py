@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 _MOST_NUMBERS = 64
 """Elements of a constant that is computed from others: shapes, numbers of columns."""
-_MOST_PIECES = 64
+_MOST_PIECES = 100
 _ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide}
 
 
@@ -116,6 +116,8 @@ def split(node: Node, arguments: Sequence[Any]) -> list[Stage]:
     value = arguments[0]
     n = len(node.outputs)
     sizes = _given(node, arguments, 1, "split")
+    if n > _MOST_PIECES:
+        raise ModelFormatError(f"the operator {node} has more than {_MOST_PIECES} outputs")
     if isinstance(value, Stage) and len(value.row) == 1 and node.attributes.get("axis", 0) in (1, -1) and n:
         each = -(-value.width // n)
         sizes = [*[each] * (n - 1), value.width - each * (n - 1)] if sizes is None else sizes
