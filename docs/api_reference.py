@@ -21,6 +21,7 @@ TOP = {
         "ModelFormatError",
     ),
     "Estimators": ("MLPClassifier", "MLPRegressor", "BaggedMLPClassifier", "BaggedMLPRegressor", "sweep"),
+    "Tables": ("TabularClassifier", "TabularRegressor"),
     "Many models": ("fit_many", "predict_many"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
     "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),
@@ -28,7 +29,7 @@ TOP = {
 MODULES = (
     "layers", "activations", "losses", "optimizers", "optimizers.schedules", "initializers", "regularizers",
     "constraints", "callbacks", "metrics", "models", "utils", "ops", "reference", "plotting", "landscape", "diagnosis",
-    "many", "model_selection", "diagram", "datasets",
+    "many", "data", "distributed", "model_selection", "diagram", "datasets",
 )  # fmt: skip
 ELSEWHERE = {"fastnn.many": {"fit_many", "predict_many"}, "fastnn.models": {"Model", "Sequential", "load_model"}}
 """Names of a module that another page lists."""
@@ -54,7 +55,7 @@ INTERNAL_MEMBERS = {
     "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
     "target_columns", "targets", "with_parameters",
     # callbacks
-    "after_epoch", "check_kept", "close", "kept_attributes", "on_divergence", "on_progress", "resume",
+    "after_epoch", "check_kept", "close", "factors_of", "kept_attributes", "on_divergence", "on_progress", "resume",
     # metrics
     "arrays", "correlation", "default_name", "direction", "entries", "rows",
 }  # fmt: skip
@@ -89,7 +90,8 @@ def _belongs(module: ModuleType, name: str, member: Any, left_out: set[str]) -> 
 
 def functions_as_objects(module_name: str) -> list[str]:
     """Return the names of array functions that are callable objects: activations, and losses per row."""
-    members = vars(importlib.import_module(module_name))
+    module = importlib.import_module(module_name)
+    members = {name: getattr(module, name) for name in dir(module)}
     return sorted(
         name
         for name, member in members.items()

@@ -30,14 +30,36 @@ def test_every_network_has_data_of_its_shape(name):
     else:
         assert y.shape == (network.n_rows, network.sizes[-1]) and y.dtype == np.float32
     weights = networks.network_weights(network)
-    assert [w.shape for w in weights[::2]] == list(zip(network.sizes[:-1], network.sizes[1:], strict=True))
+    assert [w.shape for w in weights[::2]] == network.kernels
+    if network.shape == "chain":
+        assert network.kernels == list(zip(network.sizes[:-1], network.sizes[1:], strict=True))
+    assert sum(x.shape[1] for x in network.inputs(X)) == X.shape[1]
     assert not any(bias.any() for bias in weights[1::2])
     assert np.isfinite(X).all() and np.isfinite(y).all()
 
 
+def test_networks_that_are_no_chains_by_hand():
+    wide_and_deep, two_tower = networks.NETWORKS["wide-and-deep"], networks.NETWORKS["two-tower"]
+    assert wide_and_deep.kernels == [(100, 256), (256, 256), (256, 256), (256, 1), (100, 1)]
+    assert wide_and_deep.label == "wide-and-deep (100-256-256-256-1)+(100-1) b256"
+    # dX is computed for the kernels 256-256, 256-256 and 256-1 only
+    chain = networks.NETWORKS["tabular"]
+    assert wide_and_deep.flops_per_step == chain.flops_per_step + 256 * 4 * 100
+    assert two_tower.kernels == [(64, 64), (64, 64), (128, 3)]
+    assert two_tower.label == "two-tower 64-64/64-64-128-3 b64"
+    assert two_tower.flops_per_step == 64 * (4 * 2 * 64 * 64 + 6 * 128 * 3)
+
+
+GRAPHS = ("wide-and-deep", "two-tower")
+
+
 @pytest.mark.parametrize("name", ["jax", "pytorch", "numpy", "scikit-learn", "keras", "python"])
-@pytest.mark.parametrize("network", ["ground-motion", "binary", "digits"])
+@pytest.mark.parametrize("network", ["ground-motion", "binary", "digits", *GRAPHS])
 def test_contestants_train_as_fastnn_does(name, network, monkeypatch):
+    if network in GRAPHS and not contestants.CONTESTANTS[name].graphs:
+        with contest.open_competitors([name], [1]) as (competitor,):
+            assert not competitor.builds(networks.NETWORKS[network])
+        return
     if not contestants.installed(contestants.CONTESTANTS[name]):
         pytest.skip(f"{name} is not installed")
     monkeypatch.setenv("KERAS_BACKEND", contestants.keras_backend() or "")
@@ -54,8 +76,10 @@ def test_contestants_train_as_fastnn_does(name, network, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["jax", "pytorch", "numpy", "onnxruntime"])
-@pytest.mark.parametrize("network", ["submarine", "binary", "digits"])
+@pytest.mark.parametrize("network", ["submarine", "binary", "digits", *GRAPHS])
 def test_contestants_predict_as_fastnn_does(name, network):
+    if network in GRAPHS and not contestants.CONTESTANTS[name].graphs:
+        return
     if not contestants.installed(contestants.CONTESTANTS[name]):
         pytest.skip(f"{name} is not installed")
     chosen = networks.NETWORKS[network]
@@ -71,6 +95,9 @@ def test_contestants_predict_as_fastnn_does(name, network):
 
 class FakeCompetitor:
     """Answers without a process: ``microseconds`` per step, and losses multiplied by ``factor``."""
+
+    def builds(self, network):
+        return True
 
     def __init__(self, name, n_threads=1, microseconds=1.0, factor=1.0):
         self.name, self.n_threads, self.microseconds, self.factor = name, n_threads, microseconds, factor

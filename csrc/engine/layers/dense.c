@@ -6,51 +6,66 @@ static int keeps_derivative(int activation) {
     return activation != FNN_LINEAR && activation != FNN_RELU && !fnn_is_row_activation(activation);
 }
 
-/* The fields that do not depend on the buffers. */
-static fnn_dense layer_of(const fnn_network *network, const fnn_op *op, int activation) {
-    return (fnn_dense){.n_in = op->n_in, .n_out = op->n_out, .activation = activation, .W = fnn_op_weights(network, op),
-                       .parameters = {op->parameters[0], op->parameters[1], op->parameters[2]}};
+/* The fields that do not depend on the buffers. A layer is filled where it stays: a copy of what has just been written piece
+ * by piece waits for the writes, which took a tenth of the smallest steps. */
+static void describe(fnn_dense *layer, const fnn_network *network, const fnn_op *op, int activation) {
+    layer->n_in = op->n_in;
+    layer->n_out = op->n_out;
+    layer->activation = activation;
+    memcpy(layer->parameters, op->parameters, sizeof layer->parameters);
+    layer->W = fnn_op_weights(network, op);
+    layer->D = NULL;
 }
 
-static fnn_dense layer_in_step(const fnn_step *s, int i) {
+static void describe_in_step(fnn_dense *layer, const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
     const op_buffers *in = &fit->buffers[fit->network->ops[i].inputs[0]], *out = fnn_buffers_of(fit, i);
-    fnn_dense layer = layer_of(fit->network, &fit->network->ops[i], fnn_activation_of(fit, i));
-    layer.X = in->Y;
-    layer.Y = out->Y;
-    layer.D = out->D;
-    layer.x_stride = in->stride;
-    layer.y_stride = out->stride;
-    layer.dY = out->dY;
-    layer.dZt = out->dZt;
-    layer.rows = s->padded;
-    layer.dy_stride = layer.dx_stride = fit->dy_stride;
-    return layer;
+    describe(layer, fit->network, &fit->network->ops[i], fnn_activation_of(fit, i));
+    layer->X = in->Y;
+    layer->Y = out->Y;
+    layer->D = out->D;
+    layer->x_stride = in->stride;
+    layer->y_stride = out->stride;
+    layer->dY = out->dY;
+    layer->dZt = out->dZt;
+    layer->rows = s->padded;
+    layer->dy_stride = layer->dx_stride = fit->dy_stride;
 }
 
 static void forward(const fnn_step *s, int i) {
-    const fnn_network *network = s->fit->network;
-    const fnn_dense layer = layer_in_step(s, i);
-    fnn_forward_pieces(network->kernels, &layer, fnn_product_panels(s), fnn_product_share(s, network->ops[i].panels));
+    const fnn_kernels *kernels = s->fit->network->kernels;
+    const fnn_range panels = fnn_product_panels(s), outputs = fnn_product_share(s, s->fit->network->ops[i].panels);
+    fnn_dense layer;
+    describe_in_step(&layer, s, i);
+    if (s->is_long)
+        fnn_forward_pieces(kernels, &layer, panels, outputs);
+    else
+        kernels->dense_forward(&layer, panels, outputs);
 }
 
 static void backward(const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
-    fnn_dense layer = layer_in_step(s, i);
+    fnn_dense layer;
+    describe_in_step(&layer, s, i);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) kernels->dense_backward_output(&layer, p);
     layer.dX = fnn_buffers_of(fit, i)->dX[0];
     if (!layer.dX) return;
     fnn_meet(s);
-    fnn_backward_input_pieces(kernels, &layer, fnn_product_panels(s), fnn_product_share(s, layer.n_in));
+    const fnn_range panels = fnn_product_panels(s), inputs = fnn_product_share(s, layer.n_in);
+    if (s->is_long)
+        fnn_backward_input_pieces(kernels, &layer, panels, inputs);
+    else
+        kernels->dense_backward_input(&layer, panels, inputs);
     fnn_meet(s);
 }
 
 static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
                    const fnn_update *rule) {
-    const fnn_dense layer = layer_in_step(s, strip->op);
     const fnn_kernels *kernels = s->fit->network->kernels;
     const fnn_range weight_panels = {strip->q, strip->q + count};
+    fnn_dense layer;
+    describe_in_step(&layer, s, strip->op);
     if (s->is_long && (s->fit->stores || s->fit->gradients))
         fnn_update_pieces(kernels, &layer, weights, weight_panels, strip->rows, rule);
     else
@@ -77,7 +92,8 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    fnn_dense layer = layer_of(c->network, c->op, c->activation);
+    fnn_dense layer;
+    describe(&layer, c->network, c->op, c->activation);
     layer.X = c->X;
     layer.Y = c->Y;
     layer.x_stride = layer.y_stride = c->stride;

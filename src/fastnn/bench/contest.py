@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from fastnn.bench.contestants import CONTESTANTS, keras_backend
 from fastnn.bench.machine import n_cores
+from fastnn.bench.networks import Network
 
 __all__ = [
     "Competitor",
@@ -105,6 +106,10 @@ class Competitor:
             text=True,
             env=_environment(n_threads),
         )
+
+    def builds(self, network: Network) -> bool:
+        """Whether the contestant can build a network of this shape."""
+        return network.shape == "chain" or CONTESTANTS[self.name].graphs
 
     def send(self, command: str, **arguments: Any) -> None:
         """Send one request without waiting for its answer."""

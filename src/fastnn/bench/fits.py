@@ -106,7 +106,9 @@ def step_phases(name: str, n_threads: int, seconds: float, window: float) -> dic
     X, y = network_data(network)
     trained = CONTESTANT(n_threads)
     trained.start_training(network, X, y, network_weights(network))
-    fit = _core.Fit(trained.model.network, X, y, batch_size=network.batch_size, n_threads=n_threads)
+    fit = _core.Fit(
+        trained.model.network, network.one_or_more(X), y, batch_size=network.batch_size, n_threads=n_threads
+    )
     learning_rates = np.full(fit.n_steps, LEARNING_RATE)
     best, phases, steps, end = np.inf, {}, 1, time.perf_counter() + seconds
     while time.perf_counter() < end:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn.datasets import load_ground_motion, load_submarine
 
-__all__ = ["NETWORKS", "Network", "network_data", "network_weights"]
+__all__ = ["NETWORKS", "Network", "graph_of", "network_data", "network_weights"]
 
 Array = NDArray[Any]
 
@@ -21,6 +21,9 @@ class Network:
 
     ``loss`` is "mse", "binary_crossentropy" or "sparse_categorical_crossentropy"; the last layer is linear and the
     cross-entropies take logits. ``sizes`` are the numbers of inputs, of hidden units and of outputs.
+
+    ``shape`` is "chain"; "wide and deep", which adds a linear layer from the inputs to the outputs; or "two towers",
+    where each half of the inputs has half of the first hidden units, and the outputs read both halves.
     """
 
     name: str
@@ -28,6 +31,7 @@ class Network:
     batch_size: int
     loss: str
     steps_per_epoch: int
+    shape: str = "chain"
 
     @property
     def n_rows(self) -> int:
@@ -37,17 +41,51 @@ class Network:
     @property
     def n_weights(self) -> int:
         """Elements of the kernels, biases not counted."""
-        return sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
+        return sum(n_in * n_out for n_in, n_out in self.kernels)
+
+    @property
+    def kernels(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of each kernel: of the first tower, the second and the rest; of the wide layer last."""
+        chain = list(pairwise(self.sizes))
+        if self.shape == "two towers":
+            tower = (self.sizes[0] // 2, self.sizes[1] // 2)
+            return [tower, tower, *chain[1:]]
+        return [*chain, (self.sizes[0], self.sizes[-1])] if self.shape == "wide and deep" else chain
+
+    @property
+    def n_first_weights(self) -> int:
+        """Elements of the kernels that multiply the inputs, whose gradient nobody needs."""
+        n_in, hidden = self.sizes[:2]
+        if self.shape == "two towers":
+            return n_in * hidden // 2
+        return n_in * (hidden + self.sizes[-1]) if self.shape == "wide and deep" else n_in * hidden
 
     @property
     def flops_per_step(self) -> int:
-        """Forward, dW and dX products: 6·B·P - 2·B·d0·d1, as the first layer needs no dX."""
-        return self.batch_size * (6 * self.n_weights - 2 * self.sizes[0] * self.sizes[1])
+        """Forward, dW and dX products: 6·B·P, less 2·B for each weight that multiplies an input, which needs no dX."""
+        return self.batch_size * (6 * self.n_weights - 2 * self.n_first_weights)
+
+    @property
+    def structure(self) -> str:
+        """The sizes of its layers as a text."""
+        chain = "-".join(map(str, self.sizes))
+        if self.shape == "two towers":
+            tower = "-".join(str(size // 2) for size in self.sizes[:2])
+            return f"{tower}/{tower}-{'-'.join(map(str, self.sizes[1:]))}"
+        return f"({chain})+({self.sizes[0]}-{self.sizes[-1]})" if self.shape == "wide and deep" else chain
+
+    def inputs(self, X: Array) -> list[Array]:
+        """Return the C-contiguous arrays of the network's inputs: X (n, sizes[0]), or half of its columns per tower."""
+        return [half.copy() for half in np.hsplit(X, 2)] if self.shape == "two towers" else [X]
+
+    def one_or_more(self, X: Array) -> Any:
+        """Return X, or a list for a network with several inputs: what Keras's models take."""
+        return self.inputs(X) if self.shape == "two towers" else X
 
     @property
     def label(self) -> str:
         """Name, sizes and batch size on one line."""
-        return f"{self.name} {'-'.join(map(str, self.sizes))} b{self.batch_size}"
+        return f"{self.name} {self.structure} b{self.batch_size}"
 
 
 NETWORKS = {
@@ -61,6 +99,8 @@ NETWORKS = {
         Network("tabular", (100, 256, 256, 256, 1), 256, "mse", 40),
         Network("mnist512", (784, 512, 512, 10), 128, "sparse_categorical_crossentropy", 40),
         Network("wide", (1024, 2048, 2048, 1024), 512, "mse", 4),
+        Network("wide-and-deep", (100, 256, 256, 256, 1), 256, "mse", 40, "wide and deep"),
+        Network("two-tower", (128, 128, 3), 64, "mse", 200, "two towers"),
     )
 }
 """The networks by name; "ground-motion" trains on the 182 records of `fastnn.datasets.load_ground_motion`."""
@@ -91,11 +131,31 @@ def network_data(network: Network) -> tuple[Array, Array]:
     return X, labels
 
 
+def graph_of(network: Network, layers: Any, last: str | None = None) -> tuple[Any, Any]:
+    """Return inputs and outputs of a network that is no chain, of Keras's layers or of those with the same names."""
+    if network.shape == "two towers":
+        tower_in, tower_out = network.kernels[0]
+        inputs = [layers.Input((tower_in,)) for _ in range(2)]
+        h = layers.Concatenate()([layers.Dense(tower_out, activation="relu")(x) for x in inputs])
+        for units in network.sizes[2:-1]:
+            h = layers.Dense(units, activation="relu")(h)
+        return inputs, layers.Dense(network.sizes[-1], activation=last)(h)
+    x = h = layers.Input((network.sizes[0],))
+    for units in network.sizes[1:-1]:
+        h = layers.Dense(units, activation="relu")(h)
+    deep, wide = (layers.Dense(network.sizes[-1])(tensor) for tensor in (h, x))
+    total = layers.Add()([deep, wide])
+    return x, total if last is None else layers.Activation(last)(total)
+
+
 def network_weights(network: Network) -> list[Array]:
-    """Return starting weights ``[W1, b1, W2, b2, ...]``, float32: W Glorot uniform (n_in, n_out), b zero (n_out,)."""
+    """Return starting weights ``[W1, b1, W2, b2, ...]``, float32: W Glorot uniform (n_in, n_out), b zero (n_out,).
+
+    They are in the order of ``network.kernels``.
+    """
     generator = np.random.Generator(np.random.Philox(network.n_weights + 1))
     weights: list[Array] = []
-    for n_in, n_out in pairwise(network.sizes):
+    for n_in, n_out in network.kernels:
         limit = (6.0 / (n_in + n_out)) ** 0.5
         weights.append(generator.uniform(-limit, limit, (n_in, n_out)).astype(np.float32))
         weights.append(np.zeros(n_out, dtype=np.float32))

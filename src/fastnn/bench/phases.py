@@ -20,7 +20,7 @@ _PEAKS = 130  # measurements of the peak per network, of which the best counts, 
 def product_flops(network: Network) -> dict[str, int]:
     """Operations of a step's products by phase: 2·B·P each, without the gradient of the inputs."""
     one = 2 * network.batch_size * network.n_weights
-    first = 2 * network.batch_size * network.sizes[0] * network.sizes[1]
+    first = 2 * network.batch_size * network.n_first_weights
     return {"forward": one, "backward": one - first, "update": one}
 
 

@@ -42,9 +42,9 @@ def compare_prediction(
 def _predict_one(
     network: Network, n_rows: int, competitors: Sequence[Competitor], schedule: Schedule, problems: list[str]
 ) -> list[dict[str, Any]]:
-    case = f"{network.name} {'-'.join(map(str, network.sizes))}, {n_rows} row{'s' if n_rows > 1 else ''}"
+    case = f"{network.name} {network.structure}, {n_rows} row{'s' if n_rows > 1 else ''}"
     start = ("start_prediction", {"network": network.name, "n_rows": n_rows})
-    answers = ask_all({competitor: [start] for competitor in competitors}, problems)
+    answers = ask_all({competitor: [start] for competitor in competitors if competitor.builds(network)}, problems)
     judge = next((c for c in answers if c.name == "numpy"), next(iter(answers)))
     expected = np.array(answers[judge]["outputs"])
     agreeing = []

@@ -47,7 +47,7 @@ def _train_one(
     network: Network, competitors: Sequence[Competitor], schedule: Schedule, problems: list[str]
 ) -> list[dict[str, Any]]:
     python_too_slow = network.flops_per_step / _PYTHON_FLOPS_PER_SECOND > _PYTHON_LONGEST_STEP
-    entering = [c for c in competitors if not (c.name == "python" and python_too_slow)]
+    entering = [c for c in competitors if c.builds(network) and not (c.name == "python" and python_too_slow)]
     few: dict[str, Any] = {"network": network.name, "n_batches": _CHECK_BATCHES}
     answers = ask_all({c: [("start_training", few), ("train", {"epochs": _CHECK_EPOCHS})] for c in entering}, problems)
     judge = next((c for c in answers if c.name == "numpy"), next(iter(answers)))

@@ -273,3 +273,14 @@ def random_normal(uint64_t seed, uint64_t stream, Py_ssize_t n):
         fnn_random_normal(numbers, n, seed, stream)
     end(&call)
     return out
+
+
+def random_order(uint64_t seed, uint64_t epoch, Py_ssize_t n):
+    cdef cnp.ndarray order = np.empty(n, np.int64)
+    cdef int64_t *rows = <int64_t *>cnp.PyArray_DATA(order)
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        fnn_shuffle(rows, n, seed, epoch | <uint64_t>1 << 63)
+    end(&call)
+    return order

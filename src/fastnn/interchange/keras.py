@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
+from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.archive import opened_archive
 from fastnn.interchange.building import build, check_columns
@@ -17,7 +18,7 @@ from fastnn.interchange.keras_graphs import GraphReader
 from fastnn.interchange.keras_layers import is_simple, layers_of
 from fastnn.models import Sequential
 from fastnn.network.stack import require_stack
-from fastnn.saving.foreign import foreign_format
+from fastnn.saving.foreign import known_format
 from fastnn.saving.hdf5 import MAGIC, Group, Hdf5File
 from fastnn.saving.keras_weights import Part, fitted, keras_variables
 from fastnn.saving.model_file import opened_file
@@ -28,6 +29,7 @@ Array = NDArray[Any]
 _CONFIG_LIMIT = 1 << 20
 
 
+@takes_keywords
 def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
     """Return the model of a Keras file; neither Keras nor TensorFlow nor h5py is needed.
 
@@ -85,7 +87,7 @@ def _read(file: BinaryIO) -> Any:
                 return archive.read(name, _CONFIG_LIMIT) if name in archive.names else None
 
             return _Reader(config, weights, None, len(data), asset).model()
-    looks = foreign_format(start)
+    looks = known_format(start)
     raise ModelFormatError(f"it looks like {looks}" if looks else "it is neither a .keras archive nor an HDF5 file")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
+from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.building import limit_of
 from fastnn.interchange.onnx_assembly import assembled
@@ -18,7 +19,7 @@ from fastnn.interchange.onnx_expressions import ELEMENTWISE, Formula, Matcher, V
 from fastnn.interchange.onnx_file import DOUBLE, FLOAT, INTEGERS, Node, OnnxGraph, read_graph
 from fastnn.interchange.onnx_operators import LAYERS, short
 from fastnn.interchange.onnx_stages import Recognizer, Stage, filled, merged, merges
-from fastnn.saving.foreign import foreign_format
+from fastnn.saving.foreign import known_format
 from fastnn.saving.model_file import opened_file
 
 Array = NDArray[Any]
@@ -28,6 +29,7 @@ _MOST_VALUES = 5000
 _KEEPING = ("Identity", "Dropout")
 
 
+@takes_keywords
 def load_onnx(path: str | os.PathLike[str]) -> Any:
     """Return the model of an ONNX file; the package onnx is not needed.
 
@@ -62,7 +64,7 @@ def load_onnx(path: str | os.PathLike[str]) -> Any:
         try:
             graph = read_graph(memoryview(data))
         except (ModelFormatError, UnicodeDecodeError) as error:
-            looks = foreign_format(data[:4096])
+            looks = known_format(data[:4096])
             if looks is None or "ONNX" in looks:
                 raise
             raise ModelFormatError(f"it looks like {looks}") from error

@@ -1,6 +1,5 @@
 """``Model``: a model that is a graph of layers, with Keras's functional API."""
 
-import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from fastnn._arguments import takes_keywords
 from fastnn._registry import CustomObjects
 from fastnn._structures import filled, is_nested
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
+from fastnn.models.conversion import ConvertedStack
 from fastnn.models.trained import TrainedStack
 from fastnn.network.graph import Graph, Port, clone_between, model_layers, nodes_between, tensor_graph, tensors_of
 from fastnn.network.program import Program, graph_program
@@ -26,7 +26,7 @@ _NO_SUBCLASSING = (
 
 
 @registry.register("model", "Functional", "Model")
-class Model(TrainedStack):
+class Model(ConvertedStack, TrainedStack):
     """A graph of layers between inputs and outputs, with Keras's functional API.
 
     Layers are called on symbolic tensors, which ``fastnn.Input`` and other layers give. A model can be called like a
@@ -381,9 +381,11 @@ class Model(TrainedStack):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
+        from copy import deepcopy
+
         from fastnn.saving import model_file
 
-        return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
+        return model_file.build_model(deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""

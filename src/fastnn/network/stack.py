@@ -73,7 +73,8 @@ class LayerStack(Advised, Derivable):
     ----------
     optimizer, loss, metrics : set by ``compile``; None, None and [] before. ``loss`` is a list for several outputs.
     loss_weights : factor of each output's loss.
-    feature_names_in_ : names of the columns of the frame that the model was trained on; None for other data.
+    feature_names_in_ : names of the columns of the frame that the model was trained on; with several inputs a dict of
+        them by the name of the input; None for other data.
     stop_training : ``fit`` ends after the epoch in which this becomes True.
     epochs_begun : number of epochs and single updates so far: it selects the random numbers of the next one.
     nodes : the calls of the model on symbolic tensors.
@@ -96,7 +97,7 @@ class LayerStack(Advised, Derivable):
         self.loss_weights: list[float] = [1.0]
         self.metrics = []
         self.stop_training = False
-        self.feature_names_in_: list[str] | None = None
+        self.feature_names_in_: list[str] | dict[str, list[str]] | None = None
         self.epochs_begun = 0
         self.nodes: list[Any] = []
         self._occupancy = _core.Occupancy()

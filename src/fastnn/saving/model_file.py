@@ -28,6 +28,7 @@ from fastnn.saving.contents import (
     check_counters,
     check_number_of_arrays,
     class_for,
+    columns_taken,
     count_weights,
     read_contents,
     read_feature_names,
@@ -85,7 +86,7 @@ def _feature_names(model: LayerStack) -> dict[str, str]:
         return {}
     text = to_json({"names": model.feature_names_in_}, "names of the columns")
     try:
-        read_feature_names(text, model.program.n_features)
+        read_feature_names(text, columns_taken(model, model.program.n_features))
     except ModelFormatError as error:
         warn(f"feature_names_in_ is not saved, so the loaded model takes columns in any order: {error}")
         return {}

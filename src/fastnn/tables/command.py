@@ -5,7 +5,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from fastnn.saving.atomic import write_atomically
@@ -241,7 +240,7 @@ def _model_and_table(arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 def _export(arguments: argparse.Namespace) -> None:
     import fastnn
-    from fastnn.export.network import model_network
+    from fastnn.export.steps import model_network
     from fastnn.tables.model import TableModel, has_columns
 
     path = arguments.output or arguments.function + _SUFFIXES[arguments.to]
@@ -252,7 +251,7 @@ def _export(arguments: argparse.Namespace) -> None:
         described = model_network(network)
         if has_columns(arguments.model):
             columns = TableModel.load(arguments.model).columns
-            described = replace(described, feature_names=columns.input_names(), output_names=columns.output_names())
+            described = described.with_columns(columns.input_names(), columns.output_names())
         if arguments.to == "numpy":
             from fastnn.export.numpy_source import export_numpy
 

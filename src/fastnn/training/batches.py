@@ -53,6 +53,7 @@ class BatchSource:
     name, steps_name : names in messages.
     n_features : columns of the inputs, if they are known.
     structured : whether a list in a batch holds one array for each input or output, instead of rows.
+    check : function of the inputs of a batch and their name in messages, which may raise.
 
     Attributes
     ----------
@@ -67,6 +68,7 @@ class BatchSource:
         steps_name: str,
         n_features: int | None = None,
         structured: bool = False,
+        check: Callable[[Any, str], None] | None = None,
     ) -> None:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
@@ -74,7 +76,7 @@ class BatchSource:
         self._has_length = hasattr(source, "__len__")
         self._running: Iterator[Any] = iter(()) if self._restarts else iter(source)
         self._name, self._steps_name, self._n_features = name, steps_name, n_features
-        self._structured = structured
+        self._structured, self._check = structured, check
         self._width = 0
         self.n_steps: int | None = self._steps
         if steps is None and self._has_length:
@@ -146,6 +148,8 @@ class BatchSource:
             raise ValueError(
                 f"{self._name} must give batches (x, y), (x, y, sample_weight) or x, all alike, got tuples of {given}"
             )
+        if self._check is not None:
+            self._check(parts[0], self._name)
         arrays = tuple(_in_structure(np.array, part) if self._structured else np.array(part) for part in parts)
         first = leaves(arrays[0])[0]
         if first.ndim < 2 and self._n_features not in (1, None):

@@ -15,7 +15,9 @@ __all__ = ["CONTESTANTS", "EPSILON", "LEARNING_RATE", "Contestant", "Entrant", "
 Array = NDArray[Any]
 
 LEARNING_RATE = 1e-3
-EPSILON = 1e-8  # small enough for the result not to depend on whether it is added before or after bias correction
+EPSILON = 1e-12
+"""Small enough for the result not to depend on whether it is added before or after bias correction: the gradients of
+a wide network are as small as 1e-6."""
 
 
 class Contestant(Protocol):
@@ -57,20 +59,24 @@ class Entrant:
     pinned: bool = False
     """On one thread the process must be pinned to a core: the library has no working option."""
     threaded: bool = True
+    graphs: bool = False
+    """Whether it builds networks that are not chains."""
 
 
 CONTESTANTS = {
     entrant.name: entrant
     for entrant in (
-        Entrant("fastnn", "fastnn_model", (), (), frozenset({"training", "prediction", "products"})),
-        Entrant("jax", "jax_scan", ("jax",), ("jax", "jaxlib"), frozenset({"training", "prediction"}), pinned=True),
-        Entrant("pytorch", "pytorch", ("torch",), ("torch",), frozenset({"training", "prediction"})),
+        Entrant("fastnn", "fastnn_model", (), (), frozenset({"training", "prediction", "products"}), graphs=True),
+        Entrant(
+            "jax", "jax_scan", ("jax",), ("jax", "jaxlib"), frozenset({"training", "prediction"}), True, graphs=True
+        ),
+        Entrant("pytorch", "pytorch", ("torch",), ("torch",), frozenset({"training", "prediction"}), graphs=True),
         Entrant(
             "onnxruntime", "onnx_runtime", ("onnx", "onnxruntime"), ("onnx", "onnxruntime"), frozenset({"prediction"})
         ),
         Entrant("numpy", "numpy_reference", (), ("numpy",), frozenset({"training", "prediction", "products"})),
         Entrant("scikit-learn", "scikit_learn", ("sklearn",), ("scikit-learn",), frozenset({"training"})),
-        Entrant("keras", "keras_model", ("keras",), ("keras",), frozenset({"training"})),
+        Entrant("keras", "keras_model", ("keras",), ("keras",), frozenset({"training"}), graphs=True),
         Entrant("python", "python_lists", (), (), frozenset({"training"}), threaded=False),
     )
 }

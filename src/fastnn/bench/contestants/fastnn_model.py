@@ -8,7 +8,7 @@ import numpy as np
 import fastnn
 from fastnn import layers, losses, ops, optimizers
 from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
-from fastnn.bench.networks import Network
+from fastnn.bench.networks import Network, graph_of
 
 
 class _FastnnModel:
@@ -18,7 +18,7 @@ class _FastnnModel:
         fastnn.set_num_threads(n_threads)
 
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
-        self.X, self.y, self.batch_size = X, y, network.batch_size
+        self.X, self.y, self.batch_size = network.one_or_more(X), y, network.batch_size
         self.model = _model(network, weights)
         classes: dict[str, Callable[[], Any]] = {
             "mse": losses.MeanSquaredError,
@@ -34,10 +34,10 @@ class _FastnnModel:
 
     def start_prediction(self, network: Network, weights: list[Array]) -> None:
         last = {"binary_crossentropy": "sigmoid", "sparse_categorical_crossentropy": "softmax"}.get(network.loss)
-        self.model = _model(network, weights, last)
+        self.network, self.model = network, _model(network, weights, last)
 
     def predict(self, x: Array) -> Array:
-        outputs: Array = self.model(x)
+        outputs: Array = self.model(self.network.one_or_more(x))
         return outputs
 
     def start_product(self, x: Array, kernel: Array) -> None:
@@ -47,10 +47,14 @@ class _FastnnModel:
         return ops.dense_forward(*self.factors, out=self.product)
 
 
-def _model(network: Network, weights: list[Array], last: str | None = None) -> fastnn.Sequential:
-    hidden = [layers.Dense(units, activation="relu") for units in network.sizes[1:-1]]
-    output = layers.Dense(network.sizes[-1], activation=last)
-    model = fastnn.Sequential([layers.Input((network.sizes[0],)), *hidden, output])
+def _model(network: Network, weights: list[Array], last: str | None = None) -> Any:
+    model: Any
+    if network.shape == "chain":
+        hidden = [layers.Dense(units, activation="relu") for units in network.sizes[1:-1]]
+        output = layers.Dense(network.sizes[-1], activation=last)
+        model = fastnn.Sequential([layers.Input((network.sizes[0],)), *hidden, output])
+    else:
+        model = fastnn.Model(*graph_of(network, layers, last))
     model.set_weights(weights)
     return model
 

@@ -14,14 +14,25 @@ from fastnn.bench.networks import Network
 _MAX_EPOCHS = 100_000  # length of the buffer of losses
 
 
-def _forward(weights: list[Any], x: Any) -> Any:
+def _forward(shape: str, weights: list[Any], inputs: list[Any]) -> Any:
+    if shape == "two towers":
+        pairs = zip(inputs, weights[:4:2], weights[1:4:2], strict=True)
+        return _chain(
+            weights[4:], jnp.concatenate([jax.nn.relu(x @ kernel + bias) for x, kernel, bias in pairs], axis=1)
+        )
+    if shape == "wide and deep":
+        return _chain(weights[:-2], inputs[0]) + (inputs[0] @ weights[-2] + weights[-1])
+    return _chain(weights, inputs[0])
+
+
+def _chain(weights: list[Any], x: Any) -> Any:
     for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         x = jax.nn.relu(x @ kernel + bias)
     return x @ weights[-2] + weights[-1]
 
 
-def _loss(name: str, weights: list[Any], x: Any, y: Any) -> Any:
-    z = _forward(weights, x)
+def _loss(name: str, shape: str, weights: list[Any], x: list[Any], y: Any) -> Any:
+    z = _forward(shape, weights, x)
     if name == "mse":
         return jnp.mean((z - y) ** 2)
     if name == "binary_crossentropy":
@@ -29,13 +40,13 @@ def _loss(name: str, weights: list[Any], x: Any, y: Any) -> Any:
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1))
 
 
-@partial(jax.jit, static_argnames="loss", donate_argnames=("weights", "first", "second"))
-def _train(loss: str, weights: Any, first: Any, second: Any, t: Any, X: Any, y: Any, epochs: Any) -> Any:
-    """X (steps, batch, features), y (steps, batch, ...); first and second are Adam's moments, t its steps so far."""
+@partial(jax.jit, static_argnames=("loss", "shape"), donate_argnames=("weights", "first", "second"))
+def _train(loss: str, shape: str, weights: Any, first: Any, second: Any, t: Any, X: Any, y: Any, epochs: Any) -> Any:
+    """Each of X (steps, batch, features), y (steps, batch, ...); first, second: Adam's moments, t its steps so far."""
 
     def step(state: Any, batch: Any) -> Any:
         weights, first, second, t = state
-        value, gradients = jax.value_and_grad(partial(_loss, loss))(weights, *batch)
+        value, gradients = jax.value_and_grad(partial(_loss, loss, shape))(weights, *batch)
         t = t + 1
         rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
@@ -59,28 +70,28 @@ class _JaxScan:
         self.n_threads = n_threads
 
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
-        self.loss = network.loss
-        self.X = jnp.asarray(X.reshape(-1, network.batch_size, *X.shape[1:]))
+        self.loss, self.shape = network.loss, network.shape
+        self.X = [jnp.asarray(x.reshape(-1, network.batch_size, *x.shape[1:])) for x in network.inputs(X)]
         self.y = jnp.asarray(y.reshape(-1, network.batch_size, *y.shape[1:]))
         values = [jnp.asarray(w) for w in weights]
         moments = [[jnp.zeros_like(w) for w in weights] for _ in range(2)]
         self.state = (values, *moments, jnp.float32(0))
 
     def train(self, epochs: int) -> list[float]:
-        self.state, losses = _train(self.loss, *self.state, self.X, self.y, epochs)
+        self.state, losses = _train(self.loss, self.shape, *self.state, self.X, self.y, epochs)
         return [float(value) for value in np.asarray(losses)[:epochs]]
 
     def start_prediction(self, network: Network, weights: list[Array]) -> None:
-        values = [jnp.asarray(w) for w in weights]
+        self.network, values, shape = network, [jnp.asarray(w) for w in weights], network.shape
         if network.loss == "mse":
-            self.function = jax.jit(lambda x: _forward(values, x))
+            self.function = jax.jit(lambda x: _forward(shape, values, x))
         elif network.loss == "binary_crossentropy":
-            self.function = jax.jit(lambda x: jax.nn.sigmoid(_forward(values, x)))
+            self.function = jax.jit(lambda x: jax.nn.sigmoid(_forward(shape, values, x)))
         else:
-            self.function = jax.jit(lambda x: jax.nn.softmax(_forward(values, x)))
+            self.function = jax.jit(lambda x: jax.nn.softmax(_forward(shape, values, x)))
 
     def predict(self, x: Array) -> Array:
-        return np.asarray(self.function(x))
+        return np.asarray(self.function(self.network.inputs(x)))
 
 
 CONTESTANT = _JaxScan

@@ -3,7 +3,7 @@
 import keras
 
 from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
-from fastnn.bench.networks import Network
+from fastnn.bench.networks import Network, graph_of
 
 
 class _KerasModel:
@@ -13,10 +13,13 @@ class _KerasModel:
         self.n_threads = n_threads
 
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
-        self.X, self.y, self.batch_size = X, y, network.batch_size
-        hidden = [keras.layers.Dense(units, activation="relu") for units in network.sizes[1:-1]]
-        layers = [keras.Input((network.sizes[0],)), *hidden, keras.layers.Dense(network.sizes[-1])]
-        self.model = keras.Sequential(layers)
+        self.X, self.y, self.batch_size = network.one_or_more(X), y, network.batch_size
+        if network.shape == "chain":
+            hidden = [keras.layers.Dense(units, activation="relu") for units in network.sizes[1:-1]]
+            layers = [keras.Input((network.sizes[0],)), *hidden, keras.layers.Dense(network.sizes[-1])]
+            self.model = keras.Sequential(layers)
+        else:
+            self.model = keras.Model(*graph_of(network, keras.layers))
         loss = {
             "mse": keras.losses.MeanSquaredError,
             "binary_crossentropy": lambda: keras.losses.BinaryCrossentropy(from_logits=True),

@@ -9,7 +9,32 @@ from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
 from fastnn.bench.networks import Network
 
 
-def _module(weights: list[Array]) -> nn.Sequential:
+class _WideAndDeep(nn.Module):
+    def __init__(self, weights: list[Array]) -> None:
+        super().__init__()
+        self.deep, self.wide = _chain(weights[:-2]), _chain(weights[-2:])
+
+    def forward(self, x: Any) -> Any:
+        return self.deep(x) + self.wide(x)
+
+
+class _TwoTowers(nn.Module):
+    def __init__(self, weights: list[Array]) -> None:
+        super().__init__()
+        self.towers = nn.ModuleList(_chain(weights[i : i + 2]) for i in (0, 2))
+        self.joined = _chain(weights[4:])
+
+    def forward(self, *inputs: Any) -> Any:
+        pairs = zip(self.towers, inputs, strict=True)
+        return self.joined(torch.cat([torch.relu(tower(x)) for tower, x in pairs], dim=1))
+
+
+def _module(network: Network, weights: list[Array]) -> Any:
+    shapes: dict[str, Any] = {"chain": _chain, "wide and deep": _WideAndDeep, "two towers": _TwoTowers}
+    return shapes[network.shape](weights)
+
+
+def _chain(weights: list[Array]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
         linear = nn.Linear(*kernel.shape)
@@ -29,8 +54,9 @@ class _PyTorch:
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
         cut: Any = torch.split
         size = network.batch_size
-        self.batches = list(zip(cut(torch.from_numpy(X), size), cut(torch.from_numpy(y), size), strict=True))
-        self.module = _module(weights)
+        inputs = zip(*(cut(torch.from_numpy(x), size) for x in network.inputs(X)), strict=True)
+        self.batches = list(zip(inputs, cut(torch.from_numpy(y), size), strict=True))
+        self.module = _module(network, weights)
         self.loss: Any = {
             "mse": nn.functional.mse_loss,
             "binary_crossentropy": nn.functional.binary_cross_entropy_with_logits,
@@ -45,7 +71,7 @@ class _PyTorch:
             losses = []
             for x, y in self.batches:
                 optimizer.zero_grad(set_to_none=True)
-                loss = loss_function(module(x), y)
+                loss = loss_function(module(*x), y)
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.detach())
@@ -53,7 +79,7 @@ class _PyTorch:
         return history
 
     def start_prediction(self, network: Network, weights: list[Array]) -> None:
-        self.module = _module(weights)
+        self.network, self.module = network, _module(network, weights)
         if network.loss == "binary_crossentropy":
             self.module.append(nn.Sigmoid())
         elif network.loss == "sparse_categorical_crossentropy":
@@ -62,7 +88,7 @@ class _PyTorch:
 
     def predict(self, x: Array) -> Array:
         with torch.inference_mode():
-            outputs: Array = self.module(torch.from_numpy(x)).numpy()
+            outputs: Array = self.module(*map(torch.from_numpy, self.network.inputs(x))).numpy()
         return outputs
 
 
