@@ -80,9 +80,7 @@ def test_arrays_of_objects_and_chosen_categories():
 
 def test_equal_seeds_give_equal_bits_with_any_threads():
     table = np.column_stack([SIZE, SIZE**2])
-    found = [
-        fastnn.TabularRegressor("realmlp", n_threads=n, **QUICK).fit(table, Y).predict(table) for n in (1, 2, 1)
-    ]
+    found = [fastnn.TabularRegressor("realmlp", n_threads=n, **QUICK).fit(table, Y).predict(table) for n in (1, 2, 1)]
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
     again = clone(fastnn.TabularRegressor("realmlp", n_bags=2, random_state=1)).fit(table, Y)
