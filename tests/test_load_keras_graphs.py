@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -210,6 +211,16 @@ HOSTILE = {
     "bomb": (bomb(15), "called more than 2000 times"),
     "deep": (bomb(25), "models in models"),
     "columns": (doubled(40), "more columns than a file may ask for"),
+    "slice": (
+        functional([source("x", 10**9), described("Embedding", "e", "x", input_dim=2, output_dim=3)], ["x"], ["e"]),
+        "more memory than a file",
+    ),
+    "calls": (
+        functional(
+            [source("x"), {**described("ReLU", "d", "x"), "inbound_nodes": [[["x", 0, 0]]] * 2001}], ["x"], ["d"]
+        ),
+        "called more than 2000 times",
+    ),
     "shape": (functional([source("x", 10**12), source("y")], ["x", "y"], ["x", "y"]), "more memory than a file"),
     "many": (
         functional([source(f"x{number}") for number in range(1001)], ["x0"], ["x0", "x1"]),
@@ -242,6 +253,32 @@ def test_hostile_and_unknown_graphs_are_refused(tmp_path, case):
     config, said = HOSTILE[case]
     with pytest.raises(ModelFormatError, match=said):
         fastnn.load_keras(written(tmp_path / "m.keras", config))
+
+
+def test_groups_that_lead_in_circles_are_refused(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="the test writes files with h5py")
+    path = written(tmp_path / "m.keras", functional([source("x"), source("y")], ["x", "y"], ["x", "y"]))
+    with h5py.File(path.with_suffix(".h5"), "w") as file:
+        other = file.create_group("layers/other")
+        other["layers"] = file["layers"]
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", config)
+        archive.write(path.with_suffix(".h5"), "model.weights.h5")
+    with pytest.raises(ModelFormatError):
+        fastnn.load_keras(path)
+
+
+def test_numbers_for_unknown_entries_take_no_memory(tmp_path):
+    words = described("InputLayer", "words", batch_shape=[None, 1], dtype="string")
+    lookup = described("StringLookup", "look", "words", vocabulary=["a"], num_oov_indices=10**9)
+    config = functional([source("x"), words, lookup], ["x", "words"], ["x", "look"])
+    tracemalloc.start()
+    model = fastnn.load_keras(written(tmp_path / "m.keras", config))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24 and model.predict([np.zeros((1, 3)), np.array([["a"]])])[1] == 10**9
 
 
 @pytest.mark.skipif(not INTEROP.is_dir(), reason="the folder of models from elsewhere is not there")

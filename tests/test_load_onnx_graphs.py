@@ -1,11 +1,14 @@
 """Graphs of ONNX with branches, several inputs and several outputs, as models that train on."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from exported_graphs import finite_graphs, outputs_of
 from foreign_files import RECORDED, onnx_file, onnx_node
 
 import fastnn
-from fastnn import ModelFormatError
+from fastnn import ModelFormatError, layers
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(7, 3)).astype(np.float32)
@@ -193,7 +196,7 @@ def test_hostile_graphs_are_refused(tmp_path):
     squares = [onnx_node("Mul", [f"c{n}", f"c{n}"], [f"c{n + 1}"]) for n in range(60)]
     sums = [onnx_node("Add", [f"c{n}", "z"], [f"c{n + 1}"]) for n in range(400)]
     cases = {
-        "columns": ([first, *doubled], "c60", "more memory than a file"),
+        "columns": ([first, *doubled], "c60", "too much memory for its size"),
         "powers": ([first, *squares], "c60", "more than 32 operators"),
         "many": ([first, *sums], "c400", "255"),
         "itself": ([first, onnx_node("Add", ["c0", "y"], ["y"])], "y", "takes the value 'y', which nothing computes"),
@@ -201,3 +204,80 @@ def test_hostile_graphs_are_refused(tmp_path):
     for nodes, output, said in cases.values():
         with pytest.raises(ModelFormatError, match=said):
             loaded(tmp_path, nodes, inputs=["x", "z"], output=output)
+
+
+def chain_of(operator, count, **attributes):
+    return [onnx_node(operator, [f"c{n}" if n else "x", "big"], [f"c{n + 1}"], **attributes) for n in range(count)]
+
+
+MULTIPLIED = {
+    "scaled": (chain_of("Gemm", 300, alpha=2.0), DRAW.normal(size=(500, 500)), "c300"),
+    "equal": (chain_of("Gemm", 200), np.zeros((500, 500)), "c200"),
+    "shared": (chain_of("Gemm", 200), DRAW.normal(size=(500, 500)), "c200"),
+    "vectors": ([*chain_of("Mul", 2), *chain_of("Add", 2)], DRAW.normal(size=500_000), "c2"),
+    "split": ([onnx_node("Split", ["x"], [f"c{n}" for n in range(20_000)], axis=1)], np.zeros(20_000), "c1"),
+    "means": ([onnx_node("ReduceMean", ["x"], [f"c{n}"], axes=[1]) for n in range(2000)], np.zeros(100_000), "c1"),
+}
+
+
+@pytest.mark.parametrize("case", MULTIPLIED)
+def test_what_stands_for_many_weights_takes_no_more_memory_than_the_file_allows(tmp_path, case):
+    nodes, big, output = MULTIPLIED[case]
+    width = {"x": ([len(big)], 1)}
+    data = onnx_file(nodes, {"big": big.astype(np.float32)}, 0, output, inputs=width)
+    (tmp_path / "m.onnx").write_bytes(data)
+    tracemalloc.start()
+    try:
+        model = fastnn.load_onnx(tmp_path / "m.onnx")
+    except ModelFormatError:
+        model = None
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 4 * len(data) + 2**26
+    assert (model is not None) == (case == "shared")
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_exported_graphs_come_back(tmp_path, seed):
+    pytest.importorskip("onnx", reason="writing ONNX files needs the extra onnx")
+    for model, given, expected in finite_graphs([seed]):
+        model.export_onnx(tmp_path / "m.onnx")
+        try:
+            again = fastnn.load_onnx(tmp_path / "m.onnx")
+        except ModelFormatError as error:
+            # Encodings of integers by a vocabulary are not recognized.
+            assert "Equal" in str(error) and "IntegerLookup" in {type(each).__name__ for each in model.leaf_layers()}
+            continue
+        by_name = dict(zip(model.input_names, given, strict=True))
+        names = model.input_names if isinstance(again, fastnn.Sequential) else again.input_names
+        for found, values in zip(outputs_of(again, [by_name[name] for name in names]), expected, strict=True):
+            assert np.abs(found - values).max() <= 1e-5 * np.abs(values).max()
+
+
+def test_categories_and_angles_come_back_as_layers(tmp_path):
+    pytest.importorskip("onnx", reason="writing ONNX files needs the extra onnx")
+    kind, bins = fastnn.Input((2,), dtype="int32", name="kind"), fastnn.Input((1,), name="bins")
+    x, z = fastnn.Input((3,), name="x"), fastnn.Input((3,), name="z")
+    parts = [
+        layers.CategoryEncoding(4, "multi_hot")(kind),
+        layers.CategoryEncoding(4, "count")(kind),
+        layers.Discretization([0.0, 1.0], output_mode="one_hot")(bins),
+        layers.Flatten()(layers.Embedding(3, 2)(layers.Discretization([0.0, 1.0])(bins))),
+        layers.Dot(axes=-1, normalize=True)([x, z]),
+    ]
+    model = fastnn.Model([kind, bins, x, z], layers.Dense(2)(layers.Concatenate()(parts)), seed=0)
+    model.export_onnx(tmp_path / "m.onnx")
+    again = fastnn.load_onnx(tmp_path / "m.onnx")
+    given = [DRAW.integers(0, 4, (7, 2)), DRAW.normal(size=(7, 1)) + 0.5, X, Z[:, :3]]
+    np.testing.assert_allclose(again.predict(given), model.predict(given), rtol=1e-5, atol=1e-6)
+    assert {"CategoryEncoding", "Discretization", "Embedding", "Dot"} <= set(kinds(again))
+    assert again.count_params() == model.count_params()
+
+
+def test_one_hot_columns(tmp_path):
+    nodes = [onnx_node("OneHot", ["k", "five", "ends"], ["h"]), onnx_node("Concat", ["h", "x"], ["y"], axis=1)]
+    more = {"five": np.array([5]), "ends": np.array([0.0, 1.0], np.float32)}
+    model = loaded(tmp_path, nodes, inputs=["k", "x"], constants={**CONSTANTS, **more})
+    numbers = DRAW.integers(0, 5, 7)
+    assert np.array_equal(model.predict([numbers, X]), np.concatenate([np.eye(5)[numbers], X], 1).astype(np.float32))

@@ -165,7 +165,7 @@ class _Reader:
         if not isinstance(options, dict) or not all(map(is_simple, self._described)):
             return None
         ends = [places_in(places_of(options.get(key))) for key in ("input_layers", "output_layers")]
-        calls = [call for each in self._described for call in calls_of(each)]
+        calls = calls_of(self._described)
         sums = {each["config"]["name"] for each in self._described if each["class_name"] == "Add"}
         found = chain_of(ends[0], ends[1], calls, sums)
         return None if found is None else [ends[0][0].layer, *found]

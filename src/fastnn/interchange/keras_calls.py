@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from fastnn._structures import mapped
 from fastnn.errors import ModelFormatError
 
+MOST_CALLS = 2000
+"""Calls of layers, with those in models in models; a network has at most 255 ops."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -52,19 +55,21 @@ def places_in(structure: Any) -> list[Place]:
     return [place for each in structure for place in places_in(each)] if isinstance(structure, list) else []
 
 
-def calls_of(described: Mapping[str, Any]) -> list[Call]:
-    """Return the calls of a layer.
+def calls_of(described: Sequence[Mapping[str, Any]]) -> list[Call]:
+    """Return the calls of layers.
 
     Raises
     ------
     ModelFormatError
-        The description has another form.
+        A description has another form, or there are too many calls.
     """
-    name = described["config"]["name"]
-    nodes = described.get("inbound_nodes") or []
-    if not isinstance(nodes, list):
-        raise ModelFormatError(f"the layer {name[:80]!r} has calls of an unknown form")
-    return [_call(name, number, node) for number, node in enumerate(nodes)]
+    nodes = [(each["config"]["name"], each.get("inbound_nodes") or []) for each in described]
+    for name, found in nodes:
+        if not isinstance(found, list):
+            raise ModelFormatError(f"the layer {name[:80]!r} has calls of an unknown form")
+    if sum(len(found) for _, found in nodes) > MOST_CALLS:
+        raise ModelFormatError(f"its layers are called more than {MOST_CALLS} times")
+    return [_call(name, number, node) for name, found in nodes for number, node in enumerate(found)]
 
 
 def _call(name: str, number: int, node: Any) -> Call:

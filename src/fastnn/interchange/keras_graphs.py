@@ -7,8 +7,8 @@ from typing import Any
 import fastnn.layers as layers
 from fastnn._structures import mapped
 from fastnn.errors import ModelFormatError
-from fastnn.interchange.building import limit_of
-from fastnn.interchange.keras_calls import Call, Place, calls_of, places_of, with_calls_from_zero
+from fastnn.interchange.building import check_columns, limit_of
+from fastnn.interchange.keras_calls import MOST_CALLS, Call, Place, calls_of, places_of, with_calls_from_zero
 from fastnn.interchange.keras_layers import LOOKUPS, is_operation, layer_of, layers_of
 from fastnn.interchange.keras_operations import operation_of
 from fastnn.layers.tensor import KerasTensor, tensors_in
@@ -17,8 +17,6 @@ from fastnn.saving.keras_weights import Part, group_names
 
 _MODELS = ("Sequential", "Functional", "Model")
 _MOST_LAYERS = 1000
-_MOST_CALLS = 2000
-"""Calls of layers, with those in models in models; a network has at most 255 ops."""
 _MOST_DEPTH = 20
 
 
@@ -34,7 +32,8 @@ class GraphReader:
     """
 
     def __init__(self, version: str, given: int, dtype: str, asset: Callable[[str], bytes | None]) -> None:
-        self._version, self._limit, self._dtype, self._asset = version, limit_of(given), dtype, asset
+        self._version, self._dtype, self._asset = version, dtype, asset
+        self._given, self._limit = given, limit_of(given)
         self._left = _MOST_LAYERS
         self._shared: dict[int, Part] = {}
         self._n_calls: dict[int, int] = {}
@@ -113,18 +112,19 @@ class GraphReader:
         models = [key for key, (each, _) in by_name.items() if each["class_name"] in _MODELS]
         ends, calls = with_calls_from_zero(
             [places_of(config.get("input_layers")), places_of(config.get("output_layers"))],
-            [call for each in described for call in calls_of(each)],
+            calls_of(described),
             models,
         )
         tensors = {(key, 0): _inputs(part.layer) for key, (_, part) in by_name.items() if part and _is_input(part)}
+        check_columns((_width(tensor) for each in tensors.values() for tensor in each), self._given)
         n_calls = 0
 
         def call(each: Call) -> list[KerasTensor]:
             nonlocal n_calls
             description, part = by_name[each.layer]
             n_calls += 1 if part is None else self._cost(part.layer)
-            if n_calls > _MOST_CALLS:
-                raise ModelFormatError(f"its layers are called more than {_MOST_CALLS} times")
+            if n_calls > MOST_CALLS:
+                raise ModelFormatError(f"its layers are called more than {MOST_CALLS} times")
             found = self._called(each, description, part, tensors)
             for tensor in found:
                 if 8 * _width(tensor) > self._limit:

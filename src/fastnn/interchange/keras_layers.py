@@ -101,10 +101,10 @@ def is_operation(described: Mapping[str, Any]) -> bool:
     module = described.get("module")
     if module is not None:
         return isinstance(module, str) and module.startswith(("keras.src.ops", "keras.ops"))
-    # Old files of Keras 3 do not say the module; there all layers say whether they are trained.
+    # Old files of Keras 3 do not say the module; there layers say their type, and most whether they are trained.
     nodes = described.get("inbound_nodes")
     newer = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict) and "args" in nodes[0]
-    return newer and "trainable" not in described["config"] and "layers" not in described["config"]
+    return newer and not {"trainable", "dtype", "layers"} & set(described["config"])
 
 
 def layer_of(described: Mapping[str, Any], version: str, vocabulary: list[str] | None = None) -> layers.Layer:

@@ -1,5 +1,6 @@
 """Models from ONNX files: graphs of dense operators become layers; no package for ONNX is needed."""
 
+import functools
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -11,17 +12,21 @@ from numpy.typing import NDArray
 import fastnn.layers as layers
 from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
+from fastnn.interchange.building import limit_of
 from fastnn.interchange.onnx_assembly import assembled
-from fastnn.interchange.onnx_columns import COLUMNS, embedded, folded, joined, shape_of, split
+from fastnn.interchange.onnx_categories import Comparison, compared, continued, encoded
+from fastnn.interchange.onnx_columns import COLUMNS, embedded, folded, joined, one_hot, shape_of, split
 from fastnn.interchange.onnx_expressions import ELEMENTWISE, Formula, Matcher, Variable, filled_gaps, is_gap
 from fastnn.interchange.onnx_file import DOUBLE, FLOAT, INTEGERS, Node, OnnxGraph, read_graph
 from fastnn.interchange.onnx_operators import LAYERS, short
-from fastnn.interchange.onnx_stages import Recognizer, Stage, filled, merged, merges
+from fastnn.interchange.onnx_stages import Recognizer, Stage, filled, is_product, is_square, merged, merges, norm_of
 from fastnn.saving.foreign import known_format
 from fastnn.saving.model_file import opened_file
 
 Array = NDArray[Any]
 
+_MOST_VALUES = 5000
+"""Values that operators compute, with those that they take; a network has at most 255 ops."""
 _KEEPING = ("Identity", "Dropout")
 
 
@@ -80,12 +85,20 @@ class _Pending:
 class _OfRows:
     """A step of a normalization of rows that is written out: "mean", "centred", "squared", "variance", "deviation".
 
-    Or "integers", the whole numbers of an input that tell the rows of an embedding.
+    Or "integers", the whole numbers of an input that tell the rows of an embedding; or "divided", a scalar product that
+    is divided by the norms of one of its vectors.
     """
 
     kind: str
     base: Stage
     epsilon: float = 0.0
+    vector: Stage | None = None
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The means of the rows, as a dense layer that is not trained computes them."""
+        weights = [np.full((self.base.width, 1), 1.0 / self.base.width)]
+        return self.base.then(layers.Dense(1, use_bias=False, trainable=False), weights, 1)
 
 
 class _Converter:
@@ -103,6 +116,7 @@ class _Converter:
         self._uses = Counter(name for node in graph.nodes for name in dict.fromkeys(node.inputs))
         self._uses.update(graph.outputs)
         self._recognizer = Recognizer(Matcher())
+        self._left_values, self._left_bytes = _MOST_VALUES, limit_of(size)
         if not graph.inputs or not graph.outputs:
             raise ModelFormatError("it has no input or no output")
         self._inputs = {name: self._input(name, *given) for name, given in graph.inputs.items()}
@@ -160,6 +174,8 @@ class _Converter:
             found: list[Any] = split(node, [self._stage(self._value(node.inputs[0], node)), *self._others(node)])
         else:
             found = [self._computed(node)]
+        for value in found:
+            self._count(node, value)
         for name, value in zip(node.outputs, found, strict=False):
             self._values[name] = value
             if self._uses[name] > 1:
@@ -167,6 +183,21 @@ class _Converter:
                     value.stage = self._recognizer.layers_of(value.base, value.formula)
                 elif isinstance(value, Stage):
                     value.reused = True
+
+    def _count(self, node: Node, value: Any) -> None:
+        """Raise if values are too many, or take too much memory: one constant may stand for many weights."""
+        if isinstance(value, np.ndarray):
+            return
+        stage = value if isinstance(value, Stage) else value.base
+        self._left_values -= 1 + len(stage.parents)
+        # Scales and shifts of a formula are computed in float64.
+        self._left_bytes -= (8 if isinstance(value, Stage) else 24) * stage.width
+        if isinstance(value, Stage):
+            # Arrays that are no views of the file were computed for this value.
+            self._left_bytes -= sum(each.nbytes for each in value.weights if each.base is None)
+        if self._left_values < 0 or self._left_bytes < 0:
+            what = f"more than {_MOST_VALUES} values" if self._left_values < 0 else "too much memory for its size"
+            raise ModelFormatError(f"it needs {what}, at the operator {node}")
 
     def _others(self, node: Node) -> list[Any]:
         return [self._value(name, node) for name in node.inputs[1:] if name]
@@ -182,6 +213,8 @@ class _Converter:
             return arguments[0]
         if node.operator == "Shape":
             return shape_of(node, self._stage(arguments[0]))
+        if (taken := self._of_categories(node, arguments)) is not None:
+            return taken
         if (taken := self._of_integers(node, arguments)) is not None:
             return taken
         if node.operator in COLUMNS and not isinstance(arguments[0], np.ndarray):
@@ -196,11 +229,25 @@ class _Converter:
             return self._layer(node, arguments)
         raise ModelFormatError(f"the operator {node} cannot become a layer of fastnn")
 
+    def _of_categories(self, node: Node, arguments: list[Any]) -> Any:
+        """Return a step of an encoding of categories that is written out, or None."""
+        first = arguments[0] if arguments else None
+        if isinstance(first, Comparison):
+            return continued(node, first, arguments[1:])
+        if node.operator in ("Equal", "GreaterOrEqual") and len(arguments) == 2 and _base(first) is not None:
+            return compared(node, self._stage(first), arguments[1])
+        return None
+
     def _of_integers(self, node: Node, arguments: list[Any]) -> Any:
         """Return the vectors of an embedding, or the whole numbers that it takes; None for other operators."""
         first = arguments[0] if arguments else None
-        if node.operator == "Cast" and isinstance(first, Stage) and node.attributes.get("to") in INTEGERS:
-            return first if first.integers else _OfRows("integers", first)
+        if node.operator == "Cast" and isinstance(first, Stage):
+            if first.integers and node.attributes.get("to") in (FLOAT, DOUBLE, *INTEGERS):
+                return first
+            return _OfRows("integers", first) if node.attributes.get("to") in INTEGERS else None
+        if node.operator == "OneHot" and len(arguments) == 3 and not isinstance(first, np.ndarray):
+            numbers = first.base if isinstance(first, _OfRows) else self._stage(first)
+            return one_hot(node, numbers, *arguments[1:])
         if node.operator == "Gather" and len(arguments) == 2 and isinstance(first, np.ndarray):
             numbers = arguments[1].base if isinstance(arguments[1], _OfRows) else arguments[1]
             if isinstance(numbers, Stage):
@@ -219,7 +266,9 @@ class _Converter:
 
     def _elementwise(self, node: Node, arguments: list[Any]) -> Any:
         """Return the formula of an operator, or the sum of a value and what a block makes of it."""
-        arguments = [self._stage(each) if _is_mean(each) else each for each in arguments]
+        arguments = [
+            self._stage(each) if _is_mean(each) or isinstance(each, Comparison) else each for each in arguments
+        ]
         if any(isinstance(each, _OfRows) for each in arguments):
             raise ModelFormatError(f"the operator {node} is part of a formula that fastnn has no layer for")
         if node.operator == "Cast" and node.attributes.get("to") not in (FLOAT, DOUBLE, 9):
@@ -264,6 +313,8 @@ class _Converter:
             )
         if node.operator == "Sqrt" and kinds[0] == "variance":
             return _OfRows("deviation", first.base, first.epsilon)
+        if node.operator == "Div" and isinstance(second, _Pending):
+            return self._divided_by_norm(first, second)
         if node.operator != "Div" or kinds[1] != "deviation":
             return None
         base, epsilon, width = second.base, short(second.epsilon), second.base.width
@@ -273,6 +324,18 @@ class _Converter:
         if kinds[0] is None and self._stage(first) is base:
             return base.then(layers.LayerNormalization(epsilon=epsilon, rms_scaling=True), [ones])
         return None
+
+    def _divided_by_norm(self, first: Any, second: _Pending) -> Any:
+        """Return a scalar product divided by the norms of its vectors, or of one of them so far; None for others."""
+        vector = second.base.parents[0] if norm_of(second.formula) and is_square(second.base) else None
+        if isinstance(first, Stage) and is_product(first) and vector is not None:
+            return _OfRows("divided", first, vector=vector) if vector in first.parents else None
+        if not isinstance(first, _OfRows) or first.kind != "divided" or first.vector is None or vector is None:
+            return None
+        parents = first.base.parents
+        if [vector, first.vector] not in (list(parents), list(parents)[::-1]):
+            return None
+        return Stage(parents, layers.Dot(axes=-1, normalize=True), [], (1,))
 
     def _joined(self, node: Node, arguments: list[Any]) -> Stage:
         """Return columns side by side, or the normalization that adds a column of 0 and 1 for missing values."""
@@ -312,12 +375,13 @@ class _Converter:
                 node = value.formula.node
                 raise ModelFormatError(f"the formula that ends with {node} is no activation or scaling that fastnn has")
             return value.stage
+        if isinstance(value, Comparison) and (stage := encoded(value)) is not None:
+            return stage
         if _is_mean(value):
-            ones = np.full((value.base.width, 1), 1.0 / value.base.width)
-            mean: Stage = value.base.then(layers.Dense(1, use_bias=False, trainable=False), [ones], 1)
+            mean: Stage = value.stage
             return mean
         if not isinstance(value, Stage):
-            raise ModelFormatError("a step of a normalization of rows is used in a way that fastnn has no layer for")
+            raise ModelFormatError("a step of a longer formula is used in a way that fastnn has no layer for")
         return value
 
 

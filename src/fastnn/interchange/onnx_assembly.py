@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn.layers as layers
+from fastnn.errors import ModelFormatError
 from fastnn.interchange.building import build, check_columns, model_of
 from fastnn.interchange.onnx_stages import Stage
 from fastnn.layers.arithmetic import Arithmetic, GetItem
@@ -16,6 +17,7 @@ from fastnn.models import Model
 
 Array = NDArray[Any]
 
+_MOST_LAYERS = 1000
 _OF_GRAPHS = (Arithmetic, GetItem, layers.Embedding, layers.Reshape)
 """Layers that a chain does not have."""
 
@@ -34,19 +36,28 @@ def assembled(inputs: Mapping[str, Stage], outputs: Mapping[str, Stage], dtype: 
     ModelFormatError
         The layers would take much more memory than the file.
     """
-    order = _fused(_ordered(list(outputs.values())), outputs)
+    found = _ordered(list(outputs.values()))
+    if len(found) > _MOST_LAYERS:
+        raise ModelFormatError(f"it needs more than {_MOST_LAYERS} layers")
+    order = _fused(found, outputs)
     ends = [order[id(stage)] for stage in outputs.values()]
     stages = list({id(stage): stage for stage in order.values()}.values())
-    check_columns([stage.width for stage in stages], given)
-    keys = [_weights_key(stage) for stage in stages]
-    if len(inputs) == len(ends) == 1 and len(set(keys) - {None}) == len(keys) - keys.count(None):
+    # The statistics of a normalization are Python numbers in a program.
+    check_columns((stage.width * (8 if _has_statistics(stage) else 1) for stage in stages), given)
+    keys = _weights_keys(stages)
+    weighted = [key for key in keys.values() if key is not None]
+    if len(inputs) == len(ends) == 1 and len(set(weighted)) == len(weighted):
         start = next(iter(inputs.values()))
         chain = None if start.integers or not start.row else _chain(ends[0], start)
         if chain is not None and _count(chain) == len(stages) - 1:
             stack = [_layer(each) for each in chain] or [layers.Activation("linear")]
             weights = [array for each in chain for array in _weights(each)]
             return model_of([start.layer, *stack], weights, dtype, given)
-    return _graph(inputs, dict(zip(outputs, ends, strict=True)), stages, dtype, given)
+    return _graph(inputs, dict(zip(outputs, ends, strict=True)), stages, keys, dtype, given)
+
+
+def _has_statistics(stage: Stage) -> bool:
+    return isinstance(stage.layer, layers.Normalization)
 
 
 def _ordered(ends: Sequence[Stage]) -> list[Stage]:
@@ -65,7 +76,8 @@ def _fused(order: Sequence[Stage], outputs: Mapping[str, Stage]) -> dict[int, St
     """Return the value that takes the place of each, by ``id``: activations become part of the dense layers before."""
     uses = Counter(id(parent) for stage in order for parent in stage.parents)
     uses.update(id(stage) for stage in outputs.values())
-    calls = Counter(key for stage in order if (key := _weights_key(stage)) is not None)
+    keys = _weights_keys(order)
+    calls = Counter(keys.values())
     found: dict[int, Stage] = {}
     left_out: set[int] = set()
     for stage in order:
@@ -77,7 +89,7 @@ def _fused(order: Sequence[Stage], outputs: Mapping[str, Stage]) -> dict[int, St
             and isinstance(dense, layers.Dense)
             and dense.activation.name == "linear"
             and uses[id(before)] == 1
-            and calls[_weights_key(before)] < 2
+            and (keys[id(before)] is None or calls[keys[id(before)]] < 2)
         ):
             made = layers.Dense(dense.units, stage.layer.activation, use_bias=dense.use_bias, trainable=dense.trainable)
             found[id(stage)] = replace(
@@ -127,22 +139,37 @@ def _weights(each: Any) -> list[Array]:
     return [array for inner in each for array in _weights(inner)] if isinstance(each, list) else list(each.weights)
 
 
-def _weights_key(stage: Stage) -> Any:
-    """Return what is equal for layers that have the same arrays of a file as weights; None without such weights.
+def _weights_keys(stages: Sequence[Stage]) -> dict[int, Any]:
+    """Return what is equal for layers that have the same arrays of a file as weights, by ``id`` of the value.
 
-    Arrays of equal numbers do not count: files store those of several layers once.
+    None without such weights: arrays of equal numbers do not count, because files store those of several layers once.
     """
-    if not any(array.size and (array != array.flat[0]).any() for array in stage.weights):
-        return None
-    places = [(array.__array_interface__["data"][0], array.shape, array.strides) for array in stage.weights]
-    config = {key: str(value) for key, value in stage.layer.get_config().items() if key != "name"}
-    return (type(stage.layer).__name__, tuple(sorted(config.items())), tuple(places))
+    known: dict[Any, bool] = {}
+    found: dict[int, Any] = {}
+    for stage in stages:
+        places = []
+        for array in stage.weights:
+            places.append((array.__array_interface__["data"][0], array.shape, array.strides))
+            if places[-1] not in known:
+                first = array[:1].flat[0] if array.size else 0.0
+                known[places[-1]] = not (array[:1] != first).any() and bool((array == first).all())
+        if all(known[place] for place in places):
+            found[id(stage)] = None
+            continue
+        config = {key: str(value) for key, value in stage.layer.get_config().items() if key != "name"}
+        found[id(stage)] = (type(stage.layer).__name__, tuple(sorted(config.items())), tuple(places))
+    return found
 
 
 def _graph(
-    inputs: Mapping[str, Stage], outputs: Mapping[str, Stage], stages: Sequence[Stage], dtype: DTypeLike, given: int
+    inputs: Mapping[str, Stage],
+    outputs: Mapping[str, Stage],
+    stages: Sequence[Stage],
+    keys: Mapping[int, Any],
+    dtype: DTypeLike,
+    given: int,
 ) -> Model:
-    """Return the model of a graph; values with the same weights share a layer."""
+    """Return the model of a graph; values with the same key share a layer."""
     titles = {id(stage): name for name, stage in outputs.items() if stage.parents}
     taken = {*inputs, *(stage.layer.name for stage in stages if stage.parents)}
     starts = []
@@ -156,7 +183,7 @@ def _graph(
     for stage in stages:
         if not stage.parents:
             continue
-        key = _weights_key(stage)
+        key = keys[id(stage)]
         layer = stage.layer if key is None else shared.setdefault(key, stage.layer)
         if layer is stage.layer:
             title = titles.get(id(stage))

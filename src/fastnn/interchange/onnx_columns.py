@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 _MOST_NUMBERS = 64
 """Elements of a constant that is computed from others: shapes, numbers of columns."""
-_MOST_PIECES = 64
+_MOST_PIECES = 100
 _ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide}
 
 
@@ -33,7 +33,7 @@ def _given(node: Node, arguments: Sequence[Any], place: int, name: str) -> list[
     return _integers(arguments[place] if len(arguments) > place else node.attributes.get(name))
 
 
-def _reshaped(value: Stage, row: tuple[int, ...]) -> Stage:
+def reshaped(value: Stage, row: tuple[int, ...]) -> Stage:
     """Return a value with rows of another shape."""
     if row == value.row:
         return value
@@ -44,7 +44,7 @@ def _reshaped(value: Stage, row: tuple[int, ...]) -> Stage:
 
 
 def _flatten(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | None:
-    return _reshaped(value, (value.width,)) if node.attributes.get("axis", 1) == 1 else None
+    return reshaped(value, (value.width,)) if node.attributes.get("axis", 1) == 1 else None
 
 
 def _reshape(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | None:
@@ -56,7 +56,7 @@ def _reshape(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | None
     known = math.prod(size for size in row if size > 0)
     if row.count(-1) == 1 and known and value.width % known == 0:
         row = [value.width // known if size == -1 else size for size in row]
-    return _reshaped(value, tuple(row)) if min(row, default=1) > 0 and math.prod(row) == value.width else None
+    return reshaped(value, tuple(row)) if min(row, default=1) > 0 and math.prod(row) == value.width else None
 
 
 def _squeeze(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | None:
@@ -67,7 +67,7 @@ def _squeeze(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | None
     places = {axis + n if axis < 0 else axis for axis in axes}
     if not all(0 < place < n and value.row[place - 1] == 1 for place in places):
         return None
-    return _reshaped(value, tuple(size for place, size in enumerate(value.row) if place + 1 not in places))
+    return reshaped(value, tuple(size for place, size in enumerate(value.row) if place + 1 not in places))
 
 
 def _unsqueeze(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | None:
@@ -79,7 +79,7 @@ def _unsqueeze(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | No
     row = list(value.row)
     for place in places:
         row.insert(place - 1, 1)
-    return _reshaped(value, tuple(row))
+    return reshaped(value, tuple(row))
 
 
 def _columns(value: Stage, columns: range) -> Stage | None:
@@ -116,6 +116,8 @@ def split(node: Node, arguments: Sequence[Any]) -> list[Stage]:
     value = arguments[0]
     n = len(node.outputs)
     sizes = _given(node, arguments, 1, "split")
+    if n > _MOST_PIECES:
+        raise ModelFormatError(f"the operator {node} has more than {_MOST_PIECES} outputs")
     if isinstance(value, Stage) and len(value.row) == 1 and node.attributes.get("axis", 0) in (1, -1) and n:
         each = -(-value.width // n)
         sizes = [*[each] * (n - 1), value.width - each * (n - 1)] if sizes is None else sizes
@@ -156,9 +158,9 @@ def _summed(node: Node, value: Stage, arguments: Sequence[Any]) -> Stage | None:
     if type(value.layer) is layers.Multiply and value.parents[0].row == value.parents[-1].row == value.row:
         if len(value.parents) == 2:
             made = Stage(value.parents, layers.Dot(axes=-1), [], (1,))
-            return made if keeps else _reshaped(made, ())
+            return made if keeps else reshaped(made, ())
     made = value.then(layers.Dense(1, use_bias=False, trainable=False), [np.ones((value.width, 1))], 1)
-    return made if keeps else _reshaped(made, ())
+    return made if keeps else reshaped(made, ())
 
 
 def joined(stages: Sequence[Stage]) -> Stage:
@@ -174,6 +176,18 @@ def embedded(node: Node, vectors: Array, numbers: Stage) -> Stage | None:
         return None
     layer = layers.Embedding(*vectors.shape)
     return Stage((numbers,), layer, [vectors], (*numbers.row, vectors.shape[1]))
+
+
+def one_hot(node: Node, numbers: Stage, depth: Any, values: Any) -> Stage | None:
+    """Return a row of zeros with a 1 for each whole number of an input; None if ``OneHot`` writes other values."""
+    if not isinstance(depth, np.ndarray) or depth.size != 1 or not isinstance(values, np.ndarray):
+        return None
+    n = int(depth.reshape(-1)[0])
+    if values.reshape(-1).tolist() != [0, 1] or node.attributes.get("axis", -1) not in (-1, len(numbers.row) + 1):
+        return None
+    layer = layers.CategoryEncoding(n, output_mode="one_hot")
+    given = numbers if len(numbers.row) > 1 or numbers.row == (1,) else reshaped(numbers, (*numbers.row, 1))
+    return reshaped(Stage((given,), layer, [], layer.row_of(given.row)), (*numbers.row, n))
 
 
 COLUMNS: dict[str, Any] = {

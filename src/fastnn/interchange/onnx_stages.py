@@ -93,6 +93,27 @@ def merged(node: Node, stages: Sequence[Stage]) -> Stage:
     return Stage(tuple(stages), layer, [], row)
 
 
+def is_product(stage: Stage) -> bool:
+    """Whether a value is the scalar product of rows."""
+    return isinstance(stage.layer, layers.Dot) and not stage.layer.normalize
+
+
+def is_square(stage: Stage) -> bool:
+    """Whether a value is the scalar product of rows and themselves."""
+    return is_product(stage) and stage.parents[0] is stage.parents[1]
+
+
+def norm_of(formula: Formula) -> bool:
+    """Whether a formula is the root of a sum of squares, bounded from below as ``layers.Dot`` does."""
+    (bounded,) = formula.arguments if formula.node.operator == "Sqrt" else (None,)
+    if not isinstance(bounded, Formula) or bounded.node.operator != "Max" or len(bounded.arguments) != 2:
+        return False
+    variable, least = bounded.arguments
+    if not isinstance(variable, Variable) or not isinstance(least, np.ndarray) or least.size != 1:
+        return False
+    return abs(float(least.reshape(())) - 1e-14) < 1e-19
+
+
 class Recognizer:
     """Finds the layers that compute formulas; what has been found for a formula is kept.
 

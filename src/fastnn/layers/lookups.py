@@ -1,5 +1,6 @@
 """Layers that number the entries of a vocabulary: integers and strings, with Keras's names and values."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,17 @@ class _Lookup(Encoder):
         if isinstance(vocabulary, str):
             raise ValueError(f"vocabulary must be a list, read the file {vocabulary!r} first")
         entries = self._entries(list(vocabulary), "vocabulary").tolist()
-        special = [self.mask_token] * self._n_masked + [self.oov_token] * self.num_oov_indices
-        if special and entries[: len(special)] == special:
-            entries = entries[len(special) :]
-        doubled = [each for each in entries if entries.count(each) > 1] if len(set(entries)) < len(entries) else []
+        n_special = self._n_masked + self.num_oov_indices
+        if 0 < n_special <= len(entries):
+            special = [self.mask_token] * self._n_masked + [self.oov_token] * self.num_oov_indices
+            entries = entries[n_special:] if entries[:n_special] == special else entries
+        counts = Counter(entries)
+        doubled = [each for each in entries if counts[each] > 1]
         if not entries or doubled:
             raise ValueError(f"vocabulary must have entries that differ, got {doubled or entries}")
         if self.mask_token is not None and self.mask_token in entries:
             raise ValueError(f"vocabulary has the mask token {self.mask_token!r}, which is no entry of it")
-        size = len(entries) + len(special)
+        size = len(entries) + n_special
         if self.max_tokens is not None and size > self.max_tokens:
             raise ValueError(
                 f"vocabulary has {size} entries with the special ones, more than max_tokens {self.max_tokens}"
@@ -136,10 +139,11 @@ class _Lookup(Encoder):
 
     def _inverted(self, numbers: Array) -> Array:
         """Return the entries of numbers."""
-        entries = self.get_vocabulary()
-        return np.array(
-            [entries[n] if 0 <= n < len(entries) else self.oov_token for n in numbers.ravel().astype(int)]
-        ).reshape(numbers.shape)
+        entries = dict(enumerate(self._known(), self._n_masked + self.num_oov_indices))
+        if self._n_masked:
+            entries[0] = self.mask_token
+        found = [entries.get(n, self.oov_token) for n in numbers.ravel().astype(int).tolist()]
+        return np.array(found).reshape(numbers.shape)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the vocabulary that was learned."""

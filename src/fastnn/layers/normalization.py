@@ -427,5 +427,5 @@ class Rescaling(Normalization):
 
 def _statistics(name: str, value: Any) -> Array:
     """Return given statistics as a vector."""
-    values = np.ravel(np.asarray(value, dtype=np.float64))
-    return np.array([number(f"each value of {name}", each) for each in values])
+    values = np.array(value, dtype=np.float64).ravel()
+    return values if np.isfinite(values).all() else np.array([number(f"each value of {name}", each) for each in values])
