@@ -13,8 +13,9 @@ from importlib import metadata
 
 import numpy as np
 
+from fastnn.export.c_steps import names_of
 from fastnn.export.fortran_functions import functions_text, with_kinds
-from fastnn.export.fortran_steps import Writer, names_of
+from fastnn.export.fortran_steps import Writer
 from fastnn.export.network import End, ExportedNetwork
 from fastnn.export.source_files import identifier, source_path, write_sources
 

@@ -10,8 +10,6 @@ from fastnn.export.c_steps import names_of
 from fastnn.export.fortran_functions import activation_text
 from fastnn.export.network import ARITHMETIC, READS_INPUTS, ExportedNetwork, Step, acts_on_rows, describe_activation
 
-__all__ = ["Writer", "names_of"]
-
 Array = NDArray[Any]
 
 _STATEMENT, _PIECE = 1000, 32000

@@ -251,8 +251,3 @@ def describe_activation(options: Mapping[str, Any]) -> str:
 def acts_on_rows(options: Mapping[str, Any]) -> bool:
     """Whether an activation needs a whole row."""
     return options["activation"] in _ROW_ACTIVATIONS
-
-
-def refuse(step: Step, language: str) -> ValueError:
-    """Return the error for a step that a language cannot express, naming the layer."""
-    return ValueError(f"layer {step.name!r} cannot be written in {language}: it has no form there for {step.kind!r}")

@@ -86,9 +86,11 @@ def _batch_normalization(graph: Graph, step: Step, value: str) -> str:
 def _layer_normalization(graph: Graph, step: Step, value: str) -> str:
     gamma, beta, epsilon = step.arrays.get("gamma"), step.arrays.get("beta"), step.options["epsilon"]
     if not step.options["rms"]:
-        names = [graph.weight(np.ones(step.n_in, graph.dtype) if gamma is None else gamma, "gamma")]
-        names += [] if beta is None else [graph.weight(beta, "beta")]
-        return graph.add("LayerNormalization", value, *names, axis=-1, epsilon=epsilon)
+        # in float64: in float32 ONNX Runtime loses digits where a row's mean is large, since it subtracts squares
+        weights = {"gamma": np.ones(step.n_in) if gamma is None else gamma} | ({} if beta is None else {"beta": beta})
+        names = [graph.weight(weight, name, np.float64) for name, weight in weights.items()]
+        wide = graph.in_type(value, np.float64)
+        return graph.in_type(graph.add("LayerNormalization", wide, *names, axis=-1, epsilon=epsilon), graph.dtype)
     centred = graph.add("Sub", value, graph.mean_of_rows(value))
     variance = graph.mean_of_rows(graph.add("Mul", centred, centred))
     deviation = graph.add("Sqrt", graph.add("Add", variance, graph.constant(epsilon)))

@@ -84,12 +84,12 @@ class Graph:
             return str(made.name)
         return str(self._constants[key].name)
 
-    def weight(self, array: Array, name: str) -> str:
-        """Return the name of a weight; one that several nodes have is stored once, and only then."""
+    def weight(self, array: Array, name: str, dtype: Any = None) -> str:
+        """Return the name of a weight, by default of the network's type; one that several nodes have is stored once."""
         key = id(array)
         if key not in self._constants:
             self._constants[key] = self._onnx.numpy_helper.from_array(
-                np.ascontiguousarray(array, self.dtype), self._name(name)
+                np.ascontiguousarray(array, self.dtype if dtype is None else dtype), self._name(name)
             )
             self._held.append(array)
         return str(self._constants[key].name)
@@ -103,6 +103,10 @@ class Graph:
     def cast(self, value: str, dtype: Any) -> str:
         """Return a value as another type."""
         return self.add("Cast", value, to=self._element(dtype))
+
+    def in_type(self, value: str, dtype: Any) -> str:
+        """Return a value as the network's type or as float64; in a float64 network they are the same."""
+        return value if dtype == np.float64 == self.dtype else self.cast(value, dtype)
 
     def mean_of_rows(self, value: str) -> str:
         """Return the mean of each row, (N, 1); the axes are an attribute before opset 18 and an input from then on."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._structures import leaves
-from fastnn.export.network import End, ExportedNetwork, Step, check_finite
+from fastnn.export.network import ARITHMETIC, End, ExportedNetwork, Step, check_finite
 from fastnn.layers import CategoryEncoding, Discretization, IntegerLookup, StringLookup
 from fastnn.network.graph import Graph
 
@@ -34,6 +34,8 @@ _KEPT = {
     "dot": ("normalize",),
 }
 """The options of the core's ops that matter to prediction."""
+_EXPORTED = {*_WEIGHTS, *_KEPT, *ARITHMETIC, "activation", "concatenate"}
+_TRAINING_ONLY = ("dropout", "gaussian_noise")
 
 
 def model_network(model: Any) -> ExportedNetwork:
@@ -100,6 +102,11 @@ def network_steps(
     Returns
     -------
     The steps, and for each buffer of the core the one that holds it.
+
+    Raises
+    ------
+    ValueError
+        An op that cannot be exported.
     """
     steps: list[Step] = []
     n_inputs, widths = len(buffers), network.widths
@@ -117,8 +124,10 @@ def network_steps(
         n_in, n_out = widths[read[0]], widths[n_inputs + number]
         owners.append(owners[options["weights_of"]] if "weights_of" in options else number)
         places.append(sources[0])
-        if kind in ("dropout", "gaussian_noise"):
+        if kind in _TRAINING_ONLY:
             continue
+        if kind not in _EXPORTED:
+            raise ValueError(f"an op of kind {kind!r} cannot be exported")
         owner = owners[-1]
         name = names.get(owner, f"{kind}_{number}")
         if kind != "activation":
