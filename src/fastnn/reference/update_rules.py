@@ -246,10 +246,11 @@ def _sgd_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: 
 
 
 def _adam_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
+    epsilon = o["epsilon"] * (math.sqrt(1.0 - o["beta_2"] ** step) if o["corrects_epsilon"] else 1.0)
     if o["amsgrad"]:
-        amsgrad(w, g, slots[0], slots[1], slots[2], step, learning_rate, o["beta_1"], o["beta_2"], o["epsilon"])
+        amsgrad(w, g, slots[0], slots[1], slots[2], step, learning_rate, o["beta_1"], o["beta_2"], epsilon)
     else:
-        adam(w, g, slots[0], slots[1], step, learning_rate, o["beta_1"], o["beta_2"], o["epsilon"])
+        adam(w, g, slots[0], slots[1], step, learning_rate, o["beta_1"], o["beta_2"], epsilon)
 
 
 def _nadam_rule(w: Array, g: Array, slots: list[Array], step: int, learning_rate: float, o: dict[str, float]) -> None:
@@ -293,8 +294,12 @@ class UpdateRule(NamedTuple):
 _ADAM_OPTIONS = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZERS: dict[str, UpdateRule] = {
     "sgd": UpdateRule(_sgd_rule, 1, {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}),
-    "adam": UpdateRule(_adam_rule, 3, {**_ADAM_OPTIONS, "amsgrad": False, "weight_decay": 0.0}),
-    "adamw": UpdateRule(_adam_rule, 3, {**_ADAM_OPTIONS, "amsgrad": False, "weight_decay": 0.004}),
+    "adam": UpdateRule(
+        _adam_rule, 3, {**_ADAM_OPTIONS, "amsgrad": False, "corrects_epsilon": False, "weight_decay": 0.0}
+    ),
+    "adamw": UpdateRule(
+        _adam_rule, 3, {**_ADAM_OPTIONS, "amsgrad": False, "corrects_epsilon": False, "weight_decay": 0.004}
+    ),
     "nadam": UpdateRule(_nadam_rule, 2, {**_ADAM_OPTIONS, "weight_decay": 0.0}),
     "adamax": UpdateRule(_adamax_rule, 2, {**_ADAM_OPTIONS, "weight_decay": 0.0}),
     "adagrad": UpdateRule(_adagrad_rule, 1, {"initial_accumulator_value": 0.1, "epsilon": 1e-7, "weight_decay": 0.0}),
