@@ -307,3 +307,10 @@ def test_arrays_and_options_that_do_not_fit():
     lookup = fastnn.Model(code, layers.Flatten()(layers.Embedding(5, 3, name="table")(code)))
     with pytest.raises(ValueError, match=r"has 5 in row 1, column 1, where an embedding takes integers from 0 to 4"):
         lookup.predict([[0, 1], [4, 5]])
+    with pytest.raises(ValueError, match=r"input 'code' has 5 in row 1, column 1"):
+        lookup(np.array([[0, 1], [4, 5]]))
+    columns = fastnn.Model(code, layers.Dense(1)(layers.Embedding(5, 3)(code[:, 1])))
+    columns.compile("sgd", "mse")
+    for call in (columns.predict, lambda x: columns.fit(x, [0.0, 1.0], verbose=0)):
+        with pytest.raises(ValueError, match=r"input 'code' has 5 in row 1, column 1, .* from 0 to 4"):
+            call(np.array([[9, 1], [4, 5]]))

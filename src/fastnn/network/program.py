@@ -85,6 +85,11 @@ class Program(NamedTuple):
     graph: Graph
 
     @property
+    def sources(self) -> list[tuple[str, Sequence[int]]]:
+        """What messages call each array that the network takes, and where its columns are there."""
+        return [self.graph.source(value) for value in self.graph.ports]
+
+    @property
     def is_chain(self) -> bool:
         """Whether there is one input and one output."""
         return len(self.input_widths) == len(self.heads) == 1
