@@ -154,7 +154,7 @@ class Program(NamedTuple):
             for spec in leaf.specs
             if "embedding" != self.ops[leaf.places[0][0]][0]
         )
-        return sum(products) + sum(self.graph.width(step.output) for step in self.graph.steps)
+        return max(1, sum(products) + sum(self.graph.width(step.output) for step in self.graph.steps))
 
 
 def build_program(layers: Sequence[Any], n_features: int) -> Program:
@@ -185,7 +185,7 @@ def graph_program(graph: Graph, layers: Sequence[Any]) -> Program:
     for step, op in zip(graph.steps, compiler.step_ops, strict=True):
         compiler.add(step, op)
     if not compiler.ops and len(graph.ports) == len(graph.outputs) == 1:
-        if not any(isinstance(step.layer, Activation) for step in graph.steps):
+        if not (graph.encoding or any(isinstance(step.layer, Activation) for step in graph.steps)):
             raise ValueError("the model has no layer that computes anything; add a Dense layer")
         compiler.ops.append(("activation", {"activation": "linear"}))
         compiler.places[graph.outputs[0]] = len(graph.ports)
