@@ -415,3 +415,15 @@ def test_what_nested_models_share_is_shared_in_every_copy(build, tmp_path):
 
 def test_layers_that_are_not_shared_have_no_number_in_their_descriptions():
     assert "shared_object_id" not in two_by_two().to_json()
+
+
+def test_operators_that_the_core_does_not_have_are_refused():
+    x = fastnn.Input((3,), name="x")
+    for call in (lambda: x**2, lambda: 2**x, lambda: x @ x, lambda: abs(x), lambda: x % 2, lambda: x // 2):
+        with pytest.raises(TypeError, match=r"operators \+ - \* / alone; a square is x \* x: the tensor 'x'"):
+            call()
+    model = fastnn.Model(x, -layers.Dense(2, name="d")(x), seed=0)
+    assert model.output_names[0].startswith("negative")
+    with pytest.raises(ValueError, match="index must be below 2, the number of layers, got 2"):
+        model.get_layer(index=2)
+    assert model.get_layer(index=-1) is model.get_layer("d")

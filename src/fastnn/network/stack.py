@@ -151,8 +151,16 @@ class LayerStack(Advised, Derivable):
         return leaves_of(self.layers)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """Return a layer by name or by number."""
+        """Return a layer by name or by number.
+
+        Raises
+        ------
+        ValueError
+            There is no such layer.
+        """
         if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"index must be below {len(self.layers)}, the number of layers, got {index}")
             return self.layers[index]
         for layer in self.layers:
             if layer.name == name:
