@@ -331,8 +331,6 @@ class TrainedStack(InspectedStack):
         """
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
-        if self.feature_names_in_ is not None:
-            check_columns(self.feature_names_in_, x, "x")
         try:
             return self._predict(x, out)
         except (TypeError, ValueError):
