@@ -21,6 +21,7 @@ TOP = {
         "ModelFormatError",
     ),
     "Estimators": ("MLPClassifier", "MLPRegressor", "BaggedMLPClassifier", "BaggedMLPRegressor", "sweep"),
+    "Tables": ("TabularClassifier", "TabularRegressor"),
     "Many models": ("fit_many", "predict_many"),
     "Understanding": ("loss_landscape", "WeightRecorder", "diagnose", "TrainingDoctor"),
     "Running": ("set_num_threads", "get_num_threads", "threads", "show_config"),
@@ -28,7 +29,7 @@ TOP = {
 MODULES = (
     "layers", "activations", "losses", "optimizers", "optimizers.schedules", "initializers", "regularizers",
     "constraints", "callbacks", "metrics", "models", "utils", "ops", "reference", "plotting", "landscape", "diagnosis",
-    "many", "model_selection", "diagram", "datasets",
+    "many", "data", "distributed", "model_selection", "diagram", "datasets",
 )  # fmt: skip
 ELSEWHERE = {"fastnn.many": {"fit_many", "predict_many"}, "fastnn.models": {"Model", "Sequential", "load_model"}}
 """Names of a module that another page lists."""
@@ -41,10 +42,10 @@ INTERNAL = {
 """Classes and functions of public modules that serve the package alone."""
 INTERNAL_MEMBERS = {
     # models
-    "all_layers", "build_from", "declared_input", "graph_for", "hold_weights", "in_form", "inner_layers",
-    "inner_places", "inner_tensors", "leaf_layers", "losses_of_outputs", "network", "network_weights", "output_keys",
-    "ports", "program", "program_for", "put", "reading", "require_compiled", "trace", "trace_layers",
-    "without_network",
+    "all_layers", "build_from", "declared_input", "forget_other_threads", "graph_for", "hold_weights", "in_form",
+    "inner_layers", "inner_places", "inner_tensors", "leaf_layers", "losses_of_outputs", "network", "network_weights",
+    "of_tensors", "output_keys", "ports", "program", "program_for", "put", "reading", "require_compiled", "trace",
+    "trace_layers", "without_network",
     # layers
     "check_weights", "compute", "depth", "dtype_of", "holder", "holds_floats", "keeps_elements", "lend", "n_outputs",
     "numbers_of", "op", "op_of", "parameter_specs", "read_weight", "row_of", "tensor", "trains", "weight",
@@ -54,7 +55,7 @@ INTERNAL_MEMBERS = {
     "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
     "target_columns", "targets", "with_parameters",
     # callbacks
-    "after_epoch", "check_kept", "close", "kept_attributes", "on_divergence", "on_progress", "resume",
+    "after_epoch", "check_kept", "close", "factors_of", "kept_attributes", "on_divergence", "on_progress", "resume",
     # metrics
     "arrays", "correlation", "default_name", "direction", "entries", "rows",
 }  # fmt: skip
@@ -89,7 +90,8 @@ def _belongs(module: ModuleType, name: str, member: Any, left_out: set[str]) -> 
 
 def functions_as_objects(module_name: str) -> list[str]:
     """Return the names of array functions that are callable objects: activations, and losses per row."""
-    members = vars(importlib.import_module(module_name))
+    module = importlib.import_module(module_name)
+    members = {name: getattr(module, name) for name in dir(module)}
     return sorted(
         name
         for name, member in members.items()

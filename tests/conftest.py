@@ -16,6 +16,8 @@ import pytest
 from fastnn import _core
 
 TESTS = Path(__file__).parent
+PATIENCE = 600
+"""Seconds after which a new interpreter is taken to hang, on a busy machine too."""
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +51,11 @@ def run_python():
 
     def run(code, **environment):
         return subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", code],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
 
     return run

@@ -97,51 +97,76 @@ def compiler(name):
     return [name] if shutil.which(name) else None
 
 
-def run_all(folder, cases, command, flags=C_FLAGS, runner=()):
-    """Outputs of exported C for every (exporter, X): one by row and one by batch, from one call of the compiler.
+def as_list(value):
+    """A list of what may be one thing."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
-    Each case is (object with export_c, X in its dtype, number of outputs).
+
+def type_of(exporter, X):
+    """The type of the network's numbers."""
+    floats = [array.dtype for array in as_list(X) if array.dtype.kind == "f"]
+    return floats[0] if floats else np.dtype(exporter.dtype)
+
+
+def run_all(folder, cases, command, flags=C_FLAGS, runner=()):
+    """Outputs of exported C for every (exporter, X, widths), one by row and one by batch; one call of the compiler.
+
+    X is an input in its dtype, or a list of them; ``widths`` the number of columns of the output, or a list of them.
+    Each result is a pair of arrays, or a list of such pairs.
     """
-    entries = []
-    for i, (exporter, X, n_outputs) in enumerate(cases):
-        exporter.export_c(folder / f"m{i}.c", function=f"m{i}")
-        real = "float" if X.dtype == np.float32 else "double"
-        entries.append(f"    RUN(m{i}, {real}, {len(X)}, {X.shape[1]}, {n_outputs})")
-    with open(folder / "in.bin", "wb") as file:
-        for _, X, _ in cases:
-            file.write(np.ascontiguousarray(X).tobytes())
     includes = "\n".join(f'#include "m{i}.h"' for i in range(len(cases)))
-    (folder / "driver.c").write_text(_DRIVER % (includes, "\n".join(entries)))
+    calls = "\n".join(f"    if (run{i}(in, out)) return 1;" for i in range(len(cases)))
+    functions = []
+    with open(folder / "in.bin", "wb") as file:
+        for i, (exporter, X, widths) in enumerate(cases):
+            exporter.export_c(folder / f"m{i}.c", function=f"m{i}")
+            functions.append(_function(i, as_list(X), as_list(widths), type_of(exporter, X)))
+            for array in as_list(X):
+                file.write(np.ascontiguousarray(array).tobytes())
+    (folder / "driver.c").write_text(_DRIVER % (includes, "\n".join(functions), calls))
     sources = ["driver.c", *(f"m{i}.c" for i in range(len(cases)))]
     subprocess.run([*command, *flags, *sources, "-o", "driver", "-lm"], cwd=folder, check=True)
     subprocess.run([*runner, "./driver"], cwd=folder, check=True)
-    data = (folder / "out.bin").read_bytes()
-    results, at = [], 0
-    for _, X, n_outputs in cases:
-        size = len(X) * n_outputs * X.dtype.itemsize
-        pair = [np.frombuffer(data[at + k * size :][:size], X.dtype).reshape(len(X), n_outputs) for k in range(2)]
-        results.append(pair)
-        at += 2 * size
+    data, at, results = (folder / "out.bin").read_bytes(), 0, []
+    for exporter, X, widths in cases:
+        n, dtype, pairs = len(as_list(X)[0]), type_of(exporter, X), []
+        for width in as_list(widths):
+            size = n * width * dtype.itemsize
+            pairs.append([np.frombuffer(data[at + k * size :][:size], dtype).reshape(n, width) for k in range(2)])
+            at += 2 * size
+        results.append(pairs if isinstance(widths, list) else pairs[0])
     assert at == len(data)
     return results
 
 
-_DRIVER = r"""#include <stdio.h>
-#include <stdlib.h>
+def _function(i, inputs, widths, dtype):
+    """The C function that runs one case."""
+    types = {"float32": "float", "float64": "double", "int32": "int32_t", "int64": "int64_t"}
+    real, n = types[dtype.name], len(inputs[0])
+    columns = [array.size // n for array in inputs]
+    lines = [f"static int run{i}(FILE *in, FILE *out) {{"]
+    lines += [f"    static {types[array.dtype.name]} x{k}[{array.size}];" for k, array in enumerate(inputs)]
+    lines += [f"    static {real} y{k}[{n * width}], z{k}[{n * width}];" for k, width in enumerate(widths)]
+    lines += ["    size_t r;"]
+    lines += [f"    if (fread(x{k}, sizeof x{k}, 1, in) != 1) return 1;" for k in range(len(inputs))]
+    row = [f"x{k} + r * {n_in}" for k, n_in in enumerate(columns)] + [f"y{k} + r * {w}" for k, w in enumerate(widths)]
+    whole = [*(f"x{k}" for k in range(len(inputs))), *(f"z{k}" for k in range(len(widths)))]
+    lines += [f"    for (r = 0; r < {n}; r++) m{i}({', '.join(row)});"]
+    lines += [f"    memset(z{k}, 0xff, sizeof z{k});" for k in range(len(widths))]
+    lines += [f"    m{i}_batch({', '.join(whole)}, {n});"]
+    for k in range(len(widths)):
+        lines.append(
+            f"    if (fwrite(y{k}, sizeof y{k}, 1, out) != 1 || fwrite(z{k}, sizeof z{k}, 1, out) != 1) return 1;"
+        )
+    return "\n".join([*lines, "    return 0;", "}"])
+
+
+_DRIVER = r"""#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 %s
 
-#define RUN(NAME, REAL, ROWS, N_IN, N_OUT)                                           \
-    {                                                                                \
-        static REAL x[ROWS * N_IN], y[ROWS * N_OUT];                                 \
-        size_t r;                                                                    \
-        if (fread(x, sizeof(REAL), ROWS * N_IN, in) != ROWS * N_IN) return 1;        \
-        for (r = 0; r < ROWS; r++) NAME(x + r * N_IN, y + r * N_OUT);                \
-        fwrite(y, sizeof(REAL), ROWS * N_OUT, out);                                  \
-        memset(y, 0xff, sizeof y);                                                   \
-        NAME##_batch(x, y, ROWS);                                                    \
-        fwrite(y, sizeof(REAL), ROWS * N_OUT, out);                                  \
-    }
+%s
 
 int main(void) {
     FILE *in = fopen("in.bin", "rb"), *out = fopen("out.bin", "wb");

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from mutated_files import change_value
 
 RECORDED = Path(__file__).parent / "data" / "foreign"
 
@@ -142,15 +143,34 @@ def _value(name, sizes, element):
 
 
 def onnx_file(nodes, constants, features, output="y", opset=17, element=1, inputs=("x",)):
-    """Return the file of a graph from x (N, features) to an output."""
+    """Return the file of a graph from x (N, features) to an output.
+
+    ``inputs`` may be a dict from name to (sizes without N, element type), and ``output`` a list of names.
+    """
+    given = inputs if isinstance(inputs, dict) else {name: ([features], element) for name in inputs}
+    outputs = [output] if isinstance(output, str) else output
     graph = [(1, node) for node in nodes] + [(2, "graph")]
     graph += [(5, onnx_tensor(name, array)) for name, array in constants.items()]
-    graph += [(11, _value(name, ["N", features], element)) for name in inputs]
-    graph += [(12, _value(output, ["N", "M"], element))]
+    graph += [(11, _value(name, ["N", *sizes], kind)) for name, (sizes, kind) in given.items()]
+    graph += [(12, _value(name, ["N", "M"], element)) for name in outputs]
     return message((1, 8), (2, "test"), (7, message(*graph)), (8, message((1, ""), (2, opset))))
 
 
 # Changes
+
+
+def changed_description(data, draw):
+    """Return a ``.keras`` archive with a few random changes of its description, and then with the right checksum."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(contents["config.json"])
+    for _ in range(draw.choice([1, 1, 2, 4])):
+        change_value(config, draw)
+    changed = io.BytesIO()
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name, part in {**contents, "config.json": json.dumps(config)}.items():
+            archive.writestr(name, part)
+    return changed.getvalue()
 
 
 def changed_bytes(data, draw):

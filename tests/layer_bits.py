@@ -119,11 +119,11 @@ def data(name, n, dtype="float64"):
     return X, y
 
 
-def train(name, dtype, n_threads, max_steps=-1):
+def train(name, dtype, n_threads, max_steps=-1, ranks=None):
     """Hash of weights, moments, predictions and losses after three epochs with ragged last batches."""
     trained = network(name, dtype)
     X, y = data(name, 477, dtype)
-    fit = _core.Fit(trained, X, y, None, 20 if name in FEW_ROWS else 100, n_threads)
+    fit = _core.Fit(trained, X, y, None, 20 if name in FEW_ROWS else 100, n_threads, ranks=ranks)
     losses = []
     for epoch in range(3):
         fit.begin_epoch(3, epoch, True, np.full(fit.n_steps, 1e-2))

@@ -134,7 +134,7 @@ def mutated(data, draw):
         if texts and draw.random() < 0.75:
             _change_text(metadata, draw.choice(texts), draw)
         else:
-            _change(header, draw)
+            change_value(header, draw)
     if draw.random() < 0.1:
         body = body[: draw.randrange(len(body) + 1)] + bytes(draw.choice([0, 0, 1, 4096]))
     return put_together(header, body)
@@ -165,7 +165,7 @@ def _change_text(metadata, name, draw):
     except (ValueError, RecursionError):
         return
     for _ in range(draw.choice([1, 1, 2, 4]) if isinstance(parsed, dict | list) else 0):
-        _change(parsed, draw)
+        change_value(parsed, draw)
     metadata[name] = json.dumps(parsed)
 
 
@@ -178,7 +178,7 @@ def _places(value, found, depth=0):
     return found
 
 
-def _change(value, draw):
+def change_value(value, draw):
     """Change a JSON value somewhere inside, in place."""
     places = _places(value, [])
     if not places:

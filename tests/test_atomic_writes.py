@@ -15,6 +15,7 @@ from fastnn.saving import atomic
 from fastnn.saving.atomic import write_atomically
 
 OLD, NEW = b"old contents", [b"new ", bytearray(b"contents"), memoryview(b"!")]
+PATIENCE = 600  # seconds; on a busy machine everything takes long
 SYSTEM_CALLS = ["open", "fstat", "write", "chmod", "fsync", "replace"]
 
 
@@ -211,17 +212,17 @@ def test_the_temporary_file_of_a_live_save_stays(path, monkeypatch):
     def replace(*arguments):
         if threading.current_thread() is slow:
             reached.set()
-            go_on.wait(30)
+            go_on.wait(PATIENCE)
         real(*arguments)
 
     monkeypatch.setattr(os, "replace", replace)
     slow = threading.Thread(target=write_atomically, args=(path, [b"slow"]))
     slow.start()
-    assert reached.wait(30)
+    assert reached.wait(PATIENCE)
     write_atomically(path, [b"fast"])
     assert path.read_bytes() == b"fast" and len(os.listdir(path.parent)) == 2
     go_on.set()
-    slow.join(30)
+    slow.join(PATIENCE)
     assert path.read_bytes() == b"slow" and os.listdir(path.parent) == [path.name]
 
 

@@ -301,3 +301,22 @@ def test_what_can_become_an_array_is_not_a_source_of_batches():
             model.predict(bad)
     with pytest.raises(NotImplementedError, match="PyDataset must define __len__"):
         model.predict(fastnn.utils.PyDataset())
+
+
+def test_masked_entries_in_batches_are_refused():
+    masked = np.ma.masked_less(np.linspace(-1.0, 1.0, 12).reshape(6, 2), 0.0)
+    plain, target = masked.filled(0.0), masked.filled(0.0)[:, :1]
+    place = fastnn.Input((2,), name="place")
+    graph = fastnn.Model(place, fastnn.layers.Dense(1)(place))
+    for model in (fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)]), graph):
+        model.compile("sgd", "mse")
+        before = model.get_weights()
+        for call in (
+            lambda m=model: m.predict(x for x in (plain, masked)),
+            lambda m=model: m.fit(((x, target) for x in (plain, masked)), verbose=0),
+            lambda m=model: m.fit(((plain, y) for y in (target, masked[:, :1])), verbose=0),
+            lambda m=model: m.evaluate(((x, target) for x in (plain, masked)), verbose=0),
+        ):
+            with pytest.raises(ValueError, match=r"^batch 1 \(counted from 0\) of x has masked entries"):
+                call()
+        np.testing.assert_array_equal(model.get_weights()[0], before[0])

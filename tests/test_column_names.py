@@ -127,3 +127,74 @@ def test_names_that_no_file_holds_draw_a_warning(named, tmp_path, name):
         loaded = fastnn.load_model(path)
     assert loaded.feature_names_in_ is None
     np.testing.assert_array_equal(loaded.predict(np.eye(2)), named.predict(np.eye(2)))
+
+
+def two_inputs():
+    place, size = fastnn.Input((2,), name="place"), fastnn.Input((1,), name="size")
+    hidden = fastnn.layers.concatenate([place, size])
+    model = fastnn.Model([place, size], fastnn.layers.Dense(1)(hidden), seed=0)
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_columns_of_each_input_are_those_of_fit(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rows = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
+    places, sizes = pandas.DataFrame(rows, columns=["depth", "distance"]), rows[:, :1]
+    swapped, target = places[["distance", "depth"]], rows.sum(axis=1)
+    model = two_inputs()
+    with pytest.raises(ValueError, match=r"^the columns of validation_data\[0\]\['place'\] must be those of fit"):
+        model.fit([places, sizes], target, validation_data=([swapped, sizes], target), verbose=0)
+    model.fit({"place": places, "size": sizes}, target, verbose=0)
+    assert model.feature_names_in_ == {"place": ["depth", "distance"]}
+    expected = model.predict([rows, sizes])
+    np.testing.assert_array_equal(model([places, sizes]), expected)
+    model.save(tmp_path / "m.safetensors")
+    for each in (model, fastnn.load_model(tmp_path / "m.safetensors"), copy.deepcopy(model), model.folded()):
+        for call in (each.predict, each, lambda x, m=each: m.predict((x,) for _ in range(2))):
+            with pytest.raises(ValueError, match=r"^the columns of x\['place'\] must be .* the order differs"):
+                call([swapped, sizes])
+    one = fastnn.Input((2,), name="place")
+    single = fastnn.Model(one, fastnn.layers.Dense(1)(one), seed=0)
+    single.compile("sgd", "mse")
+    single.train_on_batch({"place": places}, target)
+    assert single.feature_names_in_ == ["depth", "distance"]
+    with pytest.raises(ValueError, match=r"^the columns of x must be those of fit"):
+        single.predict({"place": swapped})
+
+
+def test_columns_of_batches_are_those_of_the_first_and_of_fit():
+    pandas = pytest.importorskip("pandas")
+    rows = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
+    frame, target = pandas.DataFrame(rows, columns=["depth", "distance"]), rows.sum(axis=1)
+    swapped = frame[["distance", "depth"]]
+    for make in (two_columns, one_input_graph):
+        model = make()
+        with pytest.raises(ValueError, match=r"^the columns of x must be those of fit, .* the order differs"):
+            model.fit(((x, target) for x in (frame, swapped)), verbose=0)
+        model = make()
+        with pytest.raises(ValueError, match=r"^the columns of validation_data must be those of fit"):
+            model.fit(frame, target, validation_data=((x, target) for x in [swapped]), verbose=0)
+        model.fit(((frame, target) for _ in range(2)), verbose=0)
+        assert model.feature_names_in_ == ["depth", "distance"]
+        for call in (
+            lambda m=model: m.predict(x for x in [swapped]),
+            lambda m=model: m.evaluate(((x, target) for x in [swapped]), verbose=0),
+            lambda m=model: m.fit(((x, target) for x in [swapped]), verbose=0),
+        ):
+            with pytest.raises(ValueError, match=r"^the columns of x must be those of fit"):
+                call()
+        np.testing.assert_array_equal(model.predict(x for x in [frame]), model.predict(rows))
+
+
+def two_columns():
+    model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse")
+    return model
+
+
+def one_input_graph():
+    place = fastnn.Input((2,), name="place")
+    model = fastnn.Model(place, fastnn.layers.Dense(1)(place), seed=0)
+    model.compile("sgd", "mse")
+    return model

@@ -11,6 +11,7 @@ import fastnn
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SECONDS = 60
+"""Processor time that a page may take; other processes do not count."""
 
 for needed in ("matplotlib", "sklearn", "pandas"):
     pytest.importorskip(needed, reason=f"the tutorials need {needed}")
@@ -19,7 +20,7 @@ for needed in ("matplotlib", "sklearn", "pandas"):
 @pytest.mark.parametrize("page", runpy.run_path(str(DOCS / "run.py"))["pages"](), ids=lambda page: page.stem)
 def test_page_runs_in_time(page):
     done = subprocess.run(
-        [sys.executable, str(DOCS / "run.py"), str(page)], capture_output=True, text=True, timeout=3 * SECONDS
+        [sys.executable, str(DOCS / "run.py"), str(page)], capture_output=True, text=True, timeout=30 * SECONDS
     )
     assert done.returncode == 0, done.stderr
     seconds = float(done.stderr.rsplit(":", 1)[1].split()[0])

@@ -133,5 +133,7 @@ def test_a_sweep_of_distributions_is_drawn():
     assert isinstance(found, RandomizedSearchCV) and len(found.cv_results_["params"]) == 3
     with pytest.raises(ValueError, match="n_iter"):
         fastnn.sweep(classifier(), distributions, X, LABELS, n_iter=0)
+    with pytest.raises(ValueError, match="random_state=1 has no effect on a grid of lists"):
+        fastnn.sweep(classifier(), {"alpha": [0.1]}, X, LABELS, random_state=1)
     with pytest.raises(ValueError, match="alhpa"):
         fastnn.sweep(classifier(), {"alhpa": [1.0]}, X, LABELS)

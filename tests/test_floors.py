@@ -9,22 +9,23 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "fastnn"
 
 FLOORS = """
-errors _allocation _forking _warnings _array_functions
+errors _allocation _forking _warnings _array_functions _ranks
 _core
 _arguments _names _progress _structures
 _derivation _missing
-_arrays _registry _randomness _processors _arithmetic
+_arrays _registry _randomness _processors _arithmetic _dask
 _variables
 ops reference
-activations constraints initializers regularizers
+activations constraints initializers regularizers data
 layers losses optimizers metrics datasets model_selection utils
 backend network
 saving
 export
 callbacks
 training
-many diagram
+many diagram distributed
 models estimators
+tabular
 plotting
 landscape
 diagnosis

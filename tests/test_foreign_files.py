@@ -66,3 +66,21 @@ def test_only_regular_files_are_read(tmp_path):
             fastnn.load_model(path)
     with pytest.raises(IsADirectoryError, match="is a folder"):
         fastnn.load_model(tmp_path)
+
+
+def test_readers_of_other_formats_name_files_of_fastnn(tmp_path):
+    path = tmp_path / "model.safetensors"
+    fastnn.Sequential([layers.Dense(1, input_dim=1)]).save(path)
+    for read in (fastnn.load_onnx, fastnn.load_keras, fastnn.load_torch):
+        with pytest.raises(ModelFormatError, match=r"a file of fastnn.*fastnn\.load_model reads"):
+            read(path)
+
+
+def test_source_code_is_written_into_regular_files_only(tmp_path):
+    model = fastnn.Sequential([layers.Dense(1, input_dim=1)])
+    for export, suffix in ((model.export_c, "c"), (model.export_numpy, "py"), (model.export_fortran, "f90")):
+        path = tmp_path / f"net.{suffix}"
+        os.mkfifo(path)
+        with pytest.raises(OSError, match="is not a regular file or a link to one"):
+            export(path)
+        assert path.is_fifo()

@@ -105,14 +105,33 @@ REFUSED = {
     "transposed": ([onnx_node("Gemm", ["x", "w"], ["y"], transA=1)], r"Gemm .* attributes or shapes"),
     "weights": ([onnx_node("MatMul", ["x", "x"], ["y"])], r"MatMul .* not constant numbers"),
     "axis": ([onnx_node("Softmax", ["x"], ["y"], axis=0)], "Softmax"),
-    "concat": ([onnx_node("Concat", ["x", "x"], ["y"], axis=1)], "Concat .*joins branches"),
+    "concat": ([onnx_node("Concat", ["x", "x"], ["y"], axis=0)], "Concat .*joins branches"),
     "branches": (
         [
             onnx_node("MatMul", ["x", "w"], ["g"]),
             onnx_node("Gemm", ["x", "w", "b"], ["h"]),
-            onnx_node("Add", ["g", "h"], ["y"]),
+            onnx_node("Pow", ["g", "h"], ["y"]),
         ],
-        r"Add \(node 'the Add'\) adds two branches",
+        r"Pow \(node 'the Pow'\) joins values",
+    ),
+    "widths": (
+        [onnx_node("MatMul", ["x", "w"], ["g"]), onnx_node("Add", ["x", "g"], ["y"])],
+        r"Add \(node 'the Add'\) joins values that fastnn does not: .*\(None, 3\), \(None, 4\)",
+    ),
+    "rows": ([onnx_node("Slice", ["x"], ["y"], starts=[0], ends=[1], axes=[0])], "Slice .*changes the rows"),
+    "split": (
+        [onnx_node("Split", ["x"], ["y", "z"], axis=1, split=[1, 1])],
+        "Split .*something other than the columns",
+    ),
+    "column": ([onnx_node("Gather", ["x", "n"], ["y"], axis=1)], "Gather .*changes the rows"),
+    "constants": ([onnx_node("Concat", ["x", "b"], ["y"], axis=1)], "Concat .*columns and constants"),
+    "mean": (
+        [
+            onnx_node("ReduceMean", ["x"], ["m"], axes=[1]),
+            onnx_node("Sub", ["x", "m"], ["c"]),
+            onnx_node("Tanh", ["c"], ["y"]),
+        ],
+        "Tanh .*part of a formula",
     ),
 }
 
@@ -121,7 +140,7 @@ REFUSED = {
 def test_what_cannot_be_taken_is_named_with_its_node(tmp_path, case):
     nodes, said = REFUSED[case]
     with pytest.raises(ModelFormatError, match=said):
-        loaded(tmp_path, nodes, {"w": W, "b": B})
+        loaded(tmp_path, nodes, {"w": W, "b": B, "n": np.array([3])})
 
 
 def test_damaged_files_are_refused(tmp_path):
@@ -134,7 +153,7 @@ def test_damaged_files_are_refused(tmp_path):
         b"\xff" * 12: "truncated",
         b"\x0b": "wire type 3",
         onnx_file([], {}, 3, output="x", opset=6): "opset is 6",
-        onnx_file([], {}, 3, inputs=("x", "z")): "the inputs 'x', 'z' and the outputs 'y'",
+        onnx_file([], {}, 3, inputs=("x", "z")): "takes the value 'y', which nothing computes",
         onnx_file([], {}, 3, element=8): "neither float nor double",
         onnx_file([], {}, "F"): "fastnn takes",
         message((7, message((5, tensor))), (8, message((2, 17)))): "do not fit its sizes",

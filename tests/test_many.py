@@ -1,6 +1,7 @@
 """Many models trained at once: the bits of each alone, folds, seeds and grids, errors and interrupts."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -78,6 +79,118 @@ def test_splits_of_scikit_learn():
     assert len(fits.models) == 3 and np.isfinite(fits.oof).all()
 
 
+def test_a_number_of_splits_is_that_of_folds_of_consecutive_rows():
+    parts = np.array_split(ROWS, 4)
+    fits = fit(build, splits=4)
+    expected = fit(build, splits=[(np.setdiff1d(ROWS, part), part) for part in parts])
+    assert all(same_weights(a, b) for a, b in zip(fits.models, expected.models, strict=True))
+    assert np.array_equal(fits.oof, expected.oof)
+
+
+@pytest.mark.filterwarnings("ignore:x has no more rows")
+@pytest.mark.parametrize("metrics", [None, ["mae"]])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_splits_in_any_order_and_with_repeated_rows_have_the_bits_of_copied_rows(seed, metrics):
+    rng = np.random.default_rng(seed)
+    splits = [(rng.permutation(90)[:50], rng.permutation(90)[:20]), (rng.integers(0, 90, 70), rng.integers(0, 90, 9))]
+    weight = rng.uniform(size=90)
+    targets = rng.integers(0, 3, 90)
+
+    def classifier(seed):
+        stack = [fastnn.Input((3,)), layers.Dense(6, activation="tanh"), layers.Dense(3, activation="softmax")]
+        model = fastnn.Sequential(stack, seed=seed)
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=metrics and ["accuracy"])
+        return model
+
+    for options in ({}, {"shuffle": False}, {"class_weight": {0: 2.0, 2: 0.5}}, {"steps_per_epoch": 2}):
+        fits = fastnn.fit_many(
+            classifier, X, targets, splits=splits, sample_weight=weight, epochs=4, batch_size=16, verbose=0, **options
+        )
+        for model, history, (training, held_out) in zip(fits.models, fits.histories, splits, strict=True):
+            reference = classifier(0)
+            expected = reference.fit(
+                X[training],
+                targets[training],
+                sample_weight=weight[training],
+                validation_data=(X[held_out], targets[held_out], weight[held_out]),
+                epochs=4,
+                batch_size=16,
+                verbose=0,
+                **options,
+            )
+            assert same_weights(model, reference)
+            assert history.history == expected.history
+
+
+def graph(seed):
+    a, b = fastnn.Input((2,), name="a"), fastnn.Input((1,), name="b")
+    hidden = layers.Dense(5, activation="relu")(layers.concatenate([a, b]))
+    outputs = {"first": layers.Dense(1, name="first")(hidden), "second": layers.Dense(2, name="second")(hidden)}
+    model = fastnn.Model({"a": a, "b": b}, outputs, seed=seed)
+    model.compile("adam", {"first": "mse", "second": "mae"}, metrics={"second": ["mse"]})
+    return model
+
+
+def test_graphs_with_dicts_of_inputs_and_outputs():
+    inputs, targets = {"a": X[:, :2], "b": X[:, 2:]}, {"first": Y[:, 0], "second": X[:, :2]}
+    options = {"epochs": 3, "batch_size": 16, "verbose": 0}
+    fits = fastnn.fit_many(graph, inputs, targets, seeds=2, splits=FOLDS, **options)
+    assert {name: array.shape for name, array in fits.oof.items()} == {"first": (2, 90, 1), "second": (2, 90, 2)}
+    for number, model in enumerate(fits.models):
+        training, held_out = FOLDS[number % 3]
+        reference = graph(number // 3)
+        part = [
+            {name: array[rows] for name, array in data.items()}
+            for data in (inputs, targets)
+            for rows in (training, held_out)
+        ]
+        history = reference.fit(part[0], part[2], validation_data=(part[1], part[3]), **options)
+        assert same_weights(model, reference)
+        assert fits.histories[number].history == history.history
+        for name, predictions in reference.predict(part[1], verbose=0).items():
+            assert np.array_equal(fits.oof[name][number // 3][held_out], predictions)
+    mean = fits.predict(inputs)
+    assert mean["second"].shape == (90, 2)
+    each = fits.predict(inputs, average=False)
+    assert each["first"].shape == (6, 90, 1) and np.array_equal(each["first"].mean(axis=0), mean["first"])
+    as_lists = fastnn.fit_many(
+        [graph(0)], [inputs["a"], inputs["b"]], [targets["first"], targets["second"]], splits=[FOLDS[0]], **options
+    )
+    assert same_weights(as_lists.models[0], fits.models[0])
+
+
+@pytest.mark.parametrize("order", [np.arange(40000), np.random.default_rng(0).permutation(40000)])
+def test_folds_copy_no_rows(order):
+    inputs = np.ones((40000, 250), np.float32)
+    parts = np.split(order, 8)
+    splits = [(np.concatenate([*parts[:k], *parts[k + 1 :]]), part) for k, part in enumerate(parts)]
+
+    def wide(seed):
+        model = fastnn.Sequential([fastnn.Input((250,)), layers.Dense(2), layers.Dense(1)], seed=seed)
+        model.compile("adam", "mse")
+        return model
+
+    options = {"steps_per_epoch": 2, "validation_steps": 2, "verbose": 0, "n_threads": 1}
+    tracemalloc.start()
+    try:
+        fits = fastnn.fit_many(wide, inputs, np.ones(40000, np.float32), splits=splits, seeds=2, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(fits.trained) == 16
+    # The numbers of the rows of all folds, and one fold's held-out rows for its predictions.
+    assert peak < 0.3 * inputs.nbytes
+
+
+def test_data_frames_keep_the_names_of_their_columns():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"], index=ROWS[::-1])
+    fits = fastnn.fit_many(build, frame, Y, splits=FOLDS, epochs=3, batch_size=16, verbose=0)
+    assert list(fits.models[0].feature_names_in_) == ["a", "b", "c"]
+    for model, (training, held_out) in zip(fits.models, FOLDS, strict=True):
+        assert same_weights(model, alone(0, training, held_out)[0])
+
+
 def test_each_model_stops_for_itself():
     fits = fastnn.fit_many(
         build,
@@ -92,6 +205,19 @@ def test_each_model_stops_for_itself():
     )
     lengths = [len(history.epoch) for history in fits.histories]
     assert max(lengths) < 200 and len(set(lengths)) > 1
+    for model, history, options in zip(fits.models, fits.histories, fits.options, strict=True):
+        training, held_out = FOLDS[options["split"]]
+        reference = build(options["seed"])
+        expected = reference.fit(
+            X[training],
+            Y[training],
+            epochs=200,
+            batch_size=16,
+            verbose=0,
+            validation_data=(X[held_out], Y[held_out]),
+            callbacks=[callbacks.EarlyStopping(patience=1, restore_best_weights=True)],
+        )
+        assert same_weights(model, reference) and history.history == expected.history
     rates = [[callbacks.LearningRateScheduler(lambda epoch, rate, k=k: 0.01 / (k + 1))] for k in range(2)]
     fits = fit([build(0), build(0)], callbacks=rates)
     assert not same_weights(*fits.models)
@@ -134,6 +260,9 @@ def test_predictions_of_many():
         ({"splits": [(ROWS, [90])]}, r"held-out rows of split 0 must be from 0 to 89, got 90"),
         ({"splits": [(ROWS, [0.5])]}, "must be row numbers"),
         ({"splits": [ROWS[:3]]}, "entry 0 has 3"),
+        ({"splits": ROWS}, "entry 0 has one value"),
+        ({"splits": "kfold"}, "splits must be pairs .* got 'kfold'"),
+        ({"splits": 1}, "splits must be from 2 to 90, the number of rows, got 1"),
         ({"splits": FOLDS, "validation_split": 0.1}, "validation_split cannot be given with splits"),
         ({"seeds": [-1]}, "each entry of seeds"),
         ({"seeds": []}, "must not be empty"),
@@ -188,21 +317,17 @@ def build(seed):
     model = fastnn.Sequential([fastnn.Input((30,)), fastnn.layers.Dense(64), fastnn.layers.Dense(1)], seed=seed)
     model.compile("adam", "mse")
     return model
-stopped = threading.Event()
-class Tell(fastnn.callbacks.Callback):
-    def on_train_end(self, logs=None):
-        stopped.set()
 class Interrupt(fastnn.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 2:
-            stopped.wait()
-            time.sleep(0.5)  # until the other thread has taken the result
+            while threading.active_count() > 2:  # until the thread of the other model has ended
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
 quick, endless = build(0), build(1)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     fits = fastnn.fit_many([quick, endless], X, X[:, :1], epochs=10**6, n_threads=2, verbose=0,
-                           callbacks=[[fastnn.callbacks.EarlyStopping("loss", 1e9), Tell()], [Interrupt()]])
+                           callbacks=[[fastnn.callbacks.EarlyStopping("loss", 1e9)], [Interrupt()]])
 print([history is not None for history in fits.histories], fits.errors, endless.epochs_begun >= 3)
 print([str(warning.message) for warning in caught])
 """
@@ -216,3 +341,11 @@ def test_an_interrupt_keeps_what_is_finished(run_python):
         "[True, False] {1: KeyboardInterrupt()} True\n"
         "['training was interrupted: 1 of 2 models are trained, see .errors']\n"
     )
+
+
+def test_seeds_and_averages_are_checked():
+    for seeds in (-1, 10**6 + 1, 2**63):
+        with pytest.raises(ValueError, match="seeds must be a whole number from 0 to 1000000"):
+            fastnn.fit_many(build, X, Y, seeds=seeds, verbose=0)
+    with pytest.raises(ValueError, match="average must be True or False, got 'mean'"):
+        fastnn.predict_many([build(0)], X, average="mean")

@@ -3,12 +3,13 @@
 import copy
 import inspect
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import activations, constraints, initializers, layers, losses, metrics, optimizers, regularizers
+from fastnn import activations, callbacks, constraints, initializers, layers, losses, metrics, optimizers, regularizers
 
 X = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
 Y = X.sum(axis=1, keepdims=True)
@@ -76,6 +77,13 @@ def hook(*arguments, **options):
         *[(layers.Dense, name) for name in ("call", "__call__", "build", "compute_output_shape", "add_weight")],
         (layers.BatchNormalization, "call"),
         (layers.Residual, "call"),
+        (layers.Normalization, "update_state"),
+        (layers.StringLookup, "finalize_state"),
+        (callbacks.EarlyStopping, "get_monitor_value"),
+        (callbacks.ReduceLROnPlateau, "_is_improvement"),
+        (callbacks.ModelCheckpoint, "_save_model"),
+        *[(fastnn.MLPClassifier, name) for name in ("_backprop", "_forward_pass", "_init_coef")],
+        (fastnn.MLPRegressor, "_compute_loss_grad"),
         *[(optimizers.SGD, name) for name in ("update_step", "apply_gradients", "apply", "build", "learning_rate")],
         (optimizers.Adam, "update_step"),
         (regularizers.L2, "__call__"),
@@ -228,6 +236,19 @@ def test_an_unknown_argument_names_the_function_the_nearest_and_all():
             r"^CosineDecay\(\) got .* Did you mean 'decay_steps'\?",
         ),
         (lambda: initializers.HeNormal(sed=1), r"^HeNormal\(\) got .* Did you mean 'seed'\?"),
+        (lambda: fastnn.MLPClassifier(activaton="relu"), r"^MLPClassifier\(\) got .* Did you mean 'activation'\?"),
+        (lambda: fastnn.BaggedMLPRegressor(n_bag=3), r"^BaggedMLPRegressor\(\) got .* Did you mean 'n_bags'\?"),
+        (
+            lambda: fastnn.MLPRegressor().fit(X, Y, sampleweight=None),
+            r"^MLPRegressor\.fit\(\) got .* Did you mean 'sample_weight'\?",
+        ),
+        (lambda: model.export_c("net.c", functio="f"), r"^Sequential\.export_c\(\) got .* Did you mean 'function'\?"),
+        (lambda: fastnn.predict_many([], X, batchsize=1), r"^predict_many\(\) got .* Did you mean 'batch_size'\?"),
+        (lambda: fastnn.diagnose(model, X, validation=X), r"^diagnose\(\) got .* Did you mean 'validation_data'\?"),
+        (lambda: fastnn.loss_landscape(model, X, Y, direction=1), r"^loss_landscape\(\) got .* mean 'directions'\?"),
+        (lambda: fastnn.load_torch("m.pt", activation=["relu"]), r"^load_torch\(\) got .* mean 'activations'\?"),
+        (lambda: fastnn.load_keras("m.keras", modle=None), r"^load_keras\(\) got .* Did you mean 'model'\?"),
+        (lambda: fastnn.load_onnx(pth="m.onnx"), r"^load_onnx\(\) got .* Did you mean 'path'\?"),
         (lambda: fastnn.load_model(filepth="x"), r"^load_model\(\) got .* Did you mean 'filepath'\?"),
     ):
         with pytest.raises(TypeError, match=message):
@@ -276,3 +297,12 @@ def test_hooks_that_are_assigned_to_a_class_later_are_refused(cls, name, advice,
         model.compile("sgd", "mse")
     monkeypatch.undo()
     model.compile("sgd", "mse")
+
+
+def test_a_misspelled_hook_of_a_callback_draws_a_warning():
+    for name, near in (("on_train_batch_ends", "on_train_batch_end"), ("on_epochs_end", "on_epoch_end")):
+        with pytest.warns(UserWarning, match=rf"^Own\.{name} is not a hook, .* Did you mean '{near}'\?"):
+            type("Own", (callbacks.Callback,), {name: hook})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        type("Own", (callbacks.Callback,), {"on_improvement": hook, "on_epoch_end": hook, "after_each_step": hook})

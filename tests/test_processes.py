@@ -49,7 +49,7 @@ def train(**options):
     model.fit(X, X[:, :1], epochs=100000, verbose=0, **options)
 for options in ({{"callbacks": [Begin()]}}, {{}}):
     threading.Thread(target=train, kwargs=options, daemon=True).start()
-assert begun.wait(30)
+assert begun.wait(600)
 {ENDS[end]}
 """
     run = run_python(code)

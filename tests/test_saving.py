@@ -324,6 +324,25 @@ def test_a_suffix_of_another_format_draws_one_warning(tmp_path, suffix):
     assert same_weights(fastnn.load_model(path), model)
 
 
+def test_a_suffix_of_another_format_draws_a_warning_when_a_model_is_exported(tmp_path):
+    model = make()
+    for export, suffix, message in (
+        (model.export_safetensors, ".pt", "is a safetensors file, but '.pt' promises a PyTorch file.*'m.safetensors'"),
+        (model.export_safetensors, ".py", "is a safetensors file, but '.py' promises Python source"),
+        (model.save, ".c", "is a fastnn safetensors file, but '.c' promises C source"),
+    ):
+        with pytest.warns(UserWarning, match=message):
+            export(tmp_path / f"m{suffix}")
+    pytest.importorskip("onnx")
+    for suffix, promised in ((".safetensors", "a safetensors file"), (".keras", "a Keras archive")):
+        with pytest.warns(UserWarning, match=f"is an ONNX model, but '{suffix}' promises {promised}.*'m.onnx'"):
+            model.export_onnx(tmp_path / f"m{suffix}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.export_onnx(tmp_path / "m.onnx")
+        model.export_safetensors(tmp_path / "m.safetensors")
+
+
 def test_usual_names_draw_no_warning(tmp_path):
     model = make()
     with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
-PATIENCE = 300
+PATIENCE = 1800
 # The scripts save under Keras's suffixes, which fastnn warns of; no other warning is expected.
 RUN = """import runpy, sys, warnings
 warnings.simplefilter("error", UserWarning)

@@ -1,5 +1,6 @@
 """Threads: their number, where it comes from, and what show_config says."""
 
+import ast
 import os
 
 import numpy as np
@@ -112,15 +113,25 @@ def test_show_config_says_why_these_kernels():
     from fastnn._processors import _kernels
 
     old, new = ("scalar", "baseline", "avx2"), ("scalar", "baseline", "avx2", "avx512")
-    assert _kernels("avx2", old, "") == {
+    assert _kernels("avx2", old, "", 0.0) == {
         "instruction set": "avx2, by default (available: scalar, baseline, avx2)",
     }
-    assert "FASTNN_ISA=avx512 takes it" in _kernels("avx2", new, "")["not by default"]
-    taken = _kernels("avx512", new, "avx512")
+    assert "1.0 times as many multiply-adds" in _kernels("avx2", new, "", 1.01)["AVX-512"]
+    taken = _kernels("avx512", new, "avx512", 1.98)
     assert taken["instruction set"].startswith("avx512, by FASTNN_ISA=avx512 (")
-    assert "not on one that has it" in taken["untried"]
-    assert "emulator" in _kernels("neon", ("scalar", "neon"), "")["untried"]
-    assert "bits" in _kernels("baseline", ("scalar", "baseline"), "")
+    assert "2.0 times" in taken["AVX-512"] and "untried" not in taken
+    assert "emulator" in _kernels("neon", ("scalar", "neon"), "", 0.0)["untried"]
+    assert "bits" in _kernels("baseline", ("scalar", "baseline"), "", 0.0)
+
+
+def test_wide_kernels_are_the_default_where_they_are_faster(run_python):
+    code = "import fastnn._core as c; print(c.config())"
+    config = ast.literal_eval(run_python(code, FASTNN_ISA="").stdout)
+    wanted = "avx512" if config["wide_rate"] >= 1.5 else "avx2" if "avx2" in config["isas"] else None
+    if wanted is None:
+        assert config["wide_rate"] == 0 and config["isa"] in ("baseline", "neon", "scalar")
+    else:
+        assert config["isa"] == wanted
 
 
 def test_show_config(capsys):
@@ -130,27 +141,3 @@ def test_show_config(capsys):
     assert entries["fastnn"].strip() == fastnn.__version__
     assert entries["threads"].strip() == str(fastnn.get_num_threads())
     assert {"instruction set", "compiler", "OpenMP", "Python", "NumPy", "platform"} <= entries.keys()
-
-
-def test_a_missing_extension_is_reported_with_a_cure(run_python):
-    last = run_python("import sys; sys.modules['fastnn._core'] = None; import fastnn").stderr.splitlines()[-1]
-    assert last.startswith("ImportError: fastnn's compiled extension is missing. Build it: ")
-    assert "C compiler" in last and "pip install ." in last
-
-
-def test_import_loads_numpy_and_nothing_optional(run_python):
-    code = (
-        "import sys, fastnn; print(sorted({name.split('.')[0] for name in sys.modules} & "
-        "{'sklearn', 'matplotlib', 'torch', 'jax', 'scipy', 'pandas', 'keras', 'onnx'}), "
-        "[name for name in ('fastnn.datasets', 'fastnn.reference', 'fastnn.metrics') if name in sys.modules])"
-    )
-    assert run_python(code).stdout == "[] []\n"
-
-
-def test_modules_are_imported_on_first_use(run_python):
-    code = "import fastnn; fastnn.reference.loss; fastnn.datasets; fastnn.metrics; print(fastnn.__version__)"
-    result = run_python(code)
-    assert result.stderr == "" and result.stdout.strip() == fastnn.__version__
-    assert {"reference", "datasets", "metrics", "Sequential"} <= set(dir(fastnn))
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        _ = fastnn.nothing

@@ -12,7 +12,7 @@ from sample_models import dropout_model
 import fastnn
 from fastnn import layers
 
-PATIENCE = 20.0
+PATIENCE = 600.0
 X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
 Y = X @ np.array([[1.0], [-2.0], [0.5]], np.float32)
 

@@ -9,6 +9,7 @@
 
 #include "../fnn.h"
 #include "pieces.h"
+#include "ranks.h"
 #include "team.h"
 
 /* At least the rows of a panel, and the outputs of a weight panel, of every instruction set. */
@@ -73,12 +74,14 @@ typedef enum { FNN_NO_CONSTRAINT, FNN_MAX_NORM, FNN_UNIT_NORM, FNN_NON_NEGATIVE,
 /* A norm is taken over the inputs of each output, over the outputs of each input, or over all weights. */
 typedef enum { FNN_OVER_INPUTS, FNN_OVER_OUTPUTS, FNN_OVER_ALL, FNN_AXES } fnn_norm_axis;
 
-/* The rules of a parameter: its penalty, its constraint, and its exemption from weight decay. */
+/* The rules of a parameter: its penalty, its constraint, its exemption from weight decay, and factors. */
 typedef struct {
     double l1, l2; /* penalty l1 |w| + l2 w^2 */
     int no_decay;  /* left out of weight decay */
     int constraint, axis;
     double bound;
+    int has_factors; /* of the learning rate and of weight decay */
+    double rate_factor, decay_factor;
 } fnn_rules;
 
 /* The parameters of an op: a kernel, or gamma or alpha in its place; and a bias, or beta. */
@@ -106,6 +109,8 @@ typedef struct {
     int normalize;                  /* dot: of normalized inputs */
     ptrdiff_t start, step;          /* slice */
     ptrdiff_t table_rows, columns;  /* embedding: rows of the table; outputs of the weight panels */
+    ptrdiff_t multiple, groups;     /* outputs for each input; parts of the inputs that are multiplied one by one */
+    int function;                   /* parametric activation */
     double parameters[3];           /* of the activation */
     double rate;                    /* of dropout; noise: its standard deviation */
     double momentum, epsilon;       /* of normalizations */
@@ -289,8 +294,11 @@ ptrdiff_t fnn_bad_row(const fnn_network *network, int input, const fnn_matrix *X
 
 typedef struct fnn_fit fnn_fit;
 
-/* What a thread spends a step on. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: waiting for the others. */
-typedef enum { FNN_GATHER, FNN_FORWARD, FNN_LOSS, FNN_BACKWARD, FNN_UPDATE, FNN_WAIT, FNN_PHASES } fnn_fit_phase;
+/* What a thread spends a step on. FNN_UPDATE: gradients of weights and their update; FNN_WAIT: waiting for the others;
+ * FNN_EXCHANGE: for other ranks. */
+typedef enum {
+    FNN_GATHER, FNN_FORWARD, FNN_LOSS, FNN_BACKWARD, FNN_UPDATE, FNN_WAIT, FNN_EXCHANGE, FNN_PHASES
+} fnn_fit_phase;
 
 /* What one loss compares with. */
 typedef struct {
@@ -303,8 +311,11 @@ typedef struct {
     const fnn_matrix *X;        /* by input */
     const fnn_targets *targets; /* by loss */
     void *const *predictions;   /* by output: receives the outputs, by original row; or NULL */
+    const int64_t *rows;        /* (n_rows): the rows of X to train on; NULL: all */
+    ptrdiff_t n_rows;
     ptrdiff_t batch_size;
     int n_threads;
+    const fnn_ranks *ranks; /* processes that make the fit together, all with the same data and n_threads; or NULL */
 } fnn_fit_data;
 
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data);
@@ -319,15 +330,37 @@ double fnn_fit_penalty_sum(const fnn_fit *fit);
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates);
 /* Continues from step `steps` of the epoch that has just begun: the network has taken the steps before it already. */
 void fnn_fit_skip(fnn_fit *fit, ptrdiff_t steps, const double *rates);
-/* Replaces the order of rows (n) that fnn_fit_begin drew. */
+/* Replaces the order of rows (n) that fnn_fit_begin drew; with fit_data's rows, numbers of these. */
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 /* Other learning rates for the rest of the epoch; one per step of the epoch. */
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates);
+/* Factors of the weight decay, of the rates of dropout and of label smoothing; one per step of the epoch. They stay until they
+ * are set again; 1 at first. */
+typedef enum { FNN_DECAY_FACTOR, FNN_DROPOUT_FACTOR, FNN_SMOOTHING_FACTOR, FNN_FIT_FACTORS } fnn_fit_factor;
+void fnn_fit_set_factors(fnn_fit *fit, fnn_fit_factor factor, const double *values);
 /* From now on the phases of fnn_fit_run are timed, from zero. */
 void fnn_fit_time_phases(fnn_fit *fit);
 /* Nanoseconds that the threads spent in a phase, all together. */
 int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
+/* Between ranks it exchanges all that is kept for each weight where it ends after max_steps, the last step or a loss that is
+ * not finite. FNN_INTERRUPTED also stands for an exchange that failed. */
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
+/* Epochs that follow one another without the caller. */
+typedef struct {
+    uint64_t seed, first, between; /* epoch k has the number first + k * between */
+    int shuffle;
+    const int64_t *orders; /* (count, n): orders of rows instead of those that the seed draws; or NULL */
+    const double *rates;   /* of the steps of every epoch */
+    ptrdiff_t count, done; /* done: those that have ended */
+    int begun;             /* epoch `done` has begun */
+    double *sums;          /* (count, 2 + losses) of the epochs that have ended: loss_sum, penalty_sum, loss_sums */
+} fnn_epochs;
+/* FNN_OK after all epochs. After FNN_MORE, which comes after about max_seconds, the next call continues. */
+fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds);
+/* The same exchange, after steps around losses of the caller. */
+void fnn_fit_settle(fnn_fit *fit);
+/* 1 where ranks divide the steps. */
+int fnn_fit_is_divided(const fnn_fit *fit);
 /* A step around losses that the caller computes; all arrays are by loss, with entries for those of kind FNN_CUSTOM. forward
  * writes the outputs of the batch, (rows, width); backward takes their gradients and the losses, and updates, unless
  * another loss is not finite. */

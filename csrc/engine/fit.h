@@ -30,8 +30,9 @@ typedef struct {
 /* Rows of weights that are summed together: a constant of the numerical definition. */
 #define FNN_BLOCK 32
 
-/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, the given one, and Nadam's two more. */
-enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_CONSTANTS };
+/* The constants of a step, n_steps of each in fit->rates: the bias-corrected rate, the given one, and Nadam's two more; from
+ * FNN_FACTORS on the factors of fnn_fit_factor. */
+enum { FNN_RATE, FNN_RAW, FNN_RATE_2, FNN_CORRECTION, FNN_FACTORS, FNN_CONSTANTS = FNN_FACTORS + FNN_FIT_FACTORS };
 
 /* Time of one thread, in nanoseconds by phase; since: the end of its last phase. */
 typedef struct {
@@ -82,6 +83,9 @@ struct fnn_fit {
     int most_threads;
     ptrdiff_t n, n_steps, n_panels; /* n_panels: of a full batch */
     int n_threads, n_strips;
+    int n_ranks, rank;      /* processes that divide the steps, and which of them this is; 1 and 0 in an ordinary fit */
+    fnn_exchange *exchange; /* of several ranks, or NULL */
+    int failed;             /* an exchange did */
     unsigned char *parts; /* fnn_part, by op */
     int first_trained;    /* the first op that a gradient reaches */
     fnn_trials trials;
@@ -92,12 +96,13 @@ struct fnn_fit {
     void **gradient_slots;
     ptrdiff_t dy_stride;
     int64_t *order;
+    const int64_t *rows; /* of the caller: the fit's rows among those of X; NULL: all */
     double *rates;
     int64_t first_iteration; /* steps the network had taken when the epoch began */
     ptrdiff_t first_step;    /* the first one since fnn_fit_begin */
     int drawn;               /* `order` is that of `seed` and `epoch` */
     fnn_strip *strips;
-    int *first_strip;            /* [threads + 1]: the shares of n_threads threads */
+    int *first_strip;            /* [ranks * threads + 1]: the shares of n_threads threads of each rank */
     int worth_meeting;           /* the products of one panel are worth dividing between threads */
     int has_rules;               /* some op has rules: kernels and biases are in different strips */
     int has_moving_average;      /* of the weights */
@@ -139,7 +144,8 @@ typedef struct {
     ptrdiff_t step, first_row, rows; /* of the batch */
     ptrdiff_t n_panels, padded;      /* padded: rows rounded up to whole panels */
     double mean_factor;              /* of the first loss */
-    fnn_range panels;                /* this thread's share */
+    fnn_range rank_panels;           /* of this rank */
+    fnn_range panels;                /* this thread's share of them */
     int is_long;                     /* the fit's */
     int together;                    /* fewer panels than threads: the threads divide the outputs of each product */
 } fnn_step;
@@ -149,9 +155,17 @@ static inline op_buffers *fnn_buffers_of(const fnn_fit *fit, int i) {
     return &fit->buffers[fnn_buffer_of(fit->network, i)];
 }
 
+/* The rows of X in the order of the epoch; NULL: all, one after another. */
+static inline const int64_t *fnn_order_of(const fnn_fit *fit) { return fit->shuffled ? fit->order : fit->rows; }
+
 /* 1 for an op that a step runs. */
 static inline int fnn_runs(const fnn_fit *fit, int i) {
     return fit->parts[i] == FNN_RUNS || fit->parts[i] == FNN_IS_LINEAR;
+}
+
+/* A factor of this step. */
+static inline double fnn_factor(const fnn_step *s, fnn_fit_factor factor) {
+    return s->fit->rates[((int)FNN_FACTORS + (int)factor) * s->fit->n_steps + s->step];
 }
 
 /* The next panel of this thread; the end after an interruption of a long step. */
@@ -166,7 +180,7 @@ static inline void fnn_meet(const fnn_step *s) {
 
 /* The panels of a product that a thread works on, and its share of the product's outputs. */
 static inline fnn_range fnn_product_panels(const fnn_step *s) {
-    return s->together ? (fnn_range){0, s->n_panels} : s->panels;
+    return s->together ? s->rank_panels : s->panels;
 }
 static inline fnn_range fnn_product_share(const fnn_step *s, ptrdiff_t outputs) {
     return s->together ? fnn_share(outputs, s->thread, s->n_threads) : (fnn_range){0, outputs};
@@ -208,6 +222,18 @@ void fnn_store_kept_outputs(const fnn_step *s);
 /* The loss of a batch, the sum of all losses times their weights; *penalty: the penalties on weights in it. The losses
  * themselves times the rows are added to sums, unless that is NULL. */
 double fnn_batch_loss(const fnn_step *s, double *penalty, double *sums);
+
+/* ranks.c: the exchange of a fit whose steps are divided; 0 where there is no memory. */
+int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks);
+void fnn_exchange_free(fnn_fit *fit);
+/* Called by all threads after a barrier: all ranks get all panels of a buffer with so many bytes per panel. */
+void fnn_gather_panels(const fnn_step *s, void *panels, ptrdiff_t bytes);
+/* Called by the first thread between two barriers: what phase 2 reads and the losses of all rows; sums of squares; weights;
+ * and, between steps, all that is kept for each weight. */
+void fnn_exchange_rows(const fnn_step *s);
+void fnn_gather_norm_sums(const fnn_step *s);
+void fnn_gather_weights(const fnn_step *s);
+void fnn_gather_slots(fnn_fit *fit);
 
 /* update.c: phase 2; 0 where an interruption came before any weight was changed. */
 int fnn_update_weights(const fnn_step *s);

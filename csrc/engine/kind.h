@@ -47,6 +47,10 @@ struct fnn_kind {
     int is_product;
     /* The kernel is a matrix (op->table_rows, op->columns) of which rows are looked up. */
     int is_table;
+    /* These rows are multiplied with inputs, as many times as there are outputs in a row of the op. */
+    int is_multiplied;
+    /* The parameters are never trained. */
+    int is_fixed;
     /* A linear one changes nothing. */
     int only_activates;
     /* With op->missing a NaN in the inputs stands for a missing value. */

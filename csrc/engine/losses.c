@@ -10,7 +10,7 @@
 double fnn_mean_factor(const fnn_step *s, const fit_loss *loss) {
     const fnn_fit *fit = s->fit;
     const double divisor = fnn_divisor(&loss->loss, loss->targets.labels, loss->targets.sample_weight, fit->network->element,
-                                       fit->shuffled ? fit->order : NULL, s->first_row, s->rows);
+                                       fnn_order_of(fit), s->first_row, s->rows);
     return divisor != 0 ? 1.0 / divisor : 0.0;
 }
 
@@ -41,7 +41,7 @@ void fnn_gather_targets(const fnn_step *s, fit_loss *loss, double mean) {
     fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
     const fnn_targets *targets = &loss->targets;
-    const int64_t *order = fit->shuffled ? fit->order : NULL;
+    const int64_t *order = fnn_order_of(fit);
     /* the loss of a whole batch is one number: without weights its sum and its mean are the same */
     const int summed = loss->loss.sum && !(loss->couples_rows && !targets->sample_weight);
     const double scale = loss->loss.factor * (summed ? 1.0 : mean);
@@ -69,6 +69,12 @@ static void sum_over_batch(const fnn_step *s, const fit_loss *loss) {
                            fnn_at(fit, loss->T, p * loss->t_stride), loss->n_out);
 }
 
+static void gather_sums(const fnn_step *s, const fit_loss *loss) {
+    const ptrdiff_t bytes = s->fit->network->kernels->panel * (ptrdiff_t)sizeof(double);
+    fnn_gather_panels(s, loss->batch_sums, 2 * bytes);
+    fnn_gather_panels(s, loss->scale, bytes);
+}
+
 /* The loss with its sums over the batch, added in row order; returns the factor of its gradient. */
 static double close_batch_sums(const fnn_step *s, const fit_loss *of, fnn_loss *loss) {
     const ptrdiff_t panel = s->fit->network->kernels->panel;
@@ -88,7 +94,7 @@ void fnn_store_predictions(const fnn_step *s, void *predictions, int buffer, ptr
     const fnn_kernels *kernels = fit->network->kernels;
     const op_buffers *out = &fit->buffers[buffer];
     const ptrdiff_t first = p * kernels->panel, count = fnn_min(s->rows - first, kernels->panel);
-    kernels->scatter(predictions, width, fnn_at(fit, out->Y, p * out->stride), width, fit->shuffled ? fit->order : NULL,
+    kernels->scatter(predictions, width, fnn_at(fit, out->Y, p * out->stride), width, fnn_order_of(fit),
                      s->first_row + first, count);
 }
 
@@ -111,6 +117,11 @@ static void evaluate_loss(const fnn_step *s, const fit_loss *of) {
     const fnn_loss *loss = &of->loss;
     fnn_loss closed;
     double factor = 0, factors[FNN_MOST_LANES];
+    if (loss->label_smoothing != 0) {
+        closed = *loss;
+        closed.label_smoothing *= fnn_factor(s, FNN_SMOOTHING_FACTOR);
+        loss = &closed;
+    }
     if (of->couples_rows) {
         closed = *loss;
         factor = close_batch_sums(s, of, &closed) * of->weight;
@@ -158,6 +169,8 @@ void fnn_evaluate_losses(const fnn_step *s) {
     for (int l = 0; l < fit->n_losses; l++)
         if (fit->losses[l].couples_rows) sum_over_batch(s, &fit->losses[l]);
     if (fit->couples_rows) fnn_barrier_wait(&s->fit->barrier);
+    for (int l = 0; l < fit->n_losses; l++)
+        if (fit->losses[l].couples_rows) gather_sums(s, &fit->losses[l]);
     for (int l = 0; l < fit->n_losses; l++)
         if (fit->losses[l].gradient)
             take_gradient(s, &fit->losses[l]);

@@ -58,7 +58,8 @@ static int place_ops(fnn_network *network) {
             share_weights(network->ops, i);
         else
             network->n_elements = elements;
-        if (op->kind->is_product) network->operations += 2.0 * (double)op->n_in * (double)op->n_out;
+        if (op->kind->is_product || op->kind->is_multiplied)
+            network->operations += 2.0 * (double)(op->kind->is_product ? op->n_in : op->table_rows) * (double)op->n_out;
         network->widths[k + i] = op->n_out;
         network->n_uses += op->n_inputs;
     }

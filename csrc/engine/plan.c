@@ -54,7 +54,7 @@ static int plan_strips(fnn_fit *fit) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     /* whole blocks of sums, or whole tiles */
-    deal d = {.fit = fit, .n_threads = fit->n_threads, .grain = fit->clips_norms ? FNN_BLOCK : 12};
+    deal d = {.fit = fit, .n_threads = fit->n_threads * fit->n_ranks, .grain = fit->clips_norms ? FNN_BLOCK : 12};
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < network->n_ops; i++) {
             const fnn_op *op = &network->ops[i];
@@ -66,7 +66,7 @@ static int plan_strips(fnn_fit *fit) {
             const ptrdiff_t kernel_end = fit->has_rules || fit->clips_norms ? fnn_min(op->rows, all.last) : all.last;
             for (ptrdiff_t q = 0; q < op->panels; q++) {
                 double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
-                if (op->kind->is_table) width *= TABLE_COST;
+                if (op->kind->is_table) width *= op->kind->is_multiplied ? (double)op->n_out / (double)op->columns : TABLE_COST;
                 if (!pass) {
                     d.total += (double)(all.last - all.first) * width;
                     continue;
@@ -127,13 +127,19 @@ static void look_at_ops(fnn_fit *fit, const fnn_fit_data *data) {
 #define STORED_OPERATIONS 2e9
 #define STORED_ROWS 512
 
+/* Of a step, for its products. */
+static double operations_of(const fnn_fit *fit) {
+    return 3.0 * fit->network->operations * (double)fit->batch_size;
+}
+
 static void plan_threads(fnn_fit *fit) {
     const int most = fit->most_threads;
-    const double operations = 3.0 * fit->network->operations * (double)fit->batch_size;
-    const double padded = 3.0 * fit->network->operations * (double)(fit->n_panels * fit->network->kernels->panel);
-    fit->n_threads = fnn_threads_for(operations, fit->n_panels, most);
-    fit->worth_meeting = padded >= MEETING_OPERATIONS * (double)fit->n_panels;
-    if (fit->worth_meeting && fit->n_panels < most)
+    const ptrdiff_t n_panels = fnn_ceil_div(fit->n_panels, fit->n_ranks);
+    const double operations = operations_of(fit) / fit->n_ranks;
+    const double padded = 3.0 * fit->network->operations * (double)(n_panels * fit->network->kernels->panel);
+    fit->n_threads = fnn_threads_for(operations, n_panels, most);
+    fit->worth_meeting = padded >= MEETING_OPERATIONS * (double)n_panels;
+    if (fit->worth_meeting && n_panels < most)
         fit->n_threads = padded / MEETING_OPERATIONS < most ? 1 + (int)(padded / MEETING_OPERATIONS) : most;
     /* shorter than any product that is cut into pieces */
     fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
@@ -242,7 +248,7 @@ static fit_places lay_out(fnn_fit *fit, fnn_arena *arena) {
     fit->order = fnn_take(arena, fnn_size(fit->n, sizeof(int64_t), 1));
     fit->rates = fnn_take(arena, fnn_size(fit->n_steps, sizeof(double), FNN_CONSTANTS));
     fit->strips = fnn_take(arena, sizeof(fnn_strip) * (size_t)fit->n_strips);
-    fit->first_strip = fnn_take(arena, sizeof(int) * (size_t)(fit->n_threads + 1));
+    fit->first_strip = fnn_take(arena, sizeof(int) * (size_t)(fit->n_threads * fit->n_ranks + 1));
     fit->penalty_sums = take_if(fit->penalizes_weights, arena, fnn_size(blocks, sizeof(double), 2));
     fit->norm_sums = take_if(fit->clips_norms, arena, fnn_size(blocks, sizeof(double), 1));
     fit->output_penalties = take_if(fit->penalizes_outputs, arena, fnn_size(rows, sizeof(double), 1));
@@ -281,6 +287,7 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         fnn_arena_free(fit);
         return NULL;
     }
+    for (int factor = 0; factor < FNN_FIT_FACTORS; factor++) fnn_fit_set_factors(fit, (fnn_fit_factor)factor, NULL);
     ptrdiff_t blocks = 0;
     for (int b = 0; b < network->n_inputs + network->n_ops; b++) {
         op_buffers *buffers = &fit->buffers[b];
@@ -301,28 +308,48 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     fnn_matrix X[FNN_MOST_BUFFERS];
     memcpy(X, data->X, sizeof(fnn_matrix) * (size_t)network->n_inputs);
     fnn_fit plan = {.network = network, .X = X, .losses = losses, .kept = kept, .parts = parts,
-                    .n_losses = network->n_losses, .n = X[0].rows, .most_threads = data->n_threads};
+                    .n_losses = network->n_losses, .rows = data->rows, .n = data->rows ? data->n_rows : X[0].rows,
+                    .most_threads = data->n_threads, .n_ranks = 1};
     plan.batch_size = fnn_min(data->batch_size, plan.n);
     plan.n_steps = fnn_ceil_div(plan.n, plan.batch_size);
     plan.n_panels = fnn_ceil_div(plan.batch_size, kernels->panel);
     look_at_ops(&plan, data);
+    if (data->ranks && operations_of(&plan) >= data->ranks->least_operations) {
+        plan.n_ranks = data->ranks->n_ranks;
+        plan.rank = data->ranks->rank;
+    }
     plan_threads(&plan);
     plan.n_strips = plan_strips(&plan);
     plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
     if (!fnn_plan_gradients(&plan)) return NULL;
-    return make_fit(&plan);
+    fnn_fit *fit = make_fit(&plan);
+    if (fit && fit->n_ranks > 1 && fit->n_strips && !fnn_exchange_new(fit, data->ranks)) {
+        fnn_arena_free(fit);
+        return NULL;
+    }
+    return fit;
 }
 
-void fnn_fit_free(fnn_fit *fit) { fnn_arena_free(fit); }
+void fnn_fit_free(fnn_fit *fit) {
+    if (fit && fit->exchange) fnn_exchange_free(fit);
+    fnn_arena_free(fit);
+}
 
 ptrdiff_t fnn_fit_steps(const fnn_fit *fit) { return fit->n_steps; }
 ptrdiff_t fnn_fit_step(const fnn_fit *fit) { return fit->step; }
+int fnn_fit_is_divided(const fnn_fit *fit) { return fit->exchange != NULL; }
 double fnn_fit_loss_sum(const fnn_fit *fit) { return fit->loss_sum; }
 double fnn_fit_output_loss_sum(const fnn_fit *fit, int l) { return fit->loss_sums[l]; }
 double fnn_fit_penalty_sum(const fnn_fit *fit) { return fit->penalty_sum; }
 
+/* Numbers in fit->rows become numbers in X. */
+static void number_rows(fnn_fit *fit) {
+    for (ptrdiff_t i = 0; fit->rows && i < fit->n; i++) fit->order[i] = fit->rows[fit->order[i]];
+}
+
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order) {
     memcpy(fit->order, order, sizeof *order * (size_t)fit->n);
+    number_rows(fit);
     fit->shuffled = 1;
     fit->drawn = 0;
 }
@@ -394,10 +421,17 @@ void fnn_fit_set_rates(fnn_fit *fit, const double *rates) {
     }
 }
 
+void fnn_fit_set_factors(fnn_fit *fit, fnn_fit_factor factor, const double *values) {
+    double *to = fit->rates + ((int)FNN_FACTORS + (int)factor) * fit->n_steps;
+    for (ptrdiff_t s = 0; s < fit->n_steps; s++) to[s] = values ? values[s] : 1.0;
+}
+
 void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, const double *rates) {
     /* bit 63 keeps the stream of the order apart from the other streams of the seed */
-    if (shuffle && !(fit->drawn && fit->seed == seed && fit->epoch == epoch))
+    if (shuffle && !(fit->drawn && fit->seed == seed && fit->epoch == epoch)) {
         fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
+        number_rows(fit);
+    }
     fit->drawn = shuffle;
     fit->seed = seed;
     fit->epoch = epoch;

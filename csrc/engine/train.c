@@ -16,11 +16,16 @@
 
 /* ---- phase 1 ---- */
 
+/* A thread's share of a range. */
+static fnn_range share_of(fnn_range all, int thread, int n_threads) {
+    const fnn_range share = fnn_share(all.last - all.first, thread, n_threads);
+    return (fnn_range){all.first + share.first, all.first + share.last};
+}
+
 static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads) {
     const ptrdiff_t first = step * fit->batch_size, panel = fit->network->kernels->panel;
     const ptrdiff_t rows = fnn_min(fit->n - first, fit->batch_size);
     const ptrdiff_t n_panels = rows == fit->batch_size ? fit->n_panels : fnn_ceil_div(rows, panel);
-    const fnn_range panels = fnn_share(n_panels, thread, n_threads);
     fnn_step s;
     s.fit = fit;
     s.thread = thread;
@@ -30,10 +35,10 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
     s.rows = rows;
     s.n_panels = n_panels;
     s.padded = n_panels * panel;
-    s.panels.first = panels.first;
-    s.panels.last = panels.last;
+    s.rank_panels = fnn_share(n_panels, fit->rank, fit->n_ranks);
+    s.panels = share_of(s.rank_panels, thread, n_threads);
     s.is_long = fit->is_long;
-    s.together = fit->worth_meeting && n_panels < n_threads;
+    s.together = fit->worth_meeting && s.rank_panels.last - s.rank_panels.first < n_threads;
     s.mean_factor = fnn_mean_factor(&s, &fit->losses[0]);
     return s;
 }
@@ -41,7 +46,7 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
 static void gather_batch(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
-    const int64_t *order = fit->shuffled ? fit->order : NULL;
+    const int64_t *order = fnn_order_of(fit);
     for (int b = 0; b < fit->network->n_inputs; b++) {
         const op_buffers *in = &fit->buffers[b];
         for (ptrdiff_t p = s->panels.first; in->Y && p < s->panels.last; p = fnn_next(s, p))
@@ -60,16 +65,17 @@ static void gather_batch(const fnn_step *s) {
 /* Prefetches the first lines of the rows that this thread gathers in the next step: they arrive during phase 2. */
 static void fetch_next_rows(const fnn_step *s) {
     const fnn_fit *fit = s->fit;
+    const int64_t *order = fnn_order_of(fit);
     const ptrdiff_t next = s->first_row + s->rows;
     const fnn_range share = fnn_share(fnn_min(fit->n - next, s->rows), s->thread, s->n_threads);
     if (share.first == share.last) return;
     for (int b = 0; b < fit->network->n_inputs; b++) {
         const fnn_matrix *X = &fit->X[b];
         const ptrdiff_t width = X->cols * X->col_stride;
-        if (!fit->buffers[b].Y || (!fit->shuffled && width < 64)) continue;
+        if (!fit->buffers[b].Y || (!order && width < 64)) continue;
         const ptrdiff_t bytes = fnn_min(width, 64 * (1 + LINES_AHEAD / (share.last - share.first)));
         for (ptrdiff_t i = next + share.first; i < next + share.last; i++) {
-            const char *row = (const char *)X->data + (fit->shuffled ? (ptrdiff_t)fit->order[i] : i) * X->row_stride;
+            const char *row = (const char *)X->data + (order ? (ptrdiff_t)order[i] : i) * X->row_stride;
             for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
         }
     }
@@ -159,7 +165,7 @@ static void finish_step(const fnn_step *s) {
     fit->loss_sum += fnn_batch_loss(s, &penalty, fit->loss_sums) * (double)s->rows;
     fit->penalty_sum += penalty * (double)s->rows;
     fit->step++;
-    int stops = fit->step >= fit->until || fnn_barrier_is_crowded(&fit->barrier);
+    int stops = fit->step >= fit->until || fit->failed || fnn_barrier_is_crowded(&fit->barrier);
     if (fit->step >= fit->next_check) {
         fit->next_check = fit->step + fit->check_every;
         stops |= now() >= fit->deadline;
@@ -182,6 +188,19 @@ static void phase_1(const fnn_step *s) {
     fnn_mark(fit, s->thread, FNN_BACKWARD);
 }
 
+/* Returns 0 where the step ends before any weight is changed. */
+static int meet_after_phase_1(const fnn_step *s) {
+    fnn_fit *fit = s->fit;
+    fnn_barrier_wait(&fit->barrier);
+    fnn_mark(fit, s->thread, FNN_WAIT);
+    if (fit->exchange && !fit->cut[0]) {
+        if (s->thread == 0) fnn_exchange_rows(s);
+        fnn_barrier_wait(&fit->barrier);
+        fnn_mark(fit, s->thread, FNN_EXCHANGE);
+    }
+    return !fit->cut[0] && !fit->failed && !atomic_load_explicit(&fit->nonfinite, memory_order_relaxed);
+}
+
 /* Thread 0 writes `cut` before a barrier, after which all threads read it: they see the same.
  * `stop` is written between the two barriers of a step and read after the second: all threads see the same. */
 static void run_steps(void *context, int thread, int n_threads) {
@@ -190,9 +209,7 @@ static void run_steps(void *context, int thread, int n_threads) {
     for (ptrdiff_t step = fit->step;; step++) {
         const fnn_step s = step_of(fit, step, thread, n_threads);
         phase_1(&s);
-        fnn_barrier_wait(&fit->barrier);
-        fnn_mark(fit, thread, FNN_WAIT);
-        if (fit->cut[0] || atomic_load_explicit(&fit->nonfinite, memory_order_relaxed)) return;
+        if (!meet_after_phase_1(&s)) return;
         fetch_next_rows(&s);
         if (!fnn_update_weights(&s)) return;
         if (thread == 0) finish_step(&s);
@@ -221,9 +238,13 @@ static int run_timed(fnn_fit *fit, ptrdiff_t end) {
     fit->next_check = first + fit->check_every;
     atomic_store(&fit->stop, 0);
     const int64_t start = fnn_clock_ns();
-    const int interrupted = fnn_team_run(run_steps, fit, fnn_trials_threads(&fit->trials), &fit->barrier);
+    const int interrupted = fnn_team_run(run_steps, fit, fnn_trials_threads(&fit->trials), &fit->barrier) || fit->failed;
     fnn_trials_note(&fit->trials, fit->step - first, fnn_clock_ns() - start);
     return interrupted;
+}
+
+void fnn_fit_settle(fnn_fit *fit) {
+    if (fit->exchange) fnn_gather_slots(fit);
 }
 
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
@@ -238,16 +259,52 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
         interrupted = run_timed(fit, end);
     while (!interrupted && fit->step < end && !atomic_load(&fit->nonfinite) && now() < fit->deadline);
     fit->network->iterations = fit->first_iteration + fit->step;
-    if (interrupted) return FNN_INTERRUPTED;
+    /* every rank ends a call here after the same step, though time may have cut it elsewhere before */
+    if (!interrupted && (fit->step >= end || atomic_load(&fit->nonfinite))) fnn_fit_settle(fit);
+    if (interrupted || fit->failed) return FNN_INTERRUPTED;
     if (atomic_load(&fit->nonfinite)) return FNN_NONFINITE;
     return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
+}
+
+/* ---- epochs ---- */
+
+/* Returns 0 after an interruption. */
+static int begin_next(fnn_fit *fit, fnn_epochs *epochs) {
+    const uint64_t number = epochs->first + (uint64_t)epochs->done * epochs->between;
+    fnn_call call;
+    fnn_call_enter(&call);
+    fnn_fit_begin(fit, epochs->seed, number, epochs->shuffle && !epochs->orders, epochs->rates);
+    if (epochs->orders) fnn_fit_set_order(fit, epochs->orders + epochs->done * fit->n);
+    epochs->begun = 1;
+    return !fnn_call_leave(&call);
+}
+
+static void end_epoch(const fnn_fit *fit, fnn_epochs *epochs) {
+    double *sums = epochs->sums + epochs->done++ * (2 + fit->n_losses);
+    sums[0] = fit->loss_sum;
+    sums[1] = fit->penalty_sum;
+    memcpy(sums + 2, fit->loss_sums, sizeof(double) * (size_t)fit->n_losses);
+    epochs->begun = 0;
+}
+
+fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds) {
+    const double end = now() + max_seconds;
+    while (epochs->done < epochs->count) {
+        if (!epochs->begun && !begin_next(fit, epochs)) return FNN_INTERRUPTED;
+        const fnn_status status = fnn_fit_run(fit, -1, end - now());
+        if (status != FNN_OK) return status;
+        end_epoch(fit, epochs);
+        if (now() >= end) break;
+    }
+    return epochs->done < epochs->count ? FNN_MORE : FNN_OK;
 }
 
 /* ---- a step around losses that the caller computes ---- */
 
 ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *first) {
     *first = fit->step * fit->batch_size;
-    *order = fit->shuffled ? fit->order + *first : NULL;
+    *order = fnn_order_of(fit);
+    if (*order) *order += *first;
     return fnn_min(fit->n - *first, fit->batch_size);
 }
 
@@ -259,10 +316,13 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
     forward(&s);
     if (fit->penalizes_weights) fnn_sum_penalties(&s);
     fnn_store_kept_outputs(&s);
+    if (fit->exchange) fnn_barrier_wait(&fit->barrier);
     for (int l = 0; l < fit->n_losses; l++) {
         const fit_loss *loss = &fit->losses[l];
         const op_buffers *out = &fit->buffers[loss->buffer];
-        for (ptrdiff_t p = s.panels.first; loss->outputs && p < s.panels.last; p = fnn_next(&s, p)) {
+        if (loss->outputs) fnn_gather_panels(&s, out->Y, out->stride * (ptrdiff_t)fit->network->element);
+        const fnn_range panels = fit->exchange ? share_of((fnn_range){0, s.n_panels}, thread, n_threads) : s.panels;
+        for (ptrdiff_t p = panels.first; loss->outputs && p < panels.last; p = fnn_next(&s, p)) {
             const ptrdiff_t first = p * kernels->panel, count = fnn_min(s.rows - first, kernels->panel);
             kernels->scatter(loss->outputs, loss->n_out, fnn_at(fit, out->Y, p * out->stride), loss->n_out, NULL, first,
                              count);
@@ -282,8 +342,7 @@ static void step_from_gradients(void *context, int thread, int n_threads) {
     fnn_evaluate_losses(&s);
     backward(&s);
     if (thread == 0) fit->cut[0] = fit->is_long && fnn_interrupted();
-    fnn_barrier_wait(&fit->barrier);
-    if (fit->cut[0] || atomic_load_explicit(&fit->nonfinite, memory_order_relaxed)) return;
+    if (!meet_after_phase_1(&s)) return;
     if (!fnn_update_weights(&s)) return;
     fnn_barrier_wait(&fit->barrier);
     if (thread == 0) finish_step(&s);

@@ -117,6 +117,7 @@ double fnn_network_penalty(const fnn_network *network) {
 static fnn_update update_of(const fnn_fit *fit, ptrdiff_t step) {
     fnn_update u = fit->network->optimizer.update;
     u.decay *= fit->rates[FNN_RAW * fit->n_steps + step];
+    u.decay *= fit->rates[((int)FNN_FACTORS + (int)FNN_DECAY_FACTOR) * fit->n_steps + step];
     u.rate = fit->rates[FNN_RATE * fit->n_steps + step];
     u.rate_2 = fit->rates[FNN_RATE_2 * fit->n_steps + step];
     u.correction = fit->rates[FNN_CORRECTION * fit->n_steps + step];
@@ -136,6 +137,11 @@ static fnn_update ruled_update(const fnn_network *network, const fnn_strip *stri
     own.l1 = r->l1 * penalty_scale;
     own.l2 = r->l2 * penalty_scale;
     if (r->no_decay) own.decay = 0;
+    if (r->has_factors) {
+        own.rate *= r->rate_factor;
+        own.rate_2 *= r->rate_factor;
+        own.decay *= r->rate_factor * r->decay_factor;
+    }
     own.prepare = own.l1 != 0 || own.l2 != 0 || own.clip > 0;
     return own;
 }
@@ -426,12 +432,18 @@ static void move_statistics(const fnn_step *s) {
         if (ops[i].kind->move_statistics && ops[i].is_live && fnn_runs(s->fit, i)) ops[i].kind->move_statistics(s, i);
 }
 
+/* A thread's share of the strips of its rank. */
+static fnn_range strips_of(const fnn_step *s) {
+    const int *first = s->fit->first_strip + s->fit->rank * s->fit->n_threads;
+    if (s->n_threads == s->fit->n_threads) return (fnn_range){first[s->thread], first[s->thread + 1]};
+    const fnn_range share = fnn_share(first[s->fit->n_threads] - first[0], s->thread, s->n_threads);
+    return (fnn_range){first[0] + share.first, first[0] + share.last};
+}
+
 int fnn_update_weights(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const int64_t accumulate = fit->network->optimizer.accumulate;
-    const fnn_range strips = s->n_threads == fit->n_threads
-                                 ? (fnn_range){fit->first_strip[s->thread], fit->first_strip[s->thread + 1]}
-                                 : fnn_share(fit->n_strips, s->thread, s->n_threads);
+    const fnn_range strips = strips_of(s);
     strip_function *const follow = fit->has_rules || fit->has_moving_average ? follow_update : NULL;
     if (fit->gradients) {
         const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
@@ -446,11 +458,21 @@ int fnn_update_weights(const fnn_step *s) {
             if (s->thread == 0) fit->cut[1] = fit->stores && fnn_interrupted();
             fnn_barrier_wait(&fit->barrier);
             if (fit->cut[1]) return 0;
+            if (fit->exchange && fit->clips_norms) {
+                if (s->thread == 0) fnn_gather_norm_sums(s);
+                fnn_barrier_wait(&fit->barrier);
+            }
         }
         if (is_due) apply_all_stored(s, strips);
     } else {
         const fnn_update update = update_of(fit, s->step);
         update_strips(s, strips, NULL, &update, follow);
+    }
+    if (fit->exchange) {
+        fnn_mark(fit, s->thread, FNN_UPDATE);
+        fnn_barrier_wait(&fit->barrier);
+        if (s->thread == 0) fnn_gather_weights(s);
+        fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
     if (fit->constrains_norms) {
         fnn_barrier_wait(&fit->barrier);
@@ -463,7 +485,7 @@ int fnn_update_weights(const fnn_step *s) {
 int fnn_has_rules(const fnn_op *op) {
     if (!fnn_is_trained(op)) return 0;
     for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
-        if (op->rules[parameter].no_decay || op->rules[parameter].constraint) return 1;
+        if (op->rules[parameter].no_decay || op->rules[parameter].constraint || op->rules[parameter].has_factors) return 1;
     return fnn_has_penalty(op);
 }
 

@@ -12,6 +12,7 @@ mp.dps = 80
 
 # Just wider than the reduced arguments, whose bound is rounded.
 HALF = log(2) / 2 * mpf("1.0001")
+QUARTER = (pi / 4) ** 2 * mpf("1.0001")
 
 
 def expm1_quotient(r: mpf) -> mpf:
@@ -28,6 +29,16 @@ def scaled_erfc(t: mpf) -> mpf:
     """(1 + 2 z) exp(z^2) erfc(z) in t = (z - 3) / (z + 3)."""
     z = 3 * (1 + t) / (1 - t)
     return (1 + 2 * z) * exp(z * z) * erfc(z)
+
+
+def sine_quotient(u: mpf) -> mpf:
+    """(sin(r) / r - 1) / r^2 in u = r^2."""
+    return sum((-1) ** (k + 1) * u**k / factorial(2 * k + 3) for k in range(40))
+
+
+def cosine_quotient(u: mpf) -> mpf:
+    """(cos(r) - 1 + r^2 / 2) / r^4 in u = r^2."""
+    return sum((-1) ** k * u**k / factorial(2 * k + 4) for k in range(40))
 
 
 def chebyshev(low: mpf, high: mpf, n: int) -> list[mpf]:
@@ -77,6 +88,10 @@ def main() -> None:
         "ATANH float64": interpolant(atanh_quotient, chebyshev(mpf(0), mpf(1) / 9, 10)),
         "ERFCX float32": interpolant(scaled_erfc, [at if t == nearest else t for t in nodes]),
         "ERFCX float64": interpolant(scaled_erfc, chebyshev(mpf(-1), mpf(1), 25)),
+        "SINE float32": interpolant(sine_quotient, chebyshev(mpf(0), QUARTER, 4)),
+        "SINE float64": interpolant(sine_quotient, chebyshev(mpf(0), QUARTER, 7)),
+        "COSINE float32": interpolant(cosine_quotient, chebyshev(mpf(0), QUARTER, 4)),
+        "COSINE float64": interpolant(cosine_quotient, chebyshev(mpf(0), QUARTER, 7)),
     }
     for name, values in tables.items():
         print(f"/* {name} */", ", ".join(repr(v) for v in values))

@@ -20,6 +20,22 @@
 
 typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 
+/* Vector i of a tile: NV of them in each panel, panels v_stride (of C c_stride) apart. A narrow panel has fewer. */
+#define V_AT(i) (V + (i) / NV * v_stride + (i) % NV * LANES)
+#define C_AT(j, i, ROW) (C + (i) / NV * c_stride + (j) * (ROW) + (i) % NV * LANES)
+#define WIDTH(N) ((N) < NV ? (N) * LANES : PANEL)
+
+/* c += the products of column k of A with the N vectors at V */
+#define TILE_STEP(M, N, A, ROW)                                                   \
+    {                                                                             \
+        vec v[N];                                                                 \
+        UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V_AT(i));                \
+        UNROLL for (int j = 0; j < M; j++) {                                      \
+            vec a = v_set((A)[j * (ROW) + k]);                                    \
+            UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]); \
+        }                                                                         \
+    }
+
 /* C[m, P * NV] = start + sum_k A[k * width + j] V_p[k]; V_p = V + p * v_stride, C_p = C + p * c_stride */
 #define DEFINE_TILE_F(M, P)                                                                                           \
     static __attribute__((noinline)) void tile_f_##M##_##P(real *C, const real *A, const real *V, ptrdiff_t width,   \
@@ -27,20 +43,16 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
                                                            int relu, ptrdiff_t v_stride, ptrdiff_t c_stride) {       \
         vec c[M][P * NV];                                                                                             \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++) c[j][i] =                          \
-            start == FROM_BIAS ? v_set(bias[j]) : v_load(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES);     \
-        _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++) {                                             \
-            if (P == 1) {                                                                                             \
-                vec v[NV];                                                                                            \
-                UNROLL for (int i = 0; i < NV; i++) v[i] = v_load(V + i * LANES);                                     \
-                UNROLL for (int j = 0; j < M; j++) {                                                                  \
-                    vec a = v_set(A[j]);                                                                              \
-                    UNROLL for (int i = 0; i < NV; i++) c[j][i] = v_fma(a, v[i], c[j][i]);                            \
-                }                                                                                                     \
+            start == FROM_BIAS ? v_set(bias[j]) : v_load(C_AT(j, i, PANEL));                                          \
+        _Pragma("GCC unroll 4") for (ptrdiff_t s = 0; s < k_count; s++) {                                             \
+            if (P == 1 || NV == 1) {                                                                                  \
+                const int k = 0;                                                                                      \
+                TILE_STEP(M, P * NV, A, 1)                                                                            \
             } else { /* 3 rows take 12 accumulators, 3 broadcasts and 1 vector */                                     \
                 vec a[M];                                                                                             \
                 UNROLL for (int j = 0; j < M; j++) a[j] = v_set(A[j]);                                                \
                 UNROLL for (int i = 0; i < P * NV; i++) {                                                             \
-                    vec v = v_load(V + (i / NV) * v_stride + (i % NV) * LANES);                                       \
+                    vec v = v_load(V_AT(i));                                                                          \
                     UNROLL for (int j = 0; j < M; j++) c[j][i] = v_fma(a[j], v, c[j][i]);                             \
                 }                                                                                                     \
             }                                                                                                         \
@@ -51,18 +63,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++) c[j][i] =                      \
                 v_max(v_set(0), c[j][i]);                                                                             \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < P * NV; i++)                                    \
-            v_store(C + (i / NV) * c_stride + j * PANEL + (i % NV) * LANES, c[j][i]);                                 \
-    }
-
-/* c += the products of column k of A with the N vectors at V */
-#define TILE_STEP(M, N, A, ROW)                                                   \
-    {                                                                             \
-        vec v[N];                                                                 \
-        UNROLL for (int i = 0; i < N; i++) v[i] = v_load(V + i * LANES);          \
-        UNROLL for (int j = 0; j < M; j++) {                                      \
-            vec a = v_set((A)[j * (ROW) + k]);                                    \
-            UNROLL for (int i = 0; i < N; i++) c[j][i] = v_fma(a, v[i], c[j][i]); \
-        }                                                                         \
+            v_store(C_AT(j, i, PANEL), c[j][i]);                                                                      \
     }
 
 /* c += sum_k A(j, k) V[k] over whole panels of A, segment_stride apart; A and V move on. The next panel lies in another
@@ -73,34 +74,34 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * PANEL);            \
         const real *const end = A + PANEL;                                                                    \
         _Pragma("GCC unroll 1") for (; A < end; A += 2)                                                       \
-            UNROLL for (int k = 0; k < 2; k++, V += N * LANES) TILE_STEP(M, N, A, PANEL)                      \
+            UNROLL for (int k = 0; k < 2; k++, V += WIDTH(N)) TILE_STEP(M, N, A, PANEL)                       \
         A += segment_stride - PANEL;                                                                          \
     }
 
-/* Weight gradient: C[j * N * LANES] = sum_k A(j, k) V[k], N vectors wide. */
+/* Weight gradient: C[j * WIDTH(N)] = sum_k A(j, k) V[k], N vectors wide. */
 #define DEFINE_TILE_W(M, N, NAME)                                                                                     \
     static __attribute__((noinline)) void tile_w_##M##_##NAME(real *C, const real *A, ptrdiff_t segment_stride,      \
-                                                              ptrdiff_t k_count, const real *V) {                     \
+                                                              ptrdiff_t k_count, const real *V, ptrdiff_t v_stride,  \
+                                                              ptrdiff_t c_stride) {                                  \
         vec c[M][N];                                                                                                  \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                     \
         TILE_PANELS(M, N)                                                                                             \
         UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++)                                         \
-            v_store(C + (j * N + i) * LANES, c[j][i]);                                                                \
+            v_store(C_AT(j, i, WIDTH(N)), c[j][i]);                                                                   \
     }
 
 /* Input gradient: C[j * PANEL] = (from_c ? C : 0) + sum_k A(j, k) V[k] over whole weight panels, and over last_count
  * outputs of the last one, L[j * row + k]. */
-#define DEFINE_TILE_X(M)                                                                                              \
-    static __attribute__((noinline)) void tile_x_##M(real *C, const real *A, ptrdiff_t segment_stride,               \
-                                                     ptrdiff_t k_count, const real *V, int from_c, const real *L,     \
-                                                     ptrdiff_t row, ptrdiff_t last_count) {                           \
-        vec c[M][NV];                                                                                                 \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++) c[j][i] =                              \
-            from_c ? v_load(C + j * PANEL + i * LANES) : v_set(0);                                                    \
-        TILE_PANELS(M, NV)                                                                                            \
-        for (ptrdiff_t k = 0; k < last_count; k++, V += PANEL) TILE_STEP(M, NV, L, row)                               \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < NV; i++)                                        \
-            v_store(C + j * PANEL + i * LANES, c[j][i]);                                                              \
+#define DEFINE_TILE_X(M, N, NAME)                                                                                     \
+    static __attribute__((noinline)) void tile_x_##M##_##NAME(                                                       \
+        real *C, const real *A, ptrdiff_t segment_stride, ptrdiff_t k_count, const real *V, int from_c,               \
+        const real *L, ptrdiff_t row, ptrdiff_t last_count, ptrdiff_t v_stride, ptrdiff_t c_stride) {                 \
+        vec c[M][N];                                                                                                  \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] =                               \
+            from_c ? v_load(C_AT(j, i, PANEL)) : v_set(0);                                                            \
+        TILE_PANELS(M, N)                                                                                             \
+        for (ptrdiff_t k = 0; k < last_count; k++, V += PANEL) TILE_STEP(M, N, L, row)                                \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C_AT(j, i, PANEL), c[j][i]);    \
     }
 
 /* C[j * ldc] = start + sum_k A[j * row + k] V[k * v_row], N vectors wide; FROM_BIAS: every row starts from the vectors
@@ -108,106 +109,92 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 #define DEFINE_TILE_R(M, N, NAME)                                                                                     \
     static __attribute__((noinline)) void tile_r_##M##_##NAME(                                                       \
         real *C, ptrdiff_t ldc, const real *A, ptrdiff_t row, ptrdiff_t k_count, const real *V, ptrdiff_t v_row,      \
-        const real *bias, tile_start start, int relu) {                                                               \
+        const real *bias, tile_start start, int relu, ptrdiff_t v_stride) {                                           \
+        const ptrdiff_t c_stride = PANEL;                                                                             \
         vec c[M][N];                                                                                                  \
         if (start == FROM_ZERO)                                                                                       \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_set(0);                 \
         else if (start == FROM_C)                                                                                     \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] =                           \
-                v_load(C + j * ldc + i * LANES);                                                                      \
+                v_load(C_AT(j, i, ldc));                                                                              \
         else                                                                                                          \
-            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_load(bias + i * LANES); \
+            UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] =                           \
+                v_load(bias + i / NV * v_stride + i % NV * LANES);                                                    \
         _Pragma("GCC unroll 4") for (ptrdiff_t k = 0; k < k_count; k++, V += v_row) TILE_STEP(M, N, A, row)              \
         if (relu)                                                                                                     \
             UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) c[j][i] = v_max(v_set(0), c[j][i]); \
-        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C + j * ldc + i * LANES, c[j][i]); \
+        UNROLL for (int j = 0; j < M; j++) UNROLL for (int i = 0; i < N; i++) v_store(C_AT(j, i, ldc), c[j][i]);      \
     }
 
+/* A pair is two panels side by side. Where a vector fills a panel each multiply-add of one panel needs a load of its own,
+ * the broadcast; those of a pair share it, which is 5 % faster, so all panels go in pairs, 8 rows high. Elsewhere a pair of
+ * few outputs has enough chains to hide the latency of an FMA. */
+#define PAIRED (NV == 1 ? 8 : MR < 3 ? MR : 3)
 #define FOR_EACH_TILE_2(X) X(1) X(2)
+#define FOR_EACH_TILE_3(X) FOR_EACH_TILE_2(X) X(3)
+#define FOR_EACH_TILE_8(X) FOR_EACH_TILE_3(X) X(4) X(5) X(6) X(7) X(8)
 #if MR == 2
 #define FOR_EACH_TILE(X) FOR_EACH_TILE_2(X)
+#define FOR_EACH_PAIR(X) FOR_EACH_TILE_2(X)
 #elif MR == 6
-#define FOR_EACH_TILE(X) FOR_EACH_TILE_2(X) X(3) X(4) X(5) X(6)
+#define FOR_EACH_TILE(X) FOR_EACH_TILE_3(X) X(4) X(5) X(6)
+#define FOR_EACH_PAIR(X) FOR_EACH_TILE_3(X)
 #else
-#define FOR_EACH_TILE(X) \
-    FOR_EACH_TILE_2(X) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
+#define FOR_EACH_TILE(X) FOR_EACH_TILE_8(X) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16)
+#define FOR_EACH_PAIR(X) FOR_EACH_TILE_8(X)
 #endif
 
-/* Few outputs leave too few chains to hide the latency of an FMA: two panels side by side. */
-#define PAIRED (MR < 3 ? MR : 3)
-#define DEFINE_F1(M) DEFINE_TILE_F(M, 1)
-#define DEFINE_W(M) DEFINE_TILE_W(M, NV, full)
-#define DEFINE_R(M) DEFINE_TILE_R(M, NV, full)
-FOR_EACH_TILE(DEFINE_F1)
-DEFINE_TILE_F(1, 2)
-DEFINE_TILE_F(2, 2)
-#if MR >= 3
-DEFINE_TILE_F(3, 2)
-#endif
-FOR_EACH_TILE(DEFINE_W)
-FOR_EACH_TILE(DEFINE_TILE_X)
-FOR_EACH_TILE(DEFINE_R)
-#if NARROW != PANEL
-#define DEFINE_W_NARROW(M) DEFINE_TILE_W(M, NV_NARROW, narrow)
-#define DEFINE_R_NARROW(M) DEFINE_TILE_R(M, NV_NARROW, narrow)
-FOR_EACH_TILE(DEFINE_W_NARROW)
-FOR_EACH_TILE(DEFINE_R_NARROW)
+#define DEFINE_ALL(M) DEFINE_TILE_F(M, 1) DEFINE_TILE_W(M, NV, full) DEFINE_TILE_X(M, NV, full) DEFINE_TILE_R(M, NV, full)
+#define DEFINE_F2(M) DEFINE_TILE_F(M, 2)
+FOR_EACH_TILE(DEFINE_ALL)
+FOR_EACH_PAIR(DEFINE_F2)
+/* beside the full tiles: pairs where a vector fills a panel, narrow ones elsewhere */
+#if NV == 1
+#define DEFINE_SECOND(M) DEFINE_TILE_W(M, 2, second) DEFINE_TILE_X(M, 2, second) DEFINE_TILE_R(M, 2, second)
+FOR_EACH_PAIR(DEFINE_SECOND)
+#elif NARROW != PANEL
+#define DEFINE_SECOND(M) DEFINE_TILE_W(M, NV_NARROW, second) DEFINE_TILE_R(M, NV_NARROW, second)
+FOR_EACH_TILE(DEFINE_SECOND)
 #endif
 
-/* the tiles by their height, narrow ones second */
-typedef void tile_w_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *);
+/* the tiles by their height */
+typedef void tile_f_function(real *, const real *, const real *, ptrdiff_t, ptrdiff_t, const real *, tile_start, int,
+                             ptrdiff_t, ptrdiff_t);
+typedef void tile_w_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t);
 typedef void tile_x_function(real *, const real *, ptrdiff_t, ptrdiff_t, const real *, int, const real *, ptrdiff_t,
-                             ptrdiff_t);
+                             ptrdiff_t, ptrdiff_t, ptrdiff_t);
 typedef void tile_r_function(real *, ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t, const real *, ptrdiff_t, const real *,
-                             tile_start, int);
-#define X_FULL(M) tile_x_##M,
-static tile_x_function *const tiles_x[MR + 1] = {NULL, FOR_EACH_TILE(X_FULL)};
+                             tile_start, int, ptrdiff_t);
+#define F_ONE(M) tile_f_##M##_1,
+#define F_PAIR(M) tile_f_##M##_2,
 #define W_FULL(M) tile_w_##M##_full,
+#define X_FULL(M) tile_x_##M##_full,
 #define R_FULL(M) tile_r_##M##_full,
-#if NARROW != PANEL
-#define W_NARROW(M) tile_w_##M##_narrow,
-#define R_NARROW(M) tile_r_##M##_narrow,
-static tile_w_function *const tiles_w[2][MR + 1] = {{NULL, FOR_EACH_TILE(W_FULL)}, {NULL, FOR_EACH_TILE(W_NARROW)}};
-static tile_r_function *const tiles_r[2][MR + 1] = {{NULL, FOR_EACH_TILE(R_FULL)}, {NULL, FOR_EACH_TILE(R_NARROW)}};
+#define W_SECOND(M) tile_w_##M##_second,
+#define X_SECOND(M) tile_x_##M##_second,
+#define R_SECOND(M) tile_r_##M##_second,
+#if NV == 1
+#define SECOND(X) {NULL, FOR_EACH_PAIR(X)}
+#elif NARROW != PANEL
+#define SECOND(X) {NULL, FOR_EACH_TILE(X)}
+#endif
+static tile_f_function *const tiles_f[2][MR + 1] = {{NULL, FOR_EACH_TILE(F_ONE)}, {NULL, FOR_EACH_PAIR(F_PAIR)}};
+static tile_w_function *const tiles_w[2][MR + 1] = {{NULL, FOR_EACH_TILE(W_FULL)}, SECOND(W_SECOND)};
+static tile_r_function *const tiles_r[2][MR + 1] = {{NULL, FOR_EACH_TILE(R_FULL)}, SECOND(R_SECOND)};
+#if NV == 1
+static tile_x_function *const tiles_x[2][MR + 1] = {{NULL, FOR_EACH_TILE(X_FULL)}, SECOND(X_SECOND)};
 #else
-static tile_w_function *const tiles_w[1][MR + 1] = {{NULL, FOR_EACH_TILE(W_FULL)}};
-static tile_r_function *const tiles_r[1][MR + 1] = {{NULL, FOR_EACH_TILE(R_FULL)}};
+static tile_x_function *const tiles_x[1][MR + 1] = {{NULL, FOR_EACH_TILE(X_FULL)}};
 #endif
 
-static inline void tile_f(int m, real *C, const real *A, const real *V, ptrdiff_t width, ptrdiff_t k_count,
-                          const real *bias, tile_start start, int relu) {
-    switch (m) {
-#define CASE(M)                                                         \
-    case M:                                                             \
-        tile_f_##M##_1(C, A, V, width, k_count, bias, start, relu, 0, 0); \
-        break;
-        FOR_EACH_TILE(CASE)
-#undef CASE
-    default:
-        break;
-    }
-}
-
-static inline void tile_f_pair(int m, real *C, const real *A, const real *V, ptrdiff_t width, ptrdiff_t k_count,
-                               const real *bias, tile_start start, int relu, ptrdiff_t v_stride, ptrdiff_t c_stride) {
-    switch (m) {
-#define CASE(M)                                                                        \
-    case M:                                                                            \
-        tile_f_##M##_2(C, A, V, width, k_count, bias, start, relu, v_stride, c_stride); \
-        break;
-        CASE(1)
-        CASE(2)
-#if MR >= 3
-        CASE(3)
-#endif
-#undef CASE
-    default:
-        break;
-    }
-}
+/* Whether panel p and the next go together. */
+static inline int pairs(ptrdiff_t p, ptrdiff_t end) { return NV == 1 && p + 1 < end; }
 
 /* The next tile's height: the last two are near-equal (16 = 6 + 5 + 5). */
-static inline int tile_height(ptrdiff_t rest) { return (int)(rest > 2 * MR ? MR : rest > MR ? (rest + 1) / 2 : rest); }
+static inline int tile_height(ptrdiff_t rest, int pair) {
+    const int most = pair ? PAIRED : MR;
+    return (int)(rest > 2 * most ? most : rest > most ? (rest + 1) / 2 : rest);
+}
 
 /* A block of the contraction: 16 panels of inputs of this length fill the second-level cache. Up to FNN_WHOLE it is not
  * cut. 2048 x 2048 at 256 rows: 88 % of the peak with 420, 86 % with 256 and 512. */
@@ -238,17 +225,14 @@ static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range we
             for (ptrdiff_t p = panels.first; p < panels.last; p++) {
                 real *Y = (real *)layer->Y + p * layer->y_stride + q * PANEL * PANEL;
                 const real *X = (const real *)layer->X + p * layer->x_stride + k0 * PANEL;
-                const int pair = outs <= PAIRED && p + 1 < panels.last;
-                if (pair)
-                    tile_f_pair((int)outs, Y, W + k0 * width, X, width, k_count, bias, start, relu && last,
-                                layer->x_stride, layer->y_stride);
-                else
-                    for (ptrdiff_t j = 0; j < outs;) {
-                        int m = tile_height(outs - j);
-                        if (k0) prefetch_tile(Y + (j + m < outs ? (j + m) * PANEL : layer->y_stride));
-                        tile_f(m, Y + j * PANEL, W + k0 * width + j, X, width, k_count, bias + j, start, relu && last);
-                        j += m;
-                    }
+                const int pair = pairs(p, panels.last) || (outs <= PAIRED && p + 1 < panels.last);
+                for (ptrdiff_t j = 0; j < outs;) {
+                    const int m = tile_height(outs - j, pair);
+                    if (k0) prefetch_tile(Y + (j + m < outs ? (j + m) * PANEL : layer->y_stride));
+                    tiles_f[pair][m](Y + j * PANEL, W + k0 * width + j, X, width, k_count, bias + j, start, relu && last,
+                                     layer->x_stride, layer->y_stride);
+                    j += m;
+                }
                 for (ptrdiff_t i = 0; i <= pair; i++)
                     if (after && last) {
                         real *y = Y + i * layer->y_stride;
@@ -320,15 +304,17 @@ static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_r
     do {
         const ptrdiff_t o_count = fnn_min(block, full - o0), last_count = o0 + o_count == full ? rest : 0;
         for (ptrdiff_t g = inputs.first; g < inputs.last; g += group)
-            for (ptrdiff_t p = panels.first; p < panels.last; p++) {
+            for (ptrdiff_t p = panels.first, pair; p < panels.last; p += 1 + pair) {
+                pair = pairs(p, panels.last);
                 real *dX = (real *)layer->dX + p * layer->dx_stride;
                 const real *dZ = (const real *)layer->dY + p * layer->dy_stride;
                 const ptrdiff_t end = fnn_min(g + group, inputs.last);
                 for (ptrdiff_t k = g; k < end;) {
-                    int m = tile_height(end - k);
+                    const int m = tile_height(end - k, (int)pair);
                     if (o0) prefetch_tile(dX + (k + m) * PANEL);
-                    tiles_x[m](dX + k * PANEL, W + o0 / PANEL * panel_elements + k * PANEL, panel_elements, o_count,
-                                  dZ + o0 * PANEL, o0 > 0, L + k * width, width, last_count);
+                    tiles_x[pair][m](dX + k * PANEL, W + o0 / PANEL * panel_elements + k * PANEL, panel_elements, o_count,
+                                     dZ + o0 * PANEL, o0 > 0, L + k * width, width, last_count, layer->dy_stride,
+                                     layer->dx_stride);
                     k += m;
                 }
             }
@@ -364,30 +350,35 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
                          const fnn_update *u) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, x_stride = layer->x_stride;
     const real *X = layer->X;
-    real G[UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
-    real T[MR * PANEL] __attribute__((aligned(64)));
+    real G[(1 + (NV == 1)) * UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
+    real T[MR * PANEL] __attribute__((aligned(64))); /* or a pair of half the height */
     const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
     for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
         const ptrdiff_t end = fnn_min(g + UPDATE_ROWS, rows.last);
-        for (ptrdiff_t q = weight_panels.first; q < weight_panels.last; q++) {
+        for (ptrdiff_t q = weight_panels.first, pair; q < weight_panels.last; q += 1 + pair) {
+            pair = pairs(q, weight_panels.last);
             const ptrdiff_t width = panel_width(n_out, q);
-            const fnn_weights at = weights_from(weights, panel_offset(n_in, q) + g * width);
+            fnn_weights at[2];
+            for (ptrdiff_t i = 0; i <= pair; i++) at[i] = weights_from(weights, panel_offset(n_in, q + i) + g * width);
             const real *dZt = (const real *)layer->dZt + q * PANEL * layer->rows;
             for (ptrdiff_t r = 0; r < layer->rows; r += FNN_CHUNK) {
                 const ptrdiff_t count = fnn_min(FNN_CHUNK, layer->rows - r);
                 const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
                 for (ptrdiff_t k = g; k < end;) {
-                    int m = tile_height(end - k);
+                    const int m = tile_height(end - k, (int)pair);
                     real *sum = G + (k - g) * width;
-                    if (prefetch && !r) prefetch_weights(&at, (k - g) * width, m * width);
-                    tiles_w[width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V);
+                    if (prefetch && !r)
+                        for (ptrdiff_t i = 0; i <= pair; i++) prefetch_weights(&at[i], (k - g) * width, m * width);
+                    tiles_w[pair || width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V,
+                                                       layer->rows * PANEL, r ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
                     if (r)
-                        for (ptrdiff_t i = 0; i < m * width; i += LANES)
-                            v_store(sum + i, v_load(sum + i) + v_load(T + i));
+                        for (ptrdiff_t i = 0; i <= pair; i++, sum += UPDATE_ROWS * PANEL)
+                            for (ptrdiff_t e = 0; e < m * width; e += LANES)
+                                v_store(sum + e, v_load(sum + e) + v_load(T + i * PAIRED * PANEL + e));
                     k += m;
                 }
             }
-            update(&at, G, (end - g) * width, u);
+            for (ptrdiff_t i = 0; i <= pair; i++) update(&at[i], G + i * UPDATE_ROWS * PANEL, (end - g) * width, u);
         }
     }
 }
@@ -447,14 +438,16 @@ static void dense_rows(const fnn_dense *layer, ptrdiff_t n) {
     for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
         const ptrdiff_t k_count = fnn_min(block, n_in - k0);
         const int last = k0 + k_count == n_in;
-        for (ptrdiff_t q = direct; q < panels; q++) {
+        for (ptrdiff_t q = direct, pair; q < panels; q += 1 + pair) {
+            pair = pairs(q, panels);
             const ptrdiff_t width = panel_width(n_out, q);
             const real *W = (const real *)layer->W + panel_offset(n_in, q), *X = (const real *)layer->X + k0;
             real *Y = (real *)layer->Y + q * PANEL;
             for (ptrdiff_t i = 0; i < n;) {
-                int m = tile_height(n - i);
-                tiles_r[width != PANEL][m](Y + i * ldy, ldy, X + i * ldx, ldx, k_count, W + k0 * width, width,
-                                           W + n_in * width, k0 ? FROM_C : FROM_BIAS, relu && last);
+                const int m = tile_height(n - i, (int)pair);
+                tiles_r[pair || width != PANEL][m](Y + i * ldy, ldy, X + i * ldx, ldx, k_count, W + k0 * width, width,
+                                                   W + n_in * width, k0 ? FROM_C : FROM_BIAS, relu && last,
+                                                   panel_offset(n_in, 1));
                 i += m;
             }
         }
@@ -467,13 +460,16 @@ static void dense_rows_unpacked(const fnn_dense *layer, const void *bias_, ptrdi
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, done = n_out / PANEL * PANEL;
     const real *X = layer->X, *W = layer->W, *bias = bias_;
     const int relu = layer->activation == FNN_RELU;
-    for (ptrdiff_t o = 0; o < done; o += PANEL)
+    for (ptrdiff_t o = 0, pair; o < done; o += (1 + pair) * PANEL) {
+        pair = pairs(o / PANEL, done / PANEL);
         for (ptrdiff_t i = 0; i < n;) {
-            int m = tile_height(n - i);
-            tiles_r[0][m]((real *)layer->Y + i * layer->y_stride + o, layer->y_stride, X + i * layer->x_stride,
-                          layer->x_stride, n_in, W + o, n_out, bias ? bias + o : NULL, bias ? FROM_BIAS : FROM_ZERO, relu);
+            const int m = tile_height(n - i, (int)pair);
+            tiles_r[pair][m]((real *)layer->Y + i * layer->y_stride + o, layer->y_stride, X + i * layer->x_stride,
+                             layer->x_stride, n_in, W + o, n_out, bias ? bias + o : NULL, bias ? FROM_BIAS : FROM_ZERO,
+                             relu, PANEL);
             i += m;
         }
+    }
     if (!relu) activate_rows(layer, n, done);
 }
 

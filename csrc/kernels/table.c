@@ -26,6 +26,8 @@
 #include "normalization_tpl.h"
 #include "arithmetic_tpl.h"
 #include "embedding_tpl.h"
+#include "cholesky_tpl.h"
+#include "tabular_tpl.h"
 
 static double fma_peak(int64_t iterations, void *sink) {
     vec c[12];
@@ -94,6 +96,21 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .look_up = look_up,
     .look_up_rows = look_up_rows,
     .table_gradient = table_gradient,
+    .scale_features = scale_features,
+    .scale_features_gradient = scale_features_gradient,
+    .scale_features_rows = scale_features_rows,
+    .mix_identity = mix_identity,
+    .mix_identity_rows = mix_identity_rows,
+    .cosine_features = cosine_features,
+    .cosine_features_gradient = cosine_features_gradient,
+    .cosine_features_rows = cosine_features_rows,
+    .grouped_product = grouped_product,
+    .grouped_product_input = grouped_product_input,
+    .grouped_product_gradient = grouped_product_gradient,
+    .grouped_product_rows = grouped_product_rows,
+    .bounded_lines = bounded_lines,
+    .bounded_lines_gradient = bounded_lines_gradient,
+    .bounded_lines_rows = bounded_lines_rows,
     .normalize_rows = normalize_rows,
     .layer_norm_rows = layer_norm_rows,
     .prelu_rows = prelu_rows,
@@ -106,5 +123,8 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .unpack_weights = unpack_weights,
     .all_finite = all_finite,
     .no_infinity = no_infinity,
+    .cholesky = cholesky,
+    .cholesky_solve = cholesky_solve,
+    .cholesky_inverse_trace = cholesky_inverse_trace,
     .fma_peak = fma_peak,
 };

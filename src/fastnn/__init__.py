@@ -46,22 +46,27 @@ from fastnn.layers import Input
 from fastnn.models import Model, Sequential, load_model
 
 if TYPE_CHECKING:
-    from fastnn import backend, datasets, many, metrics, model_selection, plotting, reference
+    from fastnn import backend, data, datasets, distributed, many, metrics, model_selection, plotting, reference
     from fastnn.diagnosis import TrainingDoctor, diagnose
     from fastnn.estimators import BaggedMLPClassifier, BaggedMLPRegressor, MLPClassifier, MLPRegressor, sweep
     from fastnn.interchange import load_keras, load_onnx, load_torch
     from fastnn.landscape import WeightRecorder, loss_landscape
     from fastnn.layers.tensor import KerasTensor
     from fastnn.many import fit_many, predict_many
+    from fastnn.tabular import TabularClassifier, TabularRegressor
 
 # Imported when they are first used, which keeps ``import fastnn`` quick.
-_LAZY_MODULES = ("backend", "datasets", "many", "metrics", "model_selection", "plotting", "reference")
+_LAZY_MODULES = (
+    *("backend", "data", "datasets", "distributed", "many", "metrics", "model_selection", "plotting", "reference"),
+)
 _LAZY_MEMBERS = {
     "BaggedMLPClassifier": "estimators",
     "BaggedMLPRegressor": "estimators",
     "KerasTensor": "layers.tensor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TabularClassifier": "tabular",
+    "TabularRegressor": "tabular",
     "TrainingDoctor": "diagnosis",
     "WeightRecorder": "landscape",
     "diagnose": "diagnosis",
@@ -85,14 +90,18 @@ __all__ = [
     "Model",
     "ModelFormatError",
     "Sequential",
+    "TabularClassifier",
+    "TabularRegressor",
     "TrainingDoctor",
     "WeightRecorder",
     "activations",
     "backend",
     "callbacks",
     "constraints",
+    "data",
     "datasets",
     "diagnose",
+    "distributed",
     "fit_many",
     "get_num_threads",
     "initializers",

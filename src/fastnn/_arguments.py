@@ -181,12 +181,15 @@ def absent(**arguments: Any) -> None:
             raise ValueError(f"{name} is not supported and must be left out, got {value!r}")
 
 
-def nearest(given: object, known: Iterable[str]) -> str | None:
-    """Return the name in ``known`` that is spelled most like ``given``, ignoring case; None if none is similar."""
+def nearest(given: object, known: Iterable[str], alike: float = 0.5) -> str | None:
+    """Return the name in ``known`` that is spelled most like ``given``, ignoring case; None if none is similar.
+
+    ``alike`` is the least ratio of similarity of ``difflib``, from 0 to 1.
+    """
     import difflib
 
     names = list(known)
-    near = difflib.get_close_matches(str(given).lower(), [name.lower() for name in names], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(given).lower(), [name.lower() for name in names], n=1, cutoff=alike)
     return next((name for name in names if near and name.lower() == near[0]), None)
 
 
@@ -230,7 +233,8 @@ def check_keywords(cls: type) -> None:
     """
     for name, method in list(vars(cls).items()):
         if isinstance(method, types.FunctionType) and not name.startswith(("_", "on_")):
-            if method.__defaults__ or method.__kwdefaults__:
+            plain = inspect.unwrap(method)
+            if plain.__defaults__ or plain.__kwdefaults__:
                 setattr(cls, name, takes_keywords(method, cls))
         elif name == "__init__":
             setattr(cls, name, takes_keywords(method, cls))

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,12 @@ _ELEMENTS_PER_CALL = 1 << 22
 """Numbers that one call of NumPy looks at, in some milliseconds: an interrupt waits for its end."""
 _LARGE = 1 << 30
 """Bytes from which on the memory for a result is tried before the values are read."""
+
+
+def is_source(x: Any) -> bool:
+    """Whether ``x`` is a ``fastnn.data`` source; the module is there if one was made."""
+    module = sys.modules.get("fastnn.data.source")
+    return module is not None and isinstance(x, module.Source)
 
 
 def as_numbers(value: Any, name: str) -> Array:

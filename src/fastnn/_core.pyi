@@ -214,6 +214,9 @@ class Fit:
     sample_weight : (n,) in the network's dtype, or None.
     predictions : (n, n_outputs) C-contiguous in the network's dtype, or None: receives the outputs of the training
         forward pass, by original row, so that training metrics can be computed after the epoch.
+    rows : numbers of the rows to train on, any number of times each, in the place of all; they are not copied.
+    ranks : the processes that make this fit together (``_ranks.Ranks``), or None. All of them need the same arrays,
+        ``batch_size`` and ``n_threads``.
 
     With several outputs y is a list with an entry for each output that has a loss, sample_weight may be one, and
     predictions has an entry for every output.
@@ -228,7 +231,14 @@ class Fit:
         batch_size: int = 32,
         n_threads: int = 0,
         predictions: Any = None,
+        rows: NDArray[np.int64] | None = None,
+        ranks: Any = None,
     ) -> None: ...
+    @property
+    def is_divided(self) -> bool:
+        """Whether the ranks divide each step; otherwise every rank makes the whole step."""
+    def settle(self) -> None:
+        """Exchange the moments between ranks, after ``forward`` and ``backward``; ``run`` does so itself."""
     @property
     def n_steps(self) -> int:
         """Steps in one epoch: ceil(n / batch_size)."""
@@ -246,6 +256,11 @@ class Fit:
         ``order`` (n,) is an order of rows that replaces the one drawn from the seed. Without it, ``first_step`` is the
         step to go on from: the steps before it have been taken.
         """
+    def set_factors(self, name: str, factors: NDArray[np.float64] | None = None) -> None:
+        """Multiply an option by factors (n_steps,) of each step, until they are set again; None for 1.
+
+        name: "weight_decay", "dropout" (the rates of all dropout ops), "label_smoothing".
+        """
     def set_learning_rates(self, learning_rates: NDArray[np.float64]) -> None:
         """Replace the learning rates of the remaining steps of the epoch; (n_steps,) as for ``begin_epoch``."""
     def run(self, max_steps: int = -1, max_seconds: float = 0.05) -> str:
@@ -254,6 +269,33 @@ class Fit:
         A step with a non-finite loss does not update the weights. Releases the GIL. Where the epoch is cut changes no
         number.
         """
+    def begin_epochs(
+        self,
+        seed: int,
+        first: int,
+        count: int,
+        shuffle: bool,
+        learning_rates: NDArray[np.float64],
+        orders: NDArray[np.int64] | None = None,
+        between: int = 1,
+    ) -> None:
+        """Prepare ``run_epochs``: epochs number first, first + between, ..., each as after ``begin_epoch``.
+
+        ``learning_rates`` (n_steps,) are those of every epoch; ``orders`` (count, n) have an order of rows for each.
+        """
+    def run_epochs(self, max_seconds: float = 0.05) -> str:
+        """Run epochs until all have ended ("finished"), time is over ("more"), or the loss is "nonfinite".
+
+        Releases the GIL. The numbers are those of ``begin_epoch`` and ``run`` for each epoch.
+        """
+    def end_after_epoch(self) -> None:
+        """Let ``run_epochs`` end after the epoch that has begun, or at once."""
+    @property
+    def epochs_begun(self) -> int:
+        """Epochs that ``run_epochs`` has begun, those that have ended among them."""
+    @property
+    def epoch_sums(self) -> NDArray[np.float64]:
+        """``loss_sum``, ``penalty_sum`` and ``loss_sums`` of each epoch that has ended, (n_ended, 2 + n_losses)."""
     @property
     def step(self) -> int:
         """Steps done in this epoch."""
@@ -294,6 +336,9 @@ class Fit:
         With several losses both are lists, without the weights of the losses. False: another loss is not finite, and no
         weight was changed.
         """
+    @property
+    def loss_of_gradients(self) -> tuple[float, float] | None:
+        """Mean loss with penalties, and the penalties, of the last call of ``gradients``."""
     def gradients(self, training: bool = False) -> list[tuple[int, str, Array]]:
         """Gradients ``(op, name, array)`` of the loss of all rows as one batch in order; changes no weight.
 
@@ -336,10 +381,22 @@ def dense_backward(
 def all_finite(x: Array) -> bool | None:
     """Whether all numbers are finite; None for an array that is not C-contiguous float32 or float64."""
 
+def cholesky(A: NDArray[np.float64]) -> bool:
+    """Replace the upper triangle of A by its factor U, ``A = U.T @ U``; False: A is not positive definite."""
+
+def cholesky_solve(U: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the solution of ``U.T @ U @ x = b``; only the upper triangle of U is read."""
+
+def cholesky_inverse_trace(U: NDArray[np.float64]) -> float:
+    """Return the trace of the inverse of ``U.T @ U``."""
+
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""
 
 def random_normal(seed: int, stream: int, n: int) -> NDArray[np.float64]: ...
+def random_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    """Return the order in which a fit of n rows takes them in a shuffled epoch."""
+
 def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def limit_own_threads(most: int) -> None:

@@ -70,12 +70,16 @@ def check_hooks(*parts: Any) -> None:
     ----------
     parts : models, layers and the like; what they hold in attributes and in lists is checked too.
     """
-    for cls in {type(each): None for part in parts for each in _with_inner(part)}:
-        for owner in cls.__mro__:
-            for name in cls._never_called.keys() & vars(owner).keys():
-                hook = getattr(vars(owner)[name], "fget", vars(owner)[name])
-                if callable(hook) and not _is_of_fastnn(hook):
-                    raise TypeError(_refusal(f"{owner.__name__}.{name}", cls._never_called[name]))
+    pairs = {
+        (owner, id(cls._never_called)): cls
+        for cls in {type(each): None for part in parts for each in _with_inner(part)}
+        for owner in cls.__mro__
+    }
+    for (owner, _), cls in pairs.items():
+        for name in cls._never_called.keys() & vars(owner).keys():
+            hook = getattr(vars(owner)[name], "fget", vars(owner)[name])
+            if callable(hook) and not _is_of_fastnn(hook):
+                raise TypeError(_refusal(f"{owner.__name__}.{name}", cls._never_called[name]))
 
 
 def _with_inner(part: Derivable) -> Iterator[Derivable]:

@@ -143,10 +143,6 @@ _INSTEAD: dict[str, dict[str, str]] = {
     },
     "fastnn.models": {"Functional|Function": f"it is fastnn.Model: {_FUNCTIONAL}", "clone_and_.*": "use clone_model"},
     "model": {
-        "export_(c|fortran|numpy|onnx|safetensors)|to_(torch|keras)": (
-            "a fastnn.Sequential can be exported; a graph is not, so far. A graph without branches is also "
-            "fastnn.Sequential(model.layers)"
-        ),
         "predict_classes": "use model.predict(x).argmax(axis=1), or (model.predict(x) > 0.5)",
         "predict_proba": "model.predict(x) returns the probabilities of a softmax or sigmoid",
         "score": "use model.evaluate(x, y), or fastnn.MLPClassifier and MLPRegressor",
@@ -243,7 +239,7 @@ class Advised:
 
 
 def public_names(
-    module: str, names: Iterable[str], late: Mapping[str, str] | None = None
+    module: str, names: Iterable[str], late: Mapping[str, Iterable[str]] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a module, which tell what to use instead and list the public names.
 
@@ -251,12 +247,13 @@ def public_names(
     ----------
     module : name of the module.
     names : its public names.
-    late : public name -> module that defines it, imported when the name is first used: ``import fastnn`` stays quick.
+    late : module -> public names that it defines. It is imported when one is first used: ``import fastnn`` stays quick.
     """
+    places = {name: place for place, defined in (late or {}).items() for name in defined}
 
     def missing(name: str) -> Any:
-        if late is not None and name in late:
-            return getattr(importlib.import_module(late[name]), name)
+        if name in places:
+            return getattr(importlib.import_module(places[name]), name)
         refuse(module, name, names)
 
     return missing, lambda: sorted(names)

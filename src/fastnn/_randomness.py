@@ -1,6 +1,8 @@
 """Random numbers and seeds: the core's counter-based generator, keyed by (seed, stream)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,19 @@ def set_global_seed(seed: int | None) -> None:
     global _global_seed, _seeds_drawn
     _global_seed = seed
     _seeds_drawn = 0
+
+
+@contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Within the block, draw seeds from this one, unless there is a global seed already."""
+    given = _global_seed
+    if given is None:
+        set_global_seed(seed)
+    try:
+        yield
+    finally:
+        if given is None and _global_seed == seed:
+            set_global_seed(None)
 
 
 def draw_seed() -> int:

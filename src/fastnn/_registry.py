@@ -5,6 +5,7 @@ whatever is registered and has ``get_config`` and ``from_config`` can be saved. 
 their name; ``custom_objects`` gives them back.
 """
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -17,6 +18,8 @@ CustomObjects = Mapping[str, Any]
 # kind -> every spelling -> the registered object; the first spelling of each object is listed in error messages.
 _entries: dict[str, dict[str, Any]] = {}
 _listed: dict[str, list[str]] = {}
+# kind -> name -> module that registers it
+_late: dict[str, dict[str, str]] = {}
 
 
 class Description(Derivable):
@@ -55,6 +58,11 @@ def register(kind: str, *names: str) -> Callable[[T], T]:
     return add
 
 
+def register_late(kind: str, module: str, *names: str) -> None:
+    """Know names that a module registers; it is imported when one of them is first found."""
+    _late.setdefault(kind, {}).update(dict.fromkeys(names, module))
+
+
 def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
     """Return the message for an unknown name: the nearest known name or alias, and the list of the names."""
     names = sorted(known)
@@ -65,17 +73,17 @@ def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterab
 
 def listed(kind: str) -> list[str]:
     """Return the first name of each registered object."""
-    return list(_listed.get(kind, []))
+    return list(dict.fromkeys([*_listed.get(kind, []), *_late.get(kind, {})]))
 
 
 def spellings(kind: str) -> list[str]:
     """Return all names of the registered objects."""
-    return list(_entries.get(kind, {}))
+    return list(dict.fromkeys([*_entries.get(kind, {}), *_late.get(kind, {})]))
 
 
 def knows(kind: str, name: str) -> bool:
     """Return whether something is registered under ``name``."""
-    return name in _entries.get(kind, {})
+    return name in _entries.get(kind, {}) or name in _late.get(kind, {})
 
 
 def find(kind: str, name: str) -> Any:
@@ -86,10 +94,12 @@ def find(kind: str, name: str) -> Any:
     ValueError
         The name is unknown; the message has the known names and the nearest.
     """
+    if name not in _entries.get(kind, {}) and name in _late.get(kind, {}):
+        importlib.import_module(_late[kind][name])
     try:
         return _entries[kind][name]
     except KeyError:
-        raise ValueError(unknown_name(kind, name, _listed[kind], _entries[kind])) from None
+        raise ValueError(unknown_name(kind, name, listed(kind), spellings(kind))) from None
 
 
 def resolve(kind: str, identifier: Any, base: type[T]) -> T:
@@ -120,7 +130,7 @@ def resolve(kind: str, identifier: Any, base: type[T]) -> T:
     if found is None:
         article = "an" if kind[0] in "aeiou" else "a"
         raise TypeError(
-            f"{kind} must be a name ({', '.join(sorted(_listed[kind]))}) or {article} {base.__name__} object, "
+            f"{kind} must be a name ({', '.join(sorted(listed(kind)))}) or {article} {base.__name__} object, "
             f"got {identifier!r}"
         )
     described: T = found() if isinstance(found, type) else found

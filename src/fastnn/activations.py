@@ -5,8 +5,7 @@ Each object describes a function; the compiled core computes it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import fastnn._registry as registry
 import fastnn.ops as ops
@@ -16,7 +15,6 @@ from fastnn._missing import public_names
 
 
 @never_calls(__call__="the compiled core computes an activation from its name and options")
-@dataclass(frozen=True)
 class ActivationFunction(Derivable):
     """An activation function and its options.
 
@@ -34,7 +32,19 @@ class ActivationFunction(Derivable):
     """
 
     name: str
-    parameters: Mapping[str, float] = field(default_factory=dict)
+    parameters: Mapping[str, float]
+
+    def __init__(self, name: str, parameters: Mapping[str, float] | None = None) -> None:
+        vars(self).update(name=name, parameters={} if parameters is None else parameters)
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"{self!r} does not change: with_parameters returns another function", name=name, obj=self)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, parameters={self.parameters!r})"
 
     @property
     def __name__(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_verbosity, choice, number, whole
+from fastnn._arguments import as_verbosity, choice, number, takes_keywords, whole
 from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
@@ -121,6 +121,7 @@ class LossLandscape:
         )
 
 
+@takes_keywords
 def loss_landscape(
     model: "Sequential",
     x: Any,

@@ -8,26 +8,29 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arguments import as_verbosity, takes_keywords, whole
+from fastnn._arguments import as_verbosity, flag, takes_keywords, whole
 from fastnn._missing import public_names
 from fastnn._processors import MOST_THREADS, get_num_threads
 from fastnn._progress import ProgressLine
+from fastnn._structures import filled, leaves
 from fastnn._warnings import warn
 from fastnn.callbacks import Callback, History
 from fastnn.network.stack import require_stack
 from fastnn.training.epochs import Stopped, stop_on
+from fastnn.training.folds import as_folds, count_rows, out_of_fold, rows_in
 
 __all__ = ["ManyFits", "fit_many", "predict_many"]
 
 Array = NDArray[Any]
 T = TypeVar("T")
 
+_MOST_SEEDS = 1_000_000
 _POLL_SECONDS = 0.05
 """How often the calling thread looks for an interrupt and shows the progress."""
 
@@ -88,14 +91,6 @@ def run_many(
     return results, dict(sorted(errors.items()))
 
 
-class _Fold(NamedTuple):
-    """The rows of a split, or all rows."""
-
-    training: tuple[Any, ...]
-    held_out: tuple[Any, ...] | None
-    test_rows: Any
-
-
 class ManyFits:
     """What ``fit_many`` returns.
 
@@ -106,21 +101,21 @@ class ManyFits:
     histories : the ``History`` of each model; None where training did not end.
     oof : out-of-fold predictions: for each row the mean of the models whose fold holds it out, NaN where none does;
         (n, n_outputs), and (n_configurations, n, n_outputs) for several seeds or grid points, in the order seeds, grid
-        points. None without splits.
+        points. None without splits. A list or dict of arrays for models that predict one.
     errors : dict from a model's number to what ended its training, such as a ``DivergenceError``.
     options : for each model the dict of its "seed", "split" and grid point.
     """
 
     def __init__(self, models: list[Any], histories: list[Any], errors: dict[int, BaseException], options: list[Any]):
         self.models, self.histories, self.errors, self.options = models, histories, errors, options
-        self.oof: Array | None = None
+        self.oof: Any = None
 
     @property
     def trained(self) -> list[Any]:
         """The models whose training ended without an error."""
         return [model for model, history in zip(self.models, self.histories, strict=True) if history is not None]
 
-    def predict(self, X: Any, average: bool = True) -> Array:
+    def predict(self, X: Any, average: bool = True) -> Any:
         """Return the mean of the predictions of the trained models, or all; see ``predict_many``."""
         return predict_many(self, X, average=average)
 
@@ -153,11 +148,11 @@ def fit_many(
     Parameters
     ----------
     models : list of compiled models, or a function ``build(seed=..., **grid_point)`` that returns one.
-    X : inputs (n, n_features): an array or a data frame. Models without splits read the same array; the rows of a split
-        are copied once for all its models.
-    y : targets (n, n_outputs) or (n,).
-    splits : pairs (training rows, held-out rows) of row numbers, or an object whose ``split(X, y)`` gives them. The
-        held-out rows of a fold are its ``validation_data``. A list of models takes one pair for each model.
+    X : inputs as in ``Sequential.fit``. All models read their rows from the same array.
+    y : targets as in ``Sequential.fit``.
+    splits : pairs (training rows, held-out rows) of row numbers, an object whose ``split(X, y)`` gives them, or a
+        number of folds of consecutive rows. The held-out rows of a fold are its ``validation_data``. A list of models
+        takes one pair for each model.
     seeds : whole numbers, each passed to ``build`` as ``seed``; a single number n means 0, ..., n - 1.
     grid : dict from an argument of ``build`` to its values, of which all combinations are taken, or a list of dicts.
     epochs, batch_size : as in ``Sequential.fit``.
@@ -189,40 +184,34 @@ def fit_many(
     >>> len(fits.models), fits.oof.shape
     (6, (2, 60, 1))
     """
-    threads = (
-        get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
-    )
+    threads = as_threads(n_threads)
     n_epochs = whole("epochs", epochs, at_least=0)
     verbosity = as_verbosity(verbose)
     for name in ("validation_data", "validation_split"):
         if splits is not None and fit_arguments.get(name):
             raise ValueError(f"{name} cannot be given with splits: the held-out rows of a fold are its validation data")
-    pairs = None if splits is None else _as_pairs(splits, X, y)
-    makers, options, numbers = _as_makers(models, seeds, grid, pairs)
+    if y is None:
+        raise ValueError("y must be given: fit_many takes arrays, not a source of batches")
+    n = count_rows(X, y)
+    folds = None if splits is None else as_folds(splits, X, y)
+    makers, options, numbers = _as_makers(models, seeds, grid, 0 if folds is None else len(folds))
     given_callbacks = _as_callbacks(callbacks, len(makers))
-    folds = _folds(X, y, sample_weight, pairs)
     made: list[Any] = [None] * len(makers)
 
-    def task(number: int) -> Callable[[], tuple[History, Array | None]]:
-        def train() -> tuple[History, Array | None]:
-            model = made[number] = makers[number]()
-            fold = folds[numbers[number]]
-            X_train, y_train, weight = fold.training
-            arguments = {"sample_weight": weight, **fit_arguments}
-            if fold.held_out is not None:
-                arguments["validation_data"] = tuple(part for part in fold.held_out if part is not None)
-            history = model.fit(
-                X_train,
-                y_train,
-                batch_size=batch_size,
-                epochs=n_epochs,
-                verbose=0,
-                callbacks=list(given_callbacks(number)),
-                **arguments,
-            )
-            return history, None if fold.held_out is None else model.predict(fold.held_out[0], verbose=0)
-
-        return train
+    def train(number: int) -> tuple[History, Any]:
+        model = made[number] = makers[number]()
+        fold = None if folds is None else folds[numbers[number]]
+        history = model.fit(
+            X if fold is None else fold,
+            y,
+            batch_size=batch_size,
+            epochs=n_epochs,
+            verbose=0,
+            callbacks=list(given_callbacks(number)),
+            sample_weight=sample_weight,
+            **fit_arguments,
+        )
+        return history, None if fold is None else model.predict(rows_in(X, fold.held_out, n), verbose=0)
 
     line = ProgressLine() if verbosity else None
 
@@ -231,7 +220,7 @@ def fit_many(
             line.show(f"{n_done}/{len(makers)} models")
 
     try:
-        results, errors = run_many([task(number) for number in range(len(makers))], threads, progress)
+        results, errors = run_many([partial(train, number) for number in range(len(makers))], threads, progress)
         if line is not None:
             line.show(f"{sum(result is not None for result in results)}/{len(makers)} models")
     finally:
@@ -239,20 +228,23 @@ def fit_many(
             line.end()
     _report(errors, len(makers), options)
     fits = ManyFits(made, [None if result is None else result[0] for result in results], errors, options)
-    if pairs is not None:
-        fits.oof = _out_of_fold(results, numbers, folds, len(y))
+    if folds is not None:
+        fits.oof = out_of_fold([None if result is None else result[1] for result in results], folds, numbers, n)
     return fits
 
 
+@takes_keywords
 def predict_many(
     models: Any, X: Any, *, average: bool = True, batch_size: int | None = None, n_threads: int | None = None
-) -> Array:
+) -> Any:
     """Return the predictions of many models for the same rows.
+
+    Models with several outputs give the arrays in the form of their predictions, a list or a dict.
 
     Parameters
     ----------
     models : list of built models with equal numbers of outputs, or the result of ``fit_many``.
-    X : inputs (n, n_features).
+    X : inputs as in ``Sequential.predict``.
     average : whether to return the mean of the models, (n, n_outputs), or all, (n_models, n, n_outputs).
     batch_size, n_threads : as in ``fit_many``.
 
@@ -261,9 +253,8 @@ def predict_many(
     ValueError
         No model, models with different numbers of outputs, or inputs that do not fit.
     """
-    threads = (
-        get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
-    )
+    threads = as_threads(n_threads)
+    average = flag("average", average)
     listed = models.trained if isinstance(models, ManyFits) else list(models)
     for model in listed:
         require_stack(model)
@@ -273,17 +264,17 @@ def predict_many(
     predictions, errors = run_many(tasks, threads)
     for error in errors.values():
         raise error
-    found = [prediction for prediction in predictions if prediction is not None]
-    widths = {prediction.shape[1] for prediction in found}
+    found = [leaves(prediction) for prediction in predictions]
+    widths = {tuple(part.shape[1:] for part in parts) for parts in found}
     if len(widths) > 1:
-        raise ValueError(f"models must have equal numbers of outputs, got {sorted(widths)}")
-    stacked = np.stack(found)
-    return stacked.mean(axis=0) if average else stacked
+        numbers = sorted([width for (width,) in shapes] for shapes in widths)
+        raise ValueError(f"models must have equal numbers of outputs, got {', '.join(map(str, numbers))}")
+    stacked = [np.stack(parts) for parts in zip(*found, strict=True)]
+    return filled(predictions[0], (each.mean(axis=0) if average else each for each in stacked))
 
 
-def _predict(model: Any, X: Any, batch_size: int | None) -> Array:
-    predictions: Array = model.predict(X, batch_size=batch_size, verbose=0)
-    return predictions
+def _predict(model: Any, X: Any, batch_size: int | None) -> Any:
+    return model.predict(X, batch_size=batch_size, verbose=0)
 
 
 def as_threads(n_threads: Any) -> int:
@@ -291,35 +282,8 @@ def as_threads(n_threads: Any) -> int:
     return get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
 
 
-def _as_pairs(splits: Any, X: Any, y: Any) -> list[tuple[Array, Array]]:
-    """Return the checked row numbers (training, held out) of each split."""
-    found = splits.split(X, y) if hasattr(splits, "split") else splits
-    n = len(y)
-    pairs = []
-    for number, pair in enumerate(found):
-        if len(pair) != 2:
-            raise ValueError(
-                f"splits must hold pairs (training rows, held-out rows), but entry {number} has {len(pair)}"
-            )
-        rows = []
-        for name, given in zip(("training", "held-out"), pair, strict=True):
-            array = np.asarray(given)
-            if array.dtype == bool and array.shape == (n,):
-                array = np.flatnonzero(array)
-            if array.ndim != 1 or array.dtype.kind not in "iu" or array.size == 0:
-                raise ValueError(f"the {name} rows of split {number} must be row numbers (1-D), got {given!r}")
-            if array.min() < 0 or array.max() >= n:
-                wrong = int(array.min() if array.min() < 0 else array.max())
-                raise ValueError(f"the {name} rows of split {number} must be from 0 to {n - 1}, got {wrong}")
-            rows.append(array)
-        pairs.append((rows[0], rows[1]))
-    if not pairs:
-        raise ValueError("splits must hold at least one pair (training rows, held-out rows), got none")
-    return pairs
-
-
 def _as_makers(
-    models: Any, seeds: Any, grid: Any, pairs: list[Any] | None
+    models: Any, seeds: Any, grid: Any, n_folds: int
 ) -> tuple[list[Callable[[], Any]], list[dict[str, Any]], list[int]]:
     """Return for each model what makes it, its options, and the number of its fold."""
     if not callable(models):
@@ -331,23 +295,24 @@ def _as_makers(
             raise ValueError("models must be different objects: one of them is listed twice")
         if seeds is not None or grid is not None:
             raise ValueError("seeds and grid need a function that builds the models, got a list of models")
-        if pairs is not None and len(pairs) != len(listed):
-            raise ValueError(f"a list of models needs one split for each: {len(listed)} models, {len(pairs)} splits")
-        folds = list(range(len(listed))) if pairs is not None else [0] * len(listed)
-        options = [{} if pairs is None else {"split": fold} for fold in folds]
+        if n_folds and n_folds != len(listed):
+            raise ValueError(f"a list of models needs one split for each: {len(listed)} models, {n_folds} splits")
+        folds = list(range(len(listed))) if n_folds else [0] * len(listed)
+        options = [{"split": fold} if n_folds else {} for fold in folds]
         return [partial(_itself, model) for model in listed], options, folds
     seed_list: list[int | None] = [None]
     if seeds is not None:
-        given = range(seeds) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
+        one = isinstance(seeds, int) and not isinstance(seeds, bool)
+        given = range(whole("seeds", seeds, at_least=0, at_most=_MOST_SEEDS)) if one else seeds
         seed_list = [whole("each entry of seeds", seed, at_least=0) for seed in given]
     elif _requires_seed(models):
         seed_list = [0]
     makers: list[Callable[[], Any]] = []
     options, folds = [], []
-    for seed, fold, point in itertools.product(seed_list, range(len(pairs or [None])), _grid_points(grid)):
+    for seed, fold, point in itertools.product(seed_list, range(max(1, n_folds)), _grid_points(grid)):
         arguments = point if seed is None else {"seed": seed, **point}
         makers.append(partial(_built, models, arguments))
-        options.append(arguments if pairs is None else {**arguments, "split": fold})
+        options.append({**arguments} if not n_folds else {**arguments, "split": fold})
         folds.append(fold)
     if not makers:
         raise ValueError("seeds and grid must not be empty")
@@ -406,26 +371,6 @@ def _each(callbacks: Any) -> Iterable[Callback]:
     return [callbacks] if isinstance(callbacks, Callback) else callbacks
 
 
-def _folds(X: Any, y: Any, sample_weight: Any, pairs: list[tuple[Array, Array]] | None) -> "Sequence[_Fold]":
-    if pairs is None:
-        return [_Fold((X, y, sample_weight), None, None)]
-    parts = (X, y, sample_weight)
-    return [
-        _Fold(
-            tuple(_rows_of(part, training) for part in parts),
-            tuple(_rows_of(part, held_out) for part in parts),
-            held_out,
-        )
-        for training, held_out in pairs
-    ]
-
-
-def _rows_of(data: Any, rows: Array) -> Any:
-    if data is None:
-        return None
-    return data.iloc[rows] if hasattr(data, "iloc") else np.asarray(data)[rows]
-
-
 def _report(errors: dict[int, BaseException], n_models: int, options: list[dict[str, Any]]) -> None:
     """Warn of the models that failed; raise the first error if all failed and none was interrupted."""
     if not errors:
@@ -445,28 +390,6 @@ def _report(errors: dict[int, BaseException], n_models: int, options: list[dict[
         f"{len(failed)} of {n_models} models failed: {which}; see .errors. Model {failed[0]}{of}: "
         f"{type(first).__name__}: {first}"
     )
-
-
-def _out_of_fold(results: list[Any], numbers: list[int], folds: Sequence[_Fold], n: int) -> Array | None:
-    """Return the mean held-out predictions of each configuration: (n, n_outputs) for one, else with a leading axis."""
-    widths = {result[1].shape[1] for result in results if result is not None}
-    if len(widths) != 1:
-        return None
-    n_configurations = len(results) // len(folds)
-    place: dict[int, int] = dict.fromkeys(range(len(folds)), 0)
-    width = widths.pop()
-    sums, counts = np.zeros((n_configurations, n, width)), np.zeros((n_configurations, n, 1))
-    dtype = next(result[1].dtype for result in results if result is not None)
-    for number, result in enumerate(results):
-        fold = numbers[number]
-        configuration = place[fold]
-        place[fold] += 1
-        if result is not None:
-            rows = folds[fold].test_rows
-            np.add.at(sums[configuration], rows, result[1])
-            np.add.at(counts[configuration], rows, 1.0)
-    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0).astype(dtype)
-    return means[0] if n_configurations == 1 else means
 
 
 if not TYPE_CHECKING:

@@ -1,8 +1,9 @@
-"""Bits of 300 random models exported as C, from several compilers and levels of optimization.
+"""Bits of 300 random models exported as C and Fortran, from several compilers and levels of optimization.
 
-Run: python tests/nightly/exported_sources.py [NUMBER OF MODELS]. Tries gcc, clang and zig cc at -O1 and -O3, with and
-without the processor's own multiply-add, and a compiler for aarch64 under qemu-user. Prints a line of JSON: models,
-compilers, and outputs whose bits differ.
+Run: python tests/nightly/exported_sources.py [NUMBER OF MODELS]. A third of the models are graphs. Tries gcc, clang and
+zig cc at -O1 and -O3, with and without the processor's own multiply-add, a compiler for aarch64 under qemu-user, and
+gfortran. Prints a line of JSON: models, graphs among them, compilers, outputs of C whose bits differ, and the largest
+difference in Fortran in units in the last place of the largest output.
 """
 
 import importlib.util
@@ -14,10 +15,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
+import test_export_fortran
+from exported_graphs import finite_graphs
 from exported_models import finite_models, run_all
 
 FLAGS = ("-std=c99", "-ffp-contract=off")
 NATIVE = ("-O3", "-march=native")
+AT_ONCE = 25
 
 
 def found():
@@ -42,26 +47,54 @@ def found():
     }
 
 
+def pairs_of(results):
+    """(expected, by row, by batch) of each output of models and of what a compiler made of them."""
+    for (_, _, Y), pairs in results:
+        yield from ((expected, *pair) for expected, pair in zip(Y, pairs, strict=True))
+
+
+def in_parts(models, run):
+    """Exports, compiles and runs models, some at a time; returns each model with its results."""
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for start in range(0, len(models), AT_ONCE):
+            part = models[start : start + AT_ONCE]
+            cases = [(model, X, [each.shape[1] for each in Y]) for model, X, Y in part]
+            results += zip(part, run(Path(folder), cases), strict=True)
+    return results
+
+
+def units(expected, outputs):
+    """The largest difference in units in the last place of each output's largest value."""
+    return float((np.abs(outputs - expected).max(axis=0) / np.spacing(np.abs(expected).max(axis=0))).max())
+
+
 def main(n_models):
     """Export, compile, run and compare."""
-    models = finite_models(range(1000, 1000 + n_models))
-    cases = [(model, X, model.output_shape[1]) for model, X in models]
-    differing, compilers = 0, found()
+    n_graphs = n_models // 3
+    chains = finite_models(range(1000, 1000 + n_models - n_graphs))
+    graphs = finite_graphs(range(1000, 1000 + n_graphs))
+    models = [*((model, [X], [model.predict(X)]) for model, X in chains), *graphs]
+    differing, compilers, largest = 0, found(), None
     for name, (command, flags, runner) in compilers.items():
-        standard = () if "c++" in command else FLAGS[:1]
+        options = (*(() if "c++" in command else FLAGS[:1]), FLAGS[1], *flags)
+
+        def run(folder, cases, command=command, options=options, runner=runner):
+            return run_all(folder, cases, command, options, runner)
+
         count = 0
-        with tempfile.TemporaryDirectory() as folder:
-            for start in range(0, len(cases), 25):
-                part = cases[start : start + 25]
-                results = run_all(Path(folder), part, command, (*standard, FLAGS[1], *flags), runner)
-                for (model, X, _), pair in zip(part, results, strict=True):
-                    expected = model.predict(X)
-                    words = f"u{expected.itemsize}"
-                    count += sum(int((result.view(words) != expected.view(words)).sum()) for result in pair)
+        for expected, *outputs in pairs_of(in_parts(models, run)):
+            words = f"u{expected.itemsize}"
+            count += sum(int((each.view(words) != expected.view(words)).sum()) for each in outputs)
         print(f"{name}: {count} outputs differ", flush=True)
         differing += count
-    print(json.dumps({"models": len(cases), "compilers": len(compilers), "differing": differing}))
-    return differing != 0
+    if shutil.which("gfortran"):
+        results = in_parts(models, test_export_fortran.run)
+        largest = max(units(expected, each) for expected, *outputs in pairs_of(results) for each in outputs)
+        print(f"gfortran: {largest} units in the last place", flush=True)
+    counts = {"models": len(models), "graphs": len(graphs), "compilers": len(compilers), "differing": differing}
+    print(json.dumps({**counts, "Fortran's largest ULP": largest}))
+    return differing != 0 or (largest is not None and largest > 2)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from foreign_files import changed_bytes
+from foreign_files import changed_bytes, changed_description
 from fuzz_model_files import MEBIBYTES, SECONDS, peak
 from test_foreign_mutations import outcome, samples
 
@@ -32,7 +32,8 @@ def run(count, seed, folder):
         for _ in range(count):
             name = draw.choice(names)
             data, reader = files[name]
-            data = changed_bytes(data, draw)
+            described = name.endswith(".keras") and draw.random() < 0.7
+            data = changed_description(data, draw) if described else changed_bytes(data, draw)
             path = folder / name
             path.write_bytes(data)
             faulthandler.dump_traceback_later(60, exit=True)

@@ -26,6 +26,7 @@ SCRIPTS = {
     "mutation": ["100"], "fuzz_model_files": ["100000"], "fuzz_foreign_models": ["10000"],
     "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
     "any_order": [], "compilers": [], "random_graphs": [], "exported_sources": ["300"],
+    "lost_ranks": ["20"],
 }  # fmt: skip
 OTHERS = {
     "ulp": ["benchmarks/ulp.py", "--samples", str(2**24)],
@@ -96,7 +97,7 @@ def table(figures):
             lines.append(f"| {promise.name} | {promise.text} | {held} | {said} |")
         lines.append("")
     explained = HERE / "explained.md"
-    return "\n".join(lines) + explained.read_text(encoding="utf-8")
+    return "\n".join(lines) + "\n" + explained.read_text(encoding="utf-8")
 
 
 def keep(figures, results):

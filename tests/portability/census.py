@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 SOURCE = Path(__file__).parent.parent.parent / "csrc" / "kernels" / "table.c"
 FLAGS = ["-std=c11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS += ["-fno-version-loops-for-strides"]  # as in csrc/CMakeLists.txt
 X86 = platform.machine() == "x86_64"
 CROSS = "" if platform.machine() == "aarch64" else "aarch64-linux-gnu-"
 CC = os.environ.get("CC", "gcc")
@@ -114,10 +115,8 @@ def width(name: str, vectors: int) -> int | None:
     """Multiply-adds of one step of k, from a function's name, or None if it is not a product's tile."""
     if tile := re.fullmatch(r"tile_f_(\d+)_(\d+)", name):
         return int(tile[1]) * int(tile[2]) * vectors
-    if tile := re.fullmatch(r"tile_[a-z]_(\d+)_(full|narrow)", name):
-        return int(tile[1]) * (vectors if tile[2] == "full" else vectors // 2)
-    if tile := re.fullmatch(r"tile_[a-z]_(\d+)", name):
-        return int(tile[1]) * vectors
+    if tile := re.fullmatch(r"tile_[a-z]_(\d+)_(full|second)", name):  # second: two panels of a vector, or half a panel
+        return int(tile[1]) * (vectors if tile[2] == "full" else 2 if vectors == 1 else vectors // 2)
     if tile := re.fullmatch(r"row_of_(\d+)", name):
         return int(tile[1]) * vectors
     return None

@@ -44,6 +44,7 @@ static void forward(const fnn_step *s, int i) {
     fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads), panels = s->panels, piece;
     if (uses_batch(fit, op)) {
         fnn_barrier_wait(&fit->barrier);
+        fnn_gather_panels(s, X.data, X.stride * (ptrdiff_t)network->element);
         while (next_piece(s, &features, &piece)) kernels->feature_moments(&moments, X, s->rows, piece, op->epsilon);
     } else {
         kernels->known_moments(&moments, fnn_op_state(network, op, 0), fnn_op_state(network, op, 1), features, op->epsilon);
@@ -61,6 +62,7 @@ static void backward(const fnn_step *s, int i) {
     const fnn_moments moments = moments_of(fit, i);
     /* the gradients of gamma and beta need the sums too */
     fnn_barrier_wait(&fit->barrier);
+    fnn_gather_panels(s, gradient.data, gradient.stride * (ptrdiff_t)network->element);
     fnn_range features = fnn_share(op->n_out, s->thread, s->n_threads), panels = s->panels, piece;
     while (next_piece(s, &features, &piece)) network->kernels->feature_sums(&moments, gradient, X, s->rows, piece);
     if (i == fit->first_trained) return;

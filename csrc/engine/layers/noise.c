@@ -14,11 +14,12 @@ static fnn_stream stream_of(const fnn_step *s, int i, ptrdiff_t p) {
 static void dropout(const fnn_step *s, int i) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const fnn_op *op = &s->fit->network->ops[i];
+    const double rate = op->rate * fnn_factor(s, FNN_DROPOUT_FACTOR);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         const fnn_stream random = stream_of(s, i, p);
-        if (is_random(s, op))
-            kernels->dropout(at.Y, at.D, at.X, op->n_in, op->rate, op->alpha, &random);
+        if (is_random(s, op) && rate > 0)
+            kernels->dropout(at.Y, at.D, at.X, op->n_in, rate, op->alpha, &random);
         else
             kernels->activate(at.Y, at.D, at.X, op->n_in * kernels->panel, FNN_LINEAR, op->parameters);
     }

@@ -4,9 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastnn._missing import public_names
 from fastnn.callbacks.callback import Callback, CallbackList, History, Logs
-from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, TerminateOnNaN
 from fastnn.callbacks.loggers import CSVLogger, ProgbarLogger
-from fastnn.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 
 __all__ = [
     "BackupAndRestore",
@@ -21,13 +19,18 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "StepFactors",
     "TerminateOnNaN",
 ]
 
 if TYPE_CHECKING:
     from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
+    from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, StepFactors, TerminateOnNaN
+    from fastnn.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 else:
-    _CHECKPOINTS = "fastnn.callbacks.checkpoints"
-    __getattr__, __dir__ = public_names(
-        __name__, __all__, late={"BackupAndRestore": _CHECKPOINTS, "ModelCheckpoint": _CHECKPOINTS}
-    )
+    _LATE = {
+        "fastnn.callbacks.checkpoints": ("BackupAndRestore", "ModelCheckpoint"),
+        "fastnn.callbacks.functions": ("LambdaCallback", "LearningRateScheduler", "StepFactors", "TerminateOnNaN"),
+        "fastnn.callbacks.monitors": ("EarlyStopping", "ReduceLROnPlateau"),
+    }
+    __getattr__, __dir__ = public_names(__name__, __all__, late=_LATE)

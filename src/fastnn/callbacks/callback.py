@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from fastnn._arguments import nearest
 from fastnn._derivation import Derivable
+from fastnn._warnings import warn
 
 Logs = dict[str, Any]
 
@@ -27,6 +29,12 @@ class Callback(Derivable):
 
     skipped_hooks: tuple[str, ...] = ()
     """Hooks that the class overrides and this object does not need: a hook of batches costs time in every step."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in () if cls.__module__.startswith("fastnn.") else vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name) and (near := nearest(name, HOOKS, alike=0.85)):
+                warn(f"{cls.__name__}.{name} is not a hook, so fastnn never calls it. Did you mean {near!r}?")
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -136,6 +144,7 @@ class CallbackList:
     Attributes
     ----------
     each_step : whether training must return to Python after every step, for a hook of training batches.
+    each_epoch : whether it must return to Python after every epoch, for a hook of epochs other than a ``History``'s.
 
     Raises
     ------
@@ -157,6 +166,12 @@ class CallbackList:
         }
         self._progress_loggers: list[Any] = [each for each in self.callbacks if hasattr(each, "on_progress")]
         self.each_step = self.has("on_train_batch_begin", "on_train_batch_end")
+        self.each_epoch = self.each_step or any(
+            hasattr(callback, "factors_of") or _overrides(callback, hook)
+            for callback in self.callbacks
+            if type(callback) is not History
+            for hook in ("on_epoch_begin", "on_epoch_end", "after_epoch")
+        )
 
     def attach(self) -> None:
         """Give every callback the model and the parameters."""
@@ -177,6 +192,15 @@ class CallbackList:
         """Return the epoch to start from: ``first_epoch``, or a later one if a callback restores an interrupted fit."""
         epochs = [callback.resume(self.callbacks) for callback in self.callbacks]
         return max([first_epoch, *(epoch for epoch in epochs if epoch is not None)])
+
+    def step_factors(self, first_update: int, n_steps: int) -> dict[str, Any]:
+        """Return the factors that callbacks give the options of ``n_steps`` updates, by name; {} if none does."""
+        found: dict[str, Any] = {}
+        for callback in self.callbacks:
+            factors = getattr(callback, "factors_of", None)
+            if factors is not None:
+                found.update(factors(first_update, n_steps))
+        return found
 
     @property
     def stop_training(self) -> bool:

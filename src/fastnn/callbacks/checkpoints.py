@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import number, whole
+from fastnn._ranks import on_first
 from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 from fastnn.callbacks.monitors import Monitor
@@ -298,7 +299,11 @@ class BackupAndRestore(Callback):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Remove the backup."""
-        if self.delete_checkpoint and os.path.exists(self.path):
+        if self.delete_checkpoint:
+            on_first(f"remove {self.path}", self._remove)
+
+    def _remove(self) -> None:
+        if os.path.exists(self.path):
             os.unlink(self.path)
             if not os.listdir(self.backup_dir):
                 os.rmdir(self.backup_dir)

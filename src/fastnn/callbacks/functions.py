@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastnn.callbacks.callback import HOOKS, Callback, Logs
 
 
@@ -46,6 +49,47 @@ class LearningRateScheduler(Callback):
         """Log the learning rate."""
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class StepFactors(Callback):
+    """Multiplies weight decay, dropout and label smoothing by factors that follow the number of earlier updates.
+
+    Parameters
+    ----------
+    weight_decay : factor of the optimizer's weight decay.
+    dropout : factor of the rates of all ``Dropout`` and ``AlphaDropout`` layers; a rate must stay below 1.
+    label_smoothing : factor of the losses' label smoothing.
+
+    Each is a schedule of ``fastnn.optimizers.schedules``, or a function of an array of numbers of updates that returns
+    numbers of at least 0; None for the factor 1.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from fastnn.optimizers.schedules import FlatCosine
+    >>> factors = fastnn.callbacks.StepFactors(dropout=FlatCosine(1.0, total_steps=4))
+    >>> factors.factors_of(0, 4)["dropout"].round(2).tolist()
+    [1.0, 1.0, 1.0, 0.5]
+    """
+
+    def __init__(self, weight_decay: Any = None, dropout: Any = None, label_smoothing: Any = None) -> None:
+        super().__init__()
+        given = {"weight_decay": weight_decay, "dropout": dropout, "label_smoothing": label_smoothing}
+        self.schedules = {name: schedule for name, schedule in given.items() if schedule is not None}
+        for name, schedule in self.schedules.items():
+            if not callable(schedule):
+                raise TypeError(f"{name} must be a schedule or a function of the step, got {schedule!r}")
+
+    def factors_of(self, first_update: int, n_steps: int) -> dict[str, NDArray[np.float64]]:
+        """Return the factors of ``n_steps`` updates from number ``first_update`` on, by name."""
+        steps = np.arange(first_update, first_update + n_steps, dtype=np.float64)
+        found = {}
+        for name, schedule in self.schedules.items():
+            values = np.asarray(schedule(steps), np.float64)
+            if values.shape != steps.shape or not (np.isfinite(values) & (values >= 0.0)).all():
+                raise ValueError(f"{name} of StepFactors must give one finite factor of at least 0 for each step")
+            found[name] = values
+        return found
 
 
 class TerminateOnNaN(Callback):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._progress import ProgressLine, format_logs, format_seconds
+from fastnn._ranks import is_first
 from fastnn.callbacks.callback import Callback, Logs
 
 
@@ -101,13 +102,15 @@ class CSVLogger(Callback):
         self._header_needed = True
         if self.append and os.path.exists(self.filename):
             self._header_needed = os.path.getsize(self.filename) == 0
-        elif not self.append:
+        elif not self.append and is_first():
             open(self.filename, "w").close()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append a line."""
         import csv
 
+        if not is_first():
+            return
         logs = logs or {}
         with open(self.filename, "a", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)

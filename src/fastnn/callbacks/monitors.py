@@ -5,10 +5,16 @@ from typing import Any
 import numpy as np
 
 from fastnn._arguments import choice, number, optional, whole
+from fastnn._derivation import never_calls
 from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 
 
+@never_calls(
+    get_monitor_value="the value comes from the logs: put it there in on_epoch_end of a callback that is listed before",
+    _is_improvement="mode and min_delta say what counts as an improvement",
+    _save_model="use model.save in on_epoch_end of a class that derives from Callback",
+)
 class Monitor(Callback):
     """Base class of callbacks that monitor one value for improvement."""
 

@@ -37,11 +37,16 @@ cdef extern from "fnn.h" nogil:
         void (*pack_weights)(void *, const void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         void (*unpack_weights)(void *, void *, const void *, Py_ssize_t, Py_ssize_t) noexcept nogil
         int (*all_finite)(const void *, Py_ssize_t) noexcept nogil
+        int (*cholesky)(void *, Py_ssize_t) noexcept nogil
+        void (*cholesky_solve)(const void *, Py_ssize_t, void *) noexcept nogil
+        double (*cholesky_inverse_trace)(const void *, Py_ssize_t, void *) noexcept nogil
         double (*fma_peak)(int64_t, void *) noexcept nogil
     const fnn_kernels *fnn_find_kernels(const char *isa, int dtype)
     const char *fnn_default_isa()
+    double fnn_wide_rate()
     const char *fnn_isa_names[]
     void fnn_random_uniform(double *, Py_ssize_t, uint64_t, uint64_t)
+    void fnn_shuffle(int64_t *, Py_ssize_t, uint64_t, uint64_t)
     void fnn_random_normal(double *, Py_ssize_t, uint64_t, uint64_t)
 
 
@@ -52,7 +57,7 @@ cdef extern from "engine/kind.h" nogil:
         const char *states[3]
         const char *options[3]
         int least_inputs, most_inputs, takes_number
-        int is_product, is_table
+        int is_product, is_table, is_multiplied, is_fixed
     const fnn_kind *fnn_kinds[]
 
 
@@ -77,6 +82,8 @@ cdef extern from "engine/engine.h" nogil:
         double l1, l2
         int no_decay, constraint, axis
         double bound
+        int has_factors
+        double rate_factor, decay_factor
     ctypedef struct fnn_op:
         const fnn_kind *kind
         int activation, use_kernel, use_bias, trainable, alpha, rms, invert, missing, indicator
@@ -84,7 +91,8 @@ cdef extern from "engine/engine.h" nogil:
         const int *inputs
         int shares, owner, next_call, has_number, number_first, normalize
         double number
-        Py_ssize_t start, step, table_rows, columns
+        Py_ssize_t start, step, table_rows, columns, multiple, groups
+        int function
         double parameters[3]
         double rate, momentum, epsilon
         Py_ssize_t n_in, n_out, weights, rows, state
@@ -148,10 +156,19 @@ cdef extern from "engine/engine.h" nogil:
         fnn_matrix y
         const int64_t *labels
         const void *sample_weight
+    ctypedef struct fnn_ranks:
+        int rank
+        int n_ranks
+        double least_operations
+        int (*gather)(void *, void *, const Py_ssize_t *) noexcept
+        void *context
     ctypedef struct fnn_fit_data:
+        const fnn_ranks *ranks
         const fnn_matrix *X
         const fnn_targets *targets
         void **predictions
+        const int64_t *rows
+        Py_ssize_t n_rows
         Py_ssize_t batch_size
         int n_threads
     fnn_fit *fnn_fit_new(fnn_network *, const fnn_fit_data *)
@@ -164,10 +181,26 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_set_order(fnn_fit *, const int64_t *)
     void fnn_fit_begin(fnn_fit *, uint64_t, uint64_t, int, const double *)
     void fnn_fit_skip(fnn_fit *, Py_ssize_t, const double *)
+    enum: FNN_FIT_FACTORS
+    void fnn_fit_set_factors(fnn_fit *, int, const double *)
     void fnn_fit_set_rates(fnn_fit *fit, const double *rates)
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
+    ctypedef struct fnn_epochs:
+        uint64_t seed
+        uint64_t first
+        uint64_t between
+        int shuffle
+        const int64_t *orders
+        const double *rates
+        Py_ssize_t count
+        Py_ssize_t done
+        int begun
+        double *sums
+    fnn_status fnn_fit_run_epochs(fnn_fit *, fnn_epochs *, double)
+    void fnn_fit_settle(fnn_fit *)
+    int fnn_fit_is_divided(const fnn_fit *)
     fnn_status fnn_fit_gradients(fnn_fit *, void *, int, double *, double *)
     fnn_status fnn_fit_forward(fnn_fit *, void **)
     fnn_status fnn_fit_backward(fnn_fit *, const void **, const double *)

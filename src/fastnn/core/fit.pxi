@@ -7,10 +7,10 @@ cdef const int64_t *labels_of(object y, Py_ssize_t n_out, const fnn_loss *loss) 
     return <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>y)
 
 
-cdef bint are_rows(const int64_t *order, Py_ssize_t n) noexcept:
-    """True if all n entries lie between 0 and n - 1."""
+cdef bint are_rows(const int64_t *order, Py_ssize_t count, Py_ssize_t n) noexcept:
+    """True if all ``count`` entries lie between 0 and n - 1."""
     cdef uint64_t largest = 0
-    for i in range(n):
+    for i in range(count):
         largest = max(largest, <uint64_t>order[i])  # a negative entry becomes a huge one
     return largest < <uint64_t>n
 
@@ -50,9 +50,14 @@ cdef class Fit:
     cdef list losses  # of each: whether the caller computes it, and the width of its output
     cdef Py_ssize_t n_rows
     cdef Py_ssize_t forwarded  # 1 + the step of the last forward pass
+    cdef fnn_epochs epochs
+    cdef object epoch_arrays  # learning rates, orders and sums of the epochs
+
+    cdef Exchange exchange  # between ranks, or None
+    cdef readonly tuple loss_of_gradients
 
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
-                  predictions=None):
+                  predictions=None, rows=None, ranks=None):
         cdef fnn_matrix[FNN_MOST_BUFFERS] matrices
         cdef fnn_targets[FNN_MOST_OUTPUTS] targets
         cdef void *kept[FNN_MOST_OUTPUTS]
@@ -62,8 +67,8 @@ cdef class Fit:
         if not native.n_losses:
             raise RuntimeError("the network has no loss: call compile")
         owners = network.read_inputs(X, matrices) if network.takes_list else [matrix_of(X, matrices, native.widths[0])]
-        rows = matrices[0].rows
-        if rows < 1:
+        n = matrices[0].rows
+        if n < 1:
             raise ValueError("X has no rows")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -76,30 +81,40 @@ cdef class Fit:
             weights = [sample_weight] * native.n_losses
         outputs = list_of("predictions", predictions, native.n_outputs, several and predictions is not None)
         for l in range(native.n_losses):
-            ys[l] = read_targets(&targets[l], &native.losses[l], ys[l], network, rows, "y" if not several else f"y[{l}]")
+            ys[l] = read_targets(&targets[l], &native.losses[l], ys[l], network, n, "y" if not several else f"y[{l}]")
             targets[l].sample_weight = NULL
             if weights[l] is not None:
                 name = "sample_weight" if not several else f"sample_weight[{l}]"
-                weights[l] = contiguous(name, weights[l], network.dtype, (rows,))
+                weights[l] = contiguous(name, weights[l], network.dtype, (n,))
                 targets[l].sample_weight = cnp.PyArray_DATA(weights[l])
         for l in range(native.n_outputs):
             kept[l] = NULL
             if outputs[l] is not None:
                 name = "predictions" if not several else f"predictions[{l}]"
-                check_output(name, outputs[l], network.dtype, (rows, fnn_output_width(native, l)))
+                check_output(name, outputs[l], network.dtype, (n, fnn_output_width(native, l)))
                 kept[l] = cnp.PyArray_DATA(outputs[l])
         data.X = matrices
         data.targets = targets
         data.predictions = kept
+        data.rows, data.n_rows = NULL, n
+        if rows is not None:
+            rows = contiguous("rows", rows, np.int64, (len(rows),))
+            data.rows, data.n_rows = <const int64_t *>cnp.PyArray_DATA(rows), len(rows)
+            if not data.n_rows or not are_rows(data.rows, data.n_rows, n):
+                raise ValueError(f"rows must hold at least one number, from 0 to {n - 1}, got {rows}")
         data.batch_size = batch_size
         data.n_threads = threads_of(n_threads)
+        data.ranks = NULL
+        if ranks is not None:
+            self.exchange = Exchange(ranks)
+            data.ranks = &self.exchange.native
         self.network = network
-        self.n_rows = rows
+        self.n_rows = data.n_rows
         self.losses = [
             (native.losses[l].loss.kind == FNN_CUSTOM, fnn_output_width(native, native.losses[l].output))
             for l in range(native.n_losses)
         ]
-        self.arrays = (owners, ys, weights, outputs, network.class_weights)
+        self.arrays = (owners, ys, weights, outputs, network.class_weights, rows)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)
@@ -141,7 +156,7 @@ cdef class Fit:
             raise ValueError(f"first_step must be from 0 to {self.n_steps - 1}, got {first_step}")
         if order is not None:
             rows = contiguous("order", order, np.int64, (n,))
-            if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n):
+            if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), n, n):
                 raise ValueError(f"order must hold rows from 0 to {n - 1}, got {rows.min()} to {rows.max()}")
             shuffle = False
             first_step = 0
@@ -153,6 +168,17 @@ cdef class Fit:
         end(&call)
         if order is not None:
             fnn_fit_set_order(self.fit, <const int64_t *>cnp.PyArray_DATA(rows))
+
+    def set_factors(self, str name, factors=None):
+        cdef int factor = index_of("factor", FIT_FACTORS, name)
+        cdef cnp.ndarray values
+        if factors is None:
+            fnn_fit_set_factors(self.fit, factor, NULL)
+            return
+        values = contiguous("factors", factors, np.float64, (self.n_steps,))
+        if not (np.isfinite(values).all() and values.min() >= 0.0):
+            raise ValueError(f"factors of {name} must be finite and at least 0")
+        fnn_fit_set_factors(self.fit, factor, <const double *>cnp.PyArray_DATA(values))
 
     def set_learning_rates(self, learning_rates):
         cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,))
@@ -169,15 +195,74 @@ cdef class Fit:
         with nogil:
             status = fnn_fit_run(self.fit, max_steps, max_seconds)
         self.network.leave()
+        self.check_exchange()
         raise_for(status)
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+
+    def begin_epochs(self, uint64_t seed, uint64_t first, Py_ssize_t count, bint shuffle, learning_rates, orders=None,
+                     uint64_t between=1):
+        cdef cnp.ndarray rates = contiguous("learning_rates", learning_rates, np.float64, (self.n_steps,)).copy()
+        cdef cnp.ndarray rows
+        cdef cnp.ndarray sums = np.empty((count, 2 + len(self.losses)))
+        self.epochs.orders = NULL
+        if orders is not None:
+            rows = contiguous("orders", orders, np.int64, (count, self.n_rows))
+            if not are_rows(<const int64_t *>cnp.PyArray_DATA(rows), rows.size, self.n_rows):
+                raise ValueError(f"orders must hold rows from 0 to {self.n_rows - 1}, got {rows.min()} to {rows.max()}")
+            self.epochs.orders = <const int64_t *>cnp.PyArray_DATA(rows)
+            orders = rows
+        self.epochs.seed, self.epochs.first, self.epochs.between = seed, first, between
+        self.epochs.shuffle = shuffle
+        self.epochs.rates = <const double *>cnp.PyArray_DATA(rates)
+        self.epochs.sums = <double *>cnp.PyArray_DATA(sums)
+        self.epochs.count, self.epochs.done, self.epochs.begun = count, 0, False
+        self.epoch_arrays = (rates, orders, sums)
+
+    def run_epochs(self, double max_seconds=0.05):
+        cdef fnn_status status
+        if any(is_custom for is_custom, _ in self.losses):
+            raise RuntimeError("a custom loss needs forward and backward instead of run_epochs")
+        if self.epoch_arrays is None:
+            raise RuntimeError("run_epochs needs begin_epochs before it")
+        self.network.enter(WRITES)
+        with nogil:
+            status = fnn_fit_run_epochs(self.fit, &self.epochs, max_seconds)
+        self.network.leave()
+        raise_for(status)
+        return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+
+    def end_after_epoch(self):
+        self.epochs.count = self.epochs.done + (1 if self.epochs.begun else 0)
+
+    @property
+    def epochs_begun(self):
+        return self.epochs.done + (1 if self.epochs.begun else 0)
+
+    @property
+    def epoch_sums(self):
+        sums = np.empty((0, 2 + len(self.losses))) if self.epoch_arrays is None else self.epoch_arrays[2]
+        return sums[:self.epochs.done]
+
+    cdef int check_exchange(self) except -1:
+        return self.exchange.check() if self.exchange is not None else 0
+
+    @property
+    def is_divided(self):
+        return bool(fnn_fit_is_divided(self.fit))
+
+    def settle(self):
+        self.network.enter(WRITES)
+        with nogil:
+            fnn_fit_settle(self.fit)
+        self.network.leave()
+        self.check_exchange()
 
     def time_phases(self):
         fnn_fit_time_phases(self.fit)
 
     @property
     def phases(self):
-        names = ("gather", "forward", "loss", "backward", "update", "wait")
+        names = ["gather", "forward", "loss", "backward", "update", "wait"] + ["exchange"] * self.is_divided
         return {name: 1e-9 * fnn_fit_phase_ns(self.fit, phase) for phase, name in enumerate(names)}
 
     def batch_rows(self):
@@ -205,6 +290,7 @@ cdef class Fit:
         with nogil:
             status = fnn_fit_forward(self.fit, out)
         self.network.leave()
+        self.check_exchange()
         raise_for(status)
         self.forwarded = self.step + 1
         if len(self.losses) == 1:
@@ -236,6 +322,7 @@ cdef class Fit:
         with nogil:
             status = fnn_fit_backward(self.fit, gradients, values)
         self.network.leave()
+        self.check_exchange()
         self.forwarded = 0
         raise_for(status)
         return status == FNN_OK
@@ -254,6 +341,7 @@ cdef class Fit:
             status = fnn_fit_gradients(self.fit, data, training, &loss, &penalty)
         self.network.leave()
         raise_for(status)
+        self.loss_of_gradients = (loss, penalty)
         result = []
         for op in range(native.n_ops):
             if native.ops[op].rows == 0 or not native.ops[op].trainable:

@@ -253,6 +253,48 @@ def all_finite(cnp.ndarray x not None):
     return finite
 
 
+def cholesky(A not None):
+    check_output("A", A, np.dtype(np.float64), (len(A), len(A)))
+    cdef void *data = cnp.PyArray_DATA(<cnp.ndarray>A)
+    cdef Py_ssize_t n = len(A)
+    cdef int good
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        good = KERNELS_F64.cholesky(data, n)
+    end(&call)
+    return bool(good)
+
+
+def cholesky_solve(U not None, b not None):
+    cdef Py_ssize_t n = len(U)
+    check_output("U", U, np.dtype(np.float64), (n, n))
+    cdef cnp.ndarray solution = contiguous("b", b, np.float64, (n,)).copy()
+    cdef void *rhs = cnp.PyArray_DATA(solution)
+    cdef const void *factor = cnp.PyArray_DATA(<cnp.ndarray>U)
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        KERNELS_F64.cholesky_solve(factor, n, rhs)
+    end(&call)
+    return solution
+
+
+def cholesky_inverse_trace(U not None):
+    cdef Py_ssize_t n = len(U)
+    check_output("U", U, np.dtype(np.float64), (n, n))
+    scratch = np.empty(n)
+    cdef void *space = cnp.PyArray_DATA(<cnp.ndarray>scratch)
+    cdef const void *factor = cnp.PyArray_DATA(<cnp.ndarray>U)
+    cdef double trace
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        trace = KERNELS_F64.cholesky_inverse_trace(factor, n, space)
+    end(&call)
+    return trace
+
+
 def random_uniform(uint64_t seed, uint64_t stream, Py_ssize_t n):
     cdef cnp.ndarray out = np.empty(n)
     cdef double *numbers = <double *>cnp.PyArray_DATA(out)
@@ -273,3 +315,14 @@ def random_normal(uint64_t seed, uint64_t stream, Py_ssize_t n):
         fnn_random_normal(numbers, n, seed, stream)
     end(&call)
     return out
+
+
+def random_order(uint64_t seed, uint64_t epoch, Py_ssize_t n):
+    cdef cnp.ndarray order = np.empty(n, np.int64)
+    cdef int64_t *rows = <int64_t *>cnp.PyArray_DATA(order)
+    cdef fnn_call call
+    fnn_call_enter(&call)
+    with nogil:
+        fnn_shuffle(rows, n, seed, epoch | <uint64_t>1 << 63)
+    end(&call)
+    return order

@@ -60,8 +60,11 @@ cdef list read_ops(fnn_op *native, object ops, list inputs, list widths, object 
         check_inputs(&native[number], number, kind, sizes)
         if kind == "slice":
             check_slice(options, number, sizes[0])
-        elif kind == "embedding":
+        elif native[number].kind.is_table:
             check_table(options, number, dtype)
+            check_groups(&native[number], number, kind, sizes[0])
+        if native[number].multiple < 1 or native[number].multiple > MOST_FEATURES:
+            raise ValueError(f"op {number}, {kind!r}, needs at least one output for each input")
         widths.append(width_of(&native[number], kind, options, sizes))
         read_sharing(native, number, ops, options.get("weights_of"), inputs, widths)
     return [numbers]
@@ -75,6 +78,12 @@ cdef object width_of(const fnn_op *op, str kind, dict options, list sizes):
         return sizes[0] * (2 if op.indicator else 1)
     if kind == "embedding":
         return sizes[0] * options["n_columns"]
+    if kind == "member_product":
+        return options["groups"] * options["n_columns"]
+    if op.kind.is_table:
+        return options["n_columns"]
+    if kind == "feature_scale" or kind == "cosine_features":
+        return sizes[0] * op.multiple
     if kind == "concatenate":
         return sum(sizes)
     if kind == "slice":
@@ -115,6 +124,20 @@ cdef int check_table(dict options, Py_ssize_t number, object dtype) except -1:
         raise ValueError(f"n_rows of op {number}, 'embedding', must be from 1 to {most} in {dtype}, got {options['n_rows']}")
     if not 1 <= options["n_columns"] <= MOST_FEATURES:
         raise ValueError(f"n_columns of op {number} must be from 1 to {MOST_FEATURES}, got {options['n_columns']}")
+    return 0
+
+
+cdef int check_groups(const fnn_op *op, Py_ssize_t number, str kind, Py_ssize_t width) except -1:
+    """Raise ValueError for sizes of a matrix that do not suit the inputs."""
+    if kind == "bounded_lines" and (op.table_rows != 3 or op.columns % width):
+        raise ValueError(f"op {number}, 'bounded_lines', takes 3 rows and a multiple of {width} columns")
+    if not op.kind.is_multiplied:
+        return 0
+    if op.groups < 1 or op.groups * op.table_rows != width or (kind == "grouped_product" and op.columns % op.groups):
+        raise ValueError(
+            f"op {number}, {kind!r}, has {op.groups} groups of {op.table_rows} inputs and {op.columns} columns for "
+            f"{width} inputs"
+        )
     return 0
 
 

@@ -54,6 +54,7 @@ def config():
         "isas": _available_isas,
         "compiler": _COMPILER,
         "openmp": fnn_openmp_version(),
+        "wide_rate": fnn_wide_rate(),
         "threads": default_threads,
         "machine": platform.machine(),
     }

@@ -38,8 +38,9 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", 
 # Without "none", which comes first in C.
 CONSTRAINTS = ("max_norm", "unit_norm", "non_neg")
 cdef tuple AXES = (0, 1, None)
-if (len(ACTIVATIONS), len(LOSSES), 1 + len(CONSTRAINTS), len(AXES)) != (
-    FNN_ACTIVATIONS, FNN_LOSSES, FNN_CONSTRAINTS, FNN_AXES
+cdef tuple FIT_FACTORS = ("weight_decay", "dropout", "label_smoothing")
+if (len(ACTIVATIONS), len(LOSSES), 1 + len(CONSTRAINTS), len(AXES), len(FIT_FACTORS)) != (
+    FNN_ACTIVATIONS, FNN_LOSSES, FNN_CONSTRAINTS, FNN_AXES, FNN_FIT_FACTORS
 ):
     raise ImportError("the names in core/names.pxi are not those of the enumerations in csrc/")
 cdef dict N_PARAMETERS = {"leaky_relu": 1, "elu": 1, "general_relu": 3}  # that activations need; others need none

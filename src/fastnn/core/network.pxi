@@ -73,8 +73,8 @@ cdef class Network:
                     continue
                 if name in ("mean", "variance") and name in options:
                     self.set_parameter(i, name, options[name])
-                elif name in ("gamma", "moving_variance", "variance"):
-                    self.set_parameter(i, name, np.ones(self.network.ops[i].n_in))
+                elif name in ("gamma", "moving_variance", "variance", "scale", "mix"):
+                    self.set_parameter(i, name, np.ones(self.shape_of(i, name)))
 
     def __dealloc__(self):
         fnn_network_free(self.network)
@@ -170,7 +170,7 @@ cdef class Network:
         if name == "kernel":
             op = self.network.ops[op].owner
             return (self.network.ops[op].rows, self.network.ops[op].columns)
-        return (self.network.ops[op].n_in if name in STATES[self.kinds[op]] else self.network.ops[op].n_out,)
+        return (self.network.ops[op].n_in if name in STATES[self.kinds[op]] else self.network.ops[op].columns,)
 
     cdef cnp.ndarray unpack(self, char *panels, int op, str name):
         cdef cnp.ndarray out = np.empty(self.shape_of(op, name), self.dtype)
@@ -260,7 +260,7 @@ cdef class Network:
         self.check(WRITES)
         op = self.network.ops[op].owner
         while True:
-            self.network.ops[op].trainable = trainable
+            self.network.ops[op].trainable = trainable and not self.network.ops[op].kind.is_fixed
             op = self.network.ops[op].next_call
             if op == 0:
                 break

@@ -49,12 +49,21 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
         op.start = options["start"]
         op.step = options["step"]
         op.columns = len(range(op.start, options["stop"], op.step))
-    elif kind == "embedding":
+    elif op.kind.is_table:
         op.table_rows = options["n_rows"]
         op.columns = options["n_columns"]
+    op.multiple = options.get("members", options.get("count", 1))
+    op.groups = options.get("groups", 1)
+    op.function = index_of("function", ACTIVATIONS, options.get("function", "linear"))
+    if kind == "parametric_activation":
+        if fnn_is_row_activation(op.function):
+            raise ValueError(f"op {number}, 'parametric_activation', takes elementwise functions, got {options['function']!r}")
+        read_parameters(options.get("parameters", ()), options["function"], op.parameters)
+    op.trainable = op.trainable and not op.kind.is_fixed
     op.activity_l1, op.activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)
     for i, parameter in enumerate(PARAMETERS[kind]):
         read_rules(&op.rules[i], options.get(f"{parameter}_regularizer"), options.get(f"{parameter}_constraint"))
+        read_factors(&op.rules[i], parameter, options.get(f"{parameter}_factors"))
     return 0
 
 
@@ -65,6 +74,15 @@ cdef int read_rules(fnn_rules *rules, object regularizer, object constraint) exc
         rules.constraint = 1 + index_of("constraint", CONSTRAINTS, name)
         rules.bound = bound
         rules.axis = index_of("axis", AXES, axis)
+    return 0
+
+
+cdef int read_factors(fnn_rules *rules, str parameter, object factors) except -1:
+    """Read the factors of a parameter's learning rate and weight decay."""
+    rules.has_factors = factors is not None
+    rules.rate_factor, rules.decay_factor = factors or (1.0, 1.0)
+    if not (0.0 <= rules.rate_factor < float("inf") and 0.0 <= rules.decay_factor < float("inf")):
+        raise ValueError(f"{parameter}_factors must be two finite numbers of at least 0, got {factors}")
     return 0
 
 

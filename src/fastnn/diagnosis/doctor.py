@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._arguments import takes_keywords
 from fastnn._warnings import warn
 from fastnn.callbacks import Callback, Logs
 from fastnn.diagnosis.data import MAX_ROWS, counted, examine_inputs, examine_last_layer, examine_targets
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingDoctor", "diagnose"]
 
 
+@takes_keywords
 def diagnose(
     model: "Sequential", x: Any, y: Any, validation_data: Any = None, *, learning_rate: float | None = None
 ) -> Diagnosis:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fastnn.diagnosis.finding import Finding
 from fastnn.models.hidden import outputs_of_steps
 from fastnn.network.stack import LayerStack
-from fastnn.training.fit import make_fit
+from fastnn.training.native import make_fit
 from fastnn.training.rows import Rows
 
 if TYPE_CHECKING:

@@ -13,6 +13,12 @@ from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.estimators.search import sweep
 
-__all__ = ["BaggedMLPClassifier", "BaggedMLPRegressor", "MLPClassifier", "MLPRegressor", "sweep"]
+__all__ = [
+    "BaggedMLPClassifier",
+    "BaggedMLPRegressor",
+    "MLPClassifier",
+    "MLPRegressor",
+    "sweep",
+]
 
 del scipy, sklearn

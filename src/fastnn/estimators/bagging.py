@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
 
+from fastnn._dask import is_lazy, lazily, lazy_accuracy, lazy_r2
+from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.frames import is_frame
@@ -23,7 +25,7 @@ from fastnn.many import as_threads, run_many
 Array = NDArray[Any]
 
 
-class _BaggedMLP(BaseEstimator):  # type: ignore[misc]
+class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
     """What both bags share: the rows of each network, training on threads, and the means."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -185,16 +187,24 @@ class BaggedMLPClassifier(ClassifierMixin, _BaggedMLP):  # type: ignore[misc]
         self.oob_score_ = float(accuracy_score(labels[seen], chosen)) if seen.any() else float("nan")
         return self
 
+    @lazily
     def predict_proba(self, X: Any) -> Array:
         """Return the mean probabilities (n, n_classes)."""
         mean: Array = self._all_outputs(X).mean(axis=0)
         return mean
 
+    @lazily
     def predict(self, X: Any) -> Array:
         """Return the labels (n,) of the largest mean probability."""
         chosen = self.predict_proba(X).argmax(axis=1)
         labels: Array = self.classes_[chosen]
         return labels
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Return the accuracy on X (n, n_features) and labels y (n,); of Dask collections a lazy number."""
+        if is_lazy(X):
+            return lazy_accuracy(self.predict(X), y, sample_weight)
+        return super().score(X, y, sample_weight)
 
     def _base(self) -> Any:
         return MLPClassifier() if self.estimator is None else self.estimator
@@ -255,6 +265,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         self.oob_score_ = float(r2_score(targets[seen], self.oob_prediction_[seen])) if seen.sum() > 1 else float("nan")
         return self
 
+    @lazily
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the mean prediction, (n,) or (n, n_outputs).
 
@@ -268,6 +279,12 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         if self._is_vector:
             outputs = outputs[:, :, 0]
         return (outputs.mean(axis=0), outputs.std(axis=0)) if return_std else outputs.mean(axis=0)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Return R² on X (n, n_features) and targets y; of Dask collections a lazy number."""
+        if is_lazy(X):
+            return lazy_r2(self.predict(X), y, sample_weight)
+        return super().score(X, y, sample_weight)
 
     def _base(self) -> Any:
         return MLPRegressor() if self.estimator is None else self.estimator

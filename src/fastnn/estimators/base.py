@@ -18,7 +18,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
-from fastnn._arrays import check_memory, check_unmasked
+from fastnn._arrays import check_columns, check_memory, check_unmasked, is_source
+from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.conversion import ConvertedEstimator
@@ -39,6 +40,20 @@ _SPARSE_ROWS = 4096
 """Rows of a sparse matrix that are made dense at a time."""
 
 
+_COMPUTED = (
+    "the compiled core trains and predicts: use the options of the estimator, or fastnn.Sequential with a custom loss"
+)
+
+
+@never_calls(
+    _backprop=_COMPUTED,
+    _compute_loss_grad=_COMPUTED,
+    _forward_pass=_COMPUTED,
+    _forward_pass_fast=_COMPUTED,
+    _init_coef="pass kernel_initializer and bias_initializer",
+    _initialize="pass kernel_initializer and bias_initializer",
+    _loss_grad_lbfgs=_COMPUTED,
+)
 class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """A network of scikit-learn's dialect, without its fit."""
 
@@ -189,7 +204,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             dropout,
         )
         coefs, intercepts = self._starting_weights(architecture, dtype)
-        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts)
+        self._net = FittedNetwork(architecture, dtype.name, coefs, intercepts, float(self.alpha))
 
     def _starting_weights(self, architecture: Architecture, dtype: np.dtype[Any]) -> tuple[list[Array], list[Array]]:
         """Draw kernels and biases as scikit-learn does: uniform within Glorot and Bengio's (2010) bounds."""
@@ -211,6 +226,8 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
 
     def _check_inputs(self, X: Any, y: Any = "no_validation", reset: bool = False, **checks: Any) -> Any:
         """Return X, or X and y, checked as scikit-learn does; frames with columns that are not numbers are encoded."""
+        if is_source(X):
+            return self._check_source(X, y, reset, **checks)
         check_unmasked(X, "X")
         check_unmasked(y, "y")
         if isinstance(X, np.ndarray) and X.ndim:
@@ -237,6 +254,24 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             return check_array(encoded, estimator=self, **checks)
         return check_X_y(encoded, y, estimator=self, **checks)
 
+    def _check_source(self, X: Any, y: Any, reset: bool, y_numeric: bool = False, **checks: Any) -> Any:
+        """Return a source and checked targets, if there are any; the inputs are checked when they are read."""
+        if len(X.shape) != 2:
+            raise ValueError(f"X must have shape (n, n_features), got a source of rows of shape {X.shape[1:]}")
+        if reset:
+            self.__dict__.pop("_encoder", None)
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = X.shape[1]
+            if X.columns is not None:
+                self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        check_columns(self.__dict__.get("feature_names_in_"), X, "X")
+        if X.shape[1] != self.n_features_in_:
+            raise ValueError(f"X has {X.shape[1]} features, but {type(self).__name__} takes {self.n_features_in_}")
+        if isinstance(y, str):
+            return X
+        y = check_array(y, ensure_2d=False, dtype="numeric" if y_numeric else None, input_name="y", estimator=self)
+        return X, y
+
     def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
         """Return checked X and y, a single column of y as (n,)."""
         X, y = self._check_inputs(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
@@ -244,6 +279,8 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
 
     def _prepared(self, X: Any) -> Array:
         """Return checked X as a dense array with missing values filled and columns standardized."""
+        if is_source(X):
+            return X  # type: ignore[no-any-return]
         dense: Array = X.toarray() if scipy.sparse.issparse(X) else X
         preparation: InputPreparation | None = self.__dict__.get("_preparation")
         return dense if preparation is None else preparation.transform(dense)
@@ -258,7 +295,9 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         check_is_fitted(self)
         X = self._check_inputs(X)
         threads = threads_to_use(self.n_threads)
-        if scipy.sparse.issparse(X):
+        if is_source(X):
+            outputs = self._outputs_of_source(X)
+        elif scipy.sparse.issparse(X):
             X = X.tocsr()
             blocks = [X[start : start + _SPARSE_ROWS] for start in range(0, X.shape[0], _SPARSE_ROWS)]
             outputs = np.concatenate([self._net.predict(self._prepared(block), threads) for block in blocks])
@@ -267,6 +306,13 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         # As in NumPy, float64 or integer columns times float32 weights are float64.
         wide = np.result_type(X.dtype, outputs.dtype)
         return outputs if self.dtype is not None or wide == outputs.dtype else outputs.astype(wide)
+
+    def _outputs_of_source(self, X: Any) -> Array:
+        """Return the outputs (n, n_outputs) for the rows of a checked source."""
+        from fastnn.estimators.streaming import PreparedRows, outputs_of_source
+
+        rows = PreparedRows(X, self._preparation, self.missing, self._net.dtype)
+        return outputs_of_source(self._net, rows, threads_to_use(self.n_threads))
 
     # Inspection
 

@@ -13,6 +13,8 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 import fastnn.losses as losses
 from fastnn._arguments import number
+from fastnn._arrays import is_source
+from fastnn._dask import is_lazy, lazily, lazy_accuracy
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 
 Array = NDArray[Any]
@@ -277,7 +279,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     @stochastic_only  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, validation_data: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None, *, validation_data: Any = None
     ) -> Self:
         """Train one epoch on the given rows; the update rule continues from its last state.
 
@@ -293,9 +295,11 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         """
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+            labels = X.read_targets()[0] if is_source(X) and y is None else y
+            self._label_binarizer.fit(labels if type_of_target(labels).startswith("multilabel") else classes)
         return self._fit(X, y, sample_weight, validation_data, incremental=True)
 
+    @lazily
     def predict(self, X: Any) -> Array:
         """Return the classes (n,), or labels (n, n_labels), of X (n, n_features)."""
         outputs = self._outputs(X)
@@ -305,15 +309,23 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             return np.asarray(self.classes_.take((outputs[:, 0] > 0.5).astype(np.intp)))
         return np.asarray(self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs))
 
+    @lazily
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities (n, n_classes) of X (n, n_features)."""
         outputs = self._outputs(X)
         return np.column_stack([1 - outputs[:, 0], outputs[:, 0]]) if outputs.shape[1] == 1 else outputs
 
+    @lazily
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of ``predict_proba(X)``."""
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Return the accuracy on X (n, n_features) and labels y (n,); of Dask collections a lazy number."""
+        if is_lazy(X):
+            return lazy_accuracy(self.predict(X), y, sample_weight)
+        return super().score(X, y, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.network import SKLEARN_ACTIVATIONS, Architecture, FittedNetwork, native_activation
 from fastnn.estimators.preprocessing import InputPreparation
@@ -41,7 +42,7 @@ def _scikit_learns(estimator: Any) -> type:
     return found
 
 
-class ConvertedEstimator:
+class ConvertedEstimator(Derivable):
     """An estimator with the methods that lead to other tools."""
 
     activation: Any

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.export.network import ExportedNetwork, Step, check_finite, network_steps
+from fastnn.estimators.network import FittedNetwork
+from fastnn.export.network import End, ExportedNetwork, Step, check_finite
+from fastnn.export.steps import network_steps
 
 Array = NDArray[Any]
 
@@ -23,30 +25,32 @@ def estimator_network(estimator: Any) -> ExportedNetwork:
     given = estimator.__dict__.get("feature_names_in_")
     names = encoder.feature_names_out() if encoder is not None else None if given is None else list(given)
     steps = _preparation(estimator, n_features)
-    net.predict(np.zeros((1, net.architecture.n_features), net.dtype))  # brings changes of coefs_ to the core
-    ops = net.architecture.ops(0.0)[0]
-    dense = [op for op, (kind, _) in enumerate(ops) if kind == "dense"]
-    layers = {op: f"layer {number}" for number, op in enumerate(dense, 1)}
-    steps += network_steps(net.core, ops, layers, start=len(steps))
+    steps += core_steps(net, len(steps))
     steps = _with_outputs(estimator, steps)
     check_finite(steps)
-    preparation = estimator.__dict__.get("_preparation")
-    has_scale = preparation is not None and preparation.center is not None
+    labels = [f"probability of {label}" for label in estimator.classes_] if hasattr(estimator, "classes_") else None
 
-    def evaluate(X: Array) -> Array:
-        return _outputs(estimator, net.predict(estimator._prepared(X), 1))
+    def evaluate(X: list[Array]) -> list[Array]:
+        return [_outputs(estimator, net.predict(estimator._prepared(X[0]), 1))]
 
     return ExportedNetwork(
         f"{type(estimator).__name__} of fastnn",
         net.dtype,
-        n_features,
+        (End("input", (n_features,), net.dtype, names),),
         tuple(steps),
+        (End("output", (steps[-1].n_out,), net.dtype, labels),),
+        (len(steps),),
         evaluate,
-        names,
-        [f"probability of {label}" for label in estimator.classes_] if hasattr(estimator, "classes_") else None,
-        preparation.center if has_scale else np.zeros(n_features),
-        preparation.scale if has_scale else np.ones(n_features),
     )
+
+
+def core_steps(net: FittedNetwork, before: int) -> list[Step]:
+    """Return the steps of a fitted network, which buffer number ``before`` goes into."""
+    net.predict(np.zeros((1, net.architecture.n_features), net.dtype))  # brings changes of coefs_ to the core
+    ops = net.architecture.ops(0.0)[0]
+    dense = [op for op, (kind, _) in enumerate(ops) if kind == "dense"]
+    layers = {op: f"layer {number}" for number, op in enumerate(dense, 1)}
+    return network_steps(net.core, ops, layers, [before], before + 1)[0]
 
 
 def _outputs(estimator: Any, outputs: Array) -> Array:

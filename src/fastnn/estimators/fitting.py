@@ -22,14 +22,14 @@ from sklearn.utils.validation import _check_sample_weight
 import fastnn._core as _core
 import fastnn.optimizers as optimizers
 from fastnn._arithmetic import default_arithmetic
-from fastnn._arrays import check_unmasked
+from fastnn._arrays import check_unmasked, is_source
 from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.base import NetworkEstimator
 from fastnn.estimators.callbacks import CallbackModel, TaskReporter, copies_of
 from fastnn.estimators.lbfgs import check_arguments, minimize
 from fastnn.estimators.network import FittedNetwork, Objective, threads_to_use
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.training.epochs import run_steps
+from fastnn.training.epochs import run_epochs, run_steps
 
 Array = NDArray[Any]
 Weighted = tuple[Array, Array, Array | None]
@@ -38,6 +38,8 @@ Weighted = tuple[Array, Array, Array | None]
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
+_MOST_ROWS = 2**20
+"""Entries of the orders of rows of epochs that are trained together: 8 MB."""
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -69,7 +71,7 @@ class _Run:
     offset : part of the epoch's reported loss that the core leaves out.
     """
 
-    fit: _core.Fit
+    fit: Any
     rule: Any
     objective: Objective
     callbacks: CallbackList
@@ -84,9 +86,11 @@ class _Run:
     def mean_loss(self) -> float:
         """Return the reported loss of the epoch's rows so far; NaN before the first step."""
         rows = min(self.fit.step * self.batch_size, len(self.y))
-        if not rows:
-            return math.nan
-        return self.objective.reported(self.fit.loss_sum / rows, self.fit.penalty_sum / rows) + self.offset
+        return self.reported(self.fit.loss_sum, self.fit.penalty_sum, rows) if rows else math.nan
+
+    def reported(self, loss_sum: float, penalty_sum: float, rows: int) -> float:
+        """Return the reported loss for sums over rows."""
+        return self.objective.reported(loss_sum / rows, penalty_sum / rows) + self.offset
 
 
 class BaseMLP(NetworkEstimator):
@@ -97,17 +101,19 @@ class BaseMLP(NetworkEstimator):
     # What users call
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Fit the network.
 
         Parameters
         ----------
         X : (n, n_features) array, sparse matrix, or pandas, polars or pyarrow frame. String and categorical columns of
-            a frame are encoded one-hot.
+            a frame are encoded one-hot. Or, without y and sample_weight, a ``fastnn.data`` source, which has them: its
+            inputs are read block by block, in orders of blocks and rows that come from ``random_state``; its targets
+            are read at once.
         y : a classifier's (n,) classes, or (n, n_labels) of 0 and 1; a regressor's (n,) or (n, n_outputs) numbers.
         sample_weight : (n,), or None.
-        validation_data : (X, y) or (X, y, sample_weight) to score after every epoch; with ``early_stopping`` it takes
-            the place of the rows that would be held out.
+        validation_data : (X, y) or (X, y, sample_weight), or a source, to score after every epoch; with
+            ``early_stopping`` it takes the place of the rows that would be held out.
 
         Returns
         -------
@@ -119,6 +125,8 @@ class BaseMLP(NetworkEstimator):
 
     @default_arithmetic()
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool) -> Self:
+        if is_source(X):
+            y, sample_weight = self._targets_of_source(X, y, sample_weight, validation_data)
         raw = (X, y)
         before = dict(self.__dict__)
         try:
@@ -134,11 +142,27 @@ class BaseMLP(NetworkEstimator):
             raise ValueError(_NOT_FINITE)
         return self
 
+    def check_fold(self, X: Any, y: Any) -> tuple[Weighted, dict[str, Any]]:
+        """Return the rows of a fit in the network's form, and the attributes that depend on them alone."""
+        rows, _ = self._checked(X, y, None, None, incremental=False)
+        names = self.get_params(deep=False).keys()
+        return rows, {name: value for name, value in self.__dict__.items() if name not in names}
+
+    @default_arithmetic()
+    def fit_fold(self, rows: Weighted, attributes: dict[str, Any]) -> None:
+        """Fit as ``fit`` does on the rows of ``check_fold``; the parameters have been checked."""
+        self.__dict__.update(attributes)
+        self._random_state = check_random_state(self.random_state)
+        self._start(rows[0])
+        self._fit_stochastic(rows, None, False, (None, None))
+        if not self._net.weights.finite():
+            raise ValueError(_NOT_FINITE)
+
     def _checked(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
     ) -> tuple[Weighted, Weighted | None]:
         """Return training rows and given validation rows in the network's form; make the network if there is none."""
-        hidden = self._hidden_sizes()
+        self._hidden_sizes()  # raises if they are wrong
         if self.solver == "lbfgs":
             check_arguments(self, validation_data)
         if self.early_stopping and incremental and validation_data is None:
@@ -158,16 +182,46 @@ class BaseMLP(NetworkEstimator):
         if first_pass:
             self._preparation = InputPreparation.for_inputs(X, self.standardize, self.missing)
         validation = None if validation_data is None else self._given_validation(validation_data)
-        dtype = self._network_dtype(X)
         X = self._prepared(X)
         if first_pass:
-            self._make_network(X.shape[1], hidden, np.dtype(np.float64) if self.solver == "lbfgs" else dtype)
-            self._reset_history()
+            self._start(X)
         self._loss()  # raises if the loss takes other targets
         return (X, y, sample_weight), validation
 
+    def _start(self, X: Any) -> None:
+        """Make the network for prepared inputs or a source, and reset what fits record."""
+        dtype = np.dtype(np.float64) if self.solver == "lbfgs" else self._network_dtype(X)
+        indicators = len(self._preparation.indicated) if is_source(X) and self._preparation is not None else 0
+        self._make_network(X.shape[1] + indicators, self._hidden_sizes(), dtype)
+        self._reset_history()
+
+    def _targets_of_source(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> tuple[Any, Any]:
+        """Return the targets and the sample weights of a source.
+
+        Raises
+        ------
+        ValueError
+            The estimator's arguments, or those of its fit, need all rows in memory.
+        """
+        if y is not None or sample_weight is not None:
+            what = "y" if y is not None else "sample_weight"
+            raise ValueError(f"X is a source: give {what} to fastnn.data.source, not to this call")
+        if not X.has_targets:
+            raise ValueError("X is a source without targets: give it y= or target=")
+        if self.solver == "lbfgs":
+            raise ValueError("solver='lbfgs' needs all rows in memory: use 'adam' or 'sgd' with a source")
+        if self.early_stopping and validation_data is None:
+            raise ValueError("early_stopping=True with a source needs validation_data, such as X.rows(begin, end)")
+        y, sample_weight = X.read_targets()
+        if sample_weight is not None and self.shuffle and getattr(self, "loss", None) == "poisson":
+            raise ValueError("loss='poisson' takes a source with sample weights only with shuffle=False")
+        return y, sample_weight
+
     def _given_validation(self, validation_data: Any) -> Weighted:
         """Return the checked rows of ``validation_data``."""
+        if is_source(validation_data):
+            validation_data = (validation_data, *validation_data.read_targets())
+            validation_data = validation_data[: 2 if validation_data[2] is None else 3]
         if not isinstance(validation_data, list | tuple) or len(validation_data) not in (2, 3):
             given = f" of {len(validation_data)}" if isinstance(validation_data, list | tuple) else ""
             raise ValueError(
@@ -289,7 +343,7 @@ class BaseMLP(NetworkEstimator):
         if weights is not None:
             weights = np.ascontiguousarray(weights, network.dtype)
         targets = self._targets(y, network.dtype)
-        fit = _core.Fit(network.core, X, targets, weights, batch_size, threads_to_use(self.n_threads))
+        fit = self._make_fit(X, targets, weights, batch_size)
         max_iter = 1 if incremental else self.max_iter
         self.callbacks_ = copies_of(self.callbacks)
         parameters = {"epochs": max_iter, "steps": fit.n_steps, "verbose": 1}
@@ -303,6 +357,8 @@ class BaseMLP(NetworkEstimator):
         try:
             self._run_epochs(run, max_iter, incremental)
         finally:
+            if is_source(X):
+                fit.close()
             callbacks.close()
         tasks.close()
         if self.early_stopping:
@@ -310,29 +366,30 @@ class BaseMLP(NetworkEstimator):
         if objective.rule_options.get("use_ema"):
             network.core.use_average()
 
+    def _make_fit(self, X: Any, targets: Array, weights: Array | None, batch_size: int) -> Any:
+        """Return the core's fit of an array, or a fit over the windows of a source."""
+        threads = threads_to_use(self.n_threads)
+        if not is_source(X):
+            return _core.Fit(self._net.core, X, targets, weights, batch_size, threads)
+        from fastnn.estimators.streaming import PreparedRows, SourceFit
+
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if self.shuffle else None
+        rows = PreparedRows(X, self._preparation, self.missing, self._net.dtype, targets, weights)
+        return SourceFit(self._net.core, rows, batch_size, threads, seed)
+
     def _run_epochs(self, run: _Run, max_iter: int, incremental: bool) -> None:
         """Train at most ``max_iter`` epochs, and keep the fitted attributes up to date."""
-        order = np.arange(len(run.y)) if self.shuffle else None
-        # Where rows have weights, the reported loss depends on which rows share a batch.
-        same_offset = order is None or run.weights is None
-        if same_offset:
-            run.offset = self._loss_offset(run.y, run.weights, None, run.batch_size)
+        order = np.arange(len(run.y)) if self.shuffle and isinstance(run.fit, _core.Fit) else None
+        run.offset = self._loss_offset(run.y, run.weights, None, run.batch_size)
         logs: dict[str, Any] = {}
         run.callbacks.call("on_train_begin", {})
         try:
             self.n_iter_ = 0
-            for epoch in range(max_iter):
+            while self.n_iter_ < max_iter:
                 run.tasks.begin()
-                run.callbacks.call("on_epoch_begin", epoch, {})
-                if order is not None:
-                    # In place: the same exchanges as scikit-learn's, which shuffles positions in the order before.
-                    self._random_state.shuffle(order)
-                if not same_offset:
-                    run.offset = self._loss_offset(run.y, run.weights, order, run.batch_size)
-                self.loss_ = self._train_epoch(run, order)
-                self.n_iter_ += 1
-                self.t_ += len(run.y)
-                self.loss_curve_.append(self.loss_)
+                run.callbacks.call("on_epoch_begin", self.n_iter_, {})
+                count = self._epochs_together(run, max_iter)
+                self._record(run, self._train_epochs(run, order, count))
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
                 logs = {"loss": self.loss_}
@@ -341,7 +398,7 @@ class BaseMLP(NetworkEstimator):
                 self._update_no_improvement_count()
                 if self.solver == "sgd" and self.optimizer is None and self.learning_rate == "invscaling":
                     run.rule.learning_rate = float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t
-                run.callbacks.call("on_epoch_end", epoch, logs)
+                run.callbacks.call("on_epoch_end", self.n_iter_ - 1, logs)
                 stopped = run.tasks.end() or run.callbacks.stop_training
                 if math.isnan(self.loss_):
                     warnings.warn(
@@ -364,6 +421,52 @@ class BaseMLP(NetworkEstimator):
             warnings.warn("Training interrupted by user.", stacklevel=6)
         run.callbacks.call("on_train_end", logs)
 
+    def _record(self, run: _Run, loss: float) -> None:
+        """Record an epoch."""
+        self.loss_ = loss
+        self.n_iter_ += 1
+        self.t_ += len(run.y)
+        self.loss_curve_.append(loss)
+
+    def _epochs_together(self, run: _Run, max_iter: int) -> int:
+        """Return the number of epochs that are trained in any case, with nothing to do between them but records."""
+        changes_rate = self.solver == "sgd" and self.learning_rate == "invscaling"
+        scheduled = self.optimizer is not None and run.rule.schedule is not None
+        weighted = run.validation is not None or run.weights is not None
+        watched = run.callbacks.each_epoch or run.tasks.active or self.verbose
+        if changes_rate or scheduled or watched or weighted:
+            return 1
+        # Training ends after more than n_iter_no_change epochs without improvement, and each counts once.
+        certain = self.n_iter_no_change + 1 - self._no_improvement_count
+        return max(1, int(min(max_iter - self.n_iter_, certain, max(1, _MOST_ROWS // len(run.y)))))
+
+    def _train_epochs(self, run: _Run, order: Array | None, count: int) -> float:
+        """Train epochs; record all but the last, and return the reported loss of its rows."""
+        fit, rule, iterations = run.fit, run.rule, self._net.core.iterations
+        orders = None
+        if order is not None:
+            orders = np.empty((count, len(order)), np.int64)
+            for row in orders:
+                # In place: the same exchanges as scikit-learn's, which shuffles positions in the order before.
+                self._random_state.shuffle(order)
+                row[:] = order
+        if count == 1:
+            return self._train_epoch(run, order)
+        rate = rule.learning_rate
+        rates = rule.learning_rates(iterations, fit.n_steps)
+        fit.begin_epochs(run.seed, iterations, count, False, rates, orders, fit.n_steps)
+        finished, losses = False, []
+        try:
+            finished = run_epochs(fit, lambda: run.callbacks.stop_training or rule.learning_rate != rate)
+        finally:
+            losses = [run.reported(total, penalty, len(run.y)) for total, penalty in fit.epoch_sums[:, :2].tolist()]
+            for loss in losses[:-1] if finished else losses:
+                self._record(run, loss)
+                self._update_no_improvement_count()
+        if not finished:
+            raise ValueError(_NOT_FINITE)
+        return losses[-1]
+
     def _train_epoch(self, run: _Run, order: Array | None) -> float:
         """Train one epoch; return the reported loss of its rows.
 
@@ -374,6 +477,9 @@ class BaseMLP(NetworkEstimator):
         ValueError
             A loss is not finite, and there are no earlier weights to keep; scikit-learn's message.
         """
+        if run.weights is not None:
+            # Where rows have weights, the reported loss depends on which rows share a batch.
+            run.offset = self._loss_offset(run.y, run.weights, order, run.batch_size)
         fit, iterations = run.fit, self._net.core.iterations
         fit.begin_epoch(run.seed, iterations, False, run.rule.learning_rates(iterations, fit.n_steps), order)
         # Without follow_rate: scikit-learn's loss of an epoch is that of all rows, so no callback cuts it short.
@@ -385,7 +491,7 @@ class BaseMLP(NetworkEstimator):
 
     def _validate(self, objective: Objective, X: Array, y: Array, weights: Array | None) -> dict[str, float]:
         """Record and return loss and score of the validation rows."""
-        outputs = self._net.predict(X, threads_to_use(self.n_threads))
+        outputs = self._outputs_of_source(X) if is_source(X) else self._net.predict(X, threads_to_use(self.n_threads))
         finite = np.isfinite(self.loss_) and np.isfinite(outputs).all()
         score = float(self._score_outputs(outputs, y, weights)) if finite else np.nan
         dtype = self._net.dtype

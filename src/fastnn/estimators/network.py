@@ -118,20 +118,27 @@ class FittedNetwork:
     architecture : sizes and activations.
     dtype : "float32" or "float64".
     coefs, intercepts : starting weights, kernels (n_in, n_out) and biases (n_out,).
+    alpha : penalty of the objective that will be compiled; another one costs the making of another network.
     """
 
     def __init__(
-        self, architecture: Architecture, dtype: str, coefs: Sequence[Array], intercepts: Sequence[Array]
+        self,
+        architecture: Architecture,
+        dtype: str,
+        coefs: Sequence[Array],
+        intercepts: Sequence[Array],
+        alpha: float = 0.0,
     ) -> None:
         self.architecture = architecture
         self.dtype = np.dtype(dtype)
         self._objective: Objective | None = None
         self._lent: tuple[list[Array], list[Array]] | None = None
         self._lock = new_lock()
-        self._make(0.0)
+        self._make(alpha)
         self.write(coefs, intercepts)
 
     def _make(self, alpha: float) -> None:
+        self._alpha = alpha
         ops, places = self.architecture.ops(alpha)
         self.core = _core.Network(self.architecture.n_features, ops, self.dtype.name)
         self.weights = NetworkWeights(self.core, places)
@@ -185,7 +192,7 @@ class FittedNetwork:
     def compile(self, objective: Objective) -> None:
         """Set loss and update rule; reset the moments."""
         self.take_back()
-        if self._objective is None or self._objective.alpha != objective.alpha:
+        if self._alpha != objective.alpha:
             weights = self.read()
             self._make(objective.alpha)
             self.write(*weights)

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.estimators.export import core_steps
 from fastnn.estimators.frames import FrameEncoder
 from fastnn.estimators.preprocessing import InputPreparation
-from fastnn.export.onnx import steps_of, write_network
+from fastnn.export.onnx import write_steps
+from fastnn.export.onnx_categories import word_columns
 from fastnn.export.onnx_graph import Graph
 
 Array = NDArray[Any]
@@ -27,9 +29,7 @@ def export_estimator(estimator: Any, path: str | os.PathLike[str], opset: int) -
         value = _encoded(graph, encoder)
     if own.get("_preparation") is not None:
         value = _prepared(graph, own["_preparation"], value)
-    ops, places = network.architecture.ops(0.0)
-    weights = [array for pair in zip(*network.latest(), strict=True) for array in pair]
-    value = write_network(graph, steps_of(network.architecture.n_features, ops, places, weights), value)
+    value = write_steps(graph, core_steps(network, 0), [value])[-1]
     graph.layer = type(estimator).__name__
     if hasattr(estimator, "classes_"):
         _write_classes(graph, estimator, value)
@@ -59,19 +59,7 @@ def _one_hot(graph: Graph, name: str, known: list[Any]) -> str:
     """Add an input for a column of categories; return a column of 0 and 1 for each (N, k)."""
     kinds = {type(value) for value in known}
     if kinds == {str}:
-        # Counts of single words: 1 for the category that is there. It is the only operator for texts before opset 19.
-        counts = graph.add(
-            "TfIdfVectorizer",
-            graph.add_input(name, str, (1,)),
-            mode="TF",
-            min_gram_length=1,
-            max_gram_length=1,
-            max_skip_count=0,
-            ngram_counts=[0],
-            ngram_indexes=list(range(len(known))),
-            pool_strings=known,
-        )
-        return counts if graph.dtype == np.float32 else graph.cast(counts, graph.dtype)
+        return word_columns(graph, graph.add_input(name, str, (1,)), known)
     for kind, dtype in ((bool | np.bool_, np.bool_), (int | np.integer, np.int64), (float | np.floating, np.float64)):
         if all(issubclass(each, kind) for each in kinds):
             value = graph.add_input(name, dtype, (1,))

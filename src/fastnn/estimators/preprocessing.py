@@ -7,6 +7,8 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from fastnn._arrays import is_source
+
 Array = NDArray[Any]
 
 
@@ -14,9 +16,12 @@ def center_and_scale(values: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation of every column, with 1 for a deviation of 0."""
     center = np.asarray(np.mean(values, axis=0, dtype=np.float64))
     scale = np.std(values, axis=0, dtype=np.float64)
-    # A deviation within the rounding of the mean is that of a constant column.
-    constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(center)
-    return center, np.where(constant, 1.0, scale)
+    return center, _without_constants(center, scale)
+
+
+def _without_constants(center: Array, scale: Array) -> Array:
+    """Return deviations with 1 for those within the rounding of the mean, which are of constant columns."""
+    return np.where(scale <= 10 * np.finfo(np.float64).eps * np.abs(center), 1.0, scale)
 
 
 @dataclass
@@ -40,6 +45,8 @@ class InputPreparation:
         """Learn from X (n, n_features); None if there is nothing to do."""
         if not standardize and missing == "error":
             return None
+        if is_source(X):
+            return cls._for_source(X, standardize, missing)
         dense: Array = X.toarray() if scipy.sparse.issparse(X) else X
         preparation = cls(None, np.empty(0, np.intp), None, None)
         if missing != "error":
@@ -51,6 +58,26 @@ class InputPreparation:
             dense = np.where(gaps, preparation.fill, dense)
         if standardize:
             preparation.center, preparation.scale = center_and_scale(dense)
+        return preparation
+
+    @classmethod
+    def _for_source(cls, source: Any, standardize: bool, missing: str) -> "InputPreparation":
+        """Learn from a ``fastnn.data`` source, in one pass over its blocks."""
+        from fastnn.data.moments import moments
+
+        if missing == "median":
+            raise ValueError("missing='median' needs all rows in memory: use 'mean' or 'indicator' with a source")
+        found = moments(source, "X", missing != "error")
+        preparation = cls(None, np.empty(0, np.intp), None, None)
+        gaps = len(source) - found.n
+        if missing != "error":
+            preparation.fill = found.mean
+            if missing == "indicator":
+                preparation.indicated = np.flatnonzero(gaps)
+        if standardize:
+            # A missing value becomes the mean, which adds nothing to the squares.
+            scale = np.sqrt(found.variance * (found.n / len(source)))
+            preparation.center, preparation.scale = found.mean, _without_constants(found.mean, scale)
         return preparation
 
     def transform(self, X: Array) -> Array:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 import fastnn.losses as losses
 from fastnn._arguments import number
 from fastnn._arrays import check_target_range
+from fastnn._dask import is_lazy, lazily, lazy_r2
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.preprocessing import center_and_scale
 
@@ -262,7 +263,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     @stochastic_only  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Train one epoch on the given rows; the update rule continues from its last state.
 
         Parameters
@@ -281,6 +282,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         if self._net.architecture.sizes[-1] != 2 * self.n_outputs_:
             raise ValueError(f"{what} needs loss='gaussian_nll', which learns a variance; loss is {self.loss!r}")
 
+    @lazily
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the predictions of X (n, n_features), (n,) or (n, n_outputs).
 
@@ -305,6 +307,12 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             outputs = outputs.ravel()
             deviation = None if deviation is None else deviation.ravel()
         return (outputs, deviation) if return_std else outputs
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Return R² on X (n, n_features) and targets y; of Dask collections a lazy number."""
+        if is_lazy(X):
+            return lazy_r2(self.predict(X), y, sample_weight)
+        return super().score(X, y, sample_weight)
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
         """Return the bounds of central intervals that contain ``coverage`` of targets that are normal given X.

@@ -3,10 +3,13 @@
 from typing import Any
 
 import joblib
+import numpy as np
+from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
 from fastnn._arguments import takes_keywords, whole
-from fastnn._processors import MOST_THREADS, get_num_threads
+from fastnn.estimators.candidates import candidates_of, fit_search, is_covered
+from fastnn.many import as_threads
 
 
 @takes_keywords
@@ -39,8 +42,9 @@ def sweep(
     X, y : the rows.
     cv, scoring, refit, error_score, return_train_score : as in ``GridSearchCV``.
     n_iter : combinations to draw; 10 where only the distributions say that they are drawn.
-    random_state : seed of the draws.
-    n_threads : candidates that are trained at the same time; by default ``fastnn.get_num_threads()``.
+    random_state : seed of the draws; refused where nothing is drawn. The estimator has its own.
+    n_threads : candidates that are trained at the same time; by default ``fastnn.get_num_threads()``, or those that a
+        Dask cluster has room for, in ``with joblib.parallel_config("dask"):``.
     fit_params : further arguments of the estimator's ``fit``, such as ``sample_weight``, and ``groups`` of ``cv``.
 
     Returns
@@ -58,9 +62,7 @@ def sweep(
     >>> search.best_params_
     {'learning_rate_init': 0.1}
     """
-    threads = (
-        get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
-    )
+    threads = as_threads(n_threads)
     grids = grid_or_distributions if isinstance(grid_or_distributions, list | tuple) else [grid_or_distributions]
     drawn = n_iter is not None or any(hasattr(value, "rvs") for grid in grids for value in dict(grid).values())
     options = {
@@ -76,7 +78,25 @@ def sweep(
         search = RandomizedSearchCV(
             estimator, grid_or_distributions, n_iter=count, random_state=random_state, **options
         )
+    elif random_state is not None:
+        raise ValueError(
+            f"random_state={random_state!r} has no effect on a grid of lists, all of whose combinations are tried: "
+            "give n_iter or a distribution, or give the estimator a random_state"
+        )
     else:
         search = GridSearchCV(estimator, grid_or_distributions, **options)
+    if n_threads is None and type(get_active_backend()[0]).__name__ == "DaskDistributedBackend":
+        search.n_jobs = -1
+        return search.fit(X, y, **fit_params)
+    candidates = candidates_of(search) if _is_repeatable(random_state) else []
+    if candidates and is_covered(search, candidates, fit_params):
+        found = fit_search(search, candidates, X, y, threads)
+        if found is not None:
+            return found
     with joblib.parallel_config("threading", n_jobs=threads):
         return search.fit(X, y, **fit_params)
+
+
+def _is_repeatable(random_state: Any) -> bool:
+    """Whether candidates can be drawn twice: where a fit fails, scikit-learn draws them again."""
+    return random_state is None or isinstance(random_state, int | np.integer)

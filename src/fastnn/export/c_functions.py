@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from fastnn.export.c_merging import MERGING_FUNCTIONS
 from fastnn.export.c_rows import ROW_FUNCTIONS
 
-_TABLES = {
+TABLES = {
     "expm1/float32": """
         0.4999999976834141, 0.1666667073297319, 0.04166652610110439, 0.008332526481583691, 0.0013930199871702875,
         0.0002024498846382266""",
@@ -43,7 +44,7 @@ _TABLES = {
 
 def polynomial(table: str, dtype: np.dtype[np.floating], variable: str) -> list[str]:
     """Return C statements that leave a polynomial's value in ``p``, by Horner's rule with ``fma``."""
-    *lower, highest = _TABLES[f"{table}/{dtype.name}"].replace("\n", " ").split(",")
+    *lower, highest = TABLES[f"{table}/{dtype.name}"].replace("\n", " ").split(",")
     return [f"p = {highest.strip()};", *(f"p = fma(p, {variable}, {c.strip()});" for c in reversed(lower))]
 
 
@@ -302,11 +303,12 @@ ACTIVATIONS: dict[str, tuple[str, str]] = {
 def functions_text(names: Iterable[str], dtype: np.dtype[np.floating]) -> str:
     """Return the functions of these names and all that they need, each after what it needs."""
     texts: dict[str, str] = {}
+    of_rows = ROW_FUNCTIONS | MERGING_FUNCTIONS
 
     def require(name: str) -> None:
         if name in texts:
             return
-        needs, text = FUNCTIONS.get(f"{name}/{dtype.name}") or FUNCTIONS.get(name) or ROW_FUNCTIONS[name]
+        needs, text = FUNCTIONS.get(f"{name}/{dtype.name}") or FUNCTIONS.get(name) or of_rows[name]
         for each in needs.split():
             require(each)
         texts[name] = text.strip("\n")

@@ -111,15 +111,6 @@ SEPARATE void prelu(real *y, size_t rows, size_t n, const real *alpha) {
         }
 }""",
     ),
-    "add": (
-        "",
-        """
-SEPARATE void add(real *y, const real *x, size_t ldx, size_t rows, size_t n) {
-    size_t r, f;
-    for (r = 0; r < rows; r++)
-        for (f = 0; f < n; f++) y[r * LD + f] = y[r * LD + f] + x[r * ldx + f];
-}""",
-    ),
     "prepare": (
         "",
         """

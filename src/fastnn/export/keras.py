@@ -1,28 +1,44 @@
 """Models as Keras's: the same layers under the same names, with the weights."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn._arguments import installed
+from fastnn._structures import filled
 from fastnn.activations import ActivationFunction
+from fastnn.export.torch import layer_names
 from fastnn.layers import (
     Activation,
+    Add,
     AlphaDropout,
+    Average,
     BatchNormalization,
+    CategoryEncoding,
+    Concatenate,
     Dense,
+    Dot,
     Dropout,
+    Embedding,
     Flatten,
     GaussianNoise,
     Identity,
     Layer,
     LayerNormalization,
+    Maximum,
+    Minimum,
+    Multiply,
     Normalization,
     PReLU,
     Rescaling,
+    Reshape,
     Residual,
+    Subtract,
 )
+from fastnn.layers.arithmetic import Arithmetic, GetItem
+from fastnn.layers.merging import Merge
 from fastnn.network.stack import LayerStack
 
 _OPTIONS: dict[type[Layer], tuple[str, ...]] = {
@@ -34,48 +50,83 @@ _OPTIONS: dict[type[Layer], tuple[str, ...]] = {
     GaussianNoise: ("stddev",),
     Flatten: (),
     Identity: (),
+    Reshape: ("target_shape",),
+    CategoryEncoding: ("num_tokens", "output_mode"),
+    Concatenate: ("axis",),
+    Dot: ("axes", "normalize"),
+    **{kind: () for kind in (Add, Subtract, Multiply, Average, Maximum, Minimum)},
 }
 """The options that Keras's layer of the same name takes; those of training alone are in ``_described``."""
-_TRAINED = ("kernel", "bias", "alpha", "beta", "gamma")
+_TRAINED = ("kernel", "bias", "alpha", "beta", "gamma", "embeddings")
 _LAYERS = {"leaky_relu": "LeakyReLU", "elu": "ELU", "general_relu": "ReLU"}
 """Keras's layers for the activations with options."""
 
 
 def to_keras(model: LayerStack) -> Any:
-    """Return the Keras model that ``Sequential.to_keras`` describes."""
+    """Return the Keras model that ``Model.to_keras`` describes."""
     keras = installed("keras", "to_keras")
     with model.reading("to_keras"):
-        shape = model.all_layers[0].declared_input or (model.program.n_features,)
-        inputs = keras.Input(shape, dtype=model.dtype.name)
-        blocks = any(isinstance(layer, Residual) for layer in model.layers)
-        if not blocks:
-            network = keras.Sequential([inputs], name=_name(model.name))
+        plain = model.kind == "Sequential" and not any(layer.inner_layers() for layer in model.layers)
+        if plain and not model.program.graph.encoding:
+            shape = model.all_layers[0].declared_input or (model.program.n_features,)
+            declared = model.program.graph.dtypes[0] or model.dtype.name
+            network = keras.Sequential([keras.Input(shape, dtype=declared)], name=_name(model.name))
             for layer in model.layers:
                 for made in _layers(keras, layer, model.dtype.name):
                     network.add(made)
+            _fill({layer: network.get_layer(_name(layer.name)) for layer in model.layers if layer.get_weights()})
+            return network
+        return _graph(keras, model)
+
+
+def _graph(keras: Any, model: LayerStack) -> Any:
+    """Return a functional model; the layers in models and layers of the user's are called as its own."""
+    graph, names = model.program.graph, layer_names(model)
+    chain = model.kind == "Sequential"
+    titles = [None] if chain else model.input_names  # type: ignore[attr-defined]
+    values = {
+        value: keras.Input(graph.rows[value], dtype=graph.dtypes[value] or model.dtype.name, name=title)
+        for value, title in enumerate(titles)
+    }
+    inputs = list(values.values())
+    made: dict[Layer, list[Any]] = {}
+    for step in [*graph.encoding, *graph.steps]:
+        given = [values[value] for value in step.inputs]
+        if isinstance(step.layer, Arithmetic):
+            values[step.output] = _computed(step.layer, given)
+        elif isinstance(step.layer, GetItem):
+            values[step.output] = given[0][tuple(step.layer.key)]
+        elif isinstance(step.layer, Merge) and len(given) == 1:
+            values[step.output] = given[0]
         else:
-            network = keras.Model(
-                inputs, _outputs(keras, model.layers, inputs, model.dtype.name), name=_name(model.name)
-            )
-        _fill(network, model.layers)
+            if step.layer not in made:
+                made[step.layer] = _layers(keras, step.layer, model.dtype.name, names[id(step.layer)])
+            result: Any = given if isinstance(step.layer, Merge | Residual) else given[0]
+            for each in made[step.layer]:
+                result = each(result)
+            values[step.output] = result
+    outputs = [values[value] for value in graph.outputs]
+    forms = (
+        (inputs[0], outputs[0]) if chain else (filled(model.input, iter(inputs)), filled(model.output, iter(outputs)))
+    )
+    network = keras.Model(*forms, name=_name(model.name))
+    _fill({layer: found[0] for layer, found in made.items() if found and not isinstance(layer, Residual)})
     return network
 
 
-def _outputs(keras: Any, layers: Sequence[Layer], tensor: Any, dtype: str) -> Any:
-    """Return the symbolic output of layers for a symbolic input."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            inner = _outputs(keras, layer.layers, tensor, dtype)
-            tensor = keras.layers.Add(name=_name(layer.name), dtype=dtype)([tensor, inner])
-        else:
-            for made in _layers(keras, layer, dtype):
-                tensor = made(tensor)
-    return tensor
+def _computed(layer: Arithmetic, given: Sequence[Any]) -> Any:
+    """Return what an operator between tensors, or a tensor and a number, gives."""
+    function = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv}
+    first, *others = given
+    if layer.constant is None:
+        return function[layer.operator](first, others[0])
+    pair = (layer.constant, first) if layer.reflected else (first, layer.constant)
+    return function[layer.operator](*pair)
 
 
-def _layers(keras: Any, layer: Layer, dtype: str) -> list[Any]:
-    """Return Keras's layers for one of fastnn's."""
-    common = {"name": _name(layer.name), "dtype": dtype}
+def _layers(keras: Any, layer: Layer, dtype: str, name: str | None = None) -> list[Any]:
+    """Return Keras's layers for one of fastnn's, the first one under ``name`` or that of the layer."""
+    common = {"name": _name(layer.name if name is None else name), "dtype": dtype}
     if isinstance(layer, Dense):
         simple = layer.activation.name not in _LAYERS
         dense = keras.layers.Dense(
@@ -94,6 +145,12 @@ def _layers(keras: Any, layer: Layer, dtype: str) -> list[Any]:
         return [keras.layers.Rescaling(scale, offset, **common)]
     if isinstance(layer, Normalization):
         return [_normalization(keras, layer, common)]
+    if isinstance(layer, Residual):
+        return [keras.layers.Add(**common)]
+    if isinstance(layer, Embedding):
+        made = keras.layers.Embedding(layer.input_dim, layer.output_dim, **_described(keras, layer), **common)
+        made.trainable = layer.trainable
+        return [made]
     for kind, names in _OPTIONS.items():
         if isinstance(layer, kind):
             options = {name: getattr(layer, name) for name in names}
@@ -151,18 +208,14 @@ def _function(keras: Any, activation: ActivationFunction) -> Any:
     return keras.saving.register_keras_serializable("fastnn", "gelu_tanh")(gelu_tanh)
 
 
-def _fill(network: Any, layers: Sequence[Layer]) -> None:
-    """Give the layers of a Keras model their weights."""
-    for layer in layers:
-        if isinstance(layer, Residual):
-            _fill(network, layer.layers)
-            continue
+def _fill(made: Mapping[Layer, Any]) -> None:
+    """Give Keras's layers their weights."""
+    for layer, twin in made.items():
         weights = layer.get_weights()
         if weights:
-            made = network.get_layer(_name(layer.name))
-            made.set_weights(weights)
+            twin.set_weights(weights)
             if isinstance(layer, Normalization):
-                made.finalize_state()
+                twin.finalize_state()
 
 
 def _name(name: str) -> str:

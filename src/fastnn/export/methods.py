@@ -3,8 +3,10 @@
 import os
 from typing import Any
 
+from fastnn._derivation import Derivable
 
-class ExportedAsSource:
+
+class ExportedAsSource(Derivable):
     """Something with a network that can be written as source code of other languages."""
 
     def _exported_network(self) -> Any:
@@ -20,9 +22,13 @@ class ExportedAsSource:
             void net(const T *x, T *y);                  /* one row */
             void net_batch(const T *x, T *y, size_t n);  /* n rows, one after the other */
 
-        where ``T`` is the network's type, float or double. With ``-DNET_SELF_TEST`` the file is a program that compares
-        the bits of some rows. A classifier gives the probabilities of ``predict_proba``. Scaling of inputs and targets
-        and filling of missing values (NaN) are part of the function.
+        where ``T`` is the network's type, float or double. A network with several inputs or outputs takes a pointer for
+        each of them, in the order of ``model.inputs`` and ``model.outputs``: ``net(x1, x2, y1, y2)``. An input that is
+        declared as integers has the type int32_t or int64_t; a category that the network does not know gives NaN.
+
+        With ``-DNET_SELF_TEST`` the file is a program that compares the bits of some rows. A classifier gives the
+        probabilities of ``predict_proba``. Scaling of inputs and targets and filling of missing values (NaN) are part
+        of the function.
 
         Parameters
         ----------
@@ -32,7 +38,8 @@ class ExportedAsSource:
         Raises
         ------
         ValueError
-            The model is not built, ``path`` does not end in ".c", or ``function`` is not a name in C.
+            The model is not built, a layer has no form in C, such as one that encodes strings, ``path`` does not end in
+            ".c", or ``function`` is not a name in C.
         OSError
             A file cannot be written, or exists and was not written by this method; no file is changed.
 
@@ -54,9 +61,10 @@ class ExportedAsSource:
     def export_numpy(self, path: str | os.PathLike[str]) -> None:
         """Write the network as a Python module that needs NumPy alone, with the weights inside.
 
-        Its function ``predict(X)`` takes (n, n_features) and returns (n, n_outputs), a classifier's probabilities.
-        Outputs agree with fastnn's to rounding, not bit for bit. The module is made to be read: for float32 it rounds
-        products after each multiply-add as fastnn does, which takes a loop in Python.
+        Its function ``predict(X)`` takes (n, n_features) and returns (n, n_outputs), a classifier's probabilities. With
+        several inputs X is a list of arrays or a dict by name, with several outputs the result is a list. Outputs agree
+        with fastnn's to rounding, not bit for bit. The module is made to be read: for float32 it rounds products after
+        each multiply-add as fastnn does, which takes a loop in Python.
 
         Parameters
         ----------
@@ -78,9 +86,11 @@ class ExportedAsSource:
 
         The module ``net_module`` has the pure subroutines ``net(x, y)`` for one row, x (n_inputs), y (n_outputs), and
         ``net_batch(x, y)`` for a row in each column, x (n_inputs, n) and y (n_outputs, n); the constants ``net_inputs``
-        and ``net_outputs``; and the kind ``net_real`` of all numbers. Products are chains of multiply-adds in fastnn's
-        order; exponentials and similar functions are the compiler's. So outputs agree with fastnn's to a few units in
-        the last place of the largest output.
+        and ``net_outputs``; and the kind ``net_real`` of all numbers. With several inputs or outputs they take x1, x2,
+        ..., y1, y2, ... in the order of ``model.inputs`` and ``model.outputs``, and the constants end in "_1", "_2";
+        an input that is declared as integers has the kind int32 or int64. All functions are computed by fastnn's
+        formulas, with multiply-adds in the same order. Outputs agree with fastnn's within two units in the last place
+        of the largest output, mostly bit for bit.
 
         Parameters
         ----------

@@ -1,6 +1,7 @@
 """A network as a list of steps with plain arrays: what the writers of every language read.
 
 Buffers are numbered: the inputs first, then the output of each step, in order. A step names the buffers that it reads.
+Every buffer has rows that are vectors.
 """
 
 import math
@@ -11,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastnn._core as _core
-
 Array = NDArray[Any]
 
 _SMALLEST_DEVIATION = 1e-7
@@ -20,6 +19,10 @@ _SMALLEST_DEVIATION = 1e-7
 _TEST_ROWS = 9
 """Rows of a self-test: a whole tile of six rows, and rows that are left."""
 _ROW_ACTIVATIONS = ("softmax", "log_softmax")
+ARITHMETIC = ("add", "subtract", "multiply", "divide", "average", "maximum", "minimum")
+"""Steps that combine buffers element by element, in order; a buffer of width 1 goes with every column."""
+READS_INPUTS = ("look_up", "discretize", "convert")
+"""Steps that take the option ``columns`` of their buffer, which may be an input of integers or strings."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,16 @@ class Step:
 
     Parameters
     ----------
-    kind : "dense", "activation", "batch_normalization", "layer_normalization", "prelu", "normalization", "add"; of
-        estimators also "prepare" (inputs), "rescale" (targets) and "two_classes".
+    kind : one of the core's ops that compute something at prediction, where an activation is a step for itself. Before
+        the network: "look_up" (numbers of entries), "discretize" (numbers of bins), "hot" (numbers as columns of 0 and
+        1) and "convert" (integers as floating-point numbers). Of estimators also "prepare" (inputs), "rescale"
+        (targets) and "two_classes".
     inputs : numbers of the buffers that it reads.
     n_in, n_out : columns of its first input, and of its output.
     name : name of the layer that it computes.
     options : by name; of an activation "activation" (the core's name) and "parameters".
-    arrays : by name; weights in the network's dtype, the constants of estimators in float64.
+    arrays : by name; weights in the network's dtype, the constants of estimators in float64. Steps of a layer that is
+        called several times have the same arrays.
     """
 
     kind: str
@@ -52,6 +58,34 @@ class Step:
 
 
 @dataclass(frozen=True)
+class End:
+    """An input or an output.
+
+    Parameters
+    ----------
+    name : name of the input, or of the layer that gives the output.
+    row : shape of a row.
+    dtype : type of its elements: that of the network; of an input also int32, int64 or "U", strings.
+    columns : names of the columns, or None.
+    """
+
+    name: str
+    row: tuple[int, ...]
+    dtype: np.dtype[Any]
+    columns: Sequence[str] | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of columns of a row that is a vector."""
+        return math.prod(self.row)
+
+    @property
+    def described_columns(self) -> list[str]:
+        """Names of the columns; none where their number is wrong."""
+        return [] if self.columns is None or len(self.columns) != self.n else [str(each) for each in self.columns]
+
+
+@dataclass(frozen=True)
 class ExportedNetwork:
     """A whole network.
 
@@ -59,27 +93,21 @@ class ExportedNetwork:
     ----------
     title : what it is, in a few words.
     dtype : float32 or float64.
-    n_features : input columns.
-    steps : in order; the last one gives the output.
-    evaluate : function from inputs (n, n_features) of the dtype to the outputs (n, n_outputs) that fastnn computes.
-    feature_names, output_names : names of the columns, or None.
-    centre, spread : of the inputs that the network was trained on, (n_features,), or 0 and 1: a self-test needs them.
+    inputs : the inputs: buffers 0, 1, ...
+    steps : in order.
+    outputs : the outputs.
+    results : the buffer of each output.
+    evaluate : function from a list of inputs, each (n, columns), to the list of outputs (n, columns) that fastnn
+        computes.
     """
 
     title: str
     dtype: np.dtype[Any]
-    n_features: int
+    inputs: tuple[End, ...]
     steps: tuple[Step, ...]
-    evaluate: Callable[[Array], Array]
-    feature_names: Sequence[str] | None = None
-    output_names: Sequence[str] | None = None
-    centre: Array = field(default_factory=lambda: np.zeros(1))
-    spread: Array = field(default_factory=lambda: np.ones(1))
-
-    @property
-    def n_outputs(self) -> int:
-        """Output columns."""
-        return self.steps[-1].n_out if self.steps else self.n_features
+    outputs: tuple[End, ...]
+    results: tuple[int, ...]
+    evaluate: Callable[[list[Array]], list[Array]]
 
     @property
     def operations(self) -> int:
@@ -88,149 +116,130 @@ class ExportedNetwork:
 
     @property
     def n_weights(self) -> int:
-        """Number of weights and constants."""
-        return sum(array.size for step in self.steps for array in step.arrays.values())
+        """Number of weights and constants; those of layers that are called several times count once."""
+        arrays = {id(array): array.size for step in self.steps for array in step.arrays.values()}
+        return sum(arrays.values())
 
     def widths(self) -> list[int]:
         """Return the columns of every buffer."""
-        return [self.n_features, *(step.n_out for step in self.steps)]
+        return [*(each.n for each in self.inputs), *(step.n_out for step in self.steps)]
 
-    def test_rows(self) -> tuple[Array, Array]:
-        """Return inputs (n, n_features) and fastnn's outputs (n, n_outputs); the outputs are finite.
+    def with_columns(self, inputs: Sequence[str], outputs: Sequence[str]) -> "ExportedNetwork":
+        """Return the network with names for the columns of its only input and output."""
+        (given,), (result,) = self.inputs, self.outputs
+        return replace(self, inputs=(replace(given, columns=inputs),), outputs=(replace(result, columns=outputs),))
+
+    def in_formulas(self) -> "ExportedNetwork":
+        """Return the network with steps whose arrays are the constants of their formulas, as ``in_formula`` has it."""
+        made: dict[tuple[int, ...], Mapping[str, Array]] = {}  # steps of one layer keep having the same arrays
+        steps = []
+        for step in self.steps:
+            key, arrays = tuple(map(id, step.arrays.values())), in_formula(step, self.dtype).arrays
+            steps.append(replace(step, arrays=made.setdefault(key, arrays) if key else arrays))
+        return replace(self, steps=tuple(steps))
+
+    def test_rows(self) -> tuple[list[Array], list[Array]]:
+        """Return inputs and fastnn's outputs, each (n, columns); the outputs are finite.
 
         Raises
         ------
         ValueError
             No input gives finite outputs.
         """
-        draws = np.random.Generator(np.random.Philox(key=17)).standard_normal((_TEST_ROWS, self.n_features))
+        generator = np.random.Generator(np.random.Philox(key=17))
+        draws = [generator.standard_normal((_TEST_ROWS, end.n)) for end in self.inputs]
+        codes = self._codes()
         for factor in (1.0, 0.1, 0.001, 0.0):
-            X = (self.centre + factor * draws * self.spread).astype(self.dtype)
-            Y = np.ascontiguousarray(self.evaluate(X), self.dtype)
-            if np.isfinite(X).all() and np.isfinite(Y).all():
+            X = []
+            for buffer, (end, draw) in enumerate(zip(self.inputs, draws, strict=True)):
+                centre, spread = self._scale(buffer)
+                values = centre + factor * draw * spread
+                for column in range(end.n):
+                    known = codes.get((buffer, column))
+                    if known is not None:
+                        values[:, column] = known[generator.integers(len(known), size=_TEST_ROWS)]
+                X.append(values.astype(end.dtype))
+            Y = [np.ascontiguousarray(each, self.dtype) for each in self.evaluate(X)]
+            if all(np.isfinite(each).all() for each in (*X, *Y)):
                 return X, Y
         raise ValueError("the network gives no finite outputs, so there is nothing to export")
+
+    def _scale(self, buffer: int) -> tuple[Any, Any]:
+        """Return centre and spread of the inputs that the network was trained on, or 0 and 1."""
+        for step in self.steps:
+            arrays = step.arrays
+            if step.inputs == (buffer,) and step.kind == "prepare" and "centre" in arrays:
+                return arrays["centre"], arrays["scale"]
+            if step.inputs == (buffer,) and step.kind == "normalization" and not step.options["invert"]:
+                return arrays["mean"].astype(np.float64), np.sqrt(np.maximum(arrays["variance"].astype(np.float64), 0))
+        return 0.0, 1.0
+
+    def _codes(self) -> dict[tuple[int, int], Array]:
+        """Return the values that a column of an input may have, by input and column, where they are categories."""
+        columns: list[Any] = [[(i, column) for column in range(end.n)] for i, end in enumerate(self.inputs)]
+        found: dict[tuple[int, int], Array] = {}
+        for step in self.steps:
+            known = [columns[buffer] for buffer in step.inputs]
+            columns.append(None)
+            if any(each is None for each in known):
+                continue
+            options = step.options
+            if step.kind == "concatenate":
+                columns[-1] = [place for each in known for place in each]
+            elif step.kind == "slice":
+                columns[-1] = [known[0][i] for i in range(options["start"], options["stop"], options["step"])]
+            elif step.kind == "convert":
+                columns[-1] = [known[0][i] for i in options["columns"]]
+            elif step.kind in ("embedding", "hot"):
+                n = len(step.arrays["kernel"]) if step.kind == "embedding" else options["depth"]
+                for place in known[0]:
+                    smaller = min(n, len(found.get(place, range(n))))
+                    found[place] = np.arange(smaller)
+            elif step.kind == "look_up":
+                found |= {known[0][i]: step.arrays["keys"] for i in options["columns"]}
+        return found
+
+
+def in_formula(step: Step, dtype: np.dtype[Any]) -> Step:
+    """Return a step whose arrays are the constants of its formula, rounded as the kernels round them.
+
+    "dense": kernel and bias; normalizations of columns: centre, scale and shift of ``(x - centre) * scale + shift``;
+    "layer_normalization": scale and shift.
+    """
+    given, n = step.arrays, step.n_in
+
+    def weight(name: str, default: float, size: int = n) -> Array:
+        return given[name] if name in given else np.full(size, default, dtype)
+
+    if step.kind == "dense":
+        return replace(step, arrays={"kernel": given["kernel"], "bias": weight("bias", 0.0, step.n_out)})
+    if step.kind == "layer_normalization":
+        return replace(step, arrays={"scale": weight("gamma", 1.0), "shift": weight("beta", 0.0)})
+    if step.kind == "batch_normalization":
+        with np.errstate(all="ignore"):
+            inverse = 1.0 / np.sqrt(given["moving_variance"].astype(np.float64) + step.options["epsilon"])
+            scale = (weight("gamma", 1.0).astype(np.float64) * inverse).astype(dtype)
+        return replace(step, arrays={"centre": given["moving_mean"], "scale": scale, "shift": weight("beta", 0.0)})
+    if step.kind == "normalization":
+        deviation, zeros, invert = deviation_of(given["variance"]), np.zeros(n, dtype), step.options["invert"]
+        centre, shift = (zeros, given["mean"]) if invert else (given["mean"], zeros)
+        scale = (deviation if invert else 1.0 / deviation).astype(dtype)
+        return replace(step, arrays={"centre": centre, "scale": scale, "shift": shift})
+    return step
+
+
+def deviation_of(variance: Array) -> Array:
+    """Return the divisor of ``Normalization`` in float64."""
+    deviation: Array = np.maximum(np.sqrt(variance.astype(np.float64)), _SMALLEST_DEVIATION)
+    return deviation
 
 
 def check_finite(steps: Sequence[Step]) -> None:
     """Raise ValueError where a weight is NaN or infinite, naming the layer."""
     for step in steps:
         for name, array in step.arrays.items():
-            if not np.isfinite(array).all():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ValueError(f"layer {step.name!r} has a {name} that is not finite: it cannot be exported")
-
-
-def network_steps(
-    network: _core.Network, ops: Sequence[tuple[str, Mapping[str, Any]]], names: Mapping[int, str], start: int = 0
-) -> tuple[Step, ...]:
-    """Return the steps of a compiled network, without those that do nothing at prediction.
-
-    Parameters
-    ----------
-    network : it holds the weights.
-    ops : ``(kind, options)`` of the core.
-    names : layers' names by the number of their op.
-    start : number of steps before the network; buffer ``start`` holds its inputs.
-
-    Raises
-    ------
-    ValueError
-        An op that cannot be exported.
-    """
-    steps: list[Step] = []
-    buffers, widths = [start], [network.n_features]  # where the input and each op's output are, and their columns
-
-    def append(kind: str, inputs: tuple[int, ...], n_in: int, n_out: int, name: str, *contents: Any) -> None:
-        steps.append(Step(kind, inputs, n_in, n_out, name, *contents))
-        buffers[-1], widths[-1] = start + len(steps), n_out
-
-    for number, (kind, options) in enumerate(ops):
-        read = options.get("inputs", (number,))
-        before, n_in = buffers[read[-1]], widths[read[-1]]
-        buffers.append(before)
-        widths.append(n_in)
-        if kind in ("dropout", "gaussian_noise"):
-            continue
-        name = names.get(number, f"{kind}_{number}")
-        if kind == "add":
-            append(kind, tuple(buffers[each] for each in reversed(read)), n_in, n_in, name)
-        elif kind != "activation":
-            described = _describe(network, number, kind, options, n_in)
-            n_out = {"dense": options.get("n_out"), "normalization": n_in * (1 + bool(described[0].get("indicator")))}
-            append(kind, (before,), n_in, n_out.get(kind) or n_in, name, *described)
-        activation = options.get("activation", "linear")
-        if activation != "linear":
-            given = {"activation": activation, "parameters": tuple(options.get("parameters", ()))}
-            append("activation", (buffers[-1],), widths[-1], widths[-1], name, given)
-    check_finite(steps)
-    return tuple(steps)
-
-
-def _describe(
-    network: _core.Network, op: int, kind: str, options: Mapping[str, Any], n_in: int
-) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return options and arrays of a step, with constants rounded as the kernels round them."""
-    dtype = network.dtype
-
-    def weight(name: str, option: str, default: float, n: int = n_in) -> Array:
-        return network.get_parameter(op, name) if options.get(option, True) else np.full(n, default, dtype)
-
-    if kind == "dense":
-        bias = weight("bias", "use_bias", 0.0, options["n_out"])
-        return {}, {"kernel": network.get_parameter(op, "kernel"), "bias": bias}
-    if kind == "prelu":
-        return {}, {"alpha": network.get_parameter(op, "alpha")}
-    if kind == "layer_normalization":
-        given = {"epsilon": float(options["epsilon"]), "rms": bool(options.get("rms_scaling"))}
-        return given, {"scale": weight("gamma", "scale", 1.0), "shift": weight("beta", "center", 0.0)}
-    if kind == "batch_normalization":
-        variance = network.get_parameter(op, "moving_variance").astype(np.float64)
-        with np.errstate(all="ignore"):
-            inverse = 1.0 / np.sqrt(variance + options["epsilon"])
-            scale = (weight("gamma", "scale", 1.0).astype(np.float64) * inverse).astype(dtype)
-        centre = network.get_parameter(op, "moving_mean")
-        return {}, {"centre": centre, "scale": scale, "shift": weight("beta", "center", 0.0)}
-    if kind == "normalization":
-        mean, variance = (network.get_parameter(op, name) for name in ("mean", "variance"))
-        deviation = np.maximum(np.sqrt(variance.astype(np.float64)), _SMALLEST_DEVIATION)
-        zeros = np.zeros(n_in, dtype)
-        invert, missing = options.get("invert", False), options.get("missing")
-        given = {"missing": missing is not None, "indicator": missing == "indicator"}
-        return given, {
-            "centre": zeros if invert else mean,
-            "scale": (deviation if invert else 1.0 / deviation).astype(dtype),
-            "shift": mean if invert else zeros,
-        }
-    raise ValueError(f"an op of kind {kind!r} cannot be exported")
-
-
-def model_network(model: Any) -> ExportedNetwork:
-    """Describe a built ``Sequential``.
-
-    Raises
-    ------
-    ValueError
-        The model is not built, or its weights are not finite.
-    """
-    network, program = model.network, model.program
-    names: dict[int, str] = {}
-    for leaf in program.leaves:
-        for op, _ in leaf.places:
-            names.setdefault(op, leaf.layer.name)
-    steps = network_steps(network, program.ops, names)
-    described = ExportedNetwork(
-        f"the network {model.name!r}",
-        network.dtype,
-        program.n_features,
-        steps,
-        lambda X: network.predict(X, None, 1),
-        model.feature_names_in_,
-    )
-    kind, options = program.ops[0]
-    if kind == "normalization" and not options.get("invert"):
-        centre, variance = (network.get_parameter(0, name).astype(np.float64) for name in ("mean", "variance"))
-        return replace(described, centre=centre, spread=np.sqrt(np.maximum(variance, 0.0)))
-    return described
 
 
 def describe_activation(options: Mapping[str, Any]) -> str:
@@ -242,3 +251,8 @@ def describe_activation(options: Mapping[str, Any]) -> str:
 def acts_on_rows(options: Mapping[str, Any]) -> bool:
     """Whether an activation needs a whole row."""
     return options["activation"] in _ROW_ACTIVATIONS
+
+
+def refuse(step: Step, language: str) -> ValueError:
+    """Return the error for a step that a language cannot express, naming the layer."""
+    return ValueError(f"layer {step.name!r} cannot be written in {language}: it has no form there for {step.kind!r}")

@@ -1,169 +1,182 @@
-"""Models as ONNX files: the ops of a network become nodes of a graph.
+"""Models as ONNX files: the steps of a network become nodes of a graph.
 
-The writer works on the list of ops that the compiled network runs, so it serves models and estimators alike.
+The writer works on the steps of an exported network, so it serves models and estimators alike.
 """
 
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.export.network import ExportedNetwork, Step, deviation_of
 from fastnn.export.onnx_activations import write_activation, write_prelu
+from fastnn.export.onnx_categories import write_discretize, write_embedding, write_hot, write_look_up
 from fastnn.export.onnx_graph import Graph
-from fastnn.network.chain import flattened_shape
-from fastnn.network.stack import LayerStack
 
 Array = NDArray[Any]
 
 
-class Step(NamedTuple):
-    """One op of a network.
+def export_onnx(network: ExportedNetwork, path: str | os.PathLike[str], opset: int, name: str) -> None:
+    """Write the file that ``Model.export_onnx`` describes; ``name`` is that of the graph."""
+    graph = Graph(opset, network.dtype)
+    values = [_flat(graph, graph.add_input(end.name, end.dtype, end.row), end.row) for end in network.inputs]
+    names = [graph.reserve(end.name) for end in network.outputs]
+    values = write_steps(graph, network.steps, values)
+    for value, end, title in zip((values[b] for b in network.results), network.outputs, names, strict=True):
+        if len(end.row) != 1:
+            value = graph.add("Reshape", value, graph.constant([-1, *end.row], np.int64))
+        graph.add_output(value, title, network.dtype, end.row)
+    columns = network.inputs[0].columns
+    graph.save(path, name, {} if columns is None else {"feature_names": json.dumps(columns)})
+
+
+def _flat(graph: Graph, value: str, row: tuple[int, ...]) -> str:
+    """Return an input with rows that are vectors."""
+    if len(row) == 1:
+        return value
+    return graph.add("Flatten", value, axis=1) if row else graph.add("Unsqueeze", value, graph.constant([1], np.int64))
+
+
+def write_steps(graph: Graph, steps: Sequence[Step], values: Sequence[str]) -> list[str]:
+    """Append the nodes of a network's steps to a graph; return the names of its buffers, (N, columns) each.
 
     Parameters
     ----------
-    kind, options : of the op.
-    inputs : numbers of the values that it reads: 0 is the network's input, 1 the output of the first op, and so on.
-    n_in : columns of its first input.
-    name : the layer that it computes, for errors.
-    arrays : weights and statistics by their names in the core.
+    graph : the graph.
+    steps : steps in order.
+    values : names of the inputs.
     """
-
-    kind: str
-    options: dict[str, Any]
-    inputs: tuple[int, ...]
-    n_in: int
-    name: str
-    arrays: dict[str, Array]
-
-
-def steps_of(
-    n_features: int,
-    ops: Sequence[tuple[str, dict[str, Any]]],
-    places: Sequence[tuple[int, str]],
-    weights: Sequence[Array],
-) -> list[Step]:
-    """Return the ops of a network, one after the other, with their weights.
-
-    Parameters
-    ----------
-    n_features : number of input columns.
-    ops : kind and options of each op.
-    places : op and name in the core of every weight.
-    weights : the weights in the same order.
-    """
-    steps, width = [], n_features
-    for number, (kind, options) in enumerate(ops):
-        inputs = options.get("inputs", (number,))
-        steps.append(Step(kind, options, inputs, width, _LAYERS.get(kind, kind), {}))
-        width = options.get("n_out", 2 * width if options.get("missing") == "indicator" else width)
-    for (op, name), value in zip(places, weights, strict=True):
-        steps[op].arrays[name] = value
-    return steps
-
-
-def export_onnx(model: LayerStack, path: str | os.PathLike[str], opset: int = 17) -> None:
-    """Write the file that ``Sequential.export_onnx`` describes."""
-    program = model.program
-    steps = steps_of(program.n_features, program.ops, program.parameters, model.get_weights())
-    graph = Graph(opset, model.dtype)
-    shape = flattened_shape(model.all_layers) or ()
-    value = graph.add_input("input", model.dtype, shape or (program.n_features,))
-    if len(shape) > 1:
-        value = graph.add("Flatten", value, axis=1)
-    graph.add_output(write_network(graph, steps, value), "output", model.dtype, (program.n_outputs,))
-    names = model.feature_names_in_
-    graph.save(path, model.name, {} if names is None else {"feature_names": json.dumps(names)})
-
-
-def write_network(graph: Graph, steps: Sequence[Step], value: str) -> str:
-    """Append the nodes of a network to a graph; return the name of its output (N, n_outputs)."""
-    values = [value]
+    found = list(values)
     for step in steps:
-        graph.layer = step.name
-        inputs = [values[number] for number in step.inputs]
-        values.append(_WRITERS[step.kind](graph, step, *inputs) if step.kind in _WRITERS else inputs[0])
-    return values[-1]
+        graph.layer = _LAYERS.get(step.kind, f"layer {step.name!r}")
+        found.append(_WRITERS[step.kind](graph, step, *(found[buffer] for buffer in step.inputs)))
+    return found
 
 
 _LAYERS = {
     "dense": "Dense",
-    "activation": "Activation",
     "batch_normalization": "BatchNormalization",
     "layer_normalization": "LayerNormalization",
     "normalization": "Normalization",
     "prelu": "PReLU",
-    "add": "Residual",
 }
-"""Layer of each op, for errors."""
+"""Layer of each step, for errors."""
 
 
 def _activate(graph: Graph, step: Step, value: str) -> str:
-    graph.layer = f"the activation {step.options['activation']} of {graph.layer}"
-    return write_activation(graph, step.options["activation"], step.options.get("parameters", ()), value)
+    graph.layer = f"the activation {step.options['activation']} of layer {step.name!r}"
+    return write_activation(graph, step.options["activation"], step.options["parameters"], value)
 
 
 def _dense(graph: Graph, step: Step, value: str) -> str:
-    names = [graph.constant(step.arrays[name], name=name) for name in ("kernel", "bias") if name in step.arrays]
-    return _activate(graph, step, graph.add("Gemm", value, *names))
+    return graph.add("Gemm", value, *(graph.weight(array, name) for name, array in step.arrays.items()))
 
 
 def _batch_normalization(graph: Graph, step: Step, value: str) -> str:
     mean, variance = step.arrays["moving_mean"], step.arrays["moving_variance"]
     gamma, beta = step.arrays.get("gamma", np.ones_like(mean)), step.arrays.get("beta", np.zeros_like(mean))
-    names = [graph.constant(each, name="statistics") for each in (gamma, beta, mean, variance)]
-    return graph.add("BatchNormalization", value, *names, epsilon=step.options["epsilon"])
+    names = [graph.weight(each, "statistics") for each in (gamma, beta, mean, variance)]
+    options = {name: step.options[name] for name in ("epsilon", "momentum")}
+    return graph.add("BatchNormalization", value, *names, **options)
 
 
 def _layer_normalization(graph: Graph, step: Step, value: str) -> str:
     gamma, beta, epsilon = step.arrays.get("gamma"), step.arrays.get("beta"), step.options["epsilon"]
-    if not step.options["rms_scaling"]:
-        names = [graph.constant(np.ones(step.n_in) if gamma is None else gamma, name="gamma")]
-        names += [] if beta is None else [graph.constant(beta, name="beta")]
+    if not step.options["rms"]:
+        names = [graph.weight(np.ones(step.n_in, graph.dtype) if gamma is None else gamma, "gamma")]
+        names += [] if beta is None else [graph.weight(beta, "beta")]
         return graph.add("LayerNormalization", value, *names, axis=-1, epsilon=epsilon)
     centred = graph.add("Sub", value, graph.mean_of_rows(value))
     variance = graph.mean_of_rows(graph.add("Mul", centred, centred))
     deviation = graph.add("Sqrt", graph.add("Add", variance, graph.constant(epsilon)))
     scaled = graph.add("Div", value, deviation)
-    return scaled if gamma is None else graph.add("Mul", scaled, graph.constant(gamma, name="gamma"))
+    return scaled if gamma is None else graph.add("Mul", scaled, graph.weight(gamma, "gamma"))
 
 
 def _normalization(graph: Graph, step: Step, value: str) -> str:
-    given = [step.arrays.get(name, step.options.get(name)) for name in ("mean", "variance")]
-    mean, variance = (np.asarray(each, graph.dtype) for each in given)
-    deviation = np.maximum(np.sqrt(variance.astype(np.float64)), 1e-7)
-    scale = graph.constant(deviation if step.options["invert"] else 1.0 / deviation, name="scale")
+    mean, deviation, invert = step.arrays["mean"], deviation_of(step.arrays["variance"]), step.options["invert"]
+    scale = graph.constant(deviation if invert else 1.0 / deviation, name="scale")
     centre = graph.constant(mean, name="mean")
-    if step.options["invert"]:
+    if invert:
         scaled = graph.add("Add", graph.add("Mul", value, scale), centre)
     else:
         scaled = graph.add("Mul", graph.add("Sub", value, centre), scale)
     if step.options["missing"] is None:
         return scaled
     gaps = graph.add("IsNaN", value)
-    filled = graph.add("Where", gaps, centre if step.options["invert"] else graph.constant(0.0), scaled)
+    filled = graph.add("Where", gaps, centre if invert else graph.constant(0.0), scaled)
     if step.options["missing"] == "mean":
         return filled
     return graph.add("Concat", filled, graph.cast(gaps, graph.dtype), axis=-1)
 
 
 def _prelu(graph: Graph, step: Step, value: str) -> str:
-    return write_prelu(graph, value, graph.constant(step.arrays["alpha"], name="alpha"))
+    return write_prelu(graph, value, graph.weight(step.arrays["alpha"], "alpha"))
 
 
-def _add(graph: Graph, step: Step, first: str, second: str) -> str:
-    return graph.add("Add", first, second)
+_OPERATORS = {
+    "add": "Add",
+    "average": "Add",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "divide": "Div",
+    "maximum": "Max",
+    "minimum": "Min",
+}
+
+
+def _arithmetic(graph: Graph, step: Step, *values: str) -> str:
+    operands = list(values)
+    if "number" in step.options:
+        operands.insert(0 if step.options["number_first"] else 1, graph.constant(step.options["number"]))
+    result = operands[0]
+    for operand in operands[1:]:
+        result = graph.add(_OPERATORS[step.kind], result, operand)
+    return graph.add("Div", result, graph.constant(len(values))) if step.kind == "average" else result
+
+
+def _concatenate(graph: Graph, step: Step, *values: str) -> str:
+    return graph.add("Concat", *values, axis=-1) if len(values) > 1 else values[0]
+
+
+def _slice(graph: Graph, step: Step, value: str) -> str:
+    stop = step.options["stop"] if step.options["stop"] >= 0 else -(1 << 62)  # -1 would be the last column
+    bounds = [[step.options["start"]], [stop], [-1], [step.options["step"]]]
+    return graph.add("Slice", value, *(graph.constant(each, np.int64) for each in bounds))
+
+
+def _dot(graph: Graph, step: Step, first: str, second: str) -> str:
+    axis = graph.constant([-1], np.int64)
+    product = graph.add("ReduceSum", graph.add("Mul", first, second), axis, keepdims=1)
+    if not step.options["normalize"]:
+        return product
+    for value in (first, second):
+        squares = graph.add("ReduceSum", graph.add("Mul", value, value), axis, keepdims=1)
+        product = graph.add("Div", product, graph.add("Sqrt", graph.add("Max", squares, graph.constant(1e-14))))
+    return product
+
+
+def _convert(graph: Graph, step: Step, value: str) -> str:
+    return graph.cast(graph.columns(value, step.options["columns"], step.n_in), graph.dtype)
 
 
 _WRITERS: dict[str, Callable[..., str]] = {
-    "add": _add,
+    **dict.fromkeys(_OPERATORS, _arithmetic),
     "dense": _dense,
     "activation": _activate,
     "batch_normalization": _batch_normalization,
     "layer_normalization": _layer_normalization,
     "normalization": _normalization,
     "prelu": _prelu,
+    "concatenate": _concatenate,
+    "slice": _slice,
+    "dot": _dot,
+    "embedding": write_embedding,
+    "convert": _convert,
+    "look_up": write_look_up,
+    "discretize": write_discretize,
+    "hot": write_hot,
 }
-"""Ops that compute something at prediction; dropout and noise do not."""

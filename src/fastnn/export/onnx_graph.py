@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import installed, whole
 from fastnn.saving.atomic import write_atomically
+from fastnn.saving.foreign import warn_of_suffix
 
 Array = NDArray[Any]
 
@@ -45,6 +46,8 @@ class Graph:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._taken: set[str] = set()
+        self._held: list[Array] = []  # keeps the numbers of objects that are keys
+        self._reserved: set[str] = set()
         self._count = 0
 
     def has(self, operator: str) -> bool:
@@ -81,6 +84,22 @@ class Graph:
             return str(made.name)
         return str(self._constants[key].name)
 
+    def weight(self, array: Array, name: str) -> str:
+        """Return the name of a weight; one that several nodes have is stored once, and only then."""
+        key = id(array)
+        if key not in self._constants:
+            self._constants[key] = self._onnx.numpy_helper.from_array(
+                np.ascontiguousarray(array, self.dtype), self._name(name)
+            )
+            self._held.append(array)
+        return str(self._constants[key].name)
+
+    def columns(self, value: str, columns: Sequence[int], n: int) -> str:
+        """Return chosen ones of a value's n columns."""
+        if list(columns) == list(range(n)):
+            return value
+        return self.add("Gather", value, self.constant(columns, np.int64, "columns"), axis=1)
+
     def cast(self, value: str, dtype: Any) -> str:
         """Return a value as another type."""
         return self.add("Cast", value, to=self._element(dtype))
@@ -97,10 +116,17 @@ class Graph:
         self._taken.add(name)
         return name
 
-    def add_output(self, value: str, name: str, dtype: Any, shape: Sequence[int]) -> None:
-        """Add an output, a value under another name; a name that an input has gets "_" at its end."""
+    def reserve(self, name: str) -> str:
+        """Return the name of an output that no other value will get: ``name``, with "_" at its end if it is taken."""
         while name in self._taken:
             name += "_"
+        self._taken.add(name)
+        self._reserved.add(name)
+        return name
+
+    def add_output(self, value: str, name: str, dtype: Any, shape: Sequence[int]) -> None:
+        """Add an output, a value under another name, which is reserved unless it is already."""
+        name = name if name in self._reserved else self.reserve(name)
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=self._name("Identity")))
         self._outputs.append(self._value(name, dtype, shape))
 
@@ -119,13 +145,14 @@ class Graph:
             producer_version=metadata.version("fastnn"),
         )
         helper.set_model_props(model, properties)
+        warn_of_suffix(path, "an ONNX model", ".onnx")
         write_atomically(path, [model.SerializeToString()])
 
     def _value(self, name: str, dtype: Any, shape: Sequence[int]) -> Any:
         return self._onnx.helper.make_tensor_value_info(name, self._element(dtype), ["N", *shape])
 
     def _element(self, dtype: Any) -> int:
-        if dtype is str:
+        if dtype is str or getattr(dtype, "kind", "") == "U":
             return int(self._onnx.TensorProto.STRING)
         return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 

@@ -75,6 +75,8 @@ def _check_replaceable(path: str) -> None:
         return
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder; give the name of a file")
+    if not os.path.isfile(path):
+        raise OSError(f"{path!r} is not a regular file or a link to one; give another name")
     with open(path, "rb") as file:
         start = file.read(2000)
     if start and _MARK not in start:

@@ -3,8 +3,10 @@
 Both are made from one description of the modules in plain data, so that a file fits the module.
 """
 
+import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +19,11 @@ from fastnn.layers import (
     Activation,
     AlphaDropout,
     BatchNormalization,
+    Concatenate,
     Dense,
+    Dot,
     Dropout,
+    Embedding,
     Flatten,
     GaussianNoise,
     Identity,
@@ -26,10 +31,14 @@ from fastnn.layers import (
     LayerNormalization,
     Normalization,
     PReLU,
+    Reshape,
     Residual,
 )
+from fastnn.layers.arithmetic import Arithmetic, GetItem
+from fastnn.layers.merging import Merge
 from fastnn.network.stack import LayerStack
 from fastnn.saving.atomic import write_atomically
+from fastnn.saving.foreign import warn_of_suffix
 from fastnn.saving.safetensors import encode
 
 Array = NDArray[Any]
@@ -80,21 +89,120 @@ _FUNCTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def to_torch(model: LayerStack) -> Any:
-    """Return the ``torch.nn.Sequential`` that ``Sequential.to_torch`` describes."""
+    """Return the module that ``Model.to_torch`` describes."""
     torch = installed("torch", "to_torch")
     with model.reading("to_torch"):
-        modules = _modules(model.layers, model.program.n_features, model.dtype)
-    network = _sequential(modules).to(getattr(torch, model.dtype.name))
-    tensors = {name: torch.from_numpy(value) for name, value in _state(modules).items()}
-    network.load_state_dict(tensors)
+        chain = _is_chain(model)
+        modules = _modules(model.layers, model.program.n_features, model.dtype) if chain else []
+        parts, calls = ({}, []) if chain else graph_modules(model)
+    network = _sequential(modules) if chain else _graph(model, parts, calls)
+    network = network.to(getattr(torch, model.dtype.name))
+    state = _state(modules) if chain else _graph_state(parts)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     return network.eval()
 
 
 def export_safetensors(model: LayerStack, path: str | os.PathLike[str]) -> None:
-    """Write the file that ``Sequential.export_safetensors`` describes."""
+    """Write the file that ``Model.export_safetensors`` describes."""
     with model.reading("export_safetensors"):
-        modules = _modules(model.layers, model.program.n_features, model.dtype)
-    write_atomically(path, encode(_state(modules), {"format": "pt"}, signed=False))
+        if _is_chain(model):
+            state = _state(_modules(model.layers, model.program.n_features, model.dtype))
+        else:
+            state = _graph_state(graph_modules(model)[0])
+    warn_of_suffix(path, "a safetensors file")
+    write_atomically(path, encode(state, {"format": "pt"}, signed=False))
+
+
+def _is_chain(model: LayerStack) -> bool:
+    """Whether the layers follow each other and none is made of others, so that ``torch.nn.Sequential`` holds them."""
+    simple = all(isinstance(layer, Residual) or not layer.inner_layers() for layer in model.layers)
+    return model.kind == "Sequential" and simple and not model.program.graph.encoding
+
+
+Call = tuple[str, tuple[int, ...], int]
+
+
+def graph_modules(model: LayerStack) -> tuple[dict[str, _Module], list[Call]]:
+    """Describe the modules of a graph by name, and the calls: (module, values that it takes, value that it gives)."""
+    graph = model.program.graph
+    names = layer_names(model)
+    parts: dict[str, _Module] = {}
+    calls: list[Call] = []
+    for step in [*graph.encoding, *graph.steps]:
+        name = names[id(step.layer)]
+        rows = [graph.rows[value] for value in step.inputs]
+        described = _combined(step.layer, rows) or _describe(step.layer, graph.width(step.inputs[0]), model.dtype)
+        inputs = step.inputs
+        for place, module in enumerate(described or [_Module("Identity")]):
+            key = name if place == 0 else f"{name}_activation"
+            if not step.layer.trainable:
+                module.fixed = frozenset(module.tensors)
+            parts.setdefault(key, module)
+            calls.append((key, inputs, step.output))
+            inputs = (step.output,)
+    return parts, calls
+
+
+def _combined(layer: Any, rows: Sequence[tuple[int, ...]]) -> list[_Module]:
+    """Describe the module of a layer that only graphs have; none for others."""
+    if isinstance(layer, Residual):
+        return [_Module("Combine", {"kind": "add"})]
+    if isinstance(layer, Arithmetic):
+        return [_Module("Combine", {"kind": layer.operator, "number": layer.constant, "first": layer.reflected})]
+    if isinstance(layer, Concatenate):
+        return [_Module("Concatenate", {"axis": layer.axis})]
+    if isinstance(layer, Dot):
+        return [_Module("Dot", {"normalize": layer.normalize})]
+    if isinstance(layer, Merge):
+        return [_Module("Combine", {"kind": type(layer).__name__.lower()})]
+    if isinstance(layer, GetItem):
+        columns = layer.compute(np.arange(math.prod(rows[0])).reshape(1, *rows[0]))
+        return [_Module("Columns", {"columns": columns.ravel().tolist(), "row": layer.row_of(*rows)})]
+    if isinstance(layer, Reshape):
+        return [_Module("Reshape", {"row": layer.row_of(*rows)})]
+    if isinstance(layer, Embedding):
+        arguments = {"num_embeddings": layer.input_dim, "embedding_dim": layer.output_dim}
+        return [_Module("Embedding", arguments, {"weight": layer.read_weight("embeddings")})]
+    return []
+
+
+_TAKEN = frozenset(
+    """
+    add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches eval
+    extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys
+    load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters pop
+    register_buffer register_module register_parameter requires_grad_ set_extra_state set_submodule share_memory
+    state_dict to to_empty train training type update values xpu zero_grad
+    """.split()
+)
+"""Attributes of ``torch.nn.ModuleDict``, which no module in it may be called."""
+
+
+def layer_names(model: LayerStack) -> dict[int, str]:
+    """Return a name for each layer that is called, by its identity: without dots, each one another."""
+    leaves = {id(leaf.layer): "_".join(leaf.path) for leaf in model.program.leaves}
+    names: dict[int, str] = {}
+    for step in [*model.program.graph.encoding, *model.program.graph.steps]:
+        if id(step.layer) not in names:
+            name = re.sub(r"[./]", "_", leaves.get(id(step.layer), step.layer.name))
+            while name in names.values() or name in _TAKEN:
+                name += "_"
+            names[id(step.layer)] = name
+    return names
+
+
+def _graph_state(parts: Mapping[str, _Module]) -> dict[str, Array]:
+    """Return the tensors of a graph under the names of a state dict."""
+    return {f"parts.{key}.{name}": value for key, module in parts.items() for name, value in module.tensors.items()}
+
+
+def _graph(model: LayerStack, parts: Mapping[str, _Module], calls: Sequence[Call]) -> Any:
+    """Return the module of a graph, without its weights."""
+    import fastnn.export.torch_modules as own
+
+    graph = model.program.graph
+    made = {name: _module(described) for name, described in parts.items()}
+    return own.Graph(made, calls, graph.n_inputs, graph.outputs)
 
 
 def _modules(layers: Sequence[Layer], n_in: int, dtype: np.dtype[Any]) -> list[_Module]:
@@ -189,12 +297,16 @@ def _sequential(modules: Sequence[_Module]) -> Any:
 
     import fastnn.export.torch_modules as own
 
-    made = []
-    for module in modules:
-        if module.block:
-            made.append(own.Residual(_sequential(module.block)))
-            continue
-        made.append(getattr(own if hasattr(own, module.name) else nn, module.name)(**module.arguments))
-        for name, parameter in made[-1].named_parameters():
-            parameter.requires_grad_(name not in module.fixed)
-    return nn.Sequential(*made)
+    return nn.Sequential(*(own.Residual(_sequential(each.block)) if each.block else _module(each) for each in modules))
+
+
+def _module(described: _Module) -> Any:
+    """Return one module, without its weights."""
+    from torch import nn
+
+    import fastnn.export.torch_modules as own
+
+    made = getattr(own if hasattr(own, described.name) else nn, described.name)(**described.arguments)
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(name not in described.fixed)
+    return made

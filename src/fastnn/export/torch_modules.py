@@ -1,6 +1,7 @@
 """Modules for what ``torch.nn`` does not have; imported by ``to_torch`` alone, because they need PyTorch."""
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -93,3 +94,123 @@ class Residual(nn.Module):
     def forward(self, x: Any) -> Any:
         """Return the outputs."""
         return x + self.block(x)
+
+
+class Combine(nn.Module):
+    """Tensors combined element by element, in order; or one tensor and a number."""
+
+    _functions: ClassVar[dict[str, Callable[..., Any]]] = {
+        "add": torch.add,
+        "average": torch.add,
+        "subtract": torch.sub,
+        "multiply": torch.mul,
+        "divide": torch.div,
+        "maximum": torch.maximum,
+        "minimum": torch.minimum,
+    }
+
+    def __init__(self, kind: str, number: float | None = None, first: bool = False) -> None:
+        super().__init__()
+        self.kind, self.number, self.first = kind, number, first
+
+    def forward(self, *tensors: Any) -> Any:
+        """Return the outputs."""
+        function, (result, *others) = self._functions[self.kind], tensors
+        if self.number is not None:
+            number = torch.full_like(result, self.number)
+            return function(number, result) if self.first else function(result, number)
+        for each in others:
+            result = function(result, each)
+        return result / len(tensors) if self.kind == "average" else result
+
+
+class Concatenate(nn.Module):
+    """Tensors side by side."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, *tensors: Any) -> Any:
+        """Return the outputs."""
+        return torch.cat(tensors, dim=self.axis)
+
+
+class Dot(nn.Module):
+    """The scalar product of the rows of two tensors (n, k), as (n, 1); ``normalize``: of the rows over their norms."""
+
+    def __init__(self, normalize: bool) -> None:
+        super().__init__()
+        self.normalize = normalize
+
+    def forward(self, first: Any, second: Any) -> Any:
+        """Return the outputs."""
+        if self.normalize:
+            first, second = (x * torch.rsqrt((x * x).sum(-1, keepdim=True).clamp(min=1e-14)) for x in (first, second))
+        return (first * second).sum(-1, keepdim=True)
+
+
+class Columns(nn.Module):
+    """Chosen elements of each row, counted as in a vector, as rows of a shape."""
+
+    def __init__(self, columns: Sequence[int], row: Sequence[int]) -> None:
+        super().__init__()
+        self.columns, self.row = list(columns), tuple(row)
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        return x.reshape(len(x), -1)[:, self.columns].reshape(len(x), *self.row)
+
+
+class Reshape(nn.Module):
+    """Rows of another shape."""
+
+    def __init__(self, row: Sequence[int]) -> None:
+        super().__init__()
+        self.row = tuple(row)
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        return x.reshape(len(x), *self.row)
+
+
+class Embedding(nn.Embedding):
+    """A vector for each whole number, of any type."""
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        return super().forward(x.long())
+
+
+class Graph(nn.Module):
+    """Modules that are called on the results of others: ``net(x1, x2, ...)`` returns a tensor or a tuple of them.
+
+    Parameters
+    ----------
+    parts : modules by name.
+    calls : (name, numbers of the values that the module takes, number of the one that it gives) in order; the inputs
+        are the values 0, 1, ...
+    n_inputs : number of inputs.
+    results : numbers of the values that are returned.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, nn.Module],
+        calls: Sequence[tuple[str, Sequence[int], int]],
+        n_inputs: int,
+        results: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+        self.calls, self.n_inputs, self.results = list(calls), n_inputs, list(results)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Return the outputs."""
+        if len(inputs) != self.n_inputs:
+            raise TypeError(f"the network takes {self.n_inputs} inputs, got {len(inputs)}")
+        values = dict(enumerate(inputs))
+        for name, sources, target in self.calls:
+            values[target] = self.parts[name](*(values[source] for source in sources))
+        found = tuple(values[result] for result in self.results)
+        return found if len(found) > 1 else found[0]

@@ -1,7 +1,7 @@
 """Models from the layers and weights of a file, as large as the file allows: one array may stand for many weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
@@ -9,7 +9,8 @@ from numpy.typing import DTypeLike, NDArray
 from fastnn.errors import ModelFormatError
 from fastnn.layers import Layer
 from fastnn.models import Sequential
-from fastnn.network.program import build_program
+from fastnn.network.program import Program, build_program
+from fastnn.network.stack import LayerStack
 
 _FREE = 1 << 22
 """Bytes that a model may have beyond those of its file."""
@@ -37,17 +38,38 @@ def model_of(layers: Sequence[Layer], weights: Sequence[NDArray[Any]], dtype: DT
     n_features = model.n_features
     assert n_features is not None
     _check_size(weights, model.layers, n_features, given)
-    program = build_program(model.layers, n_features)
+    build(model, build_program(model.layers, n_features), weights, given)
+    return model
+
+
+def build(model: LayerStack, program: Program, weights: Sequence[NDArray[Any]], given: int) -> None:
+    """Give a model without a network its weights; arguments and errors as in ``model_of``."""
     shapes = [spec.shape for spec in program.parameter_specs]
     if [array.shape for array in weights] != shapes:
         raise ValueError(f"the weights have the shapes {[array.shape for array in weights]}, the layers need {shapes}")
+    if sum(array.nbytes for array in weights) > limit_of(given):
+        raise _too_large(given)
     model.build_from(program, weights)
-    return model
+
+
+def limit_of(given: int) -> int:
+    """Return the bytes that the weights of a model, or what its layers keep for each column, may take."""
+    return 2 * given + _FREE
+
+
+def check_columns(widths: Iterable[int], given: int) -> None:
+    """Raise ``ModelFormatError`` if what layers keep for each of their columns is too much for the file."""
+    if 8 * sum(widths) > limit_of(given):
+        raise _too_large(given)
+
+
+def _too_large(given: int) -> ModelFormatError:
+    return ModelFormatError(f"the layers take more memory than a file of {given} bytes may ask for")
 
 
 def _check_size(weights: Sequence[NDArray[Any]], layers: Sequence[Layer], n_features: int, given: int) -> None:
     """Raise if the weights, or what the layers keep for each column, take more than twice the file and 4 MiB."""
-    limit = 2 * given + _FREE
+    limit = limit_of(given)
     taken, width = sum(array.nbytes for array in weights), n_features
     for layer in layers:
         taken += 8 * width
@@ -60,4 +82,4 @@ def _check_size(weights: Sequence[NDArray[Any]], layers: Sequence[Layer], n_feat
     else:
         if 8 * width <= limit:
             return
-    raise ModelFormatError(f"the layers take more memory than a file of {given} bytes may ask for")
+    raise _too_large(given)

@@ -2,22 +2,25 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
+from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.archive import opened_archive
-from fastnn.interchange.building import model_of
-from fastnn.interchange.keras_layers import layer_of, layers_of
+from fastnn.interchange.building import build, check_columns
+from fastnn.interchange.keras_calls import calls_of, chain_of, places_in, places_of
+from fastnn.interchange.keras_graphs import GraphReader
+from fastnn.interchange.keras_layers import is_simple, layers_of
 from fastnn.models import Sequential
 from fastnn.network.stack import require_stack
-from fastnn.saving.foreign import foreign_format
+from fastnn.saving.foreign import known_format
 from fastnn.saving.hdf5 import MAGIC, Group, Hdf5File
-from fastnn.saving.keras_weights import fitted, group_names, leaves, legacy_variables, variables_of
+from fastnn.saving.keras_weights import Part, fitted, keras_variables
 from fastnn.saving.model_file import opened_file
 from fastnn.saving.safetensors import parse_json
 
@@ -26,12 +29,13 @@ Array = NDArray[Any]
 _CONFIG_LIMIT = 1 << 20
 
 
+@takes_keywords
 def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
     """Return the model of a Keras file; neither Keras nor TensorFlow nor h5py is needed.
 
-    Reads the ``.keras`` archives of Keras 3 and the ``.h5`` files of all versions: ``Sequential`` models, and
-    functional models that are a chain of layers with residual connections (``Add``). The model is not compiled;
-    initializers are not read.
+    Reads the ``.keras`` archives of Keras 3 and the ``.h5`` files of all versions: ``Sequential`` and functional
+    models, with shared layers, models in models, and operators on tensors. The model is not compiled; initializers are
+    not read.
 
     Parameters
     ----------
@@ -41,8 +45,9 @@ def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
 
     Returns
     -------
-    Sequential
-        The new model, or ``model``.
+    Sequential or Model
+        The new model, or ``model``. A functional model that is a chain of layers, with sums ``x + block(x)`` as
+        ``Residual``, becomes a ``Sequential``; any other becomes a ``Model``.
 
     Raises
     ------
@@ -64,146 +69,129 @@ def load_keras(path: str | os.PathLike[str], model: Any = None) -> Any:
     return read
 
 
-def _read(file: BinaryIO) -> Sequential | None:
+def _read(file: BinaryIO) -> Any:
     """Return the model in a file, or None for weights alone."""
     start = file.read(4096)
     file.seek(0)
     if start.startswith(MAGIC):
         return _of_legacy(Hdf5File(file.read()).root)
     if start.startswith(b"PK\x03\x04"):
-        with opened_archive(file.read()) as archive:
+        data = file.read()
+        with opened_archive(data) as archive:
             config = parse_json(archive.read("config.json", _CONFIG_LIMIT).decode(), "config.json")
             if "model.weights.h5" not in archive.names:
                 raise ModelFormatError("the archive has no model.weights.h5; weights in several files are not read")
-            weights = archive.read("model.weights.h5")
-        return _model(config, Hdf5File(weights).root, None)
-    looks = foreign_format(start)
+            weights = Hdf5File(archive.read("model.weights.h5")).root
+
+            def asset(name: str) -> bytes | None:
+                return archive.read(name, _CONFIG_LIMIT) if name in archive.names else None
+
+            return _Reader(config, weights, None, len(data), asset).model()
+    looks = known_format(start)
     raise ModelFormatError(f"it looks like {looks}" if looks else "it is neither a .keras archive nor an HDF5 file")
 
 
-def _of_legacy(root: Group) -> Sequential | None:
+def _of_legacy(root: Group) -> Any:
     config = root.text("model_config")
     if config is None:
         return None
     if len(config) > _CONFIG_LIMIT:
         raise ModelFormatError("its description of the layers is larger than 1 MiB")
-    return _model(parse_json(config, "model_config"), root, root.text("keras_version") or "2")
+    version = root.text("keras_version") or "2"
+    return _Reader(parse_json(config, "model_config"), root, version, root.file_size, lambda name: None).model()
 
 
-def _model(config: Mapping[str, Any], root: Group, legacy: str | None) -> Sequential:
-    """Return the model of a description and its weights; ``legacy`` is the version of a file from before Keras 3."""
-    found: list[tuple[layers.Layer, list[Array]]] = []
-    old = {} if legacy is None else legacy_variables(root)
-    kind = config.get("class_name")
-    if kind not in ("Sequential", "Functional", "Model"):
-        raise ModelFormatError(
-            f"it holds a model of the class {str(kind)[:80]!r}; fastnn reads Sequential and Functional"
-        )
-    described = layers_of(config)
-    names = group_names([each["class_name"] for each in described])
-    made: dict[str, layers.Layer | None] = {}
-    for each, group in zip(described, names, strict=True):
-        layer = layer_of(each, legacy or "3")
-        name = each["config"]["name"]
-        if name in made:
-            raise ModelFormatError(f"two layers are called {name[:80]!r}")
-        made[name] = layer
-        if layer is not None and each["class_name"] != "InputLayer":
-            found.append((layer, variables_of(root, group) if legacy is None else old.get(name, [])))
-    stack = _chain(config, described, made)
-    return _filled(stack, found, root.file_size)
+class _Reader:
+    """Makes the model of a description and its weights.
+
+    Parameters
+    ----------
+    config : the description.
+    root : group with the weights.
+    legacy : version of a file from before the archives of Keras 3; None for an archive.
+    given : bytes of the file.
+    asset : returns what an archive holds under a name, or None.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        root: Group,
+        legacy: str | None,
+        given: int,
+        asset: Callable[[str], bytes | None],
+    ) -> None:
+        if config.get("class_name") not in ("Sequential", "Functional", "Model"):
+            kind = str(config.get("class_name"))[:80]
+            raise ModelFormatError(f"it holds a model of the class {kind!r}; fastnn reads Sequential and Functional")
+        self._config, self._root, self._legacy, self._given = config, root, legacy, given
+        self._described = layers_of(config)
+        declared = {str(each["config"].get("dtype")) for each in self._described}
+        self._dtype = "float64" if any("float64" in each for each in declared) else "float32"
+        self._graphs = GraphReader(legacy or "3", given, self._dtype, asset)
+
+    def model(self) -> Any:
+        """Return the model."""
+        chain = self._chain()
+        if chain is None:
+            part = self._graphs.model({**self._config, "config": self._config["config"]})
+            assert part.parts is not None
+            return self._filled(part.layer, self._variables(part.parts))
+        parts = [part for part in self._graphs.parts(self._described, "") if part is not None]
+        made: dict[str, Any] = {}
+        for each, part in zip(self._described, parts, strict=True):
+            name = each["config"]["name"]
+            if name in made:
+                raise ModelFormatError(f"two layers are called {name[:80]!r}")
+            made[name] = part.layer
+        variables = self._variables(parts)
+        arrays = [array for each in variables.values() for array in each if array.dtype.kind == "f"]
+        stack = _stack(chain, made)
+        if stack[0].declared_input is None:
+            if not arrays or arrays[0].ndim == 0:
+                raise ModelFormatError("it does not tell the number of features")
+            stack = [layers.InputLayer((arrays[0].shape[0],)), *stack]
+        dtype = np.result_type(np.float32, *(array.dtype for array in arrays))
+        model = Sequential(None, dtype=dtype)
+        model.put(stack)
+        return self._filled(model, variables)
+
+    def _chain(self) -> list[Any] | None:
+        """Return the names of the layers of a chain, as ``chain_of``; None for other models."""
+        names = [each["config"]["name"] for each in self._described]
+        if self._config["class_name"] == "Sequential":
+            return names
+        options = self._config["config"]
+        if not isinstance(options, dict) or not all(map(is_simple, self._described)):
+            return None
+        ends = [places_in(places_of(options.get(key))) for key in ("input_layers", "output_layers")]
+        calls = [call for each in self._described for call in calls_of(each)]
+        sums = {each["config"]["name"] for each in self._described if each["class_name"] == "Add"}
+        found = chain_of(ends[0], ends[1], calls, sums)
+        return None if found is None else [ends[0][0].layer, *found]
+
+    def _variables(self, parts: Sequence[Part]) -> dict[int, list[Array]]:
+        return keras_variables(parts, self._root, by_name=self._legacy is not None)
+
+    def _filled(self, model: Any, variables: Mapping[int, list[Array]]) -> Any:
+        """Return a model without a network after its layers got their variables."""
+        graph = model.graph_for(model.n_features)
+        if {key for key, arrays in variables.items() if arrays} - {id(leaf) for leaf in model.leaf_layers()}:
+            raise ModelFormatError("it has layers that do not lead to the output")
+        weights: dict[int, list[Array]] = {}
+        for step in graph.steps:
+            key = id(step.layer)
+            if key not in weights and not step.layer.inner_layers():
+                shapes = [spec.shape for spec in step.layer.parameter_specs(graph.width(step.inputs[0]))]
+                weights[key] = fitted(variables.get(key, []), step.layer, shapes)
+        check_columns(map(math.prod, graph.rows), self._given)
+        program = model.program_for(model.n_features)
+        build(model, program, [array for leaf in program.leaves for array in weights[id(leaf.layer)]], self._given)
+        return model
 
 
-def _filled(stack: list[layers.Layer], found: Sequence[tuple[layers.Layer, list[Array]]], given: int) -> Sequential:
-    """Return the model of layers with their variables, from a file of ``given`` bytes."""
-    arrays = [array for _, variables in found for array in variables if array.dtype.kind == "f"]
-    if stack[0].declared_input is None:
-        if not arrays or arrays[0].ndim == 0:
-            raise ModelFormatError("it does not tell the number of features")
-        stack = [layers.InputLayer((arrays[0].shape[0],)), *stack]
-    variables_of_layer = {id(layer): variables for layer, variables in found}
-    if set(variables_of_layer) - {id(leaf) for leaf in leaves(stack)}:
-        raise ModelFormatError("it has layers that do not lead to the output")
-    weights: list[Array] = []
-    width = math.prod(stack[0].declared_input or ())
-    for layer in leaves(stack):
-        shapes = [spec.shape for spec in layer.parameter_specs(width)]
-        weights += fitted(variables_of_layer.get(id(layer), []), layer, shapes)
-        width = layer.n_outputs(width)
-    dtype = np.result_type(np.float32, *(array.dtype for array in arrays))
-    return model_of(stack, weights, dtype, given)
-
-
-def _chain(
-    config: Mapping[str, Any], described: Sequence[Mapping[str, Any]], made: Mapping[str, layers.Layer | None]
-) -> list[layers.Layer]:
-    """Return the layers in order, with residual blocks for the additions of a functional model."""
-    if config["class_name"] == "Sequential":
-        return [layer for layer in made.values() if layer is not None]
-    options = config["config"]
-    chains: dict[str, list[layers.Layer]] = {}
-    for each in described:
-        name, kind = each["config"]["name"], each["class_name"]
-        sources = _sources(each)
-        missing = [source for source in sources if source not in chains]
-        if missing:
-            raise ModelFormatError(
-                f"the layer {name!r} takes the output of {missing[0]!r}, which does not come before it"
-            )
-        layer = made[name]
-        if not sources:
-            if not isinstance(layer, layers.InputLayer):
-                raise ModelFormatError(f"the layer {name!r} has no input")
-            if chains:
-                raise ModelFormatError(f"it has several inputs, such as the InputLayer {name!r}; fastnn reads one")
-            chains[name] = [layer]
-        elif kind == "Add" and len(sources) == 2:
-            chains[name] = _added(name, *(chains[source] for source in sources))
-        elif len(sources) == 1 and layer is not None:
-            chains[name] = [*chains[sources[0]], layer]
-        else:
-            raise ModelFormatError(
-                f"the layer {name!r}, of class {kind}, joins branches in a way that fastnn does not read"
-            )
-    outputs = _flat_names(options.get("output_layers"))
-    if len(outputs) != 1 or outputs[0] not in chains:
-        raise ModelFormatError(f"it has {len(outputs)} outputs; fastnn reads one")
-    return chains[outputs[0]]
-
-
-def _added(name: str, first: list[layers.Layer], second: list[layers.Layer]) -> list[layers.Layer]:
-    """Return the chain that ends with the sum of two, the shorter of which is the start of the other."""
-    short, long = sorted((first, second), key=len)
-    if len(short) == len(long) or any(a is not b for a, b in zip(short, long, strict=False)):
-        raise ModelFormatError(f"the layer {name!r}, of class Add, adds two branches; fastnn reads x + block(x)")
-    return [*short, layers.Residual(long[len(short) :], name=name)]
-
-
-def _sources(described: Mapping[str, Any]) -> list[str]:
-    """Return the names of the layers whose outputs a layer of a functional model takes."""
-    nodes = described.get("inbound_nodes") or []
-    if not isinstance(nodes, list) or len(nodes) > 1:
-        raise ModelFormatError(f"the layer {described['config']['name']!r} is used more than once")
-    return _histories(nodes) if nodes else []
-
-
-def _histories(value: Any) -> list[str]:
-    """Return the names in the tensors of Keras 3, or in the lists [name, node, tensor, options] of Keras 2."""
-    if isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            return [str(value["config"]["keras_history"][0])]
-        return [name for key in ("args", "kwargs") for name in _histories(value.get(key))] + (
-            [name for each in value.values() for name in _histories(each)] if "args" not in value else []
-        )
-    if isinstance(value, list):
-        if len(value) in (3, 4) and isinstance(value[0], str) and isinstance(value[1], int):
-            return [value[0]]
-        return [name for each in value for name in _histories(each)]
-    return []
-
-
-def _flat_names(value: Any) -> list[str]:
-    """Return the names of layers in ``output_layers``: [name, 0, 0], or a list of such."""
-    if isinstance(value, list) and value and isinstance(value[0], str):
-        return [value[0]]
-    return [name for each in value for name in _flat_names(each)] if isinstance(value, list) else []
+def _stack(chain: Sequence[Any], made: Mapping[str, Any]) -> list[Any]:
+    """Return the layers of a chain of names, with residual blocks for sums."""
+    return [
+        made[each] if isinstance(each, str) else layers.Residual(_stack(each[1], made), name=each[0]) for each in chain
+    ]

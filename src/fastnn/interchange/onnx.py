@@ -9,33 +9,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
+from fastnn._arguments import takes_keywords
 from fastnn.errors import ModelFormatError
-from fastnn.interchange.building import model_of
+from fastnn.interchange.onnx_assembly import assembled
+from fastnn.interchange.onnx_columns import COLUMNS, embedded, folded, joined, shape_of, split
 from fastnn.interchange.onnx_expressions import ELEMENTWISE, Formula, Matcher, Variable, filled_gaps, is_gap
-from fastnn.interchange.onnx_file import DOUBLE, FLOAT, Node, OnnxGraph, read_graph
+from fastnn.interchange.onnx_file import DOUBLE, FLOAT, INTEGERS, Node, OnnxGraph, read_graph
 from fastnn.interchange.onnx_operators import LAYERS, short
-from fastnn.interchange.onnx_stages import Recognizer, Stage, assembled, filled, residual
-from fastnn.models import Sequential
-from fastnn.saving.foreign import foreign_format
+from fastnn.interchange.onnx_stages import Recognizer, Stage, filled, merged, merges
+from fastnn.saving.foreign import known_format
 from fastnn.saving.model_file import opened_file
 
 Array = NDArray[Any]
 
 _KEEPING = ("Identity", "Dropout")
-_SHAPES = ("Flatten", "Reshape")
 
 
-def load_onnx(path: str | os.PathLike[str]) -> Sequential:
+@takes_keywords
+def load_onnx(path: str | os.PathLike[str]) -> Any:
     """Return the model of an ONNX file; the package onnx is not needed.
 
-    Reads graphs of one input and one output that are a chain of dense operators, with residual connections: ``Gemm``,
-    ``MatMul``, ``BatchNormalization``, ``LayerNormalization``, ``PRelu``, softmax, scalings by constants, and fastnn's
-    activations as single operators or as formulas. Scalings and constants become layers that are not trained. The
-    model is not compiled.
+    Reads graphs of dense operators, with several inputs and outputs: ``Gemm``, ``MatMul``, ``BatchNormalization``,
+    ``LayerNormalization``, ``PRelu``, softmax, scalings by constants, and fastnn's activations as single operators or
+    as formulas; sums, products, means and extremes of values, ``Concat``, ``Slice``, ``Split``, ``Gather`` (columns,
+    or an embedding), and operators that change the shape of rows. Layers with the same constants are one layer.
+    Scalings and constants become layers that are not trained. The model is not compiled.
 
     Parameters
     ----------
     path : the file; it must hold the weights itself.
+
+    Returns
+    -------
+    Sequential or Model
+        A chain of layers, with sums ``x + block(x)`` as ``Residual``, becomes a ``Sequential``, any other graph a
+        ``Model`` whose inputs, and the layers of whose outputs, have the names in the file.
 
     Raises
     ------
@@ -52,7 +60,7 @@ def load_onnx(path: str | os.PathLike[str]) -> Sequential:
         try:
             graph = read_graph(memoryview(data))
         except (ModelFormatError, UnicodeDecodeError) as error:
-            looks = foreign_format(data[:4096])
+            looks = known_format(data[:4096])
             if looks is None or "ONNX" in looks:
                 raise
             raise ModelFormatError(f"it looks like {looks}") from error
@@ -70,7 +78,10 @@ class _Pending:
 
 @dataclass(frozen=True)
 class _OfRows:
-    """A step of a normalization of rows that is written out: "mean", "centred", "squared", "variance", "deviation"."""
+    """A step of a normalization of rows that is written out: "mean", "centred", "squared", "variance", "deviation".
+
+    Or "integers", the whole numbers of an input that tell the rows of an embedding.
+    """
 
     kind: str
     base: Stage
@@ -90,52 +101,51 @@ class _Converter:
         self._graph, self._size = graph, size
         self._values: dict[str, Any] = dict(graph.constants)
         self._uses = Counter(name for node in graph.nodes for name in dict.fromkeys(node.inputs))
+        self._uses.update(graph.outputs)
         self._recognizer = Recognizer(Matcher())
-        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-            inputs, outputs = (", ".join(map(repr, names)) or "none" for names in (graph.inputs, graph.outputs))
-            raise ModelFormatError(f"it has the inputs {inputs} and the outputs {outputs}; fastnn reads one of each")
-        (name, (element, sizes)) = next(iter(graph.inputs.items()))
-        if element not in (FLOAT, DOUBLE):
-            raise ModelFormatError(f"the input {name!r} has elements that are neither float nor double")
-        self._dtype = "float64" if element == DOUBLE else "float32"
-        row = [size for size in sizes[1:]]
-        if len(row) == 1 and row[0] is None:
-            row = [self._first_width()]
-        if not row or any(size is None or not 0 < size < 1 << 31 for size in row):
-            raise ModelFormatError(f"the input {name!r} has the sizes {sizes}; fastnn takes (rows, features)")
-        self._ranks = len(row)
-        start = layers.InputLayer(tuple(size for size in row if size is not None))
-        width = int(np.prod([float(size) for size in row if size is not None]))
-        self._values[name] = Stage(None, start, [], width)
+        if not graph.inputs or not graph.outputs:
+            raise ModelFormatError("it has no input or no output")
+        self._inputs = {name: self._input(name, *given) for name, given in graph.inputs.items()}
+        elements = {element for element, _ in graph.inputs.values()}
+        doubles = any(each.dtype == np.float64 for each in graph.constants.values())
+        self._dtype = "float64" if DOUBLE in elements or (doubles and FLOAT not in elements) else "float32"
 
-    def _first_width(self) -> int | None:
+    def _input(self, name: str, element: int, sizes: list[int | None]) -> Stage:
+        """Return the value of an input, flattened where it has several axes."""
+        if element not in (FLOAT, DOUBLE, *INTEGERS):
+            raise ModelFormatError(f"the input {name!r} has elements that are neither float nor double nor integers")
+        row = sizes[1:]
+        if len(row) == 1 and row[0] is None:
+            row = [self._first_width(name)]
+        if not sizes or any(size is None or not 0 < size < 1 << 31 for size in row):
+            raise ModelFormatError(f"the input {name!r} has the sizes {sizes}; fastnn takes (rows, features)")
+        known = tuple(size for size in row if size is not None)
+        layer = layers.InputLayer(known, dtype=INTEGERS.get(element))
+        stage = Stage((), layer, [], known, element in INTEGERS)
+        self._values[name] = stage.selected(layers.Flatten(), (stage.width,)) if len(known) > 1 else stage
+        return stage
+
+    def _first_width(self, name: str) -> int | None:
         """Return the number of inputs of the first product, for an input that does not tell its size."""
+        only = len(self._graph.inputs) == 1
         for node in self._graph.nodes:
             kernel = self._graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-            if node.operator in ("Gemm", "MatMul") and kernel is not None and kernel.ndim == 2:
+            takes = only or node.inputs[0] == name
+            if node.operator in ("Gemm", "MatMul") and kernel is not None and kernel.ndim == 2 and takes:
                 return int(kernel.shape[1 if node.attributes.get("transB") else 0])
         return None
 
-    def model(self) -> Sequential:
+    def model(self) -> Any:
         """Return the model."""
         for node in self._graph.nodes:
             self._take(node)
-        last = self._value(self._graph.outputs[0], "the output")
-        if isinstance(last, np.ndarray | _OfRows):
-            raise ModelFormatError("the output is not computed from the input by layers")
-        stages = self._stage(last).since(self._input())
-        assert stages is not None
-        stack, weights = assembled(stages)
-        start: list[layers.Layer] = [self._input().layer]
-        if self._ranks > 1:
-            start.append(layers.Flatten())
-        if not stack:
-            stack = [layers.Activation("linear")]
-        return model_of([*start, *stack], weights, self._dtype, self._size)
-
-    def _input(self) -> Stage:
-        stage: Stage = self._values[next(iter(self._graph.inputs))]
-        return stage
+        outputs = {}
+        for name in self._graph.outputs:
+            value = self._value(name, "the output")
+            if isinstance(value, np.ndarray):
+                raise ModelFormatError(f"the output {name[:80]!r} is not computed from the input by layers")
+            outputs[name] = self._stage(value)
+        return assembled(self._inputs, outputs, self._dtype, self._size)
 
     def _value(self, name: str, user: Any) -> Any:
         if name not in self._values:
@@ -145,46 +155,71 @@ class _Converter:
     # Nodes
 
     def _take(self, node: Node) -> None:
-        """Compute the first output of a node."""
-        if node.operator == "Constant":
-            found: Any = _constant(node)
+        """Compute the outputs of a node."""
+        if node.operator == "Split":
+            found: list[Any] = split(node, [self._stage(self._value(node.inputs[0], node)), *self._others(node)])
         else:
-            arguments = [self._value(name, node) for name in node.inputs if name]
-            if all(isinstance(each, np.ndarray) for each in arguments):
-                found = _folded(node, arguments)
-            elif node.operator in _KEEPING:
-                found = arguments[0]
-            elif node.operator in _SHAPES:
-                found = self._reshaped(node, arguments)
-            elif (taken := self._of_rows(node, arguments)) is not None:
-                found = taken
-            elif node.operator == "Concat":
-                found = self._indicated(node, arguments)
-            elif node.operator in ELEMENTWISE and not _has_slopes(node, arguments):
-                found = self._elementwise(node, arguments)
-            elif node.operator in LAYERS and isinstance(arguments[0], Stage | _Pending):
-                found = self._layer(node, arguments)
-            else:
-                raise ModelFormatError(f"the operator {node} cannot become a layer of fastnn")
-        if node.outputs:
-            self._values[node.outputs[0]] = found
-            if isinstance(found, _Pending) and self._uses[node.outputs[0]] > 1:
-                found.stage = self._recognizer.layers_of(found.base, found.formula)
+            found = [self._computed(node)]
+        for name, value in zip(node.outputs, found, strict=False):
+            self._values[name] = value
+            if self._uses[name] > 1:
+                if isinstance(value, _Pending):
+                    value.stage = self._recognizer.layers_of(value.base, value.formula)
+                elif isinstance(value, Stage):
+                    value.reused = True
 
-    def _reshaped(self, node: Node, arguments: list[Any]) -> Any:
-        """Return a value whose rows stay as they are; only an input of several axes becomes vectors."""
-        value = arguments[0]
-        keeps = node.operator == "Flatten" and node.attributes.get("axis", 1) == 1
-        if node.operator == "Reshape" and len(arguments) == 2 and isinstance(arguments[1], np.ndarray):
-            sizes = arguments[1].reshape(-1).tolist()
-            keeps = len(sizes) == 2 and sizes[0] in (0, -1) and isinstance(value, Stage)
-            keeps = keeps and sizes[1] in (-1, value.width) and sizes != [-1, -1]
-        if not keeps:
-            raise ModelFormatError(f"the operator {node} changes the rows, which stay vectors in fastnn")
-        return value
+    def _others(self, node: Node) -> list[Any]:
+        return [self._value(name, node) for name in node.inputs[1:] if name]
+
+    def _computed(self, node: Node) -> Any:
+        """Return the first output of a node."""
+        if node.operator == "Constant":
+            return _constant(node)
+        arguments = [self._value(name, node) for name in node.inputs if name]
+        if arguments and all(isinstance(each, np.ndarray) for each in arguments):
+            return folded(node, arguments)
+        if node.operator in _KEEPING and arguments:
+            return arguments[0]
+        if node.operator == "Shape":
+            return shape_of(node, self._stage(arguments[0]))
+        if (taken := self._of_integers(node, arguments)) is not None:
+            return taken
+        if node.operator in COLUMNS and not isinstance(arguments[0], np.ndarray):
+            return self._columns(node, arguments)
+        if arguments and (taken := self._of_rows(node, arguments)) is not None:
+            return taken
+        if node.operator == "Concat" and arguments:
+            return self._joined(node, arguments)
+        if node.operator in ELEMENTWISE and not _has_slopes(node, arguments):
+            return self._elementwise(node, arguments)
+        if node.operator in LAYERS and arguments and isinstance(arguments[0], Stage | _Pending):
+            return self._layer(node, arguments)
+        raise ModelFormatError(f"the operator {node} cannot become a layer of fastnn")
+
+    def _of_integers(self, node: Node, arguments: list[Any]) -> Any:
+        """Return the vectors of an embedding, or the whole numbers that it takes; None for other operators."""
+        first = arguments[0] if arguments else None
+        if node.operator == "Cast" and isinstance(first, Stage) and node.attributes.get("to") in INTEGERS:
+            return first if first.integers else _OfRows("integers", first)
+        if node.operator == "Gather" and len(arguments) == 2 and isinstance(first, np.ndarray):
+            numbers = arguments[1].base if isinstance(arguments[1], _OfRows) else arguments[1]
+            if isinstance(numbers, Stage):
+                return embedded(node, first, numbers)
+        return None
+
+    def _columns(self, node: Node, arguments: list[Any]) -> Stage:
+        """Return columns of a value, or the value in another shape."""
+        value = self._stage(arguments[0])
+        made: Stage | None = None
+        if all(isinstance(each, np.ndarray) for each in arguments[1:]):
+            made = COLUMNS[node.operator](node, value, arguments)
+        if made is None:
+            raise ModelFormatError(f"the operator {node} changes the rows, or in a way that fastnn has no layer for")
+        return made
 
     def _elementwise(self, node: Node, arguments: list[Any]) -> Any:
         """Return the formula of an operator, or the sum of a value and what a block makes of it."""
+        arguments = [self._stage(each) if _is_mean(each) else each for each in arguments]
         if any(isinstance(each, _OfRows) for each in arguments):
             raise ModelFormatError(f"the operator {node} is part of a formula that fastnn has no layer for")
         if node.operator == "Cast" and node.attributes.get("to") not in (FLOAT, DOUBLE, 9):
@@ -192,11 +227,9 @@ class _Converter:
         arguments = [_made(each) for each in arguments]
         bases = {id(base): base for base in map(_base, arguments) if base is not None}
         if len(bases) > 1:
-            if node.operator != "Add" or len(arguments) != 2:
-                raise ModelFormatError(
-                    f"the operator {node} joins two branches; fastnn has sums of x and block(x) alone"
-                )
-            return self._sum(node, *(self._stage(each) for each in arguments))
+            if not merges(node) or any(isinstance(each, np.ndarray) for each in arguments):
+                raise ModelFormatError(f"the operator {node} joins values in a way that fastnn has no layer for")
+            return merged(node, [self._stage(each) for each in arguments])
         base = next(iter(bases.values()))
         inner = [
             each.formula if isinstance(each, _Pending) else Variable() if isinstance(each, Stage) else each
@@ -241,27 +274,28 @@ class _Converter:
             return base.then(layers.LayerNormalization(epsilon=epsilon, rms_scaling=True), [ones])
         return None
 
-    def _indicated(self, node: Node, arguments: list[Any]) -> Stage:
-        """Return the normalization that adds a column of 0 and 1 for each feature's missing values."""
+    def _joined(self, node: Node, arguments: list[Any]) -> Stage:
+        """Return columns side by side, or the normalization that adds a column of 0 and 1 for missing values."""
         values = [_made(each) for each in arguments]
         if len(values) == 2 and all(isinstance(each, _Pending) for each in values):
             numbers, flags = values
             gaps = filled_gaps(numbers.formula)
             if gaps is not None and is_gap(flags.formula) and flags.base is numbers.base:
                 return filled(numbers.base, *gaps, missing="indicator")
-        raise ModelFormatError(f"the operator {node} joins branches in a way that fastnn has no layer for")
-
-    def _sum(self, node: Node, first: Stage, second: Stage) -> Stage:
-        start, end = sorted((first, second), key=lambda stage: stage.depth)
-        block = end.since(start)
-        if not block or end.width != start.width:
-            raise ModelFormatError(f"the operator {node} adds two branches; fastnn has sums of x and block(x) alone")
-        return residual(start, block)
+        if any(isinstance(each, np.ndarray) for each in arguments):
+            raise ModelFormatError(f"the operator {node} joins columns and constants, which fastnn does not")
+        stages = [self._stage(each) for each in arguments]
+        last = len(stages[0].row)
+        if node.attributes.get("axis", 1) not in (-1, last) or not last:
+            raise ModelFormatError(f"the operator {node} joins branches along an axis other than the columns")
+        return stages[0] if len(stages) == 1 else joined(stages)
 
     def _layer(self, node: Node, arguments: list[Any]) -> Stage:
         value, constants = self._stage(arguments[0]), arguments[1:]
         if not all(isinstance(each, np.ndarray) and each.dtype.kind == "f" for each in constants):
             raise ModelFormatError(f"the operator {node} takes inputs that are not constant numbers")
+        if len(value.row) != 1:
+            raise ModelFormatError(f"the operator {node} takes rows of the shape {value.row}, which must be vectors")
         made: Stage | None = LAYERS[node.operator](node, value, *constants)
         if made is None:
             raise ModelFormatError(f"the operator {node} has attributes or shapes that no layer of fastnn has")
@@ -278,8 +312,17 @@ class _Converter:
                 node = value.formula.node
                 raise ModelFormatError(f"the formula that ends with {node} is no activation or scaling that fastnn has")
             return value.stage
-        assert isinstance(value, Stage)
+        if _is_mean(value):
+            ones = np.full((value.base.width, 1), 1.0 / value.base.width)
+            mean: Stage = value.base.then(layers.Dense(1, use_bias=False, trainable=False), [ones], 1)
+            return mean
+        if not isinstance(value, Stage):
+            raise ModelFormatError("a step of a normalization of rows is used in a way that fastnn has no layer for")
         return value
+
+
+def _is_mean(value: Any) -> bool:
+    return isinstance(value, _OfRows) and value.kind == "mean"
 
 
 def _made(value: Any) -> Any:
@@ -297,17 +340,6 @@ def _constant(node: Node) -> Array:
     if isinstance(value, str) or value is None:
         raise ModelFormatError(f"the operator {node} has no numbers")
     return np.asarray(value, np.float32 if isinstance(value, float) else None)
-
-
-def _folded(node: Node, arguments: list[Any]) -> Array:
-    """Return what an operator makes of constants; only those that move elements, which take no memory."""
-    if node.operator in ("Identity", "Cast") and len(arguments) == 1:
-        return arguments[0]  # type: ignore[no-any-return]
-    if node.operator == "Transpose" and len(arguments) == 1 and arguments[0].ndim == 2:
-        return arguments[0].T  # type: ignore[no-any-return]
-    if node.operator == "Unsqueeze" and arguments and arguments[0].ndim < 2:
-        return arguments[0].reshape(1, -1)  # type: ignore[no-any-return]
-    raise ModelFormatError(f"the operator {node} computes a constant, which fastnn does not")
 
 
 def _has_slopes(node: Node, arguments: list[Any]) -> bool:

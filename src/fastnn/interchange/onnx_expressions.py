@@ -27,6 +27,8 @@ _MOST_PARTS = 32
 _MOST_CONSTANTS = 5
 _MOST_COMPARISONS = 20_000
 _PROBE = np.concatenate([np.linspace(-8.0, 8.0, 193), [-40.0, -20.0, 20.0, 40.0, -1e-3, 1e-3, 0.49, 5.99, 6.01]])
+_DEFAULTS = {"Elu": (1.0,), "LeakyRelu": (0.01,)}
+"""What attributes of operators are where the file does not say it."""
 _TOLERANCE = 2e-6
 """Of constants that were rounded to float32."""
 _erf: Callable[[Any], Any] = np.vectorize(math.erf, otypes=[np.float64])
@@ -83,6 +85,7 @@ class Formula:
             given = [each for each in part.arguments if isinstance(each, np.ndarray)]
             numbers += [float(each.reshape(())) for each in given if each.size == 1 and each.dtype.kind in "fiu"]
             numbers += [value for value in part.node.attributes.values() if isinstance(value, float)]
+            numbers += _DEFAULTS.get(part.node.operator, ())
         return list(dict.fromkeys(numbers))
 
     def is_scalar(self, inner: "Formula | None" = None) -> bool:
@@ -150,6 +153,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "LessOrEqual": lambda _, x, y: x <= y,
     "Log": lambda _, x: np.log(x),
     "Max": lambda _, *x: np.maximum.reduce(np.broadcast_arrays(*x)),
+    "Mean": lambda _, *x: sum(x) / len(x),
     "Min": lambda _, *x: np.minimum.reduce(np.broadcast_arrays(*x)),
     "Mish": lambda _, x: x * np.tanh(_softplus(x)),
     "Mul": lambda _, x, y: x * y,
@@ -165,6 +169,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "Softsign": lambda _, x: x / (1.0 + np.abs(x)),
     "Sqrt": lambda _, x: np.sqrt(x),
     "Sub": lambda _, x, y: x - y,
+    "Sum": lambda _, *x: sum(x),
     "Swish": lambda a, x: x * ops.activation("sigmoid", a.get("alpha", 1.0) * x),
     "Tanh": lambda _, x: np.tanh(x),
     "Where": lambda _, c, x, y: np.where(c, x, y),

@@ -18,6 +18,8 @@ Array = NDArray[Any]
 _ELEMENTS = {1: "<f4", 2: "<u1", 3: "<i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "<u1", 10: "<f2", 11: "<f8"}
 """NumPy's code of ``TensorProto.DataType``."""
 FLOAT, DOUBLE = 1, 11
+INTEGERS = {6: "int32", 7: "int64"}
+"""Types of inputs that are whole numbers."""
 _MOST_NODES = 10_000
 
 

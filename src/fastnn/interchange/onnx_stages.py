@@ -1,5 +1,7 @@
 """Values of an ONNX graph that layers of fastnn compute, and the layers that compute a formula."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,8 @@ from numpy.typing import NDArray
 import fastnn.layers as layers
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.onnx_expressions import Formula, Matcher, Variable, affine, filled_gaps
+from fastnn.interchange.onnx_file import Node
+from fastnn.layers.arithmetic import Arithmetic
 
 Array = NDArray[Any]
 
@@ -17,34 +21,76 @@ _LEAST_SCALE = 1e-7
 
 @dataclass(eq=False)
 class Stage:
-    """A value that layers compute, one after the other from the input.
+    """A value that a layer computes from others; an input if there are none.
 
     Parameters
     ----------
-    parent : the value before the last layer; None for the input.
-    layer : the last layer.
+    parents : the values that the layer takes.
+    layer : the layer.
     weights : its weights.
-    width : number of columns.
+    row : shape of a row.
+    integers : whether these are whole numbers of an input.
+    reused : whether several operators take the value.
     """
 
-    parent: "Stage | None"
+    parents: tuple["Stage", ...]
     layer: layers.Layer
     weights: list[Array]
-    width: int
-    depth: int = 0
+    row: tuple[int, ...]
+    integers: bool = False
+    reused: bool = False
+
+    def __post_init__(self) -> None:
+        self.depth: int = 1 + max((parent.depth for parent in self.parents), default=-1)
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return math.prod(self.row)
 
     def then(self, layer: layers.Layer, weights: list[Array], width: int | None = None) -> "Stage":
         """Return the value of one more layer."""
-        return Stage(self, layer, weights, self.width if width is None else width, self.depth + 1)
+        return Stage((self,), layer, weights, self.row if width is None else (width,))
 
-    def since(self, start: "Stage") -> list["Stage"] | None:
-        """Return the values from another on, without it; None if this one does not come from it."""
-        found: list[Stage] = []
-        at: Stage | None = self
-        while at is not None and at is not start:
-            found.append(at)
-            at = at.parent if at.depth > start.depth else None
-        return None if at is None else found[::-1]
+    def selected(self, layer: layers.Layer, row: tuple[int, ...]) -> "Stage":
+        """Return columns of the value, or the value with rows of another shape."""
+        return Stage((self,), layer, [], row, self.integers)
+
+
+_MERGING: dict[str, Callable[[], layers.Layer]] = {
+    "Add": layers.Add,
+    "Sum": layers.Add,
+    "Sub": layers.Subtract,
+    "Mul": layers.Multiply,
+    "Div": lambda: Arithmetic("divide"),
+    "Mean": layers.Average,
+    "Max": layers.Maximum,
+    "Min": layers.Minimum,
+}
+"""Layers of operators that combine several values element by element."""
+
+
+def merges(node: Node) -> bool:
+    """Whether an operator combines several values element by element."""
+    return node.operator in _MERGING
+
+
+def merged(node: Node, stages: Sequence[Stage]) -> Stage:
+    """Return what an operator makes of several values.
+
+    Raises
+    ------
+    ModelFormatError
+        Their shapes do not fit.
+    """
+    if len(stages) == 1:
+        return stages[0]
+    try:
+        layer = _MERGING[node.operator]()
+        row = layer.row_of(*(stage.row for stage in stages))
+    except ValueError as error:
+        raise ModelFormatError(f"the operator {node} joins values that fastnn does not: {error}") from None
+    return Stage(tuple(stages), layer, [], row)
 
 
 class Recognizer:
@@ -76,12 +122,20 @@ class Recognizer:
                 start = self.layers_of(base, inner)
                 if start is not None:
                     return self._layer(start, formula, inner)
-        if formula.node.operator == "Add" and any(isinstance(each, Variable) for each in formula.arguments):
-            block = next((each for each in formula.arguments if isinstance(each, Formula)), None)
-            end = None if block is None else self.layers_of(base, block)
-            stages = None if end is None else end.since(base)
-            return residual(base, stages) if stages else None
+        node, arguments = formula.node, formula.arguments
+        if node.operator in ("Div", "Reciprocal") and (node.operator == "Reciprocal" or _is_number(arguments[0])):
+            below = self._argument(base, arguments[-1])
+            number = 1.0 if node.operator == "Reciprocal" else float(arguments[0].reshape(()))  # type: ignore[union-attr]
+            return None if below is None else below.then(Arithmetic("divide", number, reflected=True), [])
+        if merges(node):
+            stages = [self._argument(base, each) for each in arguments]
+            return None if None in stages else merged(node, [each for each in stages if each is not None])
         return None
+
+    def _argument(self, base: Stage, argument: Any) -> Stage | None:
+        if isinstance(argument, Variable):
+            return base
+        return self.layers_of(base, argument) if isinstance(argument, Formula) else None
 
     def _layer(self, base: Stage, formula: Formula, inner: Formula | None) -> Stage | None:
         """Return the value of the one layer that computes a formula of ``base``, or None.
@@ -131,9 +185,9 @@ def scaled(base: Stage, scale: Array, shift: Array) -> Stage:
     if (scale == 1.0).all():
         if (shift == 0.0).all():
             return base
-        if isinstance(base.layer, layers.Dense) and not base.layer.use_bias and base.parent is not None:
+        if isinstance(base.layer, layers.Dense) and not base.layer.use_bias and not base.reused:
             bias = np.broadcast_to(shift, base.width)
-            return base.parent.then(layers.Dense(base.width), [*base.weights, bias], base.width)
+            return Stage(base.parents, layers.Dense(base.width), [*base.weights, bias], base.row)
     if (scale > _LEAST_SCALE).all() and (scale < 1.0 / _LEAST_SCALE).all():
         return base.then(_normalization(scale, shift, None), [])
     frozen = layers.BatchNormalization(epsilon=0.0, trainable=False)
@@ -157,21 +211,5 @@ def filled(base: Stage, scale: Array, shift: Array, filling: Array, missing: str
     raise ModelFormatError("it fills missing values with something other than the mean of a normalization")
 
 
-def residual(start: Stage, block: list[Stage]) -> Stage:
-    """Return ``x + block(x)`` of a value."""
-    stack, weights = assembled(block)
-    return start.then(layers.Residual(stack), weights)
-
-
-def assembled(stages: list[Stage]) -> tuple[list[layers.Layer], list[Array]]:
-    """Return the layers of values and their weights; an activation becomes part of the dense layer before it."""
-    stack: list[layers.Layer] = []
-    weights: list[Array] = []
-    for stage in stages:
-        last, layer = stack[-1] if stack else None, stage.layer
-        if isinstance(layer, layers.Activation) and isinstance(last, layers.Dense) and last.activation.name == "linear":
-            stack[-1] = layers.Dense(last.units, layer.activation, use_bias=last.use_bias)
-        else:
-            stack.append(layer)
-        weights += stage.weights
-    return stack, weights
+def _is_number(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.size == 1

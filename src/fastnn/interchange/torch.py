@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
-from fastnn._arguments import float_type, number
+from fastnn._arguments import float_type, number, takes_keywords
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
 from fastnn.interchange.building import model_of
@@ -47,6 +47,7 @@ class _Part:
         return int(self.tensors[name].shape[-1])
 
 
+@takes_keywords
 def load_torch(
     path_or_state_dict: Any, activations: Any = None, epsilon: float = 1e-5, dtype: Any = None
 ) -> Sequential:

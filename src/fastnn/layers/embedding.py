@@ -81,6 +81,7 @@ class Embedding(Layer):
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's op."""
         options: dict[str, Any] = {"n_rows": self.input_dim, "n_columns": self.output_dim, "trainable": self._trainable}
+        options.update(self._factor_options("embeddings"))
         if self.embeddings_regularizer is not None:
             options["kernel_regularizer"] = self.embeddings_regularizer.factors()
         if self.embeddings_constraint is not None:

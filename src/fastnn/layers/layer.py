@@ -2,7 +2,7 @@
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import float_type, whole
+from fastnn._arguments import float_type, number, optional, whole
 from fastnn._derivation import never_calls
 from fastnn._missing import Advised
 from fastnn._names import automatic_name
@@ -32,11 +32,25 @@ def row_shape(name: str, shape: Any) -> tuple[int, ...]:
     return checked
 
 
+def _factors(name: str, value: Any) -> Any:
+    """Return checked factors: None, a number, or a dict of them."""
+    if isinstance(value, Mapping):
+        return {str(key): number(f"{name}[{key!r}]", each, at_least=0.0) for key, each in value.items()}
+    return optional(number, name, value, at_least=0.0)
+
+
+def _factor_of(factors: Any, name: str) -> float:
+    if isinstance(factors, dict):
+        return float(factors.get(name, 1.0))
+    return 1.0 if factors is None else float(factors)
+
+
 _COMPUTED = (
     "the compiled core computes a layer from its options; use an activation, another layer, or compute the inputs "
     "before the model"
 )
 _WIDTH = "the shapes follow from the options of the layers"
+_ADAPTED = "adapt computes from all its data at once; override adapt, or pass the values to the constructor"
 _OF_OWN_LAYERS = ("call", "build", "compute_output_shape", "compute_output_spec")
 """What a layer that is composed of others may define."""
 
@@ -50,6 +64,9 @@ _OF_OWN_LAYERS = ("call", "build", "compute_output_shape", "compute_output_spec"
     compute_mask="rows of a dense network are not masked",
     compute_output_shape=_WIDTH,
     compute_output_spec=_WIDTH,
+    finalize_state=_ADAPTED,
+    reset_state=_ADAPTED,
+    update_state=_ADAPTED,
 )
 class Layer(Advised, Weighted, registry.Description):
     """Base of all layers.
@@ -64,6 +81,8 @@ class Layer(Advised, Weighted, registry.Description):
     input_shape : shape of one row, for the first layer.
     input_dim : number of features, for the first layer; the same as ``input_shape=(input_dim,)``.
     trainable : whether training changes the weights.
+    learning_rate_factors, weight_decay_factors : factors of the optimizer's learning rate and weight decay: a number
+        for all weights, or a dict from names of weights to numbers, such as ``{"bias": 0.1}``; others have factor 1.
     dtype : "float32" or "float64"; it must be the model's. None accepts the model's.
 
     Attributes
@@ -130,6 +149,8 @@ class Layer(Advised, Weighted, registry.Description):
         input_shape: Sequence[int] | None = None,
         input_dim: int | None = None,
         trainable: bool = True,
+        learning_rate_factors: Any = None,
+        weight_decay_factors: Any = None,
         dtype: Any = None,
     ) -> None:
         if name is not None and not isinstance(name, str):
@@ -142,6 +163,8 @@ class Layer(Advised, Weighted, registry.Description):
         elif input_shape is not None:
             self.declared_input = row_shape("input_shape", input_shape)
         self.name = name if name is not None else automatic_name(type(self).__name__)
+        self.learning_rate_factors = _factors("learning_rate_factors", learning_rate_factors)
+        self.weight_decay_factors = _factors("weight_decay_factors", weight_decay_factors)
         self.scope = ""
         self.nodes: list[Node] = []
         self.traces: dict[str, Any] = {}
@@ -198,7 +221,7 @@ class Layer(Advised, Weighted, registry.Description):
 
     def _training_options(self, *parameters: str) -> dict[str, Any]:
         """Return the options of a core op that say how some weights are trained."""
-        options: dict[str, Any] = {"trainable": self._trainable}
+        options: dict[str, Any] = {"trainable": self._trainable, **self._factor_options(*parameters)}
         for parameter in parameters:
             regularizer = getattr(self, f"{parameter}_regularizer")
             constraint = getattr(self, f"{parameter}_constraint")
@@ -207,6 +230,19 @@ class Layer(Advised, Weighted, registry.Description):
             if constraint is not None:
                 options[f"{parameter}_constraint"] = constraint.rule("kernel" if parameter == "kernel" else "bias")
         return options
+
+    def _factor_options(self, *parameters: str) -> dict[str, Any]:
+        """Return the options of a core op that hold the factors of some weights' learning rate and weight decay."""
+        rates, decays = self.learning_rate_factors, self.weight_decay_factors
+        unknown = [
+            name for each in (rates, decays) if isinstance(each, dict) for name in each if name not in parameters
+        ]
+        if unknown:
+            raise ValueError(
+                f"factors of layer {self.name!r} name the weight {unknown[0]!r}; its weights: {', '.join(parameters)}"
+            )
+        pairs = {name: (_factor_of(rates, name), _factor_of(decays, name)) for name in parameters}
+        return {f"{self.core_name(name)}_factors": pair for name, pair in pairs.items() if pair != (1.0, 1.0)}
 
     def _regularization_config(self, *parameters: str) -> dict[str, Any]:
         """Return the descriptions of the regularizers and constraints of some weights."""
@@ -346,6 +382,9 @@ class Layer(Advised, Weighted, registry.Description):
             config["dtype"] = self.dtype.name
         if self.declared_input is not None:
             config["input_shape"] = self.declared_input
+        for name in ("learning_rate_factors", "weight_decay_factors"):
+            if getattr(self, name) is not None and not self.composes:
+                config[name] = getattr(self, name)
         return {**config, **super().get_config(), **({**self.given, "name": self.name} if self.composes else {})}
 
     def __repr__(self) -> str:

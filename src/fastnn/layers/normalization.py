@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.initializers as initializers
 from fastnn._arguments import absent, choice, last_axis, number
-from fastnn._arrays import as_features, as_numbers
+from fastnn._arrays import as_features, as_numbers, is_source
 from fastnn._variables import Variable
 from fastnn._warnings import warn
 from fastnn.layers.layer import Layer
@@ -17,6 +17,7 @@ from fastnn.layers.weights import ParameterSpec, WeightAccess
 
 Array = NDArray[Any]
 _SMALLEST_DEVIATION = 1e-7
+_MISSING_HINT = ", or make the layer with missing='mean' or 'indicator'"
 
 
 class _ScaledAndCentred(Layer):
@@ -263,12 +264,16 @@ class Normalization(Layer):
 
         Parameters
         ----------
-        data : array-like (n, n_in); (n,) is one feature. With ``axis=None`` any shape, or one number.
+        data : array-like (n, n_in); (n,) is one feature. With ``axis=None`` any shape, or one number. Or a
+            ``fastnn.data`` source, which is read block by block.
         batch_size, steps : accepted as in Keras, without effect: all data is read at once.
         """
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")
         n_in = self._specs[0].shape[0] if self._specs and self.axis is not None else None
+        if is_source(data):
+            self._learn(*self._statistics_of_source(data, n_in))
+            return
         column = self.axis is None or np.ndim(data) == 1
         X = as_features(
             as_numbers(data, "data").reshape(-1, 1) if column else data,
@@ -276,17 +281,32 @@ class Normalization(Layer):
             np.dtype(np.float64),
             "data",
             allow_missing=self.missing is not None,
-            missing_hint=", or make the layer with missing='mean' or 'indicator'",
+            missing_hint=_MISSING_HINT,
         ).astype(np.float64)
         present = ~np.isnan(X)
         count = np.maximum(present.sum(axis=0), 1)
         mean = np.where(present, X, 0.0).sum(axis=0) / count
         variance = (np.where(present, X - mean, 0.0) ** 2).sum(axis=0) / count
         variance[~present.any(axis=0)] = 1.0
-        self._learned = (mean, variance, len(X))
+        self._learn(mean, variance, len(X))
+
+    def _statistics_of_source(self, source: Any, n_in: int | None) -> tuple[Array, Array, int]:
+        """Return mean and variance of each column of a ``fastnn.data`` source, and its number of rows."""
+        from fastnn.data.moments import moments
+
+        if self.axis is None:
+            raise ValueError("axis=None normalizes all elements together: adapt to an array, not to a source")
+        found = moments(source, "data", self.missing is not None, _MISSING_HINT)
+        if n_in is not None and len(found.mean) != n_in:
+            raise ValueError(f"data has {len(found.mean)} features (columns), but the model takes {n_in}")
+        return found.mean, np.where(found.n == 0, 1.0, found.variance), len(source)
+
+    def _learn(self, mean: Array, variance: Array, n: int) -> None:
+        """Keep mean and variance of ``n`` rows, also in a built model."""
+        self._learned = (mean, variance, n)
         if self._access is not None and self._specs:
             shape = self._specs[0].shape
-            self.set_weights([np.broadcast_to(mean, shape), np.broadcast_to(variance, shape), np.array(len(X))])
+            self.set_weights([np.broadcast_to(mean, shape), np.broadcast_to(variance, shape), np.array(n)])
             self._warn_of_lost_digits()
 
     def lend(self, specs: list[ParameterSpec], access: WeightAccess | None) -> None:

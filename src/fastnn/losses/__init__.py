@@ -26,29 +26,6 @@ from fastnn.losses.elementwise import (
     Quantile,
     SquaredHinge,
 )
-from fastnn.losses.functions import (
-    LossFunction,
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_hinge,
-    cosine_similarity,
-    dice,
-    gaussian_nll,
-    hinge,
-    huber,
-    kl_divergence,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-    quantile,
-    sparse_categorical_crossentropy,
-    squared_hinge,
-)
 from fastnn.losses.loss import Loss
 from fastnn.losses.row import (
     CategoricalCrossentropy,
@@ -118,6 +95,8 @@ def get(identifier: Any) -> Loss:
     TypeError
         A custom class of losses: a custom loss is a function.
     """
+    from fastnn.losses.functions import LossFunction
+
     if isinstance(identifier, list | tuple) or (isinstance(identifier, Mapping) and "class_name" not in identifier):
         raise TypeError(
             f"a network has one output and one loss: pass the loss by itself, such as 'mse', got {identifier!r}"
@@ -140,5 +119,30 @@ def get(identifier: Any) -> Loss:
     return resolved
 
 
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = public_names(__name__, __all__)
+if TYPE_CHECKING:
+    from fastnn.losses.functions import (
+        LossFunction,
+        binary_crossentropy,
+        binary_focal_crossentropy,
+        categorical_crossentropy,
+        categorical_focal_crossentropy,
+        categorical_hinge,
+        cosine_similarity,
+        dice,
+        gaussian_nll,
+        hinge,
+        huber,
+        kl_divergence,
+        log_cosh,
+        mean_absolute_error,
+        mean_absolute_percentage_error,
+        mean_squared_error,
+        mean_squared_logarithmic_error,
+        poisson,
+        quantile,
+        sparse_categorical_crossentropy,
+        squared_hinge,
+    )
+else:
+    _FUNCTIONS = [name for name in __all__ if name not in globals()]
+    __getattr__, __dir__ = public_names(__name__, __all__, late={"fastnn.losses.functions": _FUNCTIONS})

@@ -16,7 +16,15 @@ from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
 from fastnn.network.graph import nodes_between, tensors_of
 
-__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
+__all__ = [
+    "Model",
+    "Sequential",
+    "clone_model",
+    "initialize_from_data",
+    "load_model",
+    "model_from_json",
+    "save_model",
+]
 
 
 @takes_keywords
@@ -122,6 +130,9 @@ def _cloned_graph(model: Model, input_tensors: Any, clone_function: Callable[[An
 
 
 if TYPE_CHECKING:
+    from fastnn.models.from_data import initialize_from_data
     from fastnn.saving import save_model
 else:
-    __getattr__, __dir__ = public_names(__name__, __all__, late={"save_model": "fastnn.saving"})
+    __getattr__, __dir__ = public_names(
+        __name__, __all__, late={"fastnn.models.from_data": ("initialize_from_data",), "fastnn.saving": ("save_model",)}
+    )

@@ -9,7 +9,7 @@ import fastnn._core as _core
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
-from fastnn.training.fit import make_fit
+from fastnn.training.native import make_fit
 from fastnn.training.rows import Rows, n_rows, take
 
 Array = NDArray[Any]

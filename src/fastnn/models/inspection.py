@@ -5,10 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastnn.models.gradients import input_gradients, weight_gradients
-from fastnn.models.hidden import hidden_outputs
 from fastnn.network.stack import LayerStack
-from fastnn.network.summary import summary_text
 from fastnn.training.rows import features_of, rows_of
 
 Array = NDArray[Any]
@@ -22,6 +19,8 @@ class InspectedStack(LayerStack):
 
         All rows are one batch and dropout is off. Weights that training does not change have gradient 0.
         """
+        from fastnn.models.gradients import weight_gradients
+
         self.require_compiled("gradients")
         rows, program = rows_of(self, x, y, sample_weight)
         self.build_from(program)
@@ -35,6 +34,8 @@ class InspectedStack(LayerStack):
         ----------
         x : inputs (n, n_features), finite numbers.
         """
+        from fastnn.models.gradients import input_gradients
+
         X, program = features_of(self, x, allow_empty=True)
         self.build_from(program)
         with self.reading("input_gradients"):
@@ -52,6 +53,8 @@ class InspectedStack(LayerStack):
         >>> [hidden.shape for hidden in model.hidden_activations(np.zeros((5, 3)))]
         [(5, 8)]
         """
+        from fastnn.models.hidden import hidden_outputs
+
         X, program = features_of(self, x, allow_empty=True)
         self.build_from(program)
         with self.reading("hidden_activations"):
@@ -75,6 +78,8 @@ class InspectedStack(LayerStack):
         line_length, positions, show_trainable, layer_range : accepted as in Keras. The table is as wide as it needs to
             be, shows all layers, and counts frozen weights below.
         """
+        from fastnn.network.summary import summary_text
+
         (print if print_fn is None else print_fn)(summary_text(self, expand_nested))
 
     def _repr_svg_(self) -> str | None:

@@ -1,6 +1,5 @@
 """``Model``: a model that is a graph of layers, with Keras's functional API."""
 
-import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from fastnn._registry import CustomObjects
 from fastnn._structures import filled, is_nested
 from fastnn.layers.sharing import making
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
+from fastnn.models.conversion import ConvertedStack
 from fastnn.models.trained import TrainedStack
 from fastnn.network.graph import Graph, Port, clone_between, model_layers, nodes_between, tensor_graph, tensors_of
 from fastnn.network.program import Program, graph_program
@@ -27,7 +27,7 @@ _NO_SUBCLASSING = (
 
 
 @registry.register("model", "Functional", "Model")
-class Model(TrainedStack):
+class Model(ConvertedStack, TrainedStack):
     """A graph of layers between inputs and outputs, with Keras's functional API.
 
     Layers are called on symbolic tensors, which ``fastnn.Input`` and other layers give. A model can be called like a
@@ -115,8 +115,15 @@ class Model(TrainedStack):
 
         with making():
             inputs, outputs = graph_from_config(config, custom_objects)
+        return cls.of_tensors(inputs, outputs, config.get("name"), config.get("seed"), config.get("dtype"))
+
+    @classmethod
+    def of_tensors(
+        cls, inputs: Any, outputs: Any, name: str | None = None, seed: int | None = None, dtype: DTypeLike | None = None
+    ) -> Self:
+        """Return a model between symbolic tensors that makes its weights when they are needed."""
         model = cls.__new__(cls)
-        model._assemble(inputs, outputs, config.get("name"), config.get("seed"), config.get("dtype"))
+        model._assemble(inputs, outputs, name, seed, dtype)
         return model
 
     @property
@@ -376,9 +383,11 @@ class Model(TrainedStack):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> Self:
         """Return a model with new weights for the result of ``get_config()``."""
+        from copy import deepcopy
+
         from fastnn.saving import model_file
 
-        return model_file.build_model(copy.deepcopy(config), cls, custom_objects)
+        return model_file.build_model(deepcopy(config), cls, custom_objects)
 
     def to_json(self) -> str:
         """Return the architecture as JSON; ``fastnn.models.model_from_json`` reads it."""

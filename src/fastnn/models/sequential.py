@@ -10,10 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 import fastnn._registry as registry
 from fastnn._arguments import whole
 from fastnn._registry import CustomObjects
-from fastnn.export.methods import ExportedAsSource
 from fastnn.layers import InputLayer, Layer
 from fastnn.layers.tensor import KerasTensor
-from fastnn.models.conversion import ConvertedStack
 from fastnn.models.model import Model
 from fastnn.network.chain import check_sequence, declared_features
 from fastnn.network.graph import Graph, Port, chain_graph, nodes_between
@@ -27,7 +25,7 @@ Array = NDArray[Any]
 
 
 @registry.register("model", "Sequential")
-class Sequential(ConvertedStack, ExportedAsSource, Model):
+class Sequential(Model):
     """A stack of layers, each of which takes the outputs of the layer before it.
 
     Parameters
@@ -104,6 +102,8 @@ class Sequential(ConvertedStack, ExportedAsSource, Model):
             verbose: Any = "auto",
             steps: int | None = None,
             callbacks: Any = None,
+            out: Any = None,
+            resume: bool = False,
         ) -> Array: ...
 
     takes_loss_by_output = False
@@ -374,12 +374,6 @@ class Sequential(ConvertedStack, ExportedAsSource, Model):
         model.set_weights(weights)
         model.feature_names_in_ = self.feature_names_in_
         return model
-
-    def _exported_network(self) -> Any:
-        from fastnn.export.network import model_network
-
-        with self.reading("export"):
-            return model_network(self)
 
 
 def columns_of(input_shape: Sequence[int | None] | int) -> int:

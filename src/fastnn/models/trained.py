@@ -7,8 +7,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 import fastnn.optimizers as optimizers
-from fastnn._arguments import as_verbosity
-from fastnn._arrays import check_columns, column_names
+from fastnn._arguments import as_verbosity, flag
+from fastnn._arrays import is_source
+from fastnn._dask import lazily
 from fastnn._derivation import check_hooks
 from fastnn._progress import ProgressLine, format_logs
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
@@ -18,10 +19,9 @@ from fastnn.models.inspection import InspectedStack
 from fastnn.network.objective import compile_losses, loss_names
 from fastnn.training.batches import batch_slices
 from fastnn.training.evaluation import Evaluation, predict_rows
-from fastnn.training.fit import Training, fit_options, train_one_batch
 from fastnn.training.metrics import CompiledMetric, compile_metrics
-from fastnn.training.rows import features_of, n_rows, rows_of, take, weigh_classes
-from fastnn.training.source import RowSource, Validation, one_pass
+from fastnn.training.rows import Fold, check_columns_of, columns_of, features_of, n_rows, rows_of, take, weigh_classes
+from fastnn.training.source import RowSource, Validation, as_batch_size, one_pass, source_rows
 
 Array = NDArray[Any]
 _NO_CALLBACKS = CallbackList(None, None, {})
@@ -131,14 +131,15 @@ class TrainedStack(InspectedStack):
         ----------
         x : inputs (n, n_features), finite numbers; without y, an iterable of batches (x, y) or (x, y, sample_weight):
             a generator, a ``utils.PyDataset`` or a loader of another library. Batches keep their order, and some 64 MB
-            of them are in memory at a time.
+            of them are in memory at a time. Or, without y and sample_weight, a ``fastnn.data`` source, which has them.
         y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
         batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows.
         epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
         verbose : 0 silent, 1 or "auto" a progress line, 2 a line for every epoch.
         callbacks : list of callbacks.
         validation_split : fraction of the rows, the last ones, to evaluate after every epoch instead of training.
-        validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, or batches of them, read once.
+        validation_data : (x, y) or (x, y, sample_weight) to evaluate after every epoch, batches of them, read once,
+            or a source.
         shuffle : whether every epoch has a new order of rows.
         class_weight : dict from class to the factor of its rows' loss; classes that it leaves out have factor 1. The
             class is the label, the column of a one-hot row, or the whole number in a single column.
@@ -166,21 +167,24 @@ class TrainedStack(InspectedStack):
         DivergenceError
             The loss became NaN or infinite; the model keeps its last finite weights.
         """
+        from fastnn.training.fit import Training, fit_options
+
         self.require_compiled("fit")
         options = fit_options(epochs, initial_epoch, shuffle, validation_freq)
         verbosity = as_verbosity(verbose)
+        fold = x if isinstance(x, Fold) else None
+        x = x if fold is None else fold.x
         with self._changing("fit") as change:
-            if isinstance(validation_data, tuple | list) and validation_data:
-                columns = column_names(x) or self.feature_names_in_
-                check_columns(columns, validation_data[0], "validation_data[0]")
-            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size)
-            source = RowSource(self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation)
+            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size, fold)
+            source = RowSource(
+                self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation, options.shuffle
+            )
             history = History()
             always = (history, ProgbarLogger(verbosity)) if verbosity else (history,)
             parameters = {"epochs": options.epochs, "steps": source.n_steps, "verbose": verbosity}
             callback_list = CallbackList(callbacks, self, parameters, always)
             self.build_from(source.program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
+            self.feature_names_in_ = source.columns
             callback_list.attach()
             self._record, self._last_history = history.record, weakref.ref(history)
             try:
@@ -188,6 +192,7 @@ class TrainedStack(InspectedStack):
                 self.hold_weights()
                 Training(self, source, options, callback_list).run()
             finally:
+                source.close()
                 callback_list.close()
         return history
 
@@ -217,12 +222,14 @@ class TrainedStack(InspectedStack):
         float, list or dict
             Loss of these rows before the update, or [loss, metrics...], or a dict by name.
         """
+        from fastnn.training.fit import train_one_batch
+
         self.require_compiled("train_on_batch")
         with self._changing("train_on_batch") as change:
             rows, program = rows_of(self, x, y, sample_weight)
             rows = weigh_classes(rows, class_weight, self, program, partial=True)
             self.build_from(program)
-            self.feature_names_in_ = column_names(x) or self.feature_names_in_
+            self.feature_names_in_ = columns_of(self, x) or self.feature_names_in_
             self._reserve(change)
             self.hold_weights()
             return self._returned(train_one_batch(self, rows), return_dict)
@@ -261,10 +268,15 @@ class TrainedStack(InspectedStack):
         """
         self.require_compiled("evaluate")
         verbosity = as_verbosity(verbose)
-        x, y, sample_weight, batch, n = one_pass(self, x, y, sample_weight, batch_size, steps)
-        rows, program = rows_of(self, x, y, sample_weight)
-        rows = rows.first(n)
-        n_steps = len(batch_slices(rows.n, batch))
+        if is_source(x):
+            batch: Any = as_batch_size(batch_size)
+            rows: Any = source_rows(self, x, y, sample_weight, batch, steps)
+            n_steps, program = -(-len(rows.source) // batch), rows.program
+        else:
+            x, y, sample_weight, batch, n = one_pass(self, x, y, sample_weight, batch_size, steps)
+            rows, program = rows_of(self, x, y, sample_weight)
+            rows = rows.first(n)
+            n_steps = len(batch_slices(rows.n, batch))
         callback_list = CallbackList(callbacks, self, {"steps": n_steps, "verbose": verbosity})
         self.build_from(program)
         callback_list.attach()
@@ -282,6 +294,7 @@ class TrainedStack(InspectedStack):
         with self.reading("test_on_batch"):
             return self._returned(Evaluation(self, rows, rows.n, _NO_CALLBACKS).run(), return_dict)
 
+    @lazily
     def predict(
         self,
         x: Any,
@@ -289,6 +302,8 @@ class TrainedStack(InspectedStack):
         verbose: Any = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        out: Any = None,
+        resume: bool = False,
     ) -> Any:
         """Return the outputs (n, n_outputs) of inputs (n, n_features); n may be 0.
 
@@ -296,22 +311,53 @@ class TrainedStack(InspectedStack):
 
         Parameters
         ----------
-        x : inputs, finite numbers, or an iterable of batches of them.
+        x : inputs, finite numbers, a ``fastnn.data`` source, or an iterable of batches of them. A Dask array or data
+            frame gives a Dask array, which is computed part by part when it is needed, on one thread for each task.
         batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
         verbose : accepted as in Keras; prediction prints nothing.
         steps : batches to predict, the first ones; None for all rows.
         callbacks : list of callbacks.
+        out : path of a ``.npy`` file to write the outputs to, of a model with one output, as they are computed. It
+            appears when it is complete; until then the outputs are in the same folder, in ``out + ".partial"``.
+        resume : whether to continue the predictions of a call with the same model, inputs and ``out`` that was killed
+            or failed; without one, predict all rows.
+
+        Returns
+        -------
+        The outputs; with ``out`` the file, mapped into memory (``numpy.load`` with ``mmap_mode="r"``).
+
+        Raises
+        ------
+        OSError
+            ``out`` cannot be written, such as on a full disk. What is written stays, for ``resume=True``.
+        ValueError
+            ``resume=True``, and the partial file belongs to another model or to other inputs.
         """
         as_verbosity(verbose)
-        x, _, _, batch, n = one_pass(self, x, None, None, batch_size, steps)
-        X, program = features_of(self, x, allow_empty=True)
-        X = take(X, slice(n))
+        resume = flag("resume", resume)
+        if resume and out is None:
+            raise ValueError("resume=True needs out=, the file of the predictions")
+        if is_source(x):
+            check_columns_of(self, self.feature_names_in_, x)
+            batch: Any = as_batch_size(batch_size)
+            X: Any = source_rows(self, x, None, None, batch, steps, targets=False)
+            n, program = len(X.source), X.program
+        else:
+            x, _, _, batch, first = one_pass(self, x, None, None, batch_size, steps)
+            X, program = features_of(self, x, allow_empty=True)
+            X = take(X, slice(first))
+            n = n_rows(X)
         self.build_from(program)
         callback_list = _NO_CALLBACKS
         if callbacks is not None:
-            callback_list = CallbackList(callbacks, self, {"steps": len(batch_slices(n_rows(X), batch))})
+            n_batches = len(batch_slices(n, batch))
+            callback_list = CallbackList(callbacks, self, {"steps": n_batches})
             callback_list.attach()
         with self.reading("predict"):
+            if out is not None:
+                from fastnn.training.predictions import write_predictions
+
+                return write_predictions(self, X, batch, callback_list, out, resume)
             return self.in_form(predict_rows(self, X, batch, callback_list))
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -341,6 +387,10 @@ class TrainedStack(InspectedStack):
         X, program = features_of(self, x, allow_empty=True)
         self.build_from(program)
         return self.in_form(self.network.predict(X, out))
+
+    def _predict_checked(self, x: Any, out: Any = None) -> Any:
+        check_columns_of(self, self.feature_names_in_, x)
+        return super()._predict_checked(x, out)
 
     def trace(self, x: Any, training: bool | None = None) -> Any:
         """Return the symbolic outputs for symbolic inputs."""

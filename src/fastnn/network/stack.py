@@ -11,7 +11,6 @@ import fastnn._core as _core
 from fastnn._allocation import new_lock
 from fastnn._arguments import flag, float_type, whole
 from fastnn._arithmetic import default_arithmetic
-from fastnn._arrays import check_columns
 from fastnn._derivation import Derivable, never_calls
 from fastnn._forking import forget_in_child
 from fastnn._missing import Advised
@@ -74,7 +73,8 @@ class LayerStack(Advised, Derivable):
     ----------
     optimizer, loss, metrics : set by ``compile``; None, None and [] before. ``loss`` is a list for several outputs.
     loss_weights : factor of each output's loss.
-    feature_names_in_ : names of the columns of the frame that the model was trained on; None for other data.
+    feature_names_in_ : names of the columns of the frame that the model was trained on; with several inputs a dict of
+        them by the name of the input; None for other data.
     stop_training : ``fit`` ends after the epoch in which this becomes True.
     epochs_begun : number of epochs and single updates so far: it selects the random numbers of the next one.
     nodes : the calls of the model on symbolic tensors.
@@ -97,7 +97,7 @@ class LayerStack(Advised, Derivable):
         self.loss_weights: list[float] = [1.0]
         self.metrics = []
         self.stop_training = False
-        self._feature_names: list[str] | None = None
+        self._feature_names: list[str] | dict[str, list[str]] | None = None
         self.epochs_begun = 0
         self.nodes: list[Any] = []
         self._occupancy = _core.Occupancy()
@@ -259,12 +259,12 @@ class LayerStack(Advised, Derivable):
             self._hold(leaf)
 
     @property
-    def feature_names_in_(self) -> list[str] | None:
-        """Names of the columns of the frame that the model was trained on; None for other data."""
+    def feature_names_in_(self) -> list[str] | dict[str, list[str]] | None:
+        """Names of the columns of the frame that the model was trained on, or a dict of them by input; else None."""
         return self._feature_names
 
     @feature_names_in_.setter
-    def feature_names_in_(self, names: list[str] | None) -> None:
+    def feature_names_in_(self, names: list[str] | dict[str, list[str]] | None) -> None:
         self._feature_names = names
         if self._network is not None:
             self._choose_predict()
@@ -277,7 +277,6 @@ class LayerStack(Advised, Derivable):
 
     def _predict_checked(self, x: Any, out: Any = None) -> Any:
         """Predict with the last values of shared weights, from the columns that the model knows."""
-        check_columns(self._feature_names, x, "x")
         return self.network.predict(x, out)
 
     def _hold(self, leaf: Leaf) -> None:

@@ -9,12 +9,15 @@ from fastnn.optimizers.optimizer import Optimizer
 from fastnn.optimizers.update_rules import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RMSprop
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "BayesianLevenbergMarquardt",
+    "LevenbergMarquardt",
     "Lion",
     "Nadam",
     "Optimizer",
@@ -35,5 +38,11 @@ def get(identifier: Any) -> Optimizer:
     return registry.resolve("optimizer", identifier, Optimizer)
 
 
-if not TYPE_CHECKING:
-    __getattr__, __dir__ = public_names(__name__, __all__)
+_LATE = {"fastnn.optimizers.second_order": ("BayesianLevenbergMarquardt", "LBFGS", "LevenbergMarquardt")}
+for _module, _names in _LATE.items():
+    registry.register_late("optimizer", _module, "lm", "lm_bayes", "lbfgs", *_names)
+
+if TYPE_CHECKING:
+    from fastnn.optimizers.second_order import LBFGS, BayesianLevenbergMarquardt, LevenbergMarquardt
+else:
+    __getattr__, __dir__ = public_names(__name__, __all__, late=_LATE)

@@ -82,6 +82,8 @@ class Optimizer(Advised, registry.Description):
     _place, _needs, _instead_of_own = "optimizer", "core_name", _INSTEAD
     core_name: ClassVar[str]
     """Name of the update rule in the compiled core."""
+    full_batch: ClassVar[bool] = False
+    """Whether each step takes all rows."""
     owner: "weakref.ref[Any] | None" = None
     """The model that was compiled with the optimizer last."""
 

@@ -306,15 +306,70 @@ class OneCycle(LearningRateSchedule):
         return np.asarray(np.where(steps < top, rising, last + (self.max_learning_rate - last) * down))
 
 
+@registry.register("schedule", "CosLog4")
+class CosLog4(LearningRateSchedule):
+    """Four cosine cycles, each about twice as long as the one before (RealMLP; Holzmüller et al., 2024).
+
+    ``rate (1 - cos(2 pi log2(1 + 15 t))) / 2`` at the fraction t of the steps, at most 1. It starts and ends at 0.
+
+    Parameters
+    ----------
+    max_learning_rate : largest rate.
+    total_steps : number of steps.
+    """
+
+    _options = ("max_learning_rate", "total_steps")
+
+    def __init__(self, max_learning_rate: float, total_steps: float, name: str = "CosLog4") -> None:
+        self.max_learning_rate = number("max_learning_rate", max_learning_rate, at_least=0.0)
+        self.total_steps = number("total_steps", total_steps, above=0.0)
+        self.name = name
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        share = np.minimum(steps / self.total_steps, 1.0)
+        cosine = np.cos(2.0 * math.pi * np.log2(1.0 + 15.0 * share))
+        return np.asarray(self.max_learning_rate * 0.5 * (1.0 - cosine))
+
+
+@registry.register("schedule", "FlatCosine")
+class FlatCosine(LearningRateSchedule):
+    """A constant, then half a cosine from it to 0: "flat_cos".
+
+    Parameters
+    ----------
+    max_learning_rate : the constant.
+    total_steps : number of steps; later steps have the rate 0.
+    flat : fraction of the steps before the rate falls.
+    """
+
+    _options = ("max_learning_rate", "total_steps", "flat")
+
+    def __init__(
+        self, max_learning_rate: float, total_steps: float, flat: float = 0.5, name: str = "FlatCosine"
+    ) -> None:
+        self.max_learning_rate = number("max_learning_rate", max_learning_rate, at_least=0.0)
+        self.total_steps = number("total_steps", total_steps, above=0.0)
+        self.flat = number("flat", flat, at_least=0.0, below=1.0)
+        self.name = name
+
+    def rates(self, steps: Steps) -> Steps:
+        """Return the learning rates of an array of steps."""
+        fall = np.clip((steps / self.total_steps - self.flat) / (1.0 - self.flat), 0.0, 1.0)
+        return np.asarray(self.max_learning_rate * 0.5 * (1.0 + np.cos(math.pi * fall)))
+
+
 def get(identifier: Any) -> LearningRateSchedule:
     """Return the schedule for a dict ``{"class_name", "config"}``, or a schedule itself."""
     return registry.resolve("schedule", identifier, LearningRateSchedule)
 
 
 __all__ = [
+    "CosLog4",
     "CosineDecay",
     "CosineDecayRestarts",
     "ExponentialDecay",
+    "FlatCosine",
     "InverseTimeDecay",
     "LearningRateSchedule",
     "OneCycle",

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterable
 from typing import Any
 
+from fastnn._ranks import on_first
+
 fcntl: Any = None  # Windows does without locks: an open file cannot be removed there.
 with contextlib.suppress(ImportError):
     import fcntl
@@ -21,7 +23,7 @@ _NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) |
 
 
 def write_atomically(path: str | os.PathLike[str], parts: Iterable[Any]) -> None:
-    """Write ``parts`` one after the other to ``path``.
+    """Write ``parts`` one after the other to ``path``; between ranks, rank 0 writes and the others wait for it.
 
     Parameters
     ----------
@@ -34,6 +36,10 @@ def write_atomically(path: str | os.PathLike[str], parts: Iterable[Any]) -> None
         The file cannot be written, is read-only, or is a folder, a device or a pipe; an old file is unchanged, and no
         temporary file is left.
     """
+    on_first(f"write {os.fspath(path)}", lambda: _write(path, parts))
+
+
+def _write(path: str | os.PathLike[str], parts: Iterable[Any]) -> None:
     path = os.path.abspath(os.fspath(path))
     if os.path.islink(path):
         path = os.path.realpath(path)

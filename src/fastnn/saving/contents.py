@@ -4,6 +4,7 @@ The sizes in a description are bounded by what the file holds. Layers say which 
 numbers they keep, without allocating any of it: weights must be those that the file lists, and the rest is bounded.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -55,7 +56,7 @@ class Contents(NamedTuple, Generic[Stack]):
     arguments : arguments of ``compile``; None if the model was not compiled, or is not to be.
     training : counters.
     n_weights : the first arrays of the file, which are the weights.
-    feature_names : names of the input columns; None if the file has none.
+    feature_names : names of the input columns, by input where there are several; None if the file has none.
     """
 
     model: Stack
@@ -63,7 +64,7 @@ class Contents(NamedTuple, Generic[Stack]):
     arguments: dict[str, Any] | None
     training: dict[str, Any]
     n_weights: int
-    feature_names: list[str] | None
+    feature_names: list[str] | dict[str, list[str]] | None
 
 
 def count_weights(header: Header) -> int:
@@ -116,12 +117,25 @@ def read_contents(
         n_moments = _try_compile(arguments, model, n_features)
         if training["n_moments"] != n_moments:
             raise ModelFormatError(f"it has {training['n_moments']} moments per weight; the optimizer has {n_moments}")
-    names_of_columns = read_feature_names(metadata["features"], n_features) if "features" in metadata else None
+    names_of_columns = (
+        read_feature_names(metadata["features"], columns_taken(model, n_features)) if "features" in metadata else None
+    )
     return Contents(model, n_features, arguments, training, n_weights, names_of_columns)
 
 
-def read_feature_names(text: str, n_features: int | None) -> list[str]:
+def columns_taken(model: LayerStack, n_features: int | None) -> int | dict[str, int] | None:
+    """Return the number of columns that a model takes, with several inputs that of each by name."""
+    taken = {port.name: math.prod(port.row) for port in model.ports() or ()}
+    return taken if len(taken) > 1 else next(iter(taken.values()), n_features)
+
+
+def read_feature_names(text: str, taken: int | dict[str, int] | None) -> list[str] | dict[str, list[str]]:
     """Return the names of the input columns that a file holds.
+
+    Parameters
+    ----------
+    text : the entry of the file.
+    taken : what ``columns_taken`` returns.
 
     Raises
     ------
@@ -132,11 +146,15 @@ def read_feature_names(text: str, n_features: int | None) -> list[str]:
         raise ModelFormatError(f"the names of the columns take {len(text)} characters; the limit is {_NAMES_LIMIT}")
     described = parse_json(text, "names of the columns")
     names = described.get("names")
-    if described.keys() != {"names"} or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelFormatError("the names of the columns are not a list of texts")
-    if len(names) != n_features:
-        raise ModelFormatError(f"it has the names of {len(names)} columns; the model takes {n_features}")
-    return names
+    given, expected = (names, taken) if isinstance(taken, dict) else ({"": names}, {"": taken})
+    if described.keys() != {"names"} or not isinstance(given, dict) or not given.keys() <= expected.keys():
+        raise ModelFormatError("the names of the columns are not a list of texts, or one for each input")
+    for place, listed in given.items():
+        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+            raise ModelFormatError("the names of the columns are not a list of texts")
+        if len(listed) != expected[place]:
+            raise ModelFormatError(f"it has the names of {len(listed)} columns; the model takes {expected[place]}")
+    return given if isinstance(taken, dict) else given[""]
 
 
 def class_for(config: Mapping[str, Any], model_class: type[Stack]) -> Any:

@@ -21,25 +21,41 @@ _SUFFIXES = {
     ".npz": "a NumPy archive",
     ".json": "a JSON text",
     ".zip": "a zip archive",
+    ".safetensors": "a safetensors file",
+    ".c": "C source",
+    ".h": "C source",
+    ".py": "Python source",
+    ".f90": "Fortran source",
+    ".csv": "a table as text",
 }
 _PYTORCH_MAGIC = b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """The number with which a PyTorch file from before version 1.6 starts, as a pickle stores it."""
 
 
-def foreign_suffix(filepath: str | os.PathLike[str]) -> str | None:
-    """Return the format that the suffix of a file promises; None if it is not one of another library."""
-    return _SUFFIXES.get(os.path.splitext(os.fspath(filepath))[1].lower())
+def foreign_suffix(filepath: str | os.PathLike[str], usual: str = ".safetensors") -> str | None:
+    """Return the format that the suffix of a file promises; None for the usual suffix and for unknown ones."""
+    suffix = os.path.splitext(os.fspath(filepath))[1].lower()
+    return None if suffix == usual else _SUFFIXES.get(suffix)
 
 
-def warn_of_suffix(filepath: str | os.PathLike[str]) -> None:
-    """Warn if a file that fastnn writes would have the suffix of another format."""
-    promised = foreign_suffix(filepath)
+def warn_of_suffix(
+    filepath: str | os.PathLike[str], what: str = "a fastnn safetensors file", usual: str = ".safetensors"
+) -> None:
+    """Warn if a file that fastnn writes would have the suffix of another format.
+
+    Parameters
+    ----------
+    filepath : the file.
+    what : what it is.
+    usual : the suffix of such files.
+    """
+    promised = foreign_suffix(filepath, usual)
     if promised is not None:
         name = os.path.basename(os.fspath(filepath))
         stem, suffix = os.path.splitext(name)
         warn(
-            f"{name!r} is a fastnn safetensors file, but {suffix!r} promises {promised}, and other programs will not "
-            f"be able to read it: name it '{stem}.safetensors'"
+            f"{name!r} is {what}, but {suffix!r} promises {promised}, and other programs will not be able to read it: "
+            f"name it '{stem}{usual}'"
         )
 
 
@@ -72,6 +88,13 @@ def foreign_format(start: bytes) -> str | None:
     if start.lstrip()[:1] in (b"{", b"["):
         return "a JSON text; fastnn.models.model_from_json reads that of model.to_json()"
     return None
+
+
+def known_format(start: bytes) -> str | None:
+    """Return the same for readers of other formats, which refuse fastnn's own files too."""
+    if start[8:9] == b"{" and b"fastnn" in start:
+        return "a file of fastnn, which fastnn.load_model reads"
+    return foreign_format(start)
 
 
 def _archive(start: bytes) -> str:

@@ -28,6 +28,7 @@ from fastnn.saving.contents import (
     check_counters,
     check_number_of_arrays,
     class_for,
+    columns_taken,
     count_weights,
     read_contents,
     read_feature_names,
@@ -85,7 +86,7 @@ def _feature_names(model: LayerStack) -> dict[str, str]:
         return {}
     text = to_json({"names": model.feature_names_in_}, "names of the columns")
     try:
-        read_feature_names(text, model.program.n_features)
+        read_feature_names(text, columns_taken(model, model.program.n_features))
     except ModelFormatError as error:
         warn(f"feature_names_in_ is not saved, so the loaded model takes columns in any order: {error}")
         return {}
@@ -210,15 +211,15 @@ def _is_hdf5(filepath: Path) -> bool:
 def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
     """Give a built model the weights of an HDF5 file of Keras; errors as in ``load_weights``."""
     from fastnn.saving.hdf5 import Hdf5File
-    from fastnn.saving.keras_weights import fitted, keras_variables
+    from fastnn.saving.keras_weights import fitted, keras_variables, parts_of
 
     with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
-        found = keras_variables(model.layers, Hdf5File(file.read()).root)
+        found = keras_variables(parts_of(model.layers), Hdf5File(file.read()).root)
     try:
         weights = [
             array
-            for layer, arrays in found
-            for array in fitted(arrays, layer, [weight.shape for weight in layer.weights])
+            for leaf in model.leaf_layers()
+            for array in fitted(found.get(id(leaf), []), leaf, [weight.shape for weight in leaf.weights])
         ]
     except ValueError as error:
         raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None

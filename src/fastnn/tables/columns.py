@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.errors import ModelFormatError
-from fastnn.tables.table import Table, TableError
+from fastnn.tables.table import Table, TableError, as_number, shown
 
 Array = NDArray[Any]
+
+_FEWEST_FOR_CLASSES = 10
+"""Rows from which on a target of texts must have repeated values, unless the user says that they are classes."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Columns:
     features : columns of inputs, in order.
     target : column of the target; its categories are the classes.
     others : further columns of the training table, which the model does not use.
-    missing : "error", "mean" or "indicator".
+    missing : "error", "mean", "median" or "indicator".
     """
 
     features: list[Column]
@@ -74,7 +77,7 @@ class Columns:
             if self.missing == "error" and None in list(texts):
                 raise TableError(
                     f"{table.source}: column {column.name!r} has no value in {table.place(list(texts).index(None))}; "
-                    "train with --missing mean or indicator to accept that"
+                    "train with --missing mean, median or indicator to accept that"
                 )
             if column.categories is None:
                 parts.append(table.numbers(column.name)[:, None])
@@ -119,11 +122,16 @@ class Columns:
             raise TableError(f"{table.source}: the target {name!r} has no value in {table.place(values.index(None))}")
         if self.target.categories is None:
             return table.numbers(name)
-        codes = {label: code for code, label in enumerate(self.target.categories)}
-        for row, label in enumerate(table.texts(name)):
-            if label not in codes:
-                raise TableError(f"{table.source}: {name!r} is {label!r} in {table.place(row)}, an unknown class")
-        return np.array([codes[str(label)] for label in values], dtype=np.int64)
+        codes: dict[Any, int] = {label: code for code, label in enumerate(self.target.categories)}
+        # 1.0 in one file is the class 1 of another.
+        codes |= {number: code for label, code in codes.items() if (number := as_number(label)) is not None}
+        found = []
+        for row, label in enumerate(values):
+            code = codes.get(str(label), codes.get(as_number(label)))
+            if code is None:
+                raise TableError(f"{table.source}: {name!r} is {shown(label)} in {table.place(row)}, an unknown class")
+            found.append(code)
+        return np.array(found, dtype=np.int64)
 
     def input_names(self) -> list[str]:
         """Return a name for each column of inputs, with its unit."""
@@ -192,7 +200,7 @@ def describe_columns(
     table, target : the table, and the name of its target.
     ignored : columns that are not features.
     units : units by name.
-    missing : "error", "mean" or "indicator".
+    missing : "error", "mean", "median" or "indicator".
     classify : whether the target is a class; None if its values decide: texts are classes, numbers are not.
 
     Raises
@@ -205,17 +213,38 @@ def describe_columns(
             close = get_close_matches(name, table.columns, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise TableError(f"{table.source}: there is no column {name!r}; there are {', '.join(table.columns)}{hint}")
+    if target in ignored:
+        raise TableError(f"{table.source}: {target!r} is the target, so it cannot be left out or divide the rows")
     described = Column.of(table, target, units)
+    if classify is None and described.categories is not None:
+        _check_classes(table, target, described.categories)
     if classify is None:
         classify = described.categories is not None
     if classify and described.categories is None:
-        labels = {str(value) for value in table.columns[target] if value is not None}
-        described = Column(target, described.unit, sorted(labels, key=lambda label: (float(label), label)))
+        labels = {float(value): str(value) for value in reversed(table.columns[target]) if value is not None}
+        described = Column(target, described.unit, [labels[number] for number in sorted(labels)])
     if not classify and described.categories is not None:
-        raise TableError(f"{table.source}: the target {target!r} holds texts, which are classes: use --classify")
+        row, value = next(iter(table.words(target)))
+        raise TableError(
+            f"{table.source}: the target {target!r} has {shown(value)} in {table.place(row)}, not a number: texts are "
+            "classes, use --classify"
+        )
     if described.categories is not None and len(described.categories) < 2:
         raise TableError(f"{table.source}: the target {target!r} has one class only, {described.categories[0]!r}")
     features = [Column.of(table, name, units) for name in table.columns if name not in (target, *ignored)]
     if not features:
         raise TableError(f"{table.source}: there is no column but the target {target!r} and those that are left out")
     return Columns(features, described, list(ignored), missing)
+
+
+def _check_classes(table: Table, target: str, categories: Sequence[str]) -> None:
+    """Raise if texts in the target look like numbers with faults, or like names of rows, rather than like classes."""
+    words = table.words(target)
+    n_known = sum(value is not None for value in table.columns[target])
+    if 2 * len(words) >= n_known and (2 * len(categories) <= n_known or n_known < _FEWEST_FOR_CLASSES):
+        return
+    row, value = words[0]
+    raise TableError(
+        f"{table.source}: the target {target!r} has {shown(value)} in {table.place(row)}, not a number, and "
+        f"{len(categories)} different values in {n_known} rows; mend the numbers, or use --classify for classes"
+    )

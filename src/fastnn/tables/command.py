@@ -3,9 +3,11 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from fastnn.saving.atomic import write_atomically
 
 NAMES = ("train", "predict", "evaluate", "export", "summary")
 _SUFFIXES = {"c": ".c", "fortran": ".f90", "onnx": ".onnx", "numpy": ".py"}
@@ -59,9 +61,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--units", nargs="+", default=[], type=_unit, metavar="COLUMN=UNIT", help="units to remember")
     train.add_argument(
         "--missing",
-        choices=("error", "mean", "indicator"),
+        choices=("error", "mean", "median", "indicator"),
         default="mean",
-        help="missing numbers: refuse, fill with the mean, or fill and tell the network (default: mean)",
+        help="missing numbers: refuse, fill with mean or median, or fill and tell the network (default: mean)",
     )
     train.add_argument("-o", "--output", required=True, metavar="FILE", help="model file, such as model.safetensors")
     train.add_argument("--plot", metavar="FILE", help="picture of the history and of the fit")
@@ -109,20 +111,48 @@ def run(arguments: argparse.Namespace) -> int:
         "export": _export,
         "summary": _summary,
     }
-    try:
-        commands[arguments.command](arguments)
-    except (ValueError, ArithmeticError) as error:
-        print(f"fastnn: {error}", file=sys.stderr)
-        return 1
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        try:
+            _check_files(arguments)
+            commands[arguments.command](arguments)
+        except BrokenPipeError:  # of a reader such as head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (ValueError, ArithmeticError) as error:
+            print(f"fastnn: {error}", file=sys.stderr)
+            return 1
     return 0
+
+
+def _warn(message: Warning | str, *others: Any, **options: Any) -> None:
+    """Print a warning without the place in the code."""
+    print(f"fastnn: {message}", file=sys.stderr)
+
+
+def _check_files(arguments: argparse.Namespace) -> None:
+    """Refuse files that cannot be written, or that the command reads, before the work."""
+    given = vars(arguments)
+    read = [given[name] for name in ("data", "model") if given.get(name)]
+    written = {f"--{name}": given[name] for name in ("output", "plot") if given.get(name)}
+    for option, path in written.items():
+        folder = os.path.dirname(os.path.abspath(path))
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"the folder {folder!r} does not exist; create it first")
+        for other in [*read, *(each for name, each in written.items() if name != option)]:
+            if os.path.realpath(path) == os.path.realpath(other):
+                raise ValueError(f"{option} {path!r} would overwrite the file {other!r} of the same command")
+    if given.get("plot"):
+        from fastnn.tables.picture import check_format
+
+        check_format(given["plot"])
 
 
 def _train(arguments: argparse.Namespace) -> None:
     from fastnn.tables.columns import describe_columns
     from fastnn.tables.model import TableModel, TrainingOptions, split_rows
-    from fastnn.tables.table import read_table
+    from fastnn.tables.table import read_table, shown
 
-    _check_folder(arguments.output)
     table = read_table(arguments.data)
     ignored = list(dict.fromkeys([*arguments.ignore, *([arguments.groups] if arguments.groups else [])]))
     classify = True if arguments.classify else False if arguments.regress else None
@@ -139,9 +169,11 @@ def _train(arguments: argparse.Namespace) -> None:
     columns.inputs_of(table), columns.targets_of(table)  # errors name lines of the file
     for column in columns.features:
         if column.categories is not None and len(column.categories) > table.n_rows / 2:
+            row, value = table.words(column.name)[0]
             print(
                 f"fastnn: {table.source}: column {column.name!r} has {len(column.categories)} different texts in "
-                f"{table.n_rows} rows; leave out names of rows with --ignore",
+                f"{table.n_rows} rows, such as {shown(value)} in {table.place(row)}; mend numbers, and leave out "
+                "names of rows with --ignore",
                 file=sys.stderr,
             )
     train, test = table, None
@@ -149,24 +181,25 @@ def _train(arguments: argparse.Namespace) -> None:
         kept, held = split_rows(table, arguments.test or 0.2, arguments.groups, arguments.seed)
         train, test = table.take(kept), table.take(held)
     model = TableModel.train(train, columns, options)
+    drawn = None
+    if arguments.plot:
+        from fastnn.tables.picture import picture
+
+        drawn = picture(arguments.plot, model, test or train, history=True)
     model.save(arguments.output)
+    if drawn is not None:
+        write_atomically(arguments.plot, [drawn])
     kind = "classes" if columns.target.categories is not None else "numbers"
-    print(f"{table.source}: {train.n_rows} rows, {len(columns.features)} inputs; {columns.target.label}: {kind}")
+    counts = f"{_counted(train.n_rows, 'row')}, {_counted(len(columns.features), 'input')}"
+    print(f"{table.source}: {counts}; {columns.target.label}: {kind}")
     _print_scores("training", model.scores(train))
     if test is not None:
         _print_scores(f"test, {test.n_rows} rows", model.scores(test))
     print(f"model: {arguments.output}")
-    if arguments.plot:
-        from fastnn.tables.picture import draw
-
-        draw(arguments.plot, model, test or train, history=True)
 
 
-def _check_folder(path: str) -> None:
-    """Refuse a path before the work, not after it."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"the folder {folder!r} does not exist; create it first")
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
 def _print_scores(name: str, scores: dict[str, float]) -> None:
@@ -188,9 +221,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     model, table = _model_and_table(arguments)
     _print_scores(f"{table.source}, {table.n_rows} rows", model.scores(table))
     if arguments.plot:
-        from fastnn.tables.picture import draw
+        from fastnn.tables.picture import picture
 
-        draw(arguments.plot, model, table, history=False)
+        write_atomically(arguments.plot, [picture(arguments.plot, model, table, history=False)])
 
 
 def _model_and_table(arguments: argparse.Namespace) -> tuple[Any, Any]:
@@ -207,7 +240,7 @@ def _model_and_table(arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 def _export(arguments: argparse.Namespace) -> None:
     import fastnn
-    from fastnn.export.network import model_network
+    from fastnn.export.steps import model_network
     from fastnn.tables.model import TableModel, has_columns
 
     path = arguments.output or arguments.function + _SUFFIXES[arguments.to]
@@ -218,7 +251,7 @@ def _export(arguments: argparse.Namespace) -> None:
         described = model_network(network)
         if has_columns(arguments.model):
             columns = TableModel.load(arguments.model).columns
-            described = replace(described, feature_names=columns.input_names(), output_names=columns.output_names())
+            described = described.with_columns(columns.input_names(), columns.output_names())
         if arguments.to == "numpy":
             from fastnn.export.numpy_source import export_numpy
 

@@ -51,10 +51,8 @@ class TableModel:
         """Train on all rows of a table; a tenth of them tells when to stop."""
         X, y = columns.inputs_of(table), columns.targets_of(table)
         classes = columns.target.categories
-        missing = None if columns.missing == "error" else columns.missing
-        inputs = layers.Normalization(missing=missing, name="inputs")
-        inputs.adapt(X)
-        stack = [inputs] + [
+        stack: list[layers.Layer] = [_scaling(X, columns.missing)]
+        stack += [
             layers.Dense(n, activation=options.activation, name=f"hidden_{i}") for i, n in enumerate(options.hidden, 1)
         ]
         if classes is not None:
@@ -135,6 +133,24 @@ class TableModel:
         return {**scores, "R2": 1.0 - float((errors**2).sum()) / spread} if spread > 0.0 else scores
 
 
+def _scaling(X: Array, missing: str) -> layers.Normalization:
+    """Return the layer that standardizes inputs (n, n_inputs) and fills missing ones.
+
+    A missing input becomes 0 after standardization. So that this is the median, the columns are centred on it.
+    """
+    kind = None if missing == "error" else "mean" if missing == "median" else missing
+    scaling = layers.Normalization(missing=kind, name="inputs")
+    scaling.adapt(X)
+    constant = scaling.variance == 0.0
+    if missing != "median" and not constant.any():
+        return scaling
+    centre = np.nanmedian(X, axis=0) if missing == "median" else scaling.mean
+    # Another value in a column that was constant in training must not count a millionfold.
+    return layers.Normalization(
+        mean=centre, variance=np.where(constant, 1.0, scaling.variance), missing=kind, name="inputs"
+    )
+
+
 def split_rows(table: Table, fraction: float, groups: str | None, seed: int) -> tuple[Array, Array]:
     """Return rows for training and for the test, in order; whole groups of rows with the same value in a column.
 
@@ -143,7 +159,10 @@ def split_rows(table: Table, fraction: float, groups: str | None, seed: int) -> 
     TableError
         One of both would be empty.
     """
-    keys = [str(value) for value in table.columns[groups]] if groups is not None else [*range(table.n_rows)]
+    values = table.columns[groups] if groups is not None else [*range(table.n_rows)]
+    if None in list(values):
+        raise TableError(f"{table.source}: column {groups!r} has no value in {table.place(list(values).index(None))}")
+    keys = [str(value) for value in values]
     names: list[Any] = list(dict.fromkeys(keys))
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(len(names))
     n_test = max(1, round(fraction * len(names)))

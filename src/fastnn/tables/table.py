@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ Array = NDArray[Any]
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """Entries, in small letters, that stand for a missing value."""
+
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,?\d+(?:[eE][+-]?\d+)?")
+_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d*(?:[eE][+-]?\d+)?")
 
 
 class TableError(ValueError):
@@ -54,7 +59,11 @@ class Table:
     def is_number(self, name: str) -> bool:
         """Whether all values of a column that are there are numbers; a column without values is not."""
         known = [value for value in self.columns[name] if value is not None]
-        return bool(known) and all(_as_number(value) is not None for value in known)
+        return bool(known) and all(as_number(value) is not None for value in known)
+
+    def words(self, name: str) -> list[tuple[int, Any]]:
+        """Return rows and values of the entries of a column that are not numbers."""
+        return [(i, each) for i, each in enumerate(self.columns[name]) if each is not None and as_number(each) is None]
 
     def numbers(self, name: str) -> Array:
         """Return a column as float64 (n,), missing values as NaN.
@@ -66,9 +75,11 @@ class Table:
         """
         result = np.empty(self.n_rows)
         for row, value in enumerate(self.columns[name]):
-            number = np.nan if value is None else _as_number(value)
+            number = np.nan if value is None else as_number(value)
             if number is None or np.isinf(number):
-                raise TableError(f"{self.source}: column {name!r} has {value!r} in {self.place(row)}, not a number")
+                raise TableError(
+                    f"{self.source}: column {name!r} has {shown(value)} in {self.place(row)}, not a finite number"
+                )
             result[row] = number
         return result
 
@@ -77,15 +88,28 @@ class Table:
         return [None if value is None else str(value) for value in self.columns[name]]
 
 
-def _as_number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
+    """Return an entry as a number; None for a text that is none."""
+    if isinstance(value, str) and "_" in value:
+        return None
     try:
         return float(value)
+    except OverflowError:
+        return np.inf
     except (TypeError, ValueError):
         return None
 
 
+def shown(value: Any) -> str:
+    """Return an entry for messages, shortened."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a CSV file, in UTF-8 with a header, its columns separated by comma, semicolon or tab; or a Parquet file.
+
+    Where semicolons or tabs separate columns, numbers may have decimal commas.
 
     Raises
     ------
@@ -97,12 +121,13 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         return _read_parquet(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = max(",;\t", key=first.count)
-            rows = list(csv.reader(file, delimiter=separator, strict=True))
+            text = file.read()
+        if "\0" in text:
+            raise TableError(f"{path}: not a text: line {text[: text.index(chr(0))].count(chr(10)) + 1} has a byte 0")
+        separator = _separator(text)
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
     except UnicodeDecodeError as error:
-        raise TableError(f"{path}: not a text in UTF-8: {error}") from None
+        raise TableError(f"{path}: not a text in UTF-8: {error}; save it as UTF-8") from None
     except csv.Error as error:
         raise TableError(f"{path}: not a table of values separated by {separator!r}: {error}") from None
     if not rows or not any(name.strip() for name in rows[0]):
@@ -119,7 +144,25 @@ def read_table(path: str | os.PathLike[str]) -> Table:
         name: [None if row[i].strip().lower() in MISSING else row[i].strip() for _, row in body]
         for i, name in enumerate(names)
     }
-    return Table(path, columns, 2)
+    return Table(path, columns if separator == "," else _with_points(columns), 2)
+
+
+def _separator(text: str) -> str:
+    """Return what separates the names in the first line: the one that makes most of them."""
+    line = text[: text.find("\n") + 1] or text
+    return max(",;\t", key=lambda each: len(next(csv.reader([line], delimiter=each), ())))
+
+
+def _with_points(columns: dict[str, list[str | None]]) -> dict[str, list[str | None]]:
+    """Return columns with points in place of decimal commas, if the file has decimal commas and no decimal points."""
+    known = {name: [value for value in values if value is not None] for name, values in columns.items()}
+    if any(_DECIMAL_POINT.fullmatch(value) for values in known.values() for value in values):
+        return columns
+    found = {name for name, values in known.items() if values and all(map(_DECIMAL_COMMA.fullmatch, values))}
+    return {
+        name: [None if value is None else value.replace(",", ".") for value in values] if name in found else values
+        for name, values in columns.items()
+    }
 
 
 def _check_names(path: str, names: Sequence[str]) -> None:
@@ -147,6 +190,10 @@ def _read_parquet(path: str) -> Table:
     columns = {}
     for name in table.column_names:
         values = table.column(name).to_pylist()
+        if any(isinstance(value, list | dict | bytes) for value in values):
+            raise TableError(f"{path}: column {name!r} holds lists, structures or bytes; leave it out of the file")
+        # True and False are words, as in a CSV file.
+        values = [str(value) if isinstance(value, bool) else value for value in values]
         columns[name] = [None if value is None or value != value else value for value in values]
     return Table(path, columns)
 

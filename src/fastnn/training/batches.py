@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._arguments import whole
+from fastnn._arrays import check_unmasked
 from fastnn._structures import leaves, mapped
 from fastnn._warnings import warn
 
@@ -53,6 +54,7 @@ class BatchSource:
     name, steps_name : names in messages.
     n_features : columns of the inputs, if they are known.
     structured : whether a list in a batch holds one array for each input or output, instead of rows.
+    check : function of the inputs of a batch and their name in messages, which may raise.
 
     Attributes
     ----------
@@ -67,6 +69,7 @@ class BatchSource:
         steps_name: str,
         n_features: int | None = None,
         structured: bool = False,
+        check: Callable[[Any, str], None] | None = None,
     ) -> None:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
@@ -74,7 +77,7 @@ class BatchSource:
         self._has_length = hasattr(source, "__len__")
         self._running: Iterator[Any] = iter(()) if self._restarts else iter(source)
         self._name, self._steps_name, self._n_features = name, steps_name, n_features
-        self._structured = structured
+        self._structured, self._check = structured, check
         self._width = 0
         self.n_steps: int | None = self._steps
         if steps is None and self._has_length:
@@ -146,7 +149,14 @@ class BatchSource:
             raise ValueError(
                 f"{self._name} must give batches (x, y), (x, y, sample_weight) or x, all alike, got tuples of {given}"
             )
-        arrays = tuple(_in_structure(np.array, part) if self._structured else np.array(part) for part in parts)
+        if self._check is not None:
+            self._check(parts[0], self._name)
+
+        def copied(part: Any) -> Array:
+            check_unmasked(part, f"batch {number} (counted from 0) of {self._name}")
+            return np.array(part)
+
+        arrays = tuple(_in_structure(copied, part) if self._structured else copied(part) for part in parts)
         first = leaves(arrays[0])[0]
         if first.ndim < 2 and self._n_features not in (1, None):
             raise ValueError(

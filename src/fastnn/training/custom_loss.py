@@ -42,11 +42,15 @@ class CustomLossFit:
             given = zip(self._losses, self._y, outputs if several else [outputs], strict=True)
             found = [loss.evaluate(y[rows], y_pred) for loss, y, y_pred in given]
             if not all(np.isfinite(value) and np.isfinite(gradient).all() for value, gradient in found):
+                fit.settle()
                 return "nonfinite"
             values, gradients = [value for value, _ in found], [gradient for _, gradient in found]
             updated = fit.backward(gradients, values) if several else fit.backward(gradients[0], values[0])
             if updated is False:
+                fit.settle()
                 return "nonfinite"
+            if fit.step == last:
+                fit.settle()
             if time.monotonic() >= end:
                 break
         return "finished" if fit.step >= fit.n_steps else "more"

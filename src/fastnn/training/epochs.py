@@ -1,4 +1,4 @@
-"""The steps of one epoch: native calls of at most 50 ms, with batch callbacks and the progress line between them."""
+"""The steps of epochs: native calls of at most 50 ms, with batch callbacks and the progress line between them."""
 
 import threading
 from collections.abc import Callable
@@ -40,6 +40,7 @@ def run_steps(
     offset: int = 0,
     batch_logs: Callable[[], dict[str, Any]] | None = None,
     follow_rate: Callable[[], None] | None = None,
+    decide: Callable[[bool], bool] = bool,
 ) -> bool:
     """Run the steps of an epoch whose ``begin_epoch`` was called; return False if a loss is NaN or infinite.
 
@@ -53,6 +54,7 @@ def run_steps(
     batch_logs : returns the logs of a batch that was trained on; by default the loss alone.
     follow_rate : applies a learning rate that a callback has set; called before each step. If None, a new learning
         rate and ``stop_training`` take effect after the epoch.
+    decide : returns from what this process found what all ranks decide.
     """
     last = fit.n_steps if last is None else last
     _check_request()
@@ -74,6 +76,23 @@ def run_steps(
         callbacks.call("on_train_batch_end", batch, {"loss": mean_loss()} if batch_logs is None else batch_logs())
         callbacks.progress(batch + 1, mean_loss())
         _check_request()
-        if follow_rate is not None and callbacks.stop_training:
+        if follow_rate is not None and decide(callbacks.stop_training):
             break
     return True
+
+
+def run_epochs(fit: Any, ends: Callable[[], bool]) -> bool:
+    """Run the epochs whose ``begin_epochs`` was called; return False if a loss is NaN or infinite.
+
+    Parameters
+    ----------
+    fit : the native fit.
+    ends : called every 50 ms; True ends the call after the current epoch.
+    """
+    while True:
+        _check_request()
+        status = fit.run_epochs(SLICE_SECONDS)
+        if status != "more":
+            return bool(status == "finished")
+        if ends():
+            fit.end_after_epoch()

@@ -1,26 +1,28 @@
 """The loop behind ``fit``: epochs, validation, callbacks, and what happens when training diverges."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+import fastnn._ranks as _ranks
 from fastnn._arguments import flag, whole
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, TerminateOnNaN
 from fastnn.errors import DivergenceError
-from fastnn.losses.custom import CustomLoss
 from fastnn.network.objective import loss_names
 from fastnn.network.outputs import misfit
 from fastnn.network.stack import LayerStack
-from fastnn.training.custom_loss import CustomLossFit
-from fastnn.training.epochs import run_steps
+from fastnn.training.agreement import agreement
+from fastnn.training.epochs import run_epochs, run_steps
 from fastnn.training.evaluation import Evaluation
+from fastnn.training.native import make_fit
 from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
-from fastnn.training.rows import Rows, joined, take
+from fastnn.training.rows import Rows, joined, n_rows, take
 from fastnn.training.running import RunningMetrics
 from fastnn.training.source import RowSource, Steps
 
@@ -30,6 +32,8 @@ Seen = tuple[Any, Any, Any]
 
 _LARGE_WEIGHT = 1e4
 """Training that starts from larger weights diverges again."""
+_MOST_STEPS = 2**17
+"""Steps of epochs that are trained together: a few megabytes of sums of losses at most."""
 
 
 class FitOptions(NamedTuple):
@@ -90,6 +94,7 @@ class Training:
         self._running = None
         if model.metrics and callbacks.has("on_train_batch_end"):
             self._running = RunningMetrics(model)
+        self._agreement = agreement(model)
         self._network = model.network
         self._loss_names = loss_names(model)
         self._rows, self._batch_size = source.first.rows, 0
@@ -98,12 +103,15 @@ class Training:
     def _load(self, steps: Steps) -> None:
         """Make the native fit of some rows; where they have the form of those before, copy them over these."""
         rows, self._steps = steps.rows, steps
-        if steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
+        # The rows of a window lie in a buffer that is filled again.
+        if steps.order is None and steps.batch_size == self._batch_size and _overwrite(self._rows, rows):
             return
         self._rows, self._n, self._batch_size = rows, rows.n, steps.batch_size
-        self._predictions = empty_outputs(self._model, rows.n) if self._model.metrics else None
-        self._fit = make_fit(self._model, rows, steps.batch_size, self._predictions)
-        self._rollback = Rollback(self._model.network_weights, self._fit, self._source.same_rows)
+        self._predictions = empty_outputs(self._model, n_rows(rows.X)) if self._model.metrics else None
+        self._fit = training_fit(self._model, rows, steps.batch_size, self._predictions)
+        self._rollback = Rollback(
+            self._model.network_weights, self._fit, self._source.same_rows, self._agreement.decide
+        )
 
     @default_arithmetic()
     def run(self) -> None:
@@ -113,13 +121,22 @@ class Training:
         logs: dict[str, Any] = {}
         callbacks.call("on_train_begin", {})
         first = callbacks.resume(options.initial_epoch)
+        self._agreement.begin(self._rows, (self._batch_size, first, options.epochs))
         self._source.skip(max(0, first - options.initial_epoch))
-        for epoch, parts in zip(range(first, options.epochs), self._source, strict=False):
+        epochs = iter(range(first, options.epochs))
+        for epoch, parts in zip(epochs, self._source, strict=False):
             callbacks.call("on_epoch_begin", epoch, {})
-            logs = self._run_epoch(epoch, parts)
+            count = self._epochs_together(epoch)
+            if count > 1:
+                n_more, logs = self._run_together(epoch, count)
+                epoch = next(islice(epochs, n_more - 1, None)) if n_more else epoch
+            else:
+                logs = self._run_epoch(epoch, parts)
+                self._agreement.after_steps(epoch)
             if self._validation is not None and options.validates(epoch):
                 logs.update({f"val_{name}": value for name, value in self._validation.run().items()})
             callbacks.call("on_epoch_end", epoch, logs)
+            self._agreement.after_callbacks()
             callbacks.call("after_epoch", epoch)
             # Weights that are not finite are taken back while the rows that led to them are still there.
             if model.stop_training or not (self._source.same_rows or model.network_weights.finite()):
@@ -134,11 +151,59 @@ class Training:
             model.network_weights.use_average()
         callbacks.call("on_train_end", logs)
 
-    def _run_epoch(self, epoch: int, parts: Iterator[Steps]) -> dict[str, Any]:
-        """Train one epoch; return its loss and metrics."""
+    def _epochs_together(self, epoch: int) -> int:
+        """Return the number of epochs, this one among them, between which nothing is left to do in Python."""
+        source, fit, options = self._source, self._fit, self._options
+        if (
+            self._callbacks.each_epoch
+            or self._predictions is not None
+            or self._model.optimizer.schedule is not None
+            or not isinstance(fit, _core.Fit)
+            or _ranks.current() is not None
+            or not (source.same_rows and source.n_steps == fit.n_steps)
+        ):
+            return 1
+        end = min(options.epochs, epoch + max(1, _MOST_STEPS // fit.n_steps))
+        if self._validation is not None:
+            end = next((number + 1 for number in range(epoch, end) if options.validates(number)), end)
+        return end - epoch
+
+    def _run_together(self, epoch: int, count: int) -> tuple[int, dict[str, Any]]:
+        """Train at most ``count`` epochs; return the number of the last one, counted from this one, and its logs."""
+        model, fit, optimizer = self._model, self._fit, self._model.optimizer
+        self._begin_sums()
+        self._steps = self._source.first
+        begun, rate = model.epochs_begun, optimizer.learning_rate
+        rates = optimizer.learning_rates(self._network.iterations, fit.n_steps)
+        self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, {}, 0, fit.n_steps, count))
+        finished = False
+        try:
+            # Another thread may ask for the end, or set a learning rate.
+            finished = run_epochs(fit, lambda: model.stop_training or optimizer.learning_rate != rate)
+        finally:
+            model.epochs_begun = begun + fit.epochs_begun
+            logs = self._logs_together(fit.epoch_sums)
+            for number, each in enumerate(logs[:-1] if finished else logs):
+                self._callbacks.call("on_epoch_end", epoch + number, each)
+        if finished:
+            return len(logs) - 1, logs[-1]
+        return len(logs), self._diverged(epoch + len(logs), [])
+
+    def _logs_together(self, sums: Array) -> list[dict[str, Any]]:
+        """Return the logs of the epochs that have ended."""
+        means = (sums / self._rows.n).tolist()
+        if not self._loss_names:
+            return [{"loss": values[0]} for values in means]
+        return [{"loss": values[0], **dict(zip(self._loss_names, values[2:], strict=True))} for values in means]
+
+    def _begin_sums(self) -> None:
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
         if self._loss_names:
             self._loss_sums: Array = np.zeros(len(self._loss_names))
+
+    def _run_epoch(self, epoch: int, parts: Iterator[Steps]) -> dict[str, Any]:
+        """Train one epoch; return its loss and metrics."""
+        self._begin_sums()
         seen: list[Seen] = []
         if self._running is not None:
             self._running.reset()
@@ -169,7 +234,17 @@ class Training:
         self._rates = rates if not steps.first else np.concatenate((np.zeros(steps.first), rates))
         if not steps.first:
             model.epochs_begun += 1
-        start = EpochStart(model.seed, model.epochs_begun, self._shuffle, self._rates, steps.first, steps.last)
+        factors = self._callbacks.step_factors(self._network.iterations - steps.first, fit.n_steps)
+        start = EpochStart(
+            model.seed,
+            model.epochs_begun,
+            self._shuffle,
+            self._rates,
+            factors,
+            steps.first,
+            steps.last,
+            order=steps.order,
+        )
         self._rollback.begin_epoch(start)
         self._rate = model.optimizer.learning_rate
         if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):
@@ -185,6 +260,7 @@ class Training:
             offset=offset,
             batch_logs=self._batch_logs,
             follow_rate=self._follow_rate,
+            decide=self._agreement.decide,
         )
 
     def _follow_rate(self) -> None:
@@ -203,7 +279,7 @@ class Training:
         logs: dict[str, Any] = {"loss": self._mean_loss(), **self._losses_by_name()}
         if self._running is not None:
             assert self._predictions is not None
-            done = self._rows.part(self._next_rows)
+            done = self._rows._replace(numbers=None).part(self._next_rows)
             logs.update(self._running.update(done.y, take(self._predictions, self._next_rows), done.sample_weight))
         return logs
 
@@ -229,11 +305,14 @@ class Training:
         """Return targets, outputs and sample weights of the rows that the loaded steps have trained on."""
         assert self._predictions is not None
         done: Any = slice(None)
+        predictions = self._predictions
+        if self._rows.numbers is not None:
+            predictions = take(predictions, self._rows.numbers)
         if self._steps.first or self._fit.step < self._fit.n_steps:
-            first = self._predictions[0] if isinstance(self._predictions, list) else self._predictions
+            first = predictions[0] if isinstance(predictions, list) else predictions
             done = ~np.isnan(first).any(axis=1)
-        rows = self._rows.part(done)
-        return rows.y, take(self._predictions, done), rows.sample_weight
+        y, sample_weight = self._rows.targets()
+        return take(y, done), take(predictions, done), take(sample_weight, done)
 
     def _epoch_logs(self, loss: float, seen: list[Seen]) -> dict[str, Any]:
         """Return loss and metrics of the rows that were trained on."""
@@ -329,7 +408,7 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     """Make one update with all rows; return loss and metrics of the forward pass before it."""
     network = model.network
     predictions = empty_outputs(model, rows.n) if model.metrics else None
-    fit = make_fit(model, rows, rows.n, predictions)
+    fit = training_fit(model, rows, rows.n, predictions)
     model.epochs_begun += 1
     rates = model.optimizer.learning_rates(network.iterations, 1)
     fit.begin_epoch(model.seed, model.epochs_begun, False, rates)
@@ -348,26 +427,16 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
     return logs
 
 
-def make_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
-    """Return the fit of a model on rows: a native one, or one around losses in Python."""
-    network, losses = model.network, model.losses_of_outputs
-    custom = [isinstance(loss, CustomLoss) for loss in losses]
-    y, weight = rows.y, rows.sample_weight
-    if isinstance(y, list):
-        used = [place for place, loss in enumerate(losses) if loss is not None]
-        y = [None if custom[place] else rows.y[place] for place in used]
-        weight = [rows.sample_weight[place] for place in used]
-    if isinstance(y, list) and len(losses) == 1:
-        y, weight = y[0], weight[0]
-        predictions = predictions[0] if isinstance(predictions, list) else predictions
-    if not any(custom):
-        return _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions)
-    for place, loss in enumerate(losses):
-        own = rows.sample_weight[place] if isinstance(rows.sample_weight, list) else rows.sample_weight
-        if custom[place] and loss is not None and own is not None:
-            raise ValueError(f"loss function {loss.name!r} takes no sample_weight: weigh rows within it")
-    fit = _core.Fit(network, rows.X, y, weight, batch_size, 0, predictions)
-    if not isinstance(rows.y, list):
-        return CustomLossFit(fit, [losses[0]], [rows.y])
-    pairs = [(loss, target) for loss, target, own in zip(losses, rows.y, custom, strict=True) if own]
-    return CustomLossFit(fit, [loss for loss, _ in pairs], [target for _, target in pairs])
+def training_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
+    """Return the fit that trains a model on rows with its optimizer, with the ranks of this process."""
+    ranks = _ranks.current()
+    if not model.optimizer.full_batch:
+        return make_fit(model, rows, batch_size, predictions, ranks)
+    if ranks is not None:
+        raise ValueError(f"{model.optimizer.title} does not divide its steps between ranks; train with one process")
+    from fastnn.optimizers.second_order import LBFGS
+    from fastnn.training.lbfgs import LBFGSFit
+    from fastnn.training.levenberg_marquardt import LevenbergMarquardtFit
+
+    fit = LBFGSFit if isinstance(model.optimizer, LBFGS) else LevenbergMarquardtFit
+    return fit(model, rows, predictions)

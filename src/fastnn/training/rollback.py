@@ -7,6 +7,8 @@ weights before that step are found by going back to a copy and repeating the ste
 """
 
 import time
+from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -19,24 +21,39 @@ _COPY_SHARE = 0.01
 
 
 class EpochStart(NamedTuple):
-    """How to begin an epoch of a fit.
+    """How to begin an epoch of a fit, or several that follow one another.
 
     Parameters
     ----------
     seed, number, shuffle, learning_rates : as in ``Fit.begin_epoch``.
+    factors : values for ``Fit.set_factors`` by name.
     first, last : numbers of the first step, counted from 0, and of the one after the last.
+    epochs : number of epochs; several have all steps.
+    order : numbers of the rows in the order to take them, or None.
     """
 
     seed: int
     number: int
     shuffle: bool
     learning_rates: NDArray[np.float64]
+    factors: dict[str, NDArray[np.float64]]
     first: int
     last: int
+    epochs: int = 1
+    order: NDArray[np.int64] | None = None
 
     def begin(self, fit: _core.Fit) -> None:
-        """Begin the epoch."""
-        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, None, self.first)
+        """Begin the epoch, or the first one of several in ``fit.run_epochs``."""
+        for name, values in self.factors.items():
+            fit.set_factors(name, values)
+        if self.epochs > 1:
+            fit.begin_epochs(self.seed, self.number, self.epochs, self.shuffle, self.learning_rates)
+            return
+        fit.begin_epoch(self.seed, self.number, self.shuffle, self.learning_rates, self.order, self.first)
+
+    def each(self) -> "list[EpochStart]":
+        """Return the epochs one by one."""
+        return [self._replace(number=self.number + k, epochs=1) for k in range(self.epochs)]
 
     def run(self, fit: _core.Fit, n_steps: int) -> bool:
         """Begin the epoch and run some of its steps; return False if a loss is not finite."""
@@ -55,9 +72,17 @@ class Rollback:
     weights : the network's weights.
     fit : the running fit.
     same_rows : whether every epoch has the same rows; if not, only the current epoch can be repeated.
+    decide : returns what all ranks decide from what this one found; clocks differ.
     """
 
-    def __init__(self, weights: NetworkWeights, fit: _core.Fit, same_rows: bool = True) -> None:
+    def __init__(
+        self,
+        weights: NetworkWeights,
+        fit: _core.Fit,
+        same_rows: bool = True,
+        decide: Callable[[bool], bool] = bool,
+    ) -> None:
+        self._decide = decide
         self._weights = weights
         self._fit = fit
         self._same_rows = same_rows
@@ -71,7 +96,7 @@ class Rollback:
         """Copy the weights if a copy is due, then begin an epoch of the fit."""
         now = time.monotonic()
         changed = self._weights.version != self._version or not self._same_rows
-        if changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds:
+        if self._decide(changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds):
             copy = self._weights.capture()
             # Training cannot be repeated from a copy that is not finite: keep the older one.
             if changed or copy.finite:
@@ -91,7 +116,7 @@ class Rollback:
         # A callback has set weights during the epoch: the steps since the copy cannot be repeated.
         if self._weights.version != self._version:
             return
-        for epoch in self._epochs:
+        for epoch in chain.from_iterable(start.each() for start in self._epochs):
             start = self._weights.capture()
             if epoch.run(self._fit, epoch.last - epoch.first) and self._weights.finite():
                 continue

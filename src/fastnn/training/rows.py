@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import number
 from fastnn._arithmetic import default_arithmetic
-from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range
+from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range, column_names
 from fastnn._structures import is_nested
 from fastnn.network.chain import flattened_shape, takes_missing
 from fastnn.network.graph import Graph, Port
@@ -37,16 +37,18 @@ class Rows(NamedTuple):
     X : (n, n_features).
     y : (n, n_outputs) in the network's dtype, or int64 labels (n,).
     sample_weight : (n,) in the network's dtype, or None.
+    numbers : which rows of these arrays are meant, (n,); None for all.
     """
 
     X: Any
     y: Any
     sample_weight: Any
+    numbers: Array | None = None
 
     @property
     def n(self) -> int:
         """Number of rows."""
-        return n_rows(self.X)
+        return n_rows(self.X) if self.numbers is None else len(self.numbers)
 
     def first(self, n: int | None) -> "Rows":
         """Return the first ``n`` rows; all for None."""
@@ -54,11 +56,42 @@ class Rows(NamedTuple):
 
     def split(self, point: int) -> tuple["Rows", "Rows"]:
         """Return the rows before and from ``point`` on."""
+        if self.numbers is not None:
+            return self._replace(numbers=self.numbers[:point]), self._replace(numbers=self.numbers[point:])
         return self.part(slice(point)), self.part(slice(point, None))
 
     def part(self, rows: Any) -> "Rows":
         """Return some of the rows: those of a slice or of numbers."""
-        return Rows(take(self.X, rows), take(self.y, rows), take(self.sample_weight, rows))
+        taken = rows if self.numbers is None else self.numbers[rows]
+        return Rows(take(self.X, taken), take(self.y, taken), take(self.sample_weight, taken))
+
+    def targets(self) -> tuple[Any, Any]:
+        """Return y and the sample weights."""
+        if self.numbers is None:
+            return self.y, self.sample_weight
+        return take(self.y, self.numbers), take(self.sample_weight, self.numbers)
+
+
+class Fold(NamedTuple):
+    """Inputs of which ``fit`` trains on some rows and validates with others.
+
+    Parameters
+    ----------
+    x : inputs as in ``fit``; the targets and sample weights are those of all its rows, too.
+    training, held_out : numbers of the rows.
+    repeats : whether a number is among the training rows more than once.
+    """
+
+    x: Any
+    training: Array
+    held_out: Array
+    repeats: bool
+
+    def rows_of(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Return the rows to train on and those to validate with."""
+        training, held_out = rows._replace(numbers=self.training), rows._replace(numbers=self.held_out)
+        # The prediction of a row in training is kept by its number: rows that repeat need one each.
+        return training.part(slice(None)) if self.repeats else training, held_out
 
 
 def n_rows(arrays: Any) -> int:
@@ -80,6 +113,34 @@ def joined(parts: Any) -> Any:
     return parts[0] if len(parts) == 1 or parts[0] is None else np.concatenate(parts)
 
 
+Columns = list[str] | dict[str, list[str]] | None
+"""Names of the columns of a data frame; those of several inputs by the name of the input."""
+
+
+def columns_of(model: LayerStack, x: Any, name: str = "x") -> Columns:
+    """Return the names of the columns of a data frame, or those of each input that is one; None for other data."""
+    ports = model.ports()
+    if ports is None:
+        return column_names(x)
+    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    if len(ports) == 1:
+        return column_names(given[0])
+    found = {port.name: column_names(each) for port, each in zip(ports, given, strict=True)}
+    return {port: names for port, names in found.items() if names is not None} or None
+
+
+def check_columns_of(model: LayerStack, known: Columns, x: Any, name: str = "x") -> None:
+    """Raise ValueError unless data frames have the columns that are known, in their order; other data pass."""
+    ports = None if known is None else model.ports()
+    if ports is None:
+        check_columns(known if isinstance(known, list) else None, x, name)
+        return
+    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    for port, each in zip(ports, given, strict=True):
+        names = known.get(port.name) if isinstance(known, dict) else known
+        check_columns(names, each, name if len(ports) == 1 else f"{name}[{port.name!r}]")
+
+
 def features_of(
     model: LayerStack, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
 ) -> tuple[Any, Program]:
@@ -98,16 +159,14 @@ def features_of(
     An array, or a list of arrays for a model with several inputs or outputs; and the program.
     """
     ports = model.ports()
+    check_columns_of(model, model.feature_names_in_, x, name)
     if ports is None:
         layers = model.all_layers
         expected = model.n_features if n_features is None else n_features
         shape, missing = flattened_shape(layers), takes_missing(layers)
-        check_columns(model.feature_names_in_, x, name)
         X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
         return X, model.program_for(X.shape[1])
     given = by_place(x, model.input, [port.name for port in ports], name, "input")
-    if len(ports) == 1:
-        check_columns(model.feature_names_in_, given[0], name)
     arrays = [
         _input_array(each, port, model.dtype, name if len(ports) == 1 else f"{name}[{port.name!r}]", allow_empty)
         for each, port in zip(given, ports, strict=True)
@@ -346,6 +405,7 @@ def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, program: Pro
     """
     if class_weight is None:
         return rows
+    rows = rows if rows.numbers is None else rows.part(slice(None))
     if not isinstance(class_weight, Mapping):
         raise ValueError(f"class_weight must be a dict from class to weight, got {type(class_weight).__name__}")
     if len(program.heads) > 1:

@@ -1,14 +1,64 @@
-"""Where the rows of a fit or an evaluation come from: arrays, or batches that are collected as they are needed."""
+"""Where the rows of a fit or an evaluation come from: arrays, sources, or batches collected as they are needed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from fastnn._arguments import whole
+from fastnn._arrays import is_source
 from fastnn._warnings import warn
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Stretch, gives_batches
-from fastnn.training.rows import Rows, rows_of, split_point, validation_rows, weigh_classes
+from fastnn.training.rows import (
+    Fold,
+    Rows,
+    check_columns_of,
+    columns_of,
+    rows_of,
+    split_point,
+    validation_rows,
+    weigh_classes,
+)
+
+if TYPE_CHECKING:
+    from fastnn.data.source import Source
+    from fastnn.training.windows import RowReader, Windows
+
+Array = NDArray[Any]
+
+
+def source_rows(
+    model: LayerStack, x: "Source", y: Any, sample_weight: Any, batch_size: int, steps: Any, targets: bool = True
+) -> "RowReader":
+    """Return a reader of the rows of a source to evaluate or, without targets, to predict.
+
+    Raises
+    ------
+    ValueError
+        Targets or weights are given beside the source, or the source has no targets.
+    """
+    from fastnn.training.windows import RowReader
+
+    _refuse_beside_source(y=y, sample_weight=sample_weight)
+    n = _rows_in(steps, batch_size, "steps")
+    return RowReader(model, x if n is None else x.rows(0, min(n, len(x))), targets=targets)
+
+
+def _refuse_beside_source(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"x is a source: give {name} to fastnn.data.source, not to this call")
+
+
+def _refuse_parts(model: LayerStack, n: int | None, **given: bool) -> None:
+    """Raise ValueError for an argument that gives an optimizer of full batches fewer rows at a time."""
+    for name in (name.replace("batches_of_", "batches of ") for name, is_given in given.items() if is_given):
+        raise ValueError(
+            f"{model.optimizer.title} takes all {'' if n is None else f'{n} '}rows in each step: it takes no {name}. "
+            "Give x and y as arrays, and leave batch_size and steps_per_epoch out"
+        )
 
 
 def one_pass(
@@ -23,10 +73,32 @@ def one_pass(
         for all.
     """
     if y is None and gives_batches(x):
-        found = BatchSource(x, steps, "x", "steps", model.n_features, model.ports() is not None).read_all()
+        found = _batches_of(model, x, steps, "x", "steps", _Columns(model).learn).read_all()
         return found.x, found.y, found.sample_weight, found.sizes, None
     batch = as_batch_size(batch_size)
     return x, y, sample_weight, batch, _rows_in(steps, batch, "steps")
+
+
+class _Columns:
+    """The names of the columns of a fit: those that the model knows, or else those of the first data frame."""
+
+    def __init__(self, model: LayerStack) -> None:
+        self._model, self.names = model, model.feature_names_in_
+
+    def learn(self, x: Any, name: str) -> None:
+        """Check the columns of inputs; those of the first frame become known."""
+        self.check(x, name)
+        self.names = self.names or columns_of(self._model, x, name)
+
+    def check(self, x: Any, name: str) -> None:
+        """Raise ValueError if inputs are frames with other columns."""
+        check_columns_of(self._model, self.names, x, name)
+
+
+def _batches_of(
+    model: LayerStack, x: Any, steps: Any, name: str, steps_name: str, check: Callable[[Any, str], None]
+) -> BatchSource:
+    return BatchSource(x, steps, name, steps_name, model.n_features, model.ports() is not None, check)
 
 
 def as_batch_size(value: Any, default: int = 32, name: str = "batch_size") -> int:
@@ -40,28 +112,40 @@ def _rows_in(steps: Any, batch_size: int, name: str) -> int | None:
 
 
 class Validation(NamedTuple):
-    """The arguments of ``fit`` whose names begin with ``validation_``, unchecked."""
+    """The arguments of ``fit`` whose names begin with ``validation_``, unchecked; or the fold that says the rows."""
 
     data: Any = None
     split: Any = 0.0
     steps: Any = None
     batch_size: Any = None
+    fold: Fold | None = None
 
-    def separate(self, model: LayerStack, rows: Rows, batch_size: int) -> tuple[Rows, Rows | None]:
+    def separate(
+        self, model: LayerStack, rows: Rows, batch_size: int, columns: _Columns
+    ) -> "tuple[Rows, Rows | RowReader | None]":
         """Return the rows to train on and those to validate with: the given ones, or else the last of ``rows``."""
+        if self.fold is not None:
+            training, held_out = self.fold.rows_of(rows)
+            return training, held_out.first(_rows_in(self.steps, batch_size, "validation_steps"))
         if self.data is None and not self.split:
             return rows, None
         steps, data = self.steps, self.data
+        if is_source(data):
+            from fastnn.training.windows import RowReader
+
+            n = _rows_in(steps, batch_size, "validation_steps")
+            n_features = None if isinstance(rows.X, list) else rows.X.shape[1]
+            part = data if n is None else data.rows(0, min(n, len(data)))
+            return rows, RowReader(model, part, "validation_data", n_features=n_features)
         if data is None:
             rows, held_out = rows.split(split_point(rows.n, self.split))
         else:
             if gives_batches(data):
-                source = BatchSource(
-                    data, steps, "validation_data", "validation_steps", model.n_features, model.ports() is not None
-                )
-                found = source.read_all()
+                found = _batches_of(model, data, steps, "validation_data", "validation_steps", columns.check).read_all()
                 data = [part for part in (found.x, found.y, found.sample_weight) if part is not None]
                 steps = None
+            elif isinstance(data, tuple | list) and data:
+                columns.check(data[0], "validation_data[0]")
             held_out = validation_rows(model, data, None if isinstance(rows.X, list) else rows.X.shape[1])
         return rows, held_out.first(_rows_in(steps, batch_size, "validation_steps"))
 
@@ -74,16 +158,18 @@ class Steps(NamedTuple):
     rows : the rows of the fit.
     batch_size : rows in a step.
     first, last : numbers of the first step, counted from 0, and of the one after the last.
+    order : numbers of the rows in the order to take them, where the rows are a window of a source.
     """
 
     rows: Rows
     batch_size: int
     first: int
     last: int
+    order: Array | None = None
 
 
 class RowSource:
-    """The rows of a fit, epoch by epoch: of arrays, or of a source of batches.
+    """The rows of a fit, epoch by epoch: of arrays, of a ``fastnn.data`` source, or of batches.
 
     An epoch of ``steps_per_epoch`` steps over arrays goes on where the one before has ended. At the end of the rows it
     ends early, and the next one has a new order of rows.
@@ -93,10 +179,12 @@ class RowSource:
     model : compiled model; it is not changed.
     x, y, sample_weight, class_weight, batch_size, steps_per_epoch : as in ``fit``, which describes the errors, too.
     validation : arguments about validation.
+    shuffle : whether the rows of a source get a new order every epoch.
 
     Attributes
     ----------
     program : program of the model's network for these rows.
+    columns : names of the columns, if the rows come in data frames.
     first : the first steps.
     n_steps : steps of an epoch; None if a source of batches does not say.
     same_rows : whether all epochs are made of the same rows.
@@ -114,29 +202,43 @@ class RowSource:
         batch_size: Any,
         steps_per_epoch: Any,
         validation: Validation,
+        shuffle: bool = True,
     ) -> None:
         self._model = model
         self._class_weight = class_weight
         self._position = 0
+        self._shuffle = shuffle
         self._batches: BatchSource | None = None
+        columns = _Columns(model)
+        self._windows: Windows | None = None
         self._epoch: Iterator[Stretch] = iter(())
+        if model.optimizer.full_batch:
+            batches = y is None and (is_source(x) or gives_batches(x))
+            _refuse_parts(model, None, batches_of_rows=batches, steps_per_epoch=steps_per_epoch is not None)
+        if is_source(x):
+            _refuse_beside_source(y=y, sample_weight=sample_weight)
+            self._open_windows(x, class_weight, batch_size, steps_per_epoch, validation)
+            return
         if y is None and gives_batches(x):
             if sample_weight is not None or validation.split:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
                 )
-            self._batches = BatchSource(
-                x, steps_per_epoch, "x", "steps_per_epoch", model.n_features, model.ports() is not None
-            )
+            self._batches = _batches_of(model, x, steps_per_epoch, "x", "steps_per_epoch", columns.learn)
             self._epoch = self._batches.epoch()
             stretch = next(self._epoch, None)
             if stretch is None:
                 raise ValueError("x gave no batch")
             x, y, sample_weight, batch_size = stretch.x, stretch.y, stretch.sample_weight, stretch.sizes[0]
-        batch_size = as_batch_size(batch_size)
+        columns.learn(x, "x")
+        self.columns = columns.names
+        given, batch_size = batch_size, as_batch_size(batch_size)
         self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
-        rows, self.validation = validation.separate(model, rows, self.validation_batch_size)
+        rows, self.validation = validation.separate(model, rows, self.validation_batch_size, columns)
+        if model.optimizer.full_batch:
+            _refuse_parts(model, rows.n, batch_size=given is not None and batch_size < rows.n)
+            batch_size = rows.n
         rows = weigh_classes(rows, class_weight, model, self.program, self._batches is not None)
         self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
         self.same_rows = self._batches is None
@@ -145,13 +247,53 @@ class RowSource:
             self._per_epoch = whole("steps_per_epoch", steps_per_epoch, at_least=1)
         self.n_steps = self._per_epoch if self._batches is None else self._batches.n_steps
 
+    def _open_windows(
+        self, x: "Source", class_weight: Any, batch_size: Any, steps_per_epoch: Any, validation: Validation
+    ) -> None:
+        """Read the first block of a source, and prepare to read the others."""
+        from fastnn.training.windows import RowReader, Windows
+
+        if validation.split:
+            raise ValueError(
+                "x is a source: instead of validation_split give validation_data, such as x.rows(begin, end)"
+            )
+        if steps_per_epoch is not None:
+            raise ValueError("x is a source: instead of steps_per_epoch give a part of it, x.rows(begin, end)")
+        size = as_batch_size(batch_size)
+        self.validation_batch_size = as_batch_size(validation.batch_size, size, "validation_batch_size")
+        columns = _Columns(self._model)
+        columns.learn(x, "x")
+        self.columns = columns.names
+        windows = Windows(RowReader(self._model, x, class_weight=class_weight), size)
+        rows, self.program = windows.first, windows.program
+        _, self.validation = validation.separate(self._model, rows, self.validation_batch_size, columns)
+        self.first = Steps(rows, size, 0, 0)
+        self.n_steps, self.same_rows = windows.n_batches, False
+        self._windows = windows
+
+    def close(self) -> None:
+        """End the threads that read."""
+        if self._windows is not None:
+            self._windows.close()
+
+    def _steps_of_windows(self, windows: "Windows") -> Iterator[Steps]:
+        """Give the steps of an epoch over a source: of one window after the other."""
+        number = self._model.epochs_begun + 1
+        for window in windows.one_pass(self._model.seed, number, self._shuffle, another=True):
+            yield Steps(window.rows, self.first.batch_size, 0, window.n_batches, window.order)
+
     def skip(self, n_epochs: int) -> None:
         """Go on as if ``n_epochs`` epochs had been trained; a source of batches begins with its first."""
+        if self._windows is not None:
+            return  # the model's counters say where it goes on
         whole_pass = self.first.last
         self._position = n_epochs % -(-whole_pass // self._per_epoch) * self._per_epoch
 
     def __iter__(self) -> Iterator[Iterator[Steps]]:
         """Give the steps of one epoch after the other, without end or until the batches end."""
+        if self._windows is not None:
+            while True:
+                yield self._steps_of_windows(self._windows)
         if self._batches is None:
             while True:
                 yield iter([self._next_steps()])
@@ -166,7 +308,7 @@ class RowSource:
 
     def _next_steps(self) -> Steps:
         """Return the steps of the next epoch of arrays."""
-        rows, batch_size, _, end = self.first
+        rows, batch_size, _, end, _ = self.first
         if self._per_epoch == end:
             return self.first
         first, last = self._position, min(self._position + self._per_epoch, end)

@@ -1,0 +1,65 @@
+/* Several lines of each feature, each bounded below and above: min(high, max(low, w x + b)). The numbers are fixed. */
+
+#include "../kind.h"
+
+static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
+    (void)widths;
+    return op->columns;
+}
+
+static fnn_table table_of(const fnn_network *network, const fnn_op *op) {
+    return (fnn_table){fnn_op_weights(network, op), op->table_rows, op->columns};
+}
+
+static void *derivative_panel(const fnn_fit *fit, int i, ptrdiff_t p) {
+    return fnn_at(fit, fnn_buffers_of(fit, i)->D, p * fit->network->ops[i].n_out * fit->network->kernels->panel);
+}
+
+static void forward(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    const fnn_op *op = &network->ops[i];
+    const fnn_table W = table_of(network, op);
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
+        const op_panel at = fnn_panel_of(s->fit, i, p);
+        void *D = fnn_buffers_of(s->fit, i)->dY ? derivative_panel(s->fit, i, p) : NULL;
+        network->kernels->bounded_lines(at.Y, D, at.X, &W, op->n_in);
+    }
+}
+
+static void backward(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    const fnn_op *op = &network->ops[i];
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
+        void *dX = fnn_input_gradient_panel(s->fit, i, 0, p);
+        if (dX)
+            network->kernels->bounded_lines_gradient(dX, fnn_gradient_panel(s->fit, i, p), derivative_panel(s->fit, i, p),
+                                                     op->n_in, op->n_out);
+    }
+}
+
+static void predict_rows(const fnn_row_call *c) {
+    const fnn_table W = table_of(c->network, c->op);
+    c->network->kernels->bounded_lines_rows(&c->rows, &W);
+}
+
+static void predict_panels(const fnn_panel_call *c) {
+    const fnn_table W = table_of(c->network, c->op);
+    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    for (ptrdiff_t p = 0; p < c->n_panels; p++)
+        c->network->kernels->bounded_lines((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes, &W, c->op->n_in);
+}
+
+const fnn_kind fnn_bounded_lines_kind = {
+    .name = "bounded_lines",
+    .parameters = {"kernel", "bias"},
+    .options = {"n_rows", "n_columns"},
+    .is_table = 1,
+    .is_fixed = 1,
+    .outputs = outputs,
+    .gradient_place = FNN_APART,
+    .keeps_derivative = fnn_always,
+    .forward = forward,
+    .backward = backward,
+    .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
+};

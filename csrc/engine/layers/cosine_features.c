@@ -1,0 +1,78 @@
+/* Cosines of each feature, with learned frequencies and phases: cos(2 pi w x + b), several for each feature. */
+
+#include "../kind.h"
+
+#define TURN 0x1.921fb54442d18p+2 /* 2 pi */
+
+static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
+    ptrdiff_t n;
+    return __builtin_mul_overflow(op->multiple, widths[op->inputs[0]], &n) ? 0 : n;
+}
+
+static void *derivative_panel(const fnn_fit *fit, int i, ptrdiff_t p) {
+    return fnn_at(fit, fnn_buffers_of(fit, i)->D, p * fit->network->ops[i].n_out * fit->network->kernels->panel);
+}
+
+static void forward(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    const fnn_op *op = &network->ops[i];
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
+        const op_panel at = fnn_panel_of(s->fit, i, p);
+        network->kernels->cosine_features(at.Y, derivative_panel(s->fit, i, p), at.X, fnn_op_weights(network, op), op->n_in,
+                                          op->n_out);
+    }
+}
+
+static void backward(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    const fnn_op *op = &network->ops[i];
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
+        network->kernels->cosine_features_gradient(
+            fnn_input_gradient_panel(s->fit, i, 0, p),
+            fnn_at(s->fit, fnn_buffers_of(s->fit, i)->saved, p * op->n_out * network->kernels->panel),
+            fnn_gradient_panel(s->fit, i, p), derivative_panel(s->fit, i, p), fnn_op_weights(network, op), op->n_in,
+            op->n_out);
+}
+
+static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    const fnn_op *op = &fit->network->ops[strip->op];
+    const op_buffers *in = &fit->buffers[op->inputs[0]];
+    const ptrdiff_t panel = kernels->panel, n = op->n_out, first = strip->q * panel, count = fnn_min(n - first, panel);
+    double products[FNN_MOST_LANES], sums[FNN_MOST_LANES];
+    for (ptrdiff_t j = 0; j < count; j++) {
+        const fnn_moments moments = {.sums = sums + j, .products = products + j};
+        const fnn_panels dY = {fnn_at(fit, fnn_buffers_of(fit, strip->op)->saved, (first + j) * panel), n * panel};
+        const fnn_panels X = {fnn_at(fit, in->Y, (first + j) / op->multiple * panel), in->stride};
+        kernels->feature_sums(&moments, dY, X, s->rows, (fnn_range){0, 1});
+        products[j] *= TURN;
+    }
+    kernels->store_sums(G, products, sums, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
+}
+
+static void predict_rows(const fnn_row_call *c) {
+    c->network->kernels->cosine_features_rows(&c->rows, fnn_op_weights(c->network, c->op), c->op->n_out);
+}
+
+static void predict_panels(const fnn_panel_call *c) {
+    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    for (ptrdiff_t p = 0; p < c->n_panels; p++)
+        c->network->kernels->cosine_features((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes,
+                                             fnn_op_weights(c->network, c->op), c->op->n_in, c->op->n_out);
+}
+
+const fnn_kind fnn_cosine_features_kind = {
+    .name = "cosine_features",
+    .parameters = {"frequencies", "bias"},
+    .options = {"count"},
+    .outputs = outputs,
+    .saves = 1,
+    .gradient_place = FNN_APART,
+    .keeps_derivative = fnn_always,
+    .forward = forward,
+    .backward = backward,
+    .gradient = gradient,
+    .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
+};

@@ -1,0 +1,63 @@
+/* An activation that is mixed with the identity: x + (f(x) - x) a, with a learned a for each feature. */
+
+#include "../kind.h"
+
+static void apply(const fnn_network *network, const fnn_op *op, void *Y, void *D, void *S, const void *X) {
+    const fnn_kernels *kernels = network->kernels;
+    kernels->activate(Y, D, X, op->n_out * kernels->panel, op->function, op->parameters);
+    kernels->mix_identity(Y, D, S, X, fnn_op_weights(network, op), op->n_out);
+}
+
+static void forward(const fnn_step *s, int i) {
+    const fnn_network *network = s->fit->network;
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
+        const op_panel at = fnn_panel_of(s->fit, i, p);
+        apply(network, &network->ops[i], at.Y, at.D, at.saved, at.X);
+    }
+}
+
+static void backward(const fnn_step *s, int i) {
+    const fnn_kernels *kernels = s->fit->network->kernels;
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
+        kernels->multiply(fnn_panel_of(s->fit, i, p).saved, fnn_gradient_panel(s->fit, i, p),
+                          s->fit->network->ops[i].n_out * kernels->panel);
+    fnn_multiply_by_derivative(s, i);
+}
+
+static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
+    const fnn_kernels *kernels = s->fit->network->kernels;
+    const ptrdiff_t panel = kernels->panel, n = s->fit->network->ops[strip->op].n_out, f = strip->q * panel;
+    const ptrdiff_t count = fnn_min(n - f, panel);
+    double sums[FNN_MOST_LANES];
+    const fnn_panels saved = {fnn_at(s->fit, fnn_buffers_of(s->fit, strip->op)->saved, f * panel), n * panel};
+    kernels->feature_sums(&(fnn_moments){.sums = sums}, saved, (fnn_panels){NULL, 0}, s->rows, (fnn_range){0, count});
+    kernels->store_sums(G, sums, NULL, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
+}
+
+static void predict_rows(const fnn_row_call *c) {
+    const ptrdiff_t element = (ptrdiff_t)c->network->element;
+    for (ptrdiff_t r = 0; r < c->rows.rows; r++)
+        c->network->kernels->activate((char *)c->rows.Y + r * c->rows.ldy * element, NULL,
+                                      (const char *)c->rows.X + r * c->rows.ldx * element, c->op->n_out, c->op->function,
+                                      c->op->parameters);
+    c->network->kernels->mix_identity_rows(&c->rows, fnn_op_weights(c->network, c->op));
+}
+
+static void predict_panels(const fnn_panel_call *c) {
+    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    for (ptrdiff_t p = 0; p < c->n_panels; p++)
+        apply(c->network, c->op, (char *)c->Y + p * bytes, NULL, NULL, (const char *)c->X + p * bytes);
+}
+
+const fnn_kind fnn_parametric_activation_kind = {
+    .name = "parametric_activation",
+    .parameters = {"mix"},
+    .options = {"function"},
+    .saves = 1,
+    .keeps_derivative = fnn_always,
+    .forward = forward,
+    .backward = backward,
+    .gradient = gradient,
+    .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
+};

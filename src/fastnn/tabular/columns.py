@@ -1,0 +1,257 @@
+"""Tables as numbers for networks: numeric columns, one-hot columns and numbers of categories."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._warnings import warn
+from fastnn.estimators.frames import _kind, _numbers, _opened, _plain_numbers, _values, is_frame, without_na
+from fastnn.layers import QuantileTransform, RobustScaling
+
+Array = NDArray[Any]
+
+MOST_ONE_HOT = 8
+"""Categories of a column that become zeros and ones; a column with more gets an embedding."""
+_ADVICE = ". Leave the column out if it is not known before the target is"
+_FEWEST_IDS = 20
+"""Rows from which on a column of different categories is taken for identifiers."""
+
+
+@dataclass
+class Column:
+    """One column of a table: float64 numbers with NaN, or categories with None, where values are missing."""
+
+    name: str
+    numbers: Array | None
+    categories: list[Any] | None = None
+
+
+def read_columns(X: Any, categorical: set[Any]) -> list[Column]:
+    """Return the columns of a frame or of an array (n, n_columns).
+
+    Parameters
+    ----------
+    X : pandas or polars frame, pyarrow table, or array that scikit-learn's checks have accepted.
+    categorical : names or numbers of columns whose values are categories although they are numbers.
+    """
+    if is_frame(X) and not (_plain_numbers(X) and all(dtype.kind != "b" for dtype in X.dtypes)):
+        frame = _opened(X)
+        return [_frame_column(frame[name], name in categorical) for name in frame.columns]
+    names = [str(name) for name in X.columns] if is_frame(X) else [f"x{i}" for i in range(np.shape(X)[1])]
+    array = without_na(np.asarray(X))
+    columns = []
+    for place, name in enumerate(names):
+        values = array[:, place]
+        chosen = name in categorical or place in categorical
+        columns.append(_array_column(name, values, chosen))
+    return columns
+
+
+def _frame_column(series: Any, chosen: bool) -> Column:
+    if chosen or str(series.dtype) == "Boolean" or _kind(series) == "category":
+        return Column(series.name, None, _values(series))
+    return Column(series.name, _numbers(series))
+
+
+def _array_column(name: str, values: Array, chosen: bool) -> Column:
+    if values.dtype.kind in "biuf" and not chosen:
+        return Column(name, values.astype(np.float64))
+    listed = [None if value is None or value != value else value for value in values.tolist()]
+    if not chosen and values.dtype == object:
+        bad = next((value for value in listed if not isinstance(value, str | int | float | bool | None)), None)
+        if bad is not None:
+            raise TypeError(f"column {name!r}: an argument must be a string or a number, got {type(bad).__name__}")
+        if not any(isinstance(value, str) for value in listed):
+            return Column(name, np.array([np.nan if value is None else value for value in listed], np.float64))
+    return Column(name, None, listed)
+
+
+@dataclass
+class TableEncoder:
+    """Encodes tables as float32 numbers (n, n_numeric + n_other + n_codes), as learned from the rows of a fit.
+
+    A missing number becomes the median of its column, and a column of zeros and ones says where numbers were missing
+    in the fit. Categories are numbered in the order of their names; 0 stands for missing and unknown ones. Those of
+    columns with up to ``MOST_ONE_HOT`` categories become zeros and ones, one column of -1 and 1 for two; zeros where
+    missing or unknown. Others are numbers for one embedding of all columns.
+
+    Parameters
+    ----------
+    scaling : "robust", "quantile" or "standard", for numbers; "robust" and "standard" scale zeros and ones as well.
+    seed : seed of the noise of quantiles.
+    """
+
+    scaling: str
+    seed: int
+    categorical: set[Any] = field(default_factory=set)
+    names: list[str] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+
+    def learn(self, X: Any, y: Array | None) -> Array:
+        """Learn the columns of X; return their encoding. Warns of columns that are useless or give the target away."""
+        columns = read_columns(X, self.categorical)
+        self.names = [column.name for column in columns]
+        self.numeric: dict[str, float] = {}
+        self.flagged: list[str] = []
+        self.levels: dict[str, list[Any]] = {}
+        self.dropped: dict[str, str] = {}
+        for column in columns:
+            self._learn_column(column, y)
+        if self.dropped:
+            listed = "; ".join(f"{name!r} {why}" for name, why in list(self.dropped.items())[:10])
+            warn(f"{len(self.dropped)} of {len(columns)} columns are left out: {listed}")
+        if not self.numeric and not self.levels:
+            raise ValueError(f"no column of X can be used: {self.dropped}")
+        self.hot = [name for name, levels in self.levels.items() if len(levels) <= MOST_ONE_HOT]
+        self.coded = [name for name in self.levels if name not in self.hot]
+        self.offsets = np.cumsum([0] + [len(self.levels[name]) + 1 for name in self.coded])
+        numbers, others, codes = self._parts(columns)
+        self.scaler: Any = _scaler(self.scaling, self.seed)
+        self.other_scaler: Any = None if self.scaling == "quantile" else _scaler(self.scaling, self.seed)
+        if numbers.shape[1]:
+            self.scaler.adapt(numbers)
+        if others.shape[1] and self.other_scaler is not None:
+            self.other_scaler.adapt(others)
+        self.n_numeric, self.n_other, self.n_codes = numbers.shape[1], others.shape[1], codes.shape[1]
+        return self._joined(numbers, others, codes)
+
+    def _learn_column(self, column: Column, y: Array | None) -> None:
+        name = column.name
+        if column.numbers is not None:
+            known = column.numbers[~np.isnan(column.numbers)]
+            if not known.size:
+                self.dropped[name] = "has no values"
+                return
+            n_missing = len(column.numbers) - len(known)
+            if known.min() == known.max() and not n_missing:
+                self.dropped[name] = "is constant"
+                return
+            self.numeric[name] = float(np.median(known))
+            if n_missing:
+                self.flagged.append(name)
+            _warn_of_numbers(name, column.numbers, y)
+            return
+        assert column.categories is not None
+        values = [value for value in column.categories if value is not None]
+        levels = sorted(set(values), key=lambda value: (str(type(value)), value))
+        if not levels:
+            self.dropped[name] = "has no values"
+        elif len(levels) == 1 and len(values) == len(column.categories):
+            self.dropped[name] = "is constant"
+        elif len(values) >= _FEWEST_IDS and len(levels) > 0.95 * len(values):
+            self.dropped[name] = f"holds identifiers: {len(levels)} different values in {len(values)} rows"
+        else:
+            self.levels[name] = levels
+            _warn_of_categories(name, column.categories, y)
+
+    def encode(self, X: Any) -> Array:
+        """Return the encoding of a table with the columns of the fit.
+
+        Raises
+        ------
+        ValueError
+            Other columns than in the fit, or a column of another kind.
+        """
+        columns = read_columns(X, self.categorical)
+        if [column.name for column in columns] != self.names:
+            raise ValueError(
+                f"the columns of X must be those of fit: {self.names}; got {[each.name for each in columns]}"
+            )
+        return self._joined(*self._parts(columns))
+
+    def _parts(self, columns: list[Column]) -> tuple[Array, Array, Array]:
+        """Return the columns of numbers, of zeros and ones, and of numbers of categories."""
+        by_name = {column.name: column for column in columns}
+        n = len(columns[0].numbers if columns[0].numbers is not None else columns[0].categories or ())
+        numbers, others, codes = [], [], []
+        for name, fill in self.numeric.items():
+            values = _numbers_of(by_name[name])
+            missing = np.isnan(values)
+            numbers.append(np.where(missing, fill, values))
+            if name in self.flagged:
+                others.append(missing.astype(np.float64))
+        for name, levels in self.levels.items():
+            place = {value: i for i, value in enumerate(levels)}
+            found = np.array([place.get(value, -1) for value in _categories_of(by_name[name])], np.intp)
+            if name in self.coded:
+                codes.append(found + 1 + self.offsets[self.coded.index(name)])
+            elif len(levels) == 2:
+                others.append(np.where(found < 0, 0.0, 2.0 * found - 1.0))
+            else:
+                others += [(found == i).astype(np.float64) for i in range(len(levels))]
+        parts = [np.column_stack(part) if part else np.empty((n, 0)) for part in (numbers, others, codes)]
+        return parts[0], parts[1], parts[2]
+
+    def _joined(self, numbers: Array, others: Array, codes: Array) -> Array:
+        if numbers.shape[1]:
+            numbers = self.scaler.compute(numbers)
+        if others.shape[1] and self.other_scaler is not None:
+            others = self.other_scaler.compute(others)
+        return np.ascontiguousarray(np.hstack([numbers, others, codes]), np.float32)
+
+    @property
+    def n_rows_of_table(self) -> int:
+        """Rows of the embedding of all columns of categories."""
+        return int(self.offsets[-1])
+
+
+class _Standard:
+    """Columns less their mean, divided by their standard deviation."""
+
+    def adapt(self, X: Array) -> None:
+        self.center, deviation = X.mean(axis=0), X.std(axis=0)
+        self.scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0.0)
+
+    def compute(self, X: Array) -> Array:
+        scaled: Array = (X - self.center) * self.scale
+        return scaled
+
+
+def _scaler(kind: str, seed: int) -> Any:
+    if kind == "quantile":
+        return QuantileTransform(seed=seed)
+    return RobustScaling() if kind == "robust" else _Standard()
+
+
+def _numbers_of(column: Column) -> Array:
+    if column.numbers is None:
+        try:
+            return np.array([np.nan if value is None else value for value in column.categories or ()], np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"column {column.name!r} held numbers in fit and holds categories now") from None
+    return column.numbers
+
+
+def _categories_of(column: Column) -> list[Any]:
+    if column.categories is None:
+        assert column.numbers is not None
+        return [None if value != value else value for value in column.numbers.tolist()]
+    return column.categories
+
+
+def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
+    """Warn of a column of numbers that equals the target up to scale, or counts the rows."""
+    if len(values) < _FEWEST_IDS:
+        return
+    steps = np.diff(values)
+    if (steps == 1.0).all():
+        warn(f"column {name!r} counts the rows: if it is an identifier, leave it out")
+    if y is None or y.dtype.kind not in "fiu" or y.ndim != 1 or np.isnan(values).any() or np.ptp(y) == 0:
+        return
+    x, t = values - values.mean(), y.astype(np.float64) - y.mean()
+    slope = float(x @ t) / float(x @ x)
+    if np.abs(t - slope * x).max() <= 1e-9 * np.abs(t).max():
+        warn(f"column {name!r} gives the target away: it equals y up to scale and offset{_ADVICE}")
+
+
+def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
+    """Warn of a column of categories that stand for one class each."""
+    if y is None or y.dtype.kind == "f" or len(values) < _FEWEST_IDS or y.ndim != 1:
+        return
+    classes: dict[Any, set[Any]] = {}
+    for value, label in zip(values, y.tolist(), strict=True):
+        classes.setdefault(value, set()).add(label)
+    if len(classes) <= 2 * len(set(y.tolist())) and all(len(found) == 1 for found in classes.values()):
+        warn(f"column {name!r} gives the target away: each of its values belongs to one class{_ADVICE}")

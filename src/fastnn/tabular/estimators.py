@@ -1,0 +1,369 @@
+"""Classifier and regressor of tables: bags of networks made by a recipe, without tuning."""
+
+import time
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+
+from fastnn._warnings import warn
+from fastnn.estimators.frames import is_frame, without_na
+from fastnn.many import as_threads, run_many
+from fastnn.tabular.columns import TableEncoder
+from fastnn.tabular.recipes import RECIPES, SCALINGS, Task
+from fastnn.tabular.scores import METRICS, score_of
+from fastnn.tabular.training import Data, Trained, outputs_of, seconds_per_epoch, train_member
+
+Array = NDArray[Any]
+
+_EPOCHS = 256
+_VISITS = 5_000_000
+"""Rows that a network sees at most in training: more rows mean fewer epochs, but at least ``_LEAST_EPOCHS``."""
+_LEAST_EPOCHS = 10
+_FEW_ROWS = 500
+"""With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
+
+
+class _Tabular(BaseEstimator):  # type: ignore[misc]
+    """What classifier and regressor share: columns, folds, training, means."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "recipe": [StrOptions(set(RECIPES))],
+        "n_bags": [Interval(Integral, 1, None, closed="left")],
+        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
+        "metric": [None, str],
+        "random_state": ["random_state"],
+        "categorical_features": [None, "array-like"],
+        "n_threads": [None, Interval(Integral, 1, 1024, closed="both")],
+    }
+    _kind: ClassVar[str]
+
+    def __init__(
+        self,
+        recipe: str = "realmlp",
+        *,
+        n_bags: int = 8,
+        time_limit: float | None = None,
+        metric: str | None = None,
+        random_state: Any = None,
+        categorical_features: Any = None,
+        n_threads: int | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.n_bags = n_bags
+        self.time_limit = time_limit
+        self.metric = metric
+        self.random_state = random_state
+        self.categorical_features = categorical_features
+        self.n_threads = n_threads
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.non_deterministic = False
+        return tags
+
+    def _as_rows(self, X: Any, reset: bool) -> Any:
+        """Return inputs as a frame or an array, after scikit-learn's checks."""
+        if is_frame(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            return X
+        array = without_na(
+            validate_data(
+                self, X, dtype=None, ensure_all_finite=False, ensure_min_samples=2 if reset else 1, reset=reset
+            )
+        )
+        kind = array.dtype.kind
+        if kind == "c":
+            raise ValueError("Complex data not supported: X must hold real numbers, strings or booleans")
+        if kind == "f" and np.isinf(array).any():
+            raise ValueError("Input X contains infinity: replace it by NaN, which stands for a missing value")
+        return array
+
+    def _metric(self) -> str:
+        known = METRICS[self._kind]
+        name = next(iter(known)) if self.metric is None else self.metric
+        if name not in known:
+            raise ValueError(f"metric must be one of {', '.join(map(repr, known))} or None, got {self.metric!r}")
+        return name
+
+    def _fit_bags(self, X: Any, labels: Array, y: Array, task: Task) -> None:
+        """Train the networks on targets y (n, n_outputs)."""
+        started = time.monotonic()
+        n = _num_samples(X)
+        random = check_random_state(self.random_state)
+        chosen = () if self.categorical_features is None else self.categorical_features
+        self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), set(chosen))
+        encoded = self._encoder.learn(X, labels)
+        data = Data(encoded, y)
+        score = score_of(self._kind, self._metric())
+        pairs = self._splits(labels, n, random)
+        seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
+        epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
+        threads = min(as_threads(self.n_threads), len(pairs))
+        deadlines: list[float | None] = [None] * len(pairs)
+        if self.time_limit is not None:
+            epochs, deadlines = self._within_limit(task, data.part(pairs[0][0]), epochs, len(pairs), threads, started)
+        tasks = [
+            partial(self._train, task, data, pair, score, epochs, int(seed), deadline)
+            for pair, seed, deadline in zip(pairs, seeds, deadlines, strict=True)
+        ]
+        results, errors = run_many(tasks, threads)
+        for error in errors.values():
+            raise error
+        trained = [result for result in results if result is not None]
+        self._task, self.n_epochs_ = task, epochs
+        self.models_ = [each.model for each in trained]
+        self.best_epochs_ = [each.best_epoch + 1 for each in trained]
+        self._set_out_of_fold(data, pairs, trained, score)
+
+    def _train(
+        self, task: Task, data: Data, pair: Any, score: Any, epochs: int, seed: int, deadline: float | None
+    ) -> Trained:
+        training, held_out = pair
+        other = None if held_out is None else data.part(held_out)
+        return train_member(task, self._encoder, data.part(training), other, score, epochs, seed, deadline)
+
+    def _within_limit(
+        self, task: Task, training: Data, epochs: int, n_tasks: int, threads: int, started: float
+    ) -> tuple[int, list[float | None]]:
+        """Return the number of epochs for which the time suffices, and when each network must end."""
+        assert self.time_limit is not None
+        waves = -(-n_tasks // threads)
+        left = started + self.time_limit - time.monotonic()
+        needed = seconds_per_epoch(task, self._encoder, training, 0, min(1.0, 0.05 * self.time_limit))
+        wave = max(0.9 * (started + self.time_limit - time.monotonic()), 0.0) / waves
+        possible = int(wave / needed) if needed > 0 else epochs
+        if possible < 1 and left > 0:
+            warn(f"time_limit={self.time_limit} does not suffice for one epoch: each network is trained for one")
+        end = started + self.time_limit
+        return max(1, min(epochs, possible)), [end - (waves - 1 - i // threads) * wave for i in range(n_tasks)]
+
+    def _splits(self, labels: Array, n: int, random: np.random.RandomState) -> list[tuple[Array, Array | None]]:
+        """Return training rows and held-out rows of each network; None where all rows are needed for training."""
+        rows = np.arange(n)
+        if n < 4 or (self.n_bags == 1 and n < 10):
+            return [(rows, None)]
+        n_folds = min(self.n_bags if self.n_bags > 1 else 5, n)
+        pairs = []
+        for _ in range(2 if n < _FEW_ROWS and self.n_bags > 1 else 1):
+            folds = self._folds(labels, n_folds, int(random.randint(np.iinfo(np.int32).max)))
+            pairs += [(train, test) for train, test in folds]
+        return pairs[:1] if self.n_bags == 1 else pairs
+
+    def _set_out_of_fold(self, data: Data, pairs: Any, trained: list[Trained], score: Any) -> None:
+        """Set ``oof_predictions_`` and ``oof_score_``."""
+        sums, counts = np.zeros(data.y.shape), np.zeros((len(data.y), 1))
+        for (_, held_out), each in zip(pairs, trained, strict=True):
+            if held_out is not None and each.outputs is not None:
+                sums[held_out] += each.outputs
+                counts[held_out] += 1
+        means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        seen = counts[:, 0] > 0
+        self.oof_predictions_ = self._predictions(means)
+        self.oof_score_ = float("nan") if not seen.any() else self._oof_score(score(data.y[seen], means[seen]))
+
+    def _oof_score(self, value: float) -> float:
+        return -value if self._metric() in ("accuracy", "roc_auc", "r2") else value
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the mean outputs (n, n_outputs) of all networks."""
+        check_is_fitted(self)
+        encoded = self._encoder.encode(self._as_rows(X, reset=False))
+        found = np.stack([outputs_of(model, self._task, encoded) for model in self.models_])
+        mean: Array = found.mean(axis=0, dtype=np.float64)
+        return mean
+
+    def _width(self, n: int) -> int:
+        width = 512 if self.recipe == "tabm" else 256
+        return width // 2 if n < _FEW_ROWS else width
+
+    def permutation_importances(self, X: Any, y: Any, n_repeats: int = 5, random_state: Any = None) -> Array:
+        """Return how much worse the score becomes when one column is permuted, (n_features,): the mean of repeats.
+
+        Parameters
+        ----------
+        X, y : rows that were not in ``fit``, or those of the fit.
+        n_repeats : permutations of each column.
+        random_state : seed of the permutations.
+        """
+        from sklearn.inspection import permutation_importance
+
+        found = permutation_importance(self, X, y, n_repeats=n_repeats, random_state=random_state)
+        means: Array = found.importances_mean
+        return means
+
+    def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
+        raise NotImplementedError
+
+    def _predictions(self, outputs: Array) -> Array:
+        raise NotImplementedError
+
+
+class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
+    """A classifier of tables that needs no tuning: the mean of networks made by a recipe.
+
+    A table may have columns of numbers, strings, categories and booleans, with missing values, in a pandas or polars
+    frame, a pyarrow table or an array. A missing number becomes the median of its column, and one more column says
+    where numbers were missing in the fit; a missing or unknown category has a place of its own. Constant columns, and
+    columns of categories that are different in nearly every row, are left out with a warning.
+
+    Fewer than 500 rows train two networks for each fold, with half the units. More than 20,000 rows train fewer than
+    256 epochs, so that a network sees 5 million rows.
+
+    A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
+    predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
+
+    Parameters
+    ----------
+    recipe : "realmlp" (Holzmüller et al., 2024), "tabm" (TabM-mini; Gorishniy et al., 2025), whose training takes about
+        ten times as long, or "plain", a multilayer perceptron.
+    n_bags : number of folds. Each network is trained on all rows but those of one fold, and keeps the weights of the
+        epoch that predicts these best. 1 trains one network on four fifths of the rows.
+    time_limit : seconds that a fit may take, about; None for no limit. Fewer epochs are trained where it is short.
+    metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". Labels are smoothed for
+        "accuracy" alone.
+    random_state : seed of folds, weights, order of rows and dropout.
+    categorical_features : names or numbers of columns of numbers that stand for categories.
+    n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
+
+    Attributes
+    ----------
+    classes_ : labels of the classes.
+    models_ : the networks, of encoded columns.
+    best_epochs_ : the epoch of each network's weights, counted from 1.
+    n_epochs_ : number of epochs of the plan.
+    oof_predictions_ : (n, n_classes) mean probabilities of the networks that did not see the row; NaN where all did.
+    oof_score_ : their metric.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import fastnn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = fastnn.TabularClassifier("plain", n_bags=3, random_state=0).fit(X, y)
+    >>> model.predict_proba(X).shape, bool(model.oof_score_ < 0.2)
+    ((150, 3), True)
+    """
+
+    _kind = "classifier"
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train the networks on a table X (n, n_features) and labels y (n,)."""
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        rows = self._as_rows(X, reset=True)
+        labels = column_or_1d(y, warn=True)
+        check_consistent_length(rows, labels)
+        check_classification_targets(labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(f"y holds one class only, {self.classes_[0]!r}: a classifier needs at least two classes")
+        y_hot = codes[:, None].astype(np.float32)
+        if n_classes > 2:
+            y_hot = (codes[:, None] == np.arange(n_classes)).astype(np.float32)
+        task = Task(self.recipe, y_hot.shape[1], True, self._metric() == "accuracy", self._width(len(labels)))
+        self._fit_bags(rows, codes, y_hot, task)
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the mean probabilities (n, n_classes)."""
+        return self._predictions(self._outputs(X))
+
+    def predict(self, X: Any) -> Array:
+        """Return the labels (n,) of the largest probability."""
+        chosen = self.predict_proba(X).argmax(axis=1)
+        labels: Array = self.classes_[chosen]
+        return labels
+
+    def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
+        rows = np.zeros(len(labels))
+        rarest = int(np.bincount(labels).min())
+        if rarest < 2:
+            return KFold(n_folds, shuffle=True, random_state=seed).split(rows)
+        return StratifiedKFold(min(n_folds, max(rarest, 2)), shuffle=True, random_state=seed).split(rows, labels)
+
+    def _predictions(self, outputs: Array) -> Array:
+        return np.column_stack([1.0 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+
+class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
+    """A regressor of tables that needs no tuning: the mean of networks made by a recipe.
+
+    Tables, missing values, rules for few and many rows, and when a gradient-boosted tree is the better tool: as in
+    ``TabularClassifier``. Networks cannot predict beyond the targets of the fit, and neither can trees.
+
+    Parameters
+    ----------
+    recipe, n_bags, time_limit, random_state, categorical_features, n_threads : as in ``TabularClassifier``.
+    metric : what chooses the epoch: "rmse" (None), "mae" or "r2".
+
+    Attributes
+    ----------
+    models_, best_epochs_, n_epochs_ : as in ``TabularClassifier``.
+    oof_predictions_ : (n,) or (n, n_outputs), mean of the networks that did not see the row; NaN where all did.
+    oof_score_ : their metric, in units of y.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> import fastnn
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = fastnn.TabularRegressor("plain", n_bags=3, random_state=0).fit(X, y)
+    >>> model.predict(X).shape, bool(model.oof_score_ < 62.0)
+    ((442,), True)
+    """
+
+    _kind = "regressor"
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train the networks on a table X (n, n_features) and targets y (n,) or (n, n_outputs)."""
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        rows = self._as_rows(X, reset=True)
+        targets = np.asarray(y)
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            targets = column_or_1d(y, warn=True)
+        targets = targets.astype(np.float64)
+        check_consistent_length(rows, targets)
+        if not np.isfinite(targets).all():
+            raise ValueError("Input y contains NaN or infinity")
+        self._is_vector = targets.ndim == 1
+        columns = targets.reshape(len(targets), -1)
+        self._center, deviation = columns.mean(axis=0), columns.std(axis=0)
+        self._scale = np.where(deviation > 0.0, deviation, 1.0)
+        self._low, self._high = columns.min(axis=0), columns.max(axis=0)
+        scaled = ((columns - self._center) / self._scale).astype(np.float32)
+        task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
+        self._fit_bags(rows, targets, scaled, task)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the mean prediction, (n,) or (n, n_outputs), between the least and the largest target of ``fit``."""
+        return self._predictions(self._outputs(X))
+
+    def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
+        return KFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)))
+
+    def _oof_score(self, value: float) -> float:
+        factor = 1.0 if self._metric() == "r2" else float(np.mean(self._scale))
+        return super()._oof_score(value * factor)
+
+    def _predictions(self, outputs: Array) -> Array:
+        values: Array = np.clip(outputs * self._scale + self._center, self._low, self._high)
+        return values[:, 0] if self._is_vector else values

@@ -1,0 +1,155 @@
+"""Training of one network of a recipe, with the weights of its best epoch."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._arithmetic import default_arithmetic
+from fastnn.callbacks import CallbackList, StepFactors
+from fastnn.errors import DivergenceError
+from fastnn.models import Model
+from fastnn.tabular.columns import TableEncoder
+from fastnn.tabular.recipes import (
+    Plan,
+    Task,
+    build,
+    compile_model,
+    mean_of_members,
+    plan_of,
+    targets_of,
+)
+from fastnn.training.epochs import run_steps
+from fastnn.training.native import make_fit
+from fastnn.training.rows import Rows
+
+Array = NDArray[Any]
+Score = Callable[[Array, Array], float]
+"""Function of targets and outputs (n, n_outputs); less is better."""
+
+
+class Trained(NamedTuple):
+    """A trained network, its outputs for the held-out rows, their score, and the epoch of its weights."""
+
+    model: Model
+    outputs: Array | None
+    score: float
+    best_epoch: int
+    epochs: int
+
+
+class Data(NamedTuple):
+    """Encoded rows X (n, n_columns) and targets y (n, n_outputs)."""
+
+    X: Array
+    y: Array
+
+    def part(self, rows: Array) -> "Data":
+        """Return some of the rows."""
+        return Data(self.X[rows], self.y[rows])
+
+
+def outputs_of(model: Model, task: Task, X: Array) -> Array:
+    """Return the mean outputs (n, n_outputs) of the members of a network."""
+    found = model.network.predict(X)
+    return mean_of_members(task, found)
+
+
+class _Member:
+    """A network in training."""
+
+    def __init__(self, task: Task, encoder: TableEncoder, data: Data, plan: Plan, seed: int) -> None:
+        self.task, self.plan, self.data = task, plan, data
+        self.model = build(task, encoder, data.X, seed)
+        compile_model(self.model, task, plan)
+        y = targets_of(task, np.ascontiguousarray(data.y, np.float32))
+        rows = Rows(data.X, y, [None] * len(y) if isinstance(y, list) else None)
+        self._callbacks = CallbackList([StepFactors(**plan.factors)], self.model, {})
+        self._fit: Any = make_fit(self.model, rows, min(plan.batch_size, len(data.X)), None)
+        whole = len(data.X) // min(plan.batch_size, len(data.X))
+        self.steps = whole if plan.drops_last else self._fit.n_steps
+
+    def run_epoch(self, number: int, most_steps: int | None = None) -> bool:
+        """Train an epoch; return False if a loss is not finite."""
+        fit, model = self._fit, self.model
+        first = model.network.iterations
+        rates = self.plan.optimizer.learning_rates(first, fit.n_steps)
+        for name, values in self._callbacks.step_factors(first, fit.n_steps).items():
+            fit.set_factors(name, values)
+        fit.begin_epoch(model.seed, number, True, rates)
+        last = self.steps if most_steps is None else min(self.steps, most_steps)
+        return run_steps(fit, self._callbacks, lambda: math.nan, last=last)
+
+
+@default_arithmetic()
+def train_member(
+    task: Task,
+    encoder: TableEncoder,
+    training: Data,
+    held_out: Data | None,
+    score: Score,
+    epochs: int,
+    seed: int,
+    deadline: float | None = None,
+) -> Trained:
+    """Train a network; with held-out rows it keeps the weights of their best epoch, the later of equal ones.
+
+    Parameters
+    ----------
+    task, encoder : what to build.
+    training, held_out : rows.
+    score : of the held-out rows; less is better.
+    epochs : number of epochs.
+    seed : seed of weights, order of rows and dropout.
+    deadline : time of ``time.monotonic()`` after which no epoch begins.
+
+    Raises
+    ------
+    DivergenceError
+        The loss became NaN or infinite before the first epoch ended.
+    """
+    plan = plan_of(task, len(training.X), epochs)
+    member = _Member(task, encoder, training, plan, seed)
+    best, best_weights, best_epoch, outputs = np.inf, None, -1, None
+    done = 0
+    for epoch in range(plan.epochs):
+        finite = member.run_epoch(epoch + 1) and member.model.network_weights.finite()
+        if not finite:
+            if best_weights is None:
+                raise DivergenceError("the loss became NaN or infinite: scale the target", 1, member.steps)
+            break
+        done = epoch + 1
+        if held_out is None:
+            best_epoch = epoch
+        else:
+            found = outputs_of(member.model, task, held_out.X)
+            value = score(held_out.y, found)
+            if value <= best or best_weights is None:
+                best, best_epoch, outputs = value, epoch, found
+                best_weights = member.model.get_weights()
+        if plan.patience is not None and epoch - best_epoch > plan.patience:
+            break
+        if deadline is not None and time.monotonic() > deadline:
+            break
+    if best_weights is not None:
+        member.model.set_weights(best_weights)
+    return Trained(member.model, outputs, float(best), best_epoch, done)
+
+
+@default_arithmetic()
+def seconds_per_epoch(task: Task, encoder: TableEncoder, training: Data, seed: int, most_seconds: float = 1.0) -> float:
+    """Return the time that an epoch takes, from a few steps of a network that is thrown away."""
+    plan = plan_of(task, len(training.X), 1000)
+    member = _Member(task, encoder, training, plan, seed)
+    member.run_epoch(1, 1)
+    start, steps = time.monotonic(), 0
+    for number in range(2, 100):
+        count = min(member.steps, 20)
+        member.run_epoch(number, count)
+        steps += count
+        if time.monotonic() - start > 0.2 * most_seconds:
+            break
+    return (time.monotonic() - start) / steps * member.steps

@@ -1,0 +1,298 @@
+"""The rows of a ``fastnn.data`` source in windows: blocks that threads read while the one before is used.
+
+Design: a) an epoch is an order of blocks, cut into windows, and an order of the rows of each window; both come from
+the model's seed and a number that counts windows, so neither the readers nor their timing change a bit; b) rows lie in
+a window in the order of the source, so that one window of all blocks is the array itself, in the order of an array's
+epoch; c) the rows that fill no batch are copied in front of the next window: a batch does not end where a window does;
+d) there are two buffers of inputs, one in use and one that is filled. Targets are allocated for each window, because
+metrics keep them.
+"""
+
+import copy
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastnn._core as _core
+from fastnn.data.source import Source
+from fastnn.network.chain import takes_missing
+from fastnn.network.program import Program
+from fastnn.network.stack import LayerStack
+from fastnn.training.rows import Rows, features_of, rows_of, weigh_classes
+
+Array = NDArray[Any]
+
+_BLOCK_STREAM = 1 << 62
+"""Keeps the order of the blocks apart from the orders of rows of the same seed."""
+
+
+class RowReader:
+    """Reads the rows of a source for a model, checked and converted.
+
+    Parameters
+    ----------
+    model : model that takes the rows; it is not changed.
+    source : the source.
+    name : name of the source in messages.
+    targets : whether the rows need targets.
+    class_weight : as in ``fit``.
+    n_features : columns that the inputs must have; by default those that the model takes.
+    """
+
+    def __init__(
+        self,
+        model: LayerStack,
+        source: Source,
+        name: str = "x",
+        targets: bool = True,
+        class_weight: Any = None,
+        n_features: int | None = None,
+    ) -> None:
+        self.source = source
+        self._model, self._name, self._targets = model, name, targets
+        self._class_weight, self._n_features = class_weight, n_features
+        ports = model.ports()
+        missing = takes_missing(model.all_layers) if ports is None else any(port.missing for port in ports)
+        self._missing = bool(missing)
+        if targets and not source.has_targets:
+            raise ValueError(f"{name} is a source without targets: give it y= or target=")
+
+    def rows(self, begin: int, end: int) -> "RowReader":
+        """Return the reader of some of the rows."""
+        part = copy.copy(self)
+        part.source = self.source.rows(begin, end)
+        return part
+
+    @property
+    def program(self) -> Program:
+        """The model's program for the rows; the first one is read and checked."""
+        return self.read(0, 1)[1]
+
+    def read(self, begin: int, end: int) -> tuple[Rows, Program]:
+        """Return rows ``begin`` to ``end - 1`` and the model's program for them.
+
+        Raises
+        ------
+        ValueError
+            The rows do not suit the model; the message has the number that a row has in all rows, and its file.
+        """
+        name = self._name
+        if not self._targets:
+            x = self.source.read_inputs(begin, end)
+        else:
+            x, y, weight = self.source.read(begin, end)
+        try:
+            if not self._targets:
+                X, program = features_of(self._model, x, name, self._n_features)
+                return Rows(X, None, None), program
+            names = (name, f"the targets of {name}", f"the sample weights of {name}")
+            rows, program = rows_of(self._model, x, y, weight, names, self._n_features)
+            return weigh_classes(rows, self._class_weight, self._model, program, True), program
+        except ValueError as error:
+            raise ValueError(self.source.in_all_rows(str(error), begin)) from None
+
+    def dtype_of(self, array: Array) -> np.dtype[Any]:
+        """Return the type in which inputs like these are kept: the narrower float, or whole numbers as they are.
+
+        Whole numbers become floats where a later block may have missing values.
+        """
+        if array.dtype.kind == "f":
+            return min(array.dtype, self._model.dtype, key=lambda dtype: dtype.itemsize)
+        return self._model.dtype if self._missing else array.dtype
+
+
+class Window(NamedTuple):
+    """Rows that are in memory together.
+
+    Parameters
+    ----------
+    rows : the rows: those that the window before has left, then those that were read.
+    order : numbers of the rows in the order to take them.
+    n_batches : batches to take: whole ones, and at the end of the pass also the smaller last one.
+    """
+
+    rows: Rows
+    order: Array
+    n_batches: int
+
+
+class _Filling(NamedTuple):
+    """A window that is being read into a buffer.
+
+    Parameters
+    ----------
+    key : seed and number that its order comes from, and whether it is shuffled.
+    arrays : room for the rows of the window before, then for those of this one.
+    reads : of its blocks.
+    order : of its rows.
+    """
+
+    key: tuple[int, int, bool]
+    arrays: list[Array | None]
+    reads: list[Future[None]]
+    order: Future[Array]
+
+
+class BlockReader(Protocol):
+    """What ``Windows`` reads from, such as a ``RowReader``."""
+
+    source: Source
+
+    def read(self, begin: int, end: int) -> tuple[Rows, Any]:
+        """Return rows ``begin`` to ``end - 1`` and the program of the model that takes them."""
+
+    def dtype_of(self, array: Array) -> np.dtype[Any]:
+        """Return the type in which inputs like these are kept."""
+
+
+class Windows:
+    """Gives the rows of a source window by window, while the next window is read.
+
+    Parameters
+    ----------
+    reader : reads the rows.
+    batch_size : rows in a batch.
+
+    Attributes
+    ----------
+    source : the source.
+    first : the rows of the first block.
+    program : program of the model's network for these rows.
+    n_batches : batches of a pass.
+    """
+
+    def __init__(self, reader: BlockReader, batch_size: int) -> None:
+        self._reader, self._batch_size = reader, batch_size
+        self.source = reader.source
+        self.first, self.program = reader.read(*self.source.blocks[0])
+        self.n_batches = -(-len(self.source) // batch_size)
+        self._room = min(batch_size, len(self.source)) - 1
+        self._types = [None if array is None else (array.dtype, array.shape[1:]) for array in _flat(self.first)]
+        self._n_inputs = len(_flat(self.first.X))
+        for place in range(self._n_inputs):
+            self._types[place] = (reader.dtype_of(_flat(self.first.X)[place]), _flat(self.first.X)[place].shape[1:])
+        self._buffers: list[list[Array]] = [[], []]
+        self._pool: ThreadPoolExecutor | None = None
+        self._filling: _Filling | None = None
+
+    def close(self) -> None:
+        """End the threads, once they have read the blocks that they are at."""
+        pool, self._pool, self._filling = self._pool, None, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def one_pass(
+        self, seed: int = 0, number: int = 0, shuffle: bool = False, another: bool = False
+    ) -> Generator[Window]:
+        """Give the windows of one pass over all rows.
+
+        The inputs of a window may be overwritten once the next one is asked for.
+
+        Parameters
+        ----------
+        seed : of the orders.
+        number : window k of this pass has the number ``number + k`` among the windows of all passes.
+        shuffle : whether blocks and rows are shuffled.
+        another : whether a pass with these arguments and the next numbers is likely to follow.
+        """
+        plan = self._plan(seed, number, shuffle)
+        left: list[Array | None] = []
+        for k, blocks in enumerate(plan):
+            key = (seed, number + k, shuffle)
+            filling = self._filling
+            if filling is None or filling.key != key:
+                filling = self._start(key, blocks)
+            for read in filling.reads:
+                read.result()
+            order = filling.order.result()
+            self._filling, last = None, k + 1 == len(plan)
+            if not last:
+                self._filling = self._start((seed, number + k + 1, shuffle), plan[k + 1])
+            elif another:
+                following = (seed, number + k + 1, shuffle)
+                self._filling = self._start(following, self._plan(*following)[0])
+            n_left = next((len(array) for array in left if array is not None), 0)
+            rows = self._behind(left, filling.arrays, n_left)
+            order = np.concatenate((np.arange(n_left), order + n_left)) if n_left else order
+            n_batches = -(-len(order) // self._batch_size) if last else len(order) // self._batch_size
+            yield Window(rows, order, n_batches)
+            tail = order[n_batches * self._batch_size :]
+            left = [None if array is None else array[tail] for array in _flat(rows)]
+
+    def _plan(self, seed: int, number: int, shuffle: bool) -> list[list[int]]:
+        """Return the numbers of the blocks of each window: at least ``window`` blocks, and the rows of a batch."""
+        blocks, n = self.source.blocks, len(self.source.blocks)
+        order = _core.random_order(seed, number | _BLOCK_STREAM, n).tolist() if shuffle else range(n)
+        windows: list[list[int]] = []
+        n_rows = 0
+        for block in order:
+            if not windows or (len(windows[-1]) >= self.source.window and n_rows >= self._batch_size):
+                windows.append([])
+                n_rows = 0
+            windows[-1].append(block)
+            n_rows += blocks[block][1] - blocks[block][0]
+        return [sorted(window) for window in windows]
+
+    def _start(self, key: tuple[int, int, bool], blocks: Sequence[int]) -> _Filling:
+        """Begin to read a window into the buffer that is not in use."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.source.n_readers, "fastnn-reader")
+        if self._filling is not None:
+            # Nobody has asked for it: its reads write into the buffer.
+            wait(self._filling.reads)
+            self._filling.order.result()
+        n_rows = sum(end - begin for begin, end in (self.source.blocks[block] for block in blocks))
+        self._buffers.reverse()
+        arrays = self._arrays(self._room + n_rows)
+        seed, number, shuffle = key
+        order = self._pool.submit(_core.random_order, seed, number, n_rows) if shuffle else Future()
+        if not shuffle:
+            order.set_result(np.arange(n_rows))
+        reads, at = [], self._room
+        for block in blocks:
+            begin, end = self.source.blocks[block]
+            reads.append(self._pool.submit(self._read, arrays, at, begin, end))
+            at += end - begin
+        return _Filling(key, arrays, reads, order)
+
+    def _arrays(self, n: int) -> list[Array | None]:
+        """Return arrays for ``n`` rows; those of inputs are in the buffer."""
+        buffers = self._buffers[0]
+        if not buffers or len(buffers[0]) < n:
+            buffers[:] = [
+                np.empty((n, *kind[1]), kind[0]) for kind in self._types[: self._n_inputs] if kind is not None
+            ]
+        others = [None if kind is None else np.empty((n, *kind[1]), kind[0]) for kind in self._types[self._n_inputs :]]
+        return [*(buffer[:n] for buffer in buffers), *others]
+
+    def _read(self, arrays: list[Array | None], at: int, begin: int, end: int) -> None:
+        """Read a block to where it belongs in the arrays of a window."""
+        rows, _ = self._reader.read(begin, end)
+        for array, found in zip(arrays, _flat(rows), strict=True):
+            if array is not None:
+                array[at : at + end - begin] = found
+
+    def _behind(self, left: list[Array | None], arrays: list[Array | None], n_left: int) -> Rows:
+        """Return the rows of a window with those that the one before has left in front of them."""
+        start = self._room - n_left
+        for array, rest in zip(arrays, left, strict=False):
+            if array is not None and rest is not None:
+                array[start : self._room] = rest
+        return _in_form([None if array is None else array[start:] for array in arrays], self.first)
+
+
+def _flat(rows: Any) -> list[Any]:
+    """Return the arrays of rows, or of one argument, in order, None among them."""
+    if isinstance(rows, Rows):
+        return [array for arrays in rows for array in _flat(arrays)]
+    return list(rows) if isinstance(rows, list) else [rows]
+
+
+def _in_form(arrays: list[Any], form: Rows) -> Rows:
+    """Return arrays as rows: a list for each argument of ``form`` that is one."""
+    remaining = iter(arrays)
+    X, y, weight, _ = ([next(remaining) for _ in part] if isinstance(part, list) else next(remaining) for part in form)
+    return Rows(X, y, weight)

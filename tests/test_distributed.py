@@ -1,0 +1,151 @@
+"""fastnn.distributed: real MPI jobs give the bits of one process, and end together."""
+
+import json
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from mpi_jobs import MISSING, TESTS, run_job
+
+import fastnn
+from fastnn import _ranks
+
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one process trains, by name."""
+    run = subprocess.run(
+        [sys.executable, str(TESTS / "distributed_bits.py")], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(run.stdout)
+
+
+@pytest.fixture(scope="module")
+def fitted_alone(tmp_path_factory):
+    """The folder in which one process has written what distributed_job.py writes."""
+    folder = tmp_path_factory.mktemp("alone")
+    script = str(TESTS / "distributed_job.py")
+    subprocess.run([sys.executable, script, "quiet", str(folder)], stdout=subprocess.DEVNULL, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("n_ranks", [2, 4])
+def test_ranks_train_the_bits_of_one_process(alone, n_ranks):
+    job = run_job(n_ranks, "distributed_bits.py", "ranks")
+    assert job.returncode == 0, job.stderr
+    found = json.loads(job.stdout)
+    assert found.keys() == alone.keys()
+    assert not [name for name in alone if found[name] != alone[name]]
+
+
+def test_rank_0_writes_and_prints(tmp_path, fitted_alone):
+    job = run_job(2, "distributed_job.py", "ok", tmp_path)
+    assert job.returncode == 0, job.stderr
+    lines = job.stdout.splitlines()
+    assert lines[-1] == "rank 0 of 2: 12 epochs"
+    assert len(lines) == 13
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 13
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.fnn", "log.csv", "model.fnn", "predictions.npy"]
+    for name in ("best.fnn", "log.csv", "model.fnn", "predictions.npy"):
+        assert (tmp_path / name).read_bytes() == (fitted_alone / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("raise", "ValueError: an exception on one rank"),
+        ("leave", "the ranks do different things"),
+        ("change weights", "the ranks have different weights: a callback has set them on some ranks only"),
+        ("change the rate", "the ranks have different learning rates, which a callback has set"),
+        ("different rows", "the ranks have different rows: rank 1 differs from rank 0"),
+        ("different calls", "the ranks do different things"),
+    ],
+)
+def test_a_job_ends_when_its_ranks_part(tmp_path, how, message):
+    job = run_job(2, "distributed_job.py", how, tmp_path, timeout=60)
+    assert job.returncode != 0
+    assert message in job.stderr
+    assert "fastnn: rank " in job.stderr and " of 2 ends the job:" in job.stderr
+
+
+def test_an_exit_status_is_that_of_the_job(tmp_path):
+    job = run_job(2, "distributed_job.py", "exit", tmp_path, timeout=60)
+    assert job.returncode == 7
+
+
+def test_all_ranks_stop_where_one_asks_for_it_and_draw_the_seeds_of_rank_0(tmp_path):
+    stopped = run_job(2, "distributed_job.py", "stop", tmp_path)
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout == "rank 0 of 2: 5 epochs\n"
+    unseeded = run_job(2, "distributed_job.py", "no seed", tmp_path)
+    assert unseeded.returncode == 0, unseeded.stderr
+
+
+@pytest.mark.parametrize("step", random.Random(1).sample(range(10, 100), 2))
+def test_a_fit_that_lost_a_rank_resumes_with_the_same_bits(tmp_path, fitted_alone, step):
+    lost = run_job(2, "distributed_job.py", "kill", tmp_path, step, timeout=60)
+    assert lost.returncode != 0
+    resumed = run_job(2, "distributed_job.py", "quiet", tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "model.fnn").read_bytes() == (fitted_alone / "model.fnn").read_bytes()
+
+
+def test_a_block_of_one_process_changes_nothing():
+    with fastnn.distributed.mpi() as ranks:
+        assert (ranks.rank, ranks.size) == (fastnn.distributed.rank(), fastnn.distributed.size()) == (0, 1)
+        assert _ranks.current() is None
+        with pytest.raises(KeyError), fastnn.distributed.mpi():
+            raise KeyError("as it is")
+    with pytest.raises(ValueError, match="least_operations must be"), fastnn.distributed.mpi(least_operations=-1):
+        pass
+
+
+class _TwoInOneProcess:
+    """Ranks of which this process is the first; the second one always gives what this one gives, or something else."""
+
+    rank, size, least_operations = 0, 2, 0.0
+
+    def __init__(self, other=None):
+        self.other = other
+
+    def gather(self, memory, first):
+        raise OSError("the network is down")
+
+    def tell(self, what, value=b""):
+        return [value, value if self.other is None else self.other]
+
+
+def test_an_error_of_the_exchange_ends_a_fit():
+    model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=1)
+    model.compile("sgd", "mse")
+    X = np.ones((64, 2), "f4")
+    undo = _ranks.set_current(_TwoInOneProcess())
+    try:
+        with pytest.raises(OSError, match="the network is down"):
+            model.fit(X, X[:, :1], verbose=0)
+        with pytest.raises(RuntimeError, match="inside another block"), fastnn.distributed.mpi():
+            pass
+    finally:
+        undo()
+    model.fit(X, X[:, :1], verbose=0)
+
+
+def test_an_error_of_rank_0_is_raised_on_the_others(tmp_path):
+    undo = _ranks.set_current(_TwoInOneProcess())
+    try:
+        with pytest.raises(FileNotFoundError):
+            fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(3)]).save(tmp_path / "missing" / "model.fnn")
+        other = _TwoInOneProcess()
+        other.rank = 1
+        other.tell = lambda what, value=b"": [b"failed", value]
+        undo_second = _ranks.set_current(other)
+        with pytest.raises(OSError, match="rank 0 has failed: write"):
+            fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(3)]).save(tmp_path / "model.fnn")
+        undo_second()
+        assert not (tmp_path / "model.fnn").exists()
+    finally:
+        undo()

@@ -1,0 +1,167 @@
+"""TabularClassifier and TabularRegressor: scikit-learn's checks, kinds of columns, folds, limits, warnings."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+
+import fastnn
+from fastnn.tabular import recipes
+
+RNG = np.random.default_rng(0)
+N = 120
+SIZE = RNG.normal(size=N)
+COLOUR = RNG.choice(["red", "green", "blue"], N)
+TOWN = RNG.choice([f"town {i}" for i in range(15)], N)
+Y = SIZE + (COLOUR == "red") + 0.1 * RNG.normal(size=N)
+QUICK = {"n_bags": 2, "random_state": 0}
+
+
+@pytest.fixture(autouse=True)
+def few_epochs(monkeypatch):
+    """Train 8 epochs."""
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 8)
+
+
+def frame():
+    """A table with all kinds of columns."""
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"size": SIZE, "colour": COLOUR, "town": TOWN, "new": SIZE > 0.3, "same": 1.0})
+    table.loc[3, "size"] = np.nan
+    table.loc[5, "colour"] = None
+    table["new"] = table["new"].astype("boolean")
+    table.loc[7, "new"] = pandas.NA
+    return table
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES)
+@pytest.mark.parametrize("task", ["regression", "two classes", "three classes"])
+def test_recipes_learn_from_all_kinds_of_columns(recipe, task, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 30)
+    monkeypatch.setattr(recipes.Task, "members", property(lambda task: 3 if task.recipe == "tabm" else 1))
+    table = frame()
+    y = {"regression": Y, "two classes": Y > 0.5, "three classes": np.digitize(Y, [0.0, 1.0])}[task]
+    cls = fastnn.TabularRegressor if task == "regression" else fastnn.TabularClassifier
+    with pytest.warns(UserWarning, match="'same' is constant"):
+        model = cls(recipe, **QUICK).fit(table, y)
+    assert list(model.feature_names_in_) == list(table.columns)
+    assert len(model.models_) == 4
+    assert model.score(table, y) > (0.3 if recipe == "tabm" else 0.5)
+    oof = model.oof_predictions_
+    assert np.isfinite(oof).all()
+    if task != "regression":
+        np.testing.assert_allclose(oof.sum(axis=1), 1.0, rtol=1e-5)
+        np.testing.assert_allclose(model.predict_proba(table).sum(axis=1), 1.0, rtol=1e-5)
+    unknown = table.copy()
+    unknown.loc[0, ["colour", "town"]] = "elsewhere"
+    assert np.isfinite(np.asarray(model.predict(unknown), float)).all()
+
+
+@pytest.mark.parametrize("package", ["polars", "pyarrow"])
+def test_other_frames_give_the_same(package):
+    module, table = pytest.importorskip(package), frame().drop(columns="same")
+    other = module.from_pandas(table) if package == "polars" else module.Table.from_pandas(table)
+    first = fastnn.TabularRegressor("plain", **QUICK).fit(table, Y)
+    second = fastnn.TabularRegressor("plain", **QUICK).fit(other, Y)
+    np.testing.assert_array_equal(first.predict(table), second.predict(other))
+
+
+def test_arrays_of_objects_and_chosen_categories():
+    table = np.column_stack([SIZE.astype(object), COLOUR.astype(object)])
+    model = fastnn.TabularRegressor("plain", **QUICK).fit(table, Y)
+    assert model.predict(table).shape == (N,)
+    codes = np.unique(COLOUR, return_inverse=True)[1]
+    numbers = np.column_stack([SIZE, codes])
+    chosen = fastnn.TabularRegressor("plain", categorical_features=[1], **QUICK).fit(numbers, Y)
+    assert chosen._encoder.levels == {"x1": [0.0, 1.0, 2.0]}
+
+
+def test_equal_seeds_give_equal_bits_with_any_threads():
+    table = np.column_stack([SIZE, SIZE**2])
+    found = [fastnn.TabularRegressor("realmlp", n_threads=n, **QUICK).fit(table, Y).predict(table) for n in (1, 2, 1)]
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    again = clone(fastnn.TabularRegressor("realmlp", n_bags=2, random_state=1)).fit(table, Y)
+    assert (again.predict(table) != found[0]).any()
+
+
+def test_out_of_fold_predictions_are_those_of_the_networks():
+    table = np.column_stack([SIZE, SIZE**2])
+    model = fastnn.TabularRegressor("plain", **QUICK).fit(table, Y)
+    residual = float(np.sqrt(((model.oof_predictions_ - Y) ** 2).mean()))
+    assert abs(model.oof_score_ - residual) < 0.05 * residual
+    single = fastnn.TabularRegressor("plain", n_bags=1, random_state=0).fit(table, Y)
+    assert len(single.models_) == 1
+    assert np.isfinite(single.oof_predictions_).sum() == N // 5
+
+
+def test_few_rows_and_time_limit():
+    model = fastnn.TabularRegressor(random_state=0).fit(np.arange(6.0)[:, None], np.arange(6.0))
+    assert np.isfinite(model.predict([[2.5]])).all()
+    limited = fastnn.TabularRegressor("plain", time_limit=1e-3, **QUICK)
+    with pytest.warns(UserWarning, match="one epoch"):
+        limited.fit(SIZE[:, None], Y)
+    assert limited.n_epochs_ == 1
+
+
+def test_importances():
+    table = np.column_stack([SIZE, RNG.normal(size=N)])
+    model = fastnn.TabularRegressor("plain", **QUICK).fit(table, SIZE)
+    importances = model.permutation_importances(table, SIZE, random_state=0)
+    assert importances.shape == (2,)
+    assert importances[0] > importances[1]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ([f"name {i}" for i in range(N)], "identifiers"),
+        (2.0 * Y + 3.0, "gives the target away"),
+        (np.arange(N), "counts the rows"),
+        ([None] * N, "no values"),
+    ],
+)
+def test_warnings_of_columns(column, message):
+    pandas = pytest.importorskip("pandas")
+    with pytest.warns(UserWarning, match=message):
+        fastnn.TabularRegressor("plain", **QUICK).fit(pandas.DataFrame({"size": SIZE, "other": column}), Y)
+
+
+def test_a_category_that_names_the_class():
+    pandas = pytest.importorskip("pandas")
+    y = Y > 0
+    with pytest.warns(UserWarning, match="belongs to one class"):
+        fastnn.TabularClassifier("plain", **QUICK).fit(pandas.DataFrame({"a": SIZE, "b": np.where(y, "p", "q")}), y)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"metric": "rmsle"}, "metric must be one of 'rmse'"), ({"recipe": "mlp"}, "recipe"), ({"n_bags": 0}, "n_bags")],
+)
+def test_refusals(options, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.TabularRegressor(**options).fit(SIZE[:, None], Y)
+
+
+def test_other_columns_are_refused():
+    table = frame().drop(columns="same")
+    model = fastnn.TabularRegressor("plain", **QUICK).fit(table, Y)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(table.rename(columns={"size": "length"}))
+    changed = table.assign(size=COLOUR)
+    with pytest.raises(ValueError, match="held numbers in fit"):
+        model.predict(changed)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["TabularClassifier", "TabularRegressor"])
+def test_check_estimator(name, monkeypatch):
+    from sklearn.utils.estimator_checks import check_estimator
+
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 60)
+    results = check_estimator(getattr(fastnn, name)("plain", n_bags=2), on_fail=None, on_skip=None)
+    failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
+    assert failed == {}
+    assert sum(result["status"] == "passed" for result in results) >= 50

@@ -1,0 +1,221 @@
+"""Layers of networks for tables: their arithmetic, gradients, bits, and what is kept in files."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _core, layers
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(53, 5))
+Y = np.sin(X[:, :1]) + 0.1 * X[:, 1:2]
+
+
+def network(dtype="float64", seed=0):
+    """A network with all of the layers."""
+    encoding = layers.PiecewiseLinearEmbedding(5, units=3, n_bins=6)
+    encoding.adapt(X)
+    x = fastnn.Input((5,))
+    h = layers.PeriodicEmbedding(5, learning_rate_factors=0.5)(x)
+    h = layers.FeatureScale(use_bias=True, learning_rate_factors={"scale": 6.0})(h)
+    h = layers.NTPDense(19)(h)
+    h = layers.ParametricActivation("mish")(h)
+    g = layers.FeatureScale(members=3, scale_initializer="random_normal")(encoding(x))
+    g = layers.Activation("tanh")(layers.MemberDense(3, 18)(g))
+    g = layers.GroupedDense(3, 2)(g)
+    model = fastnn.Model(x, layers.Dense(1)(layers.Concatenate()([h, g])), seed=seed, dtype=dtype)
+    model.compile(fastnn.optimizers.Adam(0.01, weight_decay=0.1), "mse")
+    return model
+
+
+def test_gradients_are_finite_differences():
+    model, step = network(), 1e-6
+    fit = _core.Fit(model.network, X, Y, None, len(X), 0, None)
+    fit.begin_epoch(0, 1, False, np.zeros(1))
+    found = fit.gradients()
+    assert len(found) == 19
+    for op, name, gradient in found:
+        weights = model.network.get_parameter(op, name)
+        assert np.abs(gradient).max() > 1e-6
+        for place in np.argsort(np.abs(gradient), axis=None)[[0, gradient.size // 2, -1]]:
+            losses = []
+            for sign in (1, -1):
+                moved = weights.copy()
+                moved.flat[place] += sign * step
+                model.network.set_parameter(op, name, moved)
+                losses.append(float(((model.predict(X, verbose=0) - Y) ** 2).mean()))
+            model.network.set_parameter(op, name, weights)
+            assert abs((losses[0] - losses[1]) / (2 * step) - gradient.flat[place]) < 1e-8, (op, name)
+
+
+def test_values_worked_out_by_hand():
+    x = fastnn.Input((2,))
+    scale = layers.FeatureScale(members=2, use_bias=True)
+    cosines, groups, shared = layers.CosineFeatures(2), layers.GroupedDense(2, 1), layers.MemberDense(2, 1)
+    mixed = layers.ParametricActivation("relu")
+    outputs = [scale(x), cosines(x), groups(x), shared(x), mixed(x)]
+    model = fastnn.Model(x, outputs, dtype="float64")
+    scale.set_weights([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 1.0, 0.0]])
+    cosines.set_weights([[0.25, 0.5, 1.0, 0.0], [0.0, 0.0, np.pi, np.pi / 2]])
+    groups.set_weights([[[2.0, 3.0]], [0.5, 0.0]])
+    shared.set_weights([[[5.0]], [1.0]])
+    mixed.set_weights([[0.5, 2.0]])
+    found = model.predict(np.array([[1.0, -1.0]]), verbose=0)
+    expected = [[1, -2, 4, -4], [0, -1, -1, 0], [2.5, -3], [6, -4], [1, 1]]
+    for each, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(each, [wanted], atol=1e-15)
+
+
+def test_cosines_are_those_of_numpy():
+    x = fastnn.Input((1,))
+    layer = layers.CosineFeatures(1, frequencies_initializer="ones", bias_initializer="zeros")
+    for dtype, bound in (("float64", 4e-16), ("float32", 6e-8)):
+        model = fastnn.Model(x, layer(x), dtype=dtype)
+        z = np.linspace(-40.0, 40.0, 4001).astype(dtype)[:, None]
+        wanted = np.cos(2 * np.pi * z.astype(np.longdouble))
+        assert np.abs(model.predict(z, verbose=0) - wanted).max() < bound + (3e-14 if dtype == "float64" else 0)
+        layer = layers.CosineFeatures(1, frequencies_initializer="ones", bias_initializer="zeros")
+
+
+def test_pieces_of_lines():
+    layer = layers.PiecewiseLinearEncoding(edges=[[0.0, 1.0, 3.0, 4.0], [0.0, 2.0]])
+    x = fastnn.Input((2,))
+    model = fastnn.Model(x, layer(x), dtype="float64")
+    found = model.predict(np.array([[-1.0, -2.0], [2.0, 1.0], [6.0, 4.0]]), verbose=0)
+    np.testing.assert_array_equal(found[:, :3], [[-1, 0, 0], [1, 0.5, 0], [1, 1, 3]])
+    np.testing.assert_array_equal(found[:, 3:], [[0, 0, -1], [0, 0, 0.5], [0, 0, 2]])
+    layer.trainable = True
+    assert not layer.trainable_weights
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bits_do_not_depend_on_threads(dtype):
+    found = []
+    for n_threads in (1, 2, 5):
+        with fastnn.threads(n_threads):
+            model = network(dtype)
+            model.fit(X, Y, epochs=3, batch_size=20, verbose=0)
+            found.append([*model.get_weights(), model.predict(X, verbose=0), model.predict(X[:1], verbose=0)])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(found[0][-1], found[0][-2][:1])
+
+
+def test_files_keep_the_network(tmp_path):
+    model = network()
+    model.fit(X, Y, epochs=2, verbose=0)
+    model.save(tmp_path / "net.fastnn")
+    again = fastnn.load_model(tmp_path / "net.fastnn")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+    for each in (model, again):
+        each.fit(X, Y, epochs=1, verbose=0, shuffle=False)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+
+
+def test_learning_rate_and_weight_decay_factors():
+    def trained(**factors):
+        x = fastnn.Input((5,))
+        model = fastnn.Model(x, layers.Dense(1, **factors)(x), seed=0, dtype="float64")
+        first = model.get_weights()
+        model.compile(fastnn.optimizers.SGD(0.1, weight_decay=0.5), "mse")
+        model.fit(X, Y, batch_size=len(X), epochs=1, verbose=0)
+        return first, model.get_weights()
+
+    (kernel, _), plain = trained()
+    step = plain[0] - kernel * 0.95
+    _, slow = trained(learning_rate_factors={"kernel": 0.25}, weight_decay_factors={"kernel": 2.0})
+    np.testing.assert_allclose(slow[0], kernel * (1 - 0.1 * 0.25 * 0.5 * 2.0) + 0.25 * step, rtol=1e-14)
+    np.testing.assert_array_equal(slow[1], plain[1])
+    _, frozen = trained(learning_rate_factors=0.0)
+    np.testing.assert_array_equal(frozen[0], kernel)
+    with pytest.raises(ValueError, match="weight 'kernl'"):
+        trained(learning_rate_factors={"kernl": 1.0})
+
+
+def test_step_factors_scale_decay_and_dropout():
+    x = fastnn.Input((5,))
+    model = fastnn.Model(x, layers.Dense(1, use_bias=False)(x), seed=0, dtype="float64")
+    kernel = model.get_weights()[0]
+    model.compile(fastnn.optimizers.SGD(0.1, weight_decay=0.5), "mse")
+    zero = fastnn.callbacks.StepFactors(weight_decay=lambda steps: np.where(steps == 0, 0.0, 2.0))
+    model.fit(np.zeros((4, 5)), np.zeros((4, 1)), batch_size=2, verbose=0, callbacks=[zero])
+    np.testing.assert_allclose(model.get_weights()[0], kernel * (1 - 0.1 * 0.5 * 2.0), rtol=1e-15)
+
+    def run(callbacks):
+        h = layers.Dropout(0.5)(layers.Dense(8, "relu")(x))
+        net = fastnn.Model(x, layers.Dense(1)(h), seed=1, dtype="float64")
+        net.compile("sgd", "mse")
+        return net.fit(X, Y, epochs=2, verbose=0, callbacks=callbacks).history["loss"], net.get_weights()
+
+    never = run([fastnn.callbacks.StepFactors(dropout=np.zeros_like)])
+    always = run([fastnn.callbacks.StepFactors(dropout=np.ones_like)])
+    assert always[0] == run([])[0]
+    assert never[0] != always[0]
+
+
+def test_schedules():
+    schedules = fastnn.optimizers.schedules
+    steps = np.arange(9)
+    rates = schedules.CosLog4(0.3, 8)(steps)
+    wanted = 0.15 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * steps / 8)))
+    np.testing.assert_allclose(rates, wanted, rtol=1e-14)
+    assert rates[0] == 0.0
+    np.testing.assert_allclose(schedules.FlatCosine(2.0, 8)([0, 4, 6, 8, 9]), [2, 2, 1, 0, 0], atol=1e-15)
+    again = schedules.get({"class_name": "CosLog4", "config": schedules.CosLog4(0.3, 8).get_config()})
+    assert again(3) == rates[3]
+
+
+def test_robust_scaling_and_quantiles():
+    data = np.array([[0.0, 5, 1], [1, 5, 1], [2, 5, 1], [3, 5, 1], [1000, 5, 9]])
+    layer = layers.RobustScaling()
+    layer.adapt(data)
+    z = np.array([-1.0, -0.5, 0.0, 0.5, 499.0])
+    np.testing.assert_allclose(layer(data)[:, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-14)
+    assert (layer(data)[:, 1] == 0).all()
+    np.testing.assert_allclose(layer(data)[-1, 2], 2 / np.sqrt(1 + 4 / 9))
+    again = layers.RobustScaling.from_config(layer.get_config())
+    np.testing.assert_array_equal(again(data), layer(data))
+    assert np.isnan(layer([[np.nan, 5, 1]])[0, 0])
+    x = fastnn.Input((3,))
+    model = fastnn.Model(x, layers.Dense(1)(layer(x)), seed=0)
+    assert model.predict(data, verbose=0).shape == (5, 1)
+
+
+def test_quantiles_are_those_of_scikit_learn():
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    data = np.random.default_rng(0).gamma(1.0, size=(600, 3)).round(1)
+    layer = layers.QuantileTransform(noise=0.0)
+    layer.adapt(data)
+    other = preprocessing.QuantileTransformer(n_quantiles=20, output_distribution="normal", subsample=None).fit(data)
+    np.testing.assert_allclose(layer(data), other.transform(data), atol=1e-9)
+
+
+def test_first_values_from_data():
+    x = fastnn.Input((5,))
+    h = layers.NTPDense(40, "relu")(x)
+    model = fastnn.Model(x, layers.NTPDense(30)(h), seed=0, dtype="float64")
+    fastnn.models.initialize_from_data(model, X)
+    first, second = model.layers[1], model.layers[2]
+    values = X @ first.kernel.numpy() / np.sqrt(5)
+    np.testing.assert_allclose(values.std(axis=0), 1.0, rtol=1e-12)
+    assert ((-first.bias.numpy() >= values.min(axis=0)) & (-first.bias.numpy() <= values.max(axis=0))).all()
+    hidden = np.maximum(values + first.bias.numpy(), 0)
+    np.testing.assert_allclose((hidden @ second.kernel.numpy() / np.sqrt(40)).std(axis=0), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.ParametricActivation("softmax"), "by itself"),
+        (lambda: layers.GroupedDense(2, 1)(fastnn.Input((5,))), "2 groups"),
+        (lambda: layers.PiecewiseLinearEncoding()(fastnn.Input((5,))), "no edges"),
+        (lambda: layers.PiecewiseLinearEncoding(edges=[[1.0, 1.0]]), "increasing"),
+        (lambda: layers.RobustScaling()([[1.0]]), "learned nothing"),
+        (lambda: layers.Dense(1, learning_rate_factors=-1.0), "learning_rate_factors"),
+        (lambda: fastnn.callbacks.StepFactors(dropout=0.5), "function of the step"),
+    ],
+)
+def test_refusals(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
