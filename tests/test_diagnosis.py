@@ -383,3 +383,37 @@ def test_step_advice_has_the_rate_of_a_good_step():
 def test_needs_a_compiled_model():
     with pytest.raises(RuntimeError, match="before diagnose"):
         fastnn.diagnose(fastnn.Sequential([layers.Dense(1)]), np.ones((3, 2)), np.ones(3))
+
+
+def test_units_within_models_layers_and_blocks_are_examined():
+    def dead(name):
+        return layers.Dense(8, "relu", bias_initializer=fastnn.initializers.Constant(-100.0), name=name)
+
+    class Own(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.part = dead("in_own")
+
+        def call(self, x):
+            return self.part(x)
+
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    x = fastnn.Input((4,), name="x")
+    inner = fastnn.Sequential([fastnn.Input((4,)), dead("in_model"), layers.Dense(4)])
+    graph = fastnn.Model(x, layers.Dense(1)(layers.concatenate([inner(x), Own()(x), layers.Dense(4)(x)])), seed=0)
+    inner = fastnn.Sequential([fastnn.Input((4,)), dead("in_model"), layers.Dense(4)])
+    chain = fastnn.Sequential([fastnn.Input((4,)), inner, layers.Residual([dead("in_block"), layers.Dense(4)])], seed=0)
+    chain.add(layers.Dense(1))
+    for model, names in ((graph, {"in_model", "in_own"}), (chain, {"in_model", "in_block"})):
+        model.compile("adam", "mse")
+        found = [finding.where for finding in fastnn.diagnose(model, X, X[:, 0]) if finding.what == "dead units"]
+        assert {where.split("'")[1] for where in found} == names and len(found) == 2
+
+
+def test_more_hidden_layers_than_a_network_has_outputs_are_examined():
+    x = h = fastnn.Input((3,), name="x")
+    for _ in range(70):
+        h = layers.Dense(3, "relu", kernel_initializer="he_normal")(h)
+    model = fastnn.Model(x, layers.Dense(1)(h), seed=0)
+    model.compile("adam", "mse")
+    assert isinstance(fastnn.diagnose(model, np.eye(3), np.ones(3)), list)

@@ -348,3 +348,82 @@ def test_landscapes_checkpoints_and_backups(tmp_path):
     whole.fit([A, B], [Y1, Y2], epochs=4, **data)
     assert same(again.get_weights(), whole.get_weights())
     assert same(fastnn.load_model(tmp_path / "best.safetensors").predict([A, B]), whole.predict([A, B]))
+
+
+def layer_in_a_model_and_beside_it():
+    layer = layers.Dense(4, activation="tanh", name="shared")
+    inner = fastnn.Sequential([fastnn.Input((4,)), layer, layers.Dense(4, name="on_top")], name="inner")
+    x = fastnn.Input((4,), name="x")
+    return fastnn.Model(x, layers.Dense(1, name="end")(layers.add([inner(x), layer(x)])), seed=0)
+
+
+def layer_in_two_models():
+    u = fastnn.Input((4,), name="u")
+    h = layers.Dense(4, name="shared")(u)
+    first, second = fastnn.Model(u, layers.Dense(4, name="on_top")(h), name="i"), fastnn.Model(u, h, name="j")
+    x = fastnn.Input((4,), name="x")
+    return fastnn.Model(x, layers.Dense(1, name="end")(layers.add([first(x), second(x)])), seed=0)
+
+
+def model_in_a_model_and_beside_it():
+    lower = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(4, name="shared")], name="lower")
+    inner = fastnn.Sequential([lower, layers.Dense(4, name="on_top")], name="inner")
+    x = fastnn.Input((4,), name="x")
+    return fastnn.Model(x, layers.Dense(1, name="end")(layers.add([inner(x), lower(x)])), seed=0)
+
+
+def layer_in_a_block_and_before_it():
+    layer = layers.Dense(4, name="shared")
+    x = fastnn.Input((4,), name="x")
+    return fastnn.Model(x, layers.Dense(1, name="end")(layers.Residual([layer])(layer(x))), seed=0)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        layer_in_a_model_and_beside_it,
+        layer_in_two_models,
+        model_in_a_model_and_beside_it,
+        layer_in_a_block_and_before_it,
+    ],
+)
+def test_what_nested_models_share_is_shared_in_every_copy(build, tmp_path):
+    model = build()
+    model.compile("adam", "mse")
+    model.fit(A, Y1, epochs=2, batch_size=16, verbose=0)
+    n_weights = len(model.weights)
+    model.save(tmp_path / "model.safetensors")
+    for loaded in (
+        fastnn.load_model(tmp_path / "model.safetensors"),
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+    ):
+        assert len(loaded.weights) == n_weights and same(loaded.get_weights(), model.get_weights())
+        loaded.fit(A, Y1, epochs=1, batch_size=16, verbose=0)
+        again = copy.deepcopy(model)
+        again.fit(A, Y1, epochs=1, batch_size=16, verbose=0)
+        assert same(loaded.get_weights(), again.get_weights())
+    for made in (
+        fastnn.Model.from_config(model.get_config()),
+        fastnn.models.model_from_json(model.to_json()),
+        fastnn.models.clone_model(model),
+    ):
+        assert [weight.shape for weight in made.weights] == [weight.shape for weight in model.weights]
+        made.set_weights(model.get_weights())
+        assert same([made.predict(A, verbose=0)], [model.predict(A, verbose=0)])
+
+
+def test_layers_that_are_not_shared_have_no_number_in_their_descriptions():
+    assert "shared_object_id" not in two_by_two().to_json()
+
+
+def test_operators_that_the_core_does_not_have_are_refused():
+    x = fastnn.Input((3,), name="x")
+    for call in (lambda: x**2, lambda: 2**x, lambda: x @ x, lambda: abs(x), lambda: x % 2, lambda: x // 2):
+        with pytest.raises(TypeError, match=r"operators \+ - \* / alone; a square is x \* x: the tensor 'x'"):
+            call()
+    model = fastnn.Model(x, -layers.Dense(2, name="d")(x), seed=0)
+    assert model.output_names[0].startswith("negative")
+    with pytest.raises(ValueError, match="index must be below 2, the number of layers, got 2"):
+        model.get_layer(index=2)
+    assert model.get_layer(index=-1) is model.get_layer("d")

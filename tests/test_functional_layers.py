@@ -307,3 +307,29 @@ def test_arrays_and_options_that_do_not_fit():
     lookup = fastnn.Model(code, layers.Flatten()(layers.Embedding(5, 3, name="table")(code)))
     with pytest.raises(ValueError, match=r"has 5 in row 1, column 1, where an embedding takes integers from 0 to 4"):
         lookup.predict([[0, 1], [4, 5]])
+    with pytest.raises(ValueError, match=r"input 'code' has 5 in row 1, column 1"):
+        lookup(np.array([[0, 1], [4, 5]]))
+    columns = fastnn.Model(code, layers.Dense(1)(layers.Embedding(5, 3)(code[:, 1])))
+    columns.compile("sgd", "mse")
+    for call in (columns.predict, lambda x: columns.fit(x, [0.0, 1.0], verbose=0)):
+        with pytest.raises(ValueError, match=r"input 'code' has 5 in row 1, column 1, .* from 0 to 4"):
+            call(np.array([[9, 1], [4, 5]]))
+
+
+def test_a_model_may_do_nothing_but_encode():
+    words = np.array([["a", "b"], ["c", "a"]])
+    x = fastnn.Input((2,), dtype="string")
+    model = fastnn.Model(x, layers.StringLookup(vocabulary=["a", "b"], output_mode="multi_hot")(x))
+    np.testing.assert_array_equal(model.predict(words, verbose=0), [[0, 1, 1], [1, 1, 0]])
+    depth = fastnn.Input((), name="depth")
+    bins = fastnn.Model(depth, layers.Discretization(bin_boundaries=[0.0, 1.0])(depth))
+    np.testing.assert_array_equal(bins.predict([-1.0, 0.5, 2.0], verbose=0), [0, 1, 2])
+
+
+def test_an_encoder_alone_takes_a_vector_as_one_row():
+    encode = layers.CategoryEncoding(num_tokens=4, output_mode="count")
+    np.testing.assert_array_equal(encode(np.array([1, 3, 1])), [0, 2, 0, 1])
+    np.testing.assert_array_equal(encode(np.array([[1, 3, 1]])), [[0, 2, 0, 1]])
+    code = fastnn.Input((), dtype="int32")
+    model = fastnn.Model(code, encode(code))
+    np.testing.assert_array_equal(model.predict(np.array([1, 3]), verbose=0), [[0, 1, 0, 0], [0, 0, 0, 1]])

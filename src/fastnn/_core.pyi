@@ -57,6 +57,7 @@ class Network:
         output, 1 for the outputs of each input, None for all.
     dtype : "float32" or "float64".
     outputs : buffers that the network computes; the last one if left out.
+    sources : for each input what messages call it, and which of its columns each column is; None for "X".
 
     All parameters start at zero, except gammas and variances, which start at one.
     """
@@ -67,6 +68,7 @@ class Network:
         ops: Sequence[tuple[str, dict[str, Any]]],
         dtype: str = "float32",
         outputs: Sequence[int] | None = None,
+        sources: Sequence[tuple[str, Sequence[int]]] | None = None,
     ) -> None: ...
     @property
     def n_features(self) -> int:

@@ -73,7 +73,7 @@ cdef class Fit:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if network.embeddings:
-            check_table_rows(network.embeddings, owners)
+            check_table_rows(network.embeddings, network.sources, owners)
         several = native.n_outputs > 1
         ys = list_of("y", y, native.n_losses, several)
         weights = list_of("sample_weight", sample_weight, native.n_losses, several and isinstance(sample_weight, (list, tuple)))

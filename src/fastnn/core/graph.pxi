@@ -174,8 +174,11 @@ cdef list columns_of_embeddings(object ops, list inputs, list widths, Py_ssize_t
     return result
 
 
-cdef int check_table_rows(list embeddings, list arrays) except -1:
-    """Raise ValueError for the first number that names no row of a table."""
+cdef int check_table_rows(list embeddings, object sources, list arrays) except -1:
+    """Raise ValueError for the first number that names no row of a table.
+
+    ``sources``: the name of each input, and where its columns are in what the caller has; or None.
+    """
     for n_rows, columns in embeddings:
         for i, column in columns:
             values = arrays[i][:, column]
@@ -184,6 +187,9 @@ cdef int check_table_rows(list embeddings, list arrays) except -1:
             if bad.any():
                 row = int(bad.argmax())
                 name = "X" if len(arrays) == 1 else f"X[{i}]"
+                if sources is not None:
+                    name, places = sources[i]
+                    column = places[column]
                 raise ValueError(
                     f"{name} has {values[row]} in row {row}, column {column}, where an embedding takes integers "
                     f"from 0 to {n_rows - 1}"

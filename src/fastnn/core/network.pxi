@@ -13,6 +13,7 @@ cdef class Network:
     cdef object kinds
     cdef list inputs      # of each op: buffers
     cdef list embeddings  # of each: the rows of its table, and the columns of inputs that name them
+    cdef object sources   # of each input: its name and the numbers of its columns in messages; or None
     cdef bint takes_list  # the inputs were described by a list
     cdef object class_weights  # the losses point to them
     cdef int users  # calls that read the weights now; -1: one call that writes them
@@ -20,7 +21,7 @@ cdef class Network:
     cdef str refusal  # the message for other threads then
     cdef object __weakref__
 
-    def __cinit__(self, n_features, ops, dtype="float32", outputs=None):
+    def __cinit__(self, n_features, ops, dtype="float32", outputs=None, sources=None):
         cdef Py_ssize_t count = len(ops)
         cdef Py_ssize_t[FNN_MOST_BUFFERS] widths
         cdef int[FNN_MOST_OUTPUTS] wanted
@@ -58,6 +59,7 @@ cdef class Network:
         program.outputs = wanted
         _forget_in_child(self)
         kept = read_ops(native, ops, self.inputs, sizes, self.dtype)
+        self.sources = sources
         self.embeddings = columns_of_embeddings(ops, self.inputs, sizes, program.n_inputs)
         cdef fnn_call call
         fnn_call_enter(&call)
@@ -290,7 +292,7 @@ cdef class Network:
             return self.predict_several(X, out, n_threads, logits, activity, buffers)
         owner = matrix_of(X, &m, self.network.widths[0])
         if self.embeddings:
-            check_table_rows(self.embeddings, [owner])
+            check_table_rows(self.embeddings, self.sources, [owner])
         shape[0] = m.rows
         shape[1] = self.network.widths[self.network.outputs[0]]
         if out is None:
@@ -340,7 +342,7 @@ cdef class Network:
         cdef int i
         arrays = self.read_inputs(X, matrices)
         if self.embeddings:
-            check_table_rows(self.embeddings, arrays)
+            check_table_rows(self.embeddings, self.sources, arrays)
         places = self.outputs_or(buffers)
         rows = matrices[0].rows
         if out is not None:

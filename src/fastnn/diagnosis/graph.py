@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from fastnn.diagnosis.data import MAX_ROWS, counted, examine_columns, examine_last_layer, examine_targets
 from fastnn.diagnosis.finding import Finding
-from fastnn.diagnosis.network import examine_gradients, examine_outputs
+from fastnn.diagnosis.network import examine_gradients, examine_units
 from fastnn.diagnosis.validation import examine_validation
 from fastnn.layers import BatchNormalization, Embedding, Normalization
-from fastnn.models.hidden import hidden_tensors, outputs_at
 from fastnn.network.program import Head
 from fastnn.training.outputs import of_output
 from fastnn.training.rows import Rows
@@ -65,10 +64,8 @@ def examine_graph(model: Any, rows: Rows, validation: Rows | None, learning_rate
         several = len(model.outputs) > 1
         findings += [replace(each, where=f"output {key!r}: {each.where}") for each in found] if several else found
     part = rows.first(MAX_ROWS)
-    tensors = hidden_tensors(model)
-    for tensor, values in zip(tensors, outputs_at(model, tensors, part.X), strict=True):
-        findings += examine_outputs(tensor.node.layer, values, len(values))
-    return list(dict.fromkeys([*findings, *examine_gradients(model, part, learning_rate)]))
+    findings += [*examine_units(model, part.X), *examine_gradients(model, part, learning_rate)]
+    return list(dict.fromkeys(findings))
 
 
 def _joined(X: Any) -> Array:

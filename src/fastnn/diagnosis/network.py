@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.diagnosis.data import lower_part
 from fastnn.diagnosis.finding import Finding
+from fastnn.models.hidden import outputs_of_steps
+from fastnn.network.stack import LayerStack
 from fastnn.training.native import make_fit
 from fastnn.training.rows import Rows
 
@@ -22,15 +23,21 @@ _GOOD_STEP = 0.001
 _GOOD = f" (good: about {_GOOD_STEP})"
 
 
-def examine_units(model: "Sequential", X: Array) -> list[Finding]:
-    """Examine the outputs of every layer; the last one may be saturated, as that of a classifier that is sure."""
-    findings = []
-    last = len(model.layers) - 1
-    for place, layer in enumerate(model.layers):
-        activation = _activation(layer)
-        if activation in _DYING or (activation in _BOUNDED and place != last):
-            findings += examine_outputs(layer, lower_part(model, place + 1).predict(X), len(X))
-    return findings
+def examine_units(model: LayerStack, X: Any) -> list[Finding]:
+    """Examine the outputs of every layer, also within models and blocks.
+
+    Those of the model may be saturated, as those of a classifier that is sure.
+    """
+    graph = model.program.graph
+    steps = [
+        step
+        for step in graph.steps
+        if _activation(step.layer) in _DYING
+        or (_activation(step.layer) in _BOUNDED and step.output not in graph.outputs)
+    ]
+    outputs = outputs_of_steps(model, steps, X)
+    findings = [examine_outputs(step.layer, each, len(each)) for step, each in zip(steps, outputs, strict=True)]
+    return [finding for found in findings for finding in found]
 
 
 def _activation(layer: Any) -> str:

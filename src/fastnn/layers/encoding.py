@@ -81,7 +81,7 @@ class Encoder(Layer):
         return "encoding", {}
 
     def compute(self, *arguments: Any, **options: Any) -> Array:
-        """Return the encoded elements of an array: (n,), (n, k), ..."""
+        """Return the encoded elements of an array: (n, k), ..., or (k,) for one row."""
         (values,) = (*arguments, *options.values())
         numbers = np.asarray(self.numbers_of(values))
         if self.output_mode == "int":
@@ -89,7 +89,7 @@ class Encoder(Layer):
         if self.output_mode == "one_hot" and numbers.ndim > 1 and numbers.shape[-1] == 1:
             numbers = numbers[..., 0]
         hot: Array = (numbers[..., None] == np.arange(self.depth)).astype(np.float32)
-        if self.output_mode == "one_hot" or numbers.ndim < 2:
+        if self.output_mode == "one_hot" or numbers.ndim == 0:
             return hot
         together: Array = hot.sum(axis=-2) if self.output_mode == "count" else hot.max(axis=-2)
         return together

@@ -35,9 +35,8 @@ class InputLayer(Layer):
         optional(whole, "batch_size", batch_size, at_least=1)
         self.input_dtype = input_type("dtype", dtype)
         super().__init__(name=name)
-        # One integer or string per row needs no columns; the rows of a network are vectors.
-        single = isinstance(shape, list | tuple) and not shape and self.input_dtype not in (None, "float32", "float64")
-        self.declared_input = () if single else row_shape("shape", shape)
+        is_single = isinstance(shape, list | tuple) and not shape
+        self.declared_input = () if is_single else row_shape("shape", shape)
 
     @property
     def shape(self) -> tuple[int, ...]:

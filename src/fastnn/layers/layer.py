@@ -16,6 +16,7 @@ from fastnn._missing import Advised
 from fastnn._names import automatic_name
 from fastnn._structures import leaves
 from fastnn._variables import Variable
+from fastnn.layers.sharing import made_before, note_description, note_layer
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
 from fastnn.layers.tracing import constructor_arguments, layers_in, trace_call
 from fastnn.layers.weights import ParameterSpec, Weighted
@@ -394,15 +395,20 @@ def layer_config(layer: Any) -> dict[str, Any]:
     """Return the description of a layer, or of a model in a model; it has ``trainable`` only if it is frozen."""
     config = registry.serialize(layer)
     if not isinstance(layer, Layer):
-        return {**config, "class_name": layer.kind}
-    return config if layer.trainable else {**config, "trainable": False}
+        config["class_name"] = layer.kind
+    elif not layer.trainable:
+        config["trainable"] = False
+    return note_description(layer, config)
 
 
 def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None = None) -> Any:
     """Return a new layer, or model, from the result of ``layer_config``."""
+    known = made_before(config)
+    if known is not None:
+        return known
     kind = config.get("class_name") if isinstance(config, dict) else None
     if isinstance(kind, str) and registry.knows("model", kind) and kind not in (custom_objects or {}):
-        return registry.find("model", kind).without_network(config["config"], custom_objects)
+        return note_layer(config, registry.find("model", kind).without_network(config["config"], custom_objects))
     layer = registry.deserialize("layer", _with_custom_parts(config, custom_objects or {}), custom_objects)
     if not isinstance(layer, Layer):
         layer = getattr(getattr(layer, "node", None), "layer", None)
@@ -410,7 +416,7 @@ def layer_from_config(config: Any, custom_objects: registry.CustomObjects | None
         raise ValueError(f"the description of a layer gives {layer!r}")
     if config.get("trainable", True) is False:
         layer.trainable = False
-    return layer
+    return note_layer(config, layer)
 
 
 def _with_custom_parts(config: Any, custom_objects: registry.CustomObjects) -> Any:

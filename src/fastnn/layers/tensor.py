@@ -87,7 +87,7 @@ class KerasTensor:
         return self._combined("divide", other, True)
 
     def __neg__(self) -> Any:
-        return self._combined("multiply", -1.0)
+        return registry.find("layer", "Arithmetic")("multiply", -1.0, name=automatic_name("Negative"))([self])
 
     def __pos__(self) -> "KerasTensor":
         return self
@@ -123,6 +123,12 @@ class KerasTensor:
 
     def __array_function__(self, function: Any, *arguments: Any) -> NoReturn:
         self._refuse(f"numpy.{function.__name__} cannot compute with a symbolic tensor")
+
+    def _refuse_operator(self, *others: Any) -> NoReturn:
+        self._refuse("symbolic tensors have the operators + - * / alone; a square is x * x")
+
+    __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __mod__ = __rmod__ = __abs__ = _refuse_operator
+    __floordiv__ = __rfloordiv__ = _refuse_operator
 
     def _refuse_comparison(self, other: Any) -> NoReturn:
         self._refuse("a symbolic tensor cannot be compared")

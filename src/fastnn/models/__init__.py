@@ -10,6 +10,7 @@ from fastnn._registry import CustomObjects
 from fastnn._structures import filled, mapped
 from fastnn.layers import Input
 from fastnn.layers.layer import layer_config, layer_from_config
+from fastnn.layers.sharing import describing, making
 from fastnn.layers.tensor import tensors_in
 from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
@@ -93,10 +94,12 @@ def clone_model(model: Model, input_tensors: Any = None, clone_function: Callabl
 
     chosen = clone_function or same
     if not isinstance(model, Sequential):
-        return _cloned_graph(model, input_tensors, chosen)
+        with describing(), making():
+            return _cloned_graph(model, input_tensors, chosen)
     if input_tensors is not None:
         raise ValueError("input_tensors must be None for a Sequential, which makes its own input")
-    copies: list[Any] = [chosen(layer) for layer in model.all_layers]
+    with describing(), making():
+        copies: list[Any] = [chosen(layer) for layer in model.all_layers]
     clone = Sequential(copies, dtype=model.dtype, name=model.name)
     if model.built:
         clone.build(model.input_shape)

@@ -1,5 +1,6 @@
 """The outputs of the layers within a model."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,12 +9,15 @@ from numpy.typing import NDArray
 
 from fastnn.layers import Layer
 from fastnn.layers.tensor import KerasTensor
-from fastnn.network.graph import nodes_between, tensor_graph
+from fastnn.network.graph import Step, nodes_between, tensor_graph
 from fastnn.network.program import Program, build_program, graph_program
 from fastnn.network.stack import LayerStack
 from fastnn.network.weights import new_network
 
 Array = NDArray[Any]
+
+_MOST_OUTPUTS = 64
+"""Of a network."""
 
 
 def hidden_outputs(model: Any, X: Any) -> list[Array]:
@@ -56,6 +60,18 @@ def outputs_at(model: Any, tensors: Sequence[KerasTensor], X: Any) -> list[Array
     arrays = dict(zip(map(whole.origin, whole.ports), X if isinstance(X, list) else [X], strict=True))
     found: Any = _network_of(program, model).predict([arrays[graph.origin(port)] for port in graph.ports])
     return found if isinstance(found, list) else [found]
+
+
+def outputs_of_steps(model: LayerStack, steps: Sequence[Step], X: Any) -> list[Array]:
+    """Return what some steps of a model's graph give, (n, size) each, for checked inputs."""
+    found: list[Array] = []
+    for first in range(0, len(steps), _MOST_OUTPUTS):
+        graph = copy.copy(model.program.graph)
+        graph.outputs = [step.output for step in steps[first : first + _MOST_OUTPUTS]]
+        network = _network_of(graph_program(graph, model.all_layers), model)
+        outputs = network.predict(X if isinstance(X, list) else [X])
+        found += outputs if isinstance(outputs, list) else [outputs]
+    return found
 
 
 def _outputs_of(layer: Layer, inputs: Array, dtype: np.dtype[Any]) -> Array:

@@ -11,6 +11,7 @@ import fastnn._registry as registry
 from fastnn._arguments import takes_keywords
 from fastnn._registry import CustomObjects
 from fastnn._structures import filled, is_nested
+from fastnn.layers.sharing import making
 from fastnn.layers.tensor import KerasTensor, Node, common_dtype, tensors_in
 from fastnn.models.conversion import ConvertedStack
 from fastnn.models.trained import TrainedStack
@@ -112,7 +113,8 @@ class Model(ConvertedStack, TrainedStack):
         """Return a model for the result of ``get_config()`` that makes its weights when they are needed."""
         from fastnn.saving.graphs import graph_from_config
 
-        inputs, outputs = graph_from_config(config, custom_objects)
+        with making():
+            inputs, outputs = graph_from_config(config, custom_objects)
         return cls.of_tensors(inputs, outputs, config.get("name"), config.get("seed"), config.get("dtype"))
 
     @classmethod

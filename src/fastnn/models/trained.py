@@ -377,8 +377,6 @@ class TrainedStack(InspectedStack):
         """
         if training:
             raise ValueError("model(x) predicts: training=True is not supported; use fit or train_on_batch")
-        if self.feature_names_in_ is not None:
-            check_columns_of(self, self.feature_names_in_, x)
         try:
             return self._predict(x, out)
         except (TypeError, ValueError):
@@ -389,6 +387,10 @@ class TrainedStack(InspectedStack):
         X, program = features_of(self, x, allow_empty=True)
         self.build_from(program)
         return self.in_form(self.network.predict(X, out))
+
+    def _predict_checked(self, x: Any, out: Any = None) -> Any:
+        check_columns_of(self, self.feature_names_in_, x)
+        return super()._predict_checked(x, out)
 
     def trace(self, x: Any, training: bool | None = None) -> Any:
         """Return the symbolic outputs for symbolic inputs."""

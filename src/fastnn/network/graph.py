@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastnn._structures import leaves, mapped
 from fastnn.layers import InputLayer, Layer, Residual
 from fastnn.layers.tensor import KerasTensor, Node
@@ -63,6 +65,7 @@ class Graph:
     steps : steps of the network, in the order in which the layers were called.
     outputs : values that the model gives.
     ends : values after each layer of a chain.
+    names : names of the inputs; None for a chain, which takes one.
     """
 
     def __init__(self, n_inputs: int, rows: list[Row], dtypes: list[str | None]) -> None:
@@ -71,6 +74,7 @@ class Graph:
         self.steps: list[Step] = []
         self.outputs: list[int] = []
         self.ends: list[int] = []
+        self.names: list[str] | None = None
 
     @property
     def ports(self) -> list[int]:
@@ -92,6 +96,18 @@ class Graph:
             return value
         step = next(step for step in self.encoding if step.output == value)
         return (id(step.layer), *map(self.origin, step.inputs))
+
+    def source(self, value: int) -> tuple[str, Sequence[int]]:
+        """Return what messages call a value before the network, and where its columns are there."""
+        if value < self.n_inputs:
+            return "X" if self.names is None else f"input {self.names[value]!r}", range(self.width(value))
+        step = next(step for step in self.encoding if step.output == value)
+        if not step.layer.selects:
+            return f"what layer {step.layer.name!r} gives", range(self.width(value))
+        name, columns = self.source(step.inputs[0])
+        row = self.rows[step.inputs[0]]
+        taken = step.layer.compute(np.asarray(columns).reshape(1, *row))
+        return name, [int(column) for column in taken.ravel()]
 
     def width(self, value: int) -> int:
         """Return the number of columns of a value."""
@@ -171,6 +187,7 @@ def chain_graph(layers: Sequence[Any], n_features: int) -> Graph:
 def tensor_graph(inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]) -> Graph:
     """Return the graph between symbolic tensors."""
     graph = Graph(len(inputs), [each.row for each in inputs], [each.declared_dtype for each in inputs])
+    graph.names = [each.name for each in inputs]
     graph.outputs = graph.replay(inputs, outputs, range(len(inputs)))
     return graph
 

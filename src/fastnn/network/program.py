@@ -85,6 +85,11 @@ class Program(NamedTuple):
     graph: Graph
 
     @property
+    def sources(self) -> list[tuple[str, Sequence[int]]]:
+        """What messages call each array that the network takes, and where its columns are there."""
+        return [self.graph.source(value) for value in self.graph.ports]
+
+    @property
     def is_chain(self) -> bool:
         """Whether there is one input and one output."""
         return len(self.input_widths) == len(self.heads) == 1
@@ -149,7 +154,7 @@ class Program(NamedTuple):
             for spec in leaf.specs
             if "embedding" != self.ops[leaf.places[0][0]][0]
         )
-        return sum(products) + sum(self.graph.width(step.output) for step in self.graph.steps)
+        return max(1, sum(products) + sum(self.graph.width(step.output) for step in self.graph.steps))
 
 
 def build_program(layers: Sequence[Any], n_features: int) -> Program:
@@ -180,7 +185,7 @@ def graph_program(graph: Graph, layers: Sequence[Any]) -> Program:
     for step, op in zip(graph.steps, compiler.step_ops, strict=True):
         compiler.add(step, op)
     if not compiler.ops and len(graph.ports) == len(graph.outputs) == 1:
-        if not any(isinstance(step.layer, Activation) for step in graph.steps):
+        if not (graph.encoding or any(isinstance(step.layer, Activation) for step in graph.steps)):
             raise ValueError("the model has no layer that computes anything; add a Dense layer")
         compiler.ops.append(("activation", {"activation": "linear"}))
         compiler.places[graph.outputs[0]] = len(graph.ports)

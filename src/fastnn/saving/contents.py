@@ -18,6 +18,7 @@ from fastnn._structures import leaves
 from fastnn.errors import ModelFormatError
 from fastnn.layers import Layer
 from fastnn.layers.layer import layer_from_config
+from fastnn.layers.sharing import making
 from fastnn.network.chain import declared_features
 from fastnn.network.objective import compile_losses
 from fastnn.network.program import Program
@@ -195,7 +196,8 @@ def read_layers(config: Mapping[str, Any], custom_objects: CustomObjects | None)
         raise ValueError("the architecture must have a name and a list of layers")
     if _count_layers(described) > _LAYERS_LIMIT:
         raise ValueError(f"the architecture has more than {_LAYERS_LIMIT} layers")
-    return [layer_from_config(layer, custom_objects) for layer in described]
+    with making():
+        return [layer_from_config(layer, custom_objects) for layer in described]
 
 
 def _count_layers(described: Any) -> int:

@@ -12,6 +12,7 @@ import fastnn._registry as registry
 from fastnn._registry import CustomObjects, deserialize, serialize
 from fastnn.layers import Layer
 from fastnn.layers.layer import layer_config
+from fastnn.layers.sharing import describing
 from fastnn.losses import Loss
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.stack import LayerStack
@@ -21,13 +22,14 @@ from fastnn.saving.graphs import graph_config
 def model_config(model: Any) -> dict[str, Any]:
     """Return the architecture: name, dtype, seed and layers; of a graph the calls too, of a chain its input shape."""
     options = {"name": model.name, "dtype": model.dtype.name, "seed": model.seed}
-    if model.kind != "Sequential":
-        return {**options, **graph_config(model)}
-    return {
-        **options,
-        "layers": [layer_config(layer) for layer in model.all_layers],
-        "build_input_shape": [None, model.n_features] if model.built else None,
-    }
+    with describing():
+        if model.kind != "Sequential":
+            return {**options, **graph_config(model)}
+        return {
+            **options,
+            "layers": [layer_config(layer) for layer in model.all_layers],
+            "build_input_shape": [None, model.n_features] if model.built else None,
+        }
 
 
 def difference(model: Mapping[str, Any], saved: Mapping[str, Any]) -> str | None:

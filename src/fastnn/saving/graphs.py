@@ -34,7 +34,9 @@ def graph_config(model: Any) -> dict[str, Any]:
     layers = []
     for layer in model.all_layers:
         arguments = [mapped(described, node.arguments) for node in calls[id(layer)]]
-        layers.append({**layer_config(layer), "calls": [[list(given), options] for given, options in arguments]})
+        config = layer_config(layer)
+        config["calls"] = [[list(given), options] for given, options in arguments]
+        layers.append(config)
     return {
         "layers": layers,
         "input_layers": mapped(described, model.input),

@@ -199,7 +199,10 @@ def encoded(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
     """Return the arrays (n, columns) that the network takes: the inputs, or what layers that encode make of them."""
     values: dict[int, Any] = dict(enumerate(arrays))
     for step in graph.encoding:
-        values[step.output] = step.layer.compute(*(values[value] for value in step.inputs))
+        given = [values[value] for value in step.inputs]
+        # One element per row: for a layer alone a vector is one row.
+        rows = [array[:, None] if array.ndim == 1 else array for array in given]
+        values[step.output] = step.layer.compute(*rows).reshape(len(rows[0]), *graph.rows[step.output])
     return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
 
 
