@@ -20,6 +20,7 @@ from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.frames import is_frame
+from fastnn.estimators.intervals import CrossResiduals
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.many import as_threads, run_many
 
@@ -262,6 +263,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         parts = self._fit_bags(rows, targets, sample_weight)
         means = self._out_of_bag(parts, len(targets))
         self._is_vector = targets.ndim == 1
+        self._residuals = CrossResiduals([held_out for held_out, _ in parts], means, targets.reshape(means.shape))
         self.oob_prediction_ = means[:, 0] if self._is_vector else means
         seen = np.isfinite(means[:, 0])
         self.oob_score_ = float(r2_score(targets[seen], self.oob_prediction_[seen])) if seen.sum() > 1 else float("nan")
@@ -281,6 +283,28 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         if self._is_vector:
             outputs = outputs[:, :, 0]
         return (outputs.mean(axis=0), outputs.std(axis=0)) if return_std else outputs.mean(axis=0)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
+        """Return intervals that contain the fraction ``coverage`` of targets, (n, 2) or (n, n_outputs, 2).
+
+        They are those of CV+ with folds (Barber et al., 2021), of the jackknife+ after bootstrap with
+        ``bags="bootstrap"`` (Kim, Xu and Barber, 2020), for rows like those of ``fit``. Factors ``sample_weight`` of
+        ``fit`` do not weight the residuals.
+
+        Parameters
+        ----------
+        X : inputs (n, n_features).
+        coverage : fraction between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            The rows of ``fit`` do not suffice for the coverage: 0.9 needs 9 out-of-bag rows, 0.99 needs 99.
+        """
+        check_is_fitted(self)
+        rank = self._residuals.rank(coverage)
+        bounds = self._residuals.interval(self._residuals.centers(self._all_outputs(X)), rank)
+        return bounds[:, 0] if self._is_vector else bounds
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Return R² on X (n, n_features) and targets y; of Dask collections a lazy number."""

@@ -16,7 +16,9 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, validate_dat
 
 from fastnn._warnings import warn
 from fastnn.estimators.frames import is_frame, without_na
+from fastnn.estimators.intervals import CrossResiduals
 from fastnn.many import as_threads, run_many
+from fastnn.tabular.calibration import Calibration, calibration_of, logits_of
 from fastnn.tabular.columns import TableEncoder
 from fastnn.tabular.recipes import RECIPES, SCALINGS, Task
 from fastnn.tabular.scores import METRICS, score_of
@@ -99,8 +101,8 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"metric must be one of {', '.join(map(repr, known))} or None, got {self.metric!r}")
         return name
 
-    def _fit_bags(self, X: Any, labels: Array, y: Array, task: Task) -> None:
-        """Train the networks on targets y (n, n_outputs)."""
+    def _fit_bags(self, X: Any, labels: Array, y: Array, task: Task) -> list[Array | None]:
+        """Train the networks on targets y (n, n_outputs); return the rows that each network did not see."""
         started = time.monotonic()
         n = _num_samples(X)
         random = check_random_state(self.random_state)
@@ -131,6 +133,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         self.models_ = [each.model for each in trained]
         self.best_epochs_ = [each.best_epoch + 1 for each in trained]
         self._set_out_of_fold(data, pairs, trained, score)
+        return [held_out for _, held_out in pairs]
 
     def _train(
         self, task: Task, data: Data, pair: Any, score: Any, epochs: int, seed: int, deadline: float | None
@@ -175,18 +178,26 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
                 counts[held_out] += 1
         means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
         seen = counts[:, 0] > 0
+        means = self._calibrated(data.y, means, seen)
         self.oof_predictions_ = self._predictions(means)
         self.oof_score_ = float("nan") if not seen.any() else self._oof_score(score(data.y[seen], means[seen]))
+
+    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
+        """Return out-of-fold outputs (n, n_outputs) after calibration, which is learned from the rows ``seen``."""
+        return outputs
 
     def _oof_score(self, value: float) -> float:
         return -value if self._metric() in ("accuracy", "roc_auc", "r2") else value
 
-    def _outputs(self, X: Any) -> Array:
-        """Return the mean outputs (n, n_outputs) of all networks."""
+    def _all_outputs(self, X: Any) -> Array:
+        """Return the outputs (n_networks, n, n_outputs) of all networks."""
         check_is_fitted(self)
         encoded = self._encoder.encode(self._as_rows(X, reset=False))
-        found = np.stack([outputs_of(model, self._task, encoded) for model in self.models_])
-        mean: Array = found.mean(axis=0, dtype=np.float64)
+        return np.stack([outputs_of(model, self._task, encoded) for model in self.models_])
+
+    def _outputs(self, X: Any) -> Array:
+        """Return the mean outputs (n, n_outputs) of all networks."""
+        mean: Array = self._all_outputs(X).mean(axis=0, dtype=np.float64)
         return mean
 
     def _width(self, n: int) -> int:
@@ -241,10 +252,14 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     random_state : seed of folds, weights, order of rows and dropout.
     categorical_features : names or numbers of columns of numbers that stand for categories.
     n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
+    calibrate : whether probabilities are calibrated by the temperature of the least log loss of the out-of-fold rows.
+        Equal probabilities are mixed in with a weight of 1 / (n + 1). Labels of ``predict`` stay the same. Where the
+        expected calibration error of these rows would rise, nothing is changed, and ``temperature_`` is 1.
 
     Attributes
     ----------
     classes_ : labels of the classes.
+    temperature_ : logits are divided by it; above 1 where the networks are too sure.
     models_ : the networks, of encoded columns.
     best_epochs_ : the epoch of each network's weights, counted from 1.
     n_epochs_ : number of epochs of the plan.
@@ -263,6 +278,33 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     """
 
     _kind = "classifier"
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **_Tabular._parameter_constraints,
+        "calibrate": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        recipe: str = "realmlp",
+        *,
+        n_bags: int = 8,
+        time_limit: float | None = None,
+        metric: str | None = None,
+        random_state: Any = None,
+        categorical_features: Any = None,
+        n_threads: int | None = None,
+        calibrate: bool = True,
+    ) -> None:
+        super().__init__(
+            recipe,
+            n_bags=n_bags,
+            time_limit=time_limit,
+            metric=metric,
+            random_state=random_state,
+            categorical_features=categorical_features,
+            n_threads=n_threads,
+        )
+        self.calibrate = calibrate
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any) -> Self:
@@ -285,8 +327,16 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """Return the mean probabilities (n, n_classes)."""
-        return self._predictions(self._outputs(X))
+        """Return the mean probabilities (n, n_classes), calibrated if ``calibrate``."""
+        return self._calibration.apply(self._predictions(self._outputs(X)))
+
+    def decision_function(self, X: Any) -> Array:
+        """Return logits: logarithms of ``predict_proba`` (n, n_classes); of two classes, their difference (n,).
+
+        ``softmax`` of them, or the logistic function, gives the probabilities; those below 1e-7 count as 1e-7.
+        """
+        logits = logits_of(self.predict_proba(X))
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def predict(self, X: Any) -> Array:
         """Return the labels (n,) of the largest probability."""
@@ -300,6 +350,15 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         if rarest < 2:
             return KFold(n_folds, shuffle=True, random_state=seed).split(rows)
         return StratifiedKFold(min(n_folds, max(rarest, 2)), shuffle=True, random_state=seed).split(rows, labels)
+
+    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
+        probabilities = self._predictions(outputs)
+        codes = (y[:, 0] > 0).astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
+        self._calibration = Calibration()
+        if self.calibrate:
+            self._calibration = calibration_of(codes[seen], probabilities[seen])
+        self.temperature_ = self._calibration.temperature
+        return self._calibration.apply(probabilities)[:, -y.shape[1] :]
 
     def _predictions(self, outputs: Array) -> Array:
         return np.column_stack([1.0 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
@@ -355,12 +414,58 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         self._low, self._high = columns.min(axis=0), columns.max(axis=0)
         scaled = ((columns - self._center) / self._scale).astype(np.float32)
         task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
-        self._fit_bags(rows, targets, scaled, task)
+        held_out = self._fit_bags(rows, targets, scaled, task)
+        self._residuals = CrossResiduals(held_out, self.oof_predictions_.reshape(columns.shape), columns)
         return self
 
-    def predict(self, X: Any) -> Array:
-        """Return the mean prediction, (n,) or (n, n_outputs), between the least and the largest target of ``fit``."""
-        return self._predictions(self._outputs(X))
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Return the mean prediction, (n,) or (n, n_outputs), between the least and the largest target of ``fit``.
+
+        Parameters
+        ----------
+        X : table (n, n_features).
+        return_std : whether to return the standard deviation between the networks, of the same shape, too. It tells
+            where networks disagree; it is not the error of a prediction, which ``predict_interval`` bounds.
+        """
+        if not return_std:
+            return self._predictions(self._outputs(X))
+        outputs = self._all_outputs(X)
+        if len(outputs) < 2:
+            raise ValueError(
+                f"return_std=True needs two networks or more, and fit trained one: n_bags is {self.n_bags}, "
+                "and fewer than 4 rows train one network"
+            )
+        deviation = outputs.std(axis=0, dtype=np.float64) * self._scale
+        mean = self._predictions(outputs.mean(axis=0, dtype=np.float64))
+        return mean, deviation[:, 0] if self._is_vector else deviation
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
+        """Return intervals that contain the fraction ``coverage`` of targets: CV+ of the out-of-fold residuals.
+
+        The fraction holds on average over rows like those of ``fit``, whatever their distribution, without a promise
+        for a single kind of rows. CV+ guarantees ``2 coverage - 1``, and reaches ``coverage`` unless networks of
+        different folds differ much (Barber et al., 2021). Residuals come from the rows that chose the epoch.
+
+        Parameters
+        ----------
+        X : table (n, n_features).
+        coverage : fraction between 0 and 1.
+
+        Returns
+        -------
+        ndarray
+            (n, 2), lower and upper bounds; (n, n_outputs, 2) for several targets, each with its coverage.
+
+        Raises
+        ------
+        ValueError
+            The rows of ``fit`` do not suffice for the coverage: 0.9 needs 9 out-of-fold rows, 0.99 needs 99.
+        """
+        check_is_fitted(self)
+        rank = self._residuals.rank(coverage)
+        centers = self._in_range(self._residuals.centers(self._all_outputs(X)))
+        bounds = self._residuals.interval(centers, rank)
+        return bounds[:, 0] if self._is_vector else bounds
 
     def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
         return KFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)))
@@ -369,6 +474,10 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         factor = 1.0 if self._metric() == "r2" else float(np.mean(self._scale))
         return super()._oof_score(value * factor)
 
-    def _predictions(self, outputs: Array) -> Array:
+    def _in_range(self, outputs: Array) -> Array:
         values: Array = np.clip(outputs * self._scale + self._center, self._low, self._high)
+        return values
+
+    def _predictions(self, outputs: Array) -> Array:
+        values = self._in_range(outputs)
         return values[:, 0] if self._is_vector else values

@@ -1,0 +1,110 @@
+"""Prediction intervals of bags from the residuals of rows that a network did not see: conformal prediction, CV+."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._arguments import number
+
+Array = NDArray[Any]
+
+_HALVINGS = 60
+"""Halvings of the bracket of a bound, which reach the precision of float64."""
+
+
+class CrossResiduals:
+    """Absolute residuals of rows, each from the networks that were trained without the row.
+
+    The interval of a new row is that of CV+ (Barber et al., 2021). With k = ``ceil((n + 1) coverage)`` it reaches from
+    the k-th largest of ``center_i - residual_i`` to the k-th smallest of ``center_i + residual_i``; ``center_i`` is
+    the prediction for the new row by the networks that did not see row i. Several such networks are averaged, as in the
+    jackknife+ after bootstrap (Kim, Xu and Barber, 2020). With one network this is split conformal prediction.
+
+    Parameters
+    ----------
+    held_out : the numbers of the rows that each network did not see; None where it saw all.
+    predictions : (n, n_outputs), the mean of the networks that did not see the row; other rows are not used.
+    targets : (n, n_outputs).
+
+    References
+    ----------
+    R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani (2021), Predictive inference with the jackknife+, Annals
+    of Statistics 49, 486-507. B. Kim, C. Xu and R. F. Barber (2020), Predictive inference is free with the
+    jackknife+-after-bootstrap, NeurIPS.
+    """
+
+    def __init__(self, held_out: Sequence[Array | None], predictions: Array, targets: Array) -> None:
+        unseen = np.zeros((len(targets), len(held_out)), bool)
+        for i, rows in enumerate(held_out):
+            if rows is not None:
+                unseen[rows, i] = True
+        used = unseen.any(axis=1)
+        self.n = int(used.sum())
+        self._networks, group_of = np.unique(unseen[used], axis=0, return_inverse=True)
+        residuals = np.abs(targets[used] - predictions[used])
+        group_of = group_of.reshape(-1)
+        self._sorted = [np.sort(residuals[group_of == group], axis=0) for group in range(len(self._networks))]
+
+    def rank(self, coverage: float) -> int:
+        """Return ``ceil((n + 1) coverage)``.
+
+        Raises
+        ------
+        ValueError
+            The rows do not suffice: the rank is above n.
+        """
+        # The decimal number that is written: (n + 1) * 0.9 in binary may lie above the whole number that is meant.
+        share = Fraction(repr(number("coverage", coverage, above=0.0, below=1.0)))
+        rank = math.ceil((self.n + 1) * share)
+        if rank > self.n:
+            raise ValueError(
+                f"coverage={coverage} needs at least {math.ceil(share / (1 - share))} rows with predictions of "
+                f"networks that did not see them, got {self.n}: lower coverage or fit with more rows"
+            )
+        return rank
+
+    def centers(self, outputs: Array) -> Array:
+        """Return the mean predictions (n_groups, n_rows, n_outputs) of the networks of each group of rows.
+
+        Parameters
+        ----------
+        outputs : predictions of all networks for new rows, (n_networks, n_rows, n_outputs).
+        """
+        return np.stack([outputs[networks].mean(axis=0, dtype=np.float64) for networks in self._networks])
+
+    def interval(self, centers: Array, rank: int) -> Array:
+        """Return the bounds (n_rows, n_outputs, 2) of the intervals of ``rank(coverage)`` around ``centers``."""
+        bounds = np.empty((*centers.shape[1:], 2))
+        for output in range(centers.shape[2]):
+            residuals = [group[:, output] for group in self._sorted]
+            bounds[:, output, 0] = -_smallest(-centers[:, :, output], residuals, rank)
+            bounds[:, output, 1] = _smallest(centers[:, :, output], residuals, rank)
+        # With a coverage below one half, bounds can cross.
+        bounds.sort(axis=2)
+        return bounds
+
+
+def _smallest(centers: Array, residuals: list[Array], rank: int) -> Array:
+    """Return the ``rank``-th smallest of all ``centers[g] + residuals[g]``, for each row (n_rows,).
+
+    Parameters
+    ----------
+    centers : (n_groups, n_rows).
+    residuals : sorted residuals of each group.
+    rank : counted from 1.
+    """
+    of_all = np.sort(np.concatenate(residuals))[rank - 1]
+    low, high = centers.min(axis=0) + of_all, centers.max(axis=0) + of_all
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        below = sum(
+            np.searchsorted(group, middle - center, side="right")
+            for group, center in zip(residuals, centers, strict=True)
+        )
+        reached = below >= rank
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    return high

@@ -1,0 +1,98 @@
+"""Calibration of probabilities by a temperature (Guo et al., 2017), learned by bisection."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.metrics import expected_calibration_error
+
+Array = NDArray[Any]
+
+_LEAST = 1e-7
+"""Probabilities below it count as this number: float32 cannot tell 1 - p from 1 much below it."""
+_MOST_LOG = 16.0
+_HALVINGS = 30
+
+
+class Calibration(NamedTuple):
+    """Probabilities become ``(1 - mixed) softmax(logits / temperature) + mixed / n_classes``."""
+
+    temperature: float = 1.0
+    mixed: float = 0.0
+
+    def apply(self, probabilities: Array) -> Array:
+        """Return calibrated probabilities (n, n_classes)."""
+        if self == Calibration():
+            return probabilities
+        scaled = _softmax(logits_of(probabilities) / self.temperature)
+        mixed: Array = (1.0 - self.mixed) * scaled + self.mixed / probabilities.shape[1]
+        return mixed
+
+
+def calibration_of(codes: Array, probabilities: Array) -> Calibration:
+    """Return the calibration of rows that the networks did not see; none if their calibration error would rise.
+
+    With weight ``c = 1 / (n + 1)`` equal probabilities are mixed in, and into the targets too (Platt, 1999): so the
+    temperature of classes that rows separate without an error is above 0.
+
+    Parameters
+    ----------
+    codes : (n,) the classes 0, 1, ...
+    probabilities : (n, n_classes).
+    """
+    if not len(codes):
+        return Calibration()
+    mixed = 1.0 / (len(codes) + 1)
+    targets = np.full(probabilities.shape, mixed / probabilities.shape[1])
+    targets[np.arange(len(codes)), codes] += 1.0 - mixed
+    found = Calibration(temperature_of(targets, logits_of(probabilities)), mixed)
+    after = found.apply(probabilities)
+    errors = zip(_errors(codes, after), _errors(codes, probabilities), strict=True)
+    return found if all(new <= old for new, old in errors) else Calibration()
+
+
+def _errors(codes: Array, probabilities: Array) -> list[float]:
+    """Return the calibration error of the predicted class and, of two classes, also that of the second one."""
+    n_classes = probabilities.shape[1]
+    errors = [expected_calibration_error(codes, probabilities, labels=np.arange(n_classes))]
+    if n_classes == 2:
+        errors.append(expected_calibration_error(codes, probabilities[:, 1], pos_label=1))
+    return errors
+
+
+def logits_of(probabilities: Array) -> Array:
+    """Return the logarithms of probabilities (n, n_classes) in float64; those below 1e-7 count as 1e-7."""
+    logits: Array = np.log(np.maximum(np.asarray(probabilities, np.float64), _LEAST))
+    return logits
+
+
+def temperature_of(targets: Array, logits: Array) -> float:
+    """Return the temperature T of the least log loss of ``softmax(logits / T)``, between exp(-16) and exp(16).
+
+    The loss is convex in 1/T: its derivative changes its sign once, which 30 halvings of log(1/T) find.
+
+    Parameters
+    ----------
+    targets : probabilities (n, n_classes).
+    logits : (n, n_classes).
+    """
+    low, high = -_MOST_LOG, _MOST_LOG
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        if slope(targets, logits, float(np.exp(middle))) > 0.0:
+            high = middle
+        else:
+            low = middle
+    return float(np.exp(-0.5 * (low + high)))
+
+
+def slope(targets: Array, logits: Array, factor: float) -> float:
+    """Return the derivative of the mean log loss of ``softmax(factor * logits)`` with respect to ``factor``."""
+    return float(((_softmax(factor * logits) - targets) * logits).sum(axis=1).mean())
+
+
+def _softmax(logits: Array) -> Array:
+    shares: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares
