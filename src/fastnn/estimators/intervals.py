@@ -98,7 +98,8 @@ def _smallest(centers: Array, residuals: list[Array], rank: int) -> Array:
     rank : counted from 1.
     """
     of_all = np.sort(np.concatenate(residuals))[rank - 1]
-    low, high = centers.min(axis=0) + of_all, centers.max(axis=0) + of_all
+    low: Array = centers.min(axis=0) + of_all
+    high: Array = centers.max(axis=0) + of_all
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         below = sum(

@@ -328,7 +328,8 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> Array:
         """Return the mean probabilities (n, n_classes), calibrated if ``calibrate``."""
-        return self._calibration.apply(self._predictions(self._outputs(X)))
+        mean = self._predictions(self._outputs(X))
+        return self._calibration.apply(mean)
 
     def decision_function(self, X: Any) -> Array:
         """Return logits: logarithms of ``predict_proba`` (n, n_classes); of two classes, their difference (n,).
