@@ -7,6 +7,7 @@ pytest's import path, and Python adds it for the scripts in it.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,11 @@ def run_python():
 def sklearn_metrics():
     """The metrics of scikit-learn, to compare with."""
     return pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+
+
+@pytest.fixture
+def interruptible():
+    """Let SIGINT raise KeyboardInterrupt, also in background jobs, where shells have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -158,7 +158,7 @@ def test_another_thread_ends_training():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
-def test_an_interrupt_keeps_the_record_of_the_epochs_before():
+def test_an_interrupt_keeps_the_record_of_the_epochs_before(interruptible):
     model = relu_model()
     with pytest.raises(KeyboardInterrupt):
         until_stopped(model, lambda: os.kill(os.getpid(), signal.SIGINT))

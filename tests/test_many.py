@@ -312,6 +312,7 @@ INTERRUPTED = """
 import os, signal, threading, time, warnings
 import numpy as np
 import fastnn
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 X = np.random.default_rng(0).normal(size=(20000, 30)).astype("f4")
 def build(seed):
     model = fastnn.Sequential([fastnn.Input((30,)), fastnn.layers.Dense(64), fastnn.layers.Dense(1)], seed=seed)

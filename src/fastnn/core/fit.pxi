@@ -53,7 +53,7 @@ cdef class Fit:
     cdef fnn_epochs epochs
     cdef object epoch_arrays  # learning rates, orders and sums of the epochs
 
-    cdef Exchange exchange  # between ranks, or None
+    cdef _Exchange exchange  # between ranks, or None
     cdef readonly tuple loss_of_gradients
 
     def __cinit__(self, Network network not None, X, y, sample_weight=None, Py_ssize_t batch_size=32, int n_threads=0,
@@ -106,7 +106,7 @@ cdef class Fit:
         data.n_threads = threads_of(n_threads)
         data.ranks = NULL
         if ranks is not None:
-            self.exchange = Exchange(ranks)
+            self.exchange = _Exchange(ranks)
             data.ranks = &self.exchange.native
         self.network = network
         self.n_rows = data.n_rows

@@ -4,7 +4,7 @@ from cpython.buffer cimport PyBUF_WRITE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 
 
-cdef class Exchange:
+cdef class _Exchange:
     """The ranks of a fit, and what went wrong between them."""
 
     cdef object ranks
@@ -27,7 +27,7 @@ cdef class Exchange:
 
 
 cdef int gather_parts(void *context, void *buffer, const Py_ssize_t *first) noexcept with gil:
-    cdef Exchange exchange = <Exchange>context
+    cdef _Exchange exchange = <_Exchange>context
     cdef int r, n = exchange.native.n_ranks
     try:
         if first[n] > first[0]:
