@@ -445,8 +445,8 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
 
         The fraction holds on average over rows like those of ``fit``, whatever their distribution, without a promise
         for a single kind of rows. CV+ guarantees ``2 coverage - 1``, and reaches ``coverage`` unless networks of
-        different folds differ much (Barber et al., 2021). The same rows chose the epoch of each network, so that residuals
-        are a little too small: of 200 rows, intervals of 90 % have contained 88 % of new targets.
+        different folds differ much (Barber et al., 2021). The same rows chose the epoch of each network, so that
+        residuals are a little too small: with 200 rows, intervals of 90 % contained 88 % of new targets.
 
         Parameters
         ----------
