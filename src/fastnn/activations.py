@@ -99,7 +99,7 @@ class GeneralReLU(ActivationFunction):
     >>> import numpy as np
     >>> import fastnn
     >>> fastnn.activations.relu(np.array([-1.0, 0.5, 2.0]), max_value=1.0)
-    array([0. , 0.5, 1. ])
+    array([-0. ,  0.5,  1. ])
     """
 
     @property

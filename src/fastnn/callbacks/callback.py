@@ -193,6 +193,12 @@ class CallbackList:
         epochs = [callback.resume(self.callbacks) for callback in self.callbacks]
         return max([first_epoch, *(epoch for epoch in epochs if epoch is not None)])
 
+    def record(self, epochs: range, values: dict[str, list[float]]) -> None:
+        """Append the logs of several epochs to every ``History``; no other callback has a hook of epochs."""
+        for callback in self.callbacks:
+            if isinstance(callback, History):
+                callback.extend(epochs, values)
+
     def step_factors(self, first_update: int, n_steps: int) -> dict[str, Any]:
         """Return the factors that callbacks give the options of ``n_steps`` updates, by name; {} if none does."""
         found: dict[str, Any] = {}
@@ -270,6 +276,12 @@ class History(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start a new record of epochs."""
         self.epoch = []
+
+    def extend(self, epochs: range, values: dict[str, list[float]]) -> None:
+        """Append the logs of several epochs, by name."""
+        for name, each in values.items():
+            self.record.history.setdefault(name, []).extend(each)
+        self.record.epoch.extend(epochs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append the logs of an epoch."""

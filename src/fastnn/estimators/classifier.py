@@ -76,7 +76,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     >>> from fastnn import MLPClassifier
     >>> X, y = make_classification(n_samples=100, random_state=1)
     >>> MLPClassifier(random_state=1, max_iter=300).fit(X, y).predict(X[:5])
-    array([0, 1, 1, 1, 0])
+    array([1, 1, 1, 0, 0])
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

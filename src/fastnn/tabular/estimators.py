@@ -273,7 +273,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     >>> import fastnn
     >>> X, y = load_iris(return_X_y=True)
     >>> model = fastnn.TabularClassifier("plain", n_bags=3, random_state=0).fit(X, y)
-    >>> model.predict_proba(X).shape, bool(model.oof_score_ < 0.2)
+    >>> model.predict_proba(X).shape, bool(model.oof_score_ < 0.3)
     ((150, 3), True)
     """
 

@@ -32,8 +32,8 @@ Seen = tuple[Any, Any, Any]
 
 _LARGE_WEIGHT = 1e4
 """Training that starts from larger weights diverges again."""
-_MOST_STEPS = 2**17
-"""Steps of epochs that are trained together: a few megabytes of sums of losses at most."""
+_MOST_STEPS = 2**14
+"""Steps of epochs that are trained together: some 10 ms of the smallest networks."""
 
 
 class FitOptions(NamedTuple):
@@ -181,20 +181,18 @@ class Training:
             # Another thread may ask for the end, or set a learning rate.
             finished = run_epochs(fit, lambda: model.stop_training or optimizer.learning_rate != rate)
         finally:
+            # Few steps of Python: an interrupt that comes now would lose the records of all these epochs.
             model.epochs_begun = begun + fit.epochs_begun
-            logs = self._logs_together(fit.epoch_sums)
-            for number, each in enumerate(logs[:-1] if finished else logs):
-                self._callbacks.call("on_epoch_end", epoch + number, each)
+            means = fit.epoch_sums.T / self._rows.n
+            names = ["loss", *self._loss_names]
+            columns = dict(zip(names, (means[0], *means[2 : 1 + len(names)]), strict=True))
+            n_done = means.shape[1] - finished  # the caller records the last one
+            self._callbacks.record(
+                range(epoch, epoch + n_done), {name: each[:n_done].tolist() for name, each in columns.items()}
+            )
         if finished:
-            return len(logs) - 1, logs[-1]
-        return len(logs), self._diverged(epoch + len(logs), [])
-
-    def _logs_together(self, sums: Array) -> list[dict[str, Any]]:
-        """Return the logs of the epochs that have ended."""
-        means = (sums / self._rows.n).tolist()
-        if not self._loss_names:
-            return [{"loss": values[0]} for values in means]
-        return [{"loss": values[0], **dict(zip(self._loss_names, values[2:], strict=True))} for values in means]
+            return n_done, {name: float(each[-1]) for name, each in columns.items()}
+        return n_done, self._diverged(epoch + n_done, [])
 
     def _begin_sums(self) -> None:
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0
