@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
+from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.frames import is_frame, without_na
 from fastnn.many import as_threads, run_many
@@ -34,12 +35,12 @@ _FEW_ROWS = 500
 """With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
 
 
-class _Tabular(BaseEstimator):  # type: ignore[misc]
+class _Tabular(Derivable, BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share: columns, folds, training, means."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "recipe": [StrOptions(set(RECIPES))],
-        "n_bags": [Interval(Integral, 1, None, closed="left")],
+        "n_bags": [Interval(Integral, 1, 1_000_000, closed="both")],
         "time_limit": [None, Interval(Real, 0, None, closed="neither")],
         "metric": [None, str],
         "random_state": ["random_state"],
