@@ -58,7 +58,7 @@ class Dense(Layer):
         **layer_options: Any,
     ) -> None:
         absent(lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
-        self.units = whole("units", units, at_least=1, at_most=1 << 40)
+        self.units = whole("units", units, at_least=1)
         self.activation = find_activation(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer, "glorot_uniform")
