@@ -74,3 +74,14 @@ def test_wrong_options_are_refused_where_they_have_no_effect(name):
     with pytest.raises(ValueError, match=re.escape(f"{name} must be a whole number of at least 1, got 0")):
         model.fit(X, Y, verbose=0, **{name: 0})
     assert not model.built
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lm_bayes"])
+def test_negative_loss_weights_have_no_squares(optimizer):
+    given = fastnn.Input((3,))
+    model = fastnn.Model(given, [layers.Dense(1)(given), layers.Dense(1)(given)], seed=0)
+    model.compile(optimizer, loss=["mse", "mse"], loss_weights=[1.0, -1.0])
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="Levenberg-Marquardt needs loss_weights of at least 0, got -1"):
+        model.fit(X, [Y, Y], verbose=0)
+    assert all((old == new).all() for old, new in zip(before, model.get_weights(), strict=True))
