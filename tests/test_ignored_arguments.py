@@ -85,3 +85,10 @@ def test_negative_loss_weights_have_no_squares(optimizer):
     with pytest.raises(ValueError, match="Levenberg-Marquardt needs loss_weights of at least 0, got -1"):
         model.fit(X, [Y, Y], verbose=0)
     assert all((old == new).all() for old, new in zip(before, model.get_weights(), strict=True))
+
+
+def test_communicators_of_another_kind():
+    pytest.importorskip("mpi4py.MPI", exc_type=ImportError)
+    message = "comm must be an mpi4py communicator, or None for all processes of the job, got 3"
+    with pytest.raises(ValueError, match=message), fastnn.distributed.mpi(comm=3):
+        pass
