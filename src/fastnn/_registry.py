@@ -20,6 +20,7 @@ _entries: dict[str, dict[str, Any]] = {}
 _listed: dict[str, list[str]] = {}
 # kind -> name -> module that registers it
 _late: dict[str, dict[str, str]] = {}
+_late_aliases: dict[str, set[str]] = {}
 
 
 class Description(Derivable):
@@ -58,9 +59,10 @@ def register(kind: str, *names: str) -> Callable[[T], T]:
     return add
 
 
-def register_late(kind: str, module: str, *names: str) -> None:
-    """Know names that a module registers; it is imported when one of them is first found."""
-    _late.setdefault(kind, {}).update(dict.fromkeys(names, module))
+def register_late(kind: str, module: str, *names: str, aliases: Iterable[str] = ()) -> None:
+    """Know names that a module registers; it is imported when one of them is first found. Messages list no aliases."""
+    _late.setdefault(kind, {}).update(dict.fromkeys([*names, *aliases], module))
+    _late_aliases.setdefault(kind, set()).update(aliases)
 
 
 def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
@@ -73,7 +75,8 @@ def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterab
 
 def listed(kind: str) -> list[str]:
     """Return the first name of each registered object."""
-    return list(dict.fromkeys([*_listed.get(kind, []), *_late.get(kind, {})]))
+    late = [name for name in _late.get(kind, {}) if name not in _late_aliases[kind]]
+    return list(dict.fromkeys([*_listed.get(kind, []), *late]))
 
 
 def spellings(kind: str) -> list[str]:

@@ -143,6 +143,8 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iter
         raise RuntimeError("fastnn.distributed.mpi() is inside another block of it: use one block")
     MPI = installed("mpi4py.MPI", "fastnn.distributed.mpi", extra="mpi")
     world = MPI.COMM_WORLD if comm is None else comm
+    if not isinstance(world, MPI.Comm):
+        raise ValueError(f"comm must be an mpi4py communicator, or None for all processes of the job, got {comm!r}")
     ranks = _MpiRanks(world, operations, MPI)
     with ExitStack() as stack, _ending_together(ranks):
         _enter(ranks, stack)

@@ -31,7 +31,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
     """What both bags share: the rows of each network, training on threads, and the means."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_bags": [Interval(Integral, 2, None, closed="left")],
+        "n_bags": [Interval(Integral, 2, 1_000_000, closed="both")],
         "bags": [StrOptions({"kfold", "bootstrap"})],
         "random_state": ["random_state"],
         "n_threads": [None, Interval(Integral, 1, 1024, closed="both")],

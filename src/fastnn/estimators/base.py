@@ -173,7 +173,10 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [whole("each of hidden_layer_sizes", n, at_least=1) if isinstance(n, int) else n for n in sizes]
+        most = 1 << 40  # as the compiled core
+        return [
+            whole("each of hidden_layer_sizes", n, at_least=1, at_most=most) if isinstance(n, int) else n for n in sizes
+        ]
 
     def _per_layer(self, name: str, value: Any, n_hidden: int) -> list[Any]:
         """Return one value for every hidden layer."""

@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 import fastnn._core as _core
 import fastnn.optimizers as optimizers
+from fastnn._arguments import takes_keywords
 from fastnn._arithmetic import default_arithmetic
 from fastnn._arrays import check_unmasked, is_source
 from fastnn.callbacks import CallbackList, ProgbarLogger
@@ -51,8 +52,9 @@ def _is_stochastic(estimator: Any) -> bool:
     return True
 
 
-stochastic_only = available_if(_is_stochastic)
-"""Decorates a method that exists only if the estimator trains by epochs."""
+def stochastic_only(method: Any) -> Any:
+    """Decorate a method that exists only if the estimator trains by epochs; unknown keywords get a suggestion."""
+    return available_if(_is_stochastic)(takes_keywords(method, object))
 
 
 @dataclass

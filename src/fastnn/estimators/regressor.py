@@ -261,7 +261,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
 
     # What users call
 
-    @stochastic_only  # type: ignore[untyped-decorator]
+    @stochastic_only
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None) -> Self:
         """Train one epoch on the given rows; the update rule continues from its last state.

@@ -1,13 +1,16 @@
 """A search over hyperparameters whose candidates are trained on threads, without worker processes."""
 
+import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import joblib
 import numpy as np
+import sklearn
 from joblib.parallel import get_active_backend
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 
-from fastnn._arguments import takes_keywords, whole
+from fastnn._arguments import nearest, takes_keywords, whole
 from fastnn._arrays import check_in_memory
 from fastnn.estimators.candidates import candidates_of, fit_search, is_covered
 from fastnn.many import as_threads
@@ -64,6 +67,7 @@ def sweep(
     {'learning_rate_init': 0.1}
     """
     check_in_memory(X, "X", "sweep")
+    _check_fit_params(estimator, fit_params)
     threads = as_threads(n_threads)
     grids = grid_or_distributions if isinstance(grid_or_distributions, list | tuple) else [grid_or_distributions]
     drawn = n_iter is not None or any(hasattr(value, "rvs") for grid in grids for value in dict(grid).values())
@@ -97,6 +101,37 @@ def sweep(
             return found
     with joblib.parallel_config("threading", n_jobs=threads):
         return search.fit(X, y, **fit_params)
+
+
+def _check_fit_params(estimator: Any, fit_params: dict[str, Any]) -> None:
+    """Raise TypeError for an argument that is neither ``sweep``'s nor the estimator's ``fit``'s."""
+    if sklearn.get_config()["enable_metadata_routing"]:
+        return
+    of_fit = {*_fit_arguments(estimator), "groups"}
+    free = tuple(name[:-1] for name in of_fit if name.endswith("*"))
+    unknown = [name for name in fit_params if name not in of_fit and not name.startswith(free)]
+    if unknown:
+        own = [name for name in inspect.signature(sweep).parameters if name != "fit_params"]
+        near = nearest(unknown[0], [*own, *sorted(of_fit)])
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise TypeError(
+            f"sweep() got an unexpected keyword argument {unknown[0]!r}.{hint} Its arguments: {', '.join(own)}; "
+            f"those of the estimator's fit: {', '.join(sorted(of_fit))}"
+        )
+
+
+def _fit_arguments(estimator: Any, before: str = "") -> Iterator[str]:
+    """Give the names of the arguments of ``fit`` after X and y, of each step in a pipeline; "*" for any name."""
+    steps = getattr(estimator, "steps", None)
+    if isinstance(steps, list):
+        for name, step in steps:
+            yield from _fit_arguments(step, f"{before}{name}__")
+    elif callable(getattr(estimator, "fit", None)):
+        for each in inspect.signature(estimator.fit).parameters.values():
+            if each.kind is each.VAR_KEYWORD:
+                yield f"{before}*"
+            elif each.name not in ("X", "y"):
+                yield f"{before}{each.name}"
 
 
 def _is_repeatable(random_state: Any) -> bool:

@@ -133,7 +133,8 @@ class TrainedStack(InspectedStack):
             a generator, a ``utils.PyDataset`` or a loader of another library. Batches keep their order, and some 64 MB
             of them are in memory at a time. Or, without y and sample_weight, a ``fastnn.data`` source, which has them.
         y : targets (n, n_outputs), or class labels (n,); (n,) and (n, 1) mean the same.
-        batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows.
+        batch_size : rows in a step, 32 by default; the last step of an epoch takes the remaining rows. Batches have
+            sizes of their own: there it has no effect, with a warning.
         epochs, initial_epoch : epochs ``initial_epoch`` to ``epochs - 1`` are trained.
         verbose : 0 silent, 1 or "auto" a progress line, 2 a line for every epoch.
         callbacks : list of callbacks.
@@ -150,7 +151,9 @@ class TrainedStack(InspectedStack):
             ends when a generator does.
         validation_steps : batches of the validation rows to evaluate, the first ones; None for all.
         validation_batch_size : rows in a batch of evaluation.
-        validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after.
+        validation_freq : epochs between evaluations, or the numbers, from 1, of the epochs to evaluate after. Without
+            rows to validate with, ``validation_steps``, ``validation_batch_size`` and ``validation_freq`` have no
+            effect, with a warning.
 
         Returns
         -------
@@ -175,7 +178,9 @@ class TrainedStack(InspectedStack):
         fold = x if isinstance(x, Fold) else None
         x = x if fold is None else fold.x
         with self._changing("fit") as change:
-            validation = Validation(validation_data, validation_split, validation_steps, validation_batch_size, fold)
+            validation = Validation(
+                validation_data, validation_split, validation_steps, validation_batch_size, fold, validation_freq
+            )
             source = RowSource(
                 self, x, y, sample_weight, class_weight, batch_size, steps_per_epoch, validation, options.shuffle
             )

@@ -40,7 +40,7 @@ def get(identifier: Any) -> Optimizer:
 
 _LATE = {"fastnn.optimizers.second_order": ("BayesianLevenbergMarquardt", "LBFGS", "LevenbergMarquardt")}
 for _module, _names in _LATE.items():
-    registry.register_late("optimizer", _module, "lm", "lm_bayes", "lbfgs", *_names)
+    registry.register_late("optimizer", _module, "lm", "lm_bayes", "lbfgs", aliases=_names)
 
 if TYPE_CHECKING:
     from fastnn.optimizers.second_order import LBFGS, BayesianLevenbergMarquardt, LevenbergMarquardt

@@ -94,6 +94,13 @@ class Adam(_Moments):
         self.amsgrad = bool(amsgrad)
         self.corrects_epsilon = flag("corrects_epsilon", corrects_epsilon)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; those of Keras alone where ``corrects_epsilon`` is off."""
+        config = super().get_config()
+        if not self.corrects_epsilon:
+            del config["corrects_epsilon"]
+        return config
+
 
 @registry.register("optimizer", "adamw", "AdamW")
 class AdamW(Adam):

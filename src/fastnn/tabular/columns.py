@@ -1,11 +1,14 @@
 """Tables as numbers for networks: numeric columns, one-hot columns and numbers of categories."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import nearest
 from fastnn._warnings import warn
 from fastnn.estimators.frames import _kind, _numbers, _opened, _plain_numbers, _values, is_frame, without_na
 from fastnn.layers import QuantileTransform, RobustScaling
@@ -15,6 +18,8 @@ Array = NDArray[Any]
 MOST_ONE_HOT = 8
 """Categories of a column that become zeros and ones; a column with more gets an embedding."""
 _ADVICE = ". Leave the column out if it is not known before the target is"
+LARGEST = 1e150
+"""Largest size of a number in a table: squares of it, and sums of these, are finite."""
 _FEWEST_IDS = 20
 """Rows from which on a column of different categories is taken for identifiers."""
 
@@ -36,35 +41,74 @@ def read_columns(X: Any, categorical: set[Any]) -> list[Column]:
     X : pandas or polars frame, pyarrow table, or array that scikit-learn's checks have accepted.
     categorical : names or numbers of columns whose values are categories although they are numbers.
     """
+    names = names_of(X)
+    chosen = _places_of(categorical, names)
     if is_frame(X) and not (_plain_numbers(X) and all(dtype.kind != "b" for dtype in X.dtypes)):
         frame = _opened(X)
-        return [_frame_column(frame[name], name in categorical) for name in frame.columns]
-    names = [str(name) for name in X.columns] if is_frame(X) else [f"x{i}" for i in range(np.shape(X)[1])]
+        return [_frame_column(frame[name], place in chosen) for place, name in enumerate(names)]
     array = without_na(np.asarray(X))
-    columns = []
-    for place, name in enumerate(names):
-        values = array[:, place]
-        chosen = name in categorical or place in categorical
-        columns.append(_array_column(name, values, chosen))
-    return columns
+    return [_array_column(name, array[:, place], place in chosen) for place, name in enumerate(names)]
+
+
+def names_of(X: Any) -> list[str]:
+    """Return the names of the columns; raise ValueError if two are equal."""
+    if not is_frame(X):
+        return [f"x{i}" for i in range(np.shape(X)[1])]
+    names = [str(name) for name in getattr(X, "column_names", X.columns)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"X has {names.count(twice)} columns named {twice!r}: each column needs a name of its own")
+    return names
+
+
+def _places_of(categorical: set[Any], names: list[str]) -> set[int]:
+    """Return the numbers of the columns that ``categorical_features`` names."""
+    places = set()
+    for given in categorical:
+        numbered = isinstance(given, Integral) and not isinstance(given, bool)
+        if numbered and 0 <= given < len(names):
+            places.add(int(given))
+        elif str(given) in names and not isinstance(given, bool):
+            places.add(names.index(str(given)))
+        else:
+            near = nearest(given, names)
+            hint = f". Did you mean {near!r}?" if near else ""
+            accepted = f"names of columns or numbers from 0 to {len(names) - 1}"
+            raise ValueError(f"categorical_features must be {accepted}, got {given!r}{hint}")
+    return places
 
 
 def _frame_column(series: Any, chosen: bool) -> Column:
-    if chosen or str(series.dtype) == "Boolean" or _kind(series) == "category":
-        return Column(series.name, None, _values(series))
-    return Column(series.name, _numbers(series))
+    if not chosen and str(series.dtype) != "Boolean" and _kind(series) != "category":
+        return Column(series.name, _checked(series.name, _numbers(series)))
+    values = _values(series)
+    bad = next((value for value in values if not isinstance(value, Hashable)), None)
+    if bad is not None:
+        raise TypeError(f"column {series.name!r}: a category must be a string or a number, got {type(bad).__name__}")
+    return Column(series.name, None, values)
+
+
+def _checked(name: str, values: Array) -> Array:
+    """Return numbers; raise ValueError if one is infinite or so large that its square is."""
+    size = float(np.fmax.reduce(np.abs(values), initial=0.0))
+    if np.isinf(size):
+        raise ValueError(f"column {name!r} of X has infinity: replace it by NaN, which stands for a missing value")
+    if size > LARGEST:
+        raise ValueError(f"column {name!r} of X has a number of size {size:.3g}, above {LARGEST:g}: rescale the column")
+    return values
 
 
 def _array_column(name: str, values: Array, chosen: bool) -> Column:
     if values.dtype.kind in "biuf" and not chosen:
-        return Column(name, values.astype(np.float64))
+        return Column(name, _checked(name, values.astype(np.float64)))
     listed = [None if value is None or value != value else value for value in values.tolist()]
     if not chosen and values.dtype == object:
         bad = next((value for value in listed if not isinstance(value, str | int | float | bool | None)), None)
         if bad is not None:
             raise TypeError(f"column {name!r}: an argument must be a string or a number, got {type(bad).__name__}")
         if not any(isinstance(value, str) for value in listed):
-            return Column(name, np.array([np.nan if value is None else value for value in listed], np.float64))
+            numbers = np.array([np.nan if value is None else value for value in listed], np.float64)
+            return Column(name, _checked(name, numbers))
     return Column(name, None, listed)
 
 

@@ -1,6 +1,8 @@
 """Classifier and regressor of tables: bags of networks made by a recipe, without tuning."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -14,12 +16,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
+from fastnn._arguments import whole
+from fastnn._arrays import as_numbers, check_in_memory, check_unmasked
+from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.frames import is_frame, without_na
 from fastnn.estimators.intervals import CrossResiduals
 from fastnn.many import as_threads, run_many
 from fastnn.tabular.calibration import Calibration, calibration_of, logits_of
-from fastnn.tabular.columns import TableEncoder
+from fastnn.tabular.columns import LARGEST, TableEncoder, names_of
 from fastnn.tabular.recipes import RECIPES, SCALINGS, Task
 from fastnn.tabular.scores import METRICS, score_of
 from fastnn.tabular.training import Data, Trained, outputs_of, seconds_per_epoch, train_member
@@ -36,12 +41,12 @@ _FEW_ROWS = 500
 """With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
 
 
-class _Tabular(BaseEstimator):  # type: ignore[misc]
+class _Tabular(Derivable, BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share: columns, folds, training, means."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "recipe": [StrOptions(set(RECIPES))],
-        "n_bags": [Interval(Integral, 1, None, closed="left")],
+        "n_bags": [Interval(Integral, 1, 1_000_000, closed="both")],
         "time_limit": [None, Interval(Real, 0, None, closed="neither")],
         "metric": [None, str],
         "random_state": ["random_state"],
@@ -79,7 +84,10 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
 
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """Return inputs as a frame or an array, after scikit-learn's checks."""
+        check_in_memory(X, "X", type(self).__name__)
+        check_unmasked(X, "X")
         if is_frame(X):
+            names_of(X)  # raises if two are equal
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X
         array = without_na(
@@ -93,6 +101,16 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         if kind == "f" and np.isinf(array).any():
             raise ValueError("Input X contains infinity: replace it by NaN, which stands for a missing value")
         return array
+
+    @contextmanager
+    def _as_before_on_error(self) -> Iterator[None]:
+        """Restore all attributes if the block raises: a fit that fails leaves the estimator as it was."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
 
     def _metric(self) -> str:
         known = METRICS[self._kind]
@@ -215,7 +233,8 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         """
         from sklearn.inspection import permutation_importance
 
-        found = permutation_importance(self, X, y, n_repeats=n_repeats, random_state=random_state)
+        repeats = whole("n_repeats", n_repeats, at_least=1, at_most=1_000_000)
+        found = permutation_importance(self, X, y, n_repeats=repeats, random_state=random_state)
         means: Array = found.importances_mean
         return means
 
@@ -224,6 +243,38 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
 
     def _predictions(self, outputs: Array) -> Array:
         raise NotImplementedError
+
+
+def _labels(y: Any) -> Array:
+    """Return labels (n,); raise ValueError if one is missing."""
+    check_unmasked(y, "y")
+    labels: Array = column_or_1d(y, warn=True)
+    if labels.dtype == object:
+        # pandas.NA has no truth value.
+        missing = [row for row, label in enumerate(labels) if label is None or (label != label) is not False]
+        if missing:
+            raise ValueError(f"y has no label at row {missing[0]} (counted from 0): leave out rows without a label")
+    return labels
+
+
+def _targets(y: Any) -> Array:
+    """Return targets (n,) or (n, n_outputs) as float64; raise ValueError if they are not finite numbers."""
+    given = np.asarray(y)
+    if given.dtype == object and not any(isinstance(value, str) for value in given.flat):
+        with suppress(TypeError, ValueError, OverflowError):
+            y = given.astype(np.float64)
+    check_unmasked(y, "y")
+    targets: Array = as_numbers(y, "y").astype(np.float64)
+    if targets.ndim not in (1, 2):
+        raise ValueError(f"y must have shape (n,) or (n, n_outputs), got {targets.shape}")
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = column_or_1d(targets, warn=True)
+    if not np.isfinite(targets).all():
+        raise ValueError("Input y contains NaN or infinity")
+    largest = float(np.abs(targets).max(initial=0.0))
+    if largest > LARGEST:
+        raise ValueError(f"y has a number of size {largest:.3g}, above {LARGEST:g}: rescale y")
+    return targets
 
 
 class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
@@ -244,8 +295,8 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
     ----------
     recipe : "realmlp" (Holzmüller et al., 2024), "tabm" (TabM-mini; Gorishniy et al., 2025), whose training takes about
         ten times as long, or "plain", a multilayer perceptron.
-    n_bags : number of folds. Each network is trained on all rows but those of one fold, and keeps the weights of the
-        epoch that predicts these best. 1 trains one network on four fifths of the rows.
+    n_bags : number of folds, at most one for each row. Each network is trained on all rows but those of one fold, and
+        keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
     time_limit : seconds that a fit may take, about; None for no limit. Fewer epochs are trained where it is short.
     metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". Labels are smoothed for
         "accuracy" alone. For "roc_auc" with fewer than 1,000 rows the log loss chooses it.
@@ -311,14 +362,18 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         """Train the networks on a table X (n, n_features) and labels y (n,)."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        with self._as_before_on_error():
+            return self._fit(X, y)
+
+    def _fit(self, X: Any, y: Any) -> Self:
         rows = self._as_rows(X, reset=True)
-        labels = column_or_1d(y, warn=True)
+        labels = _labels(y)
         check_consistent_length(rows, labels)
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         n_classes = len(self.classes_)
         if n_classes < 2:
-            raise ValueError(f"y holds one class only, {self.classes_[0]!r}: a classifier needs at least two classes")
+            raise ValueError(f"y holds one class only, {labels.tolist()[0]!r}: a classifier needs at least two classes")
         y_hot = codes[:, None].astype(np.float32)
         if n_classes > 2:
             y_hot = (codes[:, None] == np.arange(n_classes)).astype(np.float32)
@@ -400,14 +455,13 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         """Train the networks on a table X (n, n_features) and targets y (n,) or (n, n_outputs)."""
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        with self._as_before_on_error():
+            return self._fit(X, y)
+
+    def _fit(self, X: Any, y: Any) -> Self:
         rows = self._as_rows(X, reset=True)
-        targets = np.asarray(y)
-        if targets.ndim == 2 and targets.shape[1] == 1:
-            targets = column_or_1d(y, warn=True)
-        targets = targets.astype(np.float64)
+        targets = _targets(y)
         check_consistent_length(rows, targets)
-        if not np.isfinite(targets).all():
-            raise ValueError("Input y contains NaN or infinity")
         self._is_vector = targets.ndim == 1
         columns = targets.reshape(len(targets), -1)
         self._center, deviation = columns.mean(axis=0), columns.std(axis=0)

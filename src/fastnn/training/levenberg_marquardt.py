@@ -52,6 +52,8 @@ class LevenbergMarquardtFit(FullBatchFit):
                     f"{title} minimizes the mean squared error: compile with loss='mse', got {loss.name!r} with "
                     f"reduction={loss.reduction!r}; optimizer='lbfgs' takes every loss"
                 )
+            if weight < 0.0:
+                raise ValueError(f"{title} needs loss_weights of at least 0, got {weight}")
             targets.append(np.ascontiguousarray(_float64(y).reshape(rows.n, width).T))
             weights = np.ones(rows.n) if own is None else _float64(own)
             if weights.min(initial=0.0) < 0.0:

@@ -73,6 +73,9 @@ def one_pass(
         for all.
     """
     if y is None and gives_batches(x):
+        if sample_weight is not None:
+            raise ValueError("x gives batches: give sample_weight with them, as (x, y, sample_weight)")
+        _warn_of_sizes(batch_size)
         found = _batches_of(model, x, steps, "x", "steps", _Columns(model).learn).read_all()
         return found.x, found.y, found.sample_weight, found.sizes, None
     batch = as_batch_size(batch_size)
@@ -101,6 +104,12 @@ def _batches_of(
     return BatchSource(x, steps, name, steps_name, model.n_features, model.ports() is not None, check)
 
 
+def _warn_of_sizes(batch_size: Any) -> None:
+    """Check a number of rows in a batch, and warn that it has no effect because ``x`` gives batches."""
+    if batch_size is not None:
+        warn(f"batch_size={as_batch_size(batch_size)} has no effect: x gives batches; give them that many rows")
+
+
 def as_batch_size(value: Any, default: int = 32, name: str = "batch_size") -> int:
     """Return a checked number of rows in a batch; the default for None."""
     return default if value is None else whole(name, value, at_least=1)
@@ -119,6 +128,22 @@ class Validation(NamedTuple):
     steps: Any = None
     batch_size: Any = None
     fold: Fold | None = None
+    freq: Any = 1
+
+    def warn_of_ignored(self) -> None:
+        """Warn of arguments that have no effect: without rows to validate with, or as these come in batches."""
+        given = {"validation_steps": self.steps, "validation_batch_size": self.batch_size}
+        given = {name: None if value is None else whole(name, value, at_least=1) for name, value in given.items()}
+        given["validation_freq"] = None if self.freq == 1 else self.freq
+        why = "there is nothing to validate with; give validation_data or validation_split"
+        if self.fold is not None or self.data is not None or self.split:
+            if not gives_batches(self.data):
+                return
+            why = "validation_data gives batches; give them that many rows"
+            given = {"validation_batch_size": given["validation_batch_size"]}
+        for name, value in given.items():
+            if value is not None:
+                warn(f"{name}={value} has no effect: {why}")
 
     def separate(
         self, model: LayerStack, rows: Rows, batch_size: int, columns: _Columns
@@ -215,6 +240,7 @@ class RowSource:
         if model.optimizer.full_batch:
             batches = y is None and (is_source(x) or gives_batches(x))
             _refuse_parts(model, None, batches_of_rows=batches, steps_per_epoch=steps_per_epoch is not None)
+        validation.warn_of_ignored()
         if is_source(x):
             _refuse_beside_source(y=y, sample_weight=sample_weight)
             self._open_windows(x, class_weight, batch_size, steps_per_epoch, validation)
@@ -224,6 +250,7 @@ class RowSource:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
                 )
+            _warn_of_sizes(batch_size)
             self._batches = _batches_of(model, x, steps_per_epoch, "x", "steps_per_epoch", columns.learn)
             self._epoch = self._batches.epoch()
             stretch = next(self._epoch, None)

@@ -1,0 +1,127 @@
+"""Wrong tables and targets for the tabular estimators: one clear error, and the estimator stays as it was."""
+
+import numpy as np
+import pytest
+
+import fastnn
+
+pytest.importorskip("sklearn")
+pd = pytest.importorskip("pandas")
+pytest.importorskip("narwhals")
+
+X = np.random.default_rng(0).normal(size=(40, 2))
+LABELS = np.array(["p", "q"], dtype=object)[(X[:, 0] > 0).astype(int)]
+Y = np.sin(X[:, 0] * X[:, 1])
+TABLE = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "k": np.where(X[:, 1] > 0.3, "u", "v")})
+
+
+def classifier(**options):
+    return fastnn.TabularClassifier(**{"recipe": "plain", "n_bags": 2, "random_state": 0, **options})
+
+
+def regressor(**options):
+    return fastnn.TabularRegressor(**{"recipe": "plain", "n_bags": 2, "random_state": 0, **options})
+
+
+def with_label(row, label):
+    labels = LABELS.copy()
+    labels[row] = label
+    return labels
+
+
+def renamed(*names):
+    table = TABLE.copy()
+    table.columns = names
+    return table
+
+
+WRONG_TABLES = [
+    (renamed("a", "a", "k"), "X has 2 columns named 'a': each column needs a name of its own"),
+    (TABLE[["a", "b"]].set_axis(["a", "a"], axis=1), "X has 2 columns named 'a'"),
+    (TABLE.assign(a=np.inf), "column 'a' of X has infinity: replace it by NaN"),
+    (TABLE[["a", "b"]].assign(a=-np.inf), "column 'a' of X has infinity: replace it by NaN"),
+    (X * 1e200, r"column 'x0' of X has a number of size .*e\+200, above 1e\+150: rescale the column"),
+    (TABLE.assign(k=[[1]] * 40), "column 'k': a category must be a string or a number, got list"),
+    (np.ma.masked_array(X, mask=X > 1), "X has masked entries"),
+    (fastnn.data.source(X, y=Y), "X is a source: Tabular.* takes rows that are in memory"),
+]
+
+
+@pytest.mark.parametrize("table, message", WRONG_TABLES)
+def test_wrong_tables(table, message):
+    for estimator, y in ((classifier(), LABELS), (regressor(), Y)):
+        with pytest.raises((ValueError, TypeError), match=message):
+            estimator.fit(table, y)
+
+
+@pytest.mark.parametrize(
+    "y, message",
+    [
+        (with_label(3, None), r"y has no label at row 3 \(counted from 0\)"),
+        (pd.Series(LABELS).mask(np.arange(40) == 5), "y has no label at row 5"),
+        (pd.Series(with_label(7, pd.NA)), "y has no label at row 7"),
+        (np.ma.masked_array(np.arange(40) % 2, mask=X[:, 0] > 0), "y has masked entries"),
+    ],
+)
+def test_missing_labels(y, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "y, message",
+    [
+        (LABELS, "y must be real numbers, but its dtype is object .*'[pq]' at index"),
+        (np.array(["1", "2"] * 20), "y must be real numbers.*y.astype"),
+        (np.full(40, "2020-01-01", "datetime64[D]"), "y must be real numbers.*turn dates into numbers"),
+        (Y * 1j, "y must be real numbers, but its dtype is complex128"),
+        (np.zeros((40, 1, 2)), r"y must have shape \(n,\) or \(n, n_outputs\), got \(40, 1, 2\)"),
+        (Y * 1e300, r"y has a number of size .*e\+299, above 1e\+150: rescale y"),
+        (np.array([10**400] * 40, dtype=object), "y must be real numbers"),
+        (np.ma.masked_array(Y, mask=Y > 0), "y has masked entries"),
+        (np.where(X[:, 0] > 1, np.nan, Y), "y contains NaN or infinity"),
+    ],
+)
+def test_wrong_targets(y, message):
+    with pytest.raises(ValueError, match=message):
+        regressor().fit(X, y)
+
+
+def test_targets_as_objects_are_numbers():
+    found = regressor(n_bags=1).fit(X, Y.astype(object)).predict(X)
+    np.testing.assert_array_equal(found, regressor(n_bags=1).fit(X, Y).predict(X))
+
+
+@pytest.mark.parametrize(
+    "given, hint", [(["bb"], "'bb'. Did you mean 'b'"), ([3], "3"), ([True], "True"), ([-1], "-1")]
+)
+def test_columns_of_categories_that_are_not_there(given, hint):
+    message = f"categorical_features must be names of columns or numbers from 0 to 2, got {hint}"
+    with pytest.raises(ValueError, match=message):
+        classifier(categorical_features=given).fit(TABLE, LABELS)
+
+
+def test_columns_of_categories_by_number_and_by_name():
+    table = TABLE.assign(n=np.arange(40) % 3)
+    by_name = classifier(categorical_features=["n"]).fit(table, LABELS).predict_proba(table)
+    by_number = classifier(categorical_features=[3]).fit(table, LABELS).predict_proba(table)
+    np.testing.assert_array_equal(by_number, by_name)
+    assert (by_name != classifier().fit(table, LABELS).predict_proba(table)).any()
+
+
+def test_a_failed_fit_or_prediction_changes_nothing():
+    model = classifier().fit(TABLE, LABELS)
+    before = model.predict_proba(TABLE)
+    for table, y, message in (
+        (TABLE, ["p"] * 40, "y holds one class only, 'p'"),
+        (X[:, :1], LABELS[:5], "inconsistent"),
+        (TABLE.assign(a=np.inf), LABELS, "infinity"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(table, y)
+        np.testing.assert_array_equal(model.predict_proba(TABLE), before)
+    for table, message in ((TABLE.assign(b=np.inf), "column 'b' of X has infinity"), (TABLE[["a", "b"]], "k")):
+        with pytest.raises(ValueError, match=message):
+            model.predict(table)
+    with pytest.raises(ValueError, match="n_repeats must be a whole number from 1 to 1000000"):
+        model.permutation_importances(TABLE, LABELS, n_repeats=10**30)
