@@ -331,8 +331,9 @@ class MemberDense(_Grouped):
     ----------
     groups : number of members.
     units : outputs of each member.
-    use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint,
-        bias_constraint, layer_options : as in ``GroupedDense``.
+    use_bias, kernel_initializer, bias_initializer : as in ``GroupedDense``.
+    kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint : as in ``GroupedDense``.
+    layer_options : as in ``Layer``.
     """
 
     def _columns(self) -> int:
