@@ -9,8 +9,9 @@
 
 #include "../csrc/fnn.h"
 #include "../csrc/kernels/activations_tpl.h"
+#include "../csrc/kernels/tabular_tpl.h"
 
-enum { LOG = FNN_ACTIVATIONS, LOG1P, NORMAL_CDF };
+enum { LOG = FNN_ACTIVATIONS, LOG1P, NORMAL_CDF, COS };
 
 /* f(x) and f'(x) in a type R with functions of suffix S. Infinity stands for its limit: b is x bounded. */
 #define DEFINE_REFERENCE(R, S)                                                                                        \
@@ -70,6 +71,7 @@ enum { LOG = FNN_ACTIVATIONS, LOG1P, NORMAL_CDF };
             break;                                                                                                    \
         case LOG: *y = log##S(x); *d = 0; break;                                                                      \
         case LOG1P: *y = log1p##S(x); *d = 0; break;                                                                  \
+        case COS: *y = cos##S(x); *d = -sin##S(x); break;                                                             \
         default: *y = cdf##S(x); *d = exp##S(-b * b / 2) * 0.39894228040143267793994605993438187##S; break;           \
         }                                                                                                             \
     }
@@ -100,6 +102,7 @@ static const struct {
     {"log", LOG, {0}, 0x1p-126, 0x1.fffffep127},
     {"log1p", LOG1P, {0}, 0, 1},
     {"normal_cdf", NORMAL_CDF, {0}, -60, 60},
+    {"cos", COS, {0}, -MOST_ANGLE, MOST_ANGLE},
     {"tanh", FNN_TANH, {0}, -INFINITY, INFINITY},
     {"sigmoid", FNN_SIGMOID, {0}, -INFINITY, INFINITY},
     {"softplus", FNN_SOFTPLUS, {0}, -INFINITY, INFINITY},
@@ -184,7 +187,10 @@ static void evaluate(int kind, const double *parameters, real *Y, real *D, const
             y = d_log(x);
         else if (kind == LOG1P)
             y = d_log1p(x);
-        else
+        else if (kind == COS) {
+            d_cos_sin(x, &y, &d);
+            d = -d;
+        } else
             d_normal(x, &d, &y);
         d_store(Y + i, y);
         d_store(D + i, d);

@@ -16,7 +16,8 @@ def default_parameters(activation):
 def complete_op(kind, options):
     """An op whose activation has its parameters, and whose normalization has its constants."""
     defaults = _LAYERS[kind]().op(1)[1] if kind in _LAYERS else {}
-    return kind, {**defaults, "parameters": default_parameters(options.get("activation")), **options}
+    activation = options.get("function", options.get("activation"))
+    return kind, {**defaults, "parameters": default_parameters(activation), **options}
 
 
 def complete_ops(program):

@@ -13,6 +13,12 @@ PARAMETERS = {
     "prelu": ("alpha",),
     "layer_normalization": ("gamma", "beta"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "feature_scale": ("scale", "bias"),
+    "parametric_activation": ("mix",),
+    "cosine_features": ("frequencies", "bias"),
+    "grouped_product": ("kernel", "bias"),
+    "bounded_lines": ("kernel", "bias"),
+    "member_product": ("kernel", "bias"),
 }
 SMOOTH = ("linear", "tanh", "sigmoid", "softplus", "gelu", "silu")
 ROUGH = (*SMOOTH, "relu", "elu", "mish", "relu6")

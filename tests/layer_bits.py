@@ -60,6 +60,25 @@ NETWORKS = {
         ("normalization", {"invert": True}),
         dense(4),
     ],
+    "cosines": [
+        dense(5, "tanh"),
+        ("cosine_features", {"count": 7}),
+        ("grouped_product", {"n_rows": 7, "n_columns": 15, "groups": 5}),
+        ("feature_scale", {"members": 1, "use_bias": False}),
+        ("parametric_activation", {"function": "mish"}),
+        dense(4),
+    ],
+    "members": [
+        ("bounded_lines", {"n_rows": 3, "n_columns": 20}),
+        dense(27),
+        ("feature_scale", {"members": 3}),
+        ("member_product", {"n_rows": 27, "n_columns": 18, "groups": 3}),
+        ("parametric_activation", {"function": "silu"}),
+        ("member_product", {"n_rows": 18, "n_columns": 21, "groups": 3, "use_bias": False}),
+        ("activation", {"activation": "tanh"}),
+        ("grouped_product", {"n_rows": 21, "n_columns": 12, "groups": 3, "use_bias": False}),
+        dense(4),
+    ],
 }
 # Trained in batches of 20 rows, which are two panels: more than two threads divide the outputs instead of the rows.
 FEW_ROWS = {
@@ -78,6 +97,15 @@ FEW_ROWS = {
         dense(150),
         dense(4),
     ],
+    "few rows, tables": [
+        ("cosine_features", {"count": 5}),
+        ("bounded_lines", {"n_rows": 3, "n_columns": 300}),
+        ("grouped_product", {"n_rows": 10, "n_columns": 150, "groups": 30}),
+        ("feature_scale", {"members": 4}),
+        ("member_product", {"n_rows": 150, "n_columns": 149, "groups": 4}),
+        ("parametric_activation", {"function": "gelu"}),
+        dense(4),
+    ],
 }
 PARAMETERS = {
     "dense": ("kernel", "bias"),
@@ -85,6 +113,12 @@ PARAMETERS = {
     "layer_normalization": ("gamma", "beta"),
     "prelu": ("alpha",),
     "normalization": ("mean", "variance"),
+    "feature_scale": ("scale", "bias"),
+    "parametric_activation": ("mix",),
+    "cosine_features": ("frequencies", "bias"),
+    "grouped_product": ("kernel", "bias"),
+    "bounded_lines": ("kernel", "bias"),
+    "member_product": ("kernel", "bias"),
 }
 
 
@@ -94,7 +128,7 @@ def parameters(ops):
         (op, name)
         for op, (kind, options) in enumerate(ops)
         for name in PARAMETERS.get(kind, ())
-        if options.get({"gamma": "scale", "beta": "center"}.get(name), True)
+        if options.get({"gamma": "scale", "beta": "center", "bias": "use_bias"}.get(name), True)
     ]
 
 

@@ -42,7 +42,11 @@ def check_graph(graph, n=N):
         np.testing.assert_allclose(out, expected, rtol=1e-9, atol=1e-9)
     total, expected = graph.twin(network, before_softmax=True).gradients(X, targets, graph.losses)
     found = fit.gradients(training=True)
-    assert {place[:2] for place in found} == {place for place in graph.parameters() if "moving" not in place[1]}
+    assert {place[:2] for place in found} == {
+        (number, name)
+        for number, name in graph.parameters()
+        if "moving" not in name and graph.ops[number][0] != "bounded_lines"
+    }
     scale = max(np.abs(gradient).max() for _, _, gradient in found)
     for number, name, gradient in found:
         wanted = expected[number][PARAMETERS[graph.ops[number][0]].index(name)]
@@ -130,6 +134,17 @@ ALONE = {
         dense(4),
         op("batch_normalization", 3, weights_of=1),
     ],
+    "feature scale": [dense(3), op("feature_scale", 1, members=2)],
+    "shared feature scale": [
+        dense(4),
+        op("feature_scale", 1, members=1),
+        op("feature_scale", 2, members=1, weights_of=1),
+    ],
+    "parametric activation": [dense(4, "linear"), op("parametric_activation", 1, function="mish")],
+    "cosine features": [dense(3), op("cosine_features", 1, count=5)],
+    "grouped product": [dense(6), op("grouped_product", 1, n_rows=2, n_columns=12, groups=3)],
+    "bounded lines": [dense(3), op("bounded_lines", 1, n_rows=3, n_columns=12)],
+    "member product": [dense(6), op("member_product", 1, n_rows=2, n_columns=4, groups=3)],
     "branches from one place": [
         dense(4),
         dense(4),

@@ -13,6 +13,7 @@ import fastnn
 from fastnn import _core, layers
 
 ISAS = _core.config()["isas"]
+TRAINED = ("kernel", "bias", "gamma", "beta", "alpha", "scale", "mix", "frequencies")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def trained(name):
     return {
         (op, parameter)
         for op, parameter in layer_bits.parameters(ops)
-        if parameter in ("kernel", "bias", "gamma", "beta", "alpha") and ops[op][1].get("trainable", True)
+        if parameter in TRAINED and ops[op][0] != "bounded_lines" and ops[op][1].get("trainable", True)
     }
 
 

@@ -77,6 +77,24 @@ def test_cosines_are_those_of_numpy():
         layer = layers.CosineFeatures(1, frequencies_initializer="ones", bias_initializer="zeros")
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 0.502), ("float64", 3.0)])
+def test_cosines_err_by_few_units_in_the_last_place(dtype, bound):
+    """Angles from 1e-6 to 1e9: with the frequency 0 the bias is the angle, without rounding."""
+    if np.finfo(np.longdouble).nmant <= np.finfo(dtype).nmant:
+        pytest.skip("this machine has no wider type than float64")
+    magnitudes = np.exp(RNG.uniform(np.log(1e-6), np.log(1e9), 20_000))
+    angles = (magnitudes * RNG.choice([-1, 1], 20_000)).astype(dtype)
+    x = fastnn.Input((1,))
+    layer = layers.CosineFeatures(len(angles), frequencies_initializer="zeros")
+    model = fastnn.Model(x, layer(x), dtype=dtype)
+    layer.set_weights([np.zeros_like(angles), angles])
+    wanted = np.cos(angles.astype(np.longdouble))
+    unit = np.spacing(np.abs(wanted).astype(dtype))
+    for n in (1, 40):  # in rows, and in panels
+        found = model.predict(np.ones((n, 1), dtype), verbose=0)
+        assert (np.abs(found - wanted) / unit).max() <= bound
+
+
 def test_pieces_of_lines():
     layer = layers.PiecewiseLinearEncoding(edges=[[0.0, 1.0, 3.0, 4.0], [0.0, 2.0]])
     x = fastnn.Input((2,))

@@ -1,6 +1,6 @@
 /* Trains small networks on one instruction set (-DISA=<name>) without Python and prints a hash of the results, one line
- * per network: every activation, loss and update rule, ragged panels, one to three threads; then kernels alone (kernels.h).
- * check.py compares the lines. */
+ * per network: every activation, loss and update rule, ragged panels, one to three threads; then kernels alone (kernels.h)
+ * and layers for tables (tabular.h). check.py compares the lines. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,7 +160,7 @@ static void add_weights(const fnn_network *network, const void *weights) {
         const fnn_op *op = &network->ops[i];
         if (!op->rows) continue;
         network->kernels->unpack_weights(kernel, bias, (const char *)weights + (size_t)op->weights * network->element,
-                                         op->rows, op->n_out);
+                                         op->rows, op->columns);
         add(kernel, (size_t)(op->rows * op->n_out) * network->element);
         if (op->use_bias) add(bias, (size_t)op->n_out * network->element);
     }
@@ -174,10 +174,10 @@ static void fill_weights(const fnn_network *network) {
         const fnn_op *op = &network->ops[i];
         if (!op->rows) continue;
         const double bound = op->kind->is_product ? sqrt(3 / (double)op->n_in) : 1;
-        fill(kernel, element, op->rows * op->n_out, -bound, bound, (uint64_t)(100 + i));
-        fill(bias, element, op->n_out, -0.3, 0.3, (uint64_t)(200 + i));
+        fill(kernel, element, op->rows * op->columns, -bound, bound, (uint64_t)(100 + i));
+        fill(bias, element, op->columns, -0.3, 0.3, (uint64_t)(200 + i));
         network->kernels->pack_weights((char *)network->weights + (size_t)op->weights * element, kernel, bias, op->rows,
-                                       op->n_out);
+                                       op->columns);
     }
 }
 
@@ -291,6 +291,7 @@ static void apply(const fnn_kernels *kernels, int activation) {
 }
 
 #include "kernels.h"
+#include "tabular.h"
 
 #define LINE(call)                                              \
     {                                                           \
@@ -320,6 +321,8 @@ int main(void) {
         for (int i = FNN_STORE; i < FNN_UPDATES; i++) LINE(update(kernels, i))
         LINE(look(kernels))
         LINE(draw(kernels))
+        for (int i = 0; i < 60; i++) LINE(train_tabular(kernels, i))
+        for (int most = 0; most <= 40; most += 10) LINE(turn(kernels, most))
     }
     return 0;
 }

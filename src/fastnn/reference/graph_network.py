@@ -9,6 +9,14 @@ from fastnn.reference.arguments import Array
 from fastnn.reference.layers import Activation, BatchNormalization, Dense, Layer, LayerNormalization, PReLU
 from fastnn.reference.losses import loss_and_gradient
 from fastnn.reference.merging import Arithmetic, Concatenate, Embedding, Merge, RowDot, Slice
+from fastnn.reference.tabular import (
+    BoundedLines,
+    CosineFeatures,
+    FeatureScale,
+    GroupedDense,
+    MemberDense,
+    ParametricActivation,
+)
 
 Op = tuple[str, Mapping[str, Any]]
 
@@ -23,7 +31,7 @@ class GraphNetwork:
     n_inputs : number of inputs.
     ops : list of (kind, options). Options are "inputs" (buffers; left out: the one before), "weights_of" (an earlier op
         whose weights it uses), and those of the kind: "activation" and its "parameters" by name; "epsilon"; "number",
-        "number_first"; "start", "stop", "step"; "normalize".
+        "number_first"; "start", "stop", "step"; "normalize"; "function"; "groups".
     weights : the weights of each op; empty for those without, or with shared ones.
     outputs : buffers.
 
@@ -121,8 +129,20 @@ _WITH_WEIGHTS: dict[str, Any] = {
     "prelu": PReLU,
     "layer_normalization": LayerNormalization,
     "batch_normalization": BatchNormalization,
+    "feature_scale": FeatureScale,
+    "parametric_activation": ParametricActivation,
+    "cosine_features": CosineFeatures,
+    "grouped_product": GroupedDense,
+    "bounded_lines": BoundedLines,
+    "member_product": MemberDense,
 }
-_ARGUMENTS = {"activation": "name", "momentum": "momentum", "epsilon": "epsilon"}
+_ARGUMENTS = {
+    "activation": "name",
+    "function": "name",
+    "momentum": "momentum",
+    "epsilon": "epsilon",
+    "groups": "groups",
+}
 
 
 def _layer(kind: str, options: Mapping[str, Any], weights: Sequence[Any]) -> Any:
