@@ -51,6 +51,8 @@ struct fnn_kind {
     int is_multiplied;
     /* The parameters are never trained. */
     int is_fixed;
+    /* The gradient of the weights reads more than ranks.c exchanges: every rank makes the whole step. */
+    int is_whole;
     /* A linear one changes nothing. */
     int only_activates;
     /* With op->missing a NaN in the inputs stands for a missing value. */

@@ -300,6 +300,13 @@ static fnn_fit *make_fit(fnn_fit *plan) {
     return fit;
 }
 
+/* Whether ranks can divide the steps. */
+static int is_divisible(const fnn_network *network) {
+    for (int i = 0; i < network->n_ops; i++)
+        if (network->ops[i].kind->is_whole) return 0;
+    return 1;
+}
+
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     const fnn_kernels *kernels = network->kernels;
     fit_loss losses[FNN_MOST_OUTPUTS];
@@ -314,7 +321,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.n_steps = fnn_ceil_div(plan.n, plan.batch_size);
     plan.n_panels = fnn_ceil_div(plan.batch_size, kernels->panel);
     look_at_ops(&plan, data);
-    if (data->ranks && operations_of(&plan) >= data->ranks->least_operations) {
+    if (data->ranks && operations_of(&plan) >= data->ranks->least_operations && is_divisible(network)) {
         plan.n_ranks = data->ranks->n_ranks;
         plan.rank = data->ranks->rank;
     }

@@ -72,6 +72,7 @@ const fnn_kind fnn_cosine_features_kind = {
     .keeps_derivative = fnn_always,
     .forward = forward,
     .backward = backward,
+    .is_whole = 1,
     .gradient = gradient,
     .predict_rows = predict_rows,
     .predict_panels = predict_panels,

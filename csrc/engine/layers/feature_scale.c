@@ -64,6 +64,7 @@ const fnn_kind fnn_feature_scale_kind = {
     .gradient_place = FNN_APART,
     .forward = forward,
     .backward = backward,
+    .is_whole = 1,
     .gradient = gradient,
     .predict_rows = predict_rows,
     .predict_panels = predict_panels,

@@ -91,6 +91,7 @@ const fnn_kind fnn_grouped_product_kind = {
     .gradient_place = FNN_APART,
     .forward = forward,
     .backward = backward,
+    .is_whole = 1,
     .update = update,
     .predict_rows = predict_rows,
     .predict_panels = predict_panels,

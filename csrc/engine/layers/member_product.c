@@ -148,6 +148,7 @@ const fnn_kind fnn_member_product_kind = {
     .statistics = statistics,
     .forward = forward,
     .backward = backward,
+    .is_whole = 1,
     .update = update,
     .predict_rows = predict_rows,
 };
