@@ -396,5 +396,6 @@ def test_an_unknown_argument_of_an_optimizer_names_the_optimizer_and_what_it_tak
         optimizer(lr=0.1)
     with pytest.raises(TypeError, match=rf"^{name}\(\) got .* 'clip_norm'\. Did you mean 'clipnorm'\?") as raised:
         optimizer(clip_norm=0.1)
-    config = optimizer().get_config()
-    assert sorted(str(raised.value).split("Its arguments: ")[1].split(", ")) == sorted(config)
+    beside_keras = ["corrects_epsilon"] if name.startswith("Adam") and name != "Adamax" else []  # only where it is on
+    arguments = [*optimizer().get_config(), *beside_keras]
+    assert sorted(str(raised.value).split("Its arguments: ")[1].split(", ")) == sorted(arguments)
