@@ -54,6 +54,7 @@ def _of_parts(method: Any, model: Any, X: Any, arguments: tuple[Any, ...], optio
     """
     import dask
 
+    delayed: Any = vars(dask)["delayed"]
     is_frame = hasattr(X, "map_partitions")
     if not is_frame and X.ndim != 2:
         raise ValueError(f"a Dask array of inputs must have two axes (n, n_features), got {X.ndim}")
@@ -62,7 +63,7 @@ def _of_parts(method: Any, model: Any, X: Any, arguments: tuple[Any, ...], optio
     if not isinstance(found, np.ndarray):
         raise TypeError(f"{method.__name__} of a Dask collection must give one array, not {type(found).__name__}")
     given = {
-        "model": dask.delayed(model, pure=False),  # type: ignore[attr-defined]
+        "model": delayed(model, pure=False),
         "method": method.__name__,
         "arguments": arguments,
         "options": options,
