@@ -140,6 +140,45 @@ def test_saved_model_continues_with_the_same_bits(optimizer, tmp_path):
         assert a.tobytes() == b.tobytes()
 
 
+class Fails(fastnn.callbacks.Callback):
+    """Fails after an epoch, once."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.at = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.at:
+            raise RuntimeError("stopped")
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+def test_backup_resumes(optimizer, tmp_path):
+    X, y = curve()
+    whole = small(optimizer=optimizer)
+    losses = whole.fit(X, y, epochs=20, verbose=0).history["loss"]
+    for fails in (9, None):
+        backup = fastnn.callbacks.BackupAndRestore(tmp_path)
+        resumed = small(optimizer=optimizer)
+        try:
+            found = resumed.fit(X, y, epochs=20, verbose=0, callbacks=[backup, Fails(fails)]).history["loss"]
+        except RuntimeError:
+            assert fails == 9
+    assert found[:9] == losses[:9] and len(found) == 20
+    if optimizer != "lbfgs":  # which begins with an empty memory
+        assert found == losses
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", [*METHODS, LevenbergMarquardt()])
+def test_estimators_refuse_them(optimizer):
+    pytest.importorskip("sklearn")
+    estimator = fastnn.MLPRegressor(optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"takes all rows in each step, .* use solver='lbfgs', or a fastnn.Sequential"):
+        estimator.fit(*(array.ravel() if place else array for place, array in enumerate(curve())))
+    assert not hasattr(estimator, "coefs_")
+
+
 def test_float32_model_and_frozen_layers():
     X, y = curve()
     model = small(units=3, dtype="float32")

@@ -136,7 +136,7 @@ class BackupAndRestore(Callback):
     A resumed fit gives bit-for-bit the results of an uninterrupted one: the backup holds the weights, the moments, the
     position in the random streams of row order and dropout, the history, and the state of ``EarlyStopping``,
     ``ReduceLROnPlateau`` and ``ModelCheckpoint``. The model, the data and the arguments of ``fit`` must be the same.
-    The backup is removed when the fit ends.
+    The backup is removed when the fit ends. Only a fit with ``LBFGS`` differs after a pause: its memory is empty then.
 
     Parameters
     ----------
@@ -197,6 +197,8 @@ class BackupAndRestore(Callback):
         self.model.seed = backup.training["seed"]
         if backup.learning_rate is not None:
             self.model.optimizer.learning_rate = backup.learning_rate
+        for name, value in backup.options.items():
+            setattr(self.model.optimizer, name, value)
         for callback, state in zip(self._callbacks, backup.states, strict=True):
             for name, value in state.items():
                 setattr(callback, name, value)
@@ -219,16 +221,18 @@ class BackupAndRestore(Callback):
                 f"{len(shapes)}, and the optimizer {n_moments}"
             )
         check_entries(names, n_moments, header, model.dtype.name)
-        rate, scheduled = fit["learning_rate"], model.optimizer.schedule is not None
-        if (rate is None) != scheduled:
+        rate, settable = fit["learning_rate"], model.optimizer.settable_rate is not None
+        if (rate is None) == settable:
             raise ModelFormatError("a learning rate is saved, but this one follows a schedule, or the other way round")
         if type(fit["stopped"]) is not bool:
             raise ModelFormatError(f"stopped must be true or false, got {str(fit['stopped'])[:40]}")
         arrays = reader.arrays()
+        optimizer = parse_json(header.metadata["compile"], "training options")["arguments"]["optimizer"]["config"]
         return _Backup(
             list(arrays.values())[: len(names) * (1 + n_moments)],
             training,
-            None if scheduled else number("learning_rate", rate, at_least=0.0),
+            number("learning_rate", rate, at_least=0.0) if settable else None,
+            {name: number(name, optimizer[name], at_least=0.0) for name in model.optimizer.changing},
             [
                 _read_state(callback, f"callbacks/{place}", state["state"], arrays)
                 for place, (callback, state) in enumerate(zip(self._callbacks, fit["callbacks"], strict=True))
@@ -284,14 +288,13 @@ class BackupAndRestore(Callback):
             {"class_name": type(callback).__name__, "state": _state_of(callback, f"callbacks/{place}", arrays)}
             for place, callback in enumerate(self._callbacks)
         ]
-        optimizer = model.optimizer
         fit = {
             "epoch": epoch + 1,
             "stopped": bool(model.stop_training),
             "epochs": history.epoch,
             "history": recorded,
             # A schedule computes its rate from the number of updates.
-            "learning_rate": optimizer.learning_rate if optimizer.schedule is None else None,
+            "learning_rate": model.optimizer.settable_rate,
             "callbacks": states,
         }
         os.makedirs(self.backup_dir, exist_ok=True)
@@ -315,6 +318,7 @@ class _Backup(NamedTuple):
     arrays: list[NDArray[Any]]
     training: dict[str, Any]
     learning_rate: float | None
+    options: dict[str, float]
     states: list[dict[str, Any]]
     history: dict[str, list[Any]]
     epochs: list[int]

@@ -167,6 +167,11 @@ class BaseMLP(NetworkEstimator):
     ) -> tuple[Weighted, Weighted | None]:
         """Return training rows and given validation rows in the network's form; make the network if there is none."""
         self._hidden_sizes()  # raises if they are wrong
+        if self.optimizer is not None and optimizers.get(self.optimizer).full_batch:
+            raise ValueError(
+                f"optimizer={self.optimizer!r} takes all rows in each step, and this estimator trains on batches: use "
+                "solver='lbfgs', or a fastnn.Sequential with this optimizer"
+            )
         if self.solver == "lbfgs":
             check_arguments(self, validation_data)
         if self.early_stopping and incremental and validation_data is None:

@@ -84,6 +84,8 @@ class Optimizer(Advised, registry.Description):
     """Name of the update rule in the compiled core."""
     full_batch: ClassVar[bool] = False
     """Whether each step takes all rows."""
+    changing: ClassVar[tuple[str, ...]] = ()
+    """Options that training changes; a resumed fit continues with their last values."""
     owner: "weakref.ref[Any] | None" = None
     """The model that was compiled with the optimizer last."""
 
@@ -161,6 +163,11 @@ class Optimizer(Advised, registry.Description):
     def schedule(self) -> Any:
         """The schedule or function that the learning rate follows; None if it is a number."""
         return self._schedule
+
+    @property
+    def settable_rate(self) -> float | None:
+        """The learning rate where it may be assigned; None where it follows a schedule or there is none."""
+        return self._learning_rate if self._schedule is None else None
 
     def require_settable_rate(self, setter: str) -> None:
         """Raise TypeError if the learning rate follows a schedule, so that ``setter`` cannot set it."""

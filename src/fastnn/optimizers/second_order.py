@@ -27,6 +27,10 @@ class FullBatch(Optimizer):
     def learning_rate(self, value: Any) -> None:
         raise TypeError(f"{self.title} has no learning rate: it finds the length of each step itself")
 
+    @property
+    def settable_rate(self) -> None:
+        """None: there is no learning rate."""
+
     def require_settable_rate(self, setter: str) -> None:
         """Raise TypeError: there is no learning rate that ``setter`` could set."""
         raise TypeError(f"{setter} sets the learning rate, but {self.title} has none: leave {setter} out")
@@ -75,6 +79,7 @@ class LevenbergMarquardt(FullBatch):
 
     title = "Levenberg-Marquardt"
     _options: ClassVar[tuple[str, ...]] = ("damping", "max_damping", "min_gradient")
+    changing: ClassVar[tuple[str, ...]] = ("damping",)
 
     def __init__(
         self,
@@ -110,6 +115,7 @@ class BayesianLevenbergMarquardt(LevenbergMarquardt):
 
     title = "Bayesian Levenberg-Marquardt"
     _options = (*LevenbergMarquardt._options, "alpha", "beta")
+    changing = ("damping", "alpha", "beta")
 
     def __init__(
         self,
@@ -134,7 +140,7 @@ class LBFGS(FullBatch):
     that meets the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms 3.5 and 3.6). Dropout is off; a penalty
     of a regularizer is part of the loss that is minimized. Batch normalization, loss functions of your own and
     constraints are refused. Training stops when the gradient vanishes or no step lowers the loss. float64 models
-    converge further. A new call of ``fit`` begins with an empty memory.
+    converge further. A new call of ``fit``, or a resumed one, begins with an empty memory.
 
     Parameters
     ----------
