@@ -73,7 +73,8 @@ struct fnn_kind {
     fnn_gradient_place gradient_place;
     /* No gradient goes to the inputs. */
     int stops_gradient;
-    /* Gradient of both rows of a weight panel; matrices: of `count` strips of neighbouring panels, and the update rule. */
+    /* Gradient of both rows of a weight panel, of a table's strip->rows; matrices: of `count` strips of neighbouring panels,
+     * and the update rule. */
     void (*gradient)(const fnn_step *s, const fnn_strip *strip, void *G);
     void (*update)(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
                    const fnn_update *update);
@@ -107,6 +108,23 @@ static inline void *fnn_op_weights(const fnn_network *network, const fnn_op *op)
 static inline void *fnn_op_state(const fnn_network *network, const fnn_op *op, int state) {
     return (char *)network->weights + (op->state + state * op->n_in) * (ptrdiff_t)network->element;
 }
+
+/* The weights and their moments from an offset on. */
+static inline fnn_weights fnn_weights_from(const fnn_fit *fit, const fnn_weights *weights, ptrdiff_t at) {
+    fnn_weights from = {fnn_at(fit, weights->W, at), {NULL}};
+    for (int m = 0; m < FNN_MOMENTS; m++)
+        if (weights->moments[m]) from.moments[m] = fnn_at(fit, weights->moments[m], at);
+    return from;
+}
+
+/* update of tables: from the gradient of a few rows at a time (update.c) */
+void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
+                      const fnn_update *rule);
+
+/* gradient of factors and offsets, one for each output: sums over the rows of dY `factor` x and of dY; input_of gives the
+ * input x of an output (update.c) */
+void fnn_factor_gradient(const fnn_step *s, const fnn_strip *strip, void *G,
+                         ptrdiff_t (*input_of)(const fnn_op *op, ptrdiff_t output), double factor);
 
 /* Panel p of an op's buffers. */
 typedef struct {

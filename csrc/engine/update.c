@@ -350,6 +350,51 @@ static void update_features(const fnn_step *s, const fnn_strip *strip, void *sto
     network->kernels->update(&weights, fnn_at(s->fit, G, strip->rows.first * width), n, update);
 }
 
+void fnn_factor_gradient(const fnn_step *s, const fnn_strip *strip, void *G,
+                         ptrdiff_t (*input_of)(const fnn_op *op, ptrdiff_t output), double factor) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    const fnn_op *op = &fit->network->ops[strip->op];
+    const op_buffers *in = &fit->buffers[op->inputs[0]];
+    const ptrdiff_t panel = kernels->panel, n = op->n_out, first = strip->q * panel, count = fnn_min(n - first, panel);
+    double products[FNN_MOST_LANES], sums[FNN_MOST_LANES];
+    for (ptrdiff_t j = 0; j < count; j++) {
+        const fnn_moments moments = {.sums = sums + j, .products = products + j};
+        const fnn_panels dY = {fnn_at(fit, fnn_buffers_of(fit, strip->op)->saved, (first + j) * panel), n * panel};
+        const fnn_panels X = {fnn_at(fit, in->Y, input_of(op, first + j) * panel), in->stride};
+        kernels->feature_sums(&moments, dY, X, s->rows, (fnn_range){0, 1});
+        products[j] *= factor;
+    }
+    kernels->store_sums(G, products, sums, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
+}
+
+/* Bytes of the gradients of a table that are computed at a time. */
+#define TABLE_BYTES 16384
+
+static void update_table_strip(const fnn_step *s, const fnn_strip *strip, const fnn_weights *weights,
+                               const fnn_update *rule) {
+    const fnn_network *network = s->fit->network;
+    const fnn_kernels *kernels = network->kernels;
+    const fnn_op *op = &network->ops[strip->op];
+    const ptrdiff_t width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, strip->q);
+    const ptrdiff_t most = TABLE_BYTES / (width * (ptrdiff_t)network->element);
+    _Alignas(64) char G[TABLE_BYTES];
+    fnn_strip part = *strip;
+    for (ptrdiff_t first = strip->rows.first; first < strip->rows.last; first += most) {
+        part.rows = (fnn_range){first, fnn_min(first + most, strip->rows.last)};
+        const ptrdiff_t at = fnn_panel_offset(kernels->panel, op->table_rows, strip->q) + first * width;
+        const fnn_weights own = fnn_weights_from(s->fit, weights, at);
+        op->kind->gradient(s, &part, G);
+        kernels->update(&own, G, (part.rows.last - first) * width, rule);
+    }
+}
+
+void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
+                      const fnn_update *rule) {
+    fnn_strip own = *strip;
+    for (ptrdiff_t j = 0; j < count; j++, own.q++) update_table_strip(s, &own, weights, rule);
+}
+
 /* The gradient of `count` strips together, from one op that has the weights, followed by an update. */
 static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored, const fnn_update *update) {
     const fnn_network *network = s->fit->network;

@@ -9,17 +9,12 @@ static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
     return __builtin_mul_overflow(op->multiple, widths[op->inputs[0]], &n) ? 0 : n;
 }
 
-static void *derivative_panel(const fnn_fit *fit, int i, ptrdiff_t p) {
-    return fnn_at(fit, fnn_buffers_of(fit, i)->D, p * fit->network->ops[i].n_out * fit->network->kernels->panel);
-}
-
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
-        network->kernels->cosine_features(at.Y, derivative_panel(s->fit, i, p), at.X, fnn_op_weights(network, op), op->n_in,
-                                          op->n_out);
+        network->kernels->cosine_features(at.Y, at.D, at.X, fnn_op_weights(network, op), op->n_in, op->n_out);
     }
 }
 
@@ -30,25 +25,14 @@ static void backward(const fnn_step *s, int i) {
         network->kernels->cosine_features_gradient(
             fnn_input_gradient_panel(s->fit, i, 0, p),
             fnn_at(s->fit, fnn_buffers_of(s->fit, i)->saved, p * op->n_out * network->kernels->panel),
-            fnn_gradient_panel(s->fit, i, p), derivative_panel(s->fit, i, p), fnn_op_weights(network, op), op->n_in,
+            fnn_gradient_panel(s->fit, i, p), fnn_panel_of(s->fit, i, p).D, fnn_op_weights(network, op), op->n_in,
             op->n_out);
 }
 
+static ptrdiff_t input_of(const fnn_op *op, ptrdiff_t output) { return output / op->multiple; }
+
 static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
-    const fnn_fit *fit = s->fit;
-    const fnn_kernels *kernels = fit->network->kernels;
-    const fnn_op *op = &fit->network->ops[strip->op];
-    const op_buffers *in = &fit->buffers[op->inputs[0]];
-    const ptrdiff_t panel = kernels->panel, n = op->n_out, first = strip->q * panel, count = fnn_min(n - first, panel);
-    double products[FNN_MOST_LANES], sums[FNN_MOST_LANES];
-    for (ptrdiff_t j = 0; j < count; j++) {
-        const fnn_moments moments = {.sums = sums + j, .products = products + j};
-        const fnn_panels dY = {fnn_at(fit, fnn_buffers_of(fit, strip->op)->saved, (first + j) * panel), n * panel};
-        const fnn_panels X = {fnn_at(fit, in->Y, (first + j) / op->multiple * panel), in->stride};
-        kernels->feature_sums(&moments, dY, X, s->rows, (fnn_range){0, 1});
-        products[j] *= TURN;
-    }
-    kernels->store_sums(G, products, sums, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
+    fnn_factor_gradient(s, strip, G, input_of, TURN);
 }
 
 static void predict_rows(const fnn_row_call *c) {

@@ -34,38 +34,13 @@ static void backward(const fnn_step *s, int i) {
                          fnn_min(s->rows - p * kernels->panel, kernels->panel));
 }
 
-/* Bytes of the gradients that are summed at a time. */
-#define GRADIENT_BYTES 16384
-
-static void update_strip(const fnn_step *s, const fnn_strip *strip, const fnn_weights *weights, const fnn_update *rule) {
+static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_fit *fit = s->fit;
-    const fnn_kernels *kernels = fit->network->kernels;
     const fnn_op *op = &fit->network->ops[strip->op];
     const op_buffers *in = &fit->buffers[op->inputs[0]];
-    const ptrdiff_t element = (ptrdiff_t)fit->network->element;
-    const ptrdiff_t width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, strip->q);
-    const ptrdiff_t most = GRADIENT_BYTES / (width * element);
     const fnn_table table = table_of(fit->network, op);
-    _Alignas(64) char G[GRADIENT_BYTES];
-    for (ptrdiff_t first = strip->rows.first; first < strip->rows.last; first += most) {
-        const fnn_range rows = {first, fnn_min(first + most, strip->rows.last)};
-        const ptrdiff_t at = fnn_panel_offset(kernels->panel, op->table_rows, strip->q) + first * width;
-        fnn_weights own = {fnn_at(fit, weights->W, at), {NULL}};
-        for (int m = 0; m < FNN_MOMENTS; m++)
-            if (weights->moments[m]) own.moments[m] = fnn_at(fit, weights->moments[m], at);
-        kernels->table_gradient(G, &table, strip->q, rows, (fnn_panels){in->Y, in->stride}, op->n_in,
-                                fnn_buffers_of(fit, strip->op)->saved, s->rows);
-        kernels->update(&own, G, (rows.last - rows.first) * width, rule);
-    }
-}
-
-static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
-                   const fnn_update *rule) {
-    for (ptrdiff_t j = 0; j < count; j++) {
-        fnn_strip own = strip[0];
-        own.q += j;
-        update_strip(s, &own, weights, rule);
-    }
+    fit->network->kernels->table_gradient(G, &table, strip->q, strip->rows, (fnn_panels){in->Y, in->stride}, op->n_in,
+                                          fnn_buffers_of(fit, strip->op)->saved, s->rows);
 }
 
 static void predict_rows(const fnn_row_call *c) {
@@ -91,7 +66,8 @@ const fnn_kind fnn_embedding_kind = {
     .stops_gradient = 1,
     .forward = forward,
     .backward = backward,
-    .update = update,
+    .gradient = gradient,
+    .update = fnn_update_table,
     .predict_rows = predict_rows,
     .predict_panels = predict_panels,
 };

@@ -34,38 +34,14 @@ static void backward(const fnn_step *s, int i) {
     }
 }
 
-/* Bytes of the gradients that are computed at a time. */
-#define GRADIENT_BYTES 16384
-
-static void update_strip(const fnn_step *s, const fnn_strip *strip, const fnn_weights *weights, const fnn_update *rule) {
+static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_fit *fit = s->fit;
     const fnn_kernels *kernels = fit->network->kernels;
     const fnn_op *op = &fit->network->ops[strip->op];
     const op_buffers *in = &fit->buffers[op->inputs[0]];
-    const ptrdiff_t element = (ptrdiff_t)fit->network->element;
-    const ptrdiff_t width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, strip->q);
-    const ptrdiff_t most = GRADIENT_BYTES / (width * element);
     const fnn_table W = table_of(fit->network, op);
     const fnn_panels dY = {fnn_buffers_of(fit, strip->op)->saved, op->n_out * kernels->panel};
-    _Alignas(64) char G[GRADIENT_BYTES];
-    for (ptrdiff_t first = strip->rows.first; first < strip->rows.last; first += most) {
-        const fnn_range rows = {first, fnn_min(first + most, strip->rows.last)};
-        const ptrdiff_t at = fnn_panel_offset(kernels->panel, op->table_rows, strip->q) + first * width;
-        fnn_weights own = {fnn_at(fit, weights->W, at), {NULL}};
-        for (int m = 0; m < FNN_MOMENTS; m++)
-            if (weights->moments[m]) own.moments[m] = fnn_at(fit, weights->moments[m], at);
-        kernels->grouped_product_gradient(G, &W, op->groups, strip->q, rows, (fnn_panels){in->Y, in->stride}, dY, s->rows);
-        kernels->update(&own, G, (rows.last - rows.first) * width, rule);
-    }
-}
-
-static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
-                   const fnn_update *rule) {
-    for (ptrdiff_t j = 0; j < count; j++) {
-        fnn_strip own = strip[0];
-        own.q += j;
-        update_strip(s, &own, weights, rule);
-    }
+    kernels->grouped_product_gradient(G, &W, op->groups, strip->q, strip->rows, (fnn_panels){in->Y, in->stride}, dY, s->rows);
 }
 
 static void predict_rows(const fnn_row_call *c) {
@@ -92,7 +68,8 @@ const fnn_kind fnn_grouped_product_kind = {
     .forward = forward,
     .backward = backward,
     .is_whole = 1,
-    .update = update,
+    .gradient = gradient,
+    .update = fnn_update_table,
     .predict_rows = predict_rows,
     .predict_panels = predict_panels,
 };

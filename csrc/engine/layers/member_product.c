@@ -103,9 +103,7 @@ static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, c
     for (ptrdiff_t q = weight_panels.first; !stores && q < weight_panels.last; q++) {
         const ptrdiff_t width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q);
         const ptrdiff_t at = fnn_panel_offset(kernels->panel, op->table_rows, q) + strip->rows.first * width;
-        fnn_weights own = {fnn_at(fit, weights->W, at), {NULL}};
-        for (int m = 0; m < FNN_MOMENTS; m++)
-            if (weights->moments[m]) own.moments[m] = fnn_at(fit, weights->moments[m], at);
+        const fnn_weights own = fnn_weights_from(fit, weights, at);
         kernels->update(&own, fnn_at(fit, sums, at), (strip->rows.last - strip->rows.first) * width, rule);
     }
 }
