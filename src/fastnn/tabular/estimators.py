@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -11,22 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from fastnn._arguments import whole
-from fastnn._arrays import as_numbers, check_in_memory, check_unmasked
+from fastnn._arrays import check_in_memory, check_unmasked
 from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.frames import is_frame, without_na
 from fastnn.estimators.intervals import CrossResiduals
 from fastnn.many import as_threads, run_many
 from fastnn.tabular.calibration import Calibration, calibration_of, logits_of
-from fastnn.tabular.columns import LARGEST, TableEncoder, names_of
+from fastnn.tabular.columns import TableEncoder, names_of
 from fastnn.tabular.recipes import RECIPES, SCALINGS, Task
 from fastnn.tabular.scores import METRICS, score_of
+from fastnn.tabular.targets import labels_of, targets_of
 from fastnn.tabular.training import Data, Trained, outputs_of, seconds_per_epoch, train_member
 
 Array = NDArray[Any]
@@ -95,12 +96,22 @@ class _Tabular(Derivable, BaseEstimator):  # type: ignore[misc]
                 self, X, dtype=None, ensure_all_finite=False, ensure_min_samples=2 if reset else 1, reset=reset
             )
         )
-        kind = array.dtype.kind
-        if kind == "c":
+        if array.dtype.kind == "c":
             raise ValueError("Complex data not supported: X must hold real numbers, strings or booleans")
-        if kind == "f" and np.isinf(array).any():
+        if array.dtype.kind == "f" and np.isinf(array).any():
             raise ValueError("Input X contains infinity: replace it by NaN, which stands for a missing value")
         return array
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train the networks on a table X (n, n_features) and labels y (n,), or numbers (n,) or (n, n_outputs)."""
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        with self._as_before_on_error():
+            return self._fit(X, y)
+
+    def _fit(self, X: Any, y: Any) -> Self:
+        raise NotImplementedError
 
     @contextmanager
     def _as_before_on_error(self) -> Iterator[None]:
@@ -130,8 +141,7 @@ class _Tabular(Derivable, BaseEstimator):  # type: ignore[misc]
         data = Data(encoded, y)
         metric = self._metric()
         score = score_of(self._kind, metric)
-        few = metric == "roc_auc" and n < _FEW_RANKED_ROWS
-        watched = score_of(self._kind, "log_loss") if few else score
+        watched = score_of(self._kind, "log_loss") if metric == "roc_auc" and n < _FEW_RANKED_ROWS else score
         pairs = self._splits(labels, n, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
@@ -144,8 +154,8 @@ class _Tabular(Derivable, BaseEstimator):  # type: ignore[misc]
             for pair, seed, deadline in zip(pairs, seeds, deadlines, strict=True)
         ]
         results, errors = run_many(tasks, threads)
-        for error in errors.values():
-            raise error
+        if errors:
+            raise next(iter(errors.values()))
         trained = [result for result in results if result is not None]
         self._task, self.n_epochs_ = task, epochs
         self.models_ = [each.model for each in trained]
@@ -183,8 +193,7 @@ class _Tabular(Derivable, BaseEstimator):  # type: ignore[misc]
         n_folds = min(self.n_bags if self.n_bags > 1 else 5, n)
         pairs = []
         for _ in range(2 if n < _FEW_ROWS and self.n_bags > 1 else 1):
-            folds = self._folds(labels, n_folds, int(random.randint(np.iinfo(np.int32).max)))
-            pairs += [(train, test) for train, test in folds]
+            pairs += list(self._folds(labels, n_folds, int(random.randint(np.iinfo(np.int32).max))))
         return pairs[:1] if self.n_bags == 1 else pairs
 
     def _set_out_of_fold(self, data: Data, pairs: Any, trained: list[Trained], score: Any) -> None:
@@ -243,38 +252,6 @@ class _Tabular(Derivable, BaseEstimator):  # type: ignore[misc]
 
     def _predictions(self, outputs: Array) -> Array:
         raise NotImplementedError
-
-
-def _labels(y: Any) -> Array:
-    """Return labels (n,); raise ValueError if one is missing."""
-    check_unmasked(y, "y")
-    labels: Array = column_or_1d(y, warn=True)
-    if labels.dtype == object:
-        # pandas.NA has no truth value.
-        missing = [row for row, label in enumerate(labels) if label is None or (label != label) is not False]
-        if missing:
-            raise ValueError(f"y has no label at row {missing[0]} (counted from 0): leave out rows without a label")
-    return labels
-
-
-def _targets(y: Any) -> Array:
-    """Return targets (n,) or (n, n_outputs) as float64; raise ValueError if they are not finite numbers."""
-    given = np.asarray(y)
-    if given.dtype == object and not any(isinstance(value, str) for value in given.flat):
-        with suppress(TypeError, ValueError, OverflowError):
-            y = given.astype(np.float64)
-    check_unmasked(y, "y")
-    targets: Array = as_numbers(y, "y").astype(np.float64)
-    if targets.ndim not in (1, 2):
-        raise ValueError(f"y must have shape (n,) or (n, n_outputs), got {targets.shape}")
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        targets = column_or_1d(targets, warn=True)
-    if not np.isfinite(targets).all():
-        raise ValueError("Input y contains NaN or infinity")
-    largest = float(np.abs(targets).max(initial=0.0))
-    if largest > LARGEST:
-        raise ValueError(f"y has a number of size {largest:.3g}, above {LARGEST:g}: rescale y")
-    return targets
 
 
 class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
@@ -357,17 +334,9 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         )
         self.calibrate = calibrate
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train the networks on a table X (n, n_features) and labels y (n,)."""
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        with self._as_before_on_error():
-            return self._fit(X, y)
-
     def _fit(self, X: Any, y: Any) -> Self:
         rows = self._as_rows(X, reset=True)
-        labels = _labels(y)
+        labels = labels_of(y)
         check_consistent_length(rows, labels)
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
@@ -405,7 +374,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         rarest = int(np.bincount(labels).min())
         if rarest < 2:
             return KFold(n_folds, shuffle=True, random_state=seed).split(rows)
-        return StratifiedKFold(min(n_folds, max(rarest, 2)), shuffle=True, random_state=seed).split(rows, labels)
+        return StratifiedKFold(min(n_folds, rarest), shuffle=True, random_state=seed).split(rows, labels)
 
     def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
         probabilities = self._predictions(outputs)
@@ -450,17 +419,9 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
 
     _kind = "regressor"
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train the networks on a table X (n, n_features) and targets y (n,) or (n, n_outputs)."""
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        with self._as_before_on_error():
-            return self._fit(X, y)
-
     def _fit(self, X: Any, y: Any) -> Self:
         rows = self._as_rows(X, reset=True)
-        targets = _targets(y)
+        targets = targets_of(y)
         check_consistent_length(rows, targets)
         self._is_vector = targets.ndim == 1
         columns = targets.reshape(len(targets), -1)

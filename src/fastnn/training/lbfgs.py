@@ -45,6 +45,8 @@ class LBFGSFit(FullBatchFit):
         ]
         if not self._places:
             raise ValueError(f"{optimizer.title} has nothing to train: all layers are frozen")
+        self._shapes = [model.network.get_parameter(*place).shape for place in self._places]
+        self._ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
         self._changes: list[tuple[Array, Array, float]] = []
         self._point: tuple[float, Array] | None = None
         self._flat = np.zeros(0)
@@ -56,10 +58,8 @@ class LBFGSFit(FullBatchFit):
 
     def _value(self, flat: Array) -> tuple[float, Array]:
         """Return loss and gradient at some weights, which the model gets."""
-        network = self._model.network
-        shapes = [network.get_parameter(*place).shape for place in self._places]
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-        parts = np.split(flat, ends[:-1])
+        network, shapes = self._model.network, self._shapes
+        parts = np.split(flat, self._ends)
         values = [part.reshape(shape).astype(network.dtype) for part, shape in zip(parts, shapes, strict=True)]
         network.set_parameters([(op, name, 0) for op, name in self._places], values)
         found = {(op, name): gradient for op, name, gradient in self._fit.gradients()}

@@ -52,12 +52,12 @@ def _refuse_beside_source(**given: Any) -> None:
             raise ValueError(f"x is a source: give {name} to fastnn.data.source, not to this call")
 
 
-def _refuse_parts(model: LayerStack, n: int | None, **given: bool) -> None:
+def _refuse_parts(model: LayerStack, rows: str, given: dict[str, bool]) -> None:
     """Raise ValueError for an argument that gives an optimizer of full batches fewer rows at a time."""
-    for name in (name.replace("batches_of_", "batches of ") for name, is_given in given.items() if is_given):
+    for name in (name for name, is_given in given.items() if is_given):
         raise ValueError(
-            f"{model.optimizer.title} takes all {'' if n is None else f'{n} '}rows in each step: it takes no {name}. "
-            "Give x and y as arrays, and leave batch_size and steps_per_epoch out"
+            f"{model.optimizer.title} takes all {rows} in each step: it takes no {name}. Give x and y as arrays, and "
+            "leave batch_size and steps_per_epoch out"
         )
 
 
@@ -239,7 +239,7 @@ class RowSource:
         self._epoch: Iterator[Stretch] = iter(())
         if model.optimizer.full_batch:
             batches = y is None and (is_source(x) or gives_batches(x))
-            _refuse_parts(model, None, batches_of_rows=batches, steps_per_epoch=steps_per_epoch is not None)
+            _refuse_parts(model, "rows", {"batches of rows": batches, "steps_per_epoch": steps_per_epoch is not None})
         validation.warn_of_ignored()
         if is_source(x):
             _refuse_beside_source(y=y, sample_weight=sample_weight)
@@ -264,7 +264,7 @@ class RowSource:
         rows, self.program = rows_of(model, x, y, sample_weight)
         rows, self.validation = validation.separate(model, rows, self.validation_batch_size, columns)
         if model.optimizer.full_batch:
-            _refuse_parts(model, rows.n, batch_size=given is not None and batch_size < rows.n)
+            _refuse_parts(model, f"{rows.n} rows", {"batch_size": given is not None and batch_size < rows.n})
             batch_size = rows.n
         rows = weigh_classes(rows, class_weight, model, self.program, self._batches is not None)
         self.first = Steps(rows, batch_size, 0, -(-rows.n // batch_size))
