@@ -323,6 +323,10 @@ int main(void) {
         LINE(draw(kernels))
         for (int i = 0; i < 60; i++) LINE(train_tabular(kernels, i))
         for (int most = 0; most <= 40; most += 10) LINE(turn(kernels, most))
+        for (int i = FNN_ADD; i <= FNN_MINIMUM; i++) LINE(combine(kernels, i))
+        LINE(multiply_rows(kernels))
+        LINE(look_up(kernels))
+        LINE(factorize(kernels))
     }
     return 0;
 }
