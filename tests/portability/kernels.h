@@ -380,3 +380,54 @@ static void factorize(const fnn_kernels *kernels) {
         }
     printf("factors");
 }
+
+/* One step on weights that do not stay in the second-level cache. */
+static void train_wide(const fnn_kernels *kernels, int kind) {
+    enum { ROWS = 5, INPUTS = 600, OUTPUTS = 440 };
+    static double X[ROWS * INPUTS], y[ROWS * OUTPUTS];
+    const ptrdiff_t element = fnn_element(kernels);
+    const fnn_op op = dense(OUTPUTS, FNN_LINEAR);
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_optimizer o = optimizer(kind);
+    const double rate = 0.01;
+    fnn_network *network = new_chain(kernels, INPUTS, &op, 1);
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("no network");
+    fill_weights(network);
+    fill(X, 8, ROWS * INPUTS, -1, 1, 1), fill(y, (size_t)element, ROWS * OUTPUTS, -1, 1, 2);
+    const chain_data data = {.X = {X, FNN_F64, 8 * INPUTS, 8, ROWS, INPUTS}, .batch_size = ROWS, .n_threads = 1,
+                             .targets.y = {y, kernels->dtype, OUTPUTS * element, element, ROWS, OUTPUTS}};
+    fnn_fit *fit = new_fit(network, &data);
+    if (!fit) fail("no fit");
+    fnn_fit_begin(fit, 1, 0, 1, &rate);
+    if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("the fit did not end");
+    add_weights(network, network->weights);
+    fnn_fit_free(fit);
+    fnn_network_free(network);
+    printf("wide %d", kind);
+}
+
+/* Products of arrays of any length; a sum or a parameter that is not there. */
+static void do_without(const fnn_kernels *kernels) {
+    static double a[70 + GUARD], b[70], G[48 + GUARD], kernel[20 * 9], bias[9 + GUARD], W[21 * 16];
+    const size_t element = (size_t)fnn_element(kernels);
+    for (ptrdiff_t n = 1; n <= 70; n += 1 + n / 9) {
+        clear(a, n, element);
+        fill(a, element, n, -1, 1, 1), fill(b, element, n, -1, 1, 2);
+        kernels->multiply(a, b, n);
+        add_guarded(a, n, element);
+    }
+    fill(a, 8, 16, -1, 1, 3);
+    for (int i = 0; i < 3; i++) {
+        clear(G, 2 * kernels->panel, element);
+        kernels->store_sums(G, i == 1 ? NULL : a, i == 2 ? NULL : a + 8, 7, kernels->panel);
+        add_guarded(G, 2 * kernels->panel, element);
+    }
+    fill(kernel, element, 20 * 9, -1, 1, 4), fill(b, element, 9, -1, 1, 5);
+    kernels->pack_weights(W, kernel, b, 20, 9);
+    clear(bias, 9, element);
+    kernels->unpack_weights(NULL, bias, W, 20, 9);
+    add_guarded(bias, 9, element);
+    double sink[16] = {0};
+    if (!(kernels->fma_peak(3, sink) > 0) || !kernels->all_finite(sink, kernels->panel)) fail("no multiply-adds");
+    printf("done without");
+}
