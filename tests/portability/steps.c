@@ -352,6 +352,7 @@ int main(void) {
         LINE(skip_derivatives(kernels))
         for (int i = 0; i < 30; i++) LINE(train(kernels, N_TRAINED + 7 * i))
         for (int i = 0; i < 24; i++) LINE(train_in_ranks(kernels, 7 * i % N_TRAINED))
+        for (int i = 0; i < 6; i++) LINE(train_in_ranks(kernels, N_TRAINED + 7 * i))
         LINE(lose_ranks(kernels))
     }
     return 0;
