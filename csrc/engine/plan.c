@@ -300,11 +300,14 @@ static fnn_fit *make_fit(fnn_fit *plan) {
     return fit;
 }
 
-/* Whether ranks can divide the steps. */
+/* Whether ranks can divide the steps; those of a frozen network exchange nothing. */
 static int is_divisible(const fnn_network *network) {
-    for (int i = 0; i < network->n_ops; i++)
+    int trains = 0;
+    for (int i = 0; i < network->n_ops; i++) {
         if (network->ops[i].kind->is_whole) return 0;
-    return 1;
+        trains |= fnn_is_trained(&network->ops[i]);
+    }
+    return trains;
 }
 
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
@@ -330,7 +333,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
     if (!fnn_plan_gradients(&plan)) return NULL;
     fnn_fit *fit = make_fit(&plan);
-    if (fit && fit->n_ranks > 1 && fit->n_strips && !fnn_exchange_new(fit, data->ranks)) {
+    if (fit && fit->n_ranks > 1 && !fnn_exchange_new(fit, data->ranks)) {
         fnn_arena_free(fit);
         return NULL;
     }
