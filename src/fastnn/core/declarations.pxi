@@ -188,6 +188,21 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
+    ctypedef struct fnn_held_out:
+        fnn_prediction prediction
+        const fnn_targets *targets
+    ctypedef struct fnn_watch:
+        int held_out
+        double min_delta
+        double baseline
+        Py_ssize_t patience
+        Py_ssize_t epoch
+        Py_ssize_t start
+        int has_best
+        double best
+        Py_ssize_t best_epoch
+        Py_ssize_t wait
+        void *weights
     ctypedef struct fnn_epochs:
         uint64_t seed
         uint64_t first
@@ -199,6 +214,10 @@ cdef extern from "engine/engine.h" nogil:
         Py_ssize_t done
         int begun
         double *sums
+        const fnn_held_out *held_out
+        const unsigned char *due
+        double *values
+        fnn_watch *watch
     fnn_status fnn_fit_run_epochs(fnn_fit *, fnn_epochs *, double)
     void fnn_fit_settle(fnn_fit *)
     int fnn_fit_is_divided(const fnn_fit *)
