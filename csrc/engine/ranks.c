@@ -30,8 +30,9 @@ fnn_range fnn_rank_panels(const fnn_fit *fit, ptrdiff_t n_panels, int rank) {
 /* ---- the messages of rows ---- */
 
 /* A contiguous part of at least so many bytes is exchanged where it is; others are copied into a message, which is closed
- * when it has so many bytes. */
+ * when it has so many bytes: it takes ten times as long as the latency of an exchange. */
 #define OWN_MESSAGE 65536
+#define COPIED_MESSAGE 524288
 
 /* Several ops may read the same inputs: they travel once. */
 static void add_part(batch_plan *plan, row_part part) {
@@ -103,7 +104,7 @@ static void close_message(batch_plan *plan, int first, int op, int must_close) {
     }
     row_message rest = {copied, plan->n_parts, op, 0, plan->bytes};
     for (int i = copied; i < plan->n_parts; i++) rest.bytes += panel_bytes(&plan->parts[i]);
-    if (!must_close && rest.bytes * plan->n_panels < OWN_MESSAGE) return;
+    if (!must_close && rest.bytes * plan->n_panels < COPIED_MESSAGE) return;
     plan->bytes += rest.bytes * plan->n_panels;
     plan->rows[plan->n_rows++] = rest;
 }
