@@ -178,6 +178,7 @@ typedef struct {
     void *dY;       /* (panels, dy_stride): gradient of Y, becomes that of Z */
     void *dZt;      /* (weight panels, rows, width): the latter transposed */
     ptrdiff_t rows; /* of the batch, rounded up to whole panels */
+    fnn_range chunks; /* of FNN_CHUNK rows: the gradient of the weights is the sum of theirs */
     ptrdiff_t dy_stride;
     /* gradient of the inputs */
     void *dX; /* (panels, dx_stride) */

@@ -364,6 +364,7 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
     real G[(1 + (NV == 1)) * UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
     real T[MR * PANEL] __attribute__((aligned(64))); /* or a pair of half the height */
     const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
+    const ptrdiff_t first = layer->chunks.first * FNN_CHUNK, last = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows);
     for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
         const ptrdiff_t end = fnn_min(g + UPDATE_ROWS, rows.last);
         for (ptrdiff_t q = weight_panels.first, pair; q < weight_panels.last; q += 1 + pair) {
@@ -372,17 +373,18 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
             fnn_weights at[2];
             for (ptrdiff_t i = 0; i <= pair; i++) at[i] = weights_from(weights, panel_offset(n_in, q + i) + g * width);
             const real *dZt = (const real *)layer->dZt + q * PANEL * layer->rows;
-            for (ptrdiff_t r = 0; r < layer->rows; r += FNN_CHUNK) {
-                const ptrdiff_t count = fnn_min(FNN_CHUNK, layer->rows - r);
+            for (ptrdiff_t r = first; r < last; r += FNN_CHUNK) {
+                const ptrdiff_t count = fnn_min(FNN_CHUNK, last - r);
                 const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
                 for (ptrdiff_t k = g; k < end;) {
                     const int m = tile_height(end - k, (int)pair);
                     real *sum = G + (k - g) * width;
-                    if (prefetch && !r)
+                    if (prefetch && r == first)
                         for (ptrdiff_t i = 0; i <= pair; i++) prefetch_weights(&at[i], (k - g) * width, m * width);
-                    tiles_w[pair || width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V,
-                                                       layer->rows * PANEL, r ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
-                    if (r)
+                    tiles_w[pair || width != PANEL][m](r > first ? T : sum, Xr + k * PANEL, x_stride, count, V,
+                                                       layer->rows * PANEL,
+                                                       r > first ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
+                    if (r > first)
                         for (ptrdiff_t i = 0; i <= pair; i++, sum += UPDATE_ROWS * PANEL)
                             for (ptrdiff_t e = 0; e < m * width; e += LANES)
                                 v_store(sum + e, v_load(sum + e) + v_load(T + i * PAIRED * PANEL + e));

@@ -162,6 +162,9 @@ cdef extern from "engine/engine.h" nogil:
         int n_ranks
         double least_operations
         int (*gather)(void *, void *, const Py_ssize_t *) noexcept
+        int (*start_gather)(void *, void *, const Py_ssize_t *) noexcept
+        int (*start_scatter)(void *, const void *, const Py_ssize_t *, void *, const Py_ssize_t *) noexcept
+        int (*finish)(void *) noexcept
         void *context
     ctypedef struct fnn_fit_data:
         const fnn_ranks *ranks
