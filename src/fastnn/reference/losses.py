@@ -187,11 +187,12 @@ def loss_and_gradient(
         Of all losses, with defaults: ``sum`` (False) sums over rows instead of averaging; ``weighted_mean`` (False)
         divides by the sum of the weights. A division by 0 gives 0.
 
-        Of single losses: ``delta`` (1.0) of huber; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll;
-        ``levels`` (0.05, 0.5, 0.95) of multi_quantile; ``per_row`` (False) of dice; ``from_logits`` (False) and
-        ``label_smoothing`` (0.0) of the cross-entropies; ``ignore_class`` (None) of
-        sparse_categorical_crossentropy, a label of any value whose rows count neither in the sum nor in the divisor; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal cross-entropies, where alpha may
-        be (c,) for the categorical one; ``apply_class_balancing`` (False) of the binary one.
+        Of single losses: ``delta`` (1.0) of huber; ``q`` (0.5) of quantile; ``levels`` (0.05, 0.5, 0.95) of
+        multi_quantile; ``full`` (False) of gaussian_nll; ``per_row`` (False) of dice; ``from_logits`` (False) and
+        ``label_smoothing`` (0.0) of the cross-entropies; ``ignore_class`` (None) of sparse_categorical_crossentropy, a
+        label of any value whose rows count neither in the sum nor in the divisor; ``gamma`` (2.0) and ``alpha`` (0.25)
+        of the focal cross-entropies, where alpha may be (c,) for the categorical one; ``apply_class_balancing`` (False)
+        of the binary one.
 
         Without ``from_logits`` predictions are probabilities, clipped to [1e-7, 1 - 1e-7]; those of the categorical
         losses are first divided by their row's sum. The gradient is the gradient of exactly this function: zero

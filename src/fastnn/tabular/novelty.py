@@ -27,8 +27,8 @@ class Novelty:
 
     Parameters
     ----------
-    numbers : (n, n_numbers) columns of numbers of the fit. The distance between their quartiles becomes 1; arcsinh makes
-        large numbers smaller, so that single ones do not decide.
+    numbers : (n, n_numbers) columns of numbers of the fit. The distance between their quartiles becomes 1; arcsinh
+        makes large numbers smaller, so that single ones do not decide.
     others : (n, n_others) columns that are not scaled, such as zeros and ones.
     codes : (n, n_codes) numbers of categories; two different ones are as far apart as two categories of zeros and ones.
     folds : (n,) the fold of each row, -1 for rows that only serve as references.

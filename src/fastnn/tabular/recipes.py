@@ -246,4 +246,5 @@ def mean_of_members(task: Task, outputs: Any) -> Array:
         return single
     n_levels = max(len(task.levels), 1)
     several: Array = outputs.reshape(len(outputs), n_levels, task.members, task.n_outputs // n_levels)
-    return several.mean(axis=2).reshape(len(outputs), task.n_outputs)
+    means: Array = several.mean(axis=2).reshape(len(outputs), task.n_outputs)
+    return means

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 import fastnn.losses as losses
 from fastnn._arguments import number
 from fastnn.estimators.intervals import CrossResiduals
-from fastnn.tabular.bags import Limit, Trainer
+from fastnn.tabular.bags import Bag, Limit, Trainer
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.targets import targets_of
@@ -96,7 +96,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         scaled = ((columns - self._center) / self._scale).astype(np.float32)
         task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
         trainer, limit = self._fit_bag(rows, targets, scaled, task)
-        self._targets, self._quantiles = columns, None
+        self._targets = columns
+        self._quantiles: Bag | None = None
         if self.intervals == "quantiles":
             self._fit_quantiles(trainer, limit, columns.shape[1], task.width)
         return self
