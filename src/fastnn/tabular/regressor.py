@@ -193,6 +193,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         factor = 1.0 if self._metric() == "r2" else float(np.mean(self._scale))
         return super()._oof_score(value * factor)
 
+    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
+        within: Array = (self._in_range(outputs) - self._center) / self._scale
+        return within
+
     def _in_range(self, outputs: Array) -> Array:
         values: Array = np.clip(outputs * self._scale + self._center, self._low, self._high)
         return values
