@@ -163,7 +163,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         return pairs[:1] if self.n_bags == 1 else pairs
 
     def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
-        """Return out-of-fold outputs (n, n_outputs) as ``predict`` changes outputs; learn that from the rows ``seen``."""
+        """Return out-of-fold outputs (n, n_outputs) as ``predict`` changes outputs, learned from the rows ``seen``."""
         return outputs
 
     def _oof_score(self, value: float) -> float:
