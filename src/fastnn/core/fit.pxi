@@ -72,7 +72,7 @@ cdef class Fit:
             (native.losses[l].loss.kind == FNN_CUSTOM, fnn_output_width(native, native.losses[l].output))
             for l in range(native.n_losses)
         ]
-        self.arrays = (owners, ys, weights, outputs, network.class_weights, rows)
+        self.arrays = (owners, ys, weights, outputs, network.loss_numbers, rows)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)
