@@ -1,4 +1,4 @@
-"""Ranks of the contestants of ``tables.py``: Elo, mean ranks, the critical difference, tests of pairs, and a picture."""
+"""Ranks of the contestants of ``tables.py``: Elo, mean ranks, critical difference, tests of pairs, and a picture."""
 
 from collections.abc import Iterable
 from itertools import combinations
