@@ -96,7 +96,6 @@ static void slice_gradient(const fnn_step *s, int i) {
     const size_t block = (size_t)panel * network->element;
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         void *dX = fnn_input_gradient_panel(s->fit, i, 0, p), *dY = fnn_gradient_panel(s->fit, i, p);
-        if (!dX) return;
         memset(dX, 0, (size_t)op->n_in * block);
         for (ptrdiff_t f = 0; f < op->n_out; f++)
             memcpy(fnn_at(s->fit, dX, (op->start + f * op->step) * panel), fnn_at(s->fit, dY, f * panel), block);
