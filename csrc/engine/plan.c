@@ -443,7 +443,7 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
         fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
         number_rows(fit);
     }
-    fit->drawn = shuffle;
+    fit->drawn = shuffle && !fnn_interrupted();
     fit->seed = seed;
     fit->epoch = epoch;
     fit->shuffled = shuffle;

@@ -275,8 +275,8 @@ static int begin_next(fnn_fit *fit, fnn_epochs *epochs) {
     fnn_call_enter(&call);
     fnn_fit_begin(fit, epochs->seed, number, epochs->shuffle && !epochs->orders, epochs->rates);
     if (epochs->orders) fnn_fit_set_order(fit, epochs->orders + epochs->done * fit->n);
-    epochs->begun = 1;
-    return !fnn_call_leave(&call);
+    epochs->begun = !fnn_call_leave(&call);
+    return epochs->begun;
 }
 
 static void end_epoch(const fnn_fit *fit, fnn_epochs *epochs) {

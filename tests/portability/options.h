@@ -290,6 +290,63 @@ static void run_epochs(void) {
     if (memcmp(sums[0], sums[1], sizeof sums[0])) fail("epochs", "orders that are given are shuffled");
 }
 
+/* Epochs that were interrupted, also while the order of their rows was drawn, continue as if they had not been. */
+static void interrupt_epochs(void) {
+    enum { MANY = 200000, STEPS = 2 };
+    const double rates[STEPS] = {0.01, 0.01};
+    const fnn_op op = layer("dense", 1);
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .accumulate = 1};
+    const chain_data data = {.X = matrix(X, MANY, 1), .targets.y = matrix(Y, MANY, 1), .batch_size = MANY / STEPS,
+                             .n_threads = n_threads};
+    double expected[6] = {0}, sums[6];
+    network = new_chain(kernels, 1, &op, 1);
+    fnn_set_poll(poll);
+    for (int at = 0; at < 20; at++) {
+        if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("epochs", "no network");
+        set_weights(network->weights, network->n_elements);
+        fit = new_fit(network, &data);
+        fnn_epochs epochs = {.seed = 1, .between = 1, .shuffle = 1, .rates = rates, .count = 2, .sums = sums};
+        fnn_status status = FNN_INTERRUPTED;
+        looks = 0, interrupted_at = at;
+        for (int calls = 0; status == FNN_INTERRUPTED && calls < 3; calls++) status = fnn_fit_run_epochs(fit, &epochs, 1e9);
+        if (status != FNN_OK) fail("epochs", "do not end");
+        if (!at) memcpy(expected, sums, sizeof sums);
+        if (memcmp(expected, sums, sizeof sums)) fail("epochs", "are others after an interruption");
+        fnn_fit_free(fit);
+    }
+    fnn_set_poll(NULL);
+    fnn_network_free(network);
+}
+
+/* ---- weights as one array, and their averages ---- */
+
+static void average_and_flatten(void) {
+    fnn_op ops[] = {layer("dense", 12), layer("dense", 12), layer("activation", 0), layer("batch_normalization", 0),
+                    layer("batch_normalization", 0), layer("dense", 3)};
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .accumulate = 1, .use_average = 1,
+                             .average_momentum = 0.5};
+    ops[1].shares = 1, ops[3].use_kernel = 0, ops[4].use_bias = 0;
+    network = new_chain(kernels, 12, ops, 6);
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("average", "no network");
+    if (fnn_flat_size(network) != 13 * 12 + 12 + 12 + 13 * 3) fail("flat", "another size");
+    fnn_from_flat(network, network->weights, Y);
+    fnn_to_flat(network, out, network->weights);
+    if (memcmp(out, Y, (size_t)fnn_flat_size(network) * network->element)) fail("flat", "other weights");
+    fit = NULL;
+    if (make_fit() != FNN_OK || run() != FNN_OK) fail("average", "no step");
+    network->ops[5].trainable = 0;
+    const ptrdiff_t last = network->ops[5].weights;
+    memcpy(before, network->weights, bytes_of_weights());
+    fnn_network_use_average(network);
+    if (!memcmp(before, network->weights, (size_t)(12 * 12) * network->element)) fail("average", "not used");
+    if (memcmp((char *)before + (size_t)last * network->element, (char *)network->weights + (size_t)last * network->element,
+               (size_t)(network->n_elements - last) * network->element))
+        fail("average", "used for a frozen layer");
+    end();
+}
+
 /* The number of threads on which most steps run is the fastest one. */
 static void simulate_threads(void) {
     for (int most = 1; most <= 8; most *= 2)
@@ -316,5 +373,7 @@ static void try_options(void) {
     pretend_ranks();
     try_sizes();
     run_epochs();
+    interrupt_epochs();
+    average_and_flatten();
     simulate_threads();
 }
