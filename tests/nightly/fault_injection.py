@@ -23,6 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CALLERS = {"core": (1, "/_core."), "threads": (2, "/_core."), "any": (1, None)}
 GOOD = ("same", "MemoryError", "another library")
+# Not disturbed by "any": NumPy raises MemoryError for the buffers of a ufunc without the GIL, which ends the process.
+OURS_ALONE = {"second order"}
 MOST = 3000  # faults of one kind in one task; no task has more sites
 # What other libraries raise in place of MemoryError where one of their own allocations fails.
 OTHERS = {
@@ -172,7 +174,7 @@ def work(callers, position):
     shim.failing_arm.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t]
     with tempfile.TemporaryDirectory() as folder:
         for i, (name, task) in enumerate(tasks(folder).items()):
-            if i < position[0]:
+            if i < position[0] or (callers == "any" and name in OURS_ALONE):
                 continue
             expected, written = digest(*task()), files(folder)
             for forever in (0, 1):
