@@ -520,10 +520,9 @@ int fnn_update_weights(const fnn_step *s) {
         if (s->thread == 0) fnn_gather_weights(s);
         fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
-    if (fit->constrains_norms) {
-        fnn_barrier_wait(&fit->barrier);
-        constrain(s);
-    }
+    /* all weights of all threads and ranks; moving statistics lie among those that ranks exchange */
+    if (fit->constrains_norms || (fit->exchange && fit->has_moving_statistics)) fnn_barrier_wait(&fit->barrier);
+    if (fit->constrains_norms) constrain(s);
     if (fit->has_moving_statistics) move_statistics(s);
     return 1;
 }
