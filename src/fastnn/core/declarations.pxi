@@ -216,6 +216,7 @@ cdef extern from "engine/engine.h" nogil:
         const double *rates
         Py_ssize_t count
         Py_ssize_t done
+        int looked
         int begun
         double *sums
         const fnn_held_out *held_out
