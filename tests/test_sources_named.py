@@ -176,7 +176,7 @@ def test_refusals():
         make_model().fit(source({"a": A, "z": B}, Y), verbose=0)
     with pytest.raises(ValueError, match="one for each input"):
         make_model().fit(source(A, Y), verbose=0)
-    with pytest.raises(ValueError, match=r"x\['a'\] is a source where an array is taken.* one source of all of them"):
+    with pytest.raises(ValueError, match=r"x\['a'\] is a Source where an array is taken.* one source of all of them"):
         make_model().fit({"a": source(A), "b": source(B)}, Y, verbose=0)
     pytest.importorskip("sklearn")
     with pytest.raises(ValueError, match="MLPRegressor takes one array"):
