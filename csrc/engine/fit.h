@@ -1,4 +1,4 @@
-/* A fit: its buffers and the plan of its steps. Made by plan.c, run by train.c. */
+/* A fit: its buffers and the plan of its steps. Made by plan.c, run by train.c and epochs.c. */
 #ifndef FNN_FIT_H
 #define FNN_FIT_H
 

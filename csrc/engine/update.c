@@ -468,8 +468,9 @@ ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last) {
     const fnn_network *network = s->fit->network;
     const fnn_strip *strip = &s->fit->strips[i];
     const ptrdiff_t panel_bytes = s->padded * network->kernels->panel * (ptrdiff_t)network->element;
+    const fnn_kind *kind = network->ops[strip->op].kind;
     ptrdiff_t count = 1;
-    while (network->ops[strip->op].kind->is_product && i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS &&
+    while ((kind->is_product || kind->is_multiplied) && i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS &&
            strip[count].op == strip->op && strip[count].rows.first == strip->rows.first &&
            strip[count].rows.last == strip->rows.last)
         count++;
