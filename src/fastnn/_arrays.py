@@ -120,8 +120,8 @@ def _conversion(array: Array, entry: Any, name: str) -> str:
 
 
 def column_names(value: Any) -> list[str] | None:
-    """Return the names of the columns of a data frame if all are strings; None for other data."""
-    columns = getattr(value, "columns", None)
+    """Return the names of the columns of a data frame, an Arrow table or a source if all are strings, or None."""
+    columns = getattr(value, "column_names", getattr(value, "columns", None))  # the columns of Arrow are arrays
     names = list(columns) if columns is not None and hasattr(value, "shape") else []
     return names if names and all(isinstance(name, str) for name in names) else None
 

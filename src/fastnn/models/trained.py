@@ -343,7 +343,6 @@ class TrainedStack(InspectedStack):
         if resume and out is None:
             raise ValueError("resume=True needs out=, the file of the predictions")
         if is_source(x):
-            check_columns_of(self, self.feature_names_in_, x)
             batch: Any = as_batch_size(batch_size)
             X: Any = source_rows(self, x, None, None, batch, steps, targets=False)
             n, program = len(X.source), X.program
