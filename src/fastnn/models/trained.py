@@ -92,8 +92,14 @@ class TrainedStack(InspectedStack):
             finally:
                 # Once the network is changed, so is the model, even if an interrupt comes in between.
                 if before < 0 or network is None or network.compilations != before:
-                    self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
-                    self.loss_weights, self.loss_order = new_weights, new_order
+                    vars(self).update(
+                        optimizer=new_optimizer,
+                        compiled_with=new_optimizer,
+                        loss=new_loss,
+                        metrics=new_metrics,
+                        loss_weights=new_weights,
+                        loss_order=new_order,
+                    )
                     new_optimizer.owner = me
 
     @property
