@@ -70,8 +70,9 @@ def as_numbers(value: Any, name: str) -> Array:
 
 
 def check_unmasked(value: Any, name: str) -> None:
-    """Raise for a masked array, of which NumPy would silently read the masked entries."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    """Raise for a masked array, or a list of them, of which NumPy would silently read the masked entries."""
+    parts = value if isinstance(value, list | tuple) else (value,)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
         raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
 
 
