@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import as_verbosity, choice, number, takes_keywords, whole
+from fastnn._missing import public_names
 from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
@@ -344,3 +345,7 @@ def _principal_directions(
         raise ValueError("all records of trajectory equal the model's weights: there is no path to draw")
     vectors = axes[:dimensions]
     return vectors, differences @ vectors.T, singular[:dimensions] ** 2 / np.sum(singular**2)
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)
