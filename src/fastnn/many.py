@@ -160,7 +160,8 @@ def fit_many(
     callbacks : a list of callbacks for each model, or a function without arguments that returns new ones for a model.
     sample_weight : factor (n,) of each row's loss.
     verbose : 0 is silent; 1, 2 and "auto" show a progress line over the models.
-    n_threads : models that are trained at the same time; by default ``fastnn.get_num_threads()``.
+    n_threads : models that are trained at the same time; by default ``fastnn.get_num_threads()``, or the
+        limit of threadpoolctl if it is lower.
     fit_arguments : other arguments of ``Sequential.fit``, such as ``shuffle``.
 
     Raises
