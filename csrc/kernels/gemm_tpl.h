@@ -210,10 +210,19 @@ static inline void prefetch_tile(const real *C) {
     UNROLL for (int j = 0; j < MR; j++) __builtin_prefetch(C + j * PANEL, 1);
 }
 
+/* Panels [first, end)'s part of a block of k_count rows of weights: panel by panel, the whole block is prefetched. Weights
+ * that a cut contraction reads come from memory or the third-level cache: 7 % of the time of such a product. */
+static inline void prefetch_share(const real *W, ptrdiff_t k_count, fnn_range panels, ptrdiff_t first, ptrdiff_t end) {
+    const ptrdiff_t part = fnn_ceil_div(k_count, panels.last - panels.first);
+    for (ptrdiff_t k = (first - panels.first) * part; k < (end - panels.first) * part; k++)
+        __builtin_prefetch(W + k * PANEL, 0, 2);
+}
+
 static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range weight_panels) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, block = contraction_block(n_in);
     const int relu = layer->activation == FNN_RELU;
     const int after = !relu && layer->activation != FNN_LINEAR && !fnn_is_row_activation(layer->activation);
+    const int is_cut = block < n_in;
     for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
         const ptrdiff_t k_count = fnn_min(block, n_in - k0);
         const int last = k0 + k_count == n_in;
@@ -226,6 +235,8 @@ static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range we
                 real *Y = (real *)layer->Y + p * layer->y_stride + q * PANEL * PANEL;
                 const real *X = (const real *)layer->X + p * layer->x_stride + k0 * PANEL;
                 const int pair = pairs(p, panels.last) || (outs <= PAIRED && p + 1 < panels.last);
+                if (is_cut && q + 1 < weight_panels.last)
+                    prefetch_share(W + panel_offset(n_in, 1) + k0 * PANEL, k_count, panels, p, p + 1 + pair);
                 for (ptrdiff_t j = 0; j < outs;) {
                     const int m = tile_height(outs - j, pair);
                     if (k0) prefetch_tile(Y + (j + m < outs ? (j + m) * PANEL : layer->y_stride));
@@ -353,6 +364,7 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
     real G[(1 + (NV == 1)) * UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
     real T[MR * PANEL] __attribute__((aligned(64))); /* or a pair of half the height */
     const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
+    const ptrdiff_t first = layer->chunks.first * FNN_CHUNK, last = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows);
     for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
         const ptrdiff_t end = fnn_min(g + UPDATE_ROWS, rows.last);
         for (ptrdiff_t q = weight_panels.first, pair; q < weight_panels.last; q += 1 + pair) {
@@ -361,17 +373,18 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
             fnn_weights at[2];
             for (ptrdiff_t i = 0; i <= pair; i++) at[i] = weights_from(weights, panel_offset(n_in, q + i) + g * width);
             const real *dZt = (const real *)layer->dZt + q * PANEL * layer->rows;
-            for (ptrdiff_t r = 0; r < layer->rows; r += FNN_CHUNK) {
-                const ptrdiff_t count = fnn_min(FNN_CHUNK, layer->rows - r);
+            for (ptrdiff_t r = first; r < last; r += FNN_CHUNK) {
+                const ptrdiff_t count = fnn_min(FNN_CHUNK, last - r);
                 const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
                 for (ptrdiff_t k = g; k < end;) {
                     const int m = tile_height(end - k, (int)pair);
                     real *sum = G + (k - g) * width;
-                    if (prefetch && !r)
+                    if (prefetch && r == first)
                         for (ptrdiff_t i = 0; i <= pair; i++) prefetch_weights(&at[i], (k - g) * width, m * width);
-                    tiles_w[pair || width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V,
-                                                       layer->rows * PANEL, r ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
-                    if (r)
+                    tiles_w[pair || width != PANEL][m](r > first ? T : sum, Xr + k * PANEL, x_stride, count, V,
+                                                       layer->rows * PANEL,
+                                                       r > first ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
+                    if (r > first)
                         for (ptrdiff_t i = 0; i <= pair; i++, sum += UPDATE_ROWS * PANEL)
                             for (ptrdiff_t e = 0; e < m * width; e += LANES)
                                 v_store(sum + e, v_load(sum + e) + v_load(T + i * PAIRED * PANEL + e));

@@ -29,6 +29,7 @@ static void describe_in_step(fnn_dense *layer, const fnn_step *s, int i) {
     layer->dY = out->dY;
     layer->dZt = out->dZt;
     layer->rows = s->padded;
+    layer->chunks = s->chunks;
     layer->dy_stride = layer->dx_stride = fit->dy_stride;
 }
 
@@ -105,6 +106,7 @@ const fnn_kind fnn_dense_kind = {
     .parameters = {"kernel", "bias"},
     .options = {"n_out"},
     .is_product = 1,
+    .transposes = 1,
     .gradient_place = FNN_APART,
     .keeps_derivative = keeps_derivative,
     .forward = forward,

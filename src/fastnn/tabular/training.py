@@ -32,7 +32,10 @@ Score = Callable[[Array, Array], float]
 
 
 class Trained(NamedTuple):
-    """A trained network, its outputs for the held-out rows, their score, and the epoch of its weights."""
+    """A trained network, its outputs for the held-out rows, the score of its epoch, and the epoch of its weights.
+
+    The outputs of a held-out row are those of the epoch that other held-out rows chose: ``HeldOut``.
+    """
 
     model: Model
     outputs: Array | None
@@ -50,6 +53,45 @@ class Data(NamedTuple):
     def part(self, rows: Array) -> "Data":
         """Return some of the rows."""
         return Data(self.X[rows], self.y[rows])
+
+
+class HeldOut:
+    """Held-out rows: they choose the epoch of a network, and their outputs are of an epoch that they did not choose.
+
+    All rows choose the epoch whose weights the network keeps. For the outputs the rows are divided at random into
+    halves; those of a half are of the best epoch of the other half, so that errors of the outputs are as large as
+    errors on new rows. A single row gets the outputs of the last epoch. Of equal scores the later epoch counts.
+
+    Parameters
+    ----------
+    data : the rows.
+    score : less is better.
+    seed : seed of the halves.
+    """
+
+    def __init__(self, data: Data, score: Score, seed: int) -> None:
+        self.data, self._score = data, score
+        order = np.random.default_rng(seed).permutation(len(data.y))
+        self._halves = [np.sort(order[::2]), np.sort(order[1::2])]
+        self._best_of_halves = [np.inf, np.inf]
+        self.best, self.best_epoch, self.outputs = np.inf, -1, np.empty(0)
+
+    def see(self, epoch: int, outputs: Array) -> bool:
+        """Take the outputs (n, n_outputs) of an epoch; return whether it is the best one."""
+        if not self.outputs.size:
+            self.outputs = outputs.copy()
+        y = self.data.y
+        for place, chosen in enumerate(self._halves):
+            value = self._score(y[chosen], outputs[chosen]) if len(chosen) else -np.inf
+            if value <= self._best_of_halves[place]:
+                self._best_of_halves[place] = value
+                others = self._halves[1 - place]
+                self.outputs[others] = outputs[others]
+        value = self._score(y, outputs)
+        is_best = value <= self.best or self.best_epoch < 0
+        if is_best:
+            self.best, self.best_epoch = value, epoch
+        return is_best
 
 
 def outputs_of(model: Model, task: Task, X: Array) -> Array:
@@ -113,8 +155,8 @@ def train_member(
     """
     plan = plan_of(task, len(training.X), epochs)
     member = _Member(task, encoder, training, plan, seed)
-    best, best_weights, best_epoch, outputs = np.inf, None, -1, None
-    done = 0
+    seen = None if held_out is None else HeldOut(held_out, score, seed)
+    best_weights, best_epoch, done = None, -1, 0
     for epoch in range(plan.epochs):
         finite = member.run_epoch(epoch + 1) and member.model.network_weights.finite()
         if not finite:
@@ -122,21 +164,19 @@ def train_member(
                 raise DivergenceError("the loss became NaN or infinite: scale the target", 1, member.steps)
             break
         done = epoch + 1
-        if held_out is None:
+        if seen is None:
             best_epoch = epoch
-        else:
-            found = outputs_of(member.model, task, held_out.X)
-            value = score(held_out.y, found)
-            if value <= best or best_weights is None:
-                best, best_epoch, outputs = value, epoch, found
-                best_weights = member.model.get_weights()
+        elif seen.see(epoch, outputs_of(member.model, task, seen.data.X)):
+            best_epoch, best_weights = epoch, member.model.get_weights()
         if plan.patience is not None and epoch - best_epoch > plan.patience:
             break
         if deadline is not None and time.monotonic() > deadline:
             break
     if best_weights is not None:
         member.model.set_weights(best_weights)
-    return Trained(member.model, outputs, float(best), best_epoch, done)
+    if seen is None:
+        return Trained(member.model, None, np.inf, best_epoch, done)
+    return Trained(member.model, seen.outputs, seen.best, best_epoch, done)
 
 
 @default_arithmetic()

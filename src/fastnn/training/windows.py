@@ -58,6 +58,8 @@ class RowReader:
         # Of blocks whose inputs were checked, like those of an array once in a fit, and are used as they are.
         self._known: dict[tuple[int, int], Program] = {}
         ports = model.ports()
+        if ports is None:
+            source.check_single(name, "this model")
         missing = takes_missing(model.all_layers) if ports is None else any(port.missing for port in ports)
         self._missing = bool(missing)
         if targets and not source.has_targets:
