@@ -35,7 +35,8 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
     s.rows = rows;
     s.n_panels = n_panels;
     s.padded = n_panels * panel;
-    s.rank_panels = fnn_share(n_panels, fit->rank, fit->n_ranks);
+    s.rank_panels = fit->exchange ? fnn_rank_panels(fit, n_panels, fit->rank) : (fnn_range){0, n_panels};
+    s.chunks = (fnn_range){0, fnn_ceil_div(rows, FNN_CHUNK)};
     s.panels = share_of(s.rank_panels, thread, n_threads);
     s.is_long = fit->is_long;
     s.together = fit->worth_meeting && s.rank_panels.last - s.rank_panels.first < n_threads;
@@ -152,6 +153,7 @@ static void backward(const fnn_step *s) {
         if (b->n_parts > 1) add_parts(s, b, op->n_out);
         start_gradient(s, i, b->dY);
         if (op->kind->backward) op->kind->backward(s, i);
+        if (fit->exchange) fnn_exchange_passed(s, i);
     }
 }
 

@@ -121,8 +121,8 @@ class Network:
         weights. "ignore_class" (sparse_categorical_crossentropy) is a label, of any value, whose rows do not count: the
         mean is over the other rows. A batch without rows or weights that count has the loss and the gradient 0.
         The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
-        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a
-        loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
+        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row"; multi_quantile
+        "levels". "custom" is a loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
         optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
         beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
         beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)
@@ -455,6 +455,9 @@ def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def limit_own_threads(most: int) -> None:
     """Set the most threads of the calls that this thread makes from now on."""
+
+def most_own_threads() -> int:
+    """Return the most threads of the calls that this thread makes."""
 
 def config() -> dict[str, Any]:
     """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""

@@ -72,7 +72,7 @@ cdef class Fit:
             (native.losses[l].loss.kind == FNN_CUSTOM, fnn_output_width(native, native.losses[l].output))
             for l in range(native.n_losses)
         ]
-        self.arrays = (owners, ys, weights, outputs, network.class_weights, rows)
+        self.arrays = (owners, ys, weights, outputs, network.loss_numbers, rows)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)
@@ -173,7 +173,7 @@ cdef class Fit:
         self.epochs.shuffle = shuffle
         self.epochs.rates = <const double *>cnp.PyArray_DATA(rates)
         self.epochs.sums = <double *>cnp.PyArray_DATA(sums)
-        self.epochs.count, self.epochs.done, self.epochs.begun = count, 0, False
+        self.epochs.count, self.epochs.done, self.epochs.looked, self.epochs.begun = count, 0, False, False
         self.epoch_arrays = (rates, orders, sums)
         self.epochs.held_out, self.epochs.watch = NULL, NULL
 

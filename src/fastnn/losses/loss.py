@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import fastnn._registry as registry
 import fastnn.ops as ops
-from fastnn._arguments import choice
+from fastnn._arguments import choice, float_type, optional
 from fastnn._derivation import never_calls
 
 Array = NDArray[Any]
@@ -31,7 +31,7 @@ class Loss(registry.Description):
         by the batch's sum of sample weights; 0 where this is 0), "sum", or "none" or None (one loss per row, which
         cannot be trained on).
     name : name of the loss.
-    dtype : accepted as in Keras, without effect: the loss is computed in the model's type and summed in float64.
+    dtype : None, "float32" or "float64": the loss is computed in the model's type and summed in float64.
     """
 
     _needs, _instead_of_own = "core_name", _INSTEAD
@@ -49,6 +49,7 @@ class Loss(registry.Description):
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
     ) -> None:
+        optional(float_type, "dtype", dtype)
         chosen = choice("reduction", reduction, (*REDUCTIONS, "mean", None))
         self.reduction = {"mean": "sum_over_batch_size", None: "none"}.get(chosen, chosen)
         self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)
@@ -67,6 +68,10 @@ class Loss(registry.Description):
     def target_columns(self, n_outputs: int) -> int:
         """Return the number of columns of the targets of a model with ``n_outputs`` outputs."""
         return n_outputs
+
+    def predictions(self, outputs: Array) -> Array:
+        """Return the outputs (n, n_targets) that predict the targets, of outputs (n, n_outputs)."""
+        return outputs[:, : self.target_columns(outputs.shape[1])]
 
     def options(self) -> dict[str, Any]:
         """Return the options that the compiled core takes."""

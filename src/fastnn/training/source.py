@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
+import fastnn._ranks as _ranks
 from fastnn._arguments import whole
 from fastnn._arrays import is_source
 from fastnn._warnings import warn
@@ -158,6 +159,7 @@ class Validation(NamedTuple):
         if is_source(data):
             from fastnn.training.windows import RowReader
 
+            columns.check(data, "validation_data")
             n = _rows_in(steps, batch_size, "validation_steps")
             n_features = None if isinstance(rows.X, list) else rows.X.shape[1]
             part = data if n is None else data.rows(0, min(n, len(data)))
@@ -292,7 +294,7 @@ class RowSource:
         columns = _Columns(self._model)
         columns.learn(x, "x")
         self.columns = columns.names
-        windows = Windows(reader, size)
+        windows = Windows(reader, size, _ranks.current())
         rows, self.program = windows.first, windows.program
         _, self.validation = validation.separate(self._model, rows, self.validation_batch_size, columns)
         self.first = Steps(rows, size, 0, 0)
