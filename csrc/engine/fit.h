@@ -227,6 +227,8 @@ double fnn_batch_loss(const fnn_step *s, double *penalty, double *sums);
 /* ranks.c: the exchange of a fit whose steps are divided; 0 where there is no memory. */
 int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks);
 void fnn_exchange_free(fnn_fit *fit);
+/* 0 where an interrupted step or a failure has left exchanges that may still write to the buffers. */
+int fnn_exchange_is_over(const fnn_fit *fit);
 /* The panels of a batch that a rank works on. */
 fnn_range fnn_rank_panels(const fnn_fit *fit, ptrdiff_t n_panels, int rank);
 /* Called by each thread after the backward pass of op i: what its weights need may begin to travel. */

@@ -333,6 +333,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
 }
 
 void fnn_fit_free(fnn_fit *fit) {
+    if (fit && !fnn_exchange_is_over(fit)) return;
     if (fit && fit->exchange) fnn_exchange_free(fit);
     fnn_arena_free(fit);
 }
