@@ -6,7 +6,8 @@
  * b) Activations, gradients and inputs of a batch live in *panels*: `panel` rows (64 bytes worth) side by side,
  *    feature-major, [rows / panel][features + 1][panel]; the last feature is constant one, so that a bias is a row of W.
  * c) Weights, moments and gradients live in *weight panels*: [outputs / panel][inputs + 1][panel], input-major, the
- *    bias in the last row. A last panel with at most half of its outputs in use is half as wide.
+ *    bias in the last row. A last panel with at most half of its outputs in use is half as wide, one of a
+ *    single output is one column.
  * d) Every element of a product is one chain of fused multiply-adds in ascending order of the contraction index
  *    (batch sums: chunks of FNN_CHUNK rows, added in order), so bits depend on neither threads nor blocking. */
 #ifndef FNN_H
@@ -32,7 +33,8 @@ static inline ptrdiff_t fnn_round_up(ptrdiff_t n, ptrdiff_t multiple) { return f
 
 /* Width of weight panel q of n_out outputs. */
 static inline ptrdiff_t fnn_panel_width(ptrdiff_t panel, ptrdiff_t narrow, ptrdiff_t n_out, ptrdiff_t q) {
-    return n_out - q * panel <= narrow ? narrow : panel;
+    const ptrdiff_t rest = n_out - q * panel;
+    return rest == 1 ? 1 : rest <= narrow ? narrow : panel;
 }
 
 /* Elements before weight panel q, whose rows are n_in inputs and a bias. */

@@ -146,6 +146,9 @@ def test_errors_name_the_input_the_file_and_the_row(tmp_path):
     [
         ({"a": A, "b": B[:9]}, {}, "'a' has 503, 'b' has 9"),
         ({}, {}, "x is an empty dict"),
+        ({"a": source(A)}, {}, "x is or holds a source"),
+        ([source(A), source(A)], {}, "x is or holds a source"),
+        ({"a": A}, {"y": {"c": source(A)}}, "y is or holds a source"),
         ({"a": A}, {"target": "t"}, "x is a dict: give the targets as y"),
         ({"a": A}, {"columns": ["p"]}, "columns must be a dict with some of its names, 'a'"),
         ({"a": A}, {"columns": {"z": [0]}}, "columns must be a dict with some of its names, 'a'"),
@@ -173,7 +176,8 @@ def test_refusals():
         make_model().fit(source({"a": A, "z": B}, Y), verbose=0)
     with pytest.raises(ValueError, match="one for each input"):
         make_model().fit(source(A, Y), verbose=0)
-    assert not make_model().history
+    with pytest.raises(ValueError, match=r"x\['a'\] is a Source where an array is taken.* one source of all of them"):
+        make_model().fit({"a": source(A), "b": source(B)}, Y, verbose=0)
     pytest.importorskip("sklearn")
     with pytest.raises(ValueError, match="MLPRegressor takes one array"):
         fastnn.MLPRegressor().fit(rows)

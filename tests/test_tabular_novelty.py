@@ -99,7 +99,7 @@ def test_too_few_rows_for_a_rate():
 
 
 def test_no_row_chooses_the_epoch_of_its_output():
-    """Changing a row's target never changes the epoch of its own outputs, but that of the other half's."""
+    """Changing a row's target never changes the epoch of its own outputs, but may change that of other parts."""
     n, epochs = 12, 40
     outputs = RNG.normal(size=(epochs, n, 1))
     y = RNG.normal(size=(n, 1))

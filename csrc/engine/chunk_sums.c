@@ -112,7 +112,7 @@ static void sum_chunks(const fnn_step *s, const batch_plan *plan, const sum_mess
         const fnn_op *op = &network->ops[strip->op];
         while (fit->first_strip[(rank + 1) * fit->n_threads] <= i) rank++;
         const ptrdiff_t of_rank = fit->first_strip[(rank + 1) * fit->n_threads];
-        count = fnn_strips_together(s, i, fnn_min(m->strips.first + share.last, of_rank));
+        count = fnn_strips_together(s, i, fnn_min(m->strips.first + share.last, of_rank), 1);
         if (plan->sums_of[strip->op] < 0) continue;
         const fnn_range to = part_of(e, m, rank);
         const ptrdiff_t before = to.first - part_of(e, m, 0).first, bytes = to.last - to.first;

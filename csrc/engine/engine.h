@@ -389,7 +389,7 @@ typedef struct {
     const int64_t *orders; /* (count, n): orders of rows instead of those that the seed draws; or NULL */
     const double *rates;   /* of the steps of every epoch */
     ptrdiff_t count, done; /* done: those that have ended */
-    int begun;             /* epoch `done` has begun */
+    int looked, begun;     /* what comes before epoch `done` is over, and it has begun */
     double *sums;          /* (count, 2 + losses) of the epochs that have ended: loss_sum, penalty_sum, loss_sums */
     const fnn_held_out *held_out; /* evaluated after each epoch that another follows; or NULL */
     const unsigned char *due;     /* (count): whether it is after that epoch; NULL: after all */

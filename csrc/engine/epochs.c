@@ -17,8 +17,8 @@ static int begin_next(fnn_fit *fit, fnn_epochs *epochs) {
     fnn_call_enter(&call);
     fnn_fit_begin(fit, epochs->seed, number, epochs->shuffle && !epochs->orders, epochs->rates);
     if (epochs->orders) fnn_fit_set_order(fit, epochs->orders + epochs->done * fit->n);
-    epochs->begun = 1;
-    return !fnn_call_leave(&call);
+    epochs->begun = !fnn_call_leave(&call);
+    return epochs->begun;
 }
 
 static void end_epoch(const fnn_fit *fit, fnn_epochs *epochs) {
@@ -26,7 +26,7 @@ static void end_epoch(const fnn_fit *fit, fnn_epochs *epochs) {
     sums[0] = fit->loss_sum;
     sums[1] = fit->penalty_sum;
     memcpy(sums + 2, fit->loss_sums, sizeof(double) * (size_t)fit->n_losses);
-    epochs->begun = 0;
+    epochs->begun = epochs->looked = 0;
 }
 
 /* A mean over n rows, with the roundings of a sum over one stretch of rows. */
@@ -77,8 +77,9 @@ static int ends(fnn_watch *watch, const fnn_network *network, ptrdiff_t epoch, d
     return 0;
 }
 
-/* What comes between the last epoch that has ended and the next one. */
+/* What comes between the last epoch that has ended and the next one; once, whatever interrupts the start of the next. */
 static fnn_status look(fnn_fit *fit, fnn_epochs *epochs) {
+    if (!epochs->done || epochs->looked) return FNN_OK;
     const ptrdiff_t epoch = epochs->done - 1;
     const fnn_held_out *held_out = epochs->held_out;
     fnn_watch *watch = epochs->watch;
@@ -90,6 +91,7 @@ static fnn_status look(fnn_fit *fit, fnn_epochs *epochs) {
         if (watch && watch->held_out) value = values[0];
     }
     if (watch && ends(watch, fit->network, watch->epoch + epoch, value)) epochs->count = epochs->done;
+    epochs->looked = 1;
     return FNN_OK;
 }
 
@@ -97,7 +99,7 @@ fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_secon
     const double end = now() + max_seconds;
     while (epochs->done < epochs->count) {
         if (!epochs->begun) {
-            const fnn_status looked = epochs->done ? look(fit, epochs) : FNN_OK;
+            const fnn_status looked = look(fit, epochs);
             if (looked != FNN_OK) return looked;
             if (epochs->done == epochs->count) break;
             if (!begin_next(fit, epochs)) return FNN_INTERRUPTED;

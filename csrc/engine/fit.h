@@ -23,6 +23,7 @@ typedef struct {
     void *dZt;          /* products: the gradient of their outputs, transposed */
     void *saved;        /* terms that the gradient of the parameters sums over the batch */
     double *statistics; /* of features or of rows */
+    fnn_dense layer;    /* dense layers: what their kernels need, for a full batch */
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
 } op_buffers;
@@ -257,8 +258,9 @@ double fnn_penalty(const fnn_fit *fit);
 static inline double fnn_penalty_scale(const fnn_step *s) {
     return s->fit->losses[0].loss.scaled_penalty ? s->mean_factor : 1.0;
 }
-/* Strips that are updated together with strip i: the same rows of neighbouring weight panels, from the same inputs. */
-ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last);
+/* Strips that are updated together with strip i, each so far apart from the one before: the same rows of neighbouring weight
+ * panels, from the same inputs. */
+ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart);
 ptrdiff_t fnn_blocks_of(const fnn_op *op);
 int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);

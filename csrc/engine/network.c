@@ -25,7 +25,8 @@ static int place_op(const fnn_kernels *kernels, fnn_op *op, const ptrdiff_t *wid
     op->panels = fnn_ceil_div(op->columns, kernels->panel);
     op->out_panels = fnn_ceil_div(op->n_out, kernels->panel);
     op->weights = *elements;
-    const ptrdiff_t weights = op->rows ? fnn_weight_elements(kernels, op->rows, op->columns) : 0;
+    const ptrdiff_t used = op->rows ? fnn_weight_elements(kernels, op->rows, op->columns) : 0;
+    const ptrdiff_t weights = fnn_round_up(used, kernels->panel);
     if (__builtin_add_overflow(*elements, weights, elements)) return 0;
     op->state = *elements;
     return !__builtin_add_overflow(*elements, fnn_round_up(state_elements(op), kernels->panel), elements);

@@ -172,10 +172,10 @@ static ptrdiff_t widest_gradient(const fnn_fit *fit) {
 
 static void *take_if(int needed, fnn_arena *arena, size_t bytes) { return needed ? fnn_take(arena, bytes) : NULL; }
 
-/* 1 where a step reads or writes buffer b. */
-static int uses_buffer(const fnn_fit *fit, int b) {
+/* 1 where a step reads input b. */
+static int uses_input(const fnn_fit *fit, int b) {
     const fnn_network *network = fit->network;
-    int uses = fnn_op_of(network, b) >= 0 && fnn_runs(fit, fnn_op_of(network, b));
+    int uses = 0;
     for (int i = 0; i < network->n_ops && !uses; i++)
         for (int j = 0; fit->parts[i] && j < network->ops[i].n_inputs; j++) uses |= network->ops[i].inputs[j] == b;
     for (int l = 0; l < fit->n_losses && !uses; l++) uses = fit->losses[l].buffer == b;
@@ -189,7 +189,7 @@ static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_ar
     const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * kernels->panel;
     const ptrdiff_t features = network->widths[buffer];
     const int i = fnn_op_of(network, buffer);
-    if ((i < 0 && !uses_buffer(fit, buffer)) || (i >= 0 && !fnn_runs(fit, i))) return;
+    if ((i < 0 && !uses_input(fit, buffer)) || (i >= 0 && !fnn_runs(fit, i))) return;
     b->stride = fnn_panel_stride(kernels, features + 1);
     b->Y = fnn_take(arena, fnn_size(fit->n_panels, b->stride, element));
     if (i < 0) return;
@@ -295,6 +295,7 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         const int i = fnn_op_of(network, b);
         buffers->first_block = blocks;
         if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
+        if (i >= 0 && fnn_runs(fit, i) && network->ops[i].kind->prepare) network->ops[i].kind->prepare(fit, i);
         if (buffers->Y)
             fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
     }
@@ -436,7 +437,7 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
         fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
         number_rows(fit);
     }
-    fit->drawn = shuffle;
+    fit->drawn = shuffle && !fnn_interrupted();
     fit->seed = seed;
     fit->epoch = epoch;
     fit->shuffled = shuffle;

@@ -423,7 +423,8 @@ static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t cou
         return;
     }
     if (fnn_receives_sums(s, strip->op)) {
-        for (ptrdiff_t j = 0; j < count; j++) update_from_sums(s, &strip[j], stored, update);
+        fnn_strip own = *strip;
+        for (ptrdiff_t j = 0; j < count; j++, own.q++) update_from_sums(s, &own, stored, update);
         return;
     }
     fnn_weights weights;
@@ -454,25 +455,37 @@ static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t c
         }
         if (call == last) break;
     }
-    for (ptrdiff_t j = 0; !stored && j < count; j++) {
+    fnn_strip own = *strip;
+    for (ptrdiff_t j = 0; !stored && j < count; j++, own.q++) {
         ptrdiff_t n;
-        const fnn_weights weights = strip_weights(network, &strip[j], &n);
-        network->kernels->update(&weights, strip_at(network, sums, &strip[j], &n), n, update);
+        const fnn_weights weights = strip_weights(network, &own, &n);
+        network->kernels->update(&weights, strip_at(network, sums, &own, &n), n, update);
     }
 }
 
 /* Bytes of dZ that stay in the second-level cache while the inputs pass by. */
 #define CACHED_GRADIENTS 131072
 
-ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last) {
+/* Whether two strips are the same rows of the same op. */
+static int are_alike(const fnn_strip *a, const fnn_strip *b) {
+    return a->op == b->op && a->rows.first == b->rows.first && a->rows.last == b->rows.last;
+}
+
+/* Strips from one weight panel to the next: 2 where the kernel's part of a panel and its bias alternate. */
+static ptrdiff_t strips_apart(const fnn_strip *strip, ptrdiff_t left) {
+    return left >= 4 && strip[1].op == strip->op && strip[1].q == strip->q && are_alike(strip, &strip[2]) &&
+           are_alike(&strip[1], &strip[3]) ? 2 : 1;
+}
+
+ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart) {
     const fnn_network *network = s->fit->network;
     const fnn_strip *strip = &s->fit->strips[i];
     const ptrdiff_t panel_bytes = s->padded * network->kernels->panel * (ptrdiff_t)network->element;
     const fnn_kind *kind = network->ops[strip->op].kind;
     ptrdiff_t count = 1;
-    while ((kind->is_product || kind->is_multiplied) && i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS &&
-           strip[count].op == strip->op && strip[count].rows.first == strip->rows.first &&
-           strip[count].rows.last == strip->rows.last)
+    while ((kind->is_product || kind->is_multiplied) && i + (count + 1) * apart <= last &&
+           (count + 1) * panel_bytes <= CACHED_GRADIENTS && are_alike(strip, &strip[count * apart]) &&
+           are_alike(&strip[apart - 1], &strip[(count + 1) * apart - 1]))
         count++;
     return count;
 }
@@ -484,14 +497,17 @@ static void update_strips(const fnn_step *s, fnn_range strips, void *stored, con
                           strip_function *after) {
     const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
-    for (ptrdiff_t i = strips.first, count; i < strips.last; i += count) {
-        const fnn_strip *strip = &fit->strips[i];
-        const fnn_op *op = &network->ops[strip->op];
-        count = fnn_strips_together(s, i, strips.last);
-        fnn_update own;
-        if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
-        (op->next_call ? update_shared : update_from)(s, strip, count, stored, fit->has_rules ? &own : update);
-        for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j]);
+    for (ptrdiff_t i = strips.first, apart, count; i < strips.last; i += apart * count) {
+        apart = strips_apart(&fit->strips[i], strips.last - i);
+        count = fnn_strips_together(s, i, strips.last, apart);
+        for (ptrdiff_t part = 0; part < apart; part++) {
+            const fnn_strip *strip = &fit->strips[i + part];
+            const fnn_op *op = &network->ops[strip->op];
+            fnn_update own;
+            if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
+            (op->next_call ? update_shared : update_from)(s, strip, count, stored, fit->has_rules ? &own : update);
+            for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j * apart]);
+        }
     }
 }
 

@@ -19,17 +19,18 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import c_programs
 
 CHECKOUT = Path(__file__).parents[2]
 TESTS = (
-    "gradients parts structural_layers inputs accepted_inputs class_weight training_parts output_penalties "
-    "loss_reductions divergence class_factors thread_trials threads two_threads callers_memory sequential "
-    "estimators_equal_sklearn interrupted_calls interruption system_threads batches ops fault_injection inside "
-    "checkpoints steps_per_epoch allocation_failures precision graphs graph_training epochs_together second_order "
-    "tabular_layers distributed rounding_mode"
+    "graphs parts gradients structural_layers tabular_layers tabular_estimators training_parts graph_training "
+    "inputs accepted_inputs callers_memory batches steps_per_epoch epochs_together checkpoints sequential many "
+    "class_weight class_factors loss_reductions output_penalties precision divergence second_order nadam_product "
+    "reference_network ops inside threads two_threads system_threads dask distributed interrupted_calls interruption "
+    "fault_injection allocation_failures rounding_mode estimators_bagging"
 )
 # Functions that are inlined for the sake of speed would be counted once for each constant that they are called with.
 COUNTERS = ["--coverage", "-O0", "-fprofile-update=atomic", "-Dalways_inline=unused"]
@@ -54,7 +55,7 @@ def build(folder):
 def run_program(folder, name, isa, flags=(), kernel_flags=None):
     """Build a C program with counters in the folder of the objects and run it; return its process."""
     place = folder / f"csrc_{name}_{isa}"
-    place.mkdir(parents=True)
+    place.mkdir()
     driver = c_programs.NUMBERS.with_name(f"{name}.c")
     program = c_programs.program(place, isa, [*COUNTERS, *flags], driver=driver, kernel_flags=kernel_flags)
     run = c_programs.run([program])
@@ -66,9 +67,10 @@ def run_programs(folder):
     """Run the C programs; return whether they did what they should."""
     isas = ["scalar", *["avx2"] * c_programs.AVX2, *["avx512"] * c_programs.AVX512]
     pinned = c_programs.PINNED.read_text(encoding="utf-8")
-    fine = [run_program(folder, "steps", isa).stdout == pinned for isa in isas]
-    limits = run_program(folder, "limits", isas[-1], LIMITS, ["-O2"])
-    return all(fine) and limits.returncode == 0
+    with ThreadPoolExecutor() as pool:
+        steps = [pool.submit(run_program, folder, "steps", isa) for isa in isas]
+        limits = pool.submit(run_program, folder, "limits", isas[-1], LIMITS, ["-O2"])
+        return all(run.result().stdout == pinned for run in steps) and limits.result().returncode == 0
 
 
 def unreachable():
@@ -143,7 +145,7 @@ def main():
     tests = [str(CHECKOUT / "tests" / f"test_{name}.py") for name in names]
     with tempfile.TemporaryDirectory() as folder:
         site, build_folder = build(folder)
-        fine = run_programs(folder)
+        fine = run_programs(build_folder)
         pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
         subprocess.run(["env", f"PYTHONPATH={site}", *pytest], cwd=CHECKOUT, stdout=sys.stderr)
         figures = report(*counted(build_folder, folder))

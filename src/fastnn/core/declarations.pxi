@@ -79,6 +79,7 @@ cdef extern from "engine/engine.h" nogil:
     int fnn_openmp_version()
     int fnn_processors()
     void fnn_limit_own_threads(int most)
+    int fnn_thread_limit()
     ctypedef struct fnn_rules:
         double l1, l2
         int no_decay, constraint, axis
@@ -216,6 +217,7 @@ cdef extern from "engine/engine.h" nogil:
         const double *rates
         Py_ssize_t count
         Py_ssize_t done
+        int looked
         int begun
         double *sums
         const fnn_held_out *held_out

@@ -173,7 +173,7 @@ cdef class Fit:
         self.epochs.shuffle = shuffle
         self.epochs.rates = <const double *>cnp.PyArray_DATA(rates)
         self.epochs.sums = <double *>cnp.PyArray_DATA(sums)
-        self.epochs.count, self.epochs.done, self.epochs.begun = count, 0, False
+        self.epochs.count, self.epochs.done, self.epochs.looked, self.epochs.begun = count, 0, False, False
         self.epoch_arrays = (rates, orders, sums)
         self.epochs.held_out, self.epochs.watch = NULL, NULL
 

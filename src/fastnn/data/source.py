@@ -240,6 +240,10 @@ def source(
     """
     if isinstance(path_or_list_or_array, Source):
         raise ValueError("this is a source already: use it, or its rows(begin, end)")
+    for name, given in (("x", path_or_list_or_array), ("y", y), ("sample_weight", sample_weight)):
+        parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else [given]
+        if any(isinstance(each, Source) for each in parts):
+            raise ValueError(f"{name} is or holds a source: give the files or arrays that it was made of")
     if y is not None and target is not None:
         raise ValueError("give y or target, not both: target is a column of x")
     if isinstance(path_or_list_or_array, Mapping):

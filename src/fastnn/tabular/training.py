@@ -31,6 +31,10 @@ Score = Callable[[Array, Array], float]
 """Function of targets and outputs (n, n_outputs); less is better."""
 
 
+_PARTS = 8
+"""Parts of the held-out rows: the outputs of each are of the epoch that the others chose."""
+
+
 class Trained(NamedTuple):
     """A trained network, its outputs for the held-out rows, the score of its epoch, and the epoch of its weights.
 
@@ -59,21 +63,23 @@ class HeldOut:
     """Held-out rows: they choose the epoch of a network, and their outputs are of an epoch that they did not choose.
 
     All rows choose the epoch whose weights the network keeps. For the outputs the rows are divided at random into
-    halves; those of a half are of the best epoch of the other half, so that errors of the outputs are as large as
-    errors on new rows. A single row gets the outputs of the last epoch. Of equal scores the later epoch counts.
+    eight parts; those of a part are of the best epoch of all other parts, so that errors of the outputs are as large
+    as errors on new rows. A single row gets the outputs of the last epoch. Of equal scores the later epoch counts.
 
     Parameters
     ----------
     data : the rows.
     score : less is better.
-    seed : seed of the halves.
+    seed : seed of the parts.
     """
 
     def __init__(self, data: Data, score: Score, seed: int) -> None:
         self.data, self._score = data, score
         order = np.random.default_rng(seed).permutation(len(data.y))
-        self._halves = [np.sort(order[::2]), np.sort(order[1::2])]
-        self._best_of_halves = [np.inf, np.inf]
+        parts = np.array_split(order, min(_PARTS, len(order)))
+        self._parts = [np.sort(part) for part in parts]
+        self._others = [np.setdiff1d(order, part) for part in parts]
+        self._best_of_others = [np.inf] * len(parts)
         self.best, self.best_epoch, self.outputs = np.inf, -1, np.empty(0)
 
     def see(self, epoch: int, outputs: Array) -> bool:
@@ -81,12 +87,11 @@ class HeldOut:
         if not self.outputs.size:
             self.outputs = outputs.copy()
         y = self.data.y
-        for place, chosen in enumerate(self._halves):
-            value = self._score(y[chosen], outputs[chosen]) if len(chosen) else -np.inf
-            if value <= self._best_of_halves[place]:
-                self._best_of_halves[place] = value
-                others = self._halves[1 - place]
-                self.outputs[others] = outputs[others]
+        for place, (part, others) in enumerate(zip(self._parts, self._others, strict=True)):
+            value = self._score(y[others], outputs[others]) if len(others) else -np.inf
+            if value <= self._best_of_others[place]:
+                self._best_of_others[place] = value
+                self.outputs[part] = outputs[part]
         value = self._score(y, outputs)
         is_best = value <= self.best or self.best_epoch < 0
         if is_best:

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from fastnn._ranks import on_first
 from fastnn.callbacks import CallbackList
 from fastnn.network.stack import LayerStack
-from fastnn.saving.atomic import write_atomically
+from fastnn.saving.atomic import mode_to_keep, write_atomically
 from fastnn.training.evaluation import predicted
 from fastnn.training.rows import n_rows, take
 
 Array = NDArray[Any]
 
 _SECONDS_BETWEEN_RECORDS = 1.0
+_RECORD_BYTES = 1 << 14
+"""Room that is made on a full disk for the record: some blocks of the file system."""
 
 
 def write_predictions(
@@ -42,15 +44,14 @@ def write_predictions(
     Raises
     ------
     OSError
-        A file cannot be written; rows that were written stay.
+        A file cannot be written, or ``out`` is a folder, a device, a pipe or read-only; rows that were written stay.
     ValueError
         The model has several outputs, or the files that are there belong to other predictions.
     """
     if not isinstance(out, str | os.PathLike):
         raise ValueError(f"out must be the path of a .npy file, got {type(out).__name__}")
-    path = os.path.abspath(os.fspath(out))
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"out is the folder {path!r}; give the name of a file")
+    path = os.path.realpath(os.fspath(out))
+    mode_to_keep(path)  # raises for what must not be replaced
     if not os.path.isdir(os.path.dirname(path)):
         raise FileNotFoundError(f"the folder {os.path.dirname(path)!r} does not exist; create it first")
     if len(model.program.heads) != 1:
@@ -216,9 +217,14 @@ class _PartialFile:
 
     def _failed(self, error: OSError) -> OSError:
         """Return the error for a file that cannot be written, once what is written is recorded if that is possible."""
-        if self._file is not None and self._done > self._recorded:
-            with contextlib.suppress(OSError):
-                self._record()
+        # The record takes a new file, for which a full disk has no room: the last rows make way for it.
+        given_up = -(-_RECORD_BYTES // self._row_bytes)
+        for done in (self._done, self._done - given_up):
+            if self._file is not None and done > self._recorded:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(self._header + done * self._row_bytes)
+                    self._done = done
+                    self._record()
         needed = self._header + self._shape[0] * self._row_bytes
         return type(error)(
             error.errno,
