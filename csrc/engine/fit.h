@@ -243,9 +243,9 @@ void fnn_gather_norm_sums(const fnn_step *s);
 void fnn_gather_weights(const fnn_step *s);
 void fnn_gather_slots(fnn_fit *fit);
 
-/* chunk_sums.c. Called by all threads after the exchange of rows: the sums of chunks travel. Whether those of op i do; n
- * elements of its gradient, from those of the network's weights at `at` on: the sum over all chunks. */
-void fnn_exchange_sums(const fnn_step *s);
+/* chunk_sums.c. Called by all threads after the exchange of rows: the sums of chunks travel; 0 where that failed. */
+int fnn_exchange_sums(const fnn_step *s);
+/* Whether those of op i do; n elements of its gradient, from those of the network's weights at `at` on. */
 int fnn_receives_sums(const fnn_step *s, int i);
 void fnn_add_sums(const fnn_step *s, const fnn_strip *strip, void *G, ptrdiff_t at, ptrdiff_t n);
 
