@@ -198,7 +198,8 @@ static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_ar
     const size_t bytes = fnn_size(rows, features, element);
     b->D = take_if(kind->keeps_derivative && kind->keeps_derivative(fnn_activation_of(fit, i)), arena, bytes);
     if (kind->transposes) /* the outputs of each member one after another */
-        b->dZt = fnn_take(arena, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel), element));
+        b->dZt = fnn_take(arena, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel),
+                                          element));
     b->saved = take_if(kind->saves, arena, bytes);
     b->statistics = fnn_take(arena, kind->statistics ? fnn_size(kind->statistics(op, rows), sizeof(double), 1) : 0);
 }
@@ -334,6 +335,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
 }
 
 void fnn_fit_free(fnn_fit *fit) {
+    if (fit && !fnn_exchange_is_over(fit)) return;
     if (fit && fit->exchange) fnn_exchange_free(fit);
     fnn_arena_free(fit);
 }

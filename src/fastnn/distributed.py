@@ -170,7 +170,13 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iter
     operations = number("least_operations", least_operations, at_least=0)
     if _ranks.current() is not None:
         raise RuntimeError("fastnn.distributed.mpi() is inside another block of it: use one block")
-    MPI = installed("mpi4py.MPI", "fastnn.distributed.mpi", extra="mpi")
+    try:
+        MPI = installed("mpi4py.MPI", "fastnn.distributed.mpi", extra="mpi")
+    except RuntimeError as error:
+        raise ImportError(
+            f"fastnn.distributed.mpi needs an MPI library, which mpi4py has not found ({error}): pip install mpich, or "
+            "load the MPI module of the cluster"
+        ) from error
     world = MPI.COMM_WORLD if comm is None else comm
     if not isinstance(world, MPI.Comm):
         raise ValueError(f"comm must be an mpi4py communicator, or None for all processes of the job, got {comm!r}")
