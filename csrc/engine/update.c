@@ -445,11 +445,10 @@ static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t c
 static ptrdiff_t strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last) {
     const fnn_network *network = s->fit->network;
     const fnn_strip *strip = &s->fit->strips[i];
-    const ptrdiff_t panel_bytes = s->padded * network->kernels->panel * (ptrdiff_t)network->element;
     ptrdiff_t count = 1;
-    while (network->ops[strip->op].kind->is_product && i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS &&
-           strip[count].op == strip->op && strip[count].rows.first == strip->rows.first &&
-           strip[count].rows.last == strip->rows.last)
+    while (i + count < last && strip[count].op == strip->op && strip[count].rows.first == strip->rows.first &&
+           strip[count].rows.last == strip->rows.last && network->ops[strip->op].kind->is_product &&
+           (count + 1) * s->padded * network->kernels->panel * (ptrdiff_t)network->element <= CACHED_GRADIENTS)
         count++;
     return count;
 }
