@@ -87,6 +87,7 @@ typedef enum {
     FNN_COSINE_SIMILARITY,
     FNN_GAUSSIAN_NLL, /* outputs: means, then logarithms of variances */
     FNN_DICE,
+    FNN_MULTI_QUANTILE, /* outputs: the first level of all targets, then the next level */
     FNN_CUSTOM, /* the caller computes it */
     FNN_LOSSES
 } fnn_loss_kind;
@@ -122,7 +123,9 @@ typedef struct {
     double label_smoothing;
     double delta;        /* Huber's threshold; the level of a quantile */
     double alpha, gamma; /* weight and focus of the focal losses */
-    const double *alphas; /* categorical focal: weights of the classes, kept by the caller, or NULL: alpha */
+    const double *alphas; /* kept by the caller; categorical focal: weights of the classes, or NULL: alpha; multi-quantile:
+                             its levels */
+    int n_levels;        /* multi-quantile: how many */
     int balanced;        /* binary focal: classes are weighted alpha and 1 - alpha */
     int full;            /* Gaussian: with the constant log(2 pi) / 2 */
     int per_row;         /* Dice of each row, instead of the whole batch's */
@@ -182,6 +185,7 @@ typedef struct {
     void *dY;       /* (panels, dy_stride): gradient of Y, becomes that of Z */
     void *dZt;      /* (weight panels, rows, width): the latter transposed */
     ptrdiff_t rows; /* of the batch, rounded up to whole panels */
+    fnn_range chunks; /* of FNN_CHUNK rows: the gradient of the weights is the sum of theirs */
     ptrdiff_t dy_stride;
     /* gradient of the inputs */
     void *dX; /* (panels, dx_stride) */

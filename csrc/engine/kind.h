@@ -51,8 +51,10 @@ struct fnn_kind {
     int is_multiplied;
     /* The parameters are never trained. */
     int is_fixed;
-    /* The gradient of the weights reads more than ranks.c exchanges: every rank makes the whole step. */
-    int is_whole;
+    /* The gradient of the weights reads the gradient of the outputs, transposed: op_buffers.dZt. */
+    int transposes;
+    /* It reads the inputs, though these are neither multiplied nor looked up. */
+    int reads_inputs;
     /* A linear one changes nothing. */
     int only_activates;
     /* With op->missing a NaN in the inputs stands for a missing value. */

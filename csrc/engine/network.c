@@ -274,6 +274,7 @@ void fnn_to_flat(const fnn_network *network, void *flat, const void *weights) {
 /* ---- inputs, targets and outputs ---- */
 
 ptrdiff_t fnn_target_columns(const fnn_loss *loss, ptrdiff_t n_outputs) {
+    if (loss->kind == FNN_MULTI_QUANTILE) return n_outputs / loss->n_levels;
     return loss->kind == FNN_GAUSSIAN_NLL ? n_outputs / 2 : n_outputs;
 }
 

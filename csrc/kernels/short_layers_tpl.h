@@ -1,5 +1,5 @@
-/* Products of layers whose contractions are not cut: without blocks, prefetching and chunks, which cost the smallest networks as
- * much as their tiles do. */
+/* Products of layers with few inputs: without blocks, prefetching and chunks, which cost the smallest networks as much as
+ * their tiles do. */
 #ifndef FNN_SHORT_LAYERS_TPL_H
 #define FNN_SHORT_LAYERS_TPL_H
 

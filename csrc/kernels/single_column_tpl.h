@@ -1,5 +1,5 @@
-/* A weight panel of one output is one column: its vectors run over the inputs, so that no lane is empty. Every element is the
- * same chain as in the tiles. */
+/* A weight panel of one output is one column: its vectors run over the inputs, so that no lane is empty. Every element is
+ * the same chain as in the tiles. */
 #ifndef FNN_SINGLE_COLUMN_TPL_H
 #define FNN_SINGLE_COLUMN_TPL_H
 

@@ -31,16 +31,19 @@ static void prepare(const fnn_fit *fit, int i) {
     layer->dY = out->dY;
     layer->dZt = out->dZt;
     layer->rows = fit->n_panels * fit->network->kernels->panel;
+    layer->chunks = (fnn_range){0, fnn_ceil_div(layer->rows, FNN_CHUNK)};
     layer->dX = out->dX ? out->dX[0] : NULL;
     layer->dy_stride = layer->dx_stride = fit->dy_stride;
 }
 
-/* The layer of op i in a step; `own` is for that of a ragged batch. */
+/* The layer of op i in a step; `own` is for that of a ragged batch, or of some of its chunks. */
 static const fnn_dense *layer_in_step(const fnn_step *s, int i, fnn_dense *own) {
     const fnn_dense *layer = &fnn_buffers_of(s->fit, i)->layer;
-    if (layer->rows == s->padded) return layer;
+    const fnn_range chunks = layer->chunks;
+    if (layer->rows == s->padded && chunks.first == s->chunks.first && chunks.last == s->chunks.last) return layer;
     *own = *layer;
     own->rows = s->padded;
+    own->chunks = s->chunks;
     return own;
 }
 
@@ -77,7 +80,7 @@ static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, c
     const fnn_range weight_panels = {strip->q, strip->q + count};
     fnn_dense own;
     const fnn_dense *layer = layer_in_step(s, strip->op, &own);
-    if (layer->n_in <= FNN_SHORT && layer->rows <= FNN_CHUNK && !s->is_long)
+    if (layer->n_in <= FNN_SHORT && layer->rows <= FNN_CHUNK && layer->chunks.first < layer->chunks.last && !s->is_long)
         kernels->short_update(layer, weights, weight_panels, strip->rows, rule);
     else if (s->is_long && (s->fit->stores || s->fit->gradients))
         fnn_update_pieces(kernels, layer, weights, weight_panels, strip->rows, rule);
@@ -118,6 +121,7 @@ const fnn_kind fnn_dense_kind = {
     .parameters = {"kernel", "bias"},
     .options = {"n_out"},
     .is_product = 1,
+    .transposes = 1,
     .gradient_place = FNN_APART,
     .keeps_derivative = keeps_derivative,
     .prepare = prepare,
