@@ -23,6 +23,7 @@ typedef struct {
     void *dZt;          /* products: the gradient of their outputs, transposed */
     void *saved;        /* terms that the gradient of the parameters sums over the batch */
     double *statistics; /* of features or of rows */
+    int is_finished;    /* outputs have a row activation or penalties, which follow the op */
     fnn_dense layer;    /* dense layers: what their kernels need, for a full batch */
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */

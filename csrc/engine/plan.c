@@ -296,6 +296,8 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         const int i = fnn_op_of(network, b);
         buffers->first_block = blocks;
         if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
+        buffers->is_finished = i >= 0 && (fnn_is_row_activation(fnn_activation_of(fit, i)) ||
+                                          fnn_penalizes_outputs(&network->ops[i]));
         if (i >= 0 && fnn_runs(fit, i) && network->ops[i].kind->prepare) network->ops[i].kind->prepare(fit, i);
         if (buffers->Y)
             fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
