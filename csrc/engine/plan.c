@@ -197,7 +197,8 @@ static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_ar
     const fnn_kind *kind = op->kind;
     const size_t bytes = fnn_size(rows, features, element);
     b->D = take_if(kind->keeps_derivative && kind->keeps_derivative(fnn_activation_of(fit, i)), arena, bytes);
-    b->dZt = take_if(kind->is_product, arena, fnn_size(rows, fnn_round_up(features, kernels->panel), element));
+    if (kind->transposes) /* the outputs of each member one after another */
+        b->dZt = fnn_take(arena, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel), element));
     b->saved = take_if(kind->saves, arena, bytes);
     b->statistics = fnn_take(arena, kind->statistics ? fnn_size(kind->statistics(op, rows), sizeof(double), 1) : 0);
 }
@@ -294,20 +295,11 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         const int i = fnn_op_of(network, b);
         buffers->first_block = blocks;
         if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
+        if (i >= 0 && fnn_runs(fit, i) && network->ops[i].kind->prepare) network->ops[i].kind->prepare(fit, i);
         if (buffers->Y)
             fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
     }
     return fit;
-}
-
-/* Whether ranks can divide the steps; those of a frozen network exchange nothing. */
-static int is_divisible(const fnn_network *network) {
-    int trains = 0;
-    for (int i = 0; i < network->n_ops; i++) {
-        if (network->ops[i].kind->is_whole) return 0;
-        trains |= fnn_is_trained(&network->ops[i]);
-    }
-    return trains;
 }
 
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
@@ -324,17 +316,18 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.n_steps = fnn_ceil_div(plan.n, plan.batch_size);
     plan.n_panels = fnn_ceil_div(plan.batch_size, kernels->panel);
     look_at_ops(&plan, data);
-    if (data->ranks && operations_of(&plan) >= data->ranks->least_operations && is_divisible(network)) {
+    if (data->ranks && operations_of(&plan) >= data->ranks->least_operations) {
         plan.n_ranks = data->ranks->n_ranks;
         plan.rank = data->ranks->rank;
     }
     plan_threads(&plan);
     plan.n_strips = plan_strips(&plan);
+    if (!plan.n_strips) plan.n_ranks = 1, plan.rank = 0; /* nothing is trained */
     plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
     if (!fnn_plan_gradients(&plan)) return NULL;
     fnn_fit *fit = make_fit(&plan);
     if (fit && fit->n_ranks > 1 && !fnn_exchange_new(fit, data->ranks)) {
-        fnn_arena_free(fit);
+        fnn_fit_free(fit);
         return NULL;
     }
     return fit;

@@ -395,12 +395,36 @@ void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count
     for (ptrdiff_t j = 0; j < count; j++, own.q++) update_table_strip(s, &own, weights, rule);
 }
 
+/* Elements of a gradient that are added up at a time. */
+#define SUMMED 2048
+
+/* The gradient is what the ranks have sent. */
+static void update_from_sums(const fnn_step *s, const fnn_strip *strip, void *stored, const fnn_update *update) {
+    const fnn_network *network = s->fit->network;
+    _Alignas(64) char G[SUMMED * sizeof(double)];
+    ptrdiff_t n;
+    fnn_weights weights = strip_weights(network, strip, &n);
+    const ptrdiff_t at = ((char *)weights.W - (char *)network->weights) / (ptrdiff_t)network->element;
+    if (stored) weights.moments[0] = strip_at(network, stored, strip, &n);
+    for (ptrdiff_t k = 0; k < n; k += SUMMED) {
+        const ptrdiff_t count = fnn_min(SUMMED, n - k);
+        const fnn_weights own = fnn_weights_from(s->fit, &weights, k);
+        fnn_add_sums(s, strip, G, at + k, count);
+        network->kernels->update(&own, G, count, update);
+    }
+}
+
 /* The gradient of `count` strips together, from one op that has the weights, followed by an update. */
 static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored, const fnn_update *update) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[strip->op];
     if (!op->kind->update) {
         update_features(s, strip, stored, update);
+        return;
+    }
+    if (fnn_receives_sums(s, strip->op)) {
+        fnn_strip own = *strip;
+        for (ptrdiff_t j = 0; j < count; j++, own.q++) update_from_sums(s, &own, stored, update);
         return;
     }
     fnn_weights weights;
@@ -431,25 +455,37 @@ static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t c
         }
         if (call == last) break;
     }
-    for (ptrdiff_t j = 0; !stored && j < count; j++) {
+    fnn_strip own = *strip;
+    for (ptrdiff_t j = 0; !stored && j < count; j++, own.q++) {
         ptrdiff_t n;
-        const fnn_weights weights = strip_weights(network, &strip[j], &n);
-        network->kernels->update(&weights, strip_at(network, sums, &strip[j], &n), n, update);
+        const fnn_weights weights = strip_weights(network, &own, &n);
+        network->kernels->update(&weights, strip_at(network, sums, &own, &n), n, update);
     }
 }
 
 /* Bytes of dZ that stay in the second-level cache while the inputs pass by. */
 #define CACHED_GRADIENTS 131072
 
-/* Strips that are updated together with strip i: the same rows of neighbouring weight panels, from the same inputs. */
-static ptrdiff_t strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last) {
+/* Whether two strips are the same rows of the same op. */
+static int are_alike(const fnn_strip *a, const fnn_strip *b) {
+    return a->op == b->op && a->rows.first == b->rows.first && a->rows.last == b->rows.last;
+}
+
+/* Strips from one weight panel to the next: 2 where the kernel's part of a panel and its bias alternate. */
+static ptrdiff_t strips_apart(const fnn_strip *strip, ptrdiff_t left) {
+    return left >= 4 && strip[1].op == strip->op && strip[1].q == strip->q && are_alike(strip, &strip[2]) &&
+           are_alike(&strip[1], &strip[3]) ? 2 : 1;
+}
+
+ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart) {
     const fnn_network *network = s->fit->network;
     const fnn_strip *strip = &s->fit->strips[i];
     const ptrdiff_t panel_bytes = s->padded * network->kernels->panel * (ptrdiff_t)network->element;
+    const fnn_kind *kind = network->ops[strip->op].kind;
     ptrdiff_t count = 1;
-    while (network->ops[strip->op].kind->is_product && i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS &&
-           strip[count].op == strip->op && strip[count].rows.first == strip->rows.first &&
-           strip[count].rows.last == strip->rows.last)
+    while ((kind->is_product || kind->is_multiplied) && i + (count + 1) * apart <= last &&
+           (count + 1) * panel_bytes <= CACHED_GRADIENTS && are_alike(strip, &strip[count * apart]) &&
+           are_alike(&strip[apart - 1], &strip[(count + 1) * apart - 1]))
         count++;
     return count;
 }
@@ -461,14 +497,17 @@ static void update_strips(const fnn_step *s, fnn_range strips, void *stored, con
                           strip_function *after) {
     const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
-    for (ptrdiff_t i = strips.first, count; i < strips.last; i += count) {
-        const fnn_strip *strip = &fit->strips[i];
-        const fnn_op *op = &network->ops[strip->op];
-        count = strips_together(s, i, strips.last);
-        fnn_update own;
-        if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
-        (op->next_call ? update_shared : update_from)(s, strip, count, stored, fit->has_rules ? &own : update);
-        for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j]);
+    for (ptrdiff_t i = strips.first, apart, count; i < strips.last; i += apart * count) {
+        apart = strips_apart(&fit->strips[i], strips.last - i);
+        count = fnn_strips_together(s, i, strips.last, apart);
+        for (ptrdiff_t part = 0; part < apart; part++) {
+            const fnn_strip *strip = &fit->strips[i + part];
+            const fnn_op *op = &network->ops[strip->op];
+            fnn_update own;
+            if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
+            (op->next_call ? update_shared : update_from)(s, strip, count, stored, fit->has_rules ? &own : update);
+            for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j * apart]);
+        }
     }
 }
 
@@ -490,6 +529,7 @@ int fnn_update_weights(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const int64_t accumulate = fit->network->optimizer.accumulate;
     const fnn_range strips = strips_of(s);
+    if (fit->exchange) fnn_exchange_sums(s);
     strip_function *const follow = fit->has_rules || fit->has_moving_average ? follow_update : NULL;
     if (fit->gradients) {
         const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
@@ -520,7 +560,7 @@ int fnn_update_weights(const fnn_step *s) {
         if (s->thread == 0) fnn_gather_weights(s);
         fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
-    /* all weights of all threads and ranks; moving statistics lie among those that ranks exchange */
+    /* moving statistics lie among the weights that the ranks exchange */
     if (fit->constrains_norms || (fit->exchange && fit->has_moving_statistics)) fnn_barrier_wait(&fit->barrier);
     if (fit->constrains_norms) constrain(s);
     if (fit->has_moving_statistics) move_statistics(s);

@@ -3,9 +3,11 @@
 Every model trains on one thread, in the calls that train it alone, so its weights have the same bits.
 """
 
+import contextlib
 import inspect
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +36,8 @@ T = TypeVar("T")
 _MOST_SEEDS = 1_000_000
 _POLL_SECONDS = 0.05
 """How often the calling thread looks for an interrupt and shows the progress."""
+_SECONDS_TO_STOP = 1.0
+"""After an interrupt fits end within this time, unless a callback takes longer."""
 
 
 def run_many(
@@ -58,7 +62,7 @@ def run_many(
     numbers = iter(range(len(tasks)))
     taking, stop = threading.Lock(), threading.Event()
 
-    def work() -> None:
+    def take_tasks() -> None:
         _core.limit_own_threads(1)
         stop_on(stop)
         while not stop.is_set():
@@ -74,22 +78,47 @@ def run_many(
                 errors[number] = error
             ended.append(number)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(n_threads, len(tasks)))]
+    workers = [_Worker(take_tasks) for _ in range(min(n_threads, len(tasks)))]
     try:
         for worker in workers:
             worker.start()
         for worker in workers:
-            while worker.is_alive():
-                worker.join(_POLL_SECONDS)
+            while not worker.done.wait(_POLL_SECONDS):
                 progress(len(ended))
+        progress(len(ended))
     except KeyboardInterrupt:
         stop.set()
-        for worker in workers:
-            worker.join()
+        _wait_for([worker for worker in workers if worker.ident is not None])
         errors.update(dict.fromkeys(set(range(len(tasks))) - set(ended), KeyboardInterrupt()))
     finally:
         stop.set()
     return results, dict(sorted(errors.items()))
+
+
+class _Worker(threading.Thread):
+    """A thread and an event that says that it is done: CPython 3.11's ``join`` ends early after an interrupted one."""
+
+    def __init__(self, take_tasks: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._take_tasks, self.done = take_tasks, threading.Event()
+
+    def run(self) -> None:
+        """Take tasks until there are no more."""
+        try:
+            self._take_tasks()
+        finally:
+            self.done.set()
+
+
+def _wait_for(workers: Sequence[_Worker]) -> None:
+    """Wait for threads after an interrupt. Others in the next second, of a key that is held down, lose no results."""
+    end = time.monotonic() + _SECONDS_TO_STOP
+    while time.monotonic() < end and not all(worker.done.is_set() for worker in workers):
+        with contextlib.suppress(KeyboardInterrupt):
+            for worker in workers:
+                worker.done.wait(max(0.0, end - time.monotonic()))
+    for worker in workers:
+        worker.done.wait()
 
 
 class ManyFits:

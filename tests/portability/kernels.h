@@ -57,7 +57,8 @@ static void lose(const fnn_kernels *kernels, int kind, int from_logits) {
                          .gamma = gammas[i % 4], .factor = i % 3 ? 1 : 0.7, .label_smoothing = i % 5 == 1 ? 0.1 : 0,
                          .balanced = i / 2 % 2, .full = i % 2, .per_row = i / 2 % 2, .sum = i % 3 == 1,
                          .weighted_mean = i % 4 == 2, .ignores = i % 4 == 1, .ignored = 1};
-        if (kind == FNN_CATEGORICAL_FOCAL && i % 2) loss.alphas = alphas;
+        if ((kind == FNN_CATEGORICAL_FOCAL && i % 2) || kind == FNN_MULTI_QUANTILE) loss.alphas = alphas;
+        loss.n_levels = n_out % 2 ? (int)n_out : 2;
         if (chances && !from_logits) {
             fill(y, element, n * n_out, 0.001, 0.999, 5);
             set_bounds(y, element, n * n_out);

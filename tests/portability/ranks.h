@@ -7,6 +7,7 @@
 typedef struct {
     fnn_barrier barrier;
     const char *buffers[MOST_RANKS];
+    const ptrdiff_t *firsts[MOST_RANKS];
     int n_ranks;
     long fails_at; /* this exchange; 0: none */
 } meeting;
@@ -34,6 +35,30 @@ static int gather_parts(void *context, void *buffer, const ptrdiff_t *first) {
     return 1;
 }
 
+/* Rank r gives to this one what lies from its first[this rank] on. */
+static int scatter_parts(void *context, const void *parts, const ptrdiff_t *first, void *received,
+                         const ptrdiff_t *received_first) {
+    rank *own = context;
+    meeting *with = own->with;
+    if (++own->exchanges == with->fails_at) return 0;
+    with->buffers[own->number] = parts;
+    with->firsts[own->number] = first;
+    fnn_barrier_wait(&with->barrier);
+    for (int r = 0; r < with->n_ranks; r++) {
+        const ptrdiff_t *theirs = with->firsts[r] + own->number, bytes = received_first[r + 1] - received_first[r];
+        if (theirs[1] - theirs[0] != bytes) fail("ranks give other parts than they take");
+        memcpy((char *)received + received_first[r], with->buffers[r] + theirs[0], (size_t)bytes);
+    }
+    fnn_barrier_wait(&with->barrier);
+    return 1;
+}
+
+/* What has begun is done. */
+static int finish_parts(void *context) {
+    (void)context;
+    return 1;
+}
+
 /* Two epochs, the first of which is cut. */
 static void *run_rank(void *argument) {
     rank *own = argument;
@@ -57,7 +82,9 @@ static void run_ranks(const fnn_kernels *kernels, int recipe, meeting *with, ran
     for (int r = 0; r < with->n_ranks; r++) {
         ranks[r] = (rank){.with = with, .number = r, .network = network_of(kernels, recipe, &loss)};
         const chain_data data = data_of(kernels, recipe, &loss);
-        const fnn_ranks together = {.rank = r, .n_ranks = with->n_ranks, .gather = gather_parts, .context = &ranks[r]};
+        const fnn_ranks together = {.rank = r, .n_ranks = with->n_ranks, .gather = gather_parts,
+                                    .start_gather = gather_parts, .start_scatter = scatter_parts,
+                                    .finish = finish_parts, .context = &ranks[r]};
         ranks[r].fit = fnn_fit_new(ranks[r].network, &(fnn_fit_data){.X = &data.X, .targets = &data.targets,
                                    .predictions = &out[r], .batch_size = data.batch_size, .n_threads = data.n_threads,
                                    .ranks = with->n_ranks > 1 ? &together : NULL});

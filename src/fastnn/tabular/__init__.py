@@ -7,7 +7,8 @@ except ImportError as error:
         "fastnn.TabularClassifier and fastnn.TabularRegressor need scikit-learn: pip install scikit-learn"
     ) from error
 
-from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
+from fastnn.tabular.classifier import TabularClassifier
+from fastnn.tabular.regressor import TabularRegressor
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
