@@ -53,6 +53,7 @@ static fnn_op layer(const char *kind, ptrdiff_t n_out) {
 }
 
 static const fnn_ranks *ranks; /* of the next fit, or NULL */
+static ptrdiff_t batch = ROWS;
 
 /* A fit of the network, in place of the one that there is. */
 static fnn_status make_fit(void) {
@@ -60,7 +61,7 @@ static fnn_status make_fit(void) {
     const fnn_targets targets = {.y = matrix(Y, ROWS, network->widths[network->n_ops])};
     fnn_fit_free(fit);
     fit = fnn_fit_new(network, &(fnn_fit_data){.X = &rows, .targets = &targets, .predictions = (void *[]){NULL},
-                                               .batch_size = ROWS, .n_threads = n_threads, .ranks = ranks});
+                                               .batch_size = batch, .n_threads = n_threads, .ranks = ranks});
     return fit ? FNN_OK : FNN_NO_MEMORY;
 }
 
@@ -94,8 +95,8 @@ static void end(void) {
 }
 
 static fnn_status run(void) {
-    const double rate = 0.01;
-    fnn_fit_begin(fit, 1, 1, 1, &rate);
+    const double rates[] = {0.01, 0.01};
+    fnn_fit_begin(fit, 1, 1, 1, rates);
     return fnn_fit_run(fit, -1, 1e9);
 }
 

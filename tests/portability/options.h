@@ -201,23 +201,47 @@ static void change_arrays(void) {
 /* ---- ranks that are pretended: this process has all parts of what it exchanges ---- */
 
 static int loses_other;
+static long begun, fails_at; /* this exchange; 0: none */
 
 static int pretend(void *context, void *buffer, const ptrdiff_t *first) {
     (void)context;
     if (loses_other) ((char *)buffer)[first[1]] = 1; /* a loss of the other rank is not finite */
-    return 1;
+    return ++begun != fails_at;
+}
+
+static int pretend_to_scatter(void *context, const void *parts, const ptrdiff_t *first, void *received,
+                              const ptrdiff_t *received_first) {
+    (void)context, (void)parts, (void)first, (void)received, (void)received_first;
+    return ++begun != fails_at;
+}
+
+static int pretend_to_finish(void *context) {
+    (void)context;
+    return ++begun != fails_at;
 }
 
 static void pretend_ranks(void) {
-    const fnn_ranks two = {.n_ranks = 2, .gather = pretend}, lazy = {.n_ranks = 2, .least_operations = 1e99, .gather = pretend};
-    for (int i = 0; i < 4; i++) {
+    const fnn_ranks two = {.n_ranks = 2, .gather = pretend, .start_gather = pretend, .start_scatter = pretend_to_scatter,
+                           .finish = pretend_to_finish};
+    fnn_ranks lazy = two;
+    lazy.least_operations = 1e99;
+    for (int i = 0; i < 5; i++) {
         ranks = &two;
+        batch = i == 4 ? 512 : ROWS; /* whole chunks */
         start(i == 1 ? FNN_DICE : FNN_MSE, i == 2 ? 0.5 : 0, i == 3 ? 2 : 1);
         if (!fnn_fit_is_divided(fit)) fail("ranks", "do not divide a step");
         fnn_fit_time_phases(fit);
         if (run() != FNN_OK || fnn_fit_phase_ns(fit, FNN_EXCHANGE) <= 0) fail("ranks", "do not exchange");
         if (!i) interrupt("fit of a rank", run, 0, 4);
-        if (i == 2) starve("fit of a rank", make_fit);
+        if (i == 2 || i == 4) starve("fit of a rank", make_fit);
+        fnn_status status = FNN_INTERRUPTED;
+        for (fails_at = 1; status == FNN_INTERRUPTED; fails_at++) {
+            begun = 0;
+            if (make_fit() != FNN_OK) fail("ranks", "no fit");
+            status = run();
+        }
+        if (status != FNN_OK || fails_at < 4) fail("ranks", "do not end where an exchange fails");
+        fails_at = 0;
         loses_other = 1;
         if (run() != FNN_NONFINITE) fail("ranks", "do not hear that a loss is not finite");
         loses_other = 0;
@@ -225,15 +249,8 @@ static void pretend_ranks(void) {
         if (make_fit() != FNN_OK || fnn_fit_is_divided(fit)) fail("ranks", "divide a small step");
         end();
     }
-    fnn_op ops[] = {layer("feature_scale", 0), layer("dense", 3)};
-    ops[0].multiple = 1;
-    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
-    const fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .accumulate = 1};
-    network = new_chain(kernels, 12, ops, 2);
-    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("ranks", "no network");
-    ranks = &two, fit = NULL;
-    if (make_fit() != FNN_OK || fnn_fit_is_divided(fit)) fail("ranks", "divide a step that is whole");
-    end();
+    batch = ROWS;
+    ranks = &two;
     keep_an_output();
     ranks = NULL;
 }
