@@ -198,3 +198,48 @@ def one_input_graph():
     model = fastnn.Model(place, fastnn.layers.Dense(1)(place), seed=0)
     model.compile("sgd", "mse")
     return model
+
+
+def forms_of_columns(kind):
+    """Return a function of (rows, names) that gives a frame, an Arrow table, or a source of one of them."""
+    if kind.startswith("source of "):
+        inner = forms_of_columns(kind.removeprefix("source of "))
+        return lambda rows, names: fastnn.data.source(inner(rows, names), rows.sum(axis=1))
+    if kind == "pandas":
+        pandas = pytest.importorskip("pandas")
+        return lambda rows, names: pandas.DataFrame(rows, columns=names)
+    arrow = pytest.importorskip("pyarrow")
+    if kind == "batch":
+        return lambda rows, names: arrow.record_batch(list(rows.T), names=names)
+    return lambda rows, names: arrow.table(list(rows.T), names=names)
+
+
+@pytest.mark.parametrize("later", ["pandas", "arrow", "batch", "source of pandas", "source of arrow"])
+@pytest.mark.parametrize("first", ["pandas", "arrow", "source of arrow"])
+def test_columns_have_names_in_every_form(first, later):
+    rows = np.linspace(-1.0, 1.0, 24).reshape(12, 2)
+    target = rows.sum(axis=1)
+    given, swapped = forms_of_columns(first)(rows, ["a", "b"]), forms_of_columns(later)(rows[:, ::-1], ["b", "a"])
+
+    def with_targets(x):
+        return (x,) if isinstance(x, fastnn.data.Source) else (x, target)
+
+    def compiled():
+        model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+        model.compile("sgd", "mse")
+        return model
+
+    model, message = compiled(), r"^the columns of .* must be those of fit, \['a', 'b'\], .* the order differs"
+    model.fit(*with_targets(given), verbose=0)
+    assert model.feature_names_in_ == ["a", "b"]
+    before = model.get_weights()
+    for call in (model.predict, lambda x: model.evaluate(*with_targets(x)), lambda x: model.fit(*with_targets(x))):
+        with pytest.raises(ValueError, match=message):
+            call(swapped)
+    held_out = swapped if isinstance(swapped, fastnn.data.Source) else (swapped, target)
+    fresh = compiled()
+    with pytest.raises(ValueError, match=message):
+        fresh.fit(*with_targets(given), validation_data=held_out, verbose=0)
+    assert not fresh.built
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -328,6 +328,10 @@ def test_masked_entries_are_refused_at_every_door():
     regressor = fastnn.MLPRegressor(max_iter=2, tol=10.0, random_state=0).fit(np.tile(X[:9], 1), X[:9, 0])
     doors = (
         lambda: model(masked),
+        lambda: model.predict([masked[0], masked[0]]),
+        lambda: fastnn.data.source(masked),
+        lambda: fastnn.data.source(row, masked[:, 0:2]),
+        lambda: fastnn.layers.Dense(1, kernel_initializer=fastnn.initializers.Constant(masked.T)),
         lambda: model.predict(masked),
         lambda: model.network.predict(masked),
         lambda: fastnn.ops.dense_forward(masked, np.ones((3, 1))),

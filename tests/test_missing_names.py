@@ -12,7 +12,10 @@ from fastnn import layers
 
 NAMES = json.loads(Path(__file__).with_name("keras_names.json").read_text())["names"]
 MODULES = [path for path in NAMES if path not in ("Sequential", "Layer")]
-OTHERS = ["backend", "datasets", "model_selection", "ops", "plotting", "saving"]
+OTHERS = [
+    *("backend", "data", "datasets", "diagnosis", "diagram", "distributed", "estimators", "interchange"),
+    *("landscape", "many", "model_selection", "ops", "plotting", "saving", "tabular"),
+]
 
 
 def message(owner, name):
@@ -52,6 +55,18 @@ def test_every_missing_name_of_keras_has_an_answer(path):
         ("datasets", "mnist", "sklearn.datasets"),
         ("models", "Functional", r"fastnn\.Model\(inputs=..., outputs=...\)"),
         ("model_selection", "KFold", "sklearn.model_selection"),
+        ("data", "sorce", r"Did you mean 'source'\?"),
+        ("data", "read_csv", r"fastnn\.data\.source\(path_or_list_or_array\)"),
+        ("diagnosis", "diagnos", r"Did you mean 'diagnose'\?"),
+        ("diagram", "network_sgv", r"Did you mean 'network_svg'\?"),
+        ("distributed", "init_process_group", r"within fastnn\.distributed\.mpi\(\) fit divides"),
+        ("estimators", "MLPRegresor", r"Did you mean 'MLPRegressor'\?"),
+        ("landscape", "loss_landscap", r"Did you mean 'loss_landscape'\?"),
+        ("optimizers", "lm", "it is LevenbergMarquardt"),
+        ("optimizers", "LBGFS", r"Did you mean 'LBFGS'\?"),
+        ("reference", "DenseNetwrk", r"Did you mean 'DenseNetwork'\?"),
+        ("tabular", "TabularRegresor", r"Did you mean 'TabularRegressor'\?"),
+        ("tabular", "fold_of", "have the recipes 'realmlp' and 'tabm'"),
     ],
 )
 def test_answers_of_modules(owner, name, answer):
@@ -65,6 +80,9 @@ def test_answers_of_the_package():
         ("config", "no global settings"),
         ("Dense", "it is fastnn.layers.Dense"),
         ("Metric", "it is fastnn.metrics.Metric"),
+        ("RealMLP", "have the recipes 'realmlp' and 'tabm'"),
+        ("DataLoader", "fastnn.data.source"),
+        ("StandardScaler", "scikit-learn has it"),
         ("GradientTape", "the compiled core computes whole models"),
     ):
         assert answer in message(fastnn, name)
@@ -88,6 +106,7 @@ def test_answers_of_objects():
         (model.layers[0], "call", "the compiled core computes"),
         (model.layers[0], "weigths", "Did you mean 'weights'?"),
         (model.layers[0], "W", "layer.kernel"),
+        (model.layers[0], "core_names", ""),
         (model.optimizer, "lerning_rate", "Did you mean 'learning_rate'?"),
         (model.optimizer, "apply_gradients", "the compiled core makes the updates"),
         (model.optimizer, "lr", "its name is learning_rate"),
@@ -97,6 +116,7 @@ def test_answers_of_objects():
         assert name not in dir(owner)
     with pytest.raises(TypeError, match="its name is learning_rate"):
         model.optimizer.lr = 0.1
+    assert "'_" not in message(model.layers[0], "core_names")  # private names are no answer
     assert message(model, "_private") == "Sequential has no attribute '_private'"
 
 

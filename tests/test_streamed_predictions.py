@@ -5,6 +5,7 @@ import io
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -120,6 +121,12 @@ def test_refusals(model, tmp_path):
         model.predict(X, out=tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
         model.predict(X, out=tmp_path / "no" / "p.npy")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match="only a regular file can be replaced, not a device, a pipe or a socket"):
+            model.predict(X, out=tmp_path / "pipe")
+        assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
+        os.unlink(tmp_path / "pipe")
     inputs = fastnn.Input((5,))
     several = fastnn.Model(inputs, [fastnn.layers.Dense(1)(inputs), fastnn.layers.Dense(2)(inputs)])
     with pytest.raises(ValueError, match="out= is for a model with one output, this one has 2"):
@@ -273,3 +280,12 @@ def test_untrained_models_and_empty_inputs(tmp_path):
     model = make_model()
     model.build((None, 5))
     assert model.predict(np.zeros((0, 5)), out=tmp_path / "p.npy").shape == (0, 1)
+
+
+def test_a_link_stays_a_link(model, tmp_path):
+    X, _ = make_rows()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.npy").symlink_to(tmp_path / "there" / "p.npy")
+    found = model.predict(X, out=tmp_path / "link.npy")
+    np.testing.assert_array_equal(found, model.predict(X))
+    assert (tmp_path / "link.npy").is_symlink() and os.listdir(tmp_path / "there") == ["p.npy"]

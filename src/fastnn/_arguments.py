@@ -182,7 +182,7 @@ def absent(**arguments: Any) -> None:
 
 
 def nearest(given: object, known: Iterable[str], alike: float = 0.5) -> str | None:
-    """Return the name in ``known`` that is spelled most like ``given``, ignoring case; None if none is similar.
+    """Return the name in ``known`` that is spelled most like ``given``; None if none is similar. Case decides last.
 
     ``alike`` is the least ratio of similarity of ``difflib``, from 0 to 1.
     """
@@ -190,7 +190,8 @@ def nearest(given: object, known: Iterable[str], alike: float = 0.5) -> str | No
 
     names = list(known)
     near = difflib.get_close_matches(str(given).lower(), [name.lower() for name in names], n=1, cutoff=alike)
-    return next((name for name in names if near and name.lower() == near[0]), None)
+    alike_but_for_case = [name for name in names if near and name.lower() == near[0]]
+    return next(iter(difflib.get_close_matches(str(given), alike_but_for_case, n=1, cutoff=0.0)), None)
 
 
 _OTHER_NAMES = {

@@ -75,8 +75,9 @@ def as_numbers(value: Any, name: str) -> Array:
 
 
 def check_unmasked(value: Any, name: str) -> None:
-    """Raise for a masked array, of which NumPy would silently read the masked entries."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    """Raise for a masked array, or a list of them, of which NumPy would silently read the masked entries."""
+    parts = value if isinstance(value, list | tuple) else (value,)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
         raise ValueError(f"{name} has masked entries; fill them first, for instance with {name}.filled(0.0)")
 
 
@@ -125,8 +126,8 @@ def _conversion(array: Array, entry: Any, name: str) -> str:
 
 
 def column_names(value: Any) -> list[str] | None:
-    """Return the names of the columns of a data frame if all are strings; None for other data."""
-    columns = getattr(value, "columns", None)
+    """Return the names of the columns of a data frame, an Arrow table or a source if all are strings, or None."""
+    columns = getattr(value, "column_names", getattr(value, "columns", None))  # the columns of Arrow are arrays
     names = list(columns) if columns is not None and hasattr(value, "shape") else []
     return names if names and all(isinstance(name, str) for name in names) else None
 

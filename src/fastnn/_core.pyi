@@ -456,6 +456,9 @@ def get_num_threads() -> int: ...
 def limit_own_threads(most: int) -> None:
     """Set the most threads of the calls that this thread makes from now on."""
 
+def most_own_threads() -> int:
+    """Return the most threads of the calls that this thread makes."""
+
 def config() -> dict[str, Any]:
     """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""
 

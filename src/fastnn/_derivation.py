@@ -21,6 +21,18 @@ class NeverCalled:
         raise TypeError(_refusal(f"{type(instance).__name__}.{self.name}", self.instead))
 
 
+class ReadOnly:
+    """An attribute that is assigned once, by the constructor; methods of the class change it in ``vars``."""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.name, self.instead = name, instead
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self.name in vars(instance):
+            raise AttributeError(f"{self.name} of {instance!r} cannot be assigned: {self.instead}")
+        vars(instance)[self.name] = value
+
+
 class Derivable:
     """Base of the classes that users derive from. ``never_calls`` says what must not be overridden."""
 
@@ -61,6 +73,22 @@ def never_calls(**instead: str) -> Any:
         return cls
 
     return refuse
+
+
+def read_only(**instead: str) -> Any:
+    """Return a decorator of a class whose objects refuse assignments to some attributes once they are made.
+
+    Parameters
+    ----------
+    instead : what to do instead, by name.
+    """
+
+    def protect(cls: C) -> C:
+        for name, advice in instead.items():
+            setattr(cls, name, ReadOnly(name, advice))
+        return cls
+
+    return protect
 
 
 def check_hooks(*parts: Any) -> None:

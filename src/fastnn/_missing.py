@@ -56,6 +56,13 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "version": "it is fastnn.__version__",
         "export|tree|visualization|distillation|remat|name_scope": _NOT_HERE,
         "tensorflow|keras": "import fastnn itself: from fastnn import Sequential, layers",
+        "(?i)realmlp|tabm|tabular|tabnet.*|tabpfn.*|xgb.*|lgbm.*|catboost.*|autogluon": (
+            "fastnn.TabularClassifier and fastnn.TabularRegressor have the recipes 'realmlp' and 'tabm'"
+        ),
+        "(?i)sources?|data_?loader|(tensor)?data_?sets?": "fastnn.data.source reads rows of files block by block",
+        "train_test_split|cross_val.*|.*SearchCV|.*Scaler|make_pipeline|Pipeline|.*Encoder": (
+            "scikit-learn has it; fastnn.MLPClassifier and MLPRegressor are scikit-learn estimators"
+        ),
         "Variable": "the weights of layers are variables: layer.kernel, model.weights",
         "InputSpec": "fastnn.Input((n_features,)) states the input",
         "nn|optim|Tensor|tensor|no_grad": (
@@ -114,7 +121,9 @@ _INSTEAD: dict[str, dict[str, str]] = {
         **_ABBREVIATIONS,
     },
     "fastnn.optimizers": {
-        "Adafactor|Ftrl|Lamb|Muon|ScheduleFreeAdamW|LBFGS|OptimizerMap|MultiOptimizer": _NEAR_OPTIMIZERS,
+        "Adafactor|Ftrl|Lamb|Muon|ScheduleFreeAdamW|OptimizerMap|MultiOptimizer": _NEAR_OPTIMIZERS,
+        "(?i)lm": "it is LevenbergMarquardt; compile takes the name 'lm'",
+        "(?i)lm_?bayes": "it is BayesianLevenbergMarquardt; compile takes the name 'lm_bayes'",
         "LossScaleOptimizer": "float32 and float64 need no loss scaling",
         "legacy|experimental": "use the optimizers themselves, such as fastnn.optimizers.Adam",
         "lr_scheduler": "use fastnn.optimizers.schedules",
@@ -177,8 +186,11 @@ _INSTEAD: dict[str, dict[str, str]] = {
 
 _OTHERWISE = {
     "fastnn.backend": "functions of arrays are in fastnn.ops",
+    "fastnn.data": "fastnn.data.source(path_or_list_or_array) reads rows of files or arrays block by block",
     "fastnn.datasets": "fastnn downloads nothing: fetch other data with sklearn.datasets, keras.datasets or pandas",
+    "fastnn.distributed": "within fastnn.distributed.mpi() fit divides its steps between the processes of an MPI job",
     "fastnn.model_selection": "use sklearn.model_selection",
+    "fastnn.tabular": "fastnn.TabularClassifier and fastnn.TabularRegressor have the recipes 'realmlp' and 'tabm'",
     "fastnn.ops": "it has the compiled kernels and the functions of keras.ops that NumPy has too",
 }
 """What to do where no name is near."""
@@ -231,7 +243,8 @@ class Advised:
             instead = ""
             if not name.startswith("_"):
                 never = self._never_called.get(name)
-                instead = f": {never}" if never else advice(self._place, name, dir(self))
+                known = [each for each in dir(self) if not each.startswith("_")]
+                instead = f": {never}" if never else advice(self._place, name, known)
             raise AttributeError(f"{cls.__name__} has no attribute {name!r}{instead}", name=name, obj=self)
 
     def __dir__(self) -> list[str]:

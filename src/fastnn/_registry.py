@@ -6,6 +6,7 @@ their name; ``custom_objects`` gives them back.
 """
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -28,6 +29,26 @@ class Description(Derivable):
 
     _options: ClassVar[tuple[str, ...]] = ()
     """Names of the arguments; each is an attribute too."""
+    _read_by = ""
+    """What has read the options and does not follow their changes; nothing before."""
+
+    def fix(self, reader: str) -> None:
+        """Refuse changes of the options from now on.
+
+        Parameters
+        ----------
+        reader : what has read them, for the message; an empty string allows changes again.
+        """
+        self._read_by = reader
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._read_by and name in vars(self) and name in _arguments_of(type(self)):
+            mine = f" {vars(self)['name']!r}" if "name" in vars(self) else ""
+            raise AttributeError(f"{name} of {type(self).__name__}{mine} cannot be changed: {self._read_by}")
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_read_by"}
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -40,6 +61,13 @@ class Description(Derivable):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
+
+
+def _arguments_of(cls: type[Any]) -> frozenset[str]:
+    """Return the names of the constructor's arguments, and of those of the constructors that it calls."""
+    constructors = [vars(each)["__init__"] for each in cls.__mro__[:-1] if "__init__" in vars(each)]
+    names = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
+    return frozenset(names - {"name"})
 
 
 def register(kind: str, *names: str) -> Callable[[T], T]:

@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastnn._missing import public_names
 from fastnn.network.graph import nodes_between
 from fastnn.network.stack import LayerStack, require_stack
 from fastnn.network.summary import layer_table
@@ -218,3 +219,7 @@ def table_html(model: LayerStack) -> str:
         f"<table><caption>{escape(model.name)}: {total}</caption><thead><tr><th>layer</th><th>output shape</th>"
         f"<th>weights</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

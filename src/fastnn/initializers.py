@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
 from fastnn._arguments import choice, number
-from fastnn._arrays import as_numbers, check_finite
+from fastnn._arrays import as_numbers, check_finite, check_unmasked
 from fastnn._missing import public_names
 
 # Standard deviation of the standard normal distribution truncated at 2: variances are those after truncation.
@@ -120,6 +120,7 @@ class Constant(Initializer):
     _options = ("value",)
 
     def __init__(self, value: Any = 0.0) -> None:
+        check_unmasked(value, "value")
         self.value = value
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._arguments import as_verbosity, choice, number, takes_keywords, whole
-from fastnn._processors import get_num_threads
+from fastnn._missing import public_names
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
 from fastnn.network.stack import require_stack
@@ -241,7 +241,7 @@ class _Evaluation:
     def run(self, steps: Array, verbosity: int) -> NDArray[np.float64]:
         """Return the loss at each of ``steps`` (n_points, dimensions)."""
         losses = np.empty(len(steps))
-        threads = min(get_num_threads(), len(steps))
+        threads = min(_core.most_own_threads(), len(steps))
         blocks = np.array_split(np.arange(len(steps)), min(len(steps), 8 * threads))
         networks = [self._network() for _ in range(threads)]
         line, start, done = ProgressLine(), time.perf_counter(), 0
@@ -344,3 +344,7 @@ def _principal_directions(
         raise ValueError("all records of trajectory equal the model's weights: there is no path to draw")
     vectors = axes[:dimensions]
     return vectors, differences @ vectors.T, singular[:dimensions] ** 2 / np.sum(singular**2)
+
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -19,7 +19,7 @@ import fastnn._core as _core
 from fastnn._arguments import as_verbosity, flag, takes_keywords, whole
 from fastnn._arrays import check_in_memory
 from fastnn._missing import public_names
-from fastnn._processors import MOST_THREADS, get_num_threads
+from fastnn._processors import MOST_THREADS
 from fastnn._progress import ProgressLine
 from fastnn._structures import filled, leaves
 from fastnn._warnings import warn
@@ -189,7 +189,8 @@ def fit_many(
     callbacks : a list of callbacks for each model, or a function without arguments that returns new ones for a model.
     sample_weight : factor (n,) of each row's loss.
     verbose : 0 is silent; 1, 2 and "auto" show a progress line over the models.
-    n_threads : models that are trained at the same time; by default ``fastnn.get_num_threads()``.
+    n_threads : models that are trained at the same time; by default ``fastnn.get_num_threads()``, or the
+        limit of threadpoolctl if it is lower.
     fit_arguments : other arguments of ``Sequential.fit``, such as ``shuffle``.
 
     Raises
@@ -309,8 +310,10 @@ def _predict(model: Any, X: Any, batch_size: int | None) -> Any:
 
 
 def as_threads(n_threads: Any) -> int:
-    """Return a checked number of threads; the number that is set for None."""
-    return get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
+    """Return a checked number of threads; for None the number that is set, or threadpoolctl's limit if it is lower."""
+    if n_threads is None:
+        return _core.most_own_threads()
+    return whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
 
 
 def _as_makers(

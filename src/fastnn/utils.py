@@ -1,16 +1,19 @@
 """Keras's import path of ``to_categorical``, ``PyDataset``, ``set_random_seed`` and the like."""
 
+from collections import deque
 from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import whole
+from fastnn._arguments import flag, whole
 from fastnn._arrays import as_numbers
 from fastnn._missing import public_names
 from fastnn._names import forget_automatic_names
 from fastnn._randomness import set_global_seed
+from fastnn._warnings import warn
 
 __all__ = ["PyDataset", "Sequence", "clear_session", "normalize", "set_random_seed", "to_categorical"]
 
@@ -20,7 +23,9 @@ class PyDataset:
 
     Parameters
     ----------
-    workers, use_multiprocessing, max_queue_size : accepted as in Keras, without effect: batches are read one by one.
+    workers : threads that call ``__getitem__``; 0 and 1 call it without threads. The order of the batches is the same.
+    use_multiprocessing : has no effect, with a warning: the workers are threads.
+    max_queue_size : batches that several workers read ahead.
 
     Examples
     --------
@@ -39,8 +44,14 @@ class PyDataset:
     2
     """
 
+    workers, max_queue_size = 1, 10
+
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
-        self.workers, self.use_multiprocessing, self.max_queue_size = workers, use_multiprocessing, max_queue_size
+        self.workers = whole("workers", workers, at_least=0)
+        self.use_multiprocessing = flag("use_multiprocessing", use_multiprocessing)
+        self.max_queue_size = whole("max_queue_size", max_queue_size, at_least=1)
+        if self.use_multiprocessing:
+            warn("use_multiprocessing=True has no effect: the workers are threads")
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -51,8 +62,8 @@ class PyDataset:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index)")
 
     @property
-    def num_batches(self) -> int:
-        """The number of batches."""
+    def num_batches(self) -> int | None:
+        """The number of batches of an epoch; None, in a subclass, for batches without end."""
         return len(self)
 
     def on_epoch_begin(self) -> None:
@@ -62,8 +73,24 @@ class PyDataset:
         """Do nothing; a subclass may shuffle its rows here, after all batches of an epoch were read."""
 
     def __iter__(self) -> Iterator[Any]:
-        for index in range(len(self)):
-            yield self[index]
+        n = self.num_batches
+        indices = count() if n is None else range(n)
+        if self.workers <= 1:
+            for index in indices:
+                yield self[index]
+            return
+        from concurrent.futures import Future, ThreadPoolExecutor
+
+        pool, waiting = ThreadPoolExecutor(self.workers), deque[Future[Any]]()
+        try:
+            for index in indices:
+                waiting.append(pool.submit(self.__getitem__, index))
+                if len(waiting) > self.max_queue_size:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 Sequence = PyDataset

@@ -79,6 +79,7 @@ cdef extern from "engine/engine.h" nogil:
     int fnn_openmp_version()
     int fnn_processors()
     void fnn_limit_own_threads(int most)
+    int fnn_thread_limit()
     ctypedef struct fnn_rules:
         double l1, l2
         int no_decay, constraint, axis

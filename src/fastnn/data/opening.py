@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._arguments import installed
+from fastnn._arrays import check_unmasked
 from fastnn.data.tables import ArrayTable, FrameTable, NpyFile, Table
 
 _SUFFIXES = {".npy": "npy", ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow"}
@@ -31,6 +32,7 @@ def open_tables(given: Any, name: str) -> list[Table]:
     ImportError
         The package that reads the file is missing; the message has the line that installs it.
     """
+    check_unmasked(given, name)
     if isinstance(given, str | os.PathLike):
         return _open_path(os.fspath(given), name)
     if isinstance(given, list | tuple) and given and all(isinstance(each, str | os.PathLike) for each in given):

@@ -1,5 +1,7 @@
 """scikit-learn's multi-layer perceptrons on the compiled core: the same names, arguments, arithmetic and results."""
 
+from typing import TYPE_CHECKING
+
 try:
     import scipy
     import sklearn
@@ -8,6 +10,7 @@ except ImportError as error:
         "fastnn.MLPClassifier and fastnn.MLPRegressor need scikit-learn: pip install scikit-learn"
     ) from error
 
+from fastnn._missing import public_names
 from fastnn.estimators.bagging import BaggedMLPClassifier, BaggedMLPRegressor
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.regressor import MLPRegressor
@@ -22,3 +25,6 @@ __all__ = [
 ]
 
 del scipy, sklearn
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = public_names(__name__, __all__)

@@ -281,7 +281,9 @@ class Discretization(Encoder):
         """Learn boundaries between bins with about equally many values of ``data``, an array of any shape.
 
         The values are thinned out to about ``1 / epsilon``, and boundaries are interpolated between them; in float32.
+        ``steps`` must be None: all data is read.
         """
+        absent(steps=steps)
         if self.num_bins is None:
             raise ValueError(f"layer {self.name!r} was given its boundaries: there is nothing to adapt")
         values = np.sort(as_numbers(data, "data").astype(np.float32).ravel())

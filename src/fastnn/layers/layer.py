@@ -188,6 +188,13 @@ class Layer(Advised, Weighted, registry.Description):
 
     # For models
 
+    def fix(self, reader: str) -> None:
+        """Refuse changes of the options, and of the regularizers and the like among them, from now on."""
+        for each in vars(self).values():
+            if isinstance(each, registry.Description) and not isinstance(each, Layer):
+                each.fix(reader)
+        super().fix(reader)
+
     def n_outputs(self, n_in: int) -> int:
         """Return the number of output columns for ``n_in`` input columns."""
         inner = self.inner_tensors([((n_in,), None)])
@@ -389,6 +396,25 @@ class Layer(Advised, Weighted, registry.Description):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
+
+
+def fix_layers(layers: Sequence[Any], model: str | None) -> None:
+    """Refuse changes of the options that the network of a model was made with; None allows them again.
+
+    Layers that compute with NumPy, before the network, read theirs when they are used.
+    """
+    reader = ""
+    if model is not None:
+        reader = (
+            f"the network of model {model!r} was made with it. Make a model with the new value, and give it the "
+            "weights: new.set_weights(model.get_weights())"
+        )
+    waiting = list(layers)
+    while waiting:
+        layer = waiting.pop()
+        waiting += layer.inner_layers()
+        if isinstance(layer, Layer) and not layer.encodes:
+            layer.fix(reader)
 
 
 def layer_config(layer: Any) -> dict[str, Any]:

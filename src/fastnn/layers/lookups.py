@@ -100,8 +100,9 @@ class _Lookup(Encoder):
         Parameters
         ----------
         data : array or list of any shape.
-        steps : accepted as in Keras, without effect: all data is read at once.
+        steps : must be None: all data is read.
         """
+        absent(steps=steps)
         if self._given:
             raise ValueError(f"layer {self.name!r} was given its vocabulary: there is nothing to adapt")
         found, counts = np.unique(self._entries(data, "data").ravel(), return_counts=True)

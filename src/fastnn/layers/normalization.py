@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 import fastnn.initializers as initializers
-from fastnn._arguments import absent, choice, last_axis, number
+from fastnn._arguments import absent, choice, flag, last_axis, number, optional, whole
 from fastnn._arrays import as_features, as_numbers, is_source
 from fastnn._variables import Variable
 from fastnn._warnings import warn
@@ -87,7 +87,7 @@ class BatchNormalization(_ScaledAndCentred):
     beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer : names or initializers.
     beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint : names or descriptions.
     renorm, renorm_clipping, renorm_momentum : renormalization is not supported; ``renorm`` must be False.
-    synchronized : accepted as in Keras, without effect: there is one device.
+    synchronized : True or False: the statistics are always those of the whole batch, also with several processes.
     """
 
     def __init__(
@@ -113,6 +113,7 @@ class BatchNormalization(_ScaledAndCentred):
     ) -> None:
         last_axis(axis)
         absent(renorm=renorm, renorm_clipping=renorm_clipping)
+        flag("synchronized", synchronized)
         self.momentum = number("momentum", momentum, at_least=0.0, at_most=1.0)
         self.epsilon = number("epsilon", epsilon, at_least=0.0)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
@@ -266,8 +267,11 @@ class Normalization(Layer):
         ----------
         data : array-like (n, n_in); (n,) is one feature. With ``axis=None`` any shape, or one number. Or a
             ``fastnn.data`` source, which is read block by block.
-        batch_size, steps : accepted as in Keras, without effect: all data is read at once.
+        batch_size : rows that Keras reads at a time; the statistics do not depend on it.
+        steps : must be None: all data is read.
         """
+        absent(steps=steps)
+        optional(whole, "batch_size", batch_size, at_least=1)
         if self.known is not None:
             raise ValueError(f"layer {self.name!r} was given its mean and variance: there is nothing to adapt")
         n_in = self._specs[0].shape[0] if self._specs and self.axis is not None else None

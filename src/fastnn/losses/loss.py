@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import fastnn._registry as registry
 import fastnn.ops as ops
-from fastnn._arguments import choice
+from fastnn._arguments import choice, float_type, optional
 from fastnn._derivation import never_calls
 
 Array = NDArray[Any]
@@ -31,7 +31,7 @@ class Loss(registry.Description):
         by the batch's sum of sample weights; 0 where this is 0), "sum", or "none" or None (one loss per row, which
         cannot be trained on).
     name : name of the loss.
-    dtype : accepted as in Keras, without effect: the loss is computed in the model's type and summed in float64.
+    dtype : None, "float32" or "float64": the loss is computed in the model's type and summed in float64.
     """
 
     _needs, _instead_of_own = "core_name", _INSTEAD
@@ -49,6 +49,7 @@ class Loss(registry.Description):
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
     ) -> None:
+        optional(float_type, "dtype", dtype)
         chosen = choice("reduction", reduction, (*REDUCTIONS, "mean", None))
         self.reduction = {"mean": "sum_over_batch_size", None: "none"}.get(chosen, chosen)
         self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)

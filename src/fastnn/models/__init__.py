@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastnn._arguments import takes_keywords
+from fastnn._arguments import flag, takes_keywords
 from fastnn._missing import public_names
 from fastnn._registry import CustomObjects
 from fastnn._structures import filled, mapped
@@ -41,7 +41,7 @@ def load_model(
     filepath : the file.
     custom_objects : dict from name to function, for a model with custom losses or metrics.
     compile : whether to restore optimizer, loss and metrics too, so that training can continue.
-    safe_mode : accepted as in Keras; a file is data only and never runs code.
+    safe_mode : True or False: a file is data only and never runs code.
 
     Raises
     ------
@@ -52,6 +52,7 @@ def load_model(
     """
     from fastnn.saving.model_file import read_model
 
+    flag("compile", compile), flag("safe_mode", safe_mode)
     return read_model(filepath, Sequential, custom_objects, compile)
 
 

@@ -73,14 +73,45 @@ class InspectedStack(LayerStack):
 
         Parameters
         ----------
+        line_length : characters in a line; longer cells go on in the next line. By default as many as are needed.
+        positions : where each column but "Trainable" ends: fractions of the line, or characters.
         print_fn : function to call with the table instead of ``print``.
         expand_nested : whether the layers of models and blocks in the model have rows of their own.
-        line_length, positions, show_trainable, layer_range : accepted as in Keras. The table is as wide as it needs to
-            be, shows all layers, and counts frozen weights below.
+        show_trainable : whether a column says which layers are trained: "Y" or "N", "-" for layers without weights.
+        layer_range : names of the first and the last layer to show, or regular expressions that match their beginning.
+
+        Raises
+        ------
+        ValueError
+            A column is narrower than 4 characters, ``positions`` are not one growing number for each column, or a name
+            in ``layer_range`` matches no layer.
+        TypeError
+            ``print_fn`` cannot be called.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> model = fastnn.Sequential([fastnn.Input((4,)), fastnn.layers.Dense(3, name="first")], name="net")
+        >>> model.summary(line_length=36)
+        Model: "net"
+        ____________________________________
+        Layer        Output Shape    Param #
+        (type)
+        ====================================
+        first        (None, 3)            15
+        (Dense)
+        ====================================
+        Total params: 15
+        Trainable params: 15
+        Non-trainable params: 0
+        ____________________________________
         """
         from fastnn.network.summary import summary_text
 
-        (print if print_fn is None else print_fn)(summary_text(self, expand_nested))
+        if print_fn is not None and not callable(print_fn):
+            raise TypeError(f"print_fn must be a function that takes the table, got {print_fn!r}")
+        text = summary_text(self, line_length, positions, expand_nested, show_trainable, layer_range)
+        (print if print_fn is None else print_fn)(text)
 
     def _repr_svg_(self) -> str | None:
         """Return the diagram; None before the model is built."""

@@ -339,7 +339,7 @@ class Model(ConvertedStack, TrainedStack):
         filepath : where to write; the usual ending is ".safetensors". An ending that promises another format, such as
             ".keras" or ".h5", draws a warning.
         overwrite : whether an existing file may be replaced.
-        zipped : accepted as in Keras; the file is never zipped.
+        zipped : must be None or False: the file is not zipped.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import whole
+from fastnn._arguments import flag, whole
 from fastnn._registry import CustomObjects
 from fastnn.layers import InputLayer, Layer
 from fastnn.layers.tensor import KerasTensor
@@ -142,7 +142,7 @@ class Sequential(Model):
         Parameters
         ----------
         layer : the layer.
-        rebuild : accepted as in Keras; the model is built as soon as its number of features is known.
+        rebuild : whether the model is built now, if its number of features is known; else when it is first used.
 
         Raises
         ------
@@ -151,9 +151,11 @@ class Sequential(Model):
         ValueError
             The layer cannot follow the layers below it, or already belongs to a model.
         """
+        build_now = flag("rebuild", rebuild)
         with self._structure:
             self.put([layer])
-            self._build_if_possible()
+            if build_now:
+                self._build_if_possible()
 
     def put(self, layers: Iterable[Any]) -> None:
         """Put layers on top without building the network."""
@@ -186,6 +188,7 @@ class Sequential(Model):
 
     def pop(self, rebuild: bool = True) -> Any:
         """Remove and return the top layer; all layers keep their weights. ``rebuild`` as in ``add``."""
+        build_now = flag("rebuild", rebuild)
         with self._structure:
             if not self.layers:
                 raise ValueError("the model has no layers to remove")
@@ -194,7 +197,8 @@ class Sequential(Model):
                 layer = self._all_layers.pop()
                 if isinstance(layer, Layer):
                     layer.owner = None
-            self._build_if_possible()
+            if build_now:
+                self._build_if_possible()
         return layer
 
     def _require_built(self) -> None:

@@ -1,5 +1,6 @@
 """What users do with a model: compile, fit, evaluate, predict."""
 
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 import fastnn.optimizers as optimizers
-from fastnn._arguments import as_verbosity, flag
+from fastnn._arguments import as_verbosity, flag, whole
 from fastnn._arrays import is_source
 from fastnn._dask import lazily
 from fastnn._derivation import check_hooks
-from fastnn._progress import ProgressLine, format_logs
+from fastnn._progress import ProgressLine, format_logs, format_seconds
+from fastnn._warnings import warn
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
 from fastnn.layers.tensor import tensors_in
@@ -60,7 +62,9 @@ class TrainedStack(InspectedStack):
         metrics : list of names, functions of (y_true, y_pred) or metric objects, computed on all rows of an epoch. With
             several outputs a list of such lists, one for each, or a dict by name.
         weighted_metrics : the same, with sample weights.
-        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss : accepted as in Keras; they have no effect.
+        run_eagerly, steps_per_execution : have no effect on native steps, with a warning if they are not left out.
+        jit_compile : "auto", True or False: the core is compiled already.
+        auto_scale_loss : True or False: float32 and float64 need no scaling.
 
         Raises
         ------
@@ -69,6 +73,7 @@ class TrainedStack(InspectedStack):
         TypeError
             A class has a hook that fastnn never calls, such as ``train_step``; the message says what to use instead.
         """
+        _check_execution(run_eagerly, steps_per_execution, jit_compile, auto_scale_loss)
         new_optimizer = optimizers.get(optimizer)
         keys = self.output_keys
         new_loss, new_weights = compile_losses(loss, loss_weights, keys, self.takes_loss_by_output)
@@ -92,8 +97,14 @@ class TrainedStack(InspectedStack):
             finally:
                 # Once the network is changed, so is the model, even if an interrupt comes in between.
                 if before < 0 or network is None or network.compilations != before:
-                    self.optimizer, self.loss, self.metrics = new_optimizer, new_loss, new_metrics
-                    self.loss_weights, self.loss_order = new_weights, new_order
+                    vars(self).update(
+                        optimizer=new_optimizer,
+                        compiled_with=new_optimizer,
+                        loss=new_loss,
+                        metrics=new_metrics,
+                        loss_weights=new_weights,
+                        loss_order=new_order,
+                    )
                     new_optimizer.owner = me
 
     @property
@@ -319,7 +330,7 @@ class TrainedStack(InspectedStack):
         x : inputs, finite numbers, a ``fastnn.data`` source, or an iterable of batches of them. A Dask array or data
             frame gives a Dask array, which is computed part by part when it is needed, on one thread for each task.
         batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
-        verbose : accepted as in Keras; prediction prints nothing.
+        verbose : 1 or 2 prints a line when all rows are predicted; "auto" and 0 print nothing.
         steps : batches to predict, the first ones; None for all rows.
         callbacks : list of callbacks.
         out : path of a ``.npy`` file to write the outputs to, of a model with one output, as they are computed. It
@@ -338,7 +349,7 @@ class TrainedStack(InspectedStack):
         ValueError
             ``resume=True``, and the partial file belongs to another model or to other inputs.
         """
-        as_verbosity(verbose)
+        start, verbosity = time.monotonic(), as_verbosity(verbose)
         resume = flag("resume", resume)
         if resume and out is None:
             raise ValueError("resume=True needs out=, the file of the predictions")
@@ -362,8 +373,12 @@ class TrainedStack(InspectedStack):
             if out is not None:
                 from fastnn.training.predictions import write_predictions
 
-                return write_predictions(self, X, batch, callback_list, out, resume)
-            return self.in_form(predict_rows(self, X, batch, callback_list))
+                outputs = write_predictions(self, X, batch, callback_list, out, resume)
+            else:
+                outputs = self.in_form(predict_rows(self, X, batch, callback_list))
+        if verbosity and not isinstance(verbose, str):
+            ProgressLine().print(f"{n:,} rows - {format_seconds(time.monotonic() - start)}")
+        return outputs
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs of one batch; the same as ``predict``."""
@@ -408,3 +423,16 @@ class TrainedStack(InspectedStack):
         order = [name for name in ("loss", *self.loss_order) if name in logs]
         values = [logs[name] for name in (*order, *(name for name in logs if name not in order))]
         return values if len(values) > 1 else logs["loss"]
+
+
+def _check_execution(run_eagerly: Any, steps_per_execution: Any, jit_compile: Any, auto_scale_loss: Any) -> None:
+    """Check the arguments of ``compile`` that say how Keras runs steps, and warn of those that have no effect."""
+    eagerly = flag("run_eagerly", run_eagerly)
+    steps = 1 if steps_per_execution == "auto" else whole("steps_per_execution", steps_per_execution, at_least=1)
+    if jit_compile != "auto":
+        flag("jit_compile", jit_compile)
+    flag("auto_scale_loss", auto_scale_loss)
+    if eagerly:
+        warn("run_eagerly=True has no effect: steps run in the compiled core; callbacks see what they leave")
+    if steps > 1:
+        warn(f"steps_per_execution={steps} has no effect: the core makes all steps between callbacks in one call")

@@ -11,13 +11,14 @@ import fastnn._core as _core
 from fastnn._allocation import new_lock
 from fastnn._arguments import flag, float_type, whole
 from fastnn._arithmetic import default_arithmetic
-from fastnn._derivation import Derivable, never_calls
+from fastnn._derivation import Derivable, never_calls, read_only
 from fastnn._forking import forget_in_child
 from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
 from fastnn._variables import Variable
 from fastnn.initializers import initial_values
 from fastnn.layers import Layer, automatic_name
+from fastnn.layers.layer import fix_layers
 from fastnn.layers.weights import leaves_of
 from fastnn.losses import Loss
 from fastnn.network.graph import Graph, Port
@@ -57,6 +58,12 @@ _METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or me
     test_step=_EVALUATION,
     train_step=_TRAINING,
 )
+@read_only(
+    dtype="give it to the constructor, such as Sequential(layers, dtype='float64')",
+    loss="call model.compile(loss=...)",
+    loss_weights="call model.compile(loss_weights=...)",
+    metrics="call model.compile(metrics=...)",
+)
 class LayerStack(Advised, Derivable):
     """The layers of a model, its compiled network once it is built, and the state of its training.
 
@@ -72,6 +79,7 @@ class LayerStack(Advised, Derivable):
     Attributes
     ----------
     optimizer, loss, metrics : set by ``compile``; None, None and [] before. ``loss`` is a list for several outputs.
+    compiled_with : the optimizer that ``compile`` set.
     loss_weights : factor of each output's loss.
     feature_names_in_ : names of the columns of the frame that the model was trained on; with several inputs a dict of
         them by the name of the input; None for other data.
@@ -81,7 +89,6 @@ class LayerStack(Advised, Derivable):
     """
 
     _place = "model"
-    metrics: Any = ()
     kind = "Sequential"
     """Name of the class in descriptions."""
     owner: Any = None
@@ -90,12 +97,13 @@ class LayerStack(Advised, Derivable):
 
     def __init__(self, seed: int | None, dtype: DTypeLike, name: str | None, kind: str) -> None:
         self.dtype = float_type("dtype", dtype)
-        self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
-        self.name = name if name is not None else automatic_name(kind)
         self.optimizer: Any = None
+        self.compiled_with: Any = None
         self.loss: Any = None
         self.loss_weights: list[float] = [1.0]
-        self.metrics = []
+        self.metrics: Any = []
+        self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
+        self.name = name if name is not None else automatic_name(kind)
         self.stop_training = False
         self._feature_names: list[str] | dict[str, list[str]] | None = None
         self.epochs_begun = 0
@@ -157,8 +165,10 @@ class LayerStack(Advised, Derivable):
         Raises
         ------
         ValueError
-            There is no such layer.
+            There is no such layer, or name and index are both given.
         """
+        if (name is None) == (index is None):
+            raise ValueError(f"get_layer takes a name or an index, got name={name!r} and index={index!r}")
         if index is not None:
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(f"index must be below {len(self.layers)}, the number of layers, got {index}")
@@ -257,6 +267,7 @@ class LayerStack(Advised, Derivable):
         for leaf in program.leaves:
             leaf.layer.scope = "".join(f"{name}/" for name in leaf.path[:-1])
             self._hold(leaf)
+        fix_layers(self.layers, self.name)
 
     @property
     def feature_names_in_(self) -> list[str] | dict[str, list[str]] | None:
@@ -347,6 +358,9 @@ class LayerStack(Advised, Derivable):
             network.compile(terms[0][0], terms[0][1], optimizer.core_name, rule)
         else:
             network.compile(terms, None, optimizer.core_name, rule)
+        for each, what in ((optimizer, "an optimizer"), *((loss, "a loss") for loss in losses)):
+            if each is not None and not (each is optimizer and each.full_batch):
+                each.fix(f"compile has read it. Give compile {what} with the new value")
 
     def _keep_weights(self) -> None:
         """Copy the weights to the layers and drop the network."""
@@ -354,6 +368,7 @@ class LayerStack(Advised, Derivable):
             for leaf in self.program.leaves:
                 kept = {spec.name: leaf.layer.read_weight(spec.name) for spec in leaf.specs}
                 leaf.layer.lend(leaf.specs, KeptWeights(kept, self.dtype))
+            fix_layers(self.layers, None)
         self._unbuild()
 
     def _unbuild(self) -> None:
@@ -371,6 +386,8 @@ class LayerStack(Advised, Derivable):
         """Raise RuntimeError unless ``compile`` gave an optimizer and a loss; ``method`` is named in the message."""
         if self.optimizer is None:
             raise RuntimeError(f"call model.compile(optimizer=..., loss=...) before {method}")
+        if self.optimizer is not self.compiled_with:
+            raise RuntimeError(f"model.optimizer was assigned: call model.compile(...) before {method}")
         if all(loss is None for loss in self.losses_of_outputs):
             raise RuntimeError(f"{method} needs a loss: call model.compile(optimizer=..., loss=...)")
 

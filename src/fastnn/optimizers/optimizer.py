@@ -284,7 +284,7 @@ class Optimizer(Advised, registry.Description):
         return optimizer
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "owner"}
+        return {name: value for name, value in super().__getstate__().items() if name != "owner"}
 
 
 def _union(patterns: Iterable[str]) -> re.Pattern[str]:

@@ -4,6 +4,9 @@ Tests compare the kernels with it in float64, benchmarks in float32. Nothing els
 imports only NumPy.
 """
 
+import difflib
+from typing import NoReturn
+
 from fastnn.reference.activations import ACTIVATIONS, activation, activation_gradient
 from fastnn.reference.dense import dense_backward, dense_forward
 from fastnn.reference.dense_network import DenseNetwork
@@ -116,3 +119,9 @@ __all__ = [
     "unit_norm",
     "weight_decay",
 ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    near = difflib.get_close_matches(name, __all__, 1)
+    hint = f". Did you mean {near[0]!r}?" if near and not name.startswith("__") else ""
+    raise AttributeError(f"module 'fastnn.reference' has no attribute {name!r}{hint}", name=name)

@@ -44,7 +44,7 @@ def _write(path: str | os.PathLike[str], parts: Iterable[Any]) -> None:
     if os.path.islink(path):
         path = os.path.realpath(path)
     folder, name = os.path.split(path)
-    mode = _mode_to_keep(path)
+    mode = mode_to_keep(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"the folder {folder!r} does not exist; create it first")
     prefix = f".{name[:100]}."
@@ -68,7 +68,7 @@ def _write(path: str | os.PathLike[str], parts: Iterable[Any]) -> None:
     _sync_folder(folder)
 
 
-def _mode_to_keep(path: str) -> int | None:
+def mode_to_keep(path: str) -> int | None:
     """Return the permissions of the file that is replaced; None if there is none.
 
     Raises

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._allocation import allocating
+from fastnn._arguments import absent
 from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
@@ -112,6 +113,7 @@ def encode_model(model: LayerStack, more: Mapping[str, Array] | None = None, **t
 
 def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
     """Write a model into one file; arguments and errors as in ``Sequential.save``."""
+    absent(zipped=zipped)
     _check_overwrite(filepath, overwrite)
     warn_of_suffix(filepath)
     parts = encode_model(model)

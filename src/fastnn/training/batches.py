@@ -11,6 +11,7 @@ from fastnn._arguments import whole
 from fastnn._arrays import check_unmasked
 from fastnn._structures import leaves, mapped
 from fastnn._warnings import warn
+from fastnn.utils import PyDataset
 
 Array = NDArray[Any]
 
@@ -27,6 +28,13 @@ def gives_batches(x: Any) -> bool:
     if isinstance(x, Sequence | Set | Mapping) or not isinstance(x, Iterable):
         return False
     return not any(hasattr(x, name) for name in ("__array__", "__array_interface__", "toarray"))
+
+
+def _n_batches(source: Any) -> int | None:
+    """Return the number of batches of a source; None if it does not say, or has no end."""
+    if isinstance(source, PyDataset):
+        return source.num_batches
+    return len(source) if hasattr(source, "__len__") else None
 
 
 class Stretch(NamedTuple):
@@ -74,14 +82,15 @@ class BatchSource:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
         self._restarts = not isinstance(source, Iterator)
-        self._has_length = hasattr(source, "__len__")
+        length = _n_batches(source)
+        self._has_length = length is not None
         self._running: Iterator[Any] = iter(()) if self._restarts else iter(source)
         self._name, self._steps_name, self._n_features = name, steps_name, n_features
         self._structured, self._check = structured, check
         self._width = 0
         self.n_steps: int | None = self._steps
-        if steps is None and self._has_length:
-            self.n_steps = len(source)
+        if steps is None:
+            self.n_steps = length
 
     def epoch(self) -> Iterator[Stretch]:
         """Give the stretches of the next epoch; none if an iterator has ended.

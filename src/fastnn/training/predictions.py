@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fastnn._ranks import on_first
 from fastnn.callbacks import CallbackList
 from fastnn.network.stack import LayerStack
-from fastnn.saving.atomic import write_atomically
+from fastnn.saving.atomic import mode_to_keep, write_atomically
 from fastnn.training.evaluation import predicted
 from fastnn.training.rows import n_rows, take
 
@@ -44,15 +44,14 @@ def write_predictions(
     Raises
     ------
     OSError
-        A file cannot be written; rows that were written stay.
+        A file cannot be written, or ``out`` is a folder, a device, a pipe or read-only; rows that were written stay.
     ValueError
         The model has several outputs, or the files that are there belong to other predictions.
     """
     if not isinstance(out, str | os.PathLike):
         raise ValueError(f"out must be the path of a .npy file, got {type(out).__name__}")
-    path = os.path.abspath(os.fspath(out))
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"out is the folder {path!r}; give the name of a file")
+    path = os.path.realpath(os.fspath(out))
+    mode_to_keep(path)  # raises for what must not be replaced
     if not os.path.isdir(os.path.dirname(path)):
         raise FileNotFoundError(f"the folder {os.path.dirname(path)!r} does not exist; create it first")
     if len(model.program.heads) != 1:

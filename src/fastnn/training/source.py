@@ -159,6 +159,7 @@ class Validation(NamedTuple):
         if is_source(data):
             from fastnn.training.windows import RowReader
 
+            columns.check(data, "validation_data")
             n = _rows_in(steps, batch_size, "validation_steps")
             n_features = None if isinstance(rows.X, list) else rows.X.shape[1]
             part = data if n is None else data.rows(0, min(n, len(data)))

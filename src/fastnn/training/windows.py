@@ -24,7 +24,7 @@ from fastnn.data.source import Source
 from fastnn.network.chain import takes_missing
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
-from fastnn.training.rows import Rows, features_of, rows_with, weigh_classes
+from fastnn.training.rows import Rows, check_columns_of, features_of, rows_with, weigh_classes
 
 Array = NDArray[Any]
 
@@ -66,6 +66,7 @@ class RowReader:
         self._missing = bool(missing)
         if targets and not source.has_targets:
             raise ValueError(f"{name} is a source without targets: give it y= or target=")
+        check_columns_of(model, model.feature_names_in_, source, name)
 
     def rows(self, begin: int, end: int) -> "RowReader":
         """Return the reader of some of the rows."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import whole
+from fastnn._arguments import optional, whole
 from fastnn.metrics.keras.confusion import Counts, entries, even_thresholds
 from fastnn.metrics.keras.metric import EPSILON, Metric, divide
 
@@ -41,7 +41,7 @@ class AUC(Metric):
     name, dtype : as in ``Metric``.
     thresholds : numbers from 0 to 1 to use instead of even ones.
     multi_label : whether the areas of the output columns are averaged, instead of one area of all entries.
-    num_labels : accepted as in Keras; the number of columns is taken from the data.
+    num_labels : number of columns that the data must have; None takes it from the data.
     label_weights : weights of the columns.
     from_logits : whether ``y_pred`` are logits.
     """
@@ -72,7 +72,7 @@ class AUC(Metric):
         self.num_thresholds = int(num_thresholds) if self._given is None else len(self._given) + 2
         self.state_size = _NUMBERS_PER_THRESHOLD * self.num_thresholds
         self.multi_label = multi_label
-        self.num_labels = num_labels
+        self.num_labels = optional(whole, "num_labels", num_labels, at_least=1)
         self.label_weights = None if label_weights is None else np.asarray(label_weights, np.float64)
         self.from_logits = from_logits
         self._columns: list[Counts] = []
@@ -100,6 +100,9 @@ class AUC(Metric):
             weight = weight * self.label_weights
         if not self.multi_label:
             positive, scores, weight = (array.reshape(-1, 1) for array in (positive, scores, weight))
+        known = len(self._columns) or (self.num_labels if self.multi_label else None)
+        if known is not None and scores.shape[1] != known:
+            raise ValueError(f"y_pred must have {known} columns, one for each label, got {scores.shape[1]}")
         if not self._columns:
             self._columns = [self._counts() for _ in range(scores.shape[1])]
         for number, counts in enumerate(self._columns):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import whole
+from fastnn._arguments import last_axis, whole
 from fastnn._arrays import as_numbers
 from fastnn.metrics.keras.metric import EPSILON, Metric, weights_like
 from fastnn.metrics.validation import check_labels_present
@@ -29,7 +29,7 @@ class IoU(Metric):
         float type.
     ignore_class : label whose rows do not count.
     sparse_y_true, sparse_y_pred : whether these hold class labels, instead of one column per class.
-    axis : accepted as in Keras; the classes are the columns.
+    axis : -1: the classes are the columns.
     """
 
     direction = "max"
@@ -56,7 +56,7 @@ class IoU(Metric):
         self.ignore_class = ignore_class
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
-        self.axis = axis
+        self.axis = last_axis(axis)
         self._confusion: Array | None = None
 
     @property
