@@ -220,9 +220,10 @@ static int pretend_to_finish(void *context) {
     return ++begun != fails_at;
 }
 
+static const fnn_ranks two = {.n_ranks = 2, .gather = pretend, .start_gather = pretend,
+                              .start_scatter = pretend_to_scatter, .finish = pretend_to_finish};
+
 static void pretend_ranks(void) {
-    const fnn_ranks two = {.n_ranks = 2, .gather = pretend, .start_gather = pretend, .start_scatter = pretend_to_scatter,
-                           .finish = pretend_to_finish};
     fnn_ranks lazy = two;
     lazy.least_operations = 1e99;
     for (int i = 0; i < 5; i++) {
@@ -270,7 +271,10 @@ static void try_sizes(void) {
         if (!fit || fit->stores == i) fail("large", "gradients of many rows are stored, of few rows not");
         fnn_fit_free(fit);
     }
-    fnn_network_free(network);
+    ranks = &two, fit = NULL;
+    if (make_fit() != FNN_OK || !fit->stores || run() != FNN_OK) fail("large", "ranks do not store gradients");
+    ranks = NULL;
+    end();
     network = new_chain(kernels, 700, &deep, 1);
     if (!network) fail("wide", "no network");
     set_weights(network->weights, network->n_elements);
