@@ -72,6 +72,12 @@ static fnn_status make_network(void) {
     return made ? FNN_OK : FNN_NO_MEMORY;
 }
 
+static fnn_status compile_again(void) {
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_optimizer o = {.update = {.kind = FNN_ADAM, .rate = 1, .scale = 1}, .accumulate = 1};
+    return compile_chain(network, &loss, &o);
+}
+
 /* A fit of one batch, whose norms are clipped or whose gradients are summed, with a loss that couples rows or does not. */
 static void start(int loss_kind, double clip_norm, int accumulate) {
     const fnn_op ops[] = {layer("dense", WIDTH), layer("batch_normalization", 0), layer("dropout", 0), layer("dense", 3)};
@@ -291,6 +297,7 @@ static void do_without(void) {
     starve("predict", predict);
     starve("network", make_network);
     starve("fit", make_fit);
+    starve("compiled network", compile_again);
     product_rows = ROWS;
     starve("product", multiply);
     starve("gradient of a product", multiply_back);

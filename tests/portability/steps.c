@@ -332,6 +332,8 @@ int main(void) {
         for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++)
             LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX, 1))
         for (int m = 1; m <= 14; m++) LINE(multiply(kernels, m, m % 5 ? 11 + m : 700, 51 - m, FNN_LINEAR, m % 2))
+        static const ptrdiff_t cut[][2] = {{1, 5}, {2, 5}, {3, 5}, {4, 5}, {5, 5}, {6, 5}, {33, 40}, {200, 9}};
+        for (int i = 0; i < 8; i++) LINE(multiply(kernels, cut[i][0], 900, cut[i][1], FNN_RELU, 1))
         for (int i = 0; i < FNN_CUSTOM; i++) LINE(lose(kernels, i, 0))
         static const int of_logits[] = {FNN_POISSON, FNN_BCE,        FNN_BINARY_FOCAL,
                                         FNN_CCE,     FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL};
