@@ -338,7 +338,7 @@ static void look_up(const fnn_kernels *kernels) {
                 const size_t width = (size_t)fnn_panel_width(panel, kernels->narrow, columns, q) * element;
                 const size_t used = (size_t)fnn_min(columns - q * panel, panel) * element;
                 char *at = (char *)G;
-                memset(G, 1, sizeof G), memset(at + (size_t)(some.last - some.first) * width, 0, GUARD * element);
+                memset(G, 1, sizeof G); /* what stays behind the rows */
                 kernels->table_gradient(G, &table, q, some, (fnn_panels){X, panel * n}, n, dY, batch);
                 for (ptrdiff_t r = some.first; r < some.last; r++, at += width) add(at, used);
                 add(at, GUARD * element);
