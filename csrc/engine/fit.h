@@ -249,18 +249,31 @@ void fnn_add_sums(const fnn_step *s, const fnn_strip *strip, void *G, ptrdiff_t 
 
 /* update.c: phase 2; 0 where an interruption came before any weight was changed. */
 int fnn_update_weights(const fnn_step *s);
-/* A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
+/* Strips that are updated together with strip i, each so far apart from the one before: the same rows of neighbouring weight
+ * panels, from the same inputs. */
+ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart);
+/* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
+int fnn_fit_trains(const fnn_fit *fit, int o);
+int fnn_has_rules(const fnn_op *op);
+static inline int fnn_parameter_of(const fnn_network *network, const fnn_strip *strip) {
+    return strip->rows.first == network->ops[strip->op].rows ? FNN_BIAS : FNN_KERNEL;
+}
+
+/* weight_sums.c. A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
 void fnn_sum_penalties(const fnn_step *s);
 double fnn_penalty(const fnn_fit *fit);
 /* The factor of the penalties on weights. */
 static inline double fnn_penalty_scale(const fnn_step *s) {
     return s->fit->losses[0].loss.scaled_penalty ? s->mean_factor : 1.0;
 }
-/* Strips that are updated together with strip i, each so far apart from the one before: the same rows of neighbouring weight
- * panels, from the same inputs. */
-ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart);
+/* The sums of squares of a strip's stored gradients; then, from those of all strips, that of a parameter, and the factor that
+ * clips the norm of its gradient. */
+void fnn_sum_strip_squares(const fnn_step *s, const fnn_strip *strip);
+double fnn_gradient_squares(const fnn_fit *fit, int o, int parameter);
+double fnn_clip_factor(double squares, double mean, double bound);
+/* A thread's share of the constraints on norms; after a barrier. */
+void fnn_constrain(const fnn_step *s);
 ptrdiff_t fnn_blocks_of(const fnn_op *op);
-int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);
 int fnn_has_norm_constraint(const fnn_op *op);
 
