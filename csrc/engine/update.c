@@ -321,7 +321,7 @@ static void update_strips(const fnn_step *s, fnn_range strips, void *stored, con
 static void move_statistics(const fnn_step *s) {
     const fnn_op *ops = s->fit->network->ops;
     for (int i = 0; i < s->fit->network->n_ops; i++)
-        if (ops[i].kind->move_statistics && ops[i].is_live && fnn_runs(s->fit, i)) ops[i].kind->move_statistics(s, i);
+        if (ops[i].kind->move_statistics && ops[i].is_live) ops[i].kind->move_statistics(s, i);
 }
 
 /* A thread's share of the strips of its rank. */

@@ -76,15 +76,15 @@ typedef real few_vec __attribute__((vector_size(FEW * REAL_BYTES), may_alias, al
 #define FIRST_FOURS 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
 #define LAST_FOURS 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
 #endif
-/* panel[f * PANEL + i] = rows[i][first + f], 0 <= f < features <= FEW; FEW elements are read. Rows i, i + 4, ... are side by
- * side. */
+/* panel[f * PANEL + i] = rows[i][first + f], 0 <= f < features, 2 to FEW; FEW elements are read. Rows i, i + 4, ... are side
+ * by side. */
 static inline void transpose_few(real *panel, const real *const *rows, ptrdiff_t first, ptrdiff_t features) {
     for (int i = 0; i < PANEL; i += LANES) {
         const vec a = SIDE_BY_SIDE(rows, i), b = SIDE_BY_SIDE(rows, i + 1);
         const vec c = SIDE_BY_SIDE(rows, i + 2), d = SIDE_BY_SIDE(rows, i + 3);
         const vec ab = __builtin_shufflevector(a, b, FIRST_PAIRS), cd = __builtin_shufflevector(c, d, FIRST_PAIRS);
         v_store(panel + i, __builtin_shufflevector(ab, cd, FIRST_FOURS));
-        if (features > 1) v_store(panel + PANEL + i, __builtin_shufflevector(ab, cd, LAST_FOURS));
+        v_store(panel + PANEL + i, __builtin_shufflevector(ab, cd, LAST_FOURS));
         if (features <= 2) continue;
         const vec ab_rest = __builtin_shufflevector(a, b, LAST_PAIRS), cd_rest = __builtin_shufflevector(c, d, LAST_PAIRS);
         v_store(panel + 2 * PANEL + i, __builtin_shufflevector(ab_rest, cd_rest, FIRST_FOURS));

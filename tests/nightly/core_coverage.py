@@ -1,9 +1,9 @@
 """Coverage of the C core by its tests: lines and branches, and what is not covered.
 
 Run: python tests/nightly/core_coverage.py [TESTS ...] (needs the build's packages: pip install '.[dev,test]').
-The kernels are counted in tests/portability/steps.c, which runs on each instruction set of this machine. The engine is
-counted there, in limits.c, which interrupts long calls wherever they can be, and in tests of the package, whose kernels
-are the optimized ones: with counters they would take ten times as long.
+The kernels are counted in tests/portability/steps.c, which runs on AVX2 and AVX-512, and as scalar code where there is
+neither. The engine is counted there, in limits.c, which interrupts long calls wherever they can be, and in tests of the
+package, whose kernels are the optimized ones: with counters they would take ten times as long.
 Prints the lines and branches that nothing reaches, then a line of JSON. A line of a kernel counts once, whatever the
 number of instruction sets and functions that it is compiled for, and so does a branch: it is covered where one of them
 takes it. Branches that nothing can take here are listed in unreachable_branches.txt, each with its reason, and are not
@@ -65,7 +65,7 @@ def run_program(folder, name, isa, flags=(), kernel_flags=None):
 
 def run_programs(folder):
     """Run the C programs; return whether they did what they should."""
-    isas = ["scalar", *["avx2"] * c_programs.AVX2, *["avx512"] * c_programs.AVX512]
+    isas = [*["avx2"] * c_programs.AVX2, *["avx512"] * c_programs.AVX512] or ["scalar"]
     pinned = c_programs.PINNED.read_text(encoding="utf-8")
     with ThreadPoolExecutor() as pool:
         steps = [pool.submit(run_program, folder, "steps", isa) for isa in isas]

@@ -338,7 +338,7 @@ static void look_up(const fnn_kernels *kernels) {
                 const size_t width = (size_t)fnn_panel_width(panel, kernels->narrow, columns, q) * element;
                 const size_t used = (size_t)fnn_min(columns - q * panel, panel) * element;
                 char *at = (char *)G;
-                memset(G, 1, sizeof G), memset(at + (size_t)(some.last - some.first) * width, 0, GUARD * element);
+                memset(G, 1, sizeof G); /* what stays behind the rows */
                 kernels->table_gradient(G, &table, q, some, (fnn_panels){X, panel * n}, n, dY, batch);
                 for (ptrdiff_t r = some.first; r < some.last; r++, at += width) add(at, used);
                 add(at, GUARD * element);
@@ -431,4 +431,27 @@ static void do_without(const fnn_kernels *kernels) {
     double sink[16] = {0};
     if (!(kernels->fma_peak(3, sink) > 0) || !kernels->all_finite(sink, kernels->panel)) fail("no multiply-adds");
     printf("done without");
+}
+
+/* Panels of features that lie one after the other, at each place and of each height. */
+static void gather_columns(const fnn_kernels *kernels) {
+    enum { COLUMNS = 9 };
+    static double X[MOST_ROWS * COLUMNS], panel[16 * COLUMNS + GUARD];
+    const ptrdiff_t element = fnn_element(kernels), widths[] = {1, 2, COLUMNS};
+    fill(X, (size_t)element, MOST_ROWS * COLUMNS, -1, 1, 1);
+    for (int i = 0; i < 3; i++)
+        for (ptrdiff_t count = 1; count <= kernels->panel; count++) {
+            const ptrdiff_t apart = widths[i] > 1 ? element * MOST_ROWS : element;
+            const fnn_matrix columns = {X, kernels->dtype, element, apart, MOST_ROWS, widths[i]};
+            const ptrdiff_t first = count * 5 % (MOST_ROWS - 16), n = widths[i] * kernels->panel;
+            clear(panel, n, (size_t)element);
+            kernels->gather(panel, &columns, NULL, first, count);
+            for (ptrdiff_t f = 0; f < widths[i]; f++)
+                for (ptrdiff_t r = 0; r < kernels->panel; r++)
+                    if (get(panel, (size_t)element, f * kernels->panel + r) !=
+                        get(X, (size_t)element, f * MOST_ROWS + first + fnn_min(r, count - 1)))
+                        fail("another number is gathered");
+            add_guarded(panel, n, (size_t)element);
+        }
+    printf("columns");
 }

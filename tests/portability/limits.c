@@ -53,6 +53,7 @@ static fnn_op layer(const char *kind, ptrdiff_t n_out) {
 }
 
 static const fnn_ranks *ranks; /* of the next fit, or NULL */
+static ptrdiff_t batch = ROWS;
 
 /* A fit of the network, in place of the one that there is. */
 static fnn_status make_fit(void) {
@@ -60,7 +61,7 @@ static fnn_status make_fit(void) {
     const fnn_targets targets = {.y = matrix(Y, ROWS, network->widths[network->n_ops])};
     fnn_fit_free(fit);
     fit = fnn_fit_new(network, &(fnn_fit_data){.X = &rows, .targets = &targets, .predictions = (void *[]){NULL},
-                                               .batch_size = ROWS, .n_threads = n_threads, .ranks = ranks});
+                                               .batch_size = batch, .n_threads = n_threads, .ranks = ranks});
     return fit ? FNN_OK : FNN_NO_MEMORY;
 }
 
@@ -69,6 +70,12 @@ static fnn_status make_network(void) {
     fnn_network *made = new_chain(kernels, WIDTH, ops, 2);
     fnn_network_free(made);
     return made ? FNN_OK : FNN_NO_MEMORY;
+}
+
+static fnn_status compile_again(void) {
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_optimizer o = {.update = {.kind = FNN_ADAM, .rate = 1, .scale = 1}, .accumulate = 1};
+    return compile_chain(network, &loss, &o);
 }
 
 /* A fit of one batch, whose norms are clipped or whose gradients are summed, with a loss that couples rows or does not. */
@@ -94,8 +101,8 @@ static void end(void) {
 }
 
 static fnn_status run(void) {
-    const double rate = 0.01;
-    fnn_fit_begin(fit, 1, 1, 1, &rate);
+    const double rates[] = {0.01, 0.01};
+    fnn_fit_begin(fit, 1, 1, 1, rates);
     return fnn_fit_run(fit, -1, 1e9);
 }
 
@@ -290,6 +297,7 @@ static void do_without(void) {
     starve("predict", predict);
     starve("network", make_network);
     starve("fit", make_fit);
+    starve("compiled network", compile_again);
     product_rows = ROWS;
     starve("product", multiply);
     starve("gradient of a product", multiply_back);

@@ -39,6 +39,11 @@ static void train_with_options(void) {
     if (fnn_bad_row(network, 0, &rows) != -1 || fnn_bad_row(network, 0, &whole) != -1 ||
         fnn_bad_row(network, 0, &backwards) != -1)
         fail("rows", "finite, but refused");
+    memcpy(after, X, 50 * 7 * network->element);
+    memset((char *)after + (7 * 31 + 2) * network->element, 0xff, network->element);
+    fnn_matrix bad = backwards;
+    bad.data = (char *)after + 49 * rows.row_stride;
+    if (fnn_bad_row(network, 0, &bad) != 49 - 31) fail("rows", "NaN is not found");
     fnn_network_free(network);
     fnn_op last[] = {layer("dense", 4), layer("activation", 0)};
     last[0].activation = FNN_LINEAR, last[1].activation = FNN_SOFTMAX;
@@ -174,6 +179,10 @@ static void change_arrays(void) {
     ops[1].activation = FNN_SOFTMAX;
     const fnn_loss loss = {.kind = FNN_SPARSE_CCE, .factor = 1};
     const fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .accumulate = 1, .global_clip_norm = 1};
+    start(FNN_CUSTOM, 0, 1);
+    for (int i = 0; i < network->n_ops; i++) network->ops[i].trainable = 0;
+    if (make_fit() != FNN_OK || run_custom() != FNN_OK) fail("custom loss", "of a frozen network");
+    end();
     network = new_chain(kernels, 1, ops, 2);
     if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("table", "no network");
     double *numbers = after;
@@ -201,23 +210,50 @@ static void change_arrays(void) {
 /* ---- ranks that are pretended: this process has all parts of what it exchanges ---- */
 
 static int loses_other;
+static long begun, fails_at; /* this exchange; 0: none */
 
 static int pretend(void *context, void *buffer, const ptrdiff_t *first) {
     (void)context;
     if (loses_other) ((char *)buffer)[first[1]] = 1; /* a loss of the other rank is not finite */
-    return 1;
+    return ++begun != fails_at;
 }
 
+static int pretend_to_scatter(void *context, const void *parts, const ptrdiff_t *first, void *received,
+                              const ptrdiff_t *received_first) {
+    (void)context, (void)parts, (void)first, (void)received, (void)received_first;
+    return ++begun != fails_at;
+}
+
+static int pretend_to_finish(void *context) {
+    (void)context;
+    return ++begun != fails_at;
+}
+
+static const fnn_ranks two = {.n_ranks = 2, .gather = pretend, .start_gather = pretend,
+                              .start_scatter = pretend_to_scatter, .finish = pretend_to_finish};
+
+static void average_and_flatten(void);
+
 static void pretend_ranks(void) {
-    const fnn_ranks two = {.n_ranks = 2, .gather = pretend}, lazy = {.n_ranks = 2, .least_operations = 1e99, .gather = pretend};
-    for (int i = 0; i < 4; i++) {
+    fnn_ranks lazy = two;
+    lazy.least_operations = 1e99;
+    for (int i = 0; i < 5; i++) {
         ranks = &two;
+        batch = i == 4 ? 512 : ROWS; /* whole chunks */
         start(i == 1 ? FNN_DICE : FNN_MSE, i == 2 ? 0.5 : 0, i == 3 ? 2 : 1);
         if (!fnn_fit_is_divided(fit)) fail("ranks", "do not divide a step");
         fnn_fit_time_phases(fit);
         if (run() != FNN_OK || fnn_fit_phase_ns(fit, FNN_EXCHANGE) <= 0) fail("ranks", "do not exchange");
         if (!i) interrupt("fit of a rank", run, 0, 4);
-        if (i == 2) starve("fit of a rank", make_fit);
+        if (i == 2 || i == 4) starve("fit of a rank", make_fit);
+        fnn_status status = FNN_INTERRUPTED;
+        for (fails_at = 1; status == FNN_INTERRUPTED; fails_at++) {
+            begun = 0;
+            if (make_fit() != FNN_OK) fail("ranks", "no fit");
+            status = run();
+        }
+        if (status != FNN_OK || fails_at < 4) fail("ranks", "do not end where an exchange fails");
+        fails_at = 0;
         loses_other = 1;
         if (run() != FNN_NONFINITE) fail("ranks", "do not hear that a loss is not finite");
         loses_other = 0;
@@ -225,15 +261,9 @@ static void pretend_ranks(void) {
         if (make_fit() != FNN_OK || fnn_fit_is_divided(fit)) fail("ranks", "divide a small step");
         end();
     }
-    fnn_op ops[] = {layer("feature_scale", 0), layer("dense", 3)};
-    ops[0].multiple = 1;
-    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
-    const fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .accumulate = 1};
-    network = new_chain(kernels, 12, ops, 2);
-    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("ranks", "no network");
-    ranks = &two, fit = NULL;
-    if (make_fit() != FNN_OK || fnn_fit_is_divided(fit)) fail("ranks", "divide a step that is whole");
-    end();
+    batch = ROWS;
+    ranks = &two;
+    average_and_flatten(); /* has shared weights */
     keep_an_output();
     ranks = NULL;
 }
@@ -253,7 +283,10 @@ static void try_sizes(void) {
         if (!fit || fit->stores == i) fail("large", "gradients of many rows are stored, of few rows not");
         fnn_fit_free(fit);
     }
-    fnn_network_free(network);
+    ranks = &two, fit = NULL;
+    if (make_fit() != FNN_OK || !fit->stores || run() != FNN_OK) fail("large", "ranks do not store gradients");
+    ranks = NULL;
+    end();
     network = new_chain(kernels, 700, &deep, 1);
     if (!network) fail("wide", "no network");
     set_weights(network->weights, network->n_elements);
@@ -290,6 +323,26 @@ static void run_epochs(void) {
     if (memcmp(sums[0], sums[1], sizeof sums[0])) fail("epochs", "orders that are given are shuffled");
 }
 
+/* Epochs between which held-out rows are evaluated. */
+static fnn_status run_watched(void) {
+    const double rates[] = {0.01, 0.01};
+    const unsigned char skipped[FNN_MOST_OPS] = {0};
+    const fnn_matrix rows = matrix(X, ROWS, WIDTH);
+    const fnn_targets targets = {.y = matrix(Y, ROWS, 3)};
+    double sums[2][3], values[2][2];
+    fnn_held_out held_out = {{network->route, &rows, (void *[]){out}, NULL, skipped, n_threads}, &targets};
+    fnn_epochs epochs = {.seed = 1, .between = 1, .shuffle = 1, .rates = rates, .count = 2, .sums = sums[0],
+                         .held_out = &held_out, .values = values[0]};
+    return fnn_fit_run_epochs(fit, &epochs, 1e9);
+}
+
+static void watch_epochs(void) {
+    start(FNN_MSE, 0, 1);
+    interrupt("watched epochs", run_watched, 0, 4);
+    starve("watched epochs", run_watched);
+    end();
+}
+
 /* Epochs that were interrupted, also while the order of their rows was drawn, continue as if they had not been. */
 static void interrupt_epochs(void) {
     enum { MANY = 200000, STEPS = 2 };
@@ -302,7 +355,7 @@ static void interrupt_epochs(void) {
     double expected[6] = {0}, sums[6];
     network = new_chain(kernels, 1, &op, 1);
     fnn_set_poll(poll);
-    for (int at = 0; at < 20; at++) {
+    for (long at = 0, stopped = 1; stopped; at += 1 + at / 3) {
         if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("epochs", "no network");
         set_weights(network->weights, network->n_elements);
         fit = new_fit(network, &data);
@@ -313,6 +366,7 @@ static void interrupt_epochs(void) {
         if (status != FNN_OK) fail("epochs", "do not end");
         if (!at) memcpy(expected, sums, sizeof sums);
         if (memcmp(expected, sums, sizeof sums)) fail("epochs", "are others after an interruption");
+        stopped = !at || looks >= at;
         fnn_fit_free(fit);
     }
     fnn_set_poll(NULL);
@@ -356,10 +410,11 @@ static void simulate_threads(void) {
             fnn_trials_start(&trials, most, 1e4);
             fnn_trials_note(&trials, 0, 1);
             for (ptrdiff_t left = 3000000, steps; left > 0; left -= steps) {
-                const int used = fnn_trials_threads(&trials);
+                const int used = fnn_trials_threads(&trials), slows = left < 60000; /* at the end all are slow */
                 steps = fnn_min(fnn_trials_steps(&trials), left);
                 taken[used] += steps;
-                fnn_trials_note(&trials, steps, steps * (used < best ? 2000 / used : 2000 / best + 500 * (used - best)));
+                const int64_t each = used < best ? 2000 / used : 2000 / best + 500 * (used - best);
+                fnn_trials_note(&trials, steps, steps * each * (slows ? 20 : 1));
             }
             if (taken[best] < 2000000) fail("trials", "do not find the fastest number of threads");
         }
@@ -374,6 +429,7 @@ static void try_options(void) {
     try_sizes();
     run_epochs();
     interrupt_epochs();
+    watch_epochs();
     average_and_flatten();
     simulate_threads();
 }

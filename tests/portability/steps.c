@@ -328,10 +328,12 @@ int main(void) {
         for (int i = 0; i < FNN_SOFTMAX; i++) LINE(apply(kernels, i))
         static const ptrdiff_t sizes[][3] = {{1, 1, 1},     {1, 70, 33},   {6, 40, 40}, {17, 9, 31},
                                              {33, 100, 10}, {5, 900, 3},   {7, 20, 1100}, {2, 3, 48},
-                                             {64, 64, 64},  {97, 33, 129}, {600, 5, 3}};
+                                             {64, 64, 64},  {97, 33, 129}, {600, 5, 3}, {600, 21, 1}};
         for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++)
             LINE(multiply(kernels, sizes[i][0], sizes[i][1], sizes[i][2], i % FNN_SOFTMAX, 1))
         for (int m = 1; m <= 14; m++) LINE(multiply(kernels, m, m % 5 ? 11 + m : 700, 51 - m, FNN_LINEAR, m % 2))
+        static const ptrdiff_t cut[][2] = {{1, 5}, {2, 5}, {3, 5}, {4, 5}, {5, 5}, {6, 5}, {33, 40}, {200, 9}};
+        for (int i = 0; i < 8; i++) LINE(multiply(kernels, cut[i][0], 900, cut[i][1], FNN_RELU, 1))
         for (int i = 0; i < FNN_CUSTOM; i++) LINE(lose(kernels, i, 0))
         static const int of_logits[] = {FNN_POISSON, FNN_BCE,        FNN_BINARY_FOCAL,
                                         FNN_CCE,     FNN_SPARSE_CCE, FNN_CATEGORICAL_FOCAL};
@@ -348,6 +350,7 @@ int main(void) {
         LINE(look_up(kernels))
         LINE(factorize(kernels))
         LINE(do_without(kernels))
+        LINE(gather_columns(kernels))
         for (int i = FNN_SGD; i <= FNN_ADAM; i++) LINE(train_wide(kernels, i))
         LINE(skip_derivatives(kernels))
         for (int i = 0; i < 30; i++) LINE(train(kernels, N_TRAINED + 7 * i))

@@ -46,7 +46,7 @@ static fnn_dense layer_in_step(const fnn_step *s, int i, ptrdiff_t member) {
     if (out->dX && out->dX[0]) layer.dX = fnn_at(fit, out->dX[0], from);
     layer.rows = s->padded;
     layer.chunks = s->chunks;
-    if (out->dZt) layer.dZt = fnn_at(fit, out->dZt, member * transposed(fit->network, op, s->padded));
+    layer.dZt = fnn_at(fit, out->dZt, member * transposed(fit->network, op, s->padded));
     layer.dy_stride = layer.dx_stride = fit->dy_stride;
     return layer;
 }
