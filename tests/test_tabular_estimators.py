@@ -202,3 +202,14 @@ def test_categories_with_numbers_in_their_names_have_an_order():
     np.testing.assert_array_equal(numbers[:, 1], grade - 1.0)
     assert others.shape[1] == 5
     assert model._encoder.parts(table.assign(grade="other"))[0][0, 1] == 2.0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["TabularClassifier", "TabularRegressor"])
+def test_check_estimator_of_the_default_recipe(name, monkeypatch):
+    from sklearn.utils.estimator_checks import check_estimator
+
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 12)
+    results = check_estimator(getattr(fastnn, name)(n_bags=2), on_fail=None, on_skip=None)
+    failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
+    assert failed == {}
