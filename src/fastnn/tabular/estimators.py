@@ -34,7 +34,7 @@ _FEW_RANKED_ROWS = 1000
 """With fewer rows, the area under the ROC curve of a fold is too noisy to choose an epoch: the log loss does."""
 _FEW_FOR_LINEAR = 1000
 """With fewer rows, networks are averaged with linear models where that predicts out-of-fold rows better."""
-_LINEAR_EPOCHS = 64
+_LINEAR_EPOCHS = 256
 _FEW_ROWS = 500
 """With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
 
