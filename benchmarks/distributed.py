@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ from fastnn.distributed import LEAST_OPERATIONS
 NAMES = ("submarine", "digits", "tabular", "wide")
 RANKS = [2**power for power in range(11)]
 RATE, EPSILON = 0.001, 1e-7
+BARS = {
+    "tabular": {"2": 1 / 1.15, "ddp": 1.3},
+    "wide": {"2": 1 / 1.15},
+    "submarine": {"ddp": 3.0},
+    "digits": {"ddp": 3.0},
+}
+"""The least ratio of a contestant's step to that of the ranks: at most 15 % more than two threads take."""
+
 LABELS = {"1": "1 thread", "2": "2 threads", "ranks": "2 ranks", "ddp": "PyTorch DDP, 2 ranks"}
 
 
@@ -60,7 +69,7 @@ def measure(epoch: Any, network: Network, seconds: float, ranks: Any = None) -> 
 
 
 def train(names: list[str], seconds: float, ranks: Any = None) -> dict[str, Any]:
-    """Measure fastnn, and what a rank sends in a step."""
+    """Measure fastnn, and what a rank receives in a step."""
     found = {}
     for name in names:
         network = NETWORKS[name]
@@ -164,27 +173,67 @@ def work(arguments: argparse.Namespace) -> None:
 
 # ---- the model ----
 
+CHUNK = 256
+"""Rows of a chunk of a batch; a rank of the weak scaling has at least one."""
 
-def row_bytes(network: Network) -> int:
-    """Bytes of a row in an exchange: inputs of the layers, gradients of their outputs, loss and its scale."""
-    return 4 * (sum(network.sizes[:-1]) + len(network.sizes) - 1 + sum(network.sizes[1:])) + 16
+SCATTERED = 1e-6
+"""Seconds in which a rank sends one of the messages, one to each rank, of an exchange of sums."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What a rank receives in a step, and in how many exchanges."""
+
+    gathers: int
+    scatters: int
+    n_bytes: float
+
+    def seconds(self, n_ranks: int, latency: float, bandwidth: float) -> float:
+        """Return the time that it takes."""
+        each = latency * math.log2(n_ranks)
+        messages = self.scatters * SCATTERED * (n_ranks - 1)
+        return (self.gathers + self.scatters) * each + messages + self.n_bytes / bandwidth
+
+
+def exchange(network: Network, rows: int, n_ranks: int, way: str) -> Exchange:
+    """Return what a rank receives in a step: ``way`` is "rows", "sums" of chunks, or for each layer the "less" of both.
+
+    A row of a layer is its inputs, a one and the gradients of its outputs, four bytes each; sums are those of a rank's
+    share of the weights, from every chunk. The weights always travel, and for the loss 16 bytes of each row.
+    """
+    chunks = -(-rows // CHUNK)
+    gathers, scatters, received = 2, 0, rows * 16.0 + 4 * network.n_weights
+    even = -(-chunks // n_ranks) * n_ranks <= 1.25 * chunks
+    for n_in, n_out in network.kernels:
+        of_rows, of_sums = 4.0 * rows * (n_in + 1 + n_out), 4.0 * chunks / n_ranks * (n_in + 1) * n_out
+        sums = way == "sums" or (way == "less" and even and of_sums < of_rows)
+        received += of_sums if sums else of_rows
+        gathers += not sums
+        scatters += sums
+    return Exchange(gathers, scatters, received * (n_ranks - 1) / n_ranks)
+
+
+def batch_of(network: Network, n_ranks: int, weak: bool) -> int:
+    """Return the rows of a batch: the network's, or at least a chunk for each rank."""
+    return n_ranks * max(network.batch_size, CHUNK) if weak else network.batch_size
 
 
 def simulated(network: Network, step: float, n_ranks: int, weak: bool, latency: float, bandwidth: float) -> float:
     """Return the seconds of a step on some ranks.
 
     Assumptions: the arithmetic of a step takes ``step`` on one rank, is proportional to the rows, and is divided by
-    panels of 16 rows; a rank receives what all others send, at the bandwidth of one link; an exchange takes the latency
-    times the binary logarithm of the ranks; nothing overlaps. Every rank makes a step that is too small to divide.
+    panels of 16 rows, or chunks where their sums travel; a rank receives what all others send, at the bandwidth of one
+    link; an exchange takes the latency times the binary logarithm of the ranks, and one of sums ``SCATTERED`` for each
+    of them; nothing overlaps. Every rank makes a step that is too small to divide.
     """
-    rows = network.batch_size * (n_ranks if weak else 1)
-    panels = -(-rows // 16)
-    arithmetic = step * rows / network.batch_size * -(-panels // n_ranks) / panels
+    rows = batch_of(network, n_ranks, weak)
+    whole = step * rows / network.batch_size
     if n_ranks == 1 or 6.0 * network.n_weights * rows < LEAST_OPERATIONS:
-        return step * rows / network.batch_size
-    others = (n_ranks - 1) / n_ranks
-    received = others * (rows * row_bytes(network) + 4 * network.n_weights)
-    return arithmetic + 2 * latency * math.log2(n_ranks) + received / bandwidth
+        return whole
+    travels = exchange(network, rows, n_ranks, "less")
+    unit = CHUNK if travels.scatters else 16
+    units = -(-rows // unit)
+    return whole * -(-units // n_ranks) / units + travels.seconds(n_ranks, latency, bandwidth)
 
 
 def scaling(network: Network, step: float, latency: float, bandwidth: float) -> dict[str, list[float]]:
@@ -194,6 +243,15 @@ def scaling(network: Network, step: float, latency: float, bandwidth: float) -> 
         times = [simulated(network, step, n, weak, latency, bandwidth) for n in RANKS]
         found[kind] = [times[0] / seconds * (n if weak else 1) for n, seconds in zip(RANKS, times, strict=True)]
     return found
+
+
+def print_volumes(network: Network) -> None:
+    """Print what a rank receives in a step of the weak scaling, either way."""
+    print(f"  a rank receives in a step, computed, {batch_of(network, 1, True)} rows on each rank, MB (exchanges):")
+    for way in ("rows", "sums", "less"):
+        found = [(n, exchange(network, batch_of(network, n, True), n, way)) for n in RANKS if n in (2, 8, 64, 1024)]
+        counts = [f"{n} ranks: {e.n_bytes / 1e6:.3g} ({e.gathers + e.scatters})" for n, e in found]
+        print(f"    {way:5s} " + ", ".join(counts))
 
 
 def draw(lines: dict[str, dict[str, list[float]]], path: str) -> None:
@@ -207,8 +265,10 @@ def draw(lines: dict[str, dict[str, list[float]]], path: str) -> None:
     for axis, kind in zip(axes, ("strong", "weak"), strict=True):
         for name, by_kind in lines.items():
             axis.plot(RANKS, by_kind[kind], marker=".", label=name)
-        axis.plot(RANKS, RANKS, color="0.7", linewidth=1)
-        axis.set(xscale="log", yscale="log", xlabel="ranks", title=f"{kind} scaling (computed)")
+        axis.plot(RANKS, RANKS, color="0.7", linewidth=1, label="ideal")
+        axis.set(xscale="log", yscale="log", xlabel="ranks", ylim=(0.5, 2000))
+    axes[0].set_title("Strong scaling, computed", fontsize=11)
+    axes[1].set_title(f"Weak scaling, computed ({CHUNK} or more rows per rank)", fontsize=11)
     axes[0].set_ylabel("rows/s relative to one rank")
     axes[0].legend()
     figure.savefig(path, dpi=150)
@@ -228,13 +288,25 @@ def launch(worker: str, arguments: argparse.Namespace) -> dict[str, Any]:
     return dict(json.loads(next(line for line in run.stdout.splitlines() if line.startswith("{"))))
 
 
+def verdicts_of(name: str, ratios: dict[str, Any]) -> list[str]:
+    """Return a line for each bar of a network: the median of the ratios, the least and the greatest."""
+    lines = []
+    for worker, bar in BARS.get(name, {}).items():
+        if worker in ratios:
+            found = ratios[worker]
+            verdict = "reached" if np.median(found) >= bar else "missed"
+            measured = f"{np.median(found):.2f} ({found.min():.2f} to {found.max():.2f})"
+            lines.append(f"{verdict}: {name}, {LABELS[worker]}: {measured} times the step of 2 ranks, bar {bar:.2f}")
+    return lines
+
+
 def report(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, Any]:
     """Print the figures of all turns and what the model makes of them; return them."""
     latency = arguments.latency or statistics.median(turn["ranks"]["exchange"]["latency"] for turn in turns)
     bandwidth = arguments.bandwidth or statistics.median(turn["ranks"]["exchange"]["bandwidth"] for turn in turns)
     print(f"exchange between 2 ranks: {1e6 * latency:.1f} us, {bandwidth / 1e9:.2f} GB/s")
     print("median of the turns, best step of each; ratios of the same turn, least to most")
-    lines, figures = {}, {}
+    lines, figures, verdicts = {}, {}, []
     for name in arguments.networks:
         network = NETWORKS[name]
         best = {worker: [turn[worker][name]["best"] for turn in turns] for worker in turns[0]}
@@ -251,24 +323,31 @@ def report(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
                     f"  {label:22s}{1e6 * statistics.median(best[worker]):12.1f} us"
                     f"{np.median(ratios):9.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
                 )
-        sent = turns[0]["ranks"][name]
-        print(f"  a rank sends {sent['bytes'] / 1e6:.3f} MB in {sent['exchanges']:.1f} exchanges of a step")
+        verdicts += verdicts_of(name, {worker: np.divide(best[worker], best["ranks"]) for worker in best})
+        received = turns[0]["ranks"][name]
+        computed = exchange(network, network.batch_size, 2, "less").n_bytes if received["bytes"] else 0.0
+        print(
+            f"  a rank receives {received['bytes'] / 1e6:.3f} MB in {received['exchanges']:.1f} exchanges of a step "
+            f"(computed: {computed / 1e6:.3f} MB)"
+        )
+        print_volumes(network)
         step = statistics.median(best["1"])
         lines[name] = scaling(network, step, latency, bandwidth)
         for kind, values in lines[name].items():
             pairs = ", ".join(f"{n}: {value:.3g}" for n, value in zip(RANKS, values, strict=True))
             print(f"  {kind} scaling, computed: {pairs}")
-        figures[name] = {"best": best, "sent": sent, "scaling": lines[name]}
+        figures[name] = {"best": best, "received": received, "scaling": lines[name]}
     if arguments.plot:
         draw(lines, arguments.plot)
+    print("", *verdicts, sep="\n")
     return {"latency": latency, "bandwidth": bandwidth, "networks": figures}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", default=list(NAMES), choices=list(NETWORKS))
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each network in a turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.7, help="of each network in a turn")
     parser.add_argument("--latency", type=float, help="seconds, for the model; default: measured")
     parser.add_argument("--bandwidth", type=float, help="bytes per second, for the model; default: measured")
     parser.add_argument("--no-torch", action="store_true")

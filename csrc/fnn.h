@@ -6,7 +6,8 @@
  * b) Activations, gradients and inputs of a batch live in *panels*: `panel` rows (64 bytes worth) side by side,
  *    feature-major, [rows / panel][features + 1][panel]; the last feature is constant one, so that a bias is a row of W.
  * c) Weights, moments and gradients live in *weight panels*: [outputs / panel][inputs + 1][panel], input-major, the
- *    bias in the last row. A last panel with at most half of its outputs in use is half as wide.
+ *    bias in the last row. A last panel with at most half of its outputs in use is half as wide, one of a
+ *    single output is one column.
  * d) Every element of a product is one chain of fused multiply-adds in ascending order of the contraction index
  *    (batch sums: chunks of FNN_CHUNK rows, added in order), so bits depend on neither threads nor blocking. */
 #ifndef FNN_H
@@ -32,7 +33,8 @@ static inline ptrdiff_t fnn_round_up(ptrdiff_t n, ptrdiff_t multiple) { return f
 
 /* Width of weight panel q of n_out outputs. */
 static inline ptrdiff_t fnn_panel_width(ptrdiff_t panel, ptrdiff_t narrow, ptrdiff_t n_out, ptrdiff_t q) {
-    return n_out - q * panel <= narrow ? narrow : panel;
+    const ptrdiff_t rest = n_out - q * panel;
+    return rest == 1 ? 1 : rest <= narrow ? narrow : panel;
 }
 
 /* Elements before weight panel q, whose rows are n_in inputs and a bias. */
@@ -83,6 +85,7 @@ typedef enum {
     FNN_COSINE_SIMILARITY,
     FNN_GAUSSIAN_NLL, /* outputs: means, then logarithms of variances */
     FNN_DICE,
+    FNN_MULTI_QUANTILE, /* outputs: the first level of all targets, then the next level */
     FNN_CUSTOM, /* the caller computes it */
     FNN_LOSSES
 } fnn_loss_kind;
@@ -118,7 +121,9 @@ typedef struct {
     double label_smoothing;
     double delta;        /* Huber's threshold; the level of a quantile */
     double alpha, gamma; /* weight and focus of the focal losses */
-    const double *alphas; /* categorical focal: weights of the classes, kept by the caller, or NULL: alpha */
+    const double *alphas; /* kept by the caller; categorical focal: weights of the classes, or NULL: alpha; multi-quantile:
+                             its levels */
+    int n_levels;        /* multi-quantile: how many */
     int balanced;        /* binary focal: classes are weighted alpha and 1 - alpha */
     int full;            /* Gaussian: with the constant log(2 pi) / 2 */
     int per_row;         /* Dice of each row, instead of the whole batch's */
@@ -178,6 +183,7 @@ typedef struct {
     void *dY;       /* (panels, dy_stride): gradient of Y, becomes that of Z */
     void *dZt;      /* (weight panels, rows, width): the latter transposed */
     ptrdiff_t rows; /* of the batch, rounded up to whole panels */
+    fnn_range chunks; /* of FNN_CHUNK rows: the gradient of the weights is the sum of theirs */
     ptrdiff_t dy_stride;
     /* gradient of the inputs */
     void *dX; /* (panels, dx_stride) */

@@ -16,7 +16,7 @@ author = "the fastnn developers"
 release = fastnn.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_design", "docstrings", "mathml"]
-exclude_patterns = ["_build", "**.ipynb_checkpoints", "tutorials/*.ipynb"]
+exclude_patterns = ["_build", ".jupyter_cache", "**.ipynb_checkpoints", "tutorials/*.ipynb"]
 templates_path = ["_templates"]
 # The estimators inherit docstrings of scikit-learn that link to its own pages and glossary.
 suppress_warnings = ["ref.ref", "ref.term"]

@@ -6,7 +6,7 @@ annotations. Those of data sets and metrics write ``name : type``. Docstrings of
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sphinx.ext.napoleon import Config, NumpyDocstring
@@ -18,6 +18,22 @@ TYPE_FIRST = re.compile(
 """What stands on the line of a name when the docstring has NumPy's form ``name : type``, description below."""
 LONGEST_TYPE = 50
 """Longer annotations, such as that of anything NumPy takes as a dtype, are left out: the description says it better."""
+STANDARD_TYPES = {
+    **dict.fromkeys(["x", "y", "X", "y_true", "y_pred", "y_score", "data"], "array_like"),
+    "sample_weight": "array_like | None",
+    "validation_data": "tuple | None",
+    "callbacks": "list[Callback] | None",
+    "verbose": "int | str",
+    "dtype": "str | dtype",
+    "ax": "Axes | None",
+    "random_state": "int | RandomState | None",
+    "learning_rate": "float | LearningRateSchedule",
+    "optimizer": "str | Optimizer",
+    "_initializer": "str | Initializer",
+    "_regularizer": "str | Regularizer | None",
+    "_constraint": "str | Constraint | None",
+}
+"""Types of parameters by name, or by the end of a name, where the annotation says nothing."""
 
 
 def annotation_text(annotation: Any) -> str:
@@ -37,6 +53,12 @@ def _types(documented: Any) -> dict[str, str]:
     except (TypeError, ValueError):
         return {}
     return {parameter.name: annotation_text(parameter.annotation) for parameter in parameters}
+
+
+def _standard_type(name: str) -> str:
+    """Return the type that a parameter of this name has everywhere; "" if there is none."""
+    ending = name[name.rfind("_") :] if "_" in name else name
+    return STANDARD_TYPES.get(name) or STANDARD_TYPES.get(ending, "")
 
 
 def _sections(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -69,18 +91,19 @@ def _entries(body: list[str]) -> Iterator[tuple[str, list[str]]]:
         yield entry[0], entry[1:]
 
 
-def _described(body: list[str], types: dict[str, str]) -> Iterator[str]:
-    """Yield a definition list of parameters or attributes."""
+def _described(body: list[str], types: dict[str, str], standard: Callable[[str], str]) -> Iterator[str]:
+    """Yield a definition list of parameters or attributes; ``standard`` gives types that annotations lack."""
     for first, more in _entries(body):
         names, _, text = f"{first} ".partition(" : ")
         listed = [name.strip() for name in names.split(",")]
-        term = ", ".join("**" + name.replace("*", r"\*") + "**" for name in listed)
+        terms = ["**" + name.replace("*", r"\*") + "**" for name in listed]
         if more and TYPE_FIRST.fullmatch(text.strip()):
-            kind, text = text.strip(), ""
+            kinds, text = [text.strip()] * len(listed), ""
         else:
-            found = {types.get(name.lstrip("*"), "") for name in listed}
-            kind = found.pop() if len(found) == 1 else ""
-        yield f"{term} : ``{kind}``" if kind else term
+            kinds = [types.get(name.lstrip("*")) or standard(name) for name in listed]
+        if len(set(kinds)) == 1:
+            terms, kinds = [", ".join(terms)], kinds[:1]
+        yield ", ".join(f"{term} : ``{kind}``" if kind else term for term, kind in zip(terms, kinds, strict=True))
         yield from (f"    {line.strip()}" for line in [text, *more] if line.strip())
         yield ""
 
@@ -99,8 +122,10 @@ def restructured(lines: list[str], types: dict[str, str]) -> list[str]:
     for heading, body in _sections(lines):
         if heading:
             out += [f".. rubric:: {heading}", ""]
-        if heading in ("Parameters", "Attributes"):
-            out += _described(body, types)
+        if heading == "Parameters":
+            out += _described(body, types, _standard_type)
+        elif heading == "Attributes":
+            out += _described(body, types, lambda name: "")
         elif heading in ("Returns", "Yields", "Raises"):
             out += _returned(body, code=heading == "Raises")
         else:

@@ -1,4 +1,4 @@
-"""Draw the pictures of README and of the start page: speed.png, speed_dark.png and landscape.png in docs/pictures.
+"""Draw the pictures of README and of the site: speed, many (each light and dark) and landscape in docs/pictures.
 
 python docs/draw_pictures.py
 """
@@ -19,46 +19,59 @@ from fastnn.datasets import load_submarine
 HERE = Path(__file__).resolve().parent
 PICTURES = HERE / "pictures"
 README = HERE.parent / "README.md"
+BENCHMARKS = HERE / "benchmarks.md"
 NETWORK = "submarine 5-32-32-3, 32"
 """The row of README's table that is drawn."""
 LABELS = {"jax": "JAX", "pytorch": "PyTorch", "numpy": "NumPy"}
-LEFT_OUT = {"python"}  # a bar that is fifteen times as long as the next would hide all the others
+LEFT_OUT = {"python", "PyTorch"}  # a bar that is fifteen times as long as the next would hide all the others
+
+
+def table_rows(page: Path) -> list[list[str]]:
+    """Return the cells of all rows of a page's tables."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
 
 def step_times(network: str = NETWORK) -> dict[str, float]:
     """Microseconds per training step of each library, read from README's table."""
-    rows = [
-        [cell.strip() for cell in line.strip("|\n").split("|")]
-        for line in README.read_text(encoding="utf-8").splitlines()
-        if line.startswith("|")
-    ]
+    rows = table_rows(README)
     heading = next(row for row in rows if row[0] == "network, batch")
     cells = next(row for row in rows if row[0] == network)
     found = {name: re.match(r"[\d.,]+", cell) for name, cell in zip(heading[1:], cells[1:], strict=True)}
     return {name: float(match[0].replace(",", "")) for name, match in found.items() if match}
 
 
-def draw_speed(file_name: str, ground: str, ink: str, bar: str) -> None:
-    """Draw how many times as long as fastnn the other libraries take, as bars on a linear axis.
+def many_times() -> dict[str, float]:
+    """Seconds in which 500 networks are trained in each way, read from the table on the page of the benchmarks."""
+    rows = table_rows(BENCHMARKS)
+    first = next(number for number, row in enumerate(rows) if row[0] == "500 networks") + 2
+    last = next((number for number in range(first, len(rows)) if len(rows[number]) != 3), len(rows))
+    return {name: float(seconds) for name, seconds, _ in rows[first:last]}
+
+
+def draw_bars(file_name: str, times: dict[str, float], unit: str, label: str, colors: tuple[str, str, str]) -> None:
+    """Draw times as multiples of the shortest, which is fastnn's, as bars on a linear axis.
 
     Parameters
     ----------
     file_name : name in the folder of pictures.
-    ground, ink, bar : colours of the ground, of text and axes, and of the bars of other libraries.
+    times : in ``unit``, by name; those in ``LEFT_OUT`` are not drawn.
+    label : of the axis.
+    colors : of the ground, of text and axes, and of the other bars.
     """
-    times = {name: time for name, time in step_times().items() if name not in LEFT_OUT}
+    ground, ink, bar = colors
+    times = {LABELS.get(name, name): time for name, time in times.items() if name not in LEFT_OUT}
     names = sorted(times, key=times.__getitem__)
-    ratios = [times[name] / times["fastnn"] for name in names]
+    ratios = [times[name] / times[names[0]] for name in names]
     texts = [f"{ratio:.2g}×" if ratio < 10 else f"{ratio:.0f}×" for ratio in ratios]
-    texts = [f"{text}  ({times[name]:.3g} µs)" for name, text in zip(names, texts, strict=True)]
+    texts = [f"{text}  ({times[name]:.3g} {unit})" for name, text in zip(names, texts, strict=True)]
 
     figure = Figure(figsize=(8, 3), layout="constrained", facecolor=ground)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     axes = figure.add_subplot(facecolor=ground)
-    colors = ["#D55E00" if name == "fastnn" else bar for name in names]
-    bars = axes.barh([LABELS.get(name, name) for name in names], ratios, height=0.7, color=colors)
+    bars = axes.barh(names, ratios, height=0.7, color=["#D55E00", *[bar] * (len(names) - 1)])
     bar_labels = axes.bar_label(bars, texts, padding=6, fontsize=11, color=ink)
-    for text in (bar_labels[names.index("fastnn")], axes.get_yticklabels()[names.index("fastnn")]):
+    for text in (bar_labels[0], axes.get_yticklabels()[0]):
         text.set_fontweight("bold")
     axes.invert_yaxis()
     axes.set_xlim(0, 1.2 * max(ratios))
@@ -67,11 +80,17 @@ def draw_speed(file_name: str, ground: str, ink: str, bar: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines["bottom"].set_color(bar)
     axes.spines["left"].set_color(ink)
-    shape_and_batch = NETWORK.split(maxsplit=1)[1]
-    axes.set_xlabel(
-        f"time per training step in multiples of fastnn's, network {shape_and_batch} rows per batch", color=ink
-    )
+    axes.set_xlabel(label, color=ink)
     figure.savefig(PICTURES / file_name, dpi=200)
+
+
+def draw_comparisons(ending: str, colors: tuple[str, str, str]) -> None:
+    """Draw the pictures of one step and of many models; both grounds are opaque, for README is shown on either."""
+    network = NETWORK.split(maxsplit=1)[1]
+    label = f"time per training step in multiples of fastnn's, network {network} rows per batch"
+    draw_bars(f"speed{ending}.png", step_times(), "µs", label, colors)
+    label = "time to train 500 networks in multiples of fit_many's"
+    draw_bars(f"many{ending}.png", many_times(), "s", label, colors)
 
 
 def draw_landscape() -> None:
@@ -93,7 +112,6 @@ def draw_landscape() -> None:
 
 
 if __name__ == "__main__":
-    # Both grounds are opaque: README shows the first on light and on dark pages.
-    draw_speed("speed.png", "#ffffff", "#000000", "#8FA3B3")
-    draw_speed("speed_dark.png", "#14181e", "#ced6dd", "#5F7485")
+    draw_comparisons("", ("#ffffff", "#000000", "#8FA3B3"))
+    draw_comparisons("_dark", ("#14181e", "#ced6dd", "#5F7485"))
     draw_landscape()

@@ -65,6 +65,20 @@ MODELS = {
 }
 
 
+LARGE_BATCHES = {
+    "chunk sums": (dense(layers.Dense(33, activation="tanh"), n_out=2), 1024, {}),
+    "chunk sums and rows": (dense(layers.Dense(700), layers.Dense(700), n_out=2), 1024, {}),
+    "chunk sums, layers between": (
+        dense(layers.BatchNormalization(), layers.PReLU(), layers.Dropout(0.1), layers.Dense(50), n_out=2),
+        1024,
+        {},
+    ),
+    "chunk sums, norms": (dense(layers.Dense(40), n_out=2), 2048, {"global_clipnorm": 0.1, "use_ema": True}),
+    "chunk sums, accumulation": (dense(n_out=2), 1024, {"gradient_accumulation_steps": 2}),
+    "uneven chunks": (dense(layers.Dense(40), n_out=2), 600, {}),
+}
+
+
 class Rates(callbacks.Callback):
     """Every step ends in Python, and has its own learning rate."""
 
@@ -91,6 +105,19 @@ def model_hash(name):
     return digest(*model.get_weights(), *(np.array(values) for values in history.history.values()))
 
 
+def large_batch_hash(name):
+    """The same of a model whose batches have several chunks, with several threads on each rank."""
+    stack, batch_size, options = LARGE_BATCHES[name]
+    X = np.random.default_rng(7).normal(size=(2900, 30)).astype("f4")
+    model = fastnn.Sequential(stack, seed=2)
+    model.compile(optimizers.Adam(0.01, **options), "mse", metrics=["mae"])
+    threads = fastnn.get_num_threads()
+    fastnn.set_num_threads(2)
+    history = model.fit(X, X[:, :2] * 2, epochs=2, batch_size=batch_size, verbose=0)
+    fastnn.set_num_threads(threads)
+    return digest(*model.get_weights(), *(np.array(values) for values in history.history.values()))
+
+
 def source_hash():
     """Weights and history of a model that is fitted on a source, window by window."""
     X = np.random.default_rng(6).normal(size=(900, 20)).astype("f4")
@@ -112,6 +139,7 @@ def hashes():
     found.update({f"graph {number}": graph_hash(number, ranks) for number in range(30)})
     fastnn.utils.set_random_seed(5)
     found.update({name: model_hash(name) for name in MODELS})
+    found.update({name: large_batch_hash(name) for name in LARGE_BATCHES})
     found["source"] = source_hash()
     return found
 

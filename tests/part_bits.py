@@ -40,6 +40,7 @@ LOSSES = {
     "categorical_hinge": (ONE_HOT, "linear", {}),
     "cosine_similarity": (POSITIVE, "linear", {}),
     "dice": (BINARY, "sigmoid", {}),
+    "multi_quantile": (POSITIVE[:, :2], "linear", {"levels": (0.1, 0.5, 0.8)}),
 }
 LOGITS = {
     "binary_focal_crossentropy": (BINARY, "linear", {"from_logits": True}),

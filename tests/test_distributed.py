@@ -134,6 +134,70 @@ def test_an_error_of_the_exchange_ends_a_fit():
     model.fit(X, X[:, :1], verbose=0)
 
 
+class _Counted(_TwoInOneProcess):
+    """Counts the chunk sums that travel; the other rank's are 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.sums = []
+
+    def gather(self, memory, first):
+        memory[first[1] : first[2]] = bytes(first[2] - first[1])
+
+    start_gather = gather
+
+    def start_scatter(self, parts, first, received, received_first):
+        self.sums.append(received_first[-1])
+
+    def finish(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "units", "travels"),
+    [
+        (512, 64, "sums"),
+        (256, 64, "rows"),  # one chunk
+        (700, 64, "rows"),  # three chunks: one rank would have twice as many as the other
+        (512, 4096, "rows"),  # fewer numbers than there are weights
+    ],
+)
+def test_sums_of_chunks_travel_where_they_are_less_than_the_rows(batch_size, units, travels):
+    ranks = _Counted()
+    model = fastnn.Sequential([fastnn.layers.Dense(units, activation="relu"), fastnn.layers.Dense(units)], seed=1)
+    model.compile("sgd", "mse")
+    X = np.ones((batch_size, 4096 if units == 4096 else 8), "f4")
+    undo = _ranks.set_current(ranks)
+    try:
+        model.fit(X, np.ones((batch_size, units), "f4"), batch_size=batch_size, epochs=1, verbose=0)
+    finally:
+        undo()
+    weights = 4 * sum(weight.size for weight in model.get_weights())
+    # two chunks of the rank's half of the weights
+    assert sum(ranks.sums) == (pytest.approx(weights, rel=0.05) if travels == "sums" else 0)
+
+
+def test_a_rank_reads_its_part_of_a_source(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(800, 3)).astype("f4")
+    source = fastnn.data.source(X, X[:, :1], block_rows=50, window=4)
+    model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=1)
+    model.compile("sgd", "mse")
+    blocks = []
+    read = type(source).read
+
+    def recorded(self, begin, end, out=None):
+        blocks.append((begin, end))
+        return read(self, begin, end, out)
+
+    monkeypatch.setattr(type(source), "read", recorded)
+    undo = _ranks.set_current(_Counted())
+    try:
+        model.fit(source, batch_size=50, epochs=1, shuffle=False, verbose=0)
+    finally:
+        undo()
+    assert set(blocks) == {(start, start + 50) for k in range(4) for start in (200 * k, 200 * k + 50)}
+
+
 def test_an_error_of_rank_0_is_raised_on_the_others(tmp_path):
     undo = _ranks.set_current(_TwoInOneProcess())
     try:

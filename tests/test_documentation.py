@@ -88,10 +88,20 @@ def test_docstrings_become_definition_lists():
     pytest.importorskip("sphinx", reason="the site's builder comes with the extra docs")
     restructured = runpy.run_path(str(DOCS / "docstrings.py"))["restructured"]
     lines = ["Do it.", "", "Parameters", "----------", "a, b : two numbers", "    of one kind.", "*c : more."]
-    lines += ["d : int, optional", "    Third.", "", "Raises", "------", "ValueError", "    No."]
-    assert restructured(lines, {"a": "int", "b": "int"}) == [
+    lines += [
+        "d : int, optional",
+        "    Third.",
+        "X, e, f_initializer : others.",
+        "",
+        "Raises",
+        "------",
+        "ValueError",
+        "    No.",
+    ]
+    assert restructured(lines, {"a": "int", "b": "int", "e": "bool"}) == [
         *("Do it.", "", "", ".. rubric:: Parameters", ""),
         *("**a**, **b** : ``int``", "    two numbers", "    of one kind.", "", "**\\*c**", "    more.", ""),
         *("**d** : ``int, optional``", "    Third.", ""),
+        *("**X** : ``array_like``, **e** : ``bool``, **f_initializer** : ``str | Initializer``", "    others.", ""),
         *(".. rubric:: Raises", "", "``ValueError``", "    No.", ""),
     ]

@@ -59,7 +59,7 @@ def test_mean_by_weights_by_hand():
 @pytest.mark.parametrize("weight", [None, WEIGHT[:9], np.zeros(9)])
 def test_every_loss_equals_its_twin(name, weight):
     p = RNG.uniform(0.1, 0.9, (9, 4 if name == "gaussian_nll" else 3))
-    columns = RNG.uniform(0.1, 0.9, (9, 2 if name == "gaussian_nll" else 3))
+    columns = RNG.uniform(0.1, 0.9, (9, {"gaussian_nll": 2, "multi_quantile": 1}.get(name, 3)))
     y = LABELS[:9] if name == "sparse_categorical_crossentropy" else columns
     value, gradient = ops.loss_and_gradient(name, y, p, weight, weighted_mean=True)
     expected, twin = reference.loss_and_gradient(name, y, p, weight, weighted_mean=True)

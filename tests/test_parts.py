@@ -116,6 +116,7 @@ def batch_loss(network, targets, loss="mean_squared_error", options=None):
         ("mean_squared_error", {}, "linear", parts.DENSE["penalties"]),
         ("dice", {}, "sigmoid", {}),
         ("gaussian_nll", {}, "linear", {}),
+        ("multi_quantile", {"levels": (0.1, 0.5, 0.8)}, "linear", {}),
         ("categorical_focal_crossentropy", {"from_logits": True}, "softmax", {"activity_regularizer": (0.0, 0.1)}),
     ],
 )

@@ -271,3 +271,14 @@ def test_options_are_checked_and_kept():
         again = type(optimizer).from_config(optimizer.get_config())
         assert again.get_config() == optimizer.get_config()
         assert fastnn.optimizers.get(optimizer.name).name == optimizer.name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_curve_of_94_points(seed):
+    """MATLAB's simplefit example has as many points; its page reports 1.5e-4 of trainlm and 3.3e-10 of trainbr."""
+    x = np.linspace(-1.0, 1.0, 94)[:, None]
+    y = np.sin(2.0 * np.pi * x) * np.exp(-x) / 2.0
+    reached = {"lm": 1.5e-4, "lm_bayes": 1e-9}
+    for optimizer, bound in reached.items():
+        losses = small(seed, units=10, optimizer=optimizer).fit(x, y, epochs=1000, verbose=0).history["loss"]
+        assert losses[-1] <= bound

@@ -151,6 +151,9 @@ def test_damaged_files(tmp_path):
         fitted(rows)
     with pytest.raises(ValueError, match=r"a.parquet' is not a Parquet file, or it is truncated"):
         source(path, target="y")
+    path.write_bytes(content)
+    with pytest.raises(OSError, match=r"the file has changed since the source was made: it was written to"):
+        fitted(rows)
     damaged = bytearray(content)
     damaged[len(content) // 3 : len(content) // 3 + 2000] = bytes(2000)
     path.write_bytes(damaged)

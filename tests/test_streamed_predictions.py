@@ -1,6 +1,9 @@
 """``predict(out=)``: the bits of predict, resumed after a kill, and full disks."""
 
+import errno
+import io
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -205,6 +208,72 @@ def test_a_disk_that_is_full_from_the_start(model, tmp_path):
     os.symlink("/dev/full", tmp_path / "p.npy.partial")
     with pytest.raises(OSError, match=r"cannot be written \(No space left on device\); 0 of 1003 rows are kept"):
         model.predict(make_rows()[0], out=tmp_path / "p.npy")
+
+
+class SmallDisk:
+    """The files of predictions on a disk of a few blocks."""
+
+    BLOCK = 4096
+
+    def __init__(self, blocks, monkeypatch):
+        self.room = blocks * self.BLOCK
+        write_atomically, disk = predictions.write_atomically, self
+
+        class File(io.FileIO):
+            def write(self, data):
+                room = disk.room - os.path.getsize(self.name)
+                if room <= 0:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return super().write(data[:room])
+
+        def record(path, pieces):
+            used = -(-os.path.getsize(path.replace(".progress", ".partial")) // self.BLOCK) * self.BLOCK
+            if used + 2 * self.BLOCK > self.room:  # the old record and the new one
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write_atomically(path, pieces)
+
+        monkeypatch.setattr(predictions, "open", lambda path, mode="r", **_: File(path, mode), raising=False)
+        monkeypatch.setattr(predictions, "write_atomically", record)
+
+
+def check_full_disk(model, folder, n_bytes):
+    """Check that what is written to a disk with room for some of the predictions is kept."""
+    X, _ = make_rows(40_000)
+    with pytest.raises(
+        OSError, match=r"No space left on device\); \d+ of 40000 rows are kept in .*resume=True"
+    ) as caught:
+        model.predict(X, out=folder / "p.npy")
+    kept = int(re.search(r"(\d+) of 40000", str(caught.value))[1])
+    assert n_bytes - 8 * SmallDisk.BLOCK < 4 * kept < n_bytes
+    return X
+
+
+@pytest.mark.parametrize("blocks", [10, 23])
+def test_a_disk_without_room_for_the_record_keeps_the_rows(model, tmp_path, monkeypatch, blocks):
+    monkeypatch.setattr(evaluation, "_PRODUCTS_PER_CALL", 0.0)
+    with monkeypatch.context() as patch:
+        X = check_full_disk(model, tmp_path, SmallDisk(blocks, patch).room)
+    np.testing.assert_array_equal(model.predict(X, out=tmp_path / "p.npy", resume=True), model.predict(X))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="only root can mount a small disk")
+def test_a_real_disk_that_is_full(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "_PRODUCTS_PER_CALL", 0.0)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    try:
+        X = check_full_disk(model, folder, 1 << 16)
+        subprocess.run(["mount", "-o", "remount,size=1m", folder], check=True)
+        found = model.predict(X, out=folder / "p.npy", resume=True)
+        np.testing.assert_array_equal(found, model.predict(X))
+        del found
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 def test_untrained_models_and_empty_inputs(tmp_path):

@@ -152,3 +152,31 @@ def test_limits_of_threadpoolctl_hold(run_python):
     two_processors()
     done = run_python(MODEL + LIMITS, OMP_NUM_THREADS="2")
     assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr
+
+
+MANY = """
+import threading
+from threadpoolctl import threadpool_limits
+
+def workers(wait):
+    seen = set()
+
+    class Note(fastnn.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.add(threading.get_ident())
+            wait()
+
+    fastnn.fit_many(lambda seed: make(), X, X[:, :1], seeds=2, epochs=1, verbose=0, callbacks=lambda: [Note()])
+    return len(seen)
+
+with threadpool_limits(1):
+    limited = workers(lambda: None)
+print(limited, workers(threading.Barrier(2, timeout=300).wait))
+"""
+
+
+def test_limits_of_threadpoolctl_hold_for_many_models(run_python):
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    two_processors()
+    done = run_python(MODEL + MANY, OMP_NUM_THREADS="2")
+    assert (done.returncode, done.stdout) == (0, "1 2\n"), done.stderr

@@ -66,6 +66,26 @@ def test_values_worked_out_by_hand():
         np.testing.assert_allclose(each, [wanted], atol=1e-15)
 
 
+@pytest.mark.parametrize("units", [16, 33, 70])
+def test_the_gradient_of_a_shared_layer_is_the_sum_over_its_members(units):
+    n, members, p = 300, 3, 21
+    rng = np.random.default_rng(units)
+    inputs, targets = rng.normal(size=(n, members * p)), rng.normal(size=(n, members * units))
+    layer = layers.MemberDense(members, units)
+    x = fastnn.Input((members * p,))
+    model = fastnn.Model(x, layer(x), seed=0, dtype="float64")
+    model.compile("sgd", "mse")
+    fit = _core.Fit(model.network, inputs, targets, None, n, 0, None)
+    fit.begin_epoch(0, 1, False, np.zeros(1))
+    kernel, bias = layer.get_weights()
+    parts, wanted = inputs.reshape(n, members, p), targets.reshape(n, members, units)
+    errors = (2.0 / targets.size) * (parts @ kernel + bias - wanted)
+    for (_, _, gradient), expected in zip(
+        fit.gradients(), (np.einsum("nmi,nmo->io", parts, errors), errors.sum(axis=(0, 1))), strict=True
+    ):
+        np.testing.assert_allclose(gradient.reshape(expected.shape), expected, rtol=0, atol=1e-13)
+
+
 def test_cosines_are_those_of_numpy():
     x = fastnn.Input((1,))
     layer = layers.CosineFeatures(1, frequencies_initializer="ones", bias_initializer="zeros")

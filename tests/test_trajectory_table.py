@@ -41,6 +41,7 @@ LOSSES = {
     "log_cosh": (losses.LogCosh(), "linear", NUMBERS),
     "quantile": (losses.Quantile(0.8), "linear", NUMBERS),
     "gaussian_nll": (losses.GaussianNLL(), "tanh", NUMBERS[:, :1]),
+    "multi_quantile": (losses.MultiQuantile((0.2, 0.9)), "linear", NUMBERS[:, :1]),
     "poisson": (losses.Poisson(), "softplus", COUNTS),
     "hinge": (losses.Hinge(), "tanh", SIGNS),
     "squared_hinge": (losses.SquaredHinge(), "linear", SIGNS),
@@ -169,7 +170,7 @@ def rules_of(loss, kind):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_50_steps_equal_float64_numpy(loss, kind):
     described, activation, y = LOSSES[loss]
-    n_outputs = 2 if loss == "gaussian_nll" else 3 if y.ndim == 1 or y.shape[1] == 3 else 2
+    n_outputs = 2 if loss in ("gaussian_nll", "multi_quantile") else 3 if y.ndim == 1 or y.shape[1] == 3 else 2
     for rule in rules_of(loss, kind):
         optimizer = RULES[rule]
         model = fastnn.Sequential([fastnn.Input((N_FEATURES,)), *stack(kind, activation, n_outputs)], SEED, "float64")

@@ -211,6 +211,7 @@ fnn_status fnn_dense_backward(const fnn_kernels *kernels, void *grad_x, void *gr
                           .n_panels = fnn_ceil_div(n, kernels->panel),
                           .element = element};
     call.layer.rows = call.n_panels * kernels->panel;
+    call.layer.chunks = (fnn_range){0, fnn_ceil_div(call.layer.rows, FNN_CHUNK)};
     call.layer.x_stride = call.layer.dx_stride = fnn_panel_stride(kernels, n_in + 1);
     call.layer.y_stride = call.layer.dy_stride = fnn_panel_stride(kernels, n_out);
     fnn_arena arena = {0};

@@ -346,18 +346,6 @@ int64_t fnn_fit_phase_ns(const fnn_fit *fit, fnn_fit_phase phase);
 /* Between ranks it exchanges all that is kept for each weight where it ends after max_steps, the last step or a loss that is
  * not finite. FNN_INTERRUPTED also stands for an exchange that failed. */
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds);
-/* Epochs that follow one another without the caller. */
-typedef struct {
-    uint64_t seed, first, between; /* epoch k has the number first + k * between */
-    int shuffle;
-    const int64_t *orders; /* (count, n): orders of rows instead of those that the seed draws; or NULL */
-    const double *rates;   /* of the steps of every epoch */
-    ptrdiff_t count, done; /* done: those that have ended */
-    int begun;             /* epoch `done` has begun */
-    double *sums;          /* (count, 2 + losses) of the epochs that have ended: loss_sum, penalty_sum, loss_sums */
-} fnn_epochs;
-/* FNN_OK after all epochs. After FNN_MORE, which comes after about max_seconds, the next call continues. */
-fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds);
 /* The same exchange, after steps around losses of the caller. */
 void fnn_fit_settle(fnn_fit *fit);
 /* 1 where ranks divide the steps. */
@@ -372,6 +360,45 @@ ptrdiff_t fnn_fit_batch(const fnn_fit *fit, const int64_t **order, ptrdiff_t *fi
 /* Gradients of the first batch in order, in the layout of the weights; layers act as in training or as in prediction.
  * *penalty: the penalties in the loss. */
 fnn_status fnn_fit_gradients(fnn_fit *fit, void *gradients, int training, double *loss, double *penalty);
+
+/* ---- epochs.c ---- */
+
+/* Rows that are evaluated after epochs; targets: by loss. */
+typedef struct {
+    fnn_prediction prediction; /* of all outputs, without activities */
+    const fnn_targets *targets;
+} fnn_held_out;
+
+/* Early stopping: training ends after an epoch without improvement, if `patience` epochs have brought none. */
+typedef struct {
+    int held_out;          /* the total loss of held-out rows is watched; 0: that of training */
+    double min_delta;      /* an improvement is larger */
+    double baseline;       /* improvements that do not reach it do not restart the patience; NaN: none */
+    ptrdiff_t patience;
+    ptrdiff_t epoch, start; /* numbers of the first of these epochs, and of the first one to watch */
+    int has_best;
+    double best;
+    ptrdiff_t best_epoch, wait; /* wait: epochs since the last improvement */
+    void *weights;              /* receives the weights of the best epoch, laid out as those of the network; or NULL */
+} fnn_watch;
+
+/* Epochs that follow one another without the caller. */
+typedef struct {
+    uint64_t seed, first, between; /* epoch k has the number first + k * between */
+    int shuffle;
+    const int64_t *orders; /* (count, n): orders of rows instead of those that the seed draws; or NULL */
+    const double *rates;   /* of the steps of every epoch */
+    ptrdiff_t count, done; /* done: those that have ended */
+    int looked, begun;     /* what comes before epoch `done` is over, and it has begun */
+    double *sums;          /* (count, 2 + losses) of the epochs that have ended: loss_sum, penalty_sum, loss_sums */
+    const fnn_held_out *held_out; /* evaluated after each epoch that another follows; or NULL */
+    const unsigned char *due;     /* (count): whether it is after that epoch; NULL: after all */
+    double *values;               /* (count, 1 + losses): the total loss of held_out, and its parts without their weights */
+    fnn_watch *watch;             /* lowers count where training ends early; or NULL */
+} fnn_epochs;
+/* FNN_OK after all epochs. After FNN_MORE, which comes after about max_seconds, the next call continues.
+ * FNN_BAD_INPUT: held-out inputs are not finite. */
+fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds);
 
 /* ---- arrays.c: kernels on the caller's arrays, all contiguous rows of the table's type ---- */
 

@@ -1,4 +1,4 @@
-/* A fit: its buffers and the plan of its steps. Made by plan.c, run by train.c. */
+/* A fit: its buffers and the plan of its steps. Made by plan.c, run by train.c and epochs.c. */
 #ifndef FNN_FIT_H
 #define FNN_FIT_H
 
@@ -23,6 +23,7 @@ typedef struct {
     void *dZt;          /* products: the gradient of their outputs, transposed */
     void *saved;        /* terms that the gradient of the parameters sums over the batch */
     double *statistics; /* of features or of rows */
+    fnn_dense layer;    /* dense layers: what their kernels need, for a full batch */
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
 } op_buffers;
@@ -145,6 +146,7 @@ typedef struct {
     ptrdiff_t n_panels, padded;      /* padded: rows rounded up to whole panels */
     double mean_factor;              /* of the first loss */
     fnn_range rank_panels;           /* of this rank */
+    fnn_range chunks;                /* of FNN_CHUNK rows: gradients of products sum over these */
     fnn_range panels;                /* this thread's share of them */
     int is_long;                     /* the fit's */
     int together;                    /* fewer panels than threads: the threads divide the outputs of each product */
@@ -226,6 +228,10 @@ double fnn_batch_loss(const fnn_step *s, double *penalty, double *sums);
 /* ranks.c: the exchange of a fit whose steps are divided; 0 where there is no memory. */
 int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks);
 void fnn_exchange_free(fnn_fit *fit);
+/* The panels of a batch that a rank works on. */
+fnn_range fnn_rank_panels(const fnn_fit *fit, ptrdiff_t n_panels, int rank);
+/* Called by each thread after the backward pass of op i: what its weights need may begin to travel. */
+void fnn_exchange_passed(const fnn_step *s, int i);
 /* Called by all threads after a barrier: all ranks get all panels of a buffer with so many bytes per panel. */
 void fnn_gather_panels(const fnn_step *s, void *panels, ptrdiff_t bytes);
 /* Called by the first thread between two barriers: what phase 2 reads and the losses of all rows; sums of squares; weights;
@@ -235,17 +241,39 @@ void fnn_gather_norm_sums(const fnn_step *s);
 void fnn_gather_weights(const fnn_step *s);
 void fnn_gather_slots(fnn_fit *fit);
 
+/* chunk_sums.c. Called by all threads after the exchange of rows: the sums of chunks travel. Whether those of op i do; n
+ * elements of its gradient, from those of the network's weights at `at` on: the sum over all chunks. */
+void fnn_exchange_sums(const fnn_step *s);
+int fnn_receives_sums(const fnn_step *s, int i);
+void fnn_add_sums(const fnn_step *s, const fnn_strip *strip, void *G, ptrdiff_t at, ptrdiff_t n);
+
 /* update.c: phase 2; 0 where an interruption came before any weight was changed. */
 int fnn_update_weights(const fnn_step *s);
-/* A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
+/* Strips that are updated together with strip i, each so far apart from the one before: the same rows of neighbouring weight
+ * panels, from the same inputs. */
+ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart);
+/* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
+int fnn_fit_trains(const fnn_fit *fit, int o);
+int fnn_has_rules(const fnn_op *op);
+static inline int fnn_parameter_of(const fnn_network *network, const fnn_strip *strip) {
+    return strip->rows.first == network->ops[strip->op].rows ? FNN_BIAS : FNN_KERNEL;
+}
+
+/* weight_sums.c. A thread's share of the sums of penalties on weights; then, from all of them, the penalty. */
 void fnn_sum_penalties(const fnn_step *s);
 double fnn_penalty(const fnn_fit *fit);
 /* The factor of the penalties on weights. */
 static inline double fnn_penalty_scale(const fnn_step *s) {
     return s->fit->losses[0].loss.scaled_penalty ? s->mean_factor : 1.0;
 }
+/* The sums of squares of a strip's stored gradients; then, from those of all strips, that of a parameter, and the factor that
+ * clips the norm of its gradient. */
+void fnn_sum_strip_squares(const fnn_step *s, const fnn_strip *strip);
+double fnn_gradient_squares(const fnn_fit *fit, int o, int parameter);
+double fnn_clip_factor(double squares, double mean, double bound);
+/* A thread's share of the constraints on norms; after a barrier. */
+void fnn_constrain(const fnn_step *s);
 ptrdiff_t fnn_blocks_of(const fnn_op *op);
-int fnn_has_rules(const fnn_op *op);
 int fnn_has_penalty(const fnn_op *op);
 int fnn_has_norm_constraint(const fnn_op *op);
 

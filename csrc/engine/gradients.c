@@ -71,15 +71,14 @@ static place take_slot(slot_plan *plan) {
     return (place){slot, 0};
 }
 
-/* Collects the gradients of buffer b, in the order of what uses it; their number. */
+/* Collects the gradients of buffer b, which one reaches, in the order of what uses it; their number. */
 static int collect(const fnn_fit *fit, const slot_plan *plan, int b, place *parts) {
     const fnn_network *network = fit->network;
     int n = 0;
     for (int u = 0; u < network->n_uses; u++)
         if (network->op_inputs[u] == b && plan->uses[u].slot >= 0) parts[n++] = plan->uses[u];
     for (int l = 0; l < fit->n_losses; l++)
-        if (fit->losses[l].buffer == b && plan->uses[network->n_uses + l].slot >= 0)
-            parts[n++] = plan->uses[network->n_uses + l];
+        if (fit->losses[l].buffer == b) parts[n++] = plan->uses[network->n_uses + l];
     return n;
 }
 
@@ -92,7 +91,7 @@ static void place_inputs(const fnn_network *network, slot_plan *plan, const fnn_
     for (int j = 0; j < op->n_inputs && !op->kind->stops_gradient; j++) {
         const int b = op->inputs[j];
         const ptrdiff_t width = network->widths[b];
-        const int in_place = op->kind->gradient_place == FNN_IN_PLACE && !handed_on && width <= op->n_out &&
+        const int in_place = op->kind->gradient_place == FNN_IN_PLACE && !handed_on &&
                              (op->n_inputs == 1 || width == op->n_out);
         const int is_part = op->kind->gradient_place == FNN_PARTS;
         if (reached[b]) {

@@ -51,8 +51,10 @@ struct fnn_kind {
     int is_multiplied;
     /* The parameters are never trained. */
     int is_fixed;
-    /* The gradient of the weights reads more than ranks.c exchanges: every rank makes the whole step. */
-    int is_whole;
+    /* The gradient of the weights reads the gradient of the outputs, transposed: op_buffers.dZt. */
+    int transposes;
+    /* It reads the inputs, though these are neither multiplied nor looked up. */
+    int reads_inputs;
     /* A linear one changes nothing. */
     int only_activates;
     /* With op->missing a NaN in the inputs stands for a missing value. */
@@ -64,6 +66,9 @@ struct fnn_kind {
     int (*keeps_derivative)(int activation);
     int saves;
     ptrdiff_t (*statistics)(const fnn_op *op, ptrdiff_t padded_rows);
+
+    /* Once all buffers of a fit are there; or NULL. */
+    void (*prepare)(const fnn_fit *fit, int i);
 
     /* Training. All threads call these together, each for its panels. Row activations and penalties on outputs are the
      * caller's. */

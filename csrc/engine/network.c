@@ -25,7 +25,8 @@ static int place_op(const fnn_kernels *kernels, fnn_op *op, const ptrdiff_t *wid
     op->panels = fnn_ceil_div(op->columns, kernels->panel);
     op->out_panels = fnn_ceil_div(op->n_out, kernels->panel);
     op->weights = *elements;
-    const ptrdiff_t weights = op->rows ? fnn_weight_elements(kernels, op->rows, op->columns) : 0;
+    const ptrdiff_t used = op->rows ? fnn_weight_elements(kernels, op->rows, op->columns) : 0;
+    const ptrdiff_t weights = fnn_round_up(used, kernels->panel);
     if (__builtin_add_overflow(*elements, weights, elements)) return 0;
     op->state = *elements;
     return !__builtin_add_overflow(*elements, fnn_round_up(state_elements(op), kernels->panel), elements);
@@ -273,6 +274,7 @@ void fnn_to_flat(const fnn_network *network, void *flat, const void *weights) {
 /* ---- inputs, targets and outputs ---- */
 
 ptrdiff_t fnn_target_columns(const fnn_loss *loss, ptrdiff_t n_outputs) {
+    if (loss->kind == FNN_MULTI_QUANTILE) return n_outputs / loss->n_levels;
     return loss->kind == FNN_GAUSSIAN_NLL ? n_outputs / 2 : n_outputs;
 }
 

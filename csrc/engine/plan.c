@@ -172,10 +172,10 @@ static ptrdiff_t widest_gradient(const fnn_fit *fit) {
 
 static void *take_if(int needed, fnn_arena *arena, size_t bytes) { return needed ? fnn_take(arena, bytes) : NULL; }
 
-/* 1 where a step reads or writes buffer b. */
-static int uses_buffer(const fnn_fit *fit, int b) {
+/* 1 where a step reads input b. */
+static int uses_input(const fnn_fit *fit, int b) {
     const fnn_network *network = fit->network;
-    int uses = fnn_op_of(network, b) >= 0 && fnn_runs(fit, fnn_op_of(network, b));
+    int uses = 0;
     for (int i = 0; i < network->n_ops && !uses; i++)
         for (int j = 0; fit->parts[i] && j < network->ops[i].n_inputs; j++) uses |= network->ops[i].inputs[j] == b;
     for (int l = 0; l < fit->n_losses && !uses; l++) uses = fit->losses[l].buffer == b;
@@ -189,7 +189,7 @@ static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_ar
     const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * kernels->panel;
     const ptrdiff_t features = network->widths[buffer];
     const int i = fnn_op_of(network, buffer);
-    if ((i < 0 && !uses_buffer(fit, buffer)) || (i >= 0 && !fnn_runs(fit, i))) return;
+    if ((i < 0 && !uses_input(fit, buffer)) || (i >= 0 && !fnn_runs(fit, i))) return;
     b->stride = fnn_panel_stride(kernels, features + 1);
     b->Y = fnn_take(arena, fnn_size(fit->n_panels, b->stride, element));
     if (i < 0) return;
@@ -197,7 +197,8 @@ static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_ar
     const fnn_kind *kind = op->kind;
     const size_t bytes = fnn_size(rows, features, element);
     b->D = take_if(kind->keeps_derivative && kind->keeps_derivative(fnn_activation_of(fit, i)), arena, bytes);
-    b->dZt = take_if(kind->is_product, arena, fnn_size(rows, fnn_round_up(features, kernels->panel), element));
+    if (kind->transposes) /* the outputs of each member one after another */
+        b->dZt = fnn_take(arena, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel), element));
     b->saved = take_if(kind->saves, arena, bytes);
     b->statistics = fnn_take(arena, kind->statistics ? fnn_size(kind->statistics(op, rows), sizeof(double), 1) : 0);
 }
@@ -294,17 +295,11 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         const int i = fnn_op_of(network, b);
         buffers->first_block = blocks;
         if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
+        if (i >= 0 && fnn_runs(fit, i) && network->ops[i].kind->prepare) network->ops[i].kind->prepare(fit, i);
         if (buffers->Y)
             fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
     }
     return fit;
-}
-
-/* Whether ranks can divide the steps. */
-static int is_divisible(const fnn_network *network) {
-    for (int i = 0; i < network->n_ops; i++)
-        if (network->ops[i].kind->is_whole) return 0;
-    return 1;
 }
 
 fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
@@ -321,17 +316,18 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     plan.n_steps = fnn_ceil_div(plan.n, plan.batch_size);
     plan.n_panels = fnn_ceil_div(plan.batch_size, kernels->panel);
     look_at_ops(&plan, data);
-    if (data->ranks && operations_of(&plan) >= data->ranks->least_operations && is_divisible(network)) {
+    if (data->ranks && operations_of(&plan) >= data->ranks->least_operations) {
         plan.n_ranks = data->ranks->n_ranks;
         plan.rank = data->ranks->rank;
     }
     plan_threads(&plan);
     plan.n_strips = plan_strips(&plan);
+    if (!plan.n_strips) plan.n_ranks = 1, plan.rank = 0; /* nothing is trained */
     plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
     if (!fnn_plan_gradients(&plan)) return NULL;
     fnn_fit *fit = make_fit(&plan);
-    if (fit && fit->n_ranks > 1 && fit->n_strips && !fnn_exchange_new(fit, data->ranks)) {
-        fnn_arena_free(fit);
+    if (fit && fit->n_ranks > 1 && !fnn_exchange_new(fit, data->ranks)) {
+        fnn_fit_free(fit);
         return NULL;
     }
     return fit;
@@ -440,7 +436,7 @@ void fnn_fit_begin(fnn_fit *fit, uint64_t seed, uint64_t epoch, int shuffle, con
         fnn_shuffle(fit->order, fit->n, seed, epoch | (uint64_t)1 << 63);
         number_rows(fit);
     }
-    fit->drawn = shuffle;
+    fit->drawn = shuffle && !fnn_interrupted();
     fit->seed = seed;
     fit->epoch = epoch;
     fit->shuffled = shuffle;

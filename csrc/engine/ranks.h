@@ -5,11 +5,17 @@
 #include "team.h"
 
 /* The ranks of a fit. gather(context, buffer, first) fills a buffer that every rank has: rank r gives the bytes from
- * first[r] to first[r + 1], and gets all others. It returns 0 where that failed. The first thread calls it. */
+ * first[r] to first[r + 1], and gets all others. start_gather begins that. start_scatter begins another exchange: rank r gets
+ * the bytes of `parts` from first[r] to first[r + 1]; what it gives comes to `received`, from received_first[r] on. finish
+ * ends all that has begun. The first thread calls them; they return 0 where they failed. */
 typedef struct {
     int rank, n_ranks;
     double least_operations; /* of a step that is divided; every rank makes a smaller one as a whole */
     int (*gather)(void *context, void *buffer, const ptrdiff_t *first);
+    int (*start_gather)(void *context, void *buffer, const ptrdiff_t *first);
+    int (*start_scatter)(void *context, const void *parts, const ptrdiff_t *first, void *received,
+                         const ptrdiff_t *received_first);
+    int (*finish)(void *context);
     void *context;
 } fnn_ranks;
 

@@ -21,7 +21,7 @@ static void find_last_uses(const fnn_network *network, const unsigned char *need
         const fnn_op *op = &network->ops[i];
         const int passes = !op->kind->predict_rows || op->kind->only_activates, b = fnn_buffer_of(network, i);
         for (int j = 0; needed[i] && j < op->n_inputs; j++) {
-            const short use = passes && last[b] > i ? last[b] : (short)i;
+            const short use = passes ? last[b] : (short)i;
             if (use > last[op->inputs[j]]) last[op->inputs[j]] = use;
         }
     }

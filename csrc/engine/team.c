@@ -49,7 +49,7 @@ static _Thread_local int own_limit;
 void fnn_limit_own_threads(int most) { own_limit = most; }
 
 /* A limit that was set since, with threadpoolctl or omp_set_num_threads, holds for this thread's calls too if it is lower. */
-static int thread_limit(void) {
+int fnn_thread_limit(void) {
     const int limit = omp_get_max_threads(), own = own_limit ? own_limit : INT_MAX;
     return limit < first_limit && limit < own ? limit : own;
 }
@@ -382,7 +382,7 @@ int fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *bar
         atomic_store(&barrier->waited, 0);
         barrier->members = 1;
     }
-    if (n_threads > 1) n_threads = (int)fnn_min(n_threads, thread_limit());
+    if (n_threads > 1) n_threads = (int)fnn_min(n_threads, fnn_thread_limit());
     const int64_t started = n_threads > 1 ? fnn_clock_ns() : 0;
     team *t = NULL;
     if (n_threads > 1 && started >= atomic_load(&alone_until) && !atomic_load(&forked) && !omp_in_parallel())

@@ -43,6 +43,9 @@ void fnn_barrier_wait(fnn_barrier *barrier);
 int fnn_barrier_is_crowded(fnn_barrier *barrier);
 /* The most threads of the calls that this thread makes from now on. */
 void fnn_limit_own_threads(int most);
+
+/* The most threads of this thread's calls, by that limit or OpenMP's; INT_MAX: none. */
+int fnn_thread_limit(void);
 int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);

@@ -35,7 +35,8 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
     s.rows = rows;
     s.n_panels = n_panels;
     s.padded = n_panels * panel;
-    s.rank_panels = fnn_share(n_panels, fit->rank, fit->n_ranks);
+    s.rank_panels = fit->exchange ? fnn_rank_panels(fit, n_panels, fit->rank) : (fnn_range){0, n_panels};
+    s.chunks = (fnn_range){0, fnn_ceil_div(rows, FNN_CHUNK)};
     s.panels = share_of(s.rank_panels, thread, n_threads);
     s.is_long = fit->is_long;
     s.together = fit->worth_meeting && s.rank_panels.last - s.rank_panels.first < n_threads;
@@ -152,6 +153,7 @@ static void backward(const fnn_step *s) {
         if (b->n_parts > 1) add_parts(s, b, op->n_out);
         start_gradient(s, i, b->dY);
         if (op->kind->backward) op->kind->backward(s, i);
+        if (fit->exchange) fnn_exchange_passed(s, i);
     }
 }
 
@@ -264,39 +266,6 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     if (interrupted || fit->failed) return FNN_INTERRUPTED;
     if (atomic_load(&fit->nonfinite)) return FNN_NONFINITE;
     return fit->step >= fit->n_steps ? FNN_OK : FNN_MORE;
-}
-
-/* ---- epochs ---- */
-
-/* Returns 0 after an interruption. */
-static int begin_next(fnn_fit *fit, fnn_epochs *epochs) {
-    const uint64_t number = epochs->first + (uint64_t)epochs->done * epochs->between;
-    fnn_call call;
-    fnn_call_enter(&call);
-    fnn_fit_begin(fit, epochs->seed, number, epochs->shuffle && !epochs->orders, epochs->rates);
-    if (epochs->orders) fnn_fit_set_order(fit, epochs->orders + epochs->done * fit->n);
-    epochs->begun = 1;
-    return !fnn_call_leave(&call);
-}
-
-static void end_epoch(const fnn_fit *fit, fnn_epochs *epochs) {
-    double *sums = epochs->sums + epochs->done++ * (2 + fit->n_losses);
-    sums[0] = fit->loss_sum;
-    sums[1] = fit->penalty_sum;
-    memcpy(sums + 2, fit->loss_sums, sizeof(double) * (size_t)fit->n_losses);
-    epochs->begun = 0;
-}
-
-fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds) {
-    const double end = now() + max_seconds;
-    while (epochs->done < epochs->count) {
-        if (!epochs->begun && !begin_next(fit, epochs)) return FNN_INTERRUPTED;
-        const fnn_status status = fnn_fit_run(fit, -1, end - now());
-        if (status != FNN_OK) return status;
-        end_epoch(fit, epochs);
-        if (now() >= end) break;
-    }
-    return epochs->done < epochs->count ? FNN_MORE : FNN_OK;
 }
 
 /* ---- a step around losses that the caller computes ---- */

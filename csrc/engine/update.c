@@ -1,115 +1,14 @@
-/* Phase 2 of a training step: gradients of the weights, their clipping, the update rule and constraints; and the penalties
- * on weights, which phase 1 sums.
+/* Phase 2 of a training step: gradients of the weights and the update rule.
  *
  * Design:
  * a) Without norms of gradients and accumulation the update rule runs on each tile right after its gradient. With them
  *    the gradients are stored, one more barrier follows where a norm is needed, and the rule runs on the stored gradients.
  * b) Kernel and bias of an op are separate parameters, each with its rules; where that matters they are in different
- *    strips.
- * c) Sums over weights are float64: each column of a block of FNN_BLOCK rows is one chain, its columns are added in a
- *    fixed tree, blocks in order. So they depend on neither threads nor the width of vectors. */
+ *    strips. */
 
-#include <math.h>
 #include <string.h>
 
 #include "kind.h"
-
-#define SMALL 1e-7 /* Keras's epsilon, added to the norms of constraints */
-
-static int parameter_of(const fnn_network *network, const fnn_strip *strip) {
-    return strip->rows.first == network->ops[strip->op].rows ? FNN_BIAS : FNN_KERNEL;
-}
-
-/* ---- sums over weights ---- */
-
-static ptrdiff_t kernel_blocks(const fnn_op *op) { return fnn_ceil_div(op->rows, FNN_BLOCK); }
-
-ptrdiff_t fnn_blocks_of(const fnn_op *op) { return op->rows ? op->panels * (kernel_blocks(op) + 1) : 0; }
-
-/* The parameter that block i of an op belongs to. */
-static int parameter_of_block(const fnn_op *op, ptrdiff_t i) {
-    const ptrdiff_t blocks = kernel_blocks(op);
-    return i % (blocks + 1) == blocks ? FNN_BIAS : FNN_KERNEL;
-}
-
-static double tree(double *columns, int panel, ptrdiff_t used) {
-    for (ptrdiff_t j = used; j < panel; j++) columns[j] = 0.0;
-    for (int half = panel / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) columns[j] += columns[j + half];
-    return columns[0];
-}
-
-/* Sum of |w| and of w^2 over rows [k, k + rows) of weight panel q. */
-static void sum_rows(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
-                     ptrdiff_t rows, double sums[2]) {
-    const int panel = network->kernels->panel;
-    double columns[2 * FNN_MOST_LANES];
-    ptrdiff_t width;
-    const void *w = fnn_rows_at(network, base, op, q, k, &width);
-    network->kernels->column_sums(columns, w, rows, width);
-    sums[0] = tree(columns, panel, op->columns - q * panel);
-    sums[1] = tree(columns + panel, panel, op->columns - q * panel);
-}
-
-/* Block i of an op: its kernel's blocks of weight panel 0, its bias there, then panel 1, ... */
-static void sum_block(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t i, double sums[2]) {
-    const ptrdiff_t blocks = kernel_blocks(op), q = i / (blocks + 1), j = i % (blocks + 1);
-    const ptrdiff_t k = j == blocks ? op->rows : j * FNN_BLOCK;
-    sum_rows(network, base, op, q, k, j == blocks ? 1 : fnn_min(op->rows - k, FNN_BLOCK), sums);
-}
-
-/* ---- penalties ---- */
-
-int fnn_has_penalty(const fnn_op *op) {
-    const fnn_rules *r = op->rules;
-    if (!fnn_is_trained(op)) return 0;
-    return r[FNN_KERNEL].l1 != 0 || r[FNN_KERNEL].l2 != 0 || r[FNN_BIAS].l1 != 0 || r[FNN_BIAS].l2 != 0;
-}
-
-void fnn_sum_penalties(const fnn_step *s) {
-    const fnn_network *network = s->fit->network;
-    for (int o = 0; o < network->n_ops; o++) {
-        const fnn_op *op = &network->ops[o];
-        if (!fnn_has_penalty(op)) continue;
-        const fnn_range share = fnn_share(fnn_blocks_of(op), s->thread, s->n_threads);
-        double *sums = s->fit->penalty_sums + 2 * fnn_buffers_of(s->fit, o)->first_block;
-        for (ptrdiff_t i = share.first; i < share.last; i++) sum_block(network, network->weights, op, i, sums + 2 * i);
-    }
-}
-
-/* Of one op, from the sums of its blocks, or from its weights where `sums` is NULL. */
-static double op_penalty(const fnn_network *network, const fnn_op *op, const double *sums) {
-    double total[FNN_PARAMETERS][2] = {{0, 0}, {0, 0}};
-    for (ptrdiff_t i = 0; i < fnn_blocks_of(op); i++) {
-        double block[2], *sum = total[parameter_of_block(op, i)];
-        if (sums)
-            memcpy(block, sums + 2 * i, sizeof block);
-        else
-            sum_block(network, network->weights, op, i, block);
-        sum[0] += block[0];
-        sum[1] += block[1];
-    }
-    double penalty = 0;
-    for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
-        penalty += op->rules[parameter].l1 * total[parameter][0] + op->rules[parameter].l2 * total[parameter][1];
-    return penalty;
-}
-
-double fnn_penalty(const fnn_fit *fit) {
-    const fnn_network *network = fit->network;
-    double penalty = 0;
-    for (int o = 0; o < network->n_ops; o++)
-        if (fnn_has_penalty(&network->ops[o]))
-            penalty += op_penalty(network, &network->ops[o], fit->penalty_sums + 2 * fnn_buffers_of(fit, o)->first_block);
-    return penalty;
-}
-
-double fnn_network_penalty(const fnn_network *network) {
-    double penalty = 0;
-    for (int o = 0; o < network->n_ops; o++)
-        if (fnn_has_penalty(&network->ops[o])) penalty += op_penalty(network, &network->ops[o], NULL);
-    return penalty;
-}
 
 /* ---- the update of one strip ---- */
 
@@ -127,7 +26,7 @@ static fnn_update update_of(const fnn_fit *fit, ptrdiff_t step) {
 }
 
 static const fnn_rules *rules_of(const fnn_network *network, const fnn_strip *strip) {
-    return &network->ops[strip->op].rules[parameter_of(network, strip)];
+    return &network->ops[strip->op].rules[fnn_parameter_of(network, strip)];
 }
 
 /* The update of a strip whose parameter has rules; penalty_scale: of its penalties. */
@@ -203,36 +102,6 @@ static void apply_stored(fnn_fit *fit, const fnn_strip *strip, const fnn_update 
     if (network->optimizer.accumulate > 1) memset(G, 0, (size_t)n * network->element);
 }
 
-/* ---- norms of gradients ---- */
-
-static void sum_strip_squares(const fnn_step *s, const fnn_strip *strip) {
-    const fnn_fit *fit = s->fit;
-    const fnn_op *op = &fit->network->ops[strip->op];
-    const ptrdiff_t blocks = kernel_blocks(op), first = strip->q * (blocks + 1);
-    double sums[2], *out = fit->norm_sums + fnn_buffers_of(fit, strip->op)->first_block;
-    fnn_range mine = {strip->rows.first / FNN_BLOCK, fnn_ceil_div(strip->rows.last, FNN_BLOCK)};
-    if (parameter_of(fit->network, strip) == FNN_BIAS) mine = (fnn_range){blocks, blocks + 1};
-    for (ptrdiff_t i = mine.first; i < mine.last; i++) {
-        sum_block(fit->network, fit->stored, op, first + i, sums);
-        out[first + i] = sums[1];
-    }
-}
-
-static double gradient_squares(const fnn_fit *fit, int o, int parameter) {
-    const fnn_op *op = &fit->network->ops[o];
-    const double *sums = fit->norm_sums + fnn_buffers_of(fit, o)->first_block;
-    double total = 0;
-    for (ptrdiff_t i = 0; i < fnn_blocks_of(op); i++)
-        if (parameter_of_block(op, i) == parameter) total += sums[i];
-    return total;
-}
-
-/* bound / max(norm, bound), NaN where the norm is not finite */
-static double clip_factor(double squares, double mean, double bound) {
-    const double norm = sqrt(squares) * mean;
-    return bound / (norm > bound ? norm : bound) + (norm - norm);
-}
-
 /* The last op that uses the weights of op o and that a gradient reaches, or -1. */
 static int last_call(const fnn_fit *fit, int o) {
     int last = -1;
@@ -243,70 +112,8 @@ static int last_call(const fnn_fit *fit, int o) {
     return last;
 }
 
-/* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
-static int fit_trains(const fnn_fit *fit, int o) {
+int fnn_fit_trains(const fnn_fit *fit, int o) {
     return fnn_is_trained(&fit->network->ops[o]) && last_call(fit, o) >= 0;
-}
-
-/* ---- constraints ---- */
-
-static double norm_factor(const fnn_rules *r, double squares) {
-    const double norm = sqrt(squares);
-    return (r->constraint == FNN_UNIT_NORM ? 1.0 : norm > r->bound ? r->bound : norm) / (SMALL + norm);
-}
-
-static void scale_rows(const fnn_network *network, const fnn_op *op, ptrdiff_t q, ptrdiff_t k, ptrdiff_t rows,
-                       double factor) {
-    double factors[FNN_MOST_LANES];
-    ptrdiff_t width;
-    for (int j = 0; j < network->kernels->panel; j++) factors[j] = factor;
-    void *w = fnn_rows_at(network, network->weights, op, q, k, &width);
-    network->kernels->scale_columns(w, rows, width, factors);
-}
-
-/* One norm over rows [k, k + rows) of all weight panels. */
-static void constrain_rows(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t k, ptrdiff_t rows) {
-    double squares = 0, sums[2];
-    for (ptrdiff_t q = 0; q < op->panels; q++) {
-        sum_rows(network, network->weights, op, q, k, rows, sums);
-        squares += sums[1];
-    }
-    const double factor = norm_factor(r, squares);
-    for (ptrdiff_t q = 0; q < op->panels; q++) scale_rows(network, op, q, k, rows, factor);
-}
-
-static void constrain_columns(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t q) {
-    const int panel = network->kernels->panel;
-    double columns[2 * FNN_MOST_LANES], factors[FNN_MOST_LANES];
-    ptrdiff_t width;
-    void *w = fnn_rows_at(network, network->weights, op, q, 0, &width);
-    network->kernels->column_sums(columns, w, op->rows, width);
-    for (int j = 0; j < panel; j++) factors[j] = j < op->columns - q * panel ? norm_factor(r, columns[panel + j]) : 1.0;
-    network->kernels->scale_columns(w, op->rows, width, factors);
-}
-
-static int constrains_norm(const fnn_rules *r) { return r->constraint == FNN_MAX_NORM || r->constraint == FNN_UNIT_NORM; }
-
-static void constrain(const fnn_step *s) {
-    const fnn_network *network = s->fit->network;
-    for (int o = 0; o < network->n_ops; o++) {
-        const fnn_op *op = &network->ops[o];
-        const fnn_rules *kernel = &op->rules[FNN_KERNEL], *bias = &op->rules[FNN_BIAS];
-        if (!fit_trains(s->fit, o)) continue;
-        /* a vector, such as gamma, has one norm */
-        const int is_matrix = op->kind->is_product || op->kind->is_table;
-        const int axis = is_matrix ? kernel->axis : FNN_OVER_ALL, mine = o % s->n_threads == s->thread;
-        if (constrains_norm(kernel) && axis == FNN_OVER_INPUTS) {
-            const fnn_range share = fnn_share(op->panels, s->thread, s->n_threads);
-            for (ptrdiff_t q = share.first; q < share.last; q++) constrain_columns(network, op, kernel, q);
-        } else if (constrains_norm(kernel) && axis == FNN_OVER_OUTPUTS) {
-            const fnn_range share = fnn_share(op->rows, s->thread, s->n_threads);
-            for (ptrdiff_t k = share.first; k < share.last; k++) constrain_rows(network, op, kernel, k, 1);
-        } else if (constrains_norm(kernel) && mine) {
-            constrain_rows(network, op, kernel, 0, op->rows);
-        }
-        if (op->use_bias && constrains_norm(bias) && mine) constrain_rows(network, op, bias, op->rows, 1);
-    }
 }
 
 /* ---- the phase ---- */
@@ -320,20 +127,20 @@ static void apply_all_stored(const fnn_step *s, fnn_range strips) {
     if (optimizer->global_clip_norm > 0) {
         double squares = 0;
         for (int o = 0; o < fit->network->n_ops; o++)
-            if (fit_trains(fit, o)) {
-                squares += gradient_squares(fit, o, FNN_KERNEL);
-                if (fit->network->ops[o].use_bias) squares += gradient_squares(fit, o, FNN_BIAS);
+            if (fnn_fit_trains(fit, o)) {
+                squares += fnn_gradient_squares(fit, o, FNN_KERNEL);
+                if (fit->network->ops[o].use_bias) squares += fnn_gradient_squares(fit, o, FNN_BIAS);
             }
-        factors[FNN_KERNEL] = factors[FNN_BIAS] = clip_factor(squares, mean, optimizer->global_clip_norm);
+        factors[FNN_KERNEL] = factors[FNN_BIAS] = fnn_clip_factor(squares, mean, optimizer->global_clip_norm);
     }
     int at = -1;
     for (ptrdiff_t i = strips.first; i < strips.last; i++) {
         const fnn_strip *strip = &fit->strips[i];
         if (optimizer->clip_norm > 0 && strip->op != at)
             for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
-                factors[parameter] = clip_factor(gradient_squares(fit, strip->op, parameter), mean, optimizer->clip_norm);
+                factors[parameter] = fnn_clip_factor(fnn_gradient_squares(fit, strip->op, parameter), mean, optimizer->clip_norm);
         at = strip->op;
-        apply_stored(fit, strip, &update, mean * factors[parameter_of(fit->network, strip)]);
+        apply_stored(fit, strip, &update, mean * factors[fnn_parameter_of(fit->network, strip)]);
         follow_update(s, strip);
     }
 }
@@ -395,12 +202,36 @@ void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count
     for (ptrdiff_t j = 0; j < count; j++, own.q++) update_table_strip(s, &own, weights, rule);
 }
 
+/* Elements of a gradient that are added up at a time. */
+#define SUMMED 2048
+
+/* The gradient is what the ranks have sent. */
+static void update_from_sums(const fnn_step *s, const fnn_strip *strip, void *stored, const fnn_update *update) {
+    const fnn_network *network = s->fit->network;
+    _Alignas(64) char G[SUMMED * sizeof(double)];
+    ptrdiff_t n;
+    fnn_weights weights = strip_weights(network, strip, &n);
+    const ptrdiff_t at = ((char *)weights.W - (char *)network->weights) / (ptrdiff_t)network->element;
+    if (stored) weights.moments[0] = strip_at(network, stored, strip, &n);
+    for (ptrdiff_t k = 0; k < n; k += SUMMED) {
+        const ptrdiff_t count = fnn_min(SUMMED, n - k);
+        const fnn_weights own = fnn_weights_from(s->fit, &weights, k);
+        fnn_add_sums(s, strip, G, at + k, count);
+        network->kernels->update(&own, G, count, update);
+    }
+}
+
 /* The gradient of `count` strips together, from one op that has the weights, followed by an update. */
 static void update_from(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, void *stored, const fnn_update *update) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[strip->op];
     if (!op->kind->update) {
         update_features(s, strip, stored, update);
+        return;
+    }
+    if (fnn_receives_sums(s, strip->op)) {
+        fnn_strip own = *strip;
+        for (ptrdiff_t j = 0; j < count; j++, own.q++) update_from_sums(s, &own, stored, update);
         return;
     }
     fnn_weights weights;
@@ -431,25 +262,37 @@ static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t c
         }
         if (call == last) break;
     }
-    for (ptrdiff_t j = 0; !stored && j < count; j++) {
+    fnn_strip own = *strip;
+    for (ptrdiff_t j = 0; !stored && j < count; j++, own.q++) {
         ptrdiff_t n;
-        const fnn_weights weights = strip_weights(network, &strip[j], &n);
-        network->kernels->update(&weights, strip_at(network, sums, &strip[j], &n), n, update);
+        const fnn_weights weights = strip_weights(network, &own, &n);
+        network->kernels->update(&weights, strip_at(network, sums, &own, &n), n, update);
     }
 }
 
 /* Bytes of dZ that stay in the second-level cache while the inputs pass by. */
 #define CACHED_GRADIENTS 131072
 
-/* Strips that are updated together with strip i: the same rows of neighbouring weight panels, from the same inputs. */
-static ptrdiff_t strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last) {
+/* Whether two strips are the same rows of the same op. */
+static int are_alike(const fnn_strip *a, const fnn_strip *b) {
+    return a->op == b->op && a->rows.first == b->rows.first && a->rows.last == b->rows.last;
+}
+
+/* Strips from one weight panel to the next: 2 where the kernel's part of a panel and its bias alternate. */
+static ptrdiff_t strips_apart(const fnn_strip *strip, ptrdiff_t left) {
+    return left >= 4 && strip[1].op == strip->op && strip[1].q == strip->q && are_alike(strip, &strip[2]) &&
+           are_alike(&strip[1], &strip[3]) ? 2 : 1;
+}
+
+ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart) {
     const fnn_network *network = s->fit->network;
     const fnn_strip *strip = &s->fit->strips[i];
     const ptrdiff_t panel_bytes = s->padded * network->kernels->panel * (ptrdiff_t)network->element;
+    const fnn_kind *kind = network->ops[strip->op].kind;
     ptrdiff_t count = 1;
-    while (network->ops[strip->op].kind->is_product && i + count < last && (count + 1) * panel_bytes <= CACHED_GRADIENTS &&
-           strip[count].op == strip->op && strip[count].rows.first == strip->rows.first &&
-           strip[count].rows.last == strip->rows.last)
+    while ((kind->is_product || kind->is_multiplied) && i + (count + 1) * apart <= last &&
+           (count + 1) * panel_bytes <= CACHED_GRADIENTS && are_alike(strip, &strip[count * apart]) &&
+           are_alike(&strip[apart - 1], &strip[(count + 1) * apart - 1]))
         count++;
     return count;
 }
@@ -461,14 +304,17 @@ static void update_strips(const fnn_step *s, fnn_range strips, void *stored, con
                           strip_function *after) {
     const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
-    for (ptrdiff_t i = strips.first, count; i < strips.last; i += count) {
-        const fnn_strip *strip = &fit->strips[i];
-        const fnn_op *op = &network->ops[strip->op];
-        count = strips_together(s, i, strips.last);
-        fnn_update own;
-        if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
-        (op->next_call ? update_shared : update_from)(s, strip, count, stored, fit->has_rules ? &own : update);
-        for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j]);
+    for (ptrdiff_t i = strips.first, apart, count; i < strips.last; i += apart * count) {
+        apart = strips_apart(&fit->strips[i], strips.last - i);
+        count = fnn_strips_together(s, i, strips.last, apart);
+        for (ptrdiff_t part = 0; part < apart; part++) {
+            const fnn_strip *strip = &fit->strips[i + part];
+            const fnn_op *op = &network->ops[strip->op];
+            fnn_update own;
+            if (fit->has_rules) own = ruled_update(network, strip, update, fnn_penalty_scale(s));
+            (op->next_call ? update_shared : update_from)(s, strip, count, stored, fit->has_rules ? &own : update);
+            for (ptrdiff_t j = 0; after && j < count; j++) after(s, &strip[j * apart]);
+        }
     }
 }
 
@@ -490,6 +336,7 @@ int fnn_update_weights(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const int64_t accumulate = fit->network->optimizer.accumulate;
     const fnn_range strips = strips_of(s);
+    if (fit->exchange) fnn_exchange_sums(s);
     strip_function *const follow = fit->has_rules || fit->has_moving_average ? follow_update : NULL;
     if (fit->gradients) {
         const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
@@ -499,7 +346,7 @@ int fnn_update_weights(const fnn_step *s) {
     const int is_due = accumulate <= 1 || (fit->first_iteration + s->step + 1) % accumulate == 0;
     if (fit->stored) {
         const fnn_update store = {.kind = accumulate > 1 ? FNN_ACCUMULATE : FNN_STORE, .scale = 1.0};
-        update_strips(s, strips, fit->stored, &store, !is_due ? follow : fit->clips_norms ? sum_strip_squares : NULL);
+        update_strips(s, strips, fit->stored, &store, !is_due ? follow : fit->clips_norms ? fnn_sum_strip_squares : NULL);
         if (is_due && (fit->clips_norms || fit->stores)) {
             if (s->thread == 0) fit->cut[1] = fit->stores && fnn_interrupted();
             fnn_barrier_wait(&fit->barrier);
@@ -520,10 +367,9 @@ int fnn_update_weights(const fnn_step *s) {
         if (s->thread == 0) fnn_gather_weights(s);
         fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
-    if (fit->constrains_norms) {
-        fnn_barrier_wait(&fit->barrier);
-        constrain(s);
-    }
+    /* moving statistics lie among the weights that the ranks exchange */
+    if (fit->constrains_norms || (fit->exchange && fit->has_moving_statistics)) fnn_barrier_wait(&fit->barrier);
+    if (fit->constrains_norms) fnn_constrain(s);
     if (fit->has_moving_statistics) move_statistics(s);
     return 1;
 }
@@ -533,9 +379,4 @@ int fnn_has_rules(const fnn_op *op) {
     for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
         if (op->rules[parameter].no_decay || op->rules[parameter].constraint || op->rules[parameter].has_factors) return 1;
     return fnn_has_penalty(op);
-}
-
-int fnn_has_norm_constraint(const fnn_op *op) {
-    if (!fnn_is_trained(op)) return 0;
-    return constrains_norm(&op->rules[FNN_KERNEL]) || (op->use_bias && constrains_norm(&op->rules[FNN_BIAS]));
 }

@@ -36,14 +36,11 @@ static int cholesky(void *A, ptrdiff_t n) {
             const real root = (real)sqrt((double)row[k]);
             for (ptrdiff_t j = k; j < n; j++) row[j] /= root;
         }
-        for (ptrdiff_t i = end; i < n; i++) {
-            if (end - k0 == FACTOR_ROWS) {
-                real factor[FACTOR_ROWS];
-                for (int l = 0; l < FACTOR_ROWS; l++) factor[l] = U[(k0 + l) * n + i];
-                for (int l = 0; l < FACTOR_ROWS; l += 4)
-                    subtract_rows(U + i * n + i, U + (k0 + l) * n + i, n, factor + l, n - i);
-            } else
-                for (ptrdiff_t l = k0; l < end; l++) subtract_row(U + i * n + i, U + l * n + i, U[l * n + i], n - i);
+        for (ptrdiff_t i = end; i < n; i++) { /* none after fewer than FACTOR_ROWS rows */
+            real factor[FACTOR_ROWS];
+            for (int l = 0; l < FACTOR_ROWS; l++) factor[l] = U[(k0 + l) * n + i];
+            for (int l = 0; l < FACTOR_ROWS; l += 4)
+                subtract_rows(U + i * n + i, U + (k0 + l) * n + i, n, factor + l, n - i);
         }
     }
     return 1;

@@ -6,9 +6,9 @@
 
 /* The row of a table that a number stands for, or -1. */
 static inline ptrdiff_t table_row(real x, ptrdiff_t rows) {
-    if (!(x >= 0 && x < (real)rows)) return -1;
+    if (!(x >= 0 && x < (real)rows)) return -1; /* a number below rounded rows is below rows too */
     const ptrdiff_t row = (ptrdiff_t)x;
-    return (real)row == x && row < rows ? row : -1;
+    return (real)row == x ? row : -1;
 }
 
 /* Column `column` of row `row` of a table in weight panels. */

@@ -15,6 +15,7 @@
 
 #include "activations_tpl.h"
 #include "panels.h"
+#include "single_column_tpl.h"
 #include "update_tpl.h"
 
 
@@ -189,6 +190,10 @@ static tile_x_function *const tiles_x[1][MR + 1] = {{NULL, FOR_EACH_TILE(X_FULL)
 
 /* Whether panel p and the next go together. */
 static inline int pairs(ptrdiff_t p, ptrdiff_t end) { return NV == 1 && p + 1 < end; }
+/* Whether weight panels q and q + 1 of n_out outputs do. */
+static inline int pairs_weights(ptrdiff_t n_out, ptrdiff_t q, ptrdiff_t end) {
+    return pairs(q, end) && panel_width(n_out, q + 1) == PANEL;
+}
 
 /* The next tile's height: the last two are near-equal (16 = 6 + 5 + 5). */
 static inline int tile_height(ptrdiff_t rest, int pair) {
@@ -210,10 +215,19 @@ static inline void prefetch_tile(const real *C) {
     UNROLL for (int j = 0; j < MR; j++) __builtin_prefetch(C + j * PANEL, 1);
 }
 
+/* Panels [first, end)'s part of a block of k_count rows of weights: panel by panel, the whole block is prefetched. Weights
+ * that a cut contraction reads come from memory or the third-level cache: 7 % of the time of such a product. */
+static inline void prefetch_share(const real *W, ptrdiff_t k_count, fnn_range panels, ptrdiff_t first, ptrdiff_t end) {
+    const ptrdiff_t part = fnn_ceil_div(k_count, panels.last - panels.first);
+    for (ptrdiff_t k = (first - panels.first) * part; k < (end - panels.first) * part; k++)
+        __builtin_prefetch(W + k * PANEL, 0, 2);
+}
+
 static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range weight_panels) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, block = contraction_block(n_in);
     const int relu = layer->activation == FNN_RELU;
     const int after = !relu && layer->activation != FNN_LINEAR && !fnn_is_row_activation(layer->activation);
+    const int is_cut = block < n_in;
     for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
         const ptrdiff_t k_count = fnn_min(block, n_in - k0);
         const int last = k0 + k_count == n_in;
@@ -226,6 +240,8 @@ static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range we
                 real *Y = (real *)layer->Y + p * layer->y_stride + q * PANEL * PANEL;
                 const real *X = (const real *)layer->X + p * layer->x_stride + k0 * PANEL;
                 const int pair = pairs(p, panels.last) || (outs <= PAIRED && p + 1 < panels.last);
+                if (is_cut && q + 1 < weight_panels.last)
+                    prefetch_share(W + panel_offset(n_in, 1) + k0 * PANEL, k_count, panels, p, p + 1 + pair);
                 for (ptrdiff_t j = 0; j < outs;) {
                     const int m = tile_height(outs - j, pair);
                     if (k0) prefetch_tile(Y + (j + m < outs ? (j + m) * PANEL : layer->y_stride));
@@ -245,59 +261,17 @@ static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range we
     }
 }
 
-/* One block of LANES outputs: g = dY f'(Z), in place and transposed; outputs from `outs` on are zero. */
-static inline __attribute__((always_inline)) void backward_block(real *dZ, real *t, const real *factor, int activation,
-                                                                 ptrdiff_t outs, ptrdiff_t width) {
-    const vec zero = v_set(0);
-    for (int i = 0; i < PANEL; i += LANES) {
-        vec r[LANES];
-        UNROLL for (int j = 0; j < LANES; j++) {
-            r[j] = zero;
-            if (j >= outs) continue;
-            const ptrdiff_t at = j * PANEL + i;
-            r[j] = v_load(dZ + at);
-            if (activation == FNN_LINEAR) continue;
-            if (activation == FNN_RELU)
-                r[j] = (vec)((v_load(factor + at) > zero) & (ivec)r[j]);
-            else
-                r[j] = r[j] * v_load(factor + at);
-            v_store(dZ + at, r[j]);
-        }
-        v_transpose(r);
-        UNROLL for (int j = 0; j < LANES; j++) v_store(t + (i + j) * width, r[j]);
-    }
-}
-
-/* dY f'(Z) on panel p; the row activations' factor is in dY already. */
-static void dense_backward_output(const fnn_dense *layer, ptrdiff_t p) {
-    const ptrdiff_t n_out = layer->n_out;
-    const int activation = fnn_is_row_activation(layer->activation) ? FNN_LINEAR : layer->activation;
-    real *dZ = (real *)layer->dY + p * layer->dy_stride;
-    /* ReLU's derivative follows from Y; that of a linear output is not read */
-    const real *factor = (const real *)layer->Y + p * layer->y_stride;
-    if (layer->D) factor = (const real *)layer->D + p * n_out * PANEL;
-    for (ptrdiff_t q = 0; q * PANEL < n_out; q++) {
-        const ptrdiff_t width = panel_width(n_out, q);
-        real *t = (real *)layer->dZt + q * PANEL * layer->rows + p * PANEL * width;
-        for (ptrdiff_t o = 0; o < width; o += LANES) {
-            const ptrdiff_t outs = n_out - q * PANEL - o, at = (q * PANEL + o) * PANEL;
-            if (outs < LANES)
-                backward_block(dZ + at, t + o, factor + at, activation, outs, width);
-            else if (activation == FNN_LINEAR)
-                backward_block(dZ + at, t + o, factor + at, FNN_LINEAR, LANES, width);
-            else if (activation == FNN_RELU)
-                backward_block(dZ + at, t + o, factor + at, FNN_RELU, LANES, width);
-            else
-                backward_block(dZ + at, t + o, factor + at, FNN_LEAKY_RELU, LANES, width);
-        }
-    }
-}
-
 static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_range inputs) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out;
     const ptrdiff_t full = n_out / PANEL * PANEL, rest = n_out - full, width = panel_width(n_out, n_out / PANEL);
     const ptrdiff_t block = fnn_round_up(contraction_block(full), PANEL), panel_elements = panel_offset(n_in, 1);
     const real *W = layer->W, *L = W + full / PANEL * panel_elements;
+    if (n_out == 1) {
+        for (ptrdiff_t p = panels.first; p < panels.last; p++)
+            column_input_gradient((real *)layer->dX + p * layer->dx_stride, W,
+                                  (const real *)layer->dY + p * layer->dy_stride, inputs);
+        return;
+    }
     /* weights of a group of inputs stay in cache over the panels */
     const ptrdiff_t group = 16 * MR;
     ptrdiff_t o0 = 0;
@@ -346,39 +320,55 @@ static inline fnn_weights weights_from(const fnn_weights *weights, ptrdiff_t at)
     return w;
 }
 
+/* The chains of rows of weights [0, n) over one chunk of the batch, in a panel `width` wide or a pair of panels. They are added
+ * to G by way of T, or become G where T is NULL. */
+static inline __attribute__((always_inline)) void gradient_of_chunk(real *G, real *T, const real *X, ptrdiff_t x_stride,
+                                                                    ptrdiff_t count, const real *V, ptrdiff_t v_stride,
+                                                                    ptrdiff_t n, ptrdiff_t width, int pair,
+                                                                    const fnn_weights *prefetched) {
+    tile_w_function *const *tiles = tiles_w[pair || width != PANEL];
+    for (ptrdiff_t k = 0; k < n;) {
+        const int m = tile_height(n - k, pair);
+        real *sum = G + k * width;
+        for (ptrdiff_t i = 0; prefetched && i <= pair; i++) prefetch_weights(&prefetched[i], k * width, m * width);
+        tiles[m](T ? T : sum, X + k * PANEL, x_stride, count, V, v_stride, T ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
+        for (ptrdiff_t i = 0; T && i <= pair; i++, sum += UPDATE_ROWS * PANEL)
+            for (ptrdiff_t e = 0; e < m * width; e += LANES)
+                v_store(sum + e, v_load(sum + e) + v_load(T + i * PAIRED * PANEL + e));
+        k += m;
+    }
+}
+
 static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels, fnn_range rows,
                          const fnn_update *u) {
-    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, x_stride = layer->x_stride;
-    const real *X = layer->X;
+    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, x_stride = layer->x_stride, v_stride = layer->rows * PANEL;
+    const ptrdiff_t first = layer->chunks.first * FNN_CHUNK;
+    const ptrdiff_t batch = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows) - first;
     real G[(1 + (NV == 1)) * UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
     real T[MR * PANEL] __attribute__((aligned(64))); /* or a pair of half the height */
     const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
     for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
-        const ptrdiff_t end = fnn_min(g + UPDATE_ROWS, rows.last);
+        const ptrdiff_t n = fnn_min(UPDATE_ROWS, rows.last - g);
+        const real *X = (const real *)layer->X + first / PANEL * x_stride + g * PANEL;
         for (ptrdiff_t q = weight_panels.first, pair; q < weight_panels.last; q += 1 + pair) {
-            pair = pairs(q, weight_panels.last);
+            pair = pairs_weights(n_out, q, weight_panels.last);
             const ptrdiff_t width = panel_width(n_out, q);
+            const real *V = (const real *)layer->dZt + q * v_stride + first * width;
             fnn_weights at[2];
             for (ptrdiff_t i = 0; i <= pair; i++) at[i] = weights_from(weights, panel_offset(n_in, q + i) + g * width);
-            const real *dZt = (const real *)layer->dZt + q * PANEL * layer->rows;
-            for (ptrdiff_t r = 0; r < layer->rows; r += FNN_CHUNK) {
-                const ptrdiff_t count = fnn_min(FNN_CHUNK, layer->rows - r);
-                const real *Xr = X + r / PANEL * x_stride, *V = dZt + r * width;
-                for (ptrdiff_t k = g; k < end;) {
-                    const int m = tile_height(end - k, (int)pair);
-                    real *sum = G + (k - g) * width;
-                    if (prefetch && !r)
-                        for (ptrdiff_t i = 0; i <= pair; i++) prefetch_weights(&at[i], (k - g) * width, m * width);
-                    tiles_w[pair || width != PANEL][m](r ? T : sum, Xr + k * PANEL, x_stride, count, V,
-                                                       layer->rows * PANEL, r ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
-                    if (r)
-                        for (ptrdiff_t i = 0; i <= pair; i++, sum += UPDATE_ROWS * PANEL)
-                            for (ptrdiff_t e = 0; e < m * width; e += LANES)
-                                v_store(sum + e, v_load(sum + e) + v_load(T + i * PAIRED * PANEL + e));
-                    k += m;
-                }
+            if (width == 1) {
+                /* whole vectors at the end of the weights, which are rounded up to panels */
+                const int whole = g + n == n_in + 1 && g % LANES == 0;
+                column_gradient(G, X, x_stride, V, batch, n);
+                update(&at[0], G, whole ? fnn_round_up(n, LANES) : n, u);
+                continue;
             }
-            for (ptrdiff_t i = 0; i <= pair; i++) update(&at[i], G + i * UPDATE_ROWS * PANEL, (end - g) * width, u);
+            gradient_of_chunk(G, NULL, X, x_stride, fnn_min(FNN_CHUNK, batch), V, v_stride, n, width, (int)pair,
+                              prefetch ? at : NULL);
+            for (ptrdiff_t r = FNN_CHUNK; r < batch; r += FNN_CHUNK)
+                gradient_of_chunk(G, T, X + r / PANEL * x_stride, x_stride, fnn_min(FNN_CHUNK, batch - r), V + r * width,
+                                  v_stride, n, width, (int)pair, NULL);
+            for (ptrdiff_t i = 0; i <= pair; i++) update(&at[i], G + i * UPDATE_ROWS * PANEL, n * width, u);
         }
     }
 }
@@ -435,11 +425,12 @@ static void dense_rows(const fnn_dense *layer, ptrdiff_t n) {
     const int activation = layer->activation, relu = activation == FNN_RELU;
     const ptrdiff_t panels = fnn_ceil_div(n_out, PANEL), block = contraction_block(n_in);
     const ptrdiff_t direct = n == 1 ? one_row(layer->Y, layer->X, layer->W, n_in, n_out / PANEL, relu) : 0;
+    const ptrdiff_t column = panel_width(n_out, panels - 1) == 1; /* the last panel */
     for (ptrdiff_t k0 = 0; k0 < n_in; k0 += block) {
         const ptrdiff_t k_count = fnn_min(block, n_in - k0);
         const int last = k0 + k_count == n_in;
-        for (ptrdiff_t q = direct, pair; q < panels; q += 1 + pair) {
-            pair = pairs(q, panels);
+        for (ptrdiff_t q = direct, pair; q < panels - column; q += 1 + pair) {
+            pair = pairs(q, panels - column);
             const ptrdiff_t width = panel_width(n_out, q);
             const real *W = (const real *)layer->W + panel_offset(n_in, q), *X = (const real *)layer->X + k0;
             real *Y = (real *)layer->Y + q * PANEL;
@@ -452,6 +443,9 @@ static void dense_rows(const fnn_dense *layer, ptrdiff_t n) {
             }
         }
     }
+    if (column)
+        column_rows((real *)layer->Y + n_out - 1, ldy, layer->X, ldx, n_in,
+                    (const real *)layer->W + panel_offset(n_in, panels - 1), n, relu);
     if (!relu) activate_rows(layer, n, n_out);
 }
 

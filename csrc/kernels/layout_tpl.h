@@ -51,6 +51,48 @@ static inline __attribute__((always_inline)) void transpose_block(real *panel, c
     }
 }
 
+/* Rows of at most FEW features are read in vectors of this length, several of them side by side in one vector. */
+#define FEW 4
+#if VBYTES > 16 && !defined(FNN_DOUBLE)
+#define HAS_FEW 1
+typedef real few_vec __attribute__((vector_size(FEW * REAL_BYTES), may_alias, aligned(1)));
+#if VBYTES == 32
+#define SIDE_BY_SIDE(rows, i) \
+    __builtin_shufflevector(*(const few_vec *)rows[i], *(const few_vec *)rows[i + 4], 0, 1, 2, 3, 4, 5, 6, 7)
+#define FIRST_PAIRS 0, 8, 1, 9, 4, 12, 5, 13
+#define LAST_PAIRS 2, 10, 3, 11, 6, 14, 7, 15
+#define FIRST_FOURS 0, 1, 8, 9, 4, 5, 12, 13
+#define LAST_FOURS 2, 3, 10, 11, 6, 7, 14, 15
+#else
+typedef real fews_vec __attribute__((vector_size(2 * FEW * REAL_BYTES), may_alias));
+#define TWO_FEWS(rows, i) \
+    __builtin_shufflevector(*(const few_vec *)rows[i], *(const few_vec *)rows[i + 4], 0, 1, 2, 3, 4, 5, 6, 7)
+#define SIDE_BY_SIDE(rows, i)                                                                                           \
+    __builtin_shufflevector(TWO_FEWS(rows, i), TWO_FEWS(rows, i + 8), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, \
+                            15)
+#define FIRST_PAIRS 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define LAST_PAIRS 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define FIRST_FOURS 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define LAST_FOURS 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#endif
+/* panel[f * PANEL + i] = rows[i][f], 0 <= f < features <= FEW; FEW elements are read. Rows i, i + 4, ... are side by side. */
+static void transpose_few(real *panel, const real *const *rows, ptrdiff_t features) {
+    for (int i = 0; i < PANEL; i += LANES) {
+        const vec a = SIDE_BY_SIDE(rows, i), b = SIDE_BY_SIDE(rows, i + 1);
+        const vec c = SIDE_BY_SIDE(rows, i + 2), d = SIDE_BY_SIDE(rows, i + 3);
+        const vec ab = __builtin_shufflevector(a, b, FIRST_PAIRS), cd = __builtin_shufflevector(c, d, FIRST_PAIRS);
+        v_store(panel + i, __builtin_shufflevector(ab, cd, FIRST_FOURS));
+        if (features > 1) v_store(panel + PANEL + i, __builtin_shufflevector(ab, cd, LAST_FOURS));
+        if (features <= 2) continue;
+        const vec ab_rest = __builtin_shufflevector(a, b, LAST_PAIRS), cd_rest = __builtin_shufflevector(c, d, LAST_PAIRS);
+        v_store(panel + 2 * PANEL + i, __builtin_shufflevector(ab_rest, cd_rest, FIRST_FOURS));
+        if (features > 3) v_store(panel + 3 * PANEL + i, __builtin_shufflevector(ab_rest, cd_rest, LAST_FOURS));
+    }
+}
+#else
+#define HAS_FEW 0
+#endif
+
 /* panel[f * PANEL + i] = rows[i][f]; padded: whole vectors can be read from the rows, however short they are. */
 static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t features, int padded) {
     ptrdiff_t f = 0;
@@ -72,29 +114,59 @@ static void transpose_rows(real *panel, const real *const *rows, ptrdiff_t featu
 
 #define CONVERTED 64 /* columns converted at a time */
 
-static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
-    const real *rows[PANEL];
-    if (is_direct(X)) {
-        ptrdiff_t last = 0;
-        for (ptrdiff_t i = 0; i < PANEL; i++) {
-            const ptrdiff_t at = first + fnn_min(i, count - 1), row = order ? (ptrdiff_t)order[at] : at;
-            last = row > last ? row : last;
-            rows[i] = (const real *)(const void *)((const char *)X->data + row * X->row_stride);
-        }
-        /* a short row can be read beyond its end where more rows follow */
-        const ptrdiff_t readable = (X->rows - 1 - last) * X->row_stride + X->cols * (ptrdiff_t)sizeof(real);
-        const int padded = X->row_stride > 0 && readable >= VBYTES;
-        transpose_rows(panel, rows, X->cols, padded);
+/* The first element of a row of a matrix that is_direct. */
+static inline const real *row_at(const fnn_matrix *X, ptrdiff_t row) {
+    return (const real *)(const void *)((const char *)X->data + row * X->row_stride);
+}
+
+static void gather_column(real *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
+    if (!order && count == PANEL && X->row_stride == (ptrdiff_t)sizeof(real)) {
+        UNROLL for (int i = 0; i < PANEL; i += LANES) v_store(panel + i, v_load(row_at(X, first) + i));
         return;
     }
+    for (ptrdiff_t i = 0; i < count; i++) panel[i] = *row_at(X, order ? (ptrdiff_t)order[first + i] : first + i);
+    for (ptrdiff_t i = count; i < PANEL; i++) panel[i] = panel[count - 1];
+}
+
+static void gather_rows(real *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
+    const real *rows[PANEL];
+    ptrdiff_t last = first + count - 1;
+    if (order) {
+        last = 0;
+        for (ptrdiff_t i = 0; i < PANEL; i++) {
+            const ptrdiff_t row = (ptrdiff_t)order[first + fnn_min(i, count - 1)];
+            last = row > last ? row : last;
+            rows[i] = row_at(X, row);
+        }
+    } else {
+        for (ptrdiff_t i = 0; i < PANEL; i++) rows[i] = row_at(X, first + fnn_min(i, count - 1));
+    }
+    /* a short row can be read beyond its end where more rows follow */
+    const ptrdiff_t readable =
+        X->row_stride > 0 ? (X->rows - 1 - last) * X->row_stride + X->cols * (ptrdiff_t)sizeof(real) : 0;
+#if HAS_FEW
+    if (X->cols <= FEW && readable >= FEW * REAL_BYTES) {
+        transpose_few(panel, rows, X->cols);
+        return;
+    }
+#endif
+    transpose_rows(panel, rows, X->cols, readable >= VBYTES);
+}
+
+static void gather_converted(real *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
+    const real *rows[PANEL];
     real block[PANEL * CONVERTED];
     for (ptrdiff_t i = 0; i < PANEL; i++) rows[i] = block + fnn_min(i, count - 1) * CONVERTED;
     for (ptrdiff_t c = 0; c < X->cols; c += CONVERTED) {
         const ptrdiff_t width = fnn_min(CONVERTED, X->cols - c);
         for (ptrdiff_t i = 0; i < count; i++)
             read_row(block + i * CONVERTED, X, order ? (ptrdiff_t)order[first + i] : first + i, c, width);
-        transpose_rows((real *)panel + c * PANEL, rows, width, 1);
+        transpose_rows(panel + c * PANEL, rows, width, 1);
     }
+}
+
+static void gather(void *panel, const fnn_matrix *X, const int64_t *order, ptrdiff_t first, ptrdiff_t count) {
+    (!is_direct(X) ? gather_converted : X->cols == 1 ? gather_column : gather_rows)(panel, X, order, first, count);
 }
 
 /* rows[i][f] = panel[f * PANEL + i], i < count, first <= f < first + LANES */

@@ -56,6 +56,9 @@ static int panel_loss(double *values, void *dY, void *Y, const void *T, const do
     case FNN_DICE:
         dice(loss, values, dY, Y, T, n_out, scale);
         break;
+    case FNN_MULTI_QUANTILE:
+        multi_quantile(loss, values, dY, Y, T, n_out, scale);
+        break;
     default:
         if (loss->from_logits && loss->kind == FNN_SPARSE_CCE)
             crossentropy_from_logits(1, loss, values, dY, Y, T, labels, n_out, scale, activated);

@@ -219,6 +219,27 @@ static void gaussian_nll(const fnn_loss *loss, double *values, real *dY, const r
     }
 }
 
+/* Outputs: c quantiles of the first level q, then c of the next one; c targets. With e = y - t:
+ * L = mean max(-q e, (1 - q) e), Koenker and Bassett 1978. */
+static void multi_quantile(const fnn_loss *loss, double *values, real *dY, const real *Y, const real *T, ptrdiff_t n_out,
+                           const double *scale) {
+    const ptrdiff_t c = n_out / loss->n_levels;
+    const dvec zero = d_set(0.0), mean = d_set(1.0 / (double)n_out);
+    for (int lane = 0; lane < PANEL; lane += DLANES) {
+        dvec value = zero;
+        const dvec factor = d_load_double(scale + lane) * mean;
+        for (ptrdiff_t o = 0; o < n_out; o++) {
+            const double q = loss->alphas[o / c];
+            const dvec high = d_set(q), low = d_set(1.0 - q);
+            const dvec e = d_load(Y + o * PANEL + lane) - d_load(T + o % c * PANEL + lane);
+            value += d_select(e < zero, -(high * e), low * e);
+            if (dY)
+                d_store(dY + o * PANEL + lane, d_select(e > zero, low, d_select(e < zero, -high, e)) * factor);
+        }
+        d_store_double(values + lane, value * mean);
+    }
+}
+
 static void dice_sums(double *sums, const void *Y_, const void *T_, ptrdiff_t n_out) {
     for (int lane = 0; lane < PANEL; lane += DLANES) {
         const real *Y = (const real *)Y_ + lane, *T = (const real *)T_ + lane;

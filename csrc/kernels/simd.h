@@ -245,20 +245,28 @@ static inline __attribute__((always_inline)) void v_transpose(vec *r) {
     EXCHANGE(2, 6, LOW_4, HIGH_4)
     EXCHANGE(3, 7, LOW_4, HIGH_4)
 #else
-#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
-#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+/* unpack, unpack, then rows of four lanes: 64 shuffles, none of which overwrites an operand */
+#define LOW_1 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define HIGH_1 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
 #define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
 #define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
-#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
-#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
-#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
-#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
-    for (int i = 0; i < 16; i += 2) EXCHANGE(i, i + 1, LOW_1, HIGH_1)
-    for (int i = 0; i < 16; i++)
-        if (!(i & 2)) EXCHANGE(i, i + 2, LOW_2, HIGH_2)
-    for (int i = 0; i < 16; i++)
-        if (!(i & 4)) EXCHANGE(i, i + 4, LOW_4, HIGH_4)
-    for (int i = 0; i < 8; i++) EXCHANGE(i, i + 8, LOW_8, HIGH_8)
+#define EVEN_LANES 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#define ODD_LANES 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+    UNROLL for (int i = 0; i < 16; i += 4) { /* r[i + c]: column c of each lane */
+        EXCHANGE(i, i + 1, LOW_1, HIGH_1)
+        EXCHANGE(i + 2, i + 3, LOW_1, HIGH_1)
+        EXCHANGE(i, i + 2, LOW_2, HIGH_2)
+        EXCHANGE(i + 1, i + 3, LOW_2, HIGH_2)
+        const vec swap = r[i + 1];
+        r[i + 1] = r[i + 2];
+        r[i + 2] = swap;
+    }
+    UNROLL for (int c = 0; c < 4; c++) {
+        EXCHANGE(c, c + 4, EVEN_LANES, ODD_LANES)
+        EXCHANGE(c + 8, c + 12, EVEN_LANES, ODD_LANES)
+        EXCHANGE(c, c + 8, EVEN_LANES, ODD_LANES)
+        EXCHANGE(c + 4, c + 12, EVEN_LANES, ODD_LANES)
+    }
 #endif
 }
 

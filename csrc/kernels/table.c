@@ -21,6 +21,7 @@
 #endif
 #include "update_tpl.h"
 #include "gemm_tpl.h"
+#include "output_gradient_tpl.h"
 #include "layout_tpl.h"
 #include "dropout_tpl.h"
 #include "normalization_tpl.h"

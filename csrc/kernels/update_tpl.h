@@ -133,8 +133,8 @@ static inline __attribute__((always_inline)) void update_loop(int kind, int slot
     }
 }
 
-/* n is a multiple of LANES: weight panels are whole vectors. */
-static void update(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_update *u) {
+/* n: a multiple of LANES */
+static void update_vectors(const fnn_weights *weights, real *G, ptrdiff_t n, const fnn_update *u) {
     real *W = weights->W, *S1 = weights->moments[0], *S2 = weights->moments[1], *S3 = weights->moments[2];
     if (u->prepare) prepare_gradient(G, W, n, u);
     switch (u->kind) {
@@ -162,6 +162,22 @@ static void update(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_u
     }
 }
 
+/* Weight panels are whole vectors, except for single columns, whose last elements are updated in copies. */
+static void update(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_update *u) {
+    const ptrdiff_t rest = n % LANES, whole = n - rest;
+    if (whole) update_vectors(weights, G, whole, u);
+    if (!rest) return;
+    real copies[1 + FNN_MOMENTS][LANES] = {{0}}, g[LANES] = {0};
+    real *const of[1 + FNN_MOMENTS] = {weights->W, weights->moments[0], weights->moments[1], weights->moments[2]};
+    for (int m = 0; m <= FNN_MOMENTS; m++)
+        for (ptrdiff_t i = 0; of[m] && i < rest; i++) copies[m][i] = of[m][whole + i];
+    for (ptrdiff_t i = 0; i < rest; i++) g[i] = ((real *)G)[whole + i];
+    const fnn_weights last = {copies[0], {copies[1], copies[2], copies[3]}};
+    update_vectors(&last, g, LANES, u);
+    for (int m = 0; m <= FNN_MOMENTS; m++)
+        for (ptrdiff_t i = 0; of[m] && i < rest; i++) of[m][whole + i] = copies[m][i];
+}
+
 /* Each column is one chain over the rows: the same bits for every width of a weight panel. */
 static void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
     for (int j = 0; j < 2 * PANEL; j++) sums[j] = 0.0;
@@ -169,7 +185,7 @@ static void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t w
         const real *w = (const real *)W + j;
         dvec magnitudes = d_set(0.0), squares = magnitudes;
         for (ptrdiff_t k = 0; k < rows; k++) {
-            const dvec x = d_load(w + k * width);
+            const dvec x = width == 1 ? d_set((double)w[k]) : d_load(w + k * width);
             magnitudes += d_abs(x);
             squares = d_fma(x, x, squares);
         }
@@ -182,7 +198,10 @@ static void scale_columns(void *W, ptrdiff_t rows, ptrdiff_t width, const double
     for (ptrdiff_t k = 0; k < rows; k++)
         for (ptrdiff_t j = 0; j < width; j += DLANES) {
             real *w = (real *)W + k * width + j;
-            d_store(w, d_load(w) * d_load_double(factors + j));
+            if (width == 1)
+                *w = (real)((double)*w * factors[0]);
+            else
+                d_store(w, d_load(w) * d_load_double(factors + j));
         }
 }
 
@@ -190,8 +209,10 @@ static void average(void *A_, const void *W_, ptrdiff_t n, double momentum) {
     real *A = A_;
     const real *W = W_;
     const vec kept = v_set((real)momentum), rest = v_set((real)(1.0 - momentum));
-    for (ptrdiff_t i = 0; i < n; i += LANES)
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
         v_store(A + i, flush_subnormal(v_fma(kept, v_load(A + i), rest * v_load(W + i))));
+    for (; i < n; i++) A[i] = flush_subnormal(v_fma(kept, v_set(A[i]), rest * v_set(W[i])))[0];
 }
 
 #endif

@@ -57,6 +57,11 @@ def as_numbers(value: Any, name: str) -> Array:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} cannot become an array: {error}") from error
     if array.dtype.kind == "O" and array.ndim == 0:
+        if is_source(value):
+            raise ValueError(
+                f"{name} is a Source where an array is taken, such as its read(0, n)[0]; a model with several inputs "
+                "takes one source of all of them, fastnn.data.source({name: rows, ...}, {name: targets, ...})"
+            )
         raise ValueError(f"{name} is a {type(value).__name__}; fastnn takes arrays: collect its rows into one first")
     if array.dtype.kind == "O" and _holds_nullable_numbers(value):
         array = value.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -121,8 +121,8 @@ class Network:
         weights. "ignore_class" (sparse_categorical_crossentropy) is a label, of any value, whose rows do not count: the
         mean is over the other rows. A batch without rows or weights that count has the loss and the gradient 0.
         The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
-        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row". "custom" is a
-        loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
+        one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row"; multi_quantile
+        "levels". "custom" is a loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
         optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
         beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
         beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)
@@ -203,6 +203,25 @@ class Occupation(AbstractContextManager["Occupation"], metaclass=ABCMeta):
         Calls of other threads that are running end first.
         """
 
+class HeldOut:
+    """Rows that a fit evaluates between its epochs; holds the arrays.
+
+    Parameters
+    ----------
+    X, y, sample_weight : as for ``Fit``.
+    logits : as for ``Network.predict``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        logits: bool | Sequence[bool] = False,
+        n_threads: int = 0,
+    ) -> None: ...
+
 class Fit:
     """One fit of a network on one set of arrays. Holds the arrays and all scratch memory; nothing is allocated later.
 
@@ -282,6 +301,41 @@ class Fit:
         """Prepare ``run_epochs``: epochs number first, first + between, ..., each as after ``begin_epoch``.
 
         ``learning_rates`` (n_steps,) are those of every epoch; ``orders`` (count, n) have an order of rows for each.
+        """
+    def evaluate_between(self, held_out: HeldOut, due: NDArray[np.uint8] | None = None) -> None:
+        """Evaluate rows after each epoch of ``run_epochs`` that another follows, where ``due`` (count,) is not 0."""
+    def stop_early(
+        self,
+        *,
+        held_out: bool,
+        min_delta: float,
+        patience: int,
+        baseline: float | None = None,
+        best: float | None = None,
+        wait: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        keep_weights: bool = False,
+    ) -> None:
+        """Let ``run_epochs`` end early, as the callback ``EarlyStopping`` does.
+
+        Parameters
+        ----------
+        held_out : whether to watch the total loss of the rows of ``evaluate_between`` instead of that of training.
+        min_delta, patience, baseline, best, wait : attributes of the callback.
+        epoch, start : numbers of the first of these epochs, and of the first one to watch.
+        keep_weights : whether ``best_parameter`` is wanted.
+        """
+    @property
+    def stopping(self) -> tuple[int, float | None, int]:
+        """``wait``, ``best`` and the best epoch before the one that ``run_epochs`` is at; -1 if none was the best."""
+    def best_parameter(self, op: int, name: str) -> Array:
+        """Return a copy of a parameter after the best epoch."""
+    @property
+    def held_out_losses(self) -> NDArray[np.float64]:
+        """For each epoch that has ended the total loss of the rows of ``evaluate_between`` and its parts; NaN without.
+
+        Shape (n_ended, 1 + n_losses). The parts are without their weights.
         """
     def run_epochs(self, max_seconds: float = 0.05) -> str:
         """Run epochs until all have ended ("finished"), time is over ("more"), or the loss is "nonfinite".
@@ -401,6 +455,9 @@ def set_num_threads(n: int) -> None: ...
 def get_num_threads() -> int: ...
 def limit_own_threads(most: int) -> None:
     """Set the most threads of the calls that this thread makes from now on."""
+
+def most_own_threads() -> int:
+    """Return the most threads of the calls that this thread makes."""
 
 def config() -> dict[str, Any]:
     """Return the entries "isa", "isas" (available), "compiler", "openmp", "threads" and "machine"."""

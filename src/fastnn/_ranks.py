@@ -26,6 +26,20 @@ class Ranks(Protocol):
     def gather(self, memory: memoryview, first: list[int]) -> None:
         """Fill a buffer that every rank has: rank r gives the bytes from ``first[r]`` to ``first[r + 1]``."""
 
+    def start_gather(self, memory: memoryview, first: list[int]) -> None:
+        """Begin ``gather``; the buffer is filled when ``finish`` returns."""
+
+    def start_scatter(
+        self, parts: memoryview, first: list[int], received: memoryview, received_first: list[int]
+    ) -> None:
+        """Begin an exchange in which rank r gets the bytes of ``parts`` from ``first[r]`` to ``first[r + 1]``.
+
+        What rank r gives comes to ``received``, from ``received_first[r]`` on, until ``finish`` returns.
+        """
+
+    def finish(self) -> None:
+        """Wait for all exchanges that have begun."""
+
     def tell(self, what: str, value: bytes = b"") -> list[bytes]:
         """Return what each rank gives; raise RuntimeError where the ranks do not do the same, which ``what`` names."""
 

@@ -57,6 +57,7 @@ class _MpiRanks:
         self.size: int = comm.Get_size()
         self.least_operations = least_operations
         self.n_exchanges = self.n_bytes = 0
+        self._requests: list[Any] = []
         processors, n_local = _shared_processors(comm, MPI)
         self._spins = _SPINS if n_local <= processors else 0
         share = min(get_num_threads(), max(1, processors // n_local))
@@ -64,16 +65,44 @@ class _MpiRanks:
 
     def gather(self, memory: memoryview, first: list[int]) -> None:
         """Fill a buffer that every rank has: rank r gives the bytes from ``first[r]`` to ``first[r + 1]``."""
-        counts = [end - begin for begin, end in pairwise(first)]
-        request = self._comm.Iallgatherv(self._in_place, [memory, (counts, first[:-1]), self._byte])
+        self._wait(self._begin_gather(memory, first))
+
+    def start_gather(self, memory: memoryview, first: list[int]) -> None:
+        """Begin ``gather``; the buffer is filled when ``finish`` returns."""
+        self._requests.append(self._begin_gather(memory, first))
+
+    def start_scatter(
+        self, parts: memoryview, first: list[int], received: memoryview, received_first: list[int]
+    ) -> None:
+        """Begin an exchange: rank r gets the bytes of ``parts`` from ``first[r]``, and gives those at its place."""
+        self._count(received_first)
+        self._requests.append(
+            self._comm.Ialltoallv(
+                [parts, (_counts(first), first[:-1]), self._byte],
+                [received, (_counts(received_first), received_first[:-1]), self._byte],
+            )
+        )
+
+    def finish(self) -> None:
+        """Wait for all exchanges that have begun."""
+        while self._requests:
+            self._wait(self._requests.pop(0))
+
+    def _begin_gather(self, memory: memoryview, first: list[int]) -> Any:
+        self._count(first)
+        return self._comm.Iallgatherv(self._in_place, [memory, (_counts(first), first[:-1]), self._byte])
+
+    def _count(self, first: list[int]) -> None:
+        self.n_exchanges += 1
+        self.n_bytes += first[-1] - first[0] - (first[self.rank + 1] - first[self.rank])
+
+    def _wait(self, request: Any) -> None:
         spins = self._spins
         while not request.Test():
             # The blocking call would spin for ever, although the other ranks may need the processor.
             spins -= 1
             if spins < 0:
                 _give_way()
-        self.n_exchanges += 1
-        self.n_bytes += counts[self.rank]
 
     def tell(self, what: str, value: bytes = b"") -> list[bytes]:
         """Return what each rank gives; raise RuntimeError where the ranks do not do the same, which ``what`` names."""
@@ -130,7 +159,7 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iter
     ------
     ranks
         with ``rank``, the number of this process from 0; ``size``, the number of processes; ``n_exchanges`` and
-        ``n_bytes``, the exchanges so far and what this rank has sent in them.
+        ``n_bytes``, the exchanges so far and what this rank has received in them.
 
     Raises
     ------
@@ -207,6 +236,11 @@ def _end_job(ranks: _MpiRanks, error: BaseException) -> None:
     if isinstance(error, SystemExit) and isinstance(error.code, int):
         status = error.code & 0xFF or 1
     ranks.abort(status)
+
+
+def _counts(first: list[int]) -> list[int]:
+    """Return the number of bytes of each rank."""
+    return [end - begin for begin, end in pairwise(first)]
 
 
 def rank() -> int:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 import fastnn._core as _core
 from fastnn._arguments import as_verbosity, choice, number, takes_keywords, whole
 from fastnn._missing import public_names
-from fastnn._processors import get_num_threads
 from fastnn._progress import ProgressLine
 from fastnn.callbacks import Callback, Logs
 from fastnn.network.stack import require_stack
@@ -242,7 +241,7 @@ class _Evaluation:
     def run(self, steps: Array, verbosity: int) -> NDArray[np.float64]:
         """Return the loss at each of ``steps`` (n_points, dimensions)."""
         losses = np.empty(len(steps))
-        threads = min(get_num_threads(), len(steps))
+        threads = min(_core.most_own_threads(), len(steps))
         blocks = np.array_split(np.arange(len(steps)), min(len(steps), 8 * threads))
         networks = [self._network() for _ in range(threads)]
         line, start, done = ProgressLine(), time.perf_counter(), 0

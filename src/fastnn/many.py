@@ -3,9 +3,11 @@
 Every model trains on one thread, in the calls that train it alone, so its weights have the same bits.
 """
 
+import contextlib
 import inspect
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +19,7 @@ import fastnn._core as _core
 from fastnn._arguments import as_verbosity, flag, takes_keywords, whole
 from fastnn._arrays import check_in_memory
 from fastnn._missing import public_names
-from fastnn._processors import MOST_THREADS, get_num_threads
+from fastnn._processors import MOST_THREADS
 from fastnn._progress import ProgressLine
 from fastnn._structures import filled, leaves
 from fastnn._warnings import warn
@@ -34,6 +36,8 @@ T = TypeVar("T")
 _MOST_SEEDS = 1_000_000
 _POLL_SECONDS = 0.05
 """How often the calling thread looks for an interrupt and shows the progress."""
+_SECONDS_TO_STOP = 1.0
+"""After an interrupt fits end within this time, unless a callback takes longer."""
 
 
 def run_many(
@@ -58,7 +62,7 @@ def run_many(
     numbers = iter(range(len(tasks)))
     taking, stop = threading.Lock(), threading.Event()
 
-    def work() -> None:
+    def take_tasks() -> None:
         _core.limit_own_threads(1)
         stop_on(stop)
         while not stop.is_set():
@@ -74,22 +78,47 @@ def run_many(
                 errors[number] = error
             ended.append(number)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(n_threads, len(tasks)))]
+    workers = [_Worker(take_tasks) for _ in range(min(n_threads, len(tasks)))]
     try:
         for worker in workers:
             worker.start()
         for worker in workers:
-            while worker.is_alive():
-                worker.join(_POLL_SECONDS)
+            while not worker.done.wait(_POLL_SECONDS):
                 progress(len(ended))
+        progress(len(ended))
     except KeyboardInterrupt:
         stop.set()
-        for worker in workers:
-            worker.join()
+        _wait_for([worker for worker in workers if worker.ident is not None])
         errors.update(dict.fromkeys(set(range(len(tasks))) - set(ended), KeyboardInterrupt()))
     finally:
         stop.set()
     return results, dict(sorted(errors.items()))
+
+
+class _Worker(threading.Thread):
+    """A thread and an event that says that it is done: CPython 3.11's ``join`` ends early after an interrupted one."""
+
+    def __init__(self, take_tasks: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._take_tasks, self.done = take_tasks, threading.Event()
+
+    def run(self) -> None:
+        """Take tasks until there are no more."""
+        try:
+            self._take_tasks()
+        finally:
+            self.done.set()
+
+
+def _wait_for(workers: Sequence[_Worker]) -> None:
+    """Wait for threads after an interrupt. Others in the next second, of a key that is held down, lose no results."""
+    end = time.monotonic() + _SECONDS_TO_STOP
+    while time.monotonic() < end and not all(worker.done.is_set() for worker in workers):
+        with contextlib.suppress(KeyboardInterrupt):
+            for worker in workers:
+                worker.done.wait(max(0.0, end - time.monotonic()))
+    for worker in workers:
+        worker.done.wait()
 
 
 class ManyFits:
@@ -160,7 +189,8 @@ def fit_many(
     callbacks : a list of callbacks for each model, or a function without arguments that returns new ones for a model.
     sample_weight : factor (n,) of each row's loss.
     verbose : 0 is silent; 1, 2 and "auto" show a progress line over the models.
-    n_threads : models that are trained at the same time; by default ``fastnn.get_num_threads()``.
+    n_threads : models that are trained at the same time; by default ``fastnn.get_num_threads()``, or the
+        limit of threadpoolctl if it is lower.
     fit_arguments : other arguments of ``Sequential.fit``, such as ``shuffle``.
 
     Raises
@@ -280,8 +310,10 @@ def _predict(model: Any, X: Any, batch_size: int | None) -> Any:
 
 
 def as_threads(n_threads: Any) -> int:
-    """Return a checked number of threads; the number that is set for None."""
-    return get_num_threads() if n_threads is None else whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
+    """Return a checked number of threads; for None the number that is set, or threadpoolctl's limit if it is lower."""
+    if n_threads is None:
+        return _core.most_own_threads()
+    return whole("n_threads", n_threads, at_least=1, at_most=MOST_THREADS)
 
 
 def _as_makers(

@@ -37,6 +37,7 @@ LOSS_OPTIONS: dict[str, dict[str, Any]] = {
     "quantile": {"q": 0.5},
     "gaussian_nll": {"full": False},
     "dice": {"per_row": False},
+    "multi_quantile": {"levels": (0.05, 0.5, 0.95)},
 }
 """Options of the losses that have any, with their defaults; all losses have those of ``REDUCTION_OPTIONS`` too."""
 REDUCTION_OPTIONS = {"sum": False, "weighted_mean": False}
@@ -51,6 +52,13 @@ def _floating(name: str, value: ArrayLike) -> Array:
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must be real numbers, but its dtype is {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+
+
+def _columns_per_target(name: str, options: dict[str, Any]) -> int:
+    """Return the number of columns of the predictions for a column of the targets."""
+    if name == "multi_quantile":
+        return len(options["levels"])
+    return 2 if name == "gaussian_nll" else 1
 
 
 def _like(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
@@ -187,7 +195,7 @@ def _loss(
             raise ValueError(f"labels in y_true must be whole numbers from 0 to {n_outputs - 1}")
     else:
         targets = _like("y_true", y_true, matrix.dtype)
-        columns = n_outputs // 2 if name == "gaussian_nll" else n_outputs
+        columns = n_outputs // _columns_per_target(name, options)
         targets = targets.reshape(n, 1) if targets.shape == (n,) and columns == 1 else targets
         if targets.shape != (n, columns):
             wanted = f"the shape of y_pred, {matrix.shape}" if columns == n_outputs else f"shape {(n, columns)}"
@@ -231,8 +239,9 @@ def loss_and_gradient(
         cross-entropies ``from_logits`` (False) and ``label_smoothing`` (0.0); of the sparse one ``ignore_class``
         (None), a label whose rows are left out of the mean; of the focal ones ``gamma`` (2.0) and ``alpha`` (0.25), for
         the categorical one a number or (n_outputs,); of the binary focal one ``apply_class_balancing`` (False); of
-        quantile ``q`` (0.5); of gaussian_nll, whose targets have half of the columns of y_pred, ``full`` (False); of
-        dice ``per_row`` (False).
+        quantile ``q`` (0.5); of multi_quantile, whose targets have a column for as many columns of y_pred,
+        ``levels`` (0.05, 0.5, 0.95); of gaussian_nll, whose targets have half of the columns of y_pred,
+        ``full`` (False); of dice ``per_row`` (False).
 
     Raises
     ------

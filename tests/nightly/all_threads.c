@@ -1,21 +1,22 @@
 /* Linked with the engine by the linker's --wrap: all threads also for calls that are too small to gain from them, and a count
  * of the calls on several threads. */
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../../csrc/engine/team.h"
 #include "../../csrc/engine/trials.h"
 
-static long regions; /* only the main thread starts them */
+static atomic_long regions;
 
-static void say_regions(void) { fprintf(stderr, "%ld parallel regions\n", regions); }
+static void say_regions(void) { fprintf(stderr, "%ld parallel regions\n", atomic_load(&regions)); }
 __attribute__((constructor)) static void start(void) { atexit(say_regions); }
 
 int __real_fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
 int __wrap_fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier);
 int __wrap_fnn_team_run(fnn_phase phase, void *context, int n_threads, fnn_barrier *barrier) {
-    regions += n_threads > 1;
+    atomic_fetch_add(&regions, n_threads > 1);
     return __real_fnn_team_run(phase, context, n_threads, barrier);
 }
 

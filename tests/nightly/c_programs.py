@@ -9,11 +9,14 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "portability"))
 from check import ENGINE, FLAGS, PINNED, SOURCES  # noqa: E402
 
-__all__ = ["AVX2", "ENGINE", "FLAGS", "HERE", "PINNED", "SOURCES", "kernels", "program", "run"]
+__all__ = ["AVX2", "AVX512", "ENGINE", "FLAGS", "HERE", "PINNED", "SOURCES", "kernels", "program", "run"]
 
 NUMBERS = HERE.parent / "portability" / "steps.c"
-AVX2 = {"avx2", "fma"} <= set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-ISA_FLAGS = {"avx2": ["-mavx2", "-mfma"], "scalar": [], "baseline": []}
+FEATURES = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+AVX2 = {"avx2", "fma"} <= FEATURES
+AVX512 = {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= FEATURES
+WIDE = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
+ISA_FLAGS = {"avx512": WIDE, "avx2": ["-mavx2", "-mfma"], "scalar": [], "baseline": []}
 
 
 def kernels(folder, isa, flags, compiler="gcc"):
@@ -28,7 +31,7 @@ def kernels(folder, isa, flags, compiler="gcc"):
     return objects
 
 
-def program(folder, isa, flags, link=("-fopenmp",), driver=NUMBERS, compiler="gcc"):
+def program(folder, isa, flags, link=("-fopenmp",), driver=NUMBERS, compiler="gcc", kernel_flags=None):
     """Compile the core and a driver, with more flags; return the program. ``link``: what is linked after the engine."""
     path = Path(folder) / f"numbers_{isa}"
     sources = [driver, *ENGINE]
@@ -37,7 +40,7 @@ def program(folder, isa, flags, link=("-fopenmp",), driver=NUMBERS, compiler="gc
         objects.append(Path(folder) / f"{i}_{source.stem}.o")
         compile_ = [compiler, *FLAGS, "-fopenmp", f"-DISA={isa}", *flags, "-c", source, "-o", objects[-1]]
         subprocess.run(compile_, check=True)
-    objects += kernels(folder, isa, flags, compiler)
+    objects += kernels(folder, isa, flags if kernel_flags is None else kernel_flags, compiler)
     subprocess.run([compiler, *flags, *objects, *link, "-lm", "-lpthread", "-o", path], check=True)
     return path
 

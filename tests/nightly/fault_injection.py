@@ -23,6 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CALLERS = {"core": (1, "/_core."), "threads": (2, "/_core."), "any": (1, None)}
 GOOD = ("same", "MemoryError", "another library")
+# Not disturbed by "any": NumPy raises MemoryError for the buffers of a ufunc without the GIL, which ends the process.
+OURS_ALONE = {"second order"}
 MOST = 3000  # faults of one kind in one task; no task has more sites
 # What other libraries raise in place of MemoryError where one of their own allocations fails.
 OTHERS = {
@@ -61,6 +63,20 @@ def tasks(folder):
         made.compile("adam", "mse")
         return made
 
+    def of_tables():
+        x = fastnn.Input((40,))
+        h = layers.ParametricActivation("mish")(layers.NTPDense(9)(layers.PeriodicEmbedding(2)(x)))
+        members = layers.MemberDense(3, 5)(layers.FeatureScale(members=3)(h))
+        return fastnn.Model(x, layers.Dense(3)(layers.GroupedDense(3, 2)(members)), seed=1)
+
+    def fit_few(made, optimizer):
+        made.compile(optimizer, "mse")
+        made.fit(X[:96], Y[:96], batch_size=96, epochs=1, verbose=0)
+        return [*made.get_weights(), made.predict(X[:96])]
+
+    def of_few_weights():
+        return fastnn.Sequential([fastnn.Input((40,)), layers.Dense(2, "tanh"), layers.Dense(3)], seed=1)
+
     trained, fitted = model(), model()
     weights = trained.get_weights()
     trained.save(path)
@@ -85,6 +101,8 @@ def tasks(folder):
         "save": save,
         "load": lambda: fastnn.load_model(path).get_weights(),
         "clone": lambda: copy.deepcopy(trained).get_weights(),
+        "tables": lambda: fit_few(of_tables(), "adamw"),
+        "second order": lambda: fit_few(of_few_weights(), "lm"),
     }
 
 
@@ -156,7 +174,7 @@ def work(callers, position):
     shim.failing_arm.argtypes = [ctypes.c_int, ctypes.c_long, ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t]
     with tempfile.TemporaryDirectory() as folder:
         for i, (name, task) in enumerate(tasks(folder).items()):
-            if i < position[0]:
+            if i < position[0] or (callers == "any" and name in OURS_ALONE):
                 continue
             expected, written = digest(*task()), files(folder)
             for forever in (0, 1):
@@ -189,7 +207,7 @@ def disturb(shim, callers):
         tried = None
         for line in run.stdout.splitlines():
             if line.startswith("try "):
-                tried = line.split()[1:]
+                tried = line.split(maxsplit=4)[1:]
             elif line.startswith("got "):
                 faults += 1
                 if line[4:] not in GOOD:

@@ -64,7 +64,7 @@ SECTIONS = {
         Promise("R5", "Compilers and levels of optimization change no bit", ("compilers",)),
         Promise(
             "R6",
-            "Weights of twelve recipes after 1,000 steps, and 490 results of the C core, are pinned",
+            "Weights of twelve recipes after 1,000 steps, and all results of `portability/steps.c`, are pinned",
             ("test_golden_hashes", CHECK),
         ),
         Promise("R7", "A resumed fit equals the uninterrupted one", ("test_checkpoints", "same_results")),

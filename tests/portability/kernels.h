@@ -57,7 +57,8 @@ static void lose(const fnn_kernels *kernels, int kind, int from_logits) {
                          .gamma = gammas[i % 4], .factor = i % 3 ? 1 : 0.7, .label_smoothing = i % 5 == 1 ? 0.1 : 0,
                          .balanced = i / 2 % 2, .full = i % 2, .per_row = i / 2 % 2, .sum = i % 3 == 1,
                          .weighted_mean = i % 4 == 2, .ignores = i % 4 == 1, .ignored = 1};
-        if (kind == FNN_CATEGORICAL_FOCAL && i % 2) loss.alphas = alphas;
+        if ((kind == FNN_CATEGORICAL_FOCAL && i % 2) || kind == FNN_MULTI_QUANTILE) loss.alphas = alphas;
+        loss.n_levels = n_out % 2 ? (int)n_out : 2;
         if (chances && !from_logits) {
             fill(y, element, n * n_out, 0.001, 0.999, 5);
             set_bounds(y, element, n * n_out);
@@ -243,4 +244,191 @@ static void differentiate(const fnn_kernels *kernels, int recipe) {
     add_guarded(out, n * 3, element);
     fnn_network_free(network);
     printf("gradient %d", recipe);
+}
+
+static void set(void *out, size_t element, ptrdiff_t i, double x) {
+    if (element == 4)
+        ((float *)out)[i] = (float)x;
+    else
+        ((double *)out)[i] = x;
+}
+
+static double get(const void *x, size_t element, ptrdiff_t i) {
+    return element == 4 ? (double)((const float *)x)[i] : ((const double *)x)[i];
+}
+
+/* Operands of all widths, also one number and one feature that count for all; equal numbers, zeros of both signs, NaN. */
+static void combine(const fnn_kernels *kernels, int kind) {
+    static double A[16 * 40], B[16 * 40], Y[16 * 40 + GUARD], rest[16 * 40], dX[16 * 40 + GUARD];
+    static const ptrdiff_t widths[] = {1, 3, 17, 40};
+    const size_t element = (size_t)fnn_element(kernels);
+    for (int i = 0; i < 32; i++) {
+        const ptrdiff_t n = widths[i % 4], lanes = i / 4 % 2 ? 1 : kernels->panel, count = n * lanes;
+        const fnn_operands how = {kind, n, lanes, i / 8 % 2 ? 0 : lanes, i / 16 ? 0 : lanes};
+        fill_magnitudes(A, element, count, 10), fill(B, element, count, -2, 2, (uint64_t)i);
+        for (ptrdiff_t j = 0; j < count; j += 3) set(B, element, j, get(A, element, j));
+        if (kind >= FNN_MAXIMUM && n > 1)
+            for (int j = 0; j < 4; j++)
+                set(A, element, 1 + j, j ? -0.0 : 0.0), set(B, element, 1 + j, j == 3 ? NAN : j ? 0.0 : -0.0);
+        clear(Y, count, element), clear(dX, count, element);
+        kernels->combine(Y, A, B, &how);
+        add_guarded(Y, count, element);
+        if (lanes == 1) continue;
+        fill(rest, element, count, -1, 1, 2);
+        kernels->take_equal(i % 3 ? dX : NULL, rest, A, Y, n, how.a_step);
+        add_guarded(dX, count, element), add(rest, (size_t)count * element);
+        kernels->sum_features(dX, Y, n);
+        add_guarded(dX, count, element);
+    }
+    printf("combined %d", kind);
+}
+
+/* Dot products and cosines with their gradients, in panels and in rows, also of rows without a length. */
+static void multiply_rows(const fnn_kernels *kernels) {
+    static double A[MOST_ROWS * 34], B[MOST_ROWS * 34], Y[MOST_ROWS * 2 + GUARD], dA[16 * 33 + GUARD], norms[32];
+    const size_t element = (size_t)fnn_element(kernels);
+    const ptrdiff_t panel = kernels->panel;
+    for (int i = 0; i < 16; i++) {
+        const ptrdiff_t n = 1 + 4 * i % 33, rows = 1 + 7 * i % MOST_ROWS;
+        fill(A, element, MOST_ROWS * 34, -1, 1, 1), fill(B, element, MOST_ROWS * 34, -1, 1, 2);
+        for (ptrdiff_t f = 0; f < n && i / 2 % 2; f++) set(i / 4 % 2 ? A : B, element, f * panel + 3, i / 8 ? 1e-9 : 0);
+        clear(Y, panel, element);
+        kernels->dot(Y, i % 2 ? norms : NULL, A, B, n);
+        add_guarded(Y, panel, element);
+        for (int which = 0; which < 2; which++) {
+            clear(dA, n * panel, element);
+            kernels->dot_gradient(dA, A, Y, i % 2 ? norms : NULL, which, which ? B : A, which ? A : B, n);
+            add_guarded(dA, n * panel, element);
+        }
+        clear(Y, rows * 2, element);
+        const fnn_rows a = {Y, A, 2, n + 1, rows, n}, b = {NULL, B, 0, n, rows, n};
+        kernels->dot_rows(&a, &b, i % 2);
+        add_guarded(Y, rows * 2, element);
+    }
+    printf("dot products");
+}
+
+/* Rows of tables of all widths and their gradients; numbers that name no row. */
+static void look_up(const fnn_kernels *kernels) {
+    enum { MOST_WIDTH = 40, INPUTS = 3 };
+    static const double wrong[] = {-1, 0.5, NAN, INFINITY, 23, 0x1p70};
+    static double kernel[23 * MOST_WIDTH], W[24 * 48], X[48 * INPUTS], Y[16 * INPUTS * MOST_WIDTH + GUARD];
+    static double dY[MOST_ROWS * INPUTS * MOST_WIDTH], G[24 * 16 + GUARD];
+    const size_t element = (size_t)fnn_element(kernels);
+    const ptrdiff_t panel = kernels->panel;
+    for (int i = 0; i < 20; i++) {
+        const ptrdiff_t columns = 1 + 7 * i % MOST_WIDTH, rows = i % 5 ? 23 : 1, n = 1 + i % INPUTS, n_out = n * columns;
+        const fnn_table table = {W, rows, columns};
+        fill(kernel, element, rows * columns, -1, 1, 1), fill(dY, element, MOST_ROWS * n_out, -1, 1, 2);
+        kernels->pack_weights(W, kernel, NULL, rows, columns);
+        for (ptrdiff_t j = 0; j < 48 * n; j++) set(X, element, j, (double)(j * 7 % rows));
+        for (int j = -1; j < 6; j++) {
+            if (j >= 0) set(X, element, panel * n - 1 - j, wrong[j]);
+            clear(Y, n_out * panel, element);
+            if (kernels->look_up(Y, X, &table, n) != (j < 0)) fail("wrong numbers of rows");
+            add_guarded(Y, n_out * panel, element);
+            clear(Y, panel * n_out, element);
+            kernels->look_up_rows(&(fnn_rows){Y, X, n_out, n, panel, n}, &table);
+            add_guarded(Y, panel * n_out, element);
+        }
+        const ptrdiff_t batch = 1 + 11 * i % MOST_ROWS;
+        for (ptrdiff_t q = 0; q < fnn_ceil_div(columns, panel); q++)
+            for (ptrdiff_t first = 0; first < rows; first += 9) {
+                const fnn_range some = {first, fnn_min(first + 9, rows)};
+                const size_t width = (size_t)fnn_panel_width(panel, kernels->narrow, columns, q) * element;
+                const size_t used = (size_t)fnn_min(columns - q * panel, panel) * element;
+                char *at = (char *)G;
+                memset(G, 1, sizeof G), memset(at + (size_t)(some.last - some.first) * width, 0, GUARD * element);
+                kernels->table_gradient(G, &table, q, some, (fnn_panels){X, panel * n}, n, dY, batch);
+                for (ptrdiff_t r = some.first; r < some.last; r++, at += width) add(at, used);
+                add(at, GUARD * element);
+            }
+    }
+    printf("looked up");
+}
+
+/* Factors of A = B' B + I, solutions and traces; matrices that are not positive definite. */
+static void factorize(const fnn_kernels *kernels) {
+    enum { MOST_N = 35 };
+    static double B[MOST_N * MOST_N], A[MOST_N * MOST_N + GUARD], b[MOST_N + GUARD], scratch[MOST_N + GUARD];
+    static const double wrong[] = {0, -1, INFINITY, NAN};
+    const size_t element = (size_t)fnn_element(kernels);
+    for (ptrdiff_t n = 1; n <= MOST_N; n++)
+        for (int i = 0; i < 5; i++) {
+            double error = 0, trace = 0;
+            fill(B, element, n * n, -1, 1, (uint64_t)n);
+            clear(A, n * n, element), clear(b, n, element), clear(scratch, n, element);
+            for (ptrdiff_t j = 0; j < n * n; j++) {
+                double sum = j / n == j % n;
+                for (ptrdiff_t k = 0; k < n; k++) sum += get(B, element, k * n + j / n) * get(B, element, k * n + j % n);
+                set(A, element, j, j / n > j % n ? NAN : sum); /* the lower triangle is not read */
+            }
+            const ptrdiff_t at = (n - 1) * i / 4;
+            if (i < 4) set(A, element, at * n + at, wrong[i]);
+            for (ptrdiff_t j = 0; j < n; j++) /* so that the solution is 1, 2, ... */
+                for (ptrdiff_t k = 0; k < n && i == 4; k++)
+                    set(b, element, j, get(b, element, j) + (double)(k + 1) * get(A, element, j < k ? j * n + k : k * n + j));
+            if (kernels->cholesky(A, n) != (i == 4)) fail("a matrix is positive definite, or not");
+            if (i < 4) continue;
+            kernels->cholesky_solve(A, n, b);
+            trace = kernels->cholesky_inverse_trace(A, n, scratch);
+            for (ptrdiff_t j = 0; j < n; j++) error = fmax(error, fabs(get(b, element, j) - (double)(j + 1)));
+            if (error > (element == 4 ? 1e-2 : 1e-11) || trace <= 0 || trace > (double)n) fail("a wrong solution");
+            for (ptrdiff_t j = 0; j < n; j++) add((char *)A + (size_t)(j * n + j) * element, (size_t)(n - j) * element);
+            add((char *)A + (size_t)(n * n) * element, GUARD * element);
+            add_guarded(b, n, element), add(&trace, sizeof trace);
+            add((char *)scratch + (size_t)n * element, GUARD * element);
+        }
+    printf("factors");
+}
+
+/* One step on weights that do not stay in the second-level cache. */
+static void train_wide(const fnn_kernels *kernels, int kind) {
+    enum { ROWS = 5, INPUTS = 600, OUTPUTS = 440 };
+    static double X[ROWS * INPUTS], y[ROWS * OUTPUTS];
+    const ptrdiff_t element = fnn_element(kernels);
+    const fnn_op op = dense(OUTPUTS, FNN_LINEAR);
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_optimizer o = optimizer(kind);
+    const double rate = 0.01;
+    fnn_network *network = new_chain(kernels, INPUTS, &op, 1);
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("no network");
+    fill_weights(network);
+    fill(X, 8, ROWS * INPUTS, -1, 1, 1), fill(y, (size_t)element, ROWS * OUTPUTS, -1, 1, 2);
+    const chain_data data = {.X = {X, FNN_F64, 8 * INPUTS, 8, ROWS, INPUTS}, .batch_size = ROWS, .n_threads = 1,
+                             .targets.y = {y, kernels->dtype, OUTPUTS * element, element, ROWS, OUTPUTS}};
+    fnn_fit *fit = new_fit(network, &data);
+    if (!fit) fail("no fit");
+    fnn_fit_begin(fit, 1, 0, 1, &rate);
+    if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("the fit did not end");
+    add_weights(network, network->weights);
+    fnn_fit_free(fit);
+    fnn_network_free(network);
+    printf("wide %d", kind);
+}
+
+/* Products of arrays of any length; a sum or a parameter that is not there. */
+static void do_without(const fnn_kernels *kernels) {
+    static double a[70 + GUARD], b[70], G[48 + GUARD], kernel[20 * 9], bias[9 + GUARD], W[21 * 16];
+    const size_t element = (size_t)fnn_element(kernels);
+    for (ptrdiff_t n = 1; n <= 70; n += 1 + n / 9) {
+        clear(a, n, element);
+        fill(a, element, n, -1, 1, 1), fill(b, element, n, -1, 1, 2);
+        kernels->multiply(a, b, n);
+        add_guarded(a, n, element);
+    }
+    fill(a, 8, 16, -1, 1, 3);
+    for (int i = 0; i < 3; i++) {
+        clear(G, 2 * kernels->panel, element);
+        kernels->store_sums(G, i == 1 ? NULL : a, i == 2 ? NULL : a + 8, 7, kernels->panel);
+        add_guarded(G, 2 * kernels->panel, element);
+    }
+    fill(kernel, element, 20 * 9, -1, 1, 4), fill(b, element, 9, -1, 1, 5);
+    kernels->pack_weights(W, kernel, b, 20, 9);
+    clear(bias, 9, element);
+    kernels->unpack_weights(NULL, bias, W, 20, 9);
+    add_guarded(bias, 9, element);
+    double sink[16] = {0};
+    if (!(kernels->fma_peak(3, sink) > 0) || !kernels->all_finite(sink, kernels->panel)) fail("no multiply-adds");
+    printf("done without");
 }

@@ -13,6 +13,7 @@
 
 #include "chain.h"
 #include "../../csrc/engine/team.h"
+#include "../../csrc/engine/trials.h"
 
 #define TABLE_(isa, type) fnn_kernels_##isa##_##type
 #define TABLE(isa, type) TABLE_(isa, type)
@@ -51,6 +52,25 @@ static fnn_op layer(const char *kind, ptrdiff_t n_out) {
                     .rules = {{.l2 = 1e-3, .constraint = FNN_MAX_NORM, .bound = 3, .axis = FNN_OVER_INPUTS}}};
 }
 
+static const fnn_ranks *ranks; /* of the next fit, or NULL */
+
+/* A fit of the network, in place of the one that there is. */
+static fnn_status make_fit(void) {
+    const fnn_matrix rows = matrix(X, ROWS, network->widths[0]);
+    const fnn_targets targets = {.y = matrix(Y, ROWS, network->widths[network->n_ops])};
+    fnn_fit_free(fit);
+    fit = fnn_fit_new(network, &(fnn_fit_data){.X = &rows, .targets = &targets, .predictions = (void *[]){NULL},
+                                               .batch_size = ROWS, .n_threads = n_threads, .ranks = ranks});
+    return fit ? FNN_OK : FNN_NO_MEMORY;
+}
+
+static fnn_status make_network(void) {
+    const fnn_op ops[] = {layer("dense", WIDTH), layer("dense", 3)};
+    fnn_network *made = new_chain(kernels, WIDTH, ops, 2);
+    fnn_network_free(made);
+    return made ? FNN_OK : FNN_NO_MEMORY;
+}
+
 /* A fit of one batch, whose norms are clipped or whose gradients are summed, with a loss that couples rows or does not. */
 static void start(int loss_kind, double clip_norm, int accumulate) {
     const fnn_op ops[] = {layer("dense", WIDTH), layer("batch_normalization", 0), layer("dropout", 0), layer("dense", 3)};
@@ -64,10 +84,8 @@ static void start(int loss_kind, double clip_norm, int accumulate) {
         for (ptrdiff_t i = 0; i < MOST; i++) ((float *)X)[i] = (float)X[i], ((float *)Y)[i] = (float)Y[i];
     kernels->convert(network->weights, network->n_elements, &(fnn_matrix){X, kernels->dtype, 0, fnn_element(kernels), 1,
                      network->n_elements}, 0, 1);
-    const chain_data data = {.X = matrix(X, ROWS, WIDTH), .targets.y = matrix(Y, ROWS, 3), .batch_size = ROWS,
-                             .n_threads = n_threads};
-    fit = new_fit(network, &data);
-    if (!fit) fail("fit", "not made");
+    fit = NULL;
+    if (make_fit() != FNN_OK) fail("fit", "not made");
 }
 
 static void end(void) {
@@ -246,6 +264,7 @@ static int call_again(void) {
 /* A thread of its own: without workers, then with them, then in a call within a call, as a signal handler makes. */
 static void *run_alone(void *expected) {
     static double mine[ROWS * 3];
+    starve("predict", predict); /* also of the memory of its team */
     for (int i = 0; i < 3; i++) {
         no_threads = i < 2;
         if (predict() != FNN_OK) fail("predict", "without threads");
@@ -269,6 +288,8 @@ static void do_without(void) {
     if (pthread_create(&thread, NULL, run_alone, before)) fail("thread", "not made");
     pthread_join(thread, NULL);
     starve("predict", predict);
+    starve("network", make_network);
+    starve("fit", make_fit);
     product_rows = ROWS;
     starve("product", multiply);
     starve("gradient of a product", multiply_back);
@@ -305,68 +326,32 @@ static void refuse_sizes(void) {
     fnn_op scaled = layer("normalization", 0);
     scaled.indicator = 1;
     if (new_chain(kernels, most / 2 + 2, &scaled, 1)) fail("network", "of all memory");
+    const char *const wide[] = {"cosine_features", "feature_scale", "embedding", "member_product"};
+    for (int i = 0; i < 4; i++) {
+        fnn_op op = layer(wide[i], 0);
+        op.multiple = op.columns = op.groups = op.table_rows = most / 4;
+        if (new_chain(kernels, 9, &op, 1)) fail(wide[i], "of all memory");
+    }
+    fnn_op both = layer("concatenate", 0);
+    both.n_inputs = 2, both.inputs = (const int[]){0, 1};
+    const fnn_program beside = {(const ptrdiff_t[]){most - 9, most - 9}, 2, 1, 1, &both, (const int[]){2}};
+    if (fnn_network_new(kernels, &beside)) fail("network", "of all memory");
+    static const int first[] = {0};
+    fnn_op tables[FNN_MOST_OPS];
+    for (int i = 0; i < FNN_MOST_OPS; i++) {
+        tables[i] = layer("embedding", 0);
+        tables[i].n_inputs = 1, tables[i].inputs = first;
+        tables[i].table_rows = (ptrdiff_t)1 << 36, tables[i].columns = (ptrdiff_t)1 << 20;
+    }
+    if (new_chain(kernels, 1, tables, FNN_MOST_OPS)) fail("tables", "of all memory");
+    tables[0].table_rows = (ptrdiff_t)1 << 61;
+    if (new_chain(kernels, 1, tables, 1)) fail("table", "of all memory");
     fnn_op many[] = {layer("batch_normalization", 0), layer("batch_normalization", 0), layer("batch_normalization", 0)};
     if (new_chain(kernels, most / 128, many, 3)) fail("network", "of all memory");
     printf("sizes\n");
 }
 
-/* ---- options that layers seldom have together ---- */
-
-static void train_with_options(void) {
-    fnn_op ops[] = {layer("layer_normalization", 0), layer("gaussian_noise", 0), layer("dense", 9),
-                    layer("batch_normalization", 0), layer("batch_normalization", 0), layer("batch_normalization", 0),
-                    layer("dense", 520), layer("dense", 520), layer("dense", 4)};
-    const int n_ops = sizeof ops / sizeof *ops;
-    ops[0].trainable = 0;
-    ops[1].rate = 0;
-    ops[2].rules[FNN_BIAS] = (fnn_rules){.l1 = 1e-3, .constraint = FNN_UNIT_NORM, .axis = FNN_OVER_INPUTS};
-    ops[3].use_kernel = 0, ops[3].rules[FNN_BIAS].l2 = 1e-2;
-    ops[4].use_kernel = ops[4].use_bias = 0;
-    const fnn_loss loss = {.kind = FNN_DICE, .factor = 1, .sum = 1};
-    fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .global_clip_norm = 0.5, .accumulate = 1};
-    ops[5].use_bias = 0;
-    network = new_chain(kernels, 7, ops, n_ops);
-    if (!network || compile_chain(network, &loss, &o) != FNN_OK) fail("network", "not made");
-    if (fnn_average_slot(network) || fnn_skipped_activation(network, 0) >= 0) fail("network", "has a slot of averages");
-    if (!(fnn_network_penalty(network) >= 0)) fail("penalty", "negative");
-    const double rates[] = {0.01, 0.01, 0.01};
-    for (int weighted = 0; weighted < 2; weighted++) {
-        const chain_data data = {.X = matrix(X, 50, 7), .targets = {.y = matrix(Y, 50, 4), .sample_weight = weighted ? Y : NULL},
-                                 .batch_size = 20, .n_threads = n_threads, .predictions = out};
-        fit = new_fit(network, &data);
-        if (!fit) fail("fit", "not made");
-        for (int i = 0; i < 6; i++) {
-            fnn_fit_begin(fit, (uint64_t)(i / 2), (uint64_t)(i / 3), 1, rates);
-            if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("fit", "does not end");
-        }
-        if (compile_chain(network, &loss, &o) != FNN_OK || differentiate() != FNN_OK) fail("gradients", "fail");
-        fnn_fit_free(fit);
-    }
-    fnn_matrix rows = matrix(X, 50, 7);
-    const fnn_matrix whole = {Y, FNN_I64, 56, 8, 50, 7};
-    if (fnn_bad_row(network, 0, &rows) != -1 || fnn_bad_row(network, 0, &whole) != -1) fail("rows", "finite, but refused");
-    fnn_network_free(network);
-    fnn_op last[] = {layer("dense", 4), layer("activation", 0)};
-    last[0].activation = FNN_LINEAR, last[1].activation = FNN_SOFTMAX;
-    const fnn_loss of_logits = {.kind = FNN_CCE, .from_logits = 1, .factor = 1};
-    o.global_clip_norm = 0;
-    network = new_chain(kernels, 7, last, 2);
-    if (!network || compile_chain(network, &of_logits, &o) != FNN_OK) fail("network", "not made");
-    if (fnn_skipped_activation(network, 0) != 1) fail("softmax", "is not skipped");
-    const chain_data data = {.X = rows, .targets.y = matrix(Y, 50, 4), .batch_size = 20, .n_threads = n_threads};
-    fit = new_fit(network, &data);
-    fnn_fit_begin(fit, 1, 1, 1, rates);
-    if (fnn_fit_run(fit, -1, 1e9) != FNN_OK) fail("fit", "does not end");
-    fnn_fit_free(fit);
-    fnn_network_free(network);
-    network = new_chain(kernels, 7, ops, 0);
-    if (!network || fnn_bad_row(network, 0, &rows) != -1) fail("rows", "finite, but refused");
-    if (predict_rows(network, &rows, out, NULL, 0, n_threads) != FNN_OK) fail("predict", "without a layer");
-    if (memcmp(out, X, 50 * 7 * network->element)) fail("predict", "without a layer, changes the rows");
-    if (fnn_skips_activation(network, 0) || network->takes_missing[0]) fail("network", "has a layer");
-    fnn_network_free(network);
-    printf("options\n");
-}
+#include "options.h"
 
 /* ---- a forked child, and a call in a parallel region ---- */
 
@@ -401,7 +386,7 @@ int main(void) {
     for (int wide = 0; wide < 2; wide++) {
         kernels = wide ? &TABLE(ISA, f64) : &TABLE(ISA, f32);
         for (n_threads = 1; n_threads <= 2; n_threads++) interrupt_all();
-        for (n_threads = 1; n_threads <= 2; n_threads++) train_with_options();
+        for (n_threads = 1; n_threads <= 2; n_threads++) try_options();
         do_without();
         refuse_sizes();
         run_in_a_child();

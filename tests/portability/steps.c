@@ -1,7 +1,8 @@
 /* Trains small networks on one instruction set (-DISA=<name>) without Python and prints a hash of the results, one line
- * per network: every activation, loss and update rule, ragged panels, one to three threads; then kernels alone (kernels.h)
- * and layers for tables (tabular.h). check.py compares the lines. */
+ * per network: every activation, loss and update rule, ragged panels, one to three threads; then kernels alone (kernels.h),
+ * layers for tables (tabular.h) and ranks (ranks.h). check.py compares the lines. */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,8 @@ static const ptrdiff_t shapes[][5] = {
     {13, 15, 31, 18, 16}, {820, 20, 5, 34, 270}, {2, 3, 65, 8, 33},     {40, 8, 8, 12, 600}, {7, 6, 5, 2, 97},
 };
 #define N_SHAPES (int)(sizeof shapes / sizeof *shapes)
+
+#define N_TRAINED 120 /* recipes; those of larger numbers train no weight */
 
 static uint64_t hash;
 
@@ -181,24 +184,22 @@ static void fill_weights(const fnn_network *network) {
     }
 }
 
-static void train(const fnn_kernels *kernels, int recipe) {
+/* The compiled network of a recipe, and its loss. */
+static fnn_network *network_of(const fnn_kernels *kernels, int recipe, fnn_loss *loss) {
     const ptrdiff_t *s = shapes[recipe % N_SHAPES];
-    const int l = recipe % N_LOSSES, rule = FNN_SGD + recipe % (FNN_UPDATES - FNN_SGD), threads = 1 + recipe % 3;
+    const int l = recipe % N_LOSSES;
     static const char *const layers[] = {NULL,    "dropout",        "batch_normalization", "layer_normalization",
                                          "prelu", "gaussian_noise", "normalization",       "activation"};
-    const ptrdiff_t rows = 2 * s[4] + 3;
-    static double X[MOST], y[MOST], out[MOST], weight[MOST];
-    static int64_t labels[MOST];
     fnn_op ops[5];
     int n = 0;
     ops[n++] = dense(s[1], recipe % FNN_SOFTMAX);
     if (layers[recipe % 8]) ops[n++] = between(layers[recipe % 8]);
     ops[n++] = dense(s[2], (recipe / 2) % FNN_SOFTMAX);
     ops[n++] = dense(s[3], losses[l].last);
-    fnn_loss loss = {.kind = losses[l].kind, .from_logits = losses[l].from_logits, .delta = 0.3, .alpha = 0.25,
-                     .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
-    fnn_optimizer o = optimizer(rule);
-    vary(recipe, ops, n, &loss, &o);
+    *loss = (fnn_loss){.kind = losses[l].kind, .from_logits = losses[l].from_logits, .delta = 0.3, .alpha = 0.25,
+                       .gamma = 2, .factor = 1, .label_smoothing = recipe % 4 ? 0 : 0.1};
+    fnn_optimizer o = optimizer(FNN_SGD + recipe % (FNN_UPDATES - FNN_SGD));
+    vary(recipe, ops, n, loss, &o);
     fnn_network *network = new_chain(kernels, s[0], ops, n);
     if (!network) fail("no network");
     const size_t element = network->element;
@@ -207,24 +208,42 @@ static void train(const fnn_kernels *kernels, int recipe) {
         if (network->ops[i].kind->takes_missing)
             fill((char *)network->weights + (size_t)network->ops[i].state * element, element, 2 * network->ops[i].n_in,
                  0.5, 1.5, 3);
-    if (compile_chain(network, &loss, &o) != FNN_OK) fail("no compiled network");
-    const ptrdiff_t columns = fnn_target_columns(&loss, s[3]);
+    if (compile_chain(network, loss, &o) != FNN_OK) fail("no compiled network");
+    for (int i = 0; i < n && recipe >= N_TRAINED; i++) network->ops[i].trainable = 0;
+    return network;
+}
+
+/* The arrays of a recipe: rows or columns in order; weights of rows. */
+static chain_data data_of(const fnn_kernels *kernels, int recipe, const fnn_loss *loss) {
+    static double X[MOST], y[MOST], weight[MOST];
+    static int64_t labels[MOST];
+    const ptrdiff_t *s = shapes[recipe % N_SHAPES], rows = 2 * s[4] + 3, columns = fnn_target_columns(loss, s[3]);
+    const size_t element = (size_t)fnn_element(kernels);
+    const int in_rows = recipe / 4 % 2;
     fill(X, 8, rows * s[0], -1.5, 1.5, 1);
     fill(y, element, rows * columns, 0.05, 0.95, 2);
     for (ptrdiff_t i = 0; i < rows; i++) labels[i] = i * 7 % s[3];
-    /* rows or columns in order; weights of rows; outputs kept */
-    const int in_rows = recipe / 4 % 2;
     chain_data data = {.X = {X, FNN_F64, in_rows ? 8 * s[0] : 8, in_rows ? 8 : 8 * rows, rows, s[0]},
-                       .batch_size = s[4], .n_threads = threads};
+                       .batch_size = s[4], .n_threads = 1 + recipe % 3};
     fill(weight, element, rows, 0.5, 2, 4);
-    clear(out, rows * s[3], element);
     if (recipe / 3 % 2) data.targets.sample_weight = weight;
-    if (recipe / 5 % 2) data.predictions = out;
     data.targets.y = (fnn_matrix){y, kernels->dtype, (ptrdiff_t)element * columns, (ptrdiff_t)element, rows, columns};
-    if (loss.kind == FNN_SPARSE_CCE) {
+    if (loss->kind == FNN_SPARSE_CCE) {
         data.targets.y.data = NULL;
         data.targets.labels = labels;
     }
+    return data;
+}
+
+static void train(const fnn_kernels *kernels, int recipe) {
+    static double out[MOST], penalties[MOST];
+    const ptrdiff_t *s = shapes[recipe % N_SHAPES], rows = 2 * s[4] + 3;
+    fnn_loss loss;
+    fnn_network *network = network_of(kernels, recipe, &loss);
+    chain_data data = data_of(kernels, recipe, &loss);
+    const size_t element = network->element;
+    clear(out, rows * s[3], element);
+    if (recipe / 5 % 2) data.predictions = out;
     fnn_fit *fit = new_fit(network, &data);
     if (!fit) fail("no fit");
     double rates[16];
@@ -245,11 +264,11 @@ static void train(const fnn_kernels *kernels, int recipe) {
     for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
     for (ptrdiff_t count = 1; count <= rows; count = count < rows ? fnn_min(2 * count + 1, rows) : count + 1) {
         data.X.rows = count;
-        double *penalties = recipe / 2 % 2 ? weight : NULL;
+        double *activity = recipe / 2 % 2 ? penalties : NULL;
         clear(out, count * s[3], element);
-        if (predict_rows(network, &data.X, out, penalties, recipe % 2, threads) != FNN_OK) fail("no prediction");
+        if (predict_rows(network, &data.X, out, activity, recipe % 2, data.n_threads) != FNN_OK) fail("no prediction");
         add_guarded(out, count * s[3], element);
-        if (penalties) add(penalties, (size_t)count * 8);
+        if (activity) add(activity, (size_t)count * 8);
     }
     fnn_network_free(network);
     printf("network %d", recipe);
@@ -291,6 +310,7 @@ static void apply(const fnn_kernels *kernels, int activation) {
 }
 
 #include "kernels.h"
+#include "ranks.h"
 #include "tabular.h"
 
 #define LINE(call)                                              \
@@ -304,7 +324,7 @@ int main(void) {
     for (int wide = 0; wide < 2; wide++) {
         const fnn_kernels *kernels = wide ? &TABLE(ISA, f64) : &TABLE(ISA, f32);
         const char *type = wide ? "float64" : "float32";
-        for (int i = 0; i < 120; i++) LINE(train(kernels, i))
+        for (int i = 0; i < N_TRAINED; i++) LINE(train(kernels, i))
         for (int i = 0; i < FNN_SOFTMAX; i++) LINE(apply(kernels, i))
         static const ptrdiff_t sizes[][3] = {{1, 1, 1},     {1, 70, 33},   {6, 40, 40}, {17, 9, 31},
                                              {33, 100, 10}, {5, 900, 3},   {7, 20, 1100}, {2, 3, 48},
@@ -323,6 +343,17 @@ int main(void) {
         LINE(draw(kernels))
         for (int i = 0; i < 60; i++) LINE(train_tabular(kernels, i))
         for (int most = 0; most <= 40; most += 10) LINE(turn(kernels, most))
+        for (int i = FNN_ADD; i <= FNN_MINIMUM; i++) LINE(combine(kernels, i))
+        LINE(multiply_rows(kernels))
+        LINE(look_up(kernels))
+        LINE(factorize(kernels))
+        LINE(do_without(kernels))
+        for (int i = FNN_SGD; i <= FNN_ADAM; i++) LINE(train_wide(kernels, i))
+        LINE(skip_derivatives(kernels))
+        for (int i = 0; i < 30; i++) LINE(train(kernels, N_TRAINED + 7 * i))
+        for (int i = 0; i < 24; i++) LINE(train_in_ranks(kernels, 7 * i % N_TRAINED))
+        for (int i = 0; i < 6; i++) LINE(train_in_ranks(kernels, N_TRAINED + 7 * i))
+        LINE(lose_ranks(kernels))
     }
     return 0;
 }

@@ -77,3 +77,35 @@ static void turn(const fnn_kernels *kernels, int most) {
     add(Y, (size_t)n_out * element);
     printf("turn %d", most);
 }
+
+/* Derivatives and gradients of inputs that are not asked for: the other results are the same. */
+static void skip_derivatives(const fnn_kernels *kernels) {
+    enum { INPUTS = 7, COUNT_OF_EACH = 3, OUTPUTS = INPUTS * COUNT_OF_EACH };
+    static double X[16 * INPUTS], W[5 * 48], weights[4 * OUTPUTS], Y[3][16 * OUTPUTS], D[16 * OUTPUTS], S[2][16 * OUTPUTS];
+    const size_t element = (size_t)fnn_element(kernels), bytes = (size_t)(OUTPUTS * kernels->panel) * element;
+    const ptrdiff_t n = INPUTS * kernels->panel, n_out = OUTPUTS * kernels->panel;
+    double inverse[16], offset[16];
+    fill(X, element, n, -2, 2, 1), fill(weights, element, 4 * OUTPUTS, -1, 1, 2);
+    kernels->pack_weights(W, weights, weights, 1, OUTPUTS);
+    kernels->cosine_features(Y[0], D, X, W, INPUTS, OUTPUTS), kernels->cosine_features(Y[1], NULL, X, W, INPUTS, OUTPUTS);
+    if (memcmp(Y[0], Y[1], bytes)) fail("other cosines without sines");
+    kernels->cosine_features_gradient(Y[1], S[0], Y[0], D, W, INPUTS, OUTPUTS);
+    kernels->cosine_features_gradient(NULL, S[1], Y[0], D, W, INPUTS, OUTPUTS);
+    if (memcmp(S[0], S[1], bytes)) fail("another gradient without that of the inputs");
+    add(Y[1], (size_t)n * element), add(S[0], bytes);
+    kernels->pack_weights(W, weights, weights + OUTPUTS, 1, INPUTS);
+    fill(Y[0], element, n_out, -2, 2, 3), memcpy(Y[1], Y[0], bytes), fill(D, element, n_out, -1, 1, 4);
+    kernels->mix_identity(Y[0], D, S[0], X, W, INPUTS), kernels->mix_identity(Y[1], NULL, NULL, X, W, INPUTS);
+    if (memcmp(Y[0], Y[1], (size_t)n * element)) fail("another mixture without derivatives");
+    add(Y[0], (size_t)n * element), add(D, (size_t)n * element), add(S[0], (size_t)n * element);
+    kernels->layer_norm(Y[0], S[0], inverse, offset, X, W, INPUTS, 1e-3, 0);
+    kernels->layer_norm(Y[1], NULL, inverse, offset, X, W, INPUTS, 1e-3, 0);
+    if (memcmp(Y[0], Y[1], (size_t)n * element)) fail("another normalization without what the gradient reads");
+    add(Y[0], (size_t)n * element), add(S[0], (size_t)n * element);
+    kernels->pack_weights(W, weights, weights + 3 * OUTPUTS, 3, OUTPUTS);
+    const fnn_table lines = {W, 3, OUTPUTS};
+    kernels->bounded_lines(Y[0], D, X, &lines, INPUTS), kernels->bounded_lines(Y[1], NULL, X, &lines, INPUTS);
+    if (memcmp(Y[0], Y[1], bytes)) fail("other lines without slopes");
+    add(Y[0], bytes), add(D, bytes);
+    printf("derivatives");
+}

@@ -31,9 +31,8 @@ static void backward(const fnn_step *s, int i) {
     const fnn_op *op = &network->ops[i];
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         void *dX = fnn_input_gradient_panel(s->fit, i, 0, p);
-        if (dX)
-            network->kernels->bounded_lines_gradient(dX, fnn_gradient_panel(s->fit, i, p), derivative_panel(s->fit, i, p),
-                                                     op->n_in, op->n_out);
+        network->kernels->bounded_lines_gradient(dX, fnn_gradient_panel(s->fit, i, p), derivative_panel(s->fit, i, p),
+                                                 op->n_in, op->n_out);
     }
 }
 

@@ -95,11 +95,11 @@ static void slice_gradient(const fnn_step *s, int i) {
     const ptrdiff_t panel = network->kernels->panel;
     const size_t block = (size_t)panel * network->element;
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
-        void *dX = fnn_input_gradient_panel(s->fit, i, 0, p), *dY = fnn_gradient_panel(s->fit, i, p);
-        if (!dX) return;
+        void *dX = fnn_at(s->fit, fnn_buffers_of(s->fit, i)->dX[0], p * s->fit->dy_stride);
+        const void *dY = fnn_gradient_panel(s->fit, i, p);
         memset(dX, 0, (size_t)op->n_in * block);
         for (ptrdiff_t f = 0; f < op->n_out; f++)
-            memcpy(fnn_at(s->fit, dX, (op->start + f * op->step) * panel), fnn_at(s->fit, dY, f * panel), block);
+            memcpy(fnn_at(s->fit, dX, (op->start + f * op->step) * panel), (const char *)dY + f * (ptrdiff_t)block, block);
     }
 }
 

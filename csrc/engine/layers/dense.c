@@ -17,9 +17,11 @@ static void describe(fnn_dense *layer, const fnn_network *network, const fnn_op 
     layer->D = NULL;
 }
 
-static void describe_in_step(fnn_dense *layer, const fnn_step *s, int i) {
-    const fnn_fit *fit = s->fit;
-    const op_buffers *in = &fit->buffers[fit->network->ops[i].inputs[0]], *out = fnn_buffers_of(fit, i);
+/* The layer of all steps with full batches: the smallest steps would spend a tenth of their time on describing it. */
+static void prepare(const fnn_fit *fit, int i) {
+    const op_buffers *in = &fit->buffers[fit->network->ops[i].inputs[0]];
+    op_buffers *out = fnn_buffers_of(fit, i);
+    fnn_dense *layer = &out->layer;
     describe(layer, fit->network, &fit->network->ops[i], fnn_activation_of(fit, i));
     layer->X = in->Y;
     layer->Y = out->Y;
@@ -28,35 +30,45 @@ static void describe_in_step(fnn_dense *layer, const fnn_step *s, int i) {
     layer->y_stride = out->stride;
     layer->dY = out->dY;
     layer->dZt = out->dZt;
-    layer->rows = s->padded;
+    layer->rows = fit->n_panels * fit->network->kernels->panel;
+    layer->chunks = (fnn_range){0, fnn_ceil_div(layer->rows, FNN_CHUNK)};
+    layer->dX = out->dX ? out->dX[0] : NULL;
     layer->dy_stride = layer->dx_stride = fit->dy_stride;
+}
+
+/* The layer of op i in a step; `own` is for that of a ragged batch, or of some of its chunks. */
+static const fnn_dense *layer_in_step(const fnn_step *s, int i, fnn_dense *own) {
+    const fnn_dense *layer = &fnn_buffers_of(s->fit, i)->layer;
+    const fnn_range chunks = layer->chunks;
+    if (layer->rows == s->padded && chunks.first == s->chunks.first && chunks.last == s->chunks.last) return layer;
+    *own = *layer;
+    own->rows = s->padded;
+    own->chunks = s->chunks;
+    return own;
 }
 
 static void forward(const fnn_step *s, int i) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const fnn_range panels = fnn_product_panels(s), outputs = fnn_product_share(s, s->fit->network->ops[i].panels);
-    fnn_dense layer;
-    describe_in_step(&layer, s, i);
+    const fnn_dense *layer = &fnn_buffers_of(s->fit, i)->layer;
     if (s->is_long)
-        fnn_forward_pieces(kernels, &layer, panels, outputs);
+        fnn_forward_pieces(kernels, layer, panels, outputs);
     else
-        kernels->dense_forward(&layer, panels, outputs);
+        kernels->dense_forward(layer, panels, outputs);
 }
 
 static void backward(const fnn_step *s, int i) {
-    const fnn_fit *fit = s->fit;
-    const fnn_kernels *kernels = fit->network->kernels;
-    fnn_dense layer;
-    describe_in_step(&layer, s, i);
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) kernels->dense_backward_output(&layer, p);
-    layer.dX = fnn_buffers_of(fit, i)->dX[0];
-    if (!layer.dX) return;
+    const fnn_kernels *kernels = s->fit->network->kernels;
+    fnn_dense own;
+    const fnn_dense *layer = layer_in_step(s, i, &own);
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) kernels->dense_backward_output(layer, p);
+    if (!layer->dX) return;
     fnn_meet(s);
-    const fnn_range panels = fnn_product_panels(s), inputs = fnn_product_share(s, layer.n_in);
+    const fnn_range panels = fnn_product_panels(s), inputs = fnn_product_share(s, layer->n_in);
     if (s->is_long)
-        fnn_backward_input_pieces(kernels, &layer, panels, inputs);
+        fnn_backward_input_pieces(kernels, layer, panels, inputs);
     else
-        kernels->dense_backward_input(&layer, panels, inputs);
+        kernels->dense_backward_input(layer, panels, inputs);
     fnn_meet(s);
 }
 
@@ -64,12 +76,12 @@ static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, c
                    const fnn_update *rule) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const fnn_range weight_panels = {strip->q, strip->q + count};
-    fnn_dense layer;
-    describe_in_step(&layer, s, strip->op);
+    fnn_dense own;
+    const fnn_dense *layer = layer_in_step(s, strip->op, &own);
     if (s->is_long && (s->fit->stores || s->fit->gradients))
-        fnn_update_pieces(kernels, &layer, weights, weight_panels, strip->rows, rule);
+        fnn_update_pieces(kernels, layer, weights, weight_panels, strip->rows, rule);
     else
-        kernels->dense_update(&layer, weights, weight_panels, strip->rows, rule);
+        kernels->dense_update(layer, weights, weight_panels, strip->rows, rule);
 }
 
 static void predict_rows(const fnn_row_call *c) {
@@ -105,8 +117,10 @@ const fnn_kind fnn_dense_kind = {
     .parameters = {"kernel", "bias"},
     .options = {"n_out"},
     .is_product = 1,
+    .transposes = 1,
     .gradient_place = FNN_APART,
     .keeps_derivative = keeps_derivative,
+    .prepare = prepare,
     .forward = forward,
     .backward = backward,
     .update = update,

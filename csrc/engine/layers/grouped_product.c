@@ -67,7 +67,6 @@ const fnn_kind fnn_grouped_product_kind = {
     .gradient_place = FNN_APART,
     .forward = forward,
     .backward = backward,
-    .is_whole = 1,
     .gradient = gradient,
     .update = fnn_update_table,
     .predict_rows = predict_rows,

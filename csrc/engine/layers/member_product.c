@@ -2,8 +2,8 @@
  * al. 2025).
  *
  * Design: a part of a panel is a panel with fewer features, so the products are those of dense layers, one member after the
- * other. The gradients of the members are added in their order, then the update rule runs once. The transposed gradients and
- * the sums lie in the op's statistics. */
+ * other. The gradients of the members are added in their order, then the update rule runs once. The sums lie in the op's
+ * statistics. */
 
 #include "../kind.h"
 
@@ -20,8 +20,9 @@ static ptrdiff_t transposed(const fnn_network *network, const fnn_op *op, ptrdif
 
 static ptrdiff_t statistics(const fnn_op *op, ptrdiff_t rows) {
     /* widths are rounded up to whole weight panels: `panels` of 64 bytes */
-    const ptrdiff_t panel_doubles = 8, columns = op->panels * panel_doubles;
-    return (op->groups * rows + op->table_rows + 1) * columns;
+    const ptrdiff_t panel_doubles = 8;
+    (void)rows;
+    return (op->table_rows + 1) * op->panels * panel_doubles;
 }
 
 /* The fields that do not depend on the member. */
@@ -44,7 +45,8 @@ static fnn_dense layer_in_step(const fnn_step *s, int i, ptrdiff_t member) {
     if (out->dY) layer.dY = fnn_at(fit, out->dY, to);
     if (out->dX && out->dX[0]) layer.dX = fnn_at(fit, out->dX[0], from);
     layer.rows = s->padded;
-    layer.dZt = fnn_at(fit, out->statistics, member * transposed(fit->network, op, s->padded));
+    layer.chunks = s->chunks;
+    if (out->dZt) layer.dZt = fnn_at(fit, out->dZt, member * transposed(fit->network, op, s->padded));
     layer.dy_stride = layer.dx_stride = fit->dy_stride;
     return layer;
 }
@@ -91,8 +93,7 @@ static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, c
     const fnn_op *op = &fit->network->ops[strip->op];
     const fnn_range weight_panels = {strip->q, strip->q + count};
     const int stores = rule->kind == FNN_STORE || rule->kind == FNN_ACCUMULATE;
-    void *sums = fnn_at(fit, fnn_buffers_of(fit, strip->op)->statistics,
-                        op->groups * transposed(fit->network, op, fnn_round_up(fit->batch_size, kernels->panel)));
+    void *sums = fnn_buffers_of(fit, strip->op)->statistics;
     const fnn_weights places = {weights->W, {stores ? weights->moments[0] : sums}};
     for (ptrdiff_t m = 0; m < op->groups; m++) {
         fnn_update own = {.scale = 1.0};
@@ -141,12 +142,12 @@ const fnn_kind fnn_member_product_kind = {
     .options = {"n_rows", "n_columns", "groups"},
     .is_table = 1,
     .is_multiplied = 1,
+    .transposes = 1,
     .outputs = outputs,
     .gradient_place = FNN_APART,
     .statistics = statistics,
     .forward = forward,
     .backward = backward,
-    .is_whole = 1,
     .update = update,
     .predict_rows = predict_rows,
 };

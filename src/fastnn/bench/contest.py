@@ -108,8 +108,10 @@ class Competitor:
         )
 
     def builds(self, network: Network) -> bool:
-        """Whether the contestant can build a network of this shape."""
-        return network.shape == "chain" or CONTESTANTS[self.name].graphs
+        """Whether the contestant can build a network of this shape, with its activation and optimizer."""
+        entrant = CONTESTANTS[self.name]
+        is_plain = (network.activation, network.optimizer) == ("relu", "adam")
+        return (network.shape == "chain" or entrant.graphs) and (is_plain or not entrant.only_plain)
 
     def send(self, command: str, **arguments: Any) -> None:
         """Send one request without waiting for its answer."""

@@ -17,13 +17,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Network:
-    """A dense ReLU network and the batches that it is trained on with Adam.
+    """A dense network and the batches that it is trained on.
 
     ``loss`` is "mse", "binary_crossentropy" or "sparse_categorical_crossentropy"; the last layer is linear and the
     cross-entropies take logits. ``sizes`` are the numbers of inputs, of hidden units and of outputs.
 
     ``shape`` is "chain"; "wide and deep", which adds a linear layer from the inputs to the outputs; or "two towers",
     where each half of the inputs has half of the first hidden units, and the outputs read both halves.
+
+    ``activation`` of the hidden units is "relu" or "tanh"; ``optimizer`` is "adam" or "momentum", gradient descent with
+    a momentum of 0.9.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Network:
     loss: str
     steps_per_epoch: int
     shape: str = "chain"
+    activation: str = "relu"
+    optimizer: str = "adam"
 
     @property
     def n_rows(self) -> int:
@@ -101,6 +106,16 @@ NETWORKS = {
         Network("wide", (1024, 2048, 2048, 1024), 512, "mse", 4),
         Network("wide-and-deep", (100, 256, 256, 256, 1), 256, "mse", 40, "wide and deep"),
         Network("two-tower", (128, 128, 3), 64, "mse", 200, "two towers"),
+        Network(
+            "opennn-higgs",
+            (28, *5 * (300,), 1),
+            100,
+            "binary_crossentropy",
+            40,
+            activation="tanh",
+            optimizer="momentum",
+        ),
+        Network("simplechains", (4, 32, 16, 4), 10_000, "mse", 1, activation="tanh"),
     )
 }
 """The networks by name; "ground-motion" trains on the 182 records of `fastnn.datasets.load_ground_motion`."""

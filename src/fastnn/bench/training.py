@@ -37,7 +37,7 @@ def compare_training(
             rows += _train_one(network, competitors, schedule or Schedule.quick(), problems)
     return Grid(
         name="training",
-        title="Training: microseconds per step of a whole fit (ReLU, Adam, float32; including loss and history)",
+        title="Training: microseconds per step of a whole fit (float32; including loss and history)",
         rows=rows,
         problems=problems,
     )

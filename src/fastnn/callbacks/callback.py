@@ -65,6 +65,10 @@ class Callback(Derivable):
         """
         return None
 
+    def early_stop(self) -> dict[str, Any] | None:
+        """Return the arguments of the core's ``Fit.stop_early`` that do what ``on_epoch_end`` does, or None."""
+        return None
+
     def after_epoch(self, epoch: int) -> None:
         """Run after the ``on_epoch_end`` of all callbacks; the epoch is counted from 0."""
 
@@ -145,6 +149,7 @@ class CallbackList:
     ----------
     each_step : whether training must return to Python after every step, for a hook of training batches.
     each_epoch : whether it must return to Python after every epoch, for a hook of epochs other than a ``History``'s.
+    stopper : the only callback that is the reason for this, if the core can do what it does; else None.
 
     Raises
     ------
@@ -166,12 +171,18 @@ class CallbackList:
         }
         self._progress_loggers: list[Any] = [each for each in self.callbacks if hasattr(each, "on_progress")]
         self.each_step = self.has("on_train_batch_begin", "on_train_batch_end")
-        self.each_epoch = self.each_step or any(
-            hasattr(callback, "factors_of") or _overrides(callback, hook)
+        watching = [
+            callback
             for callback in self.callbacks
             if type(callback) is not History
-            for hook in ("on_epoch_begin", "on_epoch_end", "after_epoch")
-        )
+            and (
+                hasattr(callback, "factors_of")
+                or any(_overrides(callback, hook) for hook in ("on_epoch_begin", "on_epoch_end", "after_epoch"))
+            )
+        ]
+        self.each_epoch = self.each_step or bool(watching)
+        alone = not self.each_step and len(watching) == 1
+        self.stopper: Any = watching[0] if alone and watching[0].early_stop() is not None else None
 
     def attach(self) -> None:
         """Give every callback the model and the parameters."""

@@ -119,6 +119,29 @@ class EarlyStopping(Monitor):
         if best is not None and (not isinstance(best, list) or [array.shape for array in best] != shapes):
             raise ValueError("best_weights of EarlyStopping must be weights of the model, or None")
 
+    def early_stop(self) -> dict[str, Any] | None:
+        """Return the arguments of the core's ``Fit.stop_early`` that do what ``on_epoch_end`` does, or None."""
+        if type(self) is not EarlyStopping or "on_epoch_end" in vars(self):
+            return None
+        if self.monitor not in ("loss", "val_loss") or self.mode == "max":
+            return None
+        return {
+            "held_out": self.monitor == "val_loss",
+            "min_delta": self.min_delta,
+            "patience": self.patience,
+            "baseline": self.baseline,
+            "best": self.best,
+            "wait": self.wait,
+            "start": self.start_from_epoch,
+            "keep_weights": self.restore_best_weights,
+        }
+
+    def catch_up(self, wait: int, best: float | None, best_epoch: int, best_weights: list[Any] | None) -> None:
+        """Take the state after epochs that the core has watched; ``best_epoch`` is -1 if none of them was the best."""
+        self.wait, self.best = wait, best
+        if best_epoch >= 0:
+            self.best_epoch, self.best_weights = best_epoch, best_weights
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Reset the state."""
         self._reset()

@@ -10,7 +10,8 @@ cdef extern from "pythread.h":
 
 cdef extern from "fnn.h" nogil:
     enum: FNN_SOFTMAX, FNN_LOG_SOFTMAX, FNN_ACTIVATIONS
-    enum: FNN_SPARSE_CCE, FNN_BINARY_FOCAL, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_CUSTOM, FNN_LOSSES
+    enum: FNN_SPARSE_CCE, FNN_BINARY_FOCAL, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_MULTI_QUANTILE, FNN_CUSTOM
+    enum: FNN_LOSSES
     enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_AMSGRAD, FNN_NADAM, FNN_ADAMAX, FNN_ADAGRAD
     enum: FNN_ADADELTA, FNN_LION, FNN_RMSPROP, FNN_RMSPROP_CENTERED
     int fnn_is_row_activation(int)
@@ -19,7 +20,7 @@ cdef extern from "fnn.h" nogil:
         int kind, from_logits
         double label_smoothing, delta, alpha, gamma
         const double *alphas
-        int balanced, full, per_row, sum, weighted_mean, scaled_penalty, ignores
+        int n_levels, balanced, full, per_row, sum, weighted_mean, scaled_penalty, ignores
         int64_t ignored
         double factor
     ctypedef struct fnn_update:
@@ -78,6 +79,7 @@ cdef extern from "engine/engine.h" nogil:
     int fnn_openmp_version()
     int fnn_processors()
     void fnn_limit_own_threads(int most)
+    int fnn_thread_limit()
     ctypedef struct fnn_rules:
         double l1, l2
         int no_decay, constraint, axis
@@ -162,6 +164,9 @@ cdef extern from "engine/engine.h" nogil:
         int n_ranks
         double least_operations
         int (*gather)(void *, void *, const Py_ssize_t *) noexcept
+        int (*start_gather)(void *, void *, const Py_ssize_t *) noexcept
+        int (*start_scatter)(void *, const void *, const Py_ssize_t *, void *, const Py_ssize_t *) noexcept
+        int (*finish)(void *) noexcept
         void *context
     ctypedef struct fnn_fit_data:
         const fnn_ranks *ranks
@@ -188,6 +193,21 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_fit_time_phases(fnn_fit *)
     int64_t fnn_fit_phase_ns(const fnn_fit *, int)
     fnn_status fnn_fit_run(fnn_fit *, Py_ssize_t, double)
+    ctypedef struct fnn_held_out:
+        fnn_prediction prediction
+        const fnn_targets *targets
+    ctypedef struct fnn_watch:
+        int held_out
+        double min_delta
+        double baseline
+        Py_ssize_t patience
+        Py_ssize_t epoch
+        Py_ssize_t start
+        int has_best
+        double best
+        Py_ssize_t best_epoch
+        Py_ssize_t wait
+        void *weights
     ctypedef struct fnn_epochs:
         uint64_t seed
         uint64_t first
@@ -197,8 +217,13 @@ cdef extern from "engine/engine.h" nogil:
         const double *rates
         Py_ssize_t count
         Py_ssize_t done
+        int looked
         int begun
         double *sums
+        const fnn_held_out *held_out
+        const unsigned char *due
+        double *values
+        fnn_watch *watch
     fnn_status fnn_fit_run_epochs(fnn_fit *, fnn_epochs *, double)
     void fnn_fit_settle(fnn_fit *)
     int fnn_fit_is_divided(const fnn_fit *)

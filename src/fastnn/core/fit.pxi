@@ -1,46 +1,11 @@
 # A fit: the arrays of one training run, its epochs, steps and gradients.
 
-cdef const int64_t *labels_of(object y, Py_ssize_t n_out, const fnn_loss *loss) except? NULL:
-    a = y[y != loss.ignored] if loss.ignores else y
-    if a.size and (a.min() < 0 or a.max() >= n_out):
-        raise ValueError(f"labels must be from 0 to {n_out - 1}, got {a.min()} to {a.max()}")
-    return <const int64_t *>cnp.PyArray_DATA(<cnp.ndarray>y)
-
-
 cdef bint are_rows(const int64_t *order, Py_ssize_t count, Py_ssize_t n) noexcept:
     """True if all ``count`` entries lie between 0 and n - 1."""
     cdef uint64_t largest = 0
     for i in range(count):
         largest = max(largest, <uint64_t>order[i])  # a negative entry becomes a huge one
     return largest < <uint64_t>n
-
-
-cdef list list_of(str name, object value, Py_ssize_t count, bint several):
-    """Return one entry for each of ``count`` outputs or losses: ``value`` itself, or the entries of a list."""
-    if not several:
-        return [value] * count
-    entries = list(value) if isinstance(value, (list, tuple)) else [value]
-    if len(entries) != count:
-        raise ValueError(f"{name} must hold {count} arrays, got {len(entries)}")
-    return entries
-
-
-cdef object read_targets(fnn_targets *targets, const fnn_output_loss *loss, object y, Network network, Py_ssize_t rows,
-                         str name):
-    """Describe the targets of a loss; return the array that owns their memory."""
-    cdef Py_ssize_t width = fnn_output_width(network.network, loss.output)
-    targets.labels = NULL
-    targets.y.data = NULL
-    if loss.loss.kind == FNN_CUSTOM:
-        return None
-    if loss.loss.kind == FNN_SPARSE_CCE:
-        y = contiguous(name, y, np.int64, (rows,))
-        targets.labels = labels_of(y, width, &loss.loss)
-        return y
-    columns = fnn_target_columns(&loss.loss, width)
-    y = contiguous(name, y, network.dtype, (rows, columns))
-    matrix_of(y, &targets.y, columns)
-    return y
 
 
 cdef class Fit:
@@ -52,6 +17,10 @@ cdef class Fit:
     cdef Py_ssize_t forwarded  # 1 + the step of the last forward pass
     cdef fnn_epochs epochs
     cdef object epoch_arrays  # learning rates, orders and sums of the epochs
+    cdef HeldOut held_out  # what is evaluated between them, or None
+    cdef object evaluations  # after which of them, or None; the losses
+    cdef fnn_watch watch
+    cdef object best_weights
 
     cdef _Exchange exchange  # between ranks, or None
     cdef readonly tuple loss_of_gradients
@@ -74,23 +43,12 @@ cdef class Fit:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if network.embeddings:
             check_table_rows(network.embeddings, network.sources, owners)
-        several = native.n_outputs > 1
-        ys = list_of("y", y, native.n_losses, several)
-        weights = list_of("sample_weight", sample_weight, native.n_losses, several and isinstance(sample_weight, (list, tuple)))
-        if several and sample_weight is not None and not isinstance(sample_weight, (list, tuple)):
-            weights = [sample_weight] * native.n_losses
-        outputs = list_of("predictions", predictions, native.n_outputs, several and predictions is not None)
-        for l in range(native.n_losses):
-            ys[l] = read_targets(&targets[l], &native.losses[l], ys[l], network, n, "y" if not several else f"y[{l}]")
-            targets[l].sample_weight = NULL
-            if weights[l] is not None:
-                name = "sample_weight" if not several else f"sample_weight[{l}]"
-                weights[l] = contiguous(name, weights[l], network.dtype, (n,))
-                targets[l].sample_weight = cnp.PyArray_DATA(weights[l])
+        ys, weights = read_all_targets(targets, network, y, sample_weight, n)
+        outputs = list_of("predictions", predictions, native.n_outputs, native.n_outputs > 1 and predictions is not None)
         for l in range(native.n_outputs):
             kept[l] = NULL
             if outputs[l] is not None:
-                name = "predictions" if not several else f"predictions[{l}]"
+                name = "predictions" if native.n_outputs == 1 else f"predictions[{l}]"
                 check_output(name, outputs[l], network.dtype, (n, fnn_output_width(native, l)))
                 kept[l] = cnp.PyArray_DATA(outputs[l])
         data.X = matrices
@@ -114,7 +72,7 @@ cdef class Fit:
             (native.losses[l].loss.kind == FNN_CUSTOM, fnn_output_width(native, native.losses[l].output))
             for l in range(native.n_losses)
         ]
-        self.arrays = (owners, ys, weights, outputs, network.class_weights, rows)
+        self.arrays = (owners, ys, weights, outputs, network.loss_numbers, rows)
         cdef fnn_call call
         fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)
@@ -215,8 +173,53 @@ cdef class Fit:
         self.epochs.shuffle = shuffle
         self.epochs.rates = <const double *>cnp.PyArray_DATA(rates)
         self.epochs.sums = <double *>cnp.PyArray_DATA(sums)
-        self.epochs.count, self.epochs.done, self.epochs.begun = count, 0, False
+        self.epochs.count, self.epochs.done, self.epochs.looked, self.epochs.begun = count, 0, False, False
         self.epoch_arrays = (rates, orders, sums)
+        self.epochs.held_out, self.epochs.watch = NULL, NULL
+
+    def evaluate_between(self, HeldOut held_out not None, due=None):
+        count = self.epochs.count
+        cdef cnp.ndarray values = np.full((count, 1 + len(self.losses)), np.nan)
+        cdef cnp.ndarray flags
+        if held_out.network is not self.network:
+            raise ValueError("held_out belongs to another network")
+        self.epochs.due = NULL
+        if due is not None:
+            flags = contiguous("due", due, np.uint8, (count,))
+            self.epochs.due = <const unsigned char *>cnp.PyArray_DATA(flags)
+            due = flags
+        self.epochs.values = <double *>cnp.PyArray_DATA(values)
+        self.epochs.held_out = &held_out.native
+        self.held_out, self.evaluations = held_out, (due, values)
+
+    def stop_early(self, *, bint held_out, double min_delta, Py_ssize_t patience, baseline=None, best=None,
+                   Py_ssize_t wait=0, Py_ssize_t epoch=0, Py_ssize_t start=0, bint keep_weights=False):
+        cdef cnp.ndarray weights
+        cdef fnn_watch *watch = &self.watch
+        if held_out and self.epochs.held_out == NULL:
+            raise ValueError("no rows are evaluated: call evaluate_between before")
+        watch.held_out, watch.min_delta, watch.patience = held_out, min_delta, patience
+        watch.baseline = np.nan if baseline is None else baseline
+        watch.has_best, watch.best, watch.best_epoch = best is not None, best or 0.0, -1
+        watch.wait, watch.epoch, watch.start, watch.weights = wait, epoch, start, NULL
+        if keep_weights:
+            weights = np.empty(self.network.network.n_elements, self.network.dtype)
+            watch.weights = cnp.PyArray_DATA(weights)
+            self.best_weights = weights
+        self.epochs.watch = watch
+
+    @property
+    def stopping(self):
+        return self.watch.wait, self.watch.best if self.watch.has_best else None, self.watch.best_epoch
+
+    def best_parameter(self, int op, str name):
+        cdef char *start = self.network.panels(op, name, 0)
+        cdef char *base = <char *>self.network.network.weights
+        return self.network.unpack(<char *>self.watch.weights + (start - base), op, name)
+
+    @property
+    def held_out_losses(self):
+        return self.evaluations[1][:self.epochs.done]
 
     def run_epochs(self, double max_seconds=0.05):
         cdef fnn_status status
@@ -229,6 +232,8 @@ cdef class Fit:
             status = fnn_fit_run_epochs(self.fit, &self.epochs, max_seconds)
         self.network.leave()
         raise_for(status)
+        if status == FNN_BAD_INPUT:
+            self.network.raise_for_nonfinite(self.held_out.inputs)
         return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
 
     def end_after_epoch(self):

@@ -84,9 +84,7 @@ def loss_and_gradient(name, y_true, y_pred, sample_weight=None, bint gradient=Tr
         raise ValueError(f"y_pred is empty: shape {y_pred.shape}")
     if loss.kind == FNN_CUSTOM:
         raise ValueError("a custom loss is computed by the caller")
-    if loss.kind == FNN_GAUSSIAN_NLL and n_out % 2:
-        raise ValueError(f"y_pred must have two columns per target, means and logarithms of variances, got {n_out}")
-    kept = class_weights(&loss, options, n_out)  # alive while the loss points to it
+    kept = numbers_of(&loss, options, n_out)  # alive while the loss points to it
     if loss.kind == FNN_SPARSE_CCE:
         y_true = contiguous("y_true", np.reshape(y_true, -1), np.int64, (n,))
         arrays.labels = labels_of(y_true, n_out, &loss)

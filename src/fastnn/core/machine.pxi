@@ -44,6 +44,11 @@ def limit_own_threads(int most):
     fnn_limit_own_threads(most)
 
 
+def most_own_threads():
+    """Return the most threads of the calls that this thread makes."""
+    return min(default_threads, fnn_thread_limit())
+
+
 cdef inline int threads_of(int n_threads) noexcept:
     return n_threads if n_threads > 0 else used_threads
 

@@ -32,7 +32,7 @@ LOSSES = (
     "mean_squared_logarithmic_error", "log_cosh", "poisson", "hinge", "squared_hinge", "quantile", "binary_crossentropy",
     "binary_focal_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
     "categorical_focal_crossentropy", "kl_divergence", "categorical_hinge", "cosine_similarity", "gaussian_nll", "dice",
-    "custom",
+    "multi_quantile", "custom",
 )
 OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "lion", "rmsprop")
 # Without "none", which comes first in C.

@@ -15,7 +15,7 @@ cdef class Network:
     cdef list embeddings  # of each: the rows of its table, and the columns of inputs that name them
     cdef object sources   # of each input: its name and the numbers of its columns in messages; or None
     cdef bint takes_list  # the inputs were described by a list
-    cdef object class_weights  # the losses point to them
+    cdef object loss_numbers  # the losses point to them
     cdef int users  # calls that read the weights now; -1: one call that writes them
     cdef unsigned long owner  # thread that has reserved the network; 0: none
     cdef str refusal  # the message for other threads then
@@ -220,7 +220,7 @@ cdef class Network:
         each = [(loss, loss_options, 1.0)] if isinstance(loss, str) else list(loss)
         if len(each) != self.network.n_outputs:
             raise ValueError(f"the network has {self.network.n_outputs} outputs, but {len(each)} losses are given")
-        weights = []
+        numbers = []
         for output, entry in enumerate(each):
             if entry is None:
                 continue
@@ -229,14 +229,9 @@ cdef class Network:
                 raise ValueError(f"the weight of loss {output} must be finite, got {weight}")
             width = fnn_output_width(self.network, output)
             losses[count].loss = loss_of(name, options)
-            if losses[count].loss.kind == FNN_GAUSSIAN_NLL and width % 2:
-                raise ValueError(
-                    "gaussian_nll needs two outputs per target, its mean and the logarithm of its variance; "
-                    f"the network has {width}"
-                )
             losses[count].output = output
             losses[count].weight = weight
-            weights.append(class_weights(&losses[count].loss, options, width))
+            numbers.append(numbers_of(&losses[count].loss, options, width))
             count += 1
         if not count:
             raise ValueError("at least one output must have a loss")
@@ -250,7 +245,7 @@ cdef class Network:
         end(&call)
         raise_for(status)
         self.compilations += 1
-        self.class_weights = weights
+        self.loss_numbers = numbers
         for op in range(self.network.n_ops):
             for parameter, name in enumerate(PARAMETERS[self.kinds[op]]):
                 self.network.ops[op].rules[parameter].no_decay = (op, name) in excluded

@@ -112,9 +112,24 @@ cdef fnn_loss loss_of(object name, dict options) except *:
     return loss
 
 
-cdef object class_weights(fnn_loss *loss, dict options, Py_ssize_t n_outputs):
-    """Point the loss to its class weights; return the array that owns them, or None."""
-    cdef cnp.ndarray weights
+cdef object numbers_of(fnn_loss *loss, dict options, Py_ssize_t n_outputs):
+    """Point the loss to its class weights or levels; return the array that owns them, or None."""
+    cdef cnp.ndarray weights, levels
+    if loss.kind == FNN_GAUSSIAN_NLL and n_outputs % 2:
+        raise ValueError(
+            "gaussian_nll needs two outputs per target, its mean and the logarithm of its variance; there are "
+            f"{n_outputs}"
+        )
+    if loss.kind == FNN_MULTI_QUANTILE:
+        levels = np.ascontiguousarray(options["levels"], np.float64)
+        if levels.ndim != 1 or not levels.size or n_outputs % levels.size:
+            raise ValueError(
+                f"multi_quantile needs an output for each of its levels {options['levels']} per target; there are "
+                f"{n_outputs}"
+            )
+        loss.n_levels = <int>levels.size
+        loss.alphas = <const double *>cnp.PyArray_DATA(levels)
+        return levels
     if loss.kind != FNN_CATEGORICAL_FOCAL or np.ndim(options["alpha"]) == 0:
         return None
     weights = np.ascontiguousarray(options["alpha"], np.float64)

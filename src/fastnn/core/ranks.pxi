@@ -17,6 +17,9 @@ cdef class _Exchange:
         self.native.n_ranks = ranks.size
         self.native.least_operations = ranks.least_operations
         self.native.gather = gather_parts
+        self.native.start_gather = start_gather
+        self.native.start_scatter = start_scatter
+        self.native.finish = finish_exchanges
         self.native.context = <void *>self
 
     cdef int check(self) except -1:
@@ -26,13 +29,54 @@ cdef class _Exchange:
         return 0
 
 
+cdef object memory_of(const void *buffer, Py_ssize_t n_bytes):
+    return PyMemoryView_FromMemory(<char *>buffer, n_bytes, PyBUF_WRITE) if n_bytes else memoryview(bytearray())
+
+
+cdef list marks_of(const Py_ssize_t *first, int n_ranks):
+    return [first[r] for r in range(n_ranks + 1)]
+
+
 cdef int gather_parts(void *context, void *buffer, const Py_ssize_t *first) noexcept with gil:
     cdef _Exchange exchange = <_Exchange>context
-    cdef int r, n = exchange.native.n_ranks
+    cdef int n = exchange.native.n_ranks
     try:
         if first[n] > first[0]:
-            memory = PyMemoryView_FromMemory(<char *>buffer, first[n], PyBUF_WRITE)
-            exchange.ranks.gather(memory, [first[r] for r in range(n + 1)])
+            exchange.ranks.gather(memory_of(buffer, first[n]), marks_of(first, n))
+        return 1
+    except BaseException as error:
+        exchange.failure = error
+        return 0
+
+
+cdef int start_gather(void *context, void *buffer, const Py_ssize_t *first) noexcept with gil:
+    cdef _Exchange exchange = <_Exchange>context
+    cdef int n = exchange.native.n_ranks
+    try:
+        exchange.ranks.start_gather(memory_of(buffer, first[n]), marks_of(first, n))
+        return 1
+    except BaseException as error:
+        exchange.failure = error
+        return 0
+
+
+cdef int start_scatter(void *context, const void *parts, const Py_ssize_t *first, void *received,
+                       const Py_ssize_t *received_first) noexcept with gil:
+    cdef _Exchange exchange = <_Exchange>context
+    cdef int n = exchange.native.n_ranks
+    try:
+        exchange.ranks.start_scatter(memory_of(parts, first[n]), marks_of(first, n),
+                                     memory_of(received, received_first[n]), marks_of(received_first, n))
+        return 1
+    except BaseException as error:
+        exchange.failure = error
+        return 0
+
+
+cdef int finish_exchanges(void *context) noexcept with gil:
+    cdef _Exchange exchange = <_Exchange>context
+    try:
+        exchange.ranks.finish()
         return 1
     except BaseException as error:
         exchange.failure = error

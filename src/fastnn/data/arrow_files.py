@@ -122,10 +122,8 @@ class _ArrowFile(ArrowTable):
             raise OSError(f"{where} cannot be read: the file is gone")
         before, now = self._status, _status(self._path)
         if now != before:
-            raise OSError(
-                f"{where} cannot be read: the file has changed since the source was made: it had {before[0]} bytes, "
-                f"and has {now[0]}"
-            )
+            how = "it was written to" if now[0] == before[0] else f"it had {before[0]} bytes, and has {now[0]}"
+            raise OSError(f"{where} cannot be read: the file has changed since the source was made: {how}")
         try:
             return self._read_group(number, names)
         except MemoryError:

@@ -53,7 +53,7 @@ class Columns:
                 if table.columns is not None or table.row_shape != first.row_shape:
                     raise ValueError(
                         f"{table.name} has rows of shape {table.row_shape}, but {first.name} has rows of "
-                        f"{first.row_shape}"
+                        f"{first.row_shape}; several inputs are a dict by name"
                     )
         if single:
             self.row_shape = ()

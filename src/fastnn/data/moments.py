@@ -43,6 +43,7 @@ def moments(source: Source, name: str, allow_missing: bool = False, missing_hint
     ValueError
         A value is not finite; the message has its row in all rows, and its file.
     """
+    source.check_single(name, "this")
     total: Moments | None = None
     for begin, end in source.blocks:
         try:

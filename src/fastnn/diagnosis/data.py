@@ -28,7 +28,8 @@ _SHIFTED = 5.0  # |mean| in standard deviations
 _UNEQUAL = 10.0  # ratio of the standard deviations of two targets: 100 in their squared errors
 _SERIOUS = 100.0  # times beyond a limit
 _SCALED = (
-    "mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "quantile", "gaussian_nll", "custom"
+    "mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "quantile", "multi_quantile", "gaussian_nll",
+    "custom",
 )  # fmt: skip
 """Losses whose meaning is kept when the targets are scaled."""
 
@@ -261,7 +262,7 @@ def _examine_numbers(model: "Sequential", targets: Array) -> list[Finding]:
                     f"Scale them: train on {scaled}, and undo it in prediction")
         )  # fmt: skip
     varying = np.flatnonzero(~constant)
-    if len(varying) < 2 or model.loss.core_name == "gaussian_nll":
+    if len(varying) < 2 or model.loss.core_name in ("gaussian_nll", "multi_quantile"):
         return findings
     largest, smallest = int(varying[scale[varying].argmax()]), int(varying[scale[varying].argmin()])
     ratio = scale[largest] / scale[smallest]

@@ -259,6 +259,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
 
     def _check_source(self, X: Any, y: Any, reset: bool, y_numeric: bool = False, **checks: Any) -> Any:
         """Return a source and checked targets, if there are any; the inputs are checked when they are read."""
+        X.check_single("X", type(self).__name__)
         if len(X.shape) != 2:
             raise ValueError(f"X must have shape (n, n_features), got a source of rows of shape {X.shape[1:]}")
         if reset:

@@ -92,10 +92,10 @@ class BaseMLP(TrainedByEpochs):
         return rows, {name: value for name, value in self.__dict__.items() if name not in names}
 
     @default_arithmetic()
-    def fit_fold(self, rows: Weighted, attributes: dict[str, Any]) -> None:
+    def fit_fold(self, rows: Weighted, attributes: dict[str, Any], random_state: np.random.RandomState) -> None:
         """Fit as ``fit`` does on the rows of ``check_fold``; the parameters have been checked."""
         self.__dict__.update(attributes)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = random_state
         self._start(rows[0])
         self._fit_stochastic(rows, None, False, (None, None))
         if not self._net.weights.finite():

@@ -17,27 +17,35 @@ _HALVINGS = 60
 
 
 class CrossResiduals:
-    """Absolute residuals of rows, each from the networks that were trained without the row.
+    """Residuals of rows, each from the networks that were trained without the row.
 
     The interval of a new row is that of CV+ (Barber et al., 2021). With k = ``ceil((n + 1) coverage)`` it reaches from
     the k-th largest of ``center_i - residual_i`` to the k-th smallest of ``center_i + residual_i``; ``center_i`` is
     the prediction for the new row by the networks that did not see row i. Several such networks are averaged, as in the
     jackknife+ after bootstrap (Kim, Xu and Barber, 2020). With one network this is split conformal prediction.
 
+    The residual of a row is the distance of its target from the prediction. If the networks predict a lower and an
+    upper quantile, it is the distance from the nearer one, negative between them (Romano, Patterson and Candès, 2019):
+    intervals reach from the lower centers to the upper ones, and are as wide as the quantiles say.
+
     Parameters
     ----------
     held_out : the numbers of the rows that each network did not see; None where it saw all.
     predictions : (n, n_outputs), the mean of the networks that did not see the row; other rows are not used.
     targets : (n, n_outputs).
+    upper : (n, n_outputs), upper quantiles; ``predictions`` are the lower ones then.
 
     References
     ----------
     R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani (2021), Predictive inference with the jackknife+, Annals
     of Statistics 49, 486-507. B. Kim, C. Xu and R. F. Barber (2020), Predictive inference is free with the
-    jackknife+-after-bootstrap, NeurIPS.
+    jackknife+-after-bootstrap, NeurIPS. Y. Romano, E. Patterson and E. J. Candès (2019), Conformalized quantile
+    regression, NeurIPS.
     """
 
-    def __init__(self, held_out: Sequence[Array | None], predictions: Array, targets: Array) -> None:
+    def __init__(
+        self, held_out: Sequence[Array | None], predictions: Array, targets: Array, upper: Array | None = None
+    ) -> None:
         unseen = np.zeros((len(targets), len(held_out)), bool)
         for i, rows in enumerate(held_out):
             if rows is not None:
@@ -45,7 +53,8 @@ class CrossResiduals:
         used = unseen.any(axis=1)
         self.n = int(used.sum())
         self._networks, group_of = np.unique(unseen[used], axis=0, return_inverse=True)
-        residuals = np.abs(targets[used] - predictions[used])
+        above = predictions if upper is None else upper
+        residuals = np.maximum(predictions[used] - targets[used], targets[used] - above[used])
         group_of = group_of.reshape(-1)
         self._sorted = [np.sort(residuals[group_of == group], axis=0) for group in range(len(self._networks))]
 
@@ -76,14 +85,18 @@ class CrossResiduals:
         """
         return np.stack([outputs[networks].mean(axis=0, dtype=np.float64) for networks in self._networks])
 
-    def interval(self, centers: Array, rank: int) -> Array:
-        """Return the bounds (n_rows, n_outputs, 2) of the intervals of ``rank(coverage)`` around ``centers``."""
+    def interval(self, centers: Array, rank: int, upper: Array | None = None) -> Array:
+        """Return the bounds (n_rows, n_outputs, 2) of the intervals of ``rank(coverage)`` around ``centers``.
+
+        With ``upper``, they are around lower centers and these upper ones.
+        """
+        above = centers if upper is None else upper
         bounds = np.empty((*centers.shape[1:], 2))
         for output in range(centers.shape[2]):
             residuals = [group[:, output] for group in self._sorted]
             bounds[:, output, 0] = -_smallest(-centers[:, :, output], residuals, rank)
-            bounds[:, output, 1] = _smallest(centers[:, :, output], residuals, rank)
-        # With a coverage below one half, bounds can cross.
+            bounds[:, output, 1] = _smallest(above[:, :, output], residuals, rank)
+        # With a coverage below one half, or quantiles that are too far apart, bounds can cross.
         bounds.sort(axis=2)
         return bounds
 

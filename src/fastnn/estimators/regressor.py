@@ -215,7 +215,13 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         """Return the core's name of the loss."""
         if self.loss in ("squared_error", "poisson"):
             return str(self.loss)
-        return losses.get(self.loss).core_name
+        name = losses.get(self.loss).core_name
+        if name == "multi_quantile":
+            raise ValueError(
+                "loss must predict a number for each target, but 'multi_quantile' predicts several: use "
+                "TabularRegressor(intervals='quantiles') or Sequential"
+            )
+        return name
 
     def _out_activation(self) -> str:
         return "exp" if self._core_loss() == "poisson" else "identity"

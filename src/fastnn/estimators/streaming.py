@@ -30,6 +30,7 @@ def targets_of_source(
     ValueError
         The estimator's arguments, or those of its fit, need all rows in memory.
     """
+    X.check_single("X", type(estimator).__name__)
     if y is not None or sample_weight is not None:
         what = "y" if y is not None else "sample_weight"
         raise ValueError(f"X is a source: give {what} to fastnn.data.source, not to this call")

@@ -49,6 +49,7 @@ __all__ = [
     "Minimum",
     "Multiply",
     "NTPDense",
+    "NonCrossingQuantiles",
     "Normalization",
     "PReLU",
     "ParameterSpec",
@@ -89,7 +90,9 @@ _LATE = {
         *("CosineFeatures", "PeriodicEmbedding", "PiecewiseLinearEmbedding", "PiecewiseLinearEncoding"),
     ),
     "fastnn.layers.preprocessing": ("QuantileTransform", "RobustScaling"),
-    "fastnn.layers.tabular": ("FeatureScale", "GroupedDense", "MemberDense", "NTPDense", "ParametricActivation"),
+    "fastnn.layers.tabular": (
+        *("FeatureScale", "GroupedDense", "MemberDense", "NTPDense", "NonCrossingQuantiles", "ParametricActivation"),
+    ),
 }
 for _module, _names in {**_LATE, "fastnn.layers.arithmetic": ("Arithmetic", "GetItem")}.items():
     registry.register_late("layer", _module, *(name for name in _names if not name.islower()))
@@ -123,6 +126,13 @@ if TYPE_CHECKING:
         PiecewiseLinearEncoding,
     )
     from fastnn.layers.preprocessing import QuantileTransform, RobustScaling
-    from fastnn.layers.tabular import FeatureScale, GroupedDense, MemberDense, NTPDense, ParametricActivation
+    from fastnn.layers.tabular import (
+        FeatureScale,
+        GroupedDense,
+        MemberDense,
+        NonCrossingQuantiles,
+        NTPDense,
+        ParametricActivation,
+    )
 else:
     __getattr__, __dir__ = public_names(__name__, __all__, late=_LATE)

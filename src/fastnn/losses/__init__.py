@@ -35,6 +35,7 @@ from fastnn.losses.row import (
     Dice,
     GaussianNLL,
     KLDivergence,
+    MultiQuantile,
     SparseCategoricalCrossentropy,
 )
 
@@ -57,6 +58,7 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "MultiQuantile",
     "Poisson",
     "Quantile",
     "SparseCategoricalCrossentropy",
@@ -78,6 +80,7 @@ __all__ = [
     "mean_absolute_percentage_error",
     "mean_squared_error",
     "mean_squared_logarithmic_error",
+    "multi_quantile",
     "poisson",
     "quantile",
     "sparse_categorical_crossentropy",
@@ -138,6 +141,7 @@ if TYPE_CHECKING:
         mean_absolute_percentage_error,
         mean_squared_error,
         mean_squared_logarithmic_error,
+        multi_quantile,
         poisson,
         quantile,
         sparse_categorical_crossentropy,

@@ -69,6 +69,10 @@ class Loss(registry.Description):
         """Return the number of columns of the targets of a model with ``n_outputs`` outputs."""
         return n_outputs
 
+    def predictions(self, outputs: Array) -> Array:
+        """Return the outputs (n, n_targets) that predict the targets, of outputs (n, n_outputs)."""
+        return outputs[:, : self.target_columns(outputs.shape[1])]
+
     def options(self) -> dict[str, Any]:
         """Return the options that the compiled core takes."""
         return {

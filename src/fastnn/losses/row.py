@@ -1,13 +1,14 @@
 """Losses that need all outputs of a row together: class probabilities, angles, mean and variance."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import fastnn._registry as registry
 from fastnn._arguments import last_axis, number, optional, whole
-from fastnn.losses.loss import Loss
+from fastnn.losses.loss import Array, Loss
 
 
 @registry.register("loss", "categorical_crossentropy", "CategoricalCrossentropy")
@@ -110,6 +111,70 @@ class GaussianNLL(Loss):
                 f"{n_outputs}"
             )
         return n_outputs // 2
+
+
+@registry.register("loss", "multi_quantile", "MultiQuantile", "multi_pinball")
+class MultiQuantile(Loss):
+    """``mean(max(q e, (q - 1) e))`` over several levels q, e = y_true - y_pred: one network predicts several quantiles.
+
+    The first outputs are the quantiles of the first level, one for each target, the next ones those of the second
+    level: with K levels there are K outputs for a target. ``layers.NonCrossingQuantiles`` as the last layer keeps them
+    in order. Metrics compare the targets with the quantiles of the level nearest to 0.5. Koenker and Bassett,
+    "Regression quantiles", 1978.
+
+    Parameters
+    ----------
+    levels : rising levels between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> fastnn.losses.MultiQuantile((0.25, 0.75))(np.array([[1.0]]), np.array([[0.0, 2.0]]))
+    0.25
+    """
+
+    core_name = "multi_quantile"
+    _options = ("levels",)
+
+    def __init__(
+        self,
+        levels: Sequence[float] = (0.05, 0.5, 0.95),
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(reduction, name)
+        self.levels = levels_of("levels", levels)
+
+    def target_columns(self, n_outputs: int) -> int:
+        """Return the number of targets: outputs divided by levels."""
+        if n_outputs % len(self.levels):
+            raise ValueError(
+                f"multi_quantile needs an output for each of its {len(self.levels)} levels per target; the model has "
+                f"{n_outputs}"
+            )
+        return n_outputs // len(self.levels)
+
+    def predictions(self, outputs: Array) -> Array:
+        """Return the quantiles (n, n_targets) of the level nearest to 0.5."""
+        middle = int(np.argmin(np.abs(np.array(self.levels) - 0.5)))
+        width = self.target_columns(outputs.shape[1])
+        return outputs[:, middle * width : (middle + 1) * width]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "levels": list(self.levels)}
+
+
+def levels_of(name: str, given: Any) -> tuple[float, ...]:
+    """Return levels of quantiles; raise ValueError if they do not rise between 0 and 1."""
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiu" or array.ndim != 1 or not array.size:
+        raise ValueError(f"{name} must be a sequence of numbers between 0 and 1, got {given!r}")
+    levels = tuple(array.astype(np.float64).tolist())
+    if not (0.0 < levels[0] and levels[-1] < 1.0 and all(a < b for a, b in pairwise(levels))):
+        raise ValueError(f"{name} must rise and lie between 0 and 1, got {given!r}")
+    return levels
 
 
 @registry.register("loss", "categorical_focal_crossentropy", "CategoricalFocalCrossentropy")

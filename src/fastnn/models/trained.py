@@ -356,6 +356,7 @@ class TrainedStack(InspectedStack):
         if is_source(x):
             batch: Any = as_batch_size(batch_size)
             X: Any = source_rows(self, x, None, None, batch, steps, targets=False)
+            check_columns_of(self, self.feature_names_in_, x)
             n, program = len(X.source), X.program
         else:
             x, _, _, batch, first = one_pass(self, x, None, None, batch_size, steps)

@@ -123,7 +123,7 @@ def unsuitable_targets(loss: Loss, head: Head | Program, y: Array) -> Iterator[t
 def _unreachable(loss: Loss, head: Head | Program, targets: Array) -> Array:
     """Return which rows of the targets (n, n_outputs) no output of the last layer can equal, shape (n,)."""
     low, high = output_range(head)
-    if loss.core_name == "gaussian_nll":  # only half of the outputs are predictions
+    if loss.core_name in ("gaussian_nll", "multi_quantile"):  # targets have fewer columns than the outputs
         return np.zeros(len(targets), dtype=bool)
     if loss.core_name in _SIGN_ONLY:
         wrong = ((targets < 0.0) & (low >= 0.0)) | ((targets > 0.0) & (high <= 0.0))

@@ -24,13 +24,13 @@ class Loss(NamedTuple):
     kernel : function of (y, p, scale, gradient, **options), as in `elementwise_losses`.
     options : its options' defaults.
     takes_labels : whether targets are labels (n,).
-    half_targets : whether targets have half as many columns as predictions.
+    per_target : the number of columns of predictions for a column of targets, or the option that has one for each.
     """
 
     kernel: Callable[..., Array]
     options: dict[str, Any]
     takes_labels: bool = False
-    half_targets: bool = False
+    per_target: int | str = 1
 
 
 _ENTROPY_OPTIONS = {"from_logits": False, "label_smoothing": 0.0}
@@ -50,11 +50,12 @@ LOSSES: dict[str, Loss] = {
     "hinge": Loss(elementwise_losses.hinge, {}),
     "squared_hinge": Loss(elementwise_losses.squared_hinge, {}),
     "quantile": Loss(elementwise_losses.quantile, {"q": 0.5}),
-    "gaussian_nll": Loss(row_losses.gaussian_nll, {"full": False}, half_targets=True),
+    "gaussian_nll": Loss(row_losses.gaussian_nll, {"full": False}, per_target=2),
     "kl_divergence": Loss(row_losses.kl_divergence, {}),
     "categorical_hinge": Loss(row_losses.categorical_hinge, {}),
     "cosine_similarity": Loss(row_losses.cosine_similarity, {}),
     "dice": Loss(row_losses.dice, {"per_row": False}),
+    "multi_quantile": Loss(row_losses.multi_quantile, {"levels": (0.05, 0.5, 0.95)}, per_target="levels"),
     "binary_focal_crossentropy": Loss(
         elementwise_losses.binary_focal_crossentropy,
         {"apply_class_balancing": False, "alpha": 0.25, "gamma": 2.0, **_ENTROPY_OPTIONS},
@@ -84,7 +85,9 @@ def find_loss(name: str, options: dict[str, Any]) -> tuple[Loss, dict[str, Any],
     return entry, values, as_sum
 
 
-def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: Any) -> Array:
+def as_targets(
+    entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: Any, options: dict[str, Any] | None = None
+) -> Array:
     """Return targets as labels (n,) int64 in 0..c-1, or as values of ``shape`` (n, c); (n,) means (n, 1)."""
     y = np.asarray(y_true)
     n, n_outputs = shape
@@ -99,11 +102,12 @@ def as_targets(entry: Loss, y_true: ArrayLike, shape: tuple[int, int], dtype: An
         if labels.view(np.uint64).max() >= n_outputs:
             raise ValueError(f"labels in y_true must be in 0..{n_outputs - 1}, got {labels.min()}..{labels.max()}.")
         return labels
-    columns = n_outputs // 2 if entry.half_targets else n_outputs
+    count = entry.per_target
+    columns = n_outputs // (len((options or entry.options)[count]) if isinstance(count, str) else count)
     if y.ndim == 1 and columns == 1:
         y = y.reshape(-1, 1)
     if y.shape != (n, columns):
-        wanted = f"shape {(n, columns)}" if entry.half_targets else f"the shape of y_pred, {shape}"
+        wanted = f"shape {(n, columns)}" if columns != n_outputs else f"the shape of y_pred, {shape}"
         raise ValueError(f"y_true must have {wanted}, got {y.shape}.")
     values: Array = y.astype(dtype, copy=False)
     return values
@@ -128,7 +132,7 @@ def _evaluate(
         counts = np.reshape(y_true, n) != ignored
         y_true = np.where(counts, np.reshape(y_true, n), 0)
         sample_weight = counts * (np.ones(n, p.dtype) if sample_weight is None else np.asarray(sample_weight))
-    y = as_targets(entry, y_true, (n, p.shape[1]), p.dtype)
+    y = as_targets(entry, y_true, (n, p.shape[1]), p.dtype, values)
     divisor: Any = 1 if as_sum else np.count_nonzero(counts)
     if weighted and sample_weight is not None:
         divisor = np.sum(sample_weight, dtype=np.float64)
@@ -183,11 +187,12 @@ def loss_and_gradient(
         Of all losses, with defaults: ``sum`` (False) sums over rows instead of averaging; ``weighted_mean`` (False)
         divides by the sum of the weights. A division by 0 gives 0.
 
-        Of single losses: ``delta`` (1.0) of huber; ``q`` (0.5) of quantile; ``full`` (False) of gaussian_nll;
-        ``per_row`` (False) of dice; ``from_logits`` (False) and ``label_smoothing`` (0.0) of the cross-entropies;
-        ``ignore_class`` (None) of sparse_categorical_crossentropy, a label of any value whose rows count neither in
-        the sum nor in the divisor; ``gamma`` (2.0) and ``alpha`` (0.25) of the focal cross-entropies, where alpha may
-        be (c,) for the categorical one; ``apply_class_balancing`` (False) of the binary one.
+        Of single losses: ``delta`` (1.0) of huber; ``q`` (0.5) of quantile; ``levels`` (0.05, 0.5, 0.95) of
+        multi_quantile; ``full`` (False) of gaussian_nll; ``per_row`` (False) of dice; ``from_logits`` (False) and
+        ``label_smoothing`` (0.0) of the cross-entropies; ``ignore_class`` (None) of sparse_categorical_crossentropy, a
+        label of any value whose rows count neither in the sum nor in the divisor; ``gamma`` (2.0) and ``alpha`` (0.25)
+        of the focal cross-entropies, where alpha may be (c,) for the categorical one; ``apply_class_balancing`` (False)
+        of the binary one.
 
         Without ``from_logits`` predictions are probabilities, clipped to [1e-7, 1 - 1e-7]; those of the categorical
         losses are first divided by their row's sum. The gradient is the gradient of exactly this function: zero

@@ -4,6 +4,7 @@ A kernel's arguments are those of `elementwise_losses`.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,17 @@ def gaussian_nll(y: Array, p: Array, scale: Any, gradient: Array | None, full: b
         gradient[:, half:] = 0.5 * (1.0 - square) * (scale / half)
     constant = math.log(2.0 * math.pi) if full else 0.0
     rows: Array = (0.5 * (log_variance + square + constant)).mean(axis=1)
+    return rows
+
+
+def multi_quantile(y: Array, p: Array, scale: Any, gradient: Array | None, levels: Sequence[float]) -> Array:
+    """``max(q e, (q - 1) e)``, e = y - p, over the levels q; p holds the quantiles of a level after the other."""
+    q = np.repeat(np.asarray(levels), y.shape[1])
+    error = np.tile(y, len(levels)) - p
+    if gradient is not None:
+        slopes = np.where(error > 0.0, -q, np.where(error < 0.0, 1.0 - q, 0.0))
+        np.multiply(slopes, scale / p.shape[1], out=gradient)
+    rows: Array = np.maximum(q * error, (q - 1.0) * error).mean(axis=1)
     return rows
 
 

@@ -10,7 +10,8 @@ except ImportError as error:
     ) from error
 
 from fastnn._missing import public_names
-from fastnn.tabular.estimators import TabularClassifier, TabularRegressor
+from fastnn.tabular.classifier import TabularClassifier
+from fastnn.tabular.regressor import TabularRegressor
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 

@@ -198,12 +198,16 @@ class TableEncoder:
         ValueError
             Other columns than in the fit, or a column of another kind.
         """
+        return self._joined(*self.parts(X))
+
+    def parts(self, X: Any) -> tuple[Array, Array, Array]:
+        """Return columns of numbers, of zeros and ones, and of numbers of categories, before scaling."""
         columns = read_columns(X, self.categorical)
         if [column.name for column in columns] != self.names:
             raise ValueError(
                 f"the columns of X must be those of fit: {self.names}; got {[each.name for each in columns]}"
             )
-        return self._joined(*self._parts(columns))
+        return self._parts(columns)
 
     def _parts(self, columns: list[Column]) -> tuple[Array, Array, Array]:
         """Return the columns of numbers, of zeros and ones, and of numbers of categories."""

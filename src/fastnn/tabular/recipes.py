@@ -34,6 +34,7 @@ class Task:
     classifies : whether the targets are classes.
     smooths : whether labels are smoothed.
     width : units of each hidden layer.
+    levels : levels of the quantiles that a regression predicts, those of a level after the other; () for the mean.
     n_members : members of TabM.
     """
 
@@ -42,6 +43,7 @@ class Task:
     classifies: bool
     smooths: bool
     width: int
+    levels: tuple[float, ...] = ()
     n_members: int = 32
 
     @property
@@ -123,7 +125,12 @@ def _realmlp(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embed
         h = layers.NTPDense(task.width, **dense)(h)
         h = layers.ParametricActivation("selu" if task.classifies else "mish", **slow)(h)
         h = layers.Dropout(0.15)(h)
-    return layers.NTPDense(task.n_outputs, _output_activation(task), **dense)(h)
+    return _ordered(task, layers.NTPDense(task.n_outputs, _output_activation(task), **dense)(h))
+
+
+def _ordered(task: Task, h: Any) -> Any:
+    """Return the outputs of a regression; quantiles in order."""
+    return layers.NonCrossingQuantiles(len(task.levels))(h) if task.levels else h
 
 
 def _tabm(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
@@ -144,6 +151,10 @@ def _tabm(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded
         h = layers.Dropout(0.1)(h)
     bound = task.width**-0.5
     bias = {"class_name": "RandomUniform", "config": {"minval": -bound, "maxval": bound}}
+    if task.levels:
+        each = task.n_outputs // len(task.levels)
+        heads = [layers.GroupedDense(k, each, True, uniform, bias)(h) for _ in task.levels]
+        return _ordered(task, layers.Concatenate()(heads))
     h = layers.GroupedDense(k, task.n_outputs, True, uniform, bias)(h)
     activation = _output_activation(task)
     if activation == "softmax":
@@ -157,7 +168,7 @@ def _plain(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedde
     for _ in range(2):
         h = layers.Dense(task.width, "relu", kernel_initializer="he_normal")(h)
         h = layers.Dropout(0.1)(h)
-    return layers.Dense(task.n_outputs, _output_activation(task))(h)
+    return _ordered(task, layers.Dense(task.n_outputs, _output_activation(task))(h))
 
 
 class _RandomSigns:
@@ -205,7 +216,7 @@ def batch_size_of(n: int) -> int:
 def compile_model(model: Model, task: Task, plan: Plan) -> None:
     """Compile a network of a recipe: the loss is the mean of the members' losses."""
     if not task.classifies:
-        model.compile(plan.optimizer, "mse")
+        model.compile(plan.optimizer, losses.MultiQuantile(task.levels) if task.levels else "mse")
         return
     smoothing = 0.1 if task.smooths else 0.0
     if task.n_outputs == 1:
@@ -219,10 +230,10 @@ def compile_model(model: Model, task: Task, plan: Plan) -> None:
 
 
 def targets_of(task: Task, y: Array) -> Any:
-    """Return the targets of the network: y (n, n_outputs) once for each member."""
+    """Return the targets of the network: y (n, n_targets) once for each member."""
     if task.members == 1:
         return y
-    return [y] * task.members if task.n_outputs > 1 and task.classifies else np.repeat(y, task.members, axis=1)
+    return [y] * task.members if task.n_outputs > 1 and task.classifies else np.tile(y, task.members)
 
 
 def mean_of_members(task: Task, outputs: Any) -> Array:
@@ -230,5 +241,10 @@ def mean_of_members(task: Task, outputs: Any) -> Array:
     if isinstance(outputs, list):
         mean: Array = np.mean(outputs, axis=0)
         return mean
-    several: Array = outputs.reshape(len(outputs), task.members, task.n_outputs)
-    return several.mean(axis=1) if task.members > 1 else several[:, 0]
+    if task.members == 1:
+        single: Array = outputs
+        return single
+    n_levels = max(len(task.levels), 1)
+    several: Array = outputs.reshape(len(outputs), n_levels, task.members, task.n_outputs // n_levels)
+    means: Array = several.mean(axis=2).reshape(len(outputs), task.n_outputs)
+    return means

@@ -31,8 +31,15 @@ Score = Callable[[Array, Array], float]
 """Function of targets and outputs (n, n_outputs); less is better."""
 
 
+_PARTS = 8
+"""Parts of the held-out rows: the outputs of each are of the epoch that the others chose."""
+
+
 class Trained(NamedTuple):
-    """A trained network, its outputs for the held-out rows, their score, and the epoch of its weights."""
+    """A trained network, its outputs for the held-out rows, the score of its epoch, and the epoch of its weights.
+
+    The outputs of a held-out row are those of the epoch that other held-out rows chose: ``HeldOut``.
+    """
 
     model: Model
     outputs: Array | None
@@ -50,6 +57,46 @@ class Data(NamedTuple):
     def part(self, rows: Array) -> "Data":
         """Return some of the rows."""
         return Data(self.X[rows], self.y[rows])
+
+
+class HeldOut:
+    """Held-out rows: they choose the epoch of a network, and their outputs are of an epoch that they did not choose.
+
+    All rows choose the epoch whose weights the network keeps. For the outputs the rows are divided at random into
+    eight parts; those of a part are of the best epoch of all other parts, so that errors of the outputs are as large
+    as errors on new rows. A single row gets the outputs of the last epoch. Of equal scores the later epoch counts.
+
+    Parameters
+    ----------
+    data : the rows.
+    score : less is better.
+    seed : seed of the parts.
+    """
+
+    def __init__(self, data: Data, score: Score, seed: int) -> None:
+        self.data, self._score = data, score
+        order = np.random.default_rng(seed).permutation(len(data.y))
+        parts = np.array_split(order, min(_PARTS, len(order)))
+        self._parts = [np.sort(part) for part in parts]
+        self._others = [np.setdiff1d(order, part) for part in parts]
+        self._best_of_others = [np.inf] * len(parts)
+        self.best, self.best_epoch, self.outputs = np.inf, -1, np.empty(0)
+
+    def see(self, epoch: int, outputs: Array) -> bool:
+        """Take the outputs (n, n_outputs) of an epoch; return whether it is the best one."""
+        if not self.outputs.size:
+            self.outputs = outputs.copy()
+        y = self.data.y
+        for place, (part, others) in enumerate(zip(self._parts, self._others, strict=True)):
+            value = self._score(y[others], outputs[others]) if len(others) else -np.inf
+            if value <= self._best_of_others[place]:
+                self._best_of_others[place] = value
+                self.outputs[part] = outputs[part]
+        value = self._score(y, outputs)
+        is_best = value <= self.best or self.best_epoch < 0
+        if is_best:
+            self.best, self.best_epoch = value, epoch
+        return is_best
 
 
 def outputs_of(model: Model, task: Task, X: Array) -> Array:
@@ -113,8 +160,8 @@ def train_member(
     """
     plan = plan_of(task, len(training.X), epochs)
     member = _Member(task, encoder, training, plan, seed)
-    best, best_weights, best_epoch, outputs = np.inf, None, -1, None
-    done = 0
+    seen = None if held_out is None else HeldOut(held_out, score, seed)
+    best_weights, best_epoch, done = None, -1, 0
     for epoch in range(plan.epochs):
         finite = member.run_epoch(epoch + 1) and member.model.network_weights.finite()
         if not finite:
@@ -122,21 +169,19 @@ def train_member(
                 raise DivergenceError("the loss became NaN or infinite: scale the target", 1, member.steps)
             break
         done = epoch + 1
-        if held_out is None:
+        if seen is None:
             best_epoch = epoch
-        else:
-            found = outputs_of(member.model, task, held_out.X)
-            value = score(held_out.y, found)
-            if value <= best or best_weights is None:
-                best, best_epoch, outputs = value, epoch, found
-                best_weights = member.model.get_weights()
+        elif seen.see(epoch, outputs_of(member.model, task, seen.data.X)):
+            best_epoch, best_weights = epoch, member.model.get_weights()
         if plan.patience is not None and epoch - best_epoch > plan.patience:
             break
         if deadline is not None and time.monotonic() > deadline:
             break
     if best_weights is not None:
         member.model.set_weights(best_weights)
-    return Trained(member.model, outputs, float(best), best_epoch, done)
+    if seen is None:
+        return Trained(member.model, None, np.inf, best_epoch, done)
+    return Trained(member.model, seen.outputs, seen.best, best_epoch, done)
 
 
 @default_arithmetic()

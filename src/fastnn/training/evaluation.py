@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fastnn._core as _core
 from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList
+from fastnn.losses.custom import CustomLoss
 from fastnn.network.objective import loss_names
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
+from fastnn.training.native import make_held_out
 from fastnn.training.outputs import Objective, empty_outputs, metric_values, of_output
 from fastnn.training.rows import Rows, joined, n_rows, take
 
@@ -38,6 +41,10 @@ class Evaluation:
     rows : the rows, or the reader of those of a source.
     batch_size : rows in a batch, or in each; matters to callbacks and to losses that depend on batches.
     callbacks : callbacks of the fit or of the evaluation.
+
+    Attributes
+    ----------
+    is_native : whether ``held_out`` and ``named`` give what ``run`` does.
     """
 
     def __init__(
@@ -64,6 +71,14 @@ class Evaluation:
         self._predictions = empty_outputs(model, self._n) if model.metrics else None
         largest = min(self._n, self._sizes if isinstance(self._sizes, int) else max(self._sizes))
         self._activity = np.empty(largest) if model.program.penalizes_outputs else None
+        self.is_native = (
+            isinstance(rows, Rows)
+            and not (model.metrics or model.program.penalizes_outputs)
+            and not callbacks.has("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end")
+            and not any(isinstance(loss, CustomLoss) for loss in self._objective.losses)
+            and isinstance(self._sizes, int)
+            and self._n <= self._sizes
+        )
 
     @default_arithmetic()
     def run(self) -> dict[str, Any]:
@@ -97,6 +112,15 @@ class Evaluation:
             logs.update(metric_values(model, y, predictions, weight))
         callbacks.call("on_test_end", logs)
         return logs
+
+    def held_out(self) -> _core.HeldOut:
+        """Return the rows for a fit that evaluates them between its epochs."""
+        assert isinstance(self._rows, Rows)
+        return make_held_out(self._model, self._rows.part(slice(None)), self._objective.logits)
+
+    def named(self, losses: Array) -> dict[str, list[float]]:
+        """Return what a fit gives for held-out rows, (n_epochs, 1 + n_losses), by the names that ``run`` returns."""
+        return dict(zip(["loss", *self._names], losses.T.tolist(), strict=False))
 
     def _batches(self) -> Generator[tuple[Rows, slice]]:
         """Give the rows of each native call, and their place among all rows."""

@@ -90,6 +90,7 @@ class Training:
         self._validation = None
         if source.validation is not None:
             self._validation = Evaluation(model, source.validation, source.validation_batch_size, callbacks)
+        self._held_out: _core.HeldOut | None = None
         self._terminators = [c for c in callbacks.callbacks if isinstance(c, TerminateOnNaN)]
         self._running = None
         if model.metrics and callbacks.has("on_train_batch_end"):
@@ -153,9 +154,15 @@ class Training:
 
     def _epochs_together(self, epoch: int) -> int:
         """Return the number of epochs, this one among them, between which nothing is left to do in Python."""
-        source, fit, options = self._source, self._fit, self._options
+        source, fit, options, stopper = self._source, self._fit, self._options, self._callbacks.stopper
+        evaluates = self._validation is not None and self._validation.is_native
         if (
-            self._callbacks.each_epoch
+            (self._callbacks.each_epoch and stopper is None)
+            or (
+                stopper is not None
+                and stopper.monitor == "val_loss"
+                and not (evaluates and options.validation_freq == 1)
+            )
             or self._predictions is not None
             or self._model.optimizer.schedule is not None
             or not isinstance(fit, _core.Fit)
@@ -164,7 +171,7 @@ class Training:
         ):
             return 1
         end = min(options.epochs, epoch + max(1, _MOST_STEPS // fit.n_steps))
-        if self._validation is not None:
+        if self._validation is not None and not evaluates:
             end = next((number + 1 for number in range(epoch, end) if options.validates(number)), end)
         return end - epoch
 
@@ -176,6 +183,7 @@ class Training:
         begun, rate = model.epochs_begun, optimizer.learning_rate
         rates = optimizer.learning_rates(self._network.iterations, fit.n_steps)
         self._rollback.begin_epoch(EpochStart(model.seed, begun + 1, self._shuffle, rates, {}, 0, fit.n_steps, count))
+        self._watch_epochs(epoch, count)
         finished = False
         try:
             # Another thread may ask for the end, or set a learning rate.
@@ -187,12 +195,42 @@ class Training:
             names = ["loss", *self._loss_names]
             columns = dict(zip(names, (means[0], *means[2 : 1 + len(names)]), strict=True))
             n_done = means.shape[1] - finished  # the caller records the last one
-            self._callbacks.record(
-                range(epoch, epoch + n_done), {name: each[:n_done].tolist() for name, each in columns.items()}
-            )
+            records = {name: each[:n_done].tolist() for name, each in columns.items()}
+            if self._due is not None or self._callbacks.stopper is not None:
+                # An epoch that has ended may have to be looked at.
+                n_done = max(0, fit.epochs_begun - 1)
+                records = {name: each[:n_done] for name, each in records.items()}
+                records.update(self._end_watch(n_done))
+            self._callbacks.record(range(epoch, epoch + n_done), records)
         if finished:
             return n_done, {name: float(each[-1]) for name, each in columns.items()}
         return n_done, self._diverged(epoch + n_done, [])
+
+    def _watch_epochs(self, epoch: int, count: int) -> None:
+        """Let the fit evaluate the held-out rows between the epochs that have been prepared, and stop early."""
+        self._due: Array | None = None
+        if self._validation is not None and self._validation.is_native:
+            if self._held_out is None:
+                self._held_out = self._validation.held_out()
+            self._due = np.array([self._options.validates(number) for number in range(epoch, epoch + count)], np.uint8)
+            self._fit.evaluate_between(self._held_out, self._due)
+        if self._callbacks.stopper is not None:
+            self._fit.stop_early(epoch=epoch, **self._callbacks.stopper.early_stop())
+
+    def _end_watch(self, n_epochs: int) -> dict[str, list[float]]:
+        """Return the validation losses of epochs that were trained together; the early stopping catches up."""
+        fit, stopper = self._fit, self._callbacks.stopper
+        if stopper is not None:
+            wait, best, best_epoch = fit.stopping
+            kept = best_epoch >= 0 and stopper.restore_best_weights
+            places = self._model.program.parameters if kept else []
+            weights = [fit.best_parameter(*place) for place in places] if kept else None
+            stopper.catch_up(wait, best, best_epoch, weights)
+        if self._due is None:
+            return {}
+        assert self._validation is not None
+        losses = fit.held_out_losses[:n_epochs][self._due[:n_epochs] != 0]
+        return {f"val_{name}": values for name, values in self._validation.named(losses).items() if values}
 
     def _begin_sums(self) -> None:
         self._batch, self._n_rows, self._loss_sum = 0, 0, 0.0

@@ -28,8 +28,7 @@ def metric_values(model: LayerStack, y_true: Any, outputs: Any, weight: Any) -> 
 def metric_rows(model: LayerStack, output: int, y_true: Any, outputs: Any) -> tuple[Array, Array]:
     """Return the targets and the predictions of one output; of the latter the columns that predict targets."""
     y_pred, loss = of_output(outputs, output), model.losses_of_outputs[output]
-    columns = y_pred.shape[1] if loss is None else loss.target_columns(y_pred.shape[1])
-    return of_output(y_true, output), y_pred[:, :columns]
+    return of_output(y_true, output), y_pred if loss is None else loss.predictions(y_pred)
 
 
 def of_output(arrays: Any, output: int) -> Any:

@@ -26,6 +26,8 @@ from fastnn.training.rows import n_rows, take
 Array = NDArray[Any]
 
 _SECONDS_BETWEEN_RECORDS = 1.0
+_RECORD_BYTES = 1 << 14
+"""Room that is made on a full disk for the record: some blocks of the file system."""
 
 
 def write_predictions(
@@ -215,9 +217,14 @@ class _PartialFile:
 
     def _failed(self, error: OSError) -> OSError:
         """Return the error for a file that cannot be written, once what is written is recorded if that is possible."""
-        if self._file is not None and self._done > self._recorded:
-            with contextlib.suppress(OSError):
-                self._record()
+        # The record takes a new file, for which a full disk has no room: the last rows make way for it.
+        given_up = -(-_RECORD_BYTES // self._row_bytes)
+        for done in (self._done, self._done - given_up):
+            if self._file is not None and done > self._recorded:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(self._header + done * self._row_bytes)
+                    self._done = done
+                    self._record()
         needed = self._header + self._shape[0] * self._row_bytes
         return type(error)(
             error.errno,

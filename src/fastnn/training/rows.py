@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import number
 from fastnn._arithmetic import default_arithmetic
-from fastnn._arrays import as_features, as_numbers, check_columns, check_finite, check_target_range, column_names
+from fastnn._arrays import (
+    as_features,
+    as_numbers,
+    check_columns,
+    check_finite,
+    check_target_range,
+    column_names,
+    is_source,
+)
 from fastnn._structures import is_nested
 from fastnn.network.chain import flattened_shape, takes_missing
 from fastnn.network.graph import Graph, Port
@@ -122,7 +130,7 @@ def columns_of(model: LayerStack, x: Any, name: str = "x") -> Columns:
     ports = model.ports()
     if ports is None:
         return column_names(x)
-    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    given = by_place(_by_name(x), model.input, [port.name for port in ports], name, "input")
     if len(ports) == 1:
         return column_names(given[0])
     found = {port.name: column_names(each) for port, each in zip(ports, given, strict=True)}
@@ -135,10 +143,16 @@ def check_columns_of(model: LayerStack, known: Columns, x: Any, name: str = "x")
     if ports is None:
         check_columns(known if isinstance(known, list) else None, x, name)
         return
-    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    given = by_place(_by_name(x), model.input, [port.name for port in ports], name, "input")
     for port, each in zip(ports, given, strict=True):
         names = known.get(port.name) if isinstance(known, dict) else known
         check_columns(names, each, name if len(ports) == 1 else f"{name}[{port.name!r}]")
+
+
+def _by_name(x: Any) -> Any:
+    """Return the sources of the inputs of a source that has several; other inputs as they are."""
+    inputs = x.inputs if is_source(x) else None
+    return x if inputs is None else inputs
 
 
 def features_of(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
+import fastnn._ranks as _ranks
 from fastnn._arguments import whole
 from fastnn._arrays import is_source
 from fastnn._warnings import warn
@@ -289,10 +290,11 @@ class RowSource:
             raise ValueError("x is a source: instead of steps_per_epoch give a part of it, x.rows(begin, end)")
         size = as_batch_size(batch_size)
         self.validation_batch_size = as_batch_size(validation.batch_size, size, "validation_batch_size")
+        reader = RowReader(self._model, x, class_weight=class_weight)
         columns = _Columns(self._model)
         columns.learn(x, "x")
         self.columns = columns.names
-        windows = Windows(RowReader(self._model, x, class_weight=class_weight), size)
+        windows = Windows(reader, size, _ranks.current())
         rows, self.program = windows.first, windows.program
         _, self.validation = validation.separate(self._model, rows, self.validation_batch_size, columns)
         self.first = Steps(rows, size, 0, 0)

@@ -5,10 +5,11 @@ the model's seed and a number that counts windows, so neither the readers nor th
 a window in the order of the source, so that one window of all blocks is the array itself, in the order of an array's
 epoch; c) the rows that fill no batch are copied in front of the next window: a batch does not end where a window does;
 d) there are two buffers of inputs, one in use and one that is filled. Targets are allocated for each window, because
-metrics keep them.
+metrics keep them; e) ranks that train together read some of the blocks each, and exchange them when the window is used.
 """
 
 import copy
+import math
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+import fastnn._ranks as _ranks
 from fastnn._arithmetic import default_arithmetic
 from fastnn.data.source import Source
 from fastnn.network.chain import takes_missing
@@ -58,6 +60,8 @@ class RowReader:
         # Of blocks whose inputs were checked, like those of an array once in a fit, and are used as they are.
         self._known: dict[tuple[int, int], Program] = {}
         ports = model.ports()
+        if ports is None:
+            source.check_single(name, "this model")
         missing = takes_missing(model.all_layers) if ports is None else any(port.missing for port in ports)
         self._missing = bool(missing)
         if targets and not source.has_targets:
@@ -139,14 +143,16 @@ class _Filling(NamedTuple):
     ----------
     key : seed and number that its order comes from, and whether it is shuffled.
     arrays : room for the rows of the window before, then for those of this one.
-    reads : of its blocks.
+    reads : of its blocks, those of this rank.
     order : of its rows.
+    first : where the rows of each rank begin in the arrays, and where the last one's end.
     """
 
     key: tuple[int, int, bool]
     arrays: list[Array | None]
     reads: list[Future[None]]
     order: Future[Array]
+    first: list[int]
 
 
 class BlockReader(Protocol):
@@ -168,6 +174,7 @@ class Windows:
     ----------
     reader : reads the rows.
     batch_size : rows in a batch.
+    ranks : the ranks that use the same windows, each of which reads its part of the blocks; or None.
 
     Attributes
     ----------
@@ -177,8 +184,8 @@ class Windows:
     n_batches : batches of a pass.
     """
 
-    def __init__(self, reader: BlockReader, batch_size: int) -> None:
-        self._reader, self._batch_size = reader, batch_size
+    def __init__(self, reader: BlockReader, batch_size: int, ranks: _ranks.Ranks | None = None) -> None:
+        self._reader, self._batch_size, self._ranks = reader, batch_size, ranks
         self.source = reader.source
         self.first, self.program = reader.read(*self.source.blocks[0])
         self.n_batches = -(-len(self.source) // batch_size)
@@ -220,6 +227,7 @@ class Windows:
                 filling = self._start(key, blocks)
             for read in filling.reads:
                 read.result()
+            self._exchange(filling)
             order = filling.order.result()
             self._filling, last = None, k + 1 == len(plan)
             if not last:
@@ -264,12 +272,27 @@ class Windows:
         order = self._pool.submit(_core.random_order, seed, number, n_rows) if shuffle else Future()
         if not shuffle:
             order.set_result(np.arange(n_rows))
-        reads, at = [], self._room
-        for block in blocks:
-            begin, end = self.source.blocks[block]
-            reads.append(self._pool.submit(self._read, arrays, at, begin, end))
-            at += end - begin
-        return _Filling(key, arrays, reads, order)
+        reads, first = [], [self._room]
+        n_ranks, rank = (1, 0) if self._ranks is None else (self._ranks.size, self._ranks.rank)
+        for other in range(n_ranks):
+            at = first[-1]
+            for block in blocks[other * len(blocks) // n_ranks : (other + 1) * len(blocks) // n_ranks]:
+                begin, end = self.source.blocks[block]
+                if other == rank:
+                    reads.append(self._pool.submit(self._read, arrays, at, begin, end))
+                at += end - begin
+            first.append(at)
+        return _Filling(key, arrays, reads, order, first)
+
+    def _exchange(self, filling: _Filling) -> None:
+        """Get the rows that other ranks have read."""
+        if self._ranks is None:
+            return
+        for array in filling.arrays:
+            if array is not None:
+                each = array.dtype.itemsize * math.prod(array.shape[1:])
+                memory = array.reshape(-1).view(np.uint8).data
+                self._ranks.gather(memory, [each * row for row in filling.first])
 
     def _arrays(self, n: int) -> list[Array | None]:
         """Return arrays for ``n`` rows; those of inputs are in the buffer."""

@@ -10,11 +10,22 @@ from numpy.typing import NDArray
 
 from fastnn.bench.networks import Network
 
-__all__ = ["CONTESTANTS", "EPSILON", "LEARNING_RATE", "Contestant", "Entrant", "create", "installed", "keras_backend"]
+__all__ = [
+    "CONTESTANTS",
+    "EPSILON",
+    "LEARNING_RATE",
+    "MOMENTUM",
+    "Contestant",
+    "Entrant",
+    "create",
+    "installed",
+    "keras_backend",
+]
 
 Array = NDArray[Any]
 
 LEARNING_RATE = 1e-3
+MOMENTUM = 0.9
 EPSILON = 1e-12
 """Small enough for the result not to depend on whether it is added before or after bias correction: the gradients of
 a wide network are as small as 1e-6."""
@@ -27,7 +38,7 @@ class Contestant(Protocol):
     """
 
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
-        """Build the network with these starting weights, and Adam; keep the data."""
+        """Build the network with these starting weights, and its optimizer; keep the data."""
 
     def train(self, epochs: int) -> list[float]:
         """Train on the data in its order, in whole batches; return the mean loss of each epoch."""
@@ -61,6 +72,8 @@ class Entrant:
     threaded: bool = True
     graphs: bool = False
     """Whether it builds networks that are not chains."""
+    only_plain: bool = False
+    """Whether all that it knows is ReLU and Adam."""
 
 
 CONTESTANTS = {
@@ -77,7 +90,7 @@ CONTESTANTS = {
         Entrant("numpy", "numpy_reference", (), ("numpy",), frozenset({"training", "prediction", "products"})),
         Entrant("scikit-learn", "scikit_learn", ("sklearn",), ("scikit-learn",), frozenset({"training"})),
         Entrant("keras", "keras_model", ("keras",), ("keras",), frozenset({"training"}), graphs=True),
-        Entrant("python", "python_lists", (), (), frozenset({"training"}), threaded=False),
+        Entrant("python", "python_lists", (), (), frozenset({"training"}), threaded=False, only_plain=True),
     )
 }
 """The contestants by name, in the order of the tables. fastnn comes first."""

@@ -7,7 +7,7 @@ import numpy as np
 
 import fastnn
 from fastnn import layers, losses, ops, optimizers
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, MOMENTUM, Array
 from fastnn.bench.networks import Network, graph_of
 
 
@@ -26,7 +26,10 @@ class _FastnnModel:
             "sparse_categorical_crossentropy": lambda: losses.SparseCategoricalCrossentropy(from_logits=True),
         }
         loss = classes[network.loss]()
-        self.model.compile(optimizer=optimizers.Adam(learning_rate=LEARNING_RATE, epsilon=EPSILON), loss=loss)
+        rule: optimizers.Optimizer = optimizers.Adam(learning_rate=LEARNING_RATE, epsilon=EPSILON)
+        if network.optimizer == "momentum":
+            rule = optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
+        self.model.compile(optimizer=rule, loss=loss)
 
     def train(self, epochs: int) -> list[float]:
         fit = self.model.fit(self.X, self.y, batch_size=self.batch_size, epochs=epochs, shuffle=False, verbose=0)
@@ -50,7 +53,7 @@ class _FastnnModel:
 def _model(network: Network, weights: list[Array], last: str | None = None) -> Any:
     model: Any
     if network.shape == "chain":
-        hidden = [layers.Dense(units, activation="relu") for units in network.sizes[1:-1]]
+        hidden = [layers.Dense(units, activation=network.activation) for units in network.sizes[1:-1]]
         output = layers.Dense(network.sizes[-1], activation=last)
         model = fastnn.Sequential([layers.Input((network.sizes[0],)), *hidden, output])
     else:

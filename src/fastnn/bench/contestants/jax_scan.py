@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, MOMENTUM, Array
 from fastnn.bench.networks import Network
 
 _MAX_EPOCHS = 100_000  # length of the buffer of losses
 
 
-def _forward(shape: str, weights: list[Any], inputs: list[Any]) -> Any:
+def _forward(shape: str, activation: str, weights: list[Any], inputs: list[Any]) -> Any:
     if shape == "two towers":
         pairs = zip(inputs, weights[:4:2], weights[1:4:2], strict=True)
         return _chain(
@@ -22,17 +22,17 @@ def _forward(shape: str, weights: list[Any], inputs: list[Any]) -> Any:
         )
     if shape == "wide and deep":
         return _chain(weights[:-2], inputs[0]) + (inputs[0] @ weights[-2] + weights[-1])
-    return _chain(weights, inputs[0])
+    return _chain(weights, inputs[0], {"relu": jax.nn.relu, "tanh": jnp.tanh}[activation])
 
 
-def _chain(weights: list[Any], x: Any) -> Any:
+def _chain(weights: list[Any], x: Any, activation: Any = jax.nn.relu) -> Any:
     for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        x = jax.nn.relu(x @ kernel + bias)
+        x = activation(x @ kernel + bias)
     return x @ weights[-2] + weights[-1]
 
 
-def _loss(name: str, shape: str, weights: list[Any], x: list[Any], y: Any) -> Any:
-    z = _forward(shape, weights, x)
+def _loss(name: str, shape: str, activation: str, weights: list[Any], x: list[Any], y: Any) -> Any:
+    z = _forward(shape, activation, weights, x)
     if name == "mse":
         return jnp.mean((z - y) ** 2)
     if name == "binary_crossentropy":
@@ -40,14 +40,19 @@ def _loss(name: str, shape: str, weights: list[Any], x: list[Any], y: Any) -> An
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1))
 
 
-@partial(jax.jit, static_argnames=("loss", "shape"), donate_argnames=("weights", "first", "second"))
-def _train(loss: str, shape: str, weights: Any, first: Any, second: Any, t: Any, X: Any, y: Any, epochs: Any) -> Any:
-    """Each of X (steps, batch, features), y (steps, batch, ...); first, second: Adam's moments, t its steps so far."""
+@partial(jax.jit, static_argnames=("network",), donate_argnames=("weights", "first", "second"))
+def _train(network: Network, weights: Any, first: Any, second: Any, t: Any, X: Any, y: Any, epochs: Any) -> Any:
+    """Each of X (steps, batch, features), y (steps, batch, ...); first, second: the moments, t the steps so far."""
+    loss = partial(_loss, network.loss, network.shape, network.activation)
 
     def step(state: Any, batch: Any) -> Any:
         weights, first, second, t = state
-        value, gradients = jax.value_and_grad(partial(_loss, loss, shape))(weights, *batch)
+        value, gradients = jax.value_and_grad(loss)(weights, *batch)
         t = t + 1
+        if network.optimizer == "momentum":
+            first = [MOMENTUM * m + g for m, g in zip(first, gradients, strict=True)]
+            weights = [w - LEARNING_RATE * m for w, m in zip(weights, first, strict=True)]
+            return (weights, first, second, t), value
         rate = LEARNING_RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
         second = [0.999 * v + 0.001 * g * g for v, g in zip(second, gradients, strict=True)]
@@ -70,7 +75,7 @@ class _JaxScan:
         self.n_threads = n_threads
 
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
-        self.loss, self.shape = network.loss, network.shape
+        self.network = network
         self.X = [jnp.asarray(x.reshape(-1, network.batch_size, *x.shape[1:])) for x in network.inputs(X)]
         self.y = jnp.asarray(y.reshape(-1, network.batch_size, *y.shape[1:]))
         values = [jnp.asarray(w) for w in weights]
@@ -78,17 +83,18 @@ class _JaxScan:
         self.state = (values, *moments, jnp.float32(0))
 
     def train(self, epochs: int) -> list[float]:
-        self.state, losses = _train(self.loss, self.shape, *self.state, self.X, self.y, epochs)
+        self.state, losses = _train(self.network, *self.state, self.X, self.y, epochs)
         return [float(value) for value in np.asarray(losses)[:epochs]]
 
     def start_prediction(self, network: Network, weights: list[Array]) -> None:
-        self.network, values, shape = network, [jnp.asarray(w) for w in weights], network.shape
+        self.network, values = network, [jnp.asarray(w) for w in weights]
+        forward = partial(_forward, network.shape, network.activation, values)
         if network.loss == "mse":
-            self.function = jax.jit(lambda x: _forward(shape, values, x))
+            self.function = jax.jit(forward)
         elif network.loss == "binary_crossentropy":
-            self.function = jax.jit(lambda x: jax.nn.sigmoid(_forward(shape, values, x)))
+            self.function = jax.jit(lambda x: jax.nn.sigmoid(forward(x)))
         else:
-            self.function = jax.jit(lambda x: jax.nn.softmax(_forward(shape, values, x)))
+            self.function = jax.jit(lambda x: jax.nn.softmax(forward(x)))
 
     def predict(self, x: Array) -> Array:
         return np.asarray(self.function(self.network.inputs(x)))

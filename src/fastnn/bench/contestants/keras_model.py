@@ -2,7 +2,7 @@
 
 import keras
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, MOMENTUM, Array
 from fastnn.bench.networks import Network, graph_of
 
 
@@ -15,7 +15,7 @@ class _KerasModel:
     def start_training(self, network: Network, X: Array, y: Array, weights: list[Array]) -> None:
         self.X, self.y, self.batch_size = network.one_or_more(X), y, network.batch_size
         if network.shape == "chain":
-            hidden = [keras.layers.Dense(units, activation="relu") for units in network.sizes[1:-1]]
+            hidden = [keras.layers.Dense(units, activation=network.activation) for units in network.sizes[1:-1]]
             layers = [keras.Input((network.sizes[0],)), *hidden, keras.layers.Dense(network.sizes[-1])]
             self.model = keras.Sequential(layers)
         else:
@@ -26,6 +26,8 @@ class _KerasModel:
             "sparse_categorical_crossentropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         }[network.loss]()
         optimizer = keras.optimizers.Adam(learning_rate=LEARNING_RATE, epsilon=EPSILON)
+        if network.optimizer == "momentum":
+            optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
         self.model.compile(optimizer=optimizer, loss=loss)
         self.model.set_weights(weights)
 

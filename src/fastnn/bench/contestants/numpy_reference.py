@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, MOMENTUM, Array
 from fastnn.bench.networks import Network
 from fastnn.reference import DenseNetwork
 
@@ -21,8 +21,10 @@ class _NumpyReference:
         self.network = DenseNetwork(
             network.sizes,
             loss=_LOSSES.get(network.loss, network.loss),
+            activation=network.activation,
             learning_rate=LEARNING_RATE,
-            optimizer_options={"epsilon": EPSILON},
+            optimizer="adam" if network.optimizer == "adam" else "sgd",
+            optimizer_options={"epsilon": EPSILON} if network.optimizer == "adam" else {"momentum": MOMENTUM},
             weights=weights,
         )
 
@@ -32,7 +34,12 @@ class _NumpyReference:
 
     def start_prediction(self, network: Network, weights: list[Array]) -> None:
         last = {"binary_crossentropy": "sigmoid", "sparse_categorical_crossentropy": "softmax"}
-        self.network = DenseNetwork(network.sizes, weights=weights, output_activation=last.get(network.loss, "linear"))
+        self.network = DenseNetwork(
+            network.sizes,
+            weights=weights,
+            activation=network.activation,
+            output_activation=last.get(network.loss, "linear"),
+        )
 
     def predict(self, x: Array) -> Array:
         return self.network.predict(x)

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the network as Gemm and Relu nodes, one session per thread count."""
+"""ONNX Runtime: the network as Gemm and activation nodes, one session per thread count."""
 
 import numpy as np
 import onnx
@@ -26,7 +26,7 @@ class _OnnxRuntime:
             nodes.append(helper.make_node("Gemm", [value, kernel, bias], [f"z_{i}"]))
             value = f"z_{i}"
             if i < n_layers - 1:
-                nodes.append(helper.make_node("Relu", [value], [f"a_{i}"]))
+                nodes.append(helper.make_node(network.activation.capitalize(), [value], [f"a_{i}"]))
                 value = f"a_{i}"
         if network.loss == "binary_crossentropy":
             nodes.append(helper.make_node("Sigmoid", [value], ["y"]))

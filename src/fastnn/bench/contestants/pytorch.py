@@ -1,11 +1,11 @@
-"""PyTorch: eager modules and the fused Adam."""
+"""PyTorch: eager modules and fused optimizers."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, MOMENTUM, Array
 from fastnn.bench.networks import Network
 
 
@@ -30,18 +30,19 @@ class _TwoTowers(nn.Module):
 
 
 def _module(network: Network, weights: list[Array]) -> Any:
-    shapes: dict[str, Any] = {"chain": _chain, "wide and deep": _WideAndDeep, "two towers": _TwoTowers}
-    return shapes[network.shape](weights)
+    if network.shape == "chain":
+        return _chain(weights, {"relu": nn.ReLU, "tanh": nn.Tanh}[network.activation])
+    return {"wide and deep": _WideAndDeep, "two towers": _TwoTowers}[network.shape](weights)
 
 
-def _chain(weights: list[Array]) -> nn.Sequential:
+def _chain(weights: list[Array], activation: Any = nn.ReLU) -> nn.Sequential:
     layers: list[nn.Module] = []
     for kernel, bias in zip(weights[::2], weights[1::2], strict=True):
         linear = nn.Linear(*kernel.shape)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(kernel.T.copy()))
             linear.bias.copy_(torch.from_numpy(bias))
-        layers += [linear, nn.ReLU()]
+        layers += [linear, activation()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -62,7 +63,12 @@ class _PyTorch:
             "binary_crossentropy": nn.functional.binary_cross_entropy_with_logits,
             "sparse_categorical_crossentropy": nn.functional.cross_entropy,
         }[network.loss]
-        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=LEARNING_RATE, eps=EPSILON, fused=True)
+        weights_now, rules = self.module.parameters(), torch.optim
+        self.optimizer: Any = (
+            rules.SGD(weights_now, lr=LEARNING_RATE, momentum=MOMENTUM, fused=True)
+            if network.optimizer == "momentum"
+            else rules.Adam(weights_now, lr=LEARNING_RATE, eps=EPSILON, fused=True)
+        )
 
     def train(self, epochs: int) -> list[float]:
         module, loss_function, optimizer = self.module, self.loss, self.optimizer

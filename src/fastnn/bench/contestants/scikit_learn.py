@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, Array
+from fastnn.bench.contestants.contestant import EPSILON, LEARNING_RATE, MOMENTUM, Array
 from fastnn.bench.networks import Network
 
 
@@ -21,6 +21,10 @@ class _ScikitLearn:
         estimator = MLPRegressor if network.loss == "mse" else MLPClassifier
         self.model = estimator(
             hidden_layer_sizes=network.sizes[1:-1],
+            activation=network.activation,
+            solver="adam" if network.optimizer == "adam" else "sgd",
+            momentum=MOMENTUM,
+            nesterovs_momentum=False,
             batch_size=network.batch_size,
             learning_rate_init=LEARNING_RATE,
             epsilon=EPSILON,

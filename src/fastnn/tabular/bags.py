@@ -1,0 +1,139 @@
+"""Bags of networks: their rows, training within a time limit, and outputs for the rows that a network did not see."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn._warnings import warn
+from fastnn.many import as_threads, run_many
+from fastnn.models import Model
+from fastnn.tabular.columns import TableEncoder
+from fastnn.tabular.recipes import Task
+from fastnn.tabular.training import Data, Score, Trained, outputs_of, seconds_per_epoch, train_member
+
+Array = NDArray[Any]
+Pair = tuple[Array, Array | None]
+"""The training rows of a network, and its held-out rows; None where all rows are needed for training."""
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Trained networks of one task.
+
+    Parameters
+    ----------
+    task : what they predict.
+    models : the networks.
+    best_epochs : the epoch of each network's weights, counted from 0.
+    held_out : the rows that each network did not see; None where it saw all.
+    out_of_fold : (n, n_outputs), the mean outputs of the networks that did not see the row; NaN where all did.
+    """
+
+    task: Task
+    models: list[Model]
+    best_epochs: list[int]
+    held_out: list[Array | None]
+    out_of_fold: Array
+
+    @property
+    def seen(self) -> Array:
+        """Whether a row (n,) has out-of-fold outputs."""
+        found: Array = np.isfinite(self.out_of_fold[:, 0])
+        return found
+
+    def outputs(self, encoded: Array) -> Array:
+        """Return the outputs (n_networks, n, n_outputs) of all networks."""
+        return np.stack([outputs_of(model, self.task, encoded) for model in self.models])
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The time that training may take.
+
+    Parameters
+    ----------
+    seconds : of the whole fit; None for no limit.
+    end : time of ``time.monotonic()`` at which training must end.
+    """
+
+    seconds: float | None
+    end: float
+
+    def epochs_within(
+        self, task: Task, encoder: TableEncoder, training: Data, epochs: int, n_tasks: int, threads: int
+    ) -> tuple[int, list[float | None]]:
+        """Return the number of epochs for which the time suffices, and when each network must end."""
+        if self.seconds is None:
+            return epochs, [None] * n_tasks
+        waves = -(-n_tasks // threads)
+        needed = seconds_per_epoch(task, encoder, training, 0, min(1.0, 0.05 * self.seconds))
+        wave = max(0.9 * (self.end - time.monotonic()), 0.0) / waves
+        possible = int(wave / needed) if needed > 0 else epochs
+        if possible < 1:
+            warn(f"time_limit={self.seconds} does not suffice for one epoch: each network is trained for one")
+        return max(1, min(epochs, possible)), [self.end - (waves - 1 - i // threads) * wave for i in range(n_tasks)]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains bags on the same rows.
+
+    Parameters
+    ----------
+    encoder : of the table.
+    data : all rows, encoded, and targets.
+    pairs, seeds : rows and seed of each network.
+    epochs : most epochs.
+    n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
+    """
+
+    encoder: TableEncoder
+    data: Data
+    pairs: list[Pair]
+    seeds: Array
+    epochs: int
+    n_threads: int | None
+
+    def train(self, task: Task, score: Score, limit: Limit) -> tuple[Bag, int]:
+        """Train a network on each pair of rows; return them and the number of epochs of the plan.
+
+        Parameters
+        ----------
+        task : what to build.
+        score : what chooses the epoch; less is better.
+        limit : the time.
+        """
+        pairs, data = self.pairs, self.data
+        threads = min(as_threads(self.n_threads), len(pairs))
+        first = data.part(pairs[0][0])
+        epochs, deadlines = limit.epochs_within(task, self.encoder, first, self.epochs, len(pairs), threads)
+
+        def train(pair: Pair, seed: int, deadline: float | None) -> Trained:
+            training, held_out = pair
+            other = None if held_out is None else data.part(held_out)
+            return train_member(task, self.encoder, data.part(training), other, score, epochs, seed, deadline)
+
+        tasks = [partial(train, *each) for each in zip(pairs, self.seeds.tolist(), deadlines, strict=True)]
+        results, errors = run_many(tasks, threads)
+        if errors:
+            raise next(iter(errors.values()))
+        trained = [result for result in results if result is not None]
+        held_out = [rows for _, rows in pairs]
+        means = self._out_of_fold(task, held_out, trained)
+        return Bag(
+            task, [each.model for each in trained], [each.best_epoch for each in trained], held_out, means
+        ), epochs
+
+    def _out_of_fold(self, task: Task, held_out: list[Array | None], trained: list[Trained]) -> Array:
+        """Return the mean outputs of the networks that did not see a row."""
+        n = len(self.data.y)
+        sums, counts = np.zeros((n, task.n_outputs)), np.zeros((n, 1))
+        for rows, each in zip(held_out, trained, strict=True):
+            if rows is not None and each.outputs is not None:
+                sums[rows] += each.outputs
+                counts[rows] += 1
+        return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)

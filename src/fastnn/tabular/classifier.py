@@ -1,0 +1,191 @@
+"""A classifier of tables."""
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils import check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from fastnn.tabular.calibration import Calibration, calibration_of, logits_of
+from fastnn.tabular.estimators import TabularEstimator
+from fastnn.tabular.novelty import Novelty
+from fastnn.tabular.recipes import Task
+from fastnn.tabular.targets import labels_of
+
+Array = NDArray[Any]
+
+
+class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
+    """A classifier of tables that needs no tuning: the mean of networks made by a recipe.
+
+    A table may have columns of numbers, strings, categories and booleans, with missing values, in a pandas or polars
+    frame, a pyarrow table or an array. A missing number becomes the median of its column, and one more column says
+    where numbers were missing in the fit; a missing or unknown category has a place of its own. Constant columns, and
+    columns of categories that are different in nearly every row, are left out with a warning.
+
+    Fewer than 500 rows train two networks for each fold, with half the units. More than 20,000 rows train fewer than
+    256 epochs, so that a network sees 5 million rows.
+
+    A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
+    predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
+
+    Parameters
+    ----------
+    recipe : "realmlp" (Holzmüller et al., 2024), "tabm" (TabM-mini; Gorishniy et al., 2025), whose 32 members took 7 to
+        19 times the processor time with 1,000 rows, or "plain", a multilayer perceptron.
+    n_bags : number of folds, at most one for each row. Each network is trained on all rows but those of one fold, and
+        keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
+    time_limit : seconds that a fit may take, about; None for no limit. Fewer epochs are trained where it is short.
+    metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". Labels are smoothed for
+        "accuracy" alone. For "roc_auc" with fewer than 1,000 rows the log loss chooses it.
+    random_state : seed of folds, weights, order of rows and dropout.
+    categorical_features : names or numbers of columns of numbers that stand for categories.
+    n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
+    calibrate : whether probabilities are calibrated by the temperature of the least log loss of the out-of-fold rows.
+        Equal probabilities are mixed in with a weight of 1 / (n + 1). Labels of ``predict`` stay the same. Where the
+        expected calibration error of these rows would rise, nothing is changed, and ``temperature_`` is 1.
+
+    Attributes
+    ----------
+    classes_ : labels of the classes.
+    temperature_ : logits are divided by it; above 1 where the networks are too sure.
+    models_ : the networks, of encoded columns.
+    best_epochs_ : the epoch of each network's weights, counted from 1.
+    n_epochs_ : number of epochs of the plan.
+    oof_predictions_ : (n, n_classes) mean probabilities of the networks that did not see the row; NaN where all did. A
+        row did not choose the epoch of its prediction.
+    oof_score_ : their metric.
+    n_features_in_, feature_names_in_ : as in scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import fastnn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = fastnn.TabularClassifier("plain", n_bags=3, random_state=0).fit(X, y)
+    >>> model.predict_proba(X).shape, bool(model.oof_score_ < 0.3)
+    ((150, 3), True)
+    """
+
+    _kind = "classifier"
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **TabularEstimator._parameter_constraints,
+        "calibrate": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        recipe: str = "realmlp",
+        *,
+        n_bags: int = 8,
+        time_limit: float | None = None,
+        metric: str | None = None,
+        random_state: Any = None,
+        categorical_features: Any = None,
+        n_threads: int | None = None,
+        calibrate: bool = True,
+    ) -> None:
+        super().__init__(
+            recipe,
+            n_bags=n_bags,
+            time_limit=time_limit,
+            metric=metric,
+            random_state=random_state,
+            categorical_features=categorical_features,
+            n_threads=n_threads,
+        )
+        self.calibrate = calibrate
+
+    def _fit(self, X: Any, y: Any) -> Self:
+        rows = self._as_rows(X, reset=True)
+        labels = labels_of(y)
+        check_consistent_length(rows, labels)
+        check_classification_targets(labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(f"y holds one class only, {labels.tolist()[0]!r}: a classifier needs at least two classes")
+        y_hot = codes[:, None].astype(np.float32)
+        if n_classes > 2:
+            y_hot = (codes[:, None] == np.arange(n_classes)).astype(np.float32)
+        task = Task(self.recipe, y_hot.shape[1], True, self._metric() == "accuracy", self._width(len(labels)))
+        trainer, _ = self._fit_bag(rows, codes, y_hot, task)
+        folds = np.full(len(labels), -1)
+        for fold, (_, held_out) in enumerate(trainer.pairs):
+            if held_out is not None:
+                folds[held_out] = fold
+        self._novelty = Novelty(*self._encoder.parts(rows), folds, int(trainer.seeds[0]))
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the mean probabilities (n, n_classes), calibrated if ``calibrate``."""
+        mean = self._predictions(self._outputs(X))
+        return self._calibration.apply(mean)
+
+    def decision_function(self, X: Any) -> Array:
+        """Return logits: logarithms of ``predict_proba`` (n, n_classes); of two classes, their difference (n,).
+
+        ``softmax`` of them, or the logistic function, gives the probabilities; those below 1e-7 count as 1e-7.
+        """
+        logits = logits_of(self.predict_proba(X))
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict(self, X: Any, unknown: Any = None, false_alarm_rate: float = 0.05) -> Array:
+        """Return the labels (n,) of the largest probability.
+
+        Parameters
+        ----------
+        X : table (n, n_features).
+        unknown : label of rows that seem to belong to no known class: those whose ``known_p_values`` are at most
+            ``false_alarm_rate``. None gives every row the label of a known class.
+        false_alarm_rate : share of the rows of known classes that are flagged, on average.
+
+        Raises
+        ------
+        ValueError
+            ``fit`` had too few rows for the rate: 0.05 needs 19 out-of-fold rows, 0.01 needs 99.
+        """
+        chosen = self.predict_proba(X).argmax(axis=1)
+        labels: Array = self.classes_[chosen]
+        if unknown is None:
+            return labels
+        rate = self._novelty.check_rate(false_alarm_rate)
+        kind = np.asarray(unknown).dtype
+        # Text and numbers, or truth values and numbers, have no common type that keeps the labels.
+        mixed = kind.kind != labels.dtype.kind and not {kind.kind, labels.dtype.kind} <= set("iuf")
+        flagged = labels.astype(object if mixed else np.result_type(labels, kind))
+        flagged[self.known_p_values(X) <= rate] = unknown
+        return flagged
+
+    def known_p_values(self, X: Any) -> Array:
+        """Return how well each row (n,) fits the rows of ``fit``: p-values, small for rows of no known class.
+
+        The p-value is the share of the out-of-fold rows that are at least as far from the rows of the other folds as
+        the row is from all. Of rows like those of ``fit``, a share of about p has values of at most p. The distance is
+        that of the table's columns, so that rows of a new class in the midst of the known ones are not found.
+        """
+        check_is_fitted(self)
+        return self._novelty.p_values(*self._encoder.parts(self._as_rows(X, reset=False)))
+
+    def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
+        rows = np.zeros(len(labels))
+        rarest = int(np.bincount(labels).min())
+        if rarest < 2:
+            return KFold(n_folds, shuffle=True, random_state=seed).split(rows)
+        return StratifiedKFold(min(n_folds, rarest), shuffle=True, random_state=seed).split(rows, labels)
+
+    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
+        probabilities = self._predictions(outputs)
+        codes = (y[:, 0] > 0).astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
+        self._calibration = Calibration()
+        if self.calibrate:
+            self._calibration = calibration_of(codes[seen], probabilities[seen])
+        self.temperature_ = self._calibration.temperature
+        return self._calibration.apply(probabilities)[:, -y.shape[1] :]
+
+    def _predictions(self, outputs: Array) -> Array:
+        return np.column_stack([1.0 - outputs, outputs]) if outputs.shape[1] == 1 else outputs

@@ -1,0 +1,146 @@
+/* Steps that ranks divide: threads here, each with its own network and fit. Included by steps.c. */
+
+#define MOST_RANKS 3
+#define MOST_RATES 16
+
+/* What the ranks of a fit have in common. */
+typedef struct {
+    fnn_barrier barrier;
+    const char *buffers[MOST_RANKS];
+    const ptrdiff_t *firsts[MOST_RANKS];
+    int n_ranks;
+    long fails_at; /* this exchange; 0: none */
+} meeting;
+
+typedef struct {
+    meeting *with;
+    int number;
+    long exchanges;
+    fnn_network *network;
+    fnn_fit *fit;
+    fnn_status status;
+    double sums[2];
+} rank;
+
+static int gather_parts(void *context, void *buffer, const ptrdiff_t *first) {
+    rank *own = context;
+    meeting *with = own->with;
+    if (++own->exchanges == with->fails_at) return 0;
+    with->buffers[own->number] = buffer;
+    fnn_barrier_wait(&with->barrier);
+    for (int r = 0; r < with->n_ranks; r++)
+        if (r != own->number)
+            memcpy((char *)buffer + first[r], with->buffers[r] + first[r], (size_t)(first[r + 1] - first[r]));
+    fnn_barrier_wait(&with->barrier);
+    return 1;
+}
+
+/* Rank r gives to this one what lies from its first[this rank] on. */
+static int scatter_parts(void *context, const void *parts, const ptrdiff_t *first, void *received,
+                         const ptrdiff_t *received_first) {
+    rank *own = context;
+    meeting *with = own->with;
+    if (++own->exchanges == with->fails_at) return 0;
+    with->buffers[own->number] = parts;
+    with->firsts[own->number] = first;
+    fnn_barrier_wait(&with->barrier);
+    for (int r = 0; r < with->n_ranks; r++) {
+        const ptrdiff_t *theirs = with->firsts[r] + own->number, bytes = received_first[r + 1] - received_first[r];
+        if (theirs[1] - theirs[0] != bytes) fail("ranks give other parts than they take");
+        memcpy((char *)received + received_first[r], with->buffers[r] + theirs[0], (size_t)bytes);
+    }
+    fnn_barrier_wait(&with->barrier);
+    return 1;
+}
+
+/* What has begun is done. */
+static int finish_parts(void *context) {
+    (void)context;
+    return 1;
+}
+
+/* Two epochs, the first of which is cut. */
+static void *run_rank(void *argument) {
+    rank *own = argument;
+    double rates[MOST_RATES];
+    for (int i = 0; i < MOST_RATES; i++) rates[i] = 1e-3;
+    own->status = FNN_OK;
+    for (int epoch = 0; epoch < 2 && own->status == FNN_OK; epoch++) {
+        fnn_fit_begin(own->fit, 3, (uint64_t)epoch, 1, rates);
+        do own->status = fnn_fit_run(own->fit, epoch ? -1 : 2, 1e9);
+        while (own->status == FNN_MORE);
+        own->sums[epoch] = fnn_fit_loss_sum(own->fit);
+    }
+    return NULL;
+}
+
+/* The networks of a recipe after the epochs of n_ranks ranks, which write their predictions to `out`; the caller frees them. */
+static void run_ranks(const fnn_kernels *kernels, int recipe, meeting *with, rank *ranks, void *const *out) {
+    fnn_loss loss;
+    pthread_t threads[MOST_RANKS];
+    with->barrier.members = with->n_ranks;
+    for (int r = 0; r < with->n_ranks; r++) {
+        ranks[r] = (rank){.with = with, .number = r, .network = network_of(kernels, recipe, &loss)};
+        const chain_data data = data_of(kernels, recipe, &loss);
+        const fnn_ranks together = {.rank = r, .n_ranks = with->n_ranks, .gather = gather_parts,
+                                    .start_gather = gather_parts, .start_scatter = scatter_parts,
+                                    .finish = finish_parts, .context = &ranks[r]};
+        ranks[r].fit = fnn_fit_new(ranks[r].network, &(fnn_fit_data){.X = &data.X, .targets = &data.targets,
+                                   .predictions = &out[r], .batch_size = data.batch_size, .n_threads = data.n_threads,
+                                   .ranks = with->n_ranks > 1 ? &together : NULL});
+        if (!ranks[r].fit || fnn_fit_steps(ranks[r].fit) > MOST_RATES) fail("no fit");
+        if (fnn_fit_is_divided(ranks[r].fit) != (with->n_ranks > 1 && recipe < N_TRAINED)) fail("ranks do not divide the steps");
+    }
+    for (int r = 0; r < with->n_ranks; r++)
+        if (pthread_create(&threads[r], NULL, run_rank, &ranks[r])) fail("no thread");
+    for (int r = 0; r < with->n_ranks; r++) pthread_join(threads[r], NULL);
+}
+
+static void end_rank(const rank *own) {
+    fnn_fit_free(own->fit);
+    fnn_network_free(own->network);
+}
+
+/* Every rank has the weights, moments, losses and predictions of one process. */
+static void train_in_ranks(const fnn_kernels *kernels, int recipe) {
+    static double out[MOST_RANKS][20000];
+    void *const to[] = {recipe / 5 % 2 ? out[0] : NULL, recipe / 5 % 2 ? out[1] : NULL, recipe / 5 % 2 ? out[2] : NULL};
+    const ptrdiff_t count = (2 * shapes[recipe % N_SHAPES][4] + 3) * shapes[recipe % N_SHAPES][3];
+    const uint64_t start = hash;
+    uint64_t alone = 0;
+    for (int n_ranks = 1; n_ranks <= MOST_RANKS; n_ranks++) {
+        meeting with = {.n_ranks = n_ranks};
+        rank ranks[MOST_RANKS];
+        for (int r = 0; r < n_ranks; r++) clear(out[r], count, (size_t)fnn_element(kernels));
+        run_ranks(kernels, recipe, &with, ranks, to);
+        for (int r = 0; r < n_ranks; r++) {
+            const fnn_network *network = ranks[r].network;
+            hash = start;
+            if (ranks[r].status != FNN_OK) fail("a rank did not end");
+            add(ranks[r].sums, sizeof ranks[r].sums);
+            add_weights(network, network->weights);
+            for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
+            add_guarded(out[r], count, network->element);
+            if (n_ranks == 1) alone = hash;
+            if (hash != alone) fail("ranks compute other numbers");
+            end_rank(&ranks[r]);
+        }
+    }
+    printf("ranks %d", recipe);
+}
+
+/* Each exchange of a fit fails once: all ranks end. */
+static void lose_ranks(const fnn_kernels *kernels) {
+    long exchanges = 0;
+    for (long at = 1, lost = 1; lost; at++) {
+        meeting with = {.n_ranks = 2, .fails_at = at};
+        rank ranks[MOST_RANKS];
+        run_ranks(kernels, 19, &with, ranks, (void *[]){NULL, NULL});
+        lost = ranks[0].status == FNN_INTERRUPTED;
+        if (ranks[1].status != ranks[0].status || (!lost && ranks[0].status != FNN_OK)) fail("a rank is left alone");
+        exchanges = ranks[0].exchanges;
+        end_rank(&ranks[0]), end_rank(&ranks[1]);
+    }
+    add(&exchanges, sizeof exchanges);
+    printf("exchanges");
+}
