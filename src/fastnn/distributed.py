@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastnn._randomness as _randomness
 import fastnn._ranks as _ranks
-from fastnn._arguments import installed, number
+from fastnn._arguments import installed, number, takes_keywords
 from fastnn._missing import public_names
 from fastnn._processors import get_num_threads, threads
 
@@ -132,6 +132,7 @@ class _MpiRanks:
         self._comm.Abort(status)
 
 
+@takes_keywords
 @contextmanager
 def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iterator[Any]:
     """Train on all ranks of an MPI job: ``fit`` in this block divides its steps between them.
