@@ -154,7 +154,8 @@ def signature_of(documented: type) -> str:
 
 
 def _sign(app: Any, what: str, name: str, documented: Any, options: Any, signature: str, returns: str) -> Any:
-    if what == "class" and "__call__" in type(documented).__dict__ and documented.__module__.startswith("fastnn"):
+    made = type(documented)  # the metaclass
+    if what == "class" and made is not type and "__call__" in vars(made) and documented.__module__.startswith("fastnn"):
         return signature_of(documented), returns
     return None
 
