@@ -146,7 +146,7 @@ def _process(app: Any, what: str, name: str, documented: Any, options: Any, line
 def signature_of(documented: type) -> str:
     """Return the arguments of a class as its users write them.
 
-    Layers are made by their metaclass, whose ``__call__(*arguments, **options)`` autodoc would show.
+    Layers have a ``__new__(cls, *arguments, **options)`` that notes what they were given; autodoc would show it.
     """
     signature = inspect.signature(documented.__init__)
     given = list(signature.parameters.values())[1:]  # without self
@@ -154,8 +154,7 @@ def signature_of(documented: type) -> str:
 
 
 def _sign(app: Any, what: str, name: str, documented: Any, options: Any, signature: str, returns: str) -> Any:
-    made = type(documented)  # the metaclass
-    if what == "class" and made is not type and "__call__" in vars(made) and documented.__module__.startswith("fastnn"):
+    if what == "class" and inspect.isfunction(documented.__new__) and inspect.isfunction(documented.__init__):
         return signature_of(documented), returns
     return None
 
