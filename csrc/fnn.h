@@ -21,6 +21,8 @@
 
 /* A longer contraction is cut into blocks. */
 #define FNN_WHOLE 800
+/* Layers with at most so many inputs have products of their own in training (short_layers_tpl.h). */
+#define FNN_SHORT 64
 
 /* Items first, first + 1, ..., last - 1. */
 typedef struct {
@@ -255,6 +257,10 @@ typedef struct {
     void (*dense_backward_input)(const fnn_dense *layer, fnn_range panels, fnn_range inputs);
     /* Gradient of `rows` of weight panels over the batch, then the update rule on them. */
     void (*dense_update)(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels, fnn_range rows,
+                         const fnn_update *update);
+    /* dense_forward with all weight panels, and dense_update for at most FNN_CHUNK rows, where n_in <= FNN_SHORT. */
+    void (*short_forward)(const fnn_dense *layer, fnn_range panels);
+    void (*short_update)(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels, fnn_range rows,
                          const fnn_update *update);
     /* Row-major X (n, x_stride) and Y (n, y_stride). Y's columns up to the end of the last weight panel are written. */
     void (*dense_rows)(const fnn_dense *layer, ptrdiff_t n);

@@ -52,12 +52,14 @@ INTERNAL_MEMBERS = {
     "write_weight",
     # losses, optimizers, activations, schedules, initializers, regularizers, constraints
     "core_name", "couples_rows", "decays", "depends_on_batches", "draw", "factors", "learning_rates", "of_rows",
-    "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "skipped_activation",
-    "target_columns", "targets", "with_parameters",
+    "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "settable_rate",
+    "skipped_activation", "target_columns", "targets", "with_parameters",
     # callbacks
     "after_epoch", "check_kept", "close", "factors_of", "kept_attributes", "on_divergence", "on_progress", "resume",
     # sources
     "in_all_rows", "read_inputs", "read_targets",
+    # estimators
+    "check_fold", "fit_fold",
     # metrics
     "arrays", "correlation", "default_name", "direction", "entries", "rows",
 }  # fmt: skip
@@ -197,6 +199,10 @@ def _module_page(title: str, module_name: str, names: list[str], pages: dict[typ
     return "\n".join(lines)
 
 
+def _file_name(title: str) -> str:
+    return title.lower().replace(" ", "_")
+
+
 def page_texts() -> dict[str, str]:
     """Return the text of every page by its file name."""
     pages = class_pages()
@@ -212,12 +218,11 @@ def page_texts() -> dict[str, str]:
         "",
     ]
     for title, module_name, names in sections():
-        file_name = title.lower()
-        texts[f"{file_name}.rst"] = _module_page(title, module_name, names, pages)
+        texts[f"{_file_name(title)}.rst"] = _module_page(title, module_name, names, pages)
         about = _first_sentence(importlib.import_module(module_name)) if title == module_name else ", ".join(names)
-        index += [f"   * - :doc:`{title} <{file_name}>`", f"     - {about}"]
+        index += [f"   * - :doc:`{title} <{_file_name(title)}>`", f"     - {about}"]
     index += ["", ".. toctree::", "   :hidden:", ""]
-    index += [*(f"   {title.removeprefix('fastnn.')} <{title.lower()}>" for title, _, _ in sections()), ""]
+    index += [*(f"   {title.removeprefix('fastnn.')} <{_file_name(title)}>" for title, _, _ in sections()), ""]
     texts["index.rst"] = "\n".join(index)
     return texts
 

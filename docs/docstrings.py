@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sphinx.ext.napoleon import Config, NumpyDocstring
+from sphinx.util.inspect import stringify_signature
 
 SECTION = re.compile(r"(Parameters|Attributes|Returns|Yields|Raises|Examples|Notes|References)$")
 TYPE_FIRST = re.compile(
@@ -142,7 +143,25 @@ def _process(app: Any, what: str, name: str, documented: Any, options: Any, line
         lines[:] = NumpyDocstring("\n".join(lines), foreign, app, what, name, documented, options).lines()
 
 
+def signature_of(documented: type) -> str:
+    """Return the arguments of a class as its users write them.
+
+    Layers are made by their metaclass, whose ``__call__(*arguments, **options)`` autodoc would show.
+    """
+    signature = inspect.signature(documented.__init__)
+    given = list(signature.parameters.values())[1:]  # without self
+    return stringify_signature(signature.replace(parameters=given), show_annotation=False)
+
+
+def _sign(app: Any, what: str, name: str, documented: Any, options: Any, signature: str, returns: str) -> Any:
+    made = type(documented)  # the metaclass
+    if what == "class" and made is not type and "__call__" in vars(made) and documented.__module__.startswith("fastnn"):
+        return signature_of(documented), returns
+    return None
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Connect to autodoc."""
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _sign)
     return {"parallel_read_safe": True}

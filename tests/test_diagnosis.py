@@ -417,3 +417,35 @@ def test_more_hidden_layers_than_a_network_has_outputs_are_examined():
     model = fastnn.Model(x, layers.Dense(1)(h), seed=0)
     model.compile("adam", "mse")
     assert isinstance(fastnn.diagnose(model, np.eye(3), np.ones(3)), list)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lm_bayes", "lbfgs"])
+def test_optimizers_without_a_learning_rate_get_no_advice_on_it(optimizer):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    model = fastnn.Sequential([fastnn.layers.Dense(4, "tanh"), fastnn.layers.Dense(1)], seed=0)
+    model.compile(optimizer, "mse")
+    doctor = fastnn.TrainingDoctor(x, x[:, 0], print_report=False)
+    model.fit(x, x[:, 0], epochs=2, verbose=0, callbacks=[doctor])
+    assert not [finding for finding in doctor.findings if "learning rate" in str(finding)]
+    with pytest.raises(ValueError, match=r"learning_rate=0.1 has no effect: \w+ has none"):
+        fastnn.diagnose(model, x, x[:, 0], learning_rate=0.1)
+    for losses, what in (([1.0] * 6, "loss stands still"), ([1.0, 2.0, 2.0, 2.0, 2.0], "loss rises")):
+        doctor.on_train_begin()
+        for epoch, loss in enumerate(losses):
+            doctor.on_epoch_end(epoch, {"loss": loss})
+        (found,) = doctor._examine_course()
+        assert found.what == what and found.advice.startswith("Scale the inputs")
+
+
+def test_sources_are_refused_before_anything_is_trained():
+    x = np.zeros((8, 3))
+    source = fastnn.data.source(x, x[:, 0])
+    model = fastnn.Sequential([fastnn.layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse")
+    message = r"x is a source: \w+( \w+)? takes rows that are in memory, such as x\.read\(0, n\)"
+    for call in (lambda: fastnn.TrainingDoctor(source, None), lambda: fastnn.diagnose(model, source, None)):
+        with pytest.raises(ValueError, match=message):
+            call()
+    for call in (model, model.input_gradients, model.hidden_activations, model.train_on_batch):
+        with pytest.raises(ValueError, match=message):
+            call(source)

@@ -104,6 +104,19 @@ def test_a_block_of_one_process_changes_nothing():
         pass
 
 
+@pytest.mark.parametrize("error", [ImportError("no module"), RuntimeError("cannot load MPI library")])
+def test_what_is_missing_is_named_with_the_line_that_installs_it(monkeypatch, error):
+    class _Missing:
+        def find_spec(self, name, path=None, target=None):
+            if name == "mpi4py.MPI":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "mpi4py.MPI", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [_Missing(), *sys.meta_path])
+    with pytest.raises(ImportError, match="pip install"), fastnn.distributed.mpi():
+        pass
+
+
 class _TwoInOneProcess:
     """Ranks of which this process is the first; the second one always gives what this one gives, or something else."""
 

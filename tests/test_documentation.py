@@ -57,6 +57,7 @@ def test_the_api_reference_has_every_public_name(reference):
         assert f"\n.. autofunction:: {name}\n" in everything
     assert "``leaky_relu``" in everything and "``mean_squared_error``" in everything
     assert "unknown_name" not in everything
+    assert not [name for name in texts if " " in name]
 
 
 def test_every_public_method_is_on_a_page_and_no_internal_one(reference):
@@ -82,6 +83,13 @@ def test_every_public_method_is_on_a_page_and_no_internal_one(reference):
 def test_every_member_that_is_left_out_exists(reference):
     known = {each for documented in reference["class_pages"]() for each in dir(documented)}
     assert reference["INTERNAL_MEMBERS"] <= known
+
+
+def test_layers_are_shown_with_their_arguments():
+    pytest.importorskip("sphinx", reason="the site's builder comes with the extra docs")
+    signature_of = runpy.run_path(str(DOCS / "docstrings.py"))["signature_of"]
+    assert signature_of(fastnn.layers.Dense).startswith("(units, activation=None, use_bias=True, ")
+    assert signature_of(fastnn.layers.Identity).startswith("(*, name=None, ")
 
 
 def test_docstrings_become_definition_lists():

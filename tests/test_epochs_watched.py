@@ -338,6 +338,8 @@ def test_what_the_core_refuses():
         native.evaluate_between(_core.HeldOut(other.network, X, y))
     with pytest.raises(ValueError, match="call evaluate_between before"):
         native.stop_early(held_out=True, min_delta=0.0, patience=1)
+    with pytest.raises(RuntimeError, match="no weights were kept"):
+        native.best_parameter(*model.program.parameters[0])
     with pytest.raises(ValueError, match="no rows"):
         _core.HeldOut(model.network, X[:0], y[:0])
     with pytest.raises(ValueError, match="y must have shape"):

@@ -166,6 +166,16 @@ def test_a_fit_that_fails_has_the_error_score(covered):
         fastnn.sweep(classifier(), {"alhpa": [1.0]}, X, LABELS)
 
 
+def test_parameters_that_are_not_allowed_have_the_error_score(covered):
+    grid = {"alpha": [1e-4, -1.0]}
+    found = fastnn.sweep(classifier(), grid, X, LABELS, cv=3)
+    assert covered == [None]
+    check_equal(found, GridSearchCV(classifier(), grid, cv=3).fit(X, LABELS))
+    replaced = fastnn.sweep(classifier(alpha=-1.0), {"alpha": [1e-4]}, X, LABELS, cv=3)
+    assert covered == [None, replaced]
+    check_equal(replaced, GridSearchCV(classifier(alpha=-1.0), {"alpha": [1e-4]}, cv=3).fit(X, LABELS))
+
+
 class OneByOne(Callback):
     """A hook of epochs: training returns to Python after each."""
 

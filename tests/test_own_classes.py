@@ -1,6 +1,7 @@
 """Classes of users: what can work works, and an override that fastnn would never use is refused."""
 
 import copy
+import importlib
 import inspect
 import pickle
 import warnings
@@ -306,3 +307,42 @@ def test_a_misspelled_hook_of_a_callback_draws_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         type("Own", (callbacks.Callback,), {"on_improvement": hook, "on_epoch_end": hook, "after_each_step": hook})
+
+
+PUBLIC_MODULES = (
+    *("", ".data", ".datasets", ".diagnosis", ".diagram", ".distributed", ".estimators", ".interchange", ".landscape"),
+    *(".layers", ".losses", ".many", ".metrics", ".model_selection", ".models", ".optimizers", ".optimizers.schedules"),
+    *(".plotting", ".saving", ".tabular", ".utils", ".callbacks", ".initializers", ".constraints", ".regularizers"),
+)
+MADE_BY_FASTNN = {  # records, and classes that only fastnn makes
+    *("Box", "CallbackList", "Column", "Dataset", "Diagnosis", "DivergenceError", "Finding", "KerasTensor"),
+    *("LossFunction", "LossLandscape", "ManyFits", "ParameterSpec", "Source", "WeightAccess"),
+}
+PASS_ON = {"MeanMetricWrapper", "automatic_name", "fit_many", "get"}  # options of a user's function, or of fit
+
+
+def takes_arguments(made):
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except ValueError:
+        return False
+    return callable(made) and any(each.kind is not each.VAR_POSITIONAL for each in parameters)
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_every_public_function_and_class_answers_an_unknown_argument(module):
+    pytest.importorskip("sklearn"), pytest.importorskip("matplotlib")
+    owner = importlib.import_module(f"fastnn{module}")
+    for name in owner.__all__:
+        made = getattr(owner, name)
+        if inspect.ismodule(made) or name in PASS_ON or name in MADE_BY_FASTNN or not takes_arguments(made):
+            continue
+        needed = [
+            None
+            for each in inspect.signature(made).parameters.values()
+            if each.default is each.empty and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        ]
+        with pytest.raises(TypeError) as raised:
+            made(*needed, unknown_argument=1)
+        answers = ("Its arguments: ", "has no hook 'unknown_argument'", "has no option", "cannot derive")
+        assert any(each in str(raised.value) for each in answers), f"{name}: {raised.value}"

@@ -420,3 +420,19 @@ def test_the_core_refuses_what_float32_cannot_hold_and_does_not_touch_out(order)
         with pytest.raises(ValueError, match="not finite in row"):
             network.predict(in_place, rows)
         assert (rows == 7.0).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", [1, 17, 65])
+def test_normalizations_predict_the_same_bits_for_many_rows_and_for_one(units, dtype):
+    blocks = [
+        [layers.Dense(units), layers.BatchNormalization(), layers.PReLU()],
+        [layers.Dense(units), layers.LayerNormalization(), layers.PReLU(), layers.Dense(1)],
+    ]
+    model = fastnn.Sequential([layers.Input((5,)), *blocks[0], *blocks[1]], dtype=dtype, seed=0)
+    generator = np.random.default_rng(units)
+    model.set_weights([generator.uniform(0.1, 1.0, weight.shape).astype(dtype) for weight in model.get_weights()])
+    X = generator.standard_normal((96, 5)).astype(dtype)
+    together = np.asarray(model(X))
+    assert same_arrays([together], [np.concatenate([model(X[i : i + 1]) for i in range(96)])])
+    assert same_arrays([together[:32]], [model(X[:32])])

@@ -165,3 +165,51 @@ def test_check_estimator(name, monkeypatch):
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
     assert failed == {}
     assert sum(result["status"] == "passed" for result in results) >= 50
+
+
+def test_few_rows_are_averaged_with_linear_models():
+    X = np.random.default_rng(5).normal(size=(150, 6))
+    y = X @ np.arange(1.0, 7.0) + np.random.default_rng(6).normal(size=150)
+    model = fastnn.TabularRegressor("plain", **QUICK).fit(X, y)
+    assert 0.0 < model.linear_share_ <= 0.5
+    bag = model._bag
+    own, linear = (np.stack([each.network.predict(model._encoded(X)) for each in b.models]) for b in (bag, bag.linear))
+    mixed = (1.0 - bag.share) * own.astype(float) + bag.share * linear.astype(float)
+    wanted = np.clip(mixed.mean(axis=0)[:, 0] * model._scale + model._center, y.min(), y.max())
+    np.testing.assert_allclose(model.predict(X), wanted, rtol=1e-5)
+    of_linear = bag.linear.out_of_fold[:, 0]
+    of_networks = (bag.out_of_fold[:, 0] - bag.share * of_linear) / (1.0 - bag.share)
+    shares = np.arange(6) / 10.0
+    scaled = (y - y.mean()) / y.std()
+    errors = [np.mean(((1.0 - s) * of_networks + s * of_linear - scaled) ** 2) for s in shares]
+    assert shares[np.argmin(errors)] == pytest.approx(bag.share)
+    many = fastnn.TabularRegressor("plain", n_bags=1, random_state=0).fit(np.tile(X, (7, 1)), np.tile(y, 7))
+    assert many.linear_share_ == 0.0
+
+
+def test_categories_with_numbers_in_their_names_have_an_order():
+    from fastnn.tabular.columns import places_by_number
+
+    assert places_by_number(["A11", "A12", "A13"]) == [0.0, 1.0, 2.0]
+    assert places_by_number(["10 to 20", "5 to 10", "20 to 200"]) == [1.0, 0.0, 2.0]
+    for others in (["a", "b", "c"], ["x1", "y2", "z3"], [1, 2, 3], ["A1", "A2"], ["1a", "2", "3"]):
+        assert places_by_number(others) == []
+    pandas = pytest.importorskip("pandas")
+    grade = RNG.integers(1, 6, N)
+    table = pandas.DataFrame({"grade": [f"g{i}" for i in grade], "size": SIZE})
+    model = fastnn.TabularRegressor("plain", **QUICK).fit(table, grade + SIZE)
+    numbers, others, _ = model._encoder.parts(table)
+    np.testing.assert_array_equal(numbers[:, 1], grade - 1.0)
+    assert others.shape[1] == 5
+    assert model._encoder.parts(table.assign(grade="other"))[0][0, 1] == 2.0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["TabularClassifier", "TabularRegressor"])
+def test_check_estimator_of_the_default_recipe(name, monkeypatch):
+    from sklearn.utils.estimator_checks import check_estimator
+
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 12)
+    results = check_estimator(getattr(fastnn, name)(n_bags=2), on_fail=None, on_skip=None)
+    failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
+    assert failed == {}

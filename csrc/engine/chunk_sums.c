@@ -23,10 +23,10 @@ static int sums_are_less(const fnn_fit *fit, int i, ptrdiff_t n_panels) {
     const fnn_network *network = fit->network;
     const fnn_op *op = &network->ops[i];
     if (!op->kind->is_product || op->shares || op->next_call) return 0;
-    const double rows = (double)n_panels * network->kernels->panel * (double)(op->n_in + op->n_out) * (double)network->element;
+    const double numbers = (double)(n_panels * network->kernels->panel) * (double)(op->n_in + op->n_out);
     const fnn_range weights = weights_of(network, op);
     const double chunks = (double)fnn_ceil_div(n_panels, fnn_panels_of_chunk(fit));
-    return chunks / fit->n_ranks * (double)(weights.last - weights.first) < rows;
+    return chunks / fit->n_ranks * (double)(weights.last - weights.first) < numbers * (double)network->element;
 }
 
 static void choose_sums(const fnn_fit *fit, batch_plan *plan) {
@@ -142,10 +142,10 @@ static void start_sums(const fnn_step *s, const sum_message *m) {
         fit->failed = 1;
 }
 
-void fnn_exchange_sums(const fnn_step *s) {
+int fnn_exchange_sums(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const batch_plan *plan = fnn_plan_of(fit, s->n_panels);
-    if (!plan->n_sums) return;
+    if (!plan->n_sums) return 1;
     for (int j = 0; j < plan->n_sums; j++) {
         sum_chunks(s, plan, &plan->sums[j]);
         fnn_barrier_wait(&fit->barrier);
@@ -153,6 +153,7 @@ void fnn_exchange_sums(const fnn_step *s) {
     }
     if (s->thread == 0) fnn_finish_exchanges(fit);
     fnn_barrier_wait(&fit->barrier);
+    return !fit->failed;
 }
 
 int fnn_receives_sums(const fnn_step *s, int i) {

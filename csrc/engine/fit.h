@@ -23,6 +23,7 @@ typedef struct {
     void *dZt;          /* products: the gradient of their outputs, transposed */
     void *saved;        /* terms that the gradient of the parameters sums over the batch */
     double *statistics; /* of features or of rows */
+    int is_finished;    /* outputs have a row activation or penalties, which follow the op */
     fnn_dense layer;    /* dense layers: what their kernels need, for a full batch */
     ptrdiff_t stride;      /* elements between panels of Y */
     ptrdiff_t first_block; /* of the op in the sums over blocks of weights */
@@ -228,6 +229,8 @@ double fnn_batch_loss(const fnn_step *s, double *penalty, double *sums);
 /* ranks.c: the exchange of a fit whose steps are divided; 0 where there is no memory. */
 int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks);
 void fnn_exchange_free(fnn_fit *fit);
+/* 0 where an interrupted step or a failure has left exchanges that may still write to the buffers. */
+int fnn_exchange_is_over(const fnn_fit *fit);
 /* The panels of a batch that a rank works on. */
 fnn_range fnn_rank_panels(const fnn_fit *fit, ptrdiff_t n_panels, int rank);
 /* Called by each thread after the backward pass of op i: what its weights need may begin to travel. */
@@ -241,9 +244,9 @@ void fnn_gather_norm_sums(const fnn_step *s);
 void fnn_gather_weights(const fnn_step *s);
 void fnn_gather_slots(fnn_fit *fit);
 
-/* chunk_sums.c. Called by all threads after the exchange of rows: the sums of chunks travel. Whether those of op i do; n
- * elements of its gradient, from those of the network's weights at `at` on: the sum over all chunks. */
-void fnn_exchange_sums(const fnn_step *s);
+/* chunk_sums.c. Called by all threads after the exchange of rows: the sums of chunks travel; 0 where that failed. */
+int fnn_exchange_sums(const fnn_step *s);
+/* Whether those of op i do; n elements of its gradient, from those of the network's weights at `at` on. */
 int fnn_receives_sums(const fnn_step *s, int i);
 void fnn_add_sums(const fnn_step *s, const fnn_strip *strip, void *G, ptrdiff_t at, ptrdiff_t n);
 

@@ -166,11 +166,13 @@ static void take_gradient(const fnn_step *s, const fit_loss *of) {
 
 void fnn_evaluate_losses(const fnn_step *s) {
     const fnn_fit *fit = s->fit;
-    for (int l = 0; l < fit->n_losses; l++)
-        if (fit->losses[l].couples_rows) sum_over_batch(s, &fit->losses[l]);
-    if (fit->couples_rows) fnn_barrier_wait(&s->fit->barrier);
-    for (int l = 0; l < fit->n_losses; l++)
-        if (fit->losses[l].couples_rows) gather_sums(s, &fit->losses[l]);
+    if (fit->couples_rows) {
+        for (int l = 0; l < fit->n_losses; l++)
+            if (fit->losses[l].couples_rows) sum_over_batch(s, &fit->losses[l]);
+        fnn_barrier_wait(&s->fit->barrier);
+        for (int l = 0; l < fit->n_losses; l++)
+            if (fit->losses[l].couples_rows) gather_sums(s, &fit->losses[l]);
+    }
     for (int l = 0; l < fit->n_losses; l++)
         if (fit->losses[l].gradient)
             take_gradient(s, &fit->losses[l]);

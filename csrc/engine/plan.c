@@ -198,7 +198,8 @@ static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_ar
     const size_t bytes = fnn_size(rows, features, element);
     b->D = take_if(kind->keeps_derivative && kind->keeps_derivative(fnn_activation_of(fit, i)), arena, bytes);
     if (kind->transposes) /* the outputs of each member one after another */
-        b->dZt = fnn_take(arena, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel), element));
+        b->dZt = fnn_take(arena, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel),
+                                          element));
     b->saved = take_if(kind->saves, arena, bytes);
     b->statistics = fnn_take(arena, kind->statistics ? fnn_size(kind->statistics(op, rows), sizeof(double), 1) : 0);
 }
@@ -295,6 +296,8 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         const int i = fnn_op_of(network, b);
         buffers->first_block = blocks;
         if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
+        buffers->is_finished = i >= 0 && (fnn_is_row_activation(fnn_activation_of(fit, i)) ||
+                                          fnn_penalizes_outputs(&network->ops[i]));
         if (i >= 0 && fnn_runs(fit, i) && network->ops[i].kind->prepare) network->ops[i].kind->prepare(fit, i);
         if (buffers->Y)
             fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
@@ -334,6 +337,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
 }
 
 void fnn_fit_free(fnn_fit *fit) {
+    if (fit && !fnn_exchange_is_over(fit)) return;
     if (fit && fit->exchange) fnn_exchange_free(fit);
     fnn_arena_free(fit);
 }

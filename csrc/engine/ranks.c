@@ -202,6 +202,8 @@ int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks) {
     return allocate_messages(e);
 }
 
+int fnn_exchange_is_over(const fnn_fit *fit) { return !fit->exchange || !fit->exchange->n_started; }
+
 void fnn_exchange_free(fnn_fit *fit) {
     fnn_arena_free(fit->exchange->message);
     fnn_arena_free(fit->exchange);
@@ -318,7 +320,7 @@ void fnn_exchange_rows(const fnn_step *s) {
         }
         store_predictions(s, panels);
     }
-    e->n_started = 0;
+    if (!fit->failed) e->n_started = 0;
     for (int i = 0; i < fit->network->n_ops; i++) atomic_store_explicit(&e->passed[i], 0, memory_order_relaxed);
 }
 

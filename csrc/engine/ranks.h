@@ -5,9 +5,9 @@
 #include "team.h"
 
 /* The ranks of a fit. gather(context, buffer, first) fills a buffer that every rank has: rank r gives the bytes from
- * first[r] to first[r + 1], and gets all others. start_gather begins that. start_scatter begins another exchange: rank r gets
- * the bytes of `parts` from first[r] to first[r + 1]; what it gives comes to `received`, from received_first[r] on. finish
- * ends all that has begun. The first thread calls them; they return 0 where they failed. */
+ * first[r] to first[r + 1], and gets all others. start_gather begins that. start_scatter begins another exchange: rank r
+ * gets the bytes of `parts` from first[r] to first[r + 1]; what it gives comes to `received`, from received_first[r] on.
+ * finish ends all that has begun. The first thread calls them; they return 0 where they failed. */
 typedef struct {
     int rank, n_ranks;
     double least_operations; /* of a step that is divided; every rank makes a smaller one as a whole */

@@ -104,7 +104,7 @@ static void forward(const fnn_step *s) {
         if (!fnn_runs(fit, i)) continue;
         fnn_meet(s);
         op->kind->forward(s, i);
-        if (!fnn_is_row_activation(fnn_activation_of(fit, i)) && !fnn_penalizes_outputs(op)) continue;
+        if (!fnn_buffers_of(fit, i)->is_finished) continue;
         fnn_meet(s);
         finish_outputs(s, i);
     }
@@ -117,7 +117,6 @@ static void start_gradient(const fnn_step *s, int i, void *dY) {
     const fnn_kernels *kernels = fit->network->kernels;
     const fnn_op *op = &fit->network->ops[i];
     const int activation = fnn_activation_of(fit, i), is_row = fnn_is_row_activation(activation);
-    if (!is_row && !fnn_penalizes_outputs(op)) return;
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         void *g = fnn_at(fit, dY, p * fit->dy_stride);
         const void *Y = fnn_panel_of(fit, i, p).Y;
@@ -151,7 +150,7 @@ static void backward(const fnn_step *s) {
         const op_buffers *b = fnn_buffers_of(fit, i);
         if (!b->dY) continue;
         if (b->n_parts > 1) add_parts(s, b, op->n_out);
-        start_gradient(s, i, b->dY);
+        if (b->is_finished) start_gradient(s, i, b->dY);
         if (op->kind->backward) op->kind->backward(s, i);
         if (fit->exchange) fnn_exchange_passed(s, i);
     }

@@ -336,7 +336,7 @@ int fnn_update_weights(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const int64_t accumulate = fit->network->optimizer.accumulate;
     const fnn_range strips = strips_of(s);
-    if (fit->exchange) fnn_exchange_sums(s);
+    if (fit->exchange && !fnn_exchange_sums(s)) return 0;
     strip_function *const follow = fit->has_rules || fit->has_moving_average ? follow_update : NULL;
     if (fit->gradients) {
         const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};

@@ -261,17 +261,11 @@ static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range we
     }
 }
 
-static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_range inputs) {
+static void backward_input(const fnn_dense *layer, fnn_range panels, fnn_range inputs) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out;
     const ptrdiff_t full = n_out / PANEL * PANEL, rest = n_out - full, width = panel_width(n_out, n_out / PANEL);
     const ptrdiff_t block = fnn_round_up(contraction_block(full), PANEL), panel_elements = panel_offset(n_in, 1);
     const real *W = layer->W, *L = W + full / PANEL * panel_elements;
-    if (n_out == 1) {
-        for (ptrdiff_t p = panels.first; p < panels.last; p++)
-            column_input_gradient((real *)layer->dX + p * layer->dx_stride, W,
-                                  (const real *)layer->dY + p * layer->dy_stride, inputs);
-        return;
-    }
     /* weights of a group of inputs stay in cache over the panels */
     const ptrdiff_t group = 16 * MR;
     ptrdiff_t o0 = 0;
@@ -294,6 +288,15 @@ static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_r
             }
         o0 += block;
     } while (o0 < full);
+}
+
+static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_range inputs) {
+    if (layer->n_out == 1)
+        for (ptrdiff_t p = panels.first; p < panels.last; p++)
+            column_input_gradient((real *)layer->dX + p * layer->dx_stride, layer->W,
+                                  (const real *)layer->dY + p * layer->dy_stride, inputs);
+    else
+        backward_input(layer, panels, inputs);
 }
 
 /* Rows of weights whose gradient is kept until the update rule runs on them. */
@@ -320,8 +323,8 @@ static inline fnn_weights weights_from(const fnn_weights *weights, ptrdiff_t at)
     return w;
 }
 
-/* The chains of rows of weights [0, n) over one chunk of the batch, in a panel `width` wide or a pair of panels. They are added
- * to G by way of T, or become G where T is NULL. */
+/* The chains of rows of weights [0, n) over one chunk of the batch, in a panel `width` wide or a pair of panels. They are
+ * added to G by way of T, or become G where T is NULL. */
 static inline __attribute__((always_inline)) void gradient_of_chunk(real *G, real *T, const real *X, ptrdiff_t x_stride,
                                                                     ptrdiff_t count, const real *V, ptrdiff_t v_stride,
                                                                     ptrdiff_t n, ptrdiff_t width, int pair,
@@ -339,6 +342,20 @@ static inline __attribute__((always_inline)) void gradient_of_chunk(real *G, rea
     }
 }
 
+/* Of the single column that is weight panel q. */
+static __attribute__((noinline)) void update_column(const fnn_dense *layer, const fnn_weights *weights, ptrdiff_t q,
+                                                    fnn_range rows, const fnn_update *u) {
+    const ptrdiff_t n_in = layer->n_in, n = rows.last - rows.first, first = layer->chunks.first * FNN_CHUNK;
+    const ptrdiff_t batch = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows) - first;
+    const real *X = (const real *)layer->X + first / PANEL * layer->x_stride + rows.first * PANEL;
+    const fnn_weights at = weights_from(weights, panel_offset(n_in, q) + rows.first);
+    /* whole vectors at the end of the weights, which are rounded up to panels; stored sums need not be */
+    const int whole = u->kind > FNN_ACCUMULATE && rows.last == n_in + 1 && rows.first % LANES == 0;
+    real G[UPDATE_ROWS + 2 * LANES];
+    column_gradient(G, X, layer->x_stride, (const real *)layer->dZt + q * PANEL * layer->rows + first, batch, n);
+    update(&at, G, whole ? fnn_round_up(n, LANES) : n, u);
+}
+
 static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels, fnn_range rows,
                          const fnn_update *u) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, x_stride = layer->x_stride, v_stride = layer->rows * PANEL;
@@ -354,15 +371,12 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
             pair = pairs_weights(n_out, q, weight_panels.last);
             const ptrdiff_t width = panel_width(n_out, q);
             const real *V = (const real *)layer->dZt + q * v_stride + first * width;
-            fnn_weights at[2];
-            for (ptrdiff_t i = 0; i <= pair; i++) at[i] = weights_from(weights, panel_offset(n_in, q + i) + g * width);
             if (width == 1) {
-                /* whole vectors at the end of the weights, which are rounded up to panels */
-                const int whole = g + n == n_in + 1 && g % LANES == 0;
-                column_gradient(G, X, x_stride, V, batch, n);
-                update(&at[0], G, whole ? fnn_round_up(n, LANES) : n, u);
+                update_column(layer, weights, q, (fnn_range){g, g + n}, u);
                 continue;
             }
+            fnn_weights at[2];
+            for (ptrdiff_t i = 0; i <= pair; i++) at[i] = weights_from(weights, panel_offset(n_in, q + i) + g * width);
             gradient_of_chunk(G, NULL, X, x_stride, fnn_min(FNN_CHUNK, batch), V, v_stride, n, width, (int)pair,
                               prefetch ? at : NULL);
             for (ptrdiff_t r = FNN_CHUNK; r < batch; r += FNN_CHUNK)

@@ -51,22 +51,23 @@ static inline __attribute__((always_inline)) void transpose_block(real *panel, c
     }
 }
 
-/* Rows of at most FEW features are read in vectors of this length, several of them side by side in one vector. */
+/* Rows of at most twice FEW features are read in vectors of this length, several of them side by side in one vector. */
 #define FEW 4
 #if VBYTES > 16 && !defined(FNN_DOUBLE)
 #define HAS_FEW 1
 typedef real few_vec __attribute__((vector_size(FEW * REAL_BYTES), may_alias, aligned(1)));
 #if VBYTES == 32
 #define SIDE_BY_SIDE(rows, i) \
-    __builtin_shufflevector(*(const few_vec *)rows[i], *(const few_vec *)rows[i + 4], 0, 1, 2, 3, 4, 5, 6, 7)
+    __builtin_shufflevector(*(const few_vec *)(rows[i] + first), *(const few_vec *)(rows[i + 4] + first), 0, 1, 2, 3, 4, \
+                            5, 6, 7)
 #define FIRST_PAIRS 0, 8, 1, 9, 4, 12, 5, 13
 #define LAST_PAIRS 2, 10, 3, 11, 6, 14, 7, 15
 #define FIRST_FOURS 0, 1, 8, 9, 4, 5, 12, 13
 #define LAST_FOURS 2, 3, 10, 11, 6, 7, 14, 15
 #else
-typedef real fews_vec __attribute__((vector_size(2 * FEW * REAL_BYTES), may_alias));
 #define TWO_FEWS(rows, i) \
-    __builtin_shufflevector(*(const few_vec *)rows[i], *(const few_vec *)rows[i + 4], 0, 1, 2, 3, 4, 5, 6, 7)
+    __builtin_shufflevector(*(const few_vec *)(rows[i] + first), *(const few_vec *)(rows[i + 4] + first), 0, 1, 2, 3, 4, \
+                            5, 6, 7)
 #define SIDE_BY_SIDE(rows, i)                                                                                           \
     __builtin_shufflevector(TWO_FEWS(rows, i), TWO_FEWS(rows, i + 8), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, \
                             15)
@@ -75,8 +76,9 @@ typedef real fews_vec __attribute__((vector_size(2 * FEW * REAL_BYTES), may_alia
 #define FIRST_FOURS 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
 #define LAST_FOURS 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
 #endif
-/* panel[f * PANEL + i] = rows[i][f], 0 <= f < features, 2 to FEW; FEW elements are read. Rows i, i + 4, ... are side by side. */
-static void transpose_few(real *panel, const real *const *rows, ptrdiff_t features) {
+/* panel[f * PANEL + i] = rows[i][first + f], 0 <= f < features, 2 to FEW; FEW elements are read. Rows i, i + 4, ... are side
+ * by side. */
+static inline void transpose_few(real *panel, const real *const *rows, ptrdiff_t first, ptrdiff_t features) {
     for (int i = 0; i < PANEL; i += LANES) {
         const vec a = SIDE_BY_SIDE(rows, i), b = SIDE_BY_SIDE(rows, i + 1);
         const vec c = SIDE_BY_SIDE(rows, i + 2), d = SIDE_BY_SIDE(rows, i + 3);
@@ -145,8 +147,10 @@ static void gather_rows(real *panel, const fnn_matrix *X, const int64_t *order, 
     const ptrdiff_t readable =
         X->row_stride > 0 ? (X->rows - 1 - last) * X->row_stride + X->cols * (ptrdiff_t)sizeof(real) : 0;
 #if HAS_FEW
-    if (X->cols <= FEW && readable >= FEW * REAL_BYTES) {
-        transpose_few(panel, rows, X->cols);
+    if (X->cols <= 2 * FEW && readable >= FEW * REAL_BYTES) {
+        const ptrdiff_t last_few = X->cols - FEW;
+        transpose_few(panel, rows, 0, fnn_min(X->cols, FEW));
+        if (last_few > 0) transpose_few(panel + last_few * PANEL, rows, last_few, FEW);
         return;
     }
 #endif

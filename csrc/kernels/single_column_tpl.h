@@ -1,5 +1,5 @@
-/* A weight panel of one output is one column: its vectors run over the inputs, so that no lane is empty. Every element is the
- * same chain as in the tiles. */
+/* A weight panel of one output is one column: its vectors run over the inputs, so that no lane is empty. Every element is
+ * the same chain as in the tiles. */
 #ifndef FNN_SINGLE_COLUMN_TPL_H
 #define FNN_SINGLE_COLUMN_TPL_H
 
@@ -62,7 +62,7 @@ static void column_gradient(real *G, const real *X, ptrdiff_t x_stride, const re
 static void column_input_gradient(real *dX, const real *W, const real *dZ, fnn_range inputs) {
     vec g[NV];
     UNROLL for (int i = 0; i < NV; i++) g[i] = v_load(dZ + i * LANES);
-    for (ptrdiff_t k = inputs.first; k < inputs.last; k++) {
+    _Pragma("GCC unroll 4") for (ptrdiff_t k = inputs.first; k < inputs.last; k++) {
         const vec w = v_set(W[k]);
         UNROLL for (int i = 0; i < NV; i++) v_store(dX + k * PANEL + i * LANES, v_fma(w, g[i], v_set(0)));
     }

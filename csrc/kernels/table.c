@@ -22,6 +22,7 @@
 #include "update_tpl.h"
 #include "gemm_tpl.h"
 #include "output_gradient_tpl.h"
+#include "short_layers_tpl.h"
 #include "layout_tpl.h"
 #include "dropout_tpl.h"
 #include "normalization_tpl.h"
@@ -61,6 +62,8 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .dense_backward_output = dense_backward_output,
     .dense_update = dense_update,
     .dense_rows = dense_rows,
+    .short_forward = short_forward,
+    .short_update = short_update,
     .dense_rows_unpacked = dense_rows_unpacked,
     .activate = activate,
     .row_activation = row_activation,

@@ -228,14 +228,14 @@ def takes_keywords(function: F, owner: type | None = None) -> F:
 
 
 def check_keywords(cls: type) -> None:
-    """Let the constructor of a class, and its public methods with optional arguments, check their keyword arguments.
+    """Let the constructor of a class, ``fit`` and its methods with optional arguments check their keyword arguments.
 
     The hooks of callbacks are left out: fastnn calls them, at every step.
     """
     for name, method in list(vars(cls).items()):
         if isinstance(method, types.FunctionType) and not name.startswith(("_", "on_")):
             plain = inspect.unwrap(method)
-            if plain.__defaults__ or plain.__kwdefaults__:
+            if plain.__defaults__ or plain.__kwdefaults__ or name == "fit":
                 setattr(cls, name, takes_keywords(method, cls))
         elif name == "__init__":
             setattr(cls, name, takes_keywords(method, cls))

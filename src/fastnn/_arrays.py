@@ -44,6 +44,7 @@ def as_numbers(value: Any, name: str) -> Array:
     """
     if value is None:
         raise ValueError(f"{name} is missing (None)")
+    check_in_memory(value, name, "this call")
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
     check_unmasked(value, name)

@@ -37,6 +37,7 @@ def get_num_threads() -> int:
     return _core.get_num_threads()
 
 
+@takes_keywords
 @contextmanager
 def threads(n: int) -> Iterator[None]:
     """Set ``n`` threads for a ``with`` block, as ``set_num_threads`` does; its end restores the previous number.

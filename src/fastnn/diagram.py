@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from fastnn._arguments import takes_keywords
 from fastnn._missing import public_names
 from fastnn.network.graph import nodes_between
 from fastnn.network.stack import LayerStack, require_stack
@@ -47,6 +48,7 @@ class Column:
     dots: bool
 
 
+@takes_keywords
 def columns(model: LayerStack) -> list[Column]:
     """Return the columns of a built model: the inputs, then every layer."""
     require_stack(model)
@@ -72,6 +74,7 @@ def _column(title: str, caption: str, size: int, n_weights: int, connected: bool
     return Column(title, caption, size, n_weights, connected, colour, heights, size > MAX_UNITS)
 
 
+@takes_keywords
 def network_svg(model: LayerStack) -> str:
     """Return an SVG picture of a built model: units, connections, sizes and numbers of weights.
 
@@ -152,6 +155,7 @@ class Box:
     before: tuple[int, ...]
 
 
+@takes_keywords
 def boxes(model: Any) -> list[Box]:
     """Return the layers of a graph as boxes: a layer stands to the right of those whose outputs it takes."""
     require_stack(model)
@@ -211,6 +215,7 @@ def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
     return f'<text x="{x}" y="{y}" text-anchor="middle" font-weight="{weight}" fill="{_INK}">{escape(text)}</text>'
 
 
+@takes_keywords
 def table_html(model: LayerStack) -> str:
     """Return an HTML table of layers, output shapes and numbers of weights; "?" if the model is not built."""
     rows = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in layer_table(model)]

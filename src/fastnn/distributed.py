@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastnn._randomness as _randomness
 import fastnn._ranks as _ranks
-from fastnn._arguments import installed, number
+from fastnn._arguments import installed, number, takes_keywords
 from fastnn._missing import public_names
 from fastnn._processors import get_num_threads, threads
 
@@ -132,6 +132,7 @@ class _MpiRanks:
         self._comm.Abort(status)
 
 
+@takes_keywords
 @contextmanager
 def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iterator[Any]:
     """Train on all ranks of an MPI job: ``fit`` in this block divides its steps between them.
@@ -170,7 +171,13 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iter
     operations = number("least_operations", least_operations, at_least=0)
     if _ranks.current() is not None:
         raise RuntimeError("fastnn.distributed.mpi() is inside another block of it: use one block")
-    MPI = installed("mpi4py.MPI", "fastnn.distributed.mpi", extra="mpi")
+    try:
+        MPI = installed("mpi4py.MPI", "fastnn.distributed.mpi", extra="mpi")
+    except RuntimeError as error:
+        raise ImportError(
+            f"fastnn.distributed.mpi needs an MPI library, which mpi4py has not found ({error}): pip install mpich, or "
+            "load the MPI module of the cluster"
+        ) from error
     world = MPI.COMM_WORLD if comm is None else comm
     if not isinstance(world, MPI.Comm):
         raise ValueError(f"comm must be an mpi4py communicator, or None for all processes of the job, got {comm!r}")

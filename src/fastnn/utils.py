@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import flag, whole
+from fastnn._arguments import check_keywords, flag, takes_keywords, whole
 from fastnn._arrays import as_numbers
 from fastnn._missing import public_names
 from fastnn._names import forget_automatic_names
@@ -93,9 +93,11 @@ class PyDataset:
             pool.shutdown(cancel_futures=True)
 
 
+check_keywords(PyDataset)
 Sequence = PyDataset
 
 
+@takes_keywords
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
     """Return class labels as one-hot rows.
 
@@ -136,6 +138,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
     return np.eye(int(classes.max()) + 1 if n_classes is None else n_classes)[classes]
 
 
+@takes_keywords
 def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
     """Return ``x`` divided by its norm of order ``order`` along an axis; zero vectors stay zero."""
     array = np.atleast_1d(as_numbers(x, "x"))
@@ -145,6 +148,7 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
     return scaled
 
 
+@takes_keywords
 def set_random_seed(seed: int) -> None:
     """Seed the generators of Python and NumPy, and all later models and initializers that are given no seed."""
     import random
@@ -155,6 +159,7 @@ def set_random_seed(seed: int) -> None:
     set_global_seed(seed)
 
 
+@takes_keywords
 def clear_session(free_memory: bool = True) -> None:
     """Restart the numbering of automatic names: the next dense layer is called "dense" again.
 

@@ -98,6 +98,25 @@ static void predict_rows(const fnn_row_call *c) {
                                         fnn_op_state(c->network, c->op, 1), c->op->epsilon);
 }
 
+/* Some features of all panels at a time. */
+static void predict_panels(const fnn_panel_call *c) {
+    const fnn_network *network = c->network;
+    const fnn_kernels *kernels = network->kernels;
+    const ptrdiff_t element = (ptrdiff_t)network->element, panel = kernels->panel;
+    double mean[FNN_MOST_LANES], inverse[FNN_MOST_LANES];
+    const fnn_moments moments = {.mean = mean, .inverse = inverse};
+    for (ptrdiff_t f = 0; f < c->op->n_out; f += FNN_MOST_LANES) {
+        const ptrdiff_t count = fnn_min(c->op->n_out - f, FNN_MOST_LANES);
+        const fnn_panels X = {(char *)(uintptr_t)c->X + f * panel * element, c->stride};
+        const fnn_panels Y = {(char *)c->Y + f * panel * element, c->stride};
+        const char *means = fnn_op_state(network, c->op, 0), *variances = fnn_op_state(network, c->op, 1);
+        const char *W = (const char *)fnn_op_weights(network, c->op) + fnn_panel_offset(panel, 1, f / panel) * element;
+        kernels->known_moments(&moments, means + f * element, variances + f * element, (fnn_range){0, count},
+                               c->op->epsilon);
+        kernels->normalize_panels(Y, X, W, &moments, count, (fnn_range){0, c->n_panels});
+    }
+}
+
 const fnn_kind fnn_batch_norm_kind = {
     .name = "batch_normalization",
     .parameters = {"gamma", "beta"},
@@ -109,4 +128,5 @@ const fnn_kind fnn_batch_norm_kind = {
     .gradient = gradient,
     .move_statistics = move_statistics,
     .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
 };

@@ -51,7 +51,9 @@ static void forward(const fnn_step *s, int i) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const fnn_range panels = fnn_product_panels(s), outputs = fnn_product_share(s, s->fit->network->ops[i].panels);
     const fnn_dense *layer = &fnn_buffers_of(s->fit, i)->layer;
-    if (s->is_long)
+    if (layer->n_in <= FNN_SHORT && !s->is_long && !s->together)
+        kernels->short_forward(layer, panels);
+    else if (s->is_long)
         fnn_forward_pieces(kernels, layer, panels, outputs);
     else
         kernels->dense_forward(layer, panels, outputs);
@@ -78,7 +80,9 @@ static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, c
     const fnn_range weight_panels = {strip->q, strip->q + count};
     fnn_dense own;
     const fnn_dense *layer = layer_in_step(s, strip->op, &own);
-    if (s->is_long && (s->fit->stores || s->fit->gradients))
+    if (layer->n_in <= FNN_SHORT && layer->rows <= FNN_CHUNK && layer->chunks.first < layer->chunks.last && !s->is_long)
+        kernels->short_update(layer, weights, weight_panels, strip->rows, rule);
+    else if (s->is_long && (s->fit->stores || s->fit->gradients))
         fnn_update_pieces(kernels, layer, weights, weight_panels, strip->rows, rule);
     else
         kernels->dense_update(layer, weights, weight_panels, strip->rows, rule);

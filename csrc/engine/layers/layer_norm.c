@@ -58,6 +58,14 @@ static void predict_rows(const fnn_row_call *c) {
     c->network->kernels->layer_norm_rows(&c->rows, fnn_op_weights(c->network, c->op), c->op->epsilon, c->op->rms);
 }
 
+static void predict_panels(const fnn_panel_call *c) {
+    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    double inverse[FNN_MOST_LANES], offset[FNN_MOST_LANES];
+    for (ptrdiff_t p = 0; p < c->n_panels; p++)
+        c->network->kernels->layer_norm((char *)c->Y + p * bytes, NULL, inverse, offset, (const char *)c->X + p * bytes,
+                                        fnn_op_weights(c->network, c->op), c->op->n_out, c->op->epsilon, c->op->rms);
+}
+
 const fnn_kind fnn_layer_norm_kind = {
     .name = "layer_normalization",
     .parameters = {"gamma", "beta"},
@@ -69,4 +77,5 @@ const fnn_kind fnn_layer_norm_kind = {
     .backward = backward,
     .gradient = gradient,
     .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
 };

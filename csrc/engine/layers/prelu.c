@@ -36,6 +36,13 @@ static void predict_rows(const fnn_row_call *c) {
     c->network->kernels->prelu_rows(&c->rows, fnn_op_weights(c->network, c->op));
 }
 
+static void predict_panels(const fnn_panel_call *c) {
+    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    for (ptrdiff_t p = 0; p < c->n_panels; p++)
+        c->network->kernels->prelu((char *)c->Y + p * bytes, (const char *)c->X + p * bytes,
+                                   fnn_op_weights(c->network, c->op), c->op->n_out);
+}
+
 const fnn_kind fnn_prelu_kind = {
     .name = "prelu",
     .parameters = {"alpha"},
@@ -44,4 +51,5 @@ const fnn_kind fnn_prelu_kind = {
     .backward = backward,
     .gradient = gradient,
     .predict_rows = predict_rows,
+    .predict_panels = predict_panels,
 };

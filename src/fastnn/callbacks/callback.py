@@ -65,7 +65,7 @@ class Callback(Derivable):
         """
         return None
 
-    def early_stop(self) -> dict[str, Any] | None:
+    def native_early_stopping(self) -> dict[str, Any] | None:
         """Return the arguments of the core's ``Fit.stop_early`` that do what ``on_epoch_end`` does, or None."""
         return None
 
@@ -182,7 +182,7 @@ class CallbackList:
         ]
         self.each_epoch = self.each_step or bool(watching)
         alone = not self.each_step and len(watching) == 1
-        self.stopper: Any = watching[0] if alone and watching[0].early_stop() is not None else None
+        self.stopper: Any = watching[0] if alone and watching[0].native_early_stopping() is not None else None
 
     def attach(self) -> None:
         """Give every callback the model and the parameters."""

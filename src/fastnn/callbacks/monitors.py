@@ -119,7 +119,7 @@ class EarlyStopping(Monitor):
         if best is not None and (not isinstance(best, list) or [array.shape for array in best] != shapes):
             raise ValueError("best_weights of EarlyStopping must be weights of the model, or None")
 
-    def early_stop(self) -> dict[str, Any] | None:
+    def native_early_stopping(self) -> dict[str, Any] | None:
         """Return the arguments of the core's ``Fit.stop_early`` that do what ``on_epoch_end`` does, or None."""
         if type(self) is not EarlyStopping or "on_epoch_end" in vars(self):
             return None

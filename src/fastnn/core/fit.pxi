@@ -181,8 +181,8 @@ cdef class Fit:
         count = self.epochs.count
         cdef cnp.ndarray values = np.full((count, 1 + len(self.losses)), np.nan)
         cdef cnp.ndarray flags
-        if held_out.network is not self.network:
-            raise ValueError("held_out belongs to another network")
+        if held_out.network is not self.network or held_out.compilations != self.network.compilations:
+            raise ValueError("held_out belongs to another network, or to losses of an earlier compile")
         self.epochs.due = NULL
         if due is not None:
             flags = contiguous("due", due, np.uint8, (count,))
@@ -213,6 +213,8 @@ cdef class Fit:
         return self.watch.wait, self.watch.best if self.watch.has_best else None, self.watch.best_epoch
 
     def best_parameter(self, int op, str name):
+        if self.watch.weights == NULL or self.watch.best_epoch < 0:
+            raise RuntimeError("no weights were kept: call stop_early with keep_weights=True, then run_epochs")
         cdef char *start = self.network.panels(op, name, 0)
         cdef char *base = <char *>self.network.network.weights
         return self.network.unpack(<char *>self.watch.weights + (start - base), op, name)

@@ -59,6 +59,7 @@ cdef class HeldOut:
     cdef void *outputs[FNN_MOST_OUTPUTS]
     cdef unsigned char[FNN_MOST_OPS] skipped
     cdef Network network
+    cdef object compilations
     cdef list inputs
     cdef object arrays
 
@@ -80,7 +81,7 @@ cdef class HeldOut:
         outputs = [np.empty((n, fnn_output_width(native, o)), network.dtype) for o in range(native.n_outputs)]
         for o in range(native.n_outputs):
             self.outputs[o] = cnp.PyArray_DATA(outputs[o])
-        self.network, self.arrays = network, (ys, weights, outputs)
+        self.network, self.compilations, self.arrays = network, network.compilations, (ys, weights, outputs)
         self.native.prediction.route = native.route
         self.native.prediction.X = self.matrices
         self.native.prediction.out = self.outputs

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import whole
+from fastnn._arguments import takes_keywords, whole
 from fastnn.data.columns import Columns
 from fastnn.data.named import NamedColumns, part_of
 from fastnn.data.opening import open_tables
@@ -174,6 +174,7 @@ class Source:
         )
 
 
+@takes_keywords
 def source(
     path_or_list_or_array: Any,
     y: Any = None,

@@ -63,9 +63,9 @@ class Table:
         for name in names:
             if name not in self.columns:
                 near = nearest(name, self.columns)
-                hint = f"did you mean {near!r}? " if near else ""
+                hint = f"did you mean {near!r}? It" if near else ""
                 shown = ", ".join(map(repr, self.columns[:20])) + (", ..." if len(self.columns) > 20 else "")
-                raise ValueError(f"{self.name} has no column {name!r} ({argument}); {hint}It has {shown}")
+                raise ValueError(f"{self.name} has no column {name!r} ({argument}); {hint or 'it'} has {shown}")
 
     def not_numbers(self, column: str | None, dtype: Any, numbers: Sequence[str] = ()) -> ValueError:
         """Return the error for a column that does not hold numbers."""

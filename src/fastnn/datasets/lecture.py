@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import takes_keywords
 from fastnn.datasets.dataset import Dataset, as_asked, dataset_from_columns
 
 __all__ = ["cats_and_dogs", "load_submarine"]
@@ -17,6 +18,7 @@ def load_submarine(
 ) -> Dataset: ...
 @overload
 def load_submarine(n: int = ..., seed: int = ..., *, return_X_y: bool, as_frame: bool = ...) -> Any: ...
+@takes_keywords
 def load_submarine(n: int = 1000, seed: int = 0, *, return_X_y: bool = False, as_frame: bool = False) -> Any:
     r"""Simulate the measurements of a submarine, as inputs, and its positions, as targets.
 

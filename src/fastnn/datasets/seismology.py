@@ -6,6 +6,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from fastnn._arguments import takes_keywords
 from fastnn.datasets.dataset import Dataset, as_asked, dataset_from_columns
 
 __all__ = ["load_earthquakes", "load_ground_motion"]
@@ -15,6 +16,7 @@ __all__ = ["load_earthquakes", "load_ground_motion"]
 def load_ground_motion(*, return_X_y: Literal[False] = ..., as_frame: bool = ...) -> Dataset: ...
 @overload
 def load_ground_motion(*, return_X_y: bool, as_frame: bool = ...) -> Any: ...
+@takes_keywords
 def load_ground_motion(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load 182 peak accelerations of 23 earthquakes, at stations 0.5 to 370 km away.
 
@@ -75,6 +77,7 @@ def load_ground_motion(*, return_X_y: bool = False, as_frame: bool = False) -> A
 def load_earthquakes(*, return_X_y: Literal[False] = ..., as_frame: bool = ...) -> Dataset: ...
 @overload
 def load_earthquakes(*, return_X_y: bool, as_frame: bool = ...) -> Any: ...
+@takes_keywords
 def load_earthquakes(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the 596 earthquakes of April to July 2024 between Borneo, the Philippines and New Guinea.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._arguments import takes_keywords
+from fastnn._arrays import check_in_memory
 from fastnn._warnings import warn
 from fastnn.callbacks import Callback, Logs
 from fastnn.diagnosis.data import MAX_ROWS, counted, examine_inputs, examine_last_layer, examine_targets
@@ -45,7 +46,8 @@ def diagnose(
     x, y : training data, as in ``fit``.
     validation_data : (x, y) for the comparison with simple models and the search for shared rows; None omits both.
     learning_rate : learning rate for the size of a step; by default the optimizer's current one. For optimizers that
-        scale the gradient themselves, such as Adam, the size depends on the rate alone.
+        scale the gradient themselves, such as Adam, the size depends on the rate alone. ``LBFGS`` and
+        ``LevenbergMarquardt`` have no learning rate, and their steps are not examined.
 
     Returns
     -------
@@ -110,6 +112,7 @@ class TrainingDoctor(Callback):
 
     def __init__(self, x: Any, y: Any, validation_data: Any = None, *, print_report: bool = True) -> None:
         super().__init__()
+        check_in_memory(x, "x", "TrainingDoctor")
         self.data = (x, y)
         self.validation_data = validation_data
         self.print_report = print_report
@@ -142,18 +145,21 @@ class TrainingDoctor(Callback):
     def _examine_course(self) -> list[Finding]:
         findings = []
         losses, validation = self._losses, self._validation_losses
+        searches = self.model is not None and self.model.optimizer.full_batch  # it finds the size of each step itself
         margin = 0.01 * abs(losses[0]) if losses else 0.0
         if len(losses) >= 5 and losses[-1] > losses[0] + margin:
             findings.append(
                 Finding("loss rises", "training", "serious",
                         f"it rose from {losses[0]:.4g} after the first epoch to {losses[-1]:.4g} after the last",
-                        "Lower the learning rate, scale the inputs, and check that the loss suits the last layer")
+                        f"{'S' if searches else 'Lower the learning rate, s'}cale the inputs, and check that the loss "
+                        "suits the last layer")
             )  # fmt: skip
         elif len(losses) >= 5 and losses[-1] > losses[0] - margin:
             findings.append(
                 Finding("loss stands still", "training", "serious",
                         f"{losses[0]:.4g} after the first epoch, {losses[-1]:.4g} after the last",
-                        "Raise the learning rate, scale the inputs, and check that rows of inputs and targets match")
+                        f"{'S' if searches else 'Raise the learning rate, s'}cale the inputs, and check that rows of "
+                        "inputs and targets match")
             )  # fmt: skip
         if len(validation) >= 5 and validation[-1] > 1.1 * min(validation):
             best = int(np.argmin(validation))

@@ -83,6 +83,9 @@ def examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | No
     held = [each for each in held if each[1].name == "kernel" and each[2] in found]
     kernels = [(leaf.layer.name, leaf.layer.read_weight(spec.name)) for leaf, spec, _ in held]
     gradients = [found[place] for _, _, place in held]
+    searches = model.optimizer.full_batch  # it finds the size of each step itself
+    if searches and learning_rate is not None:
+        raise ValueError(f"learning_rate={learning_rate} has no effect: {type(model.optimizer).__name__} has none")
     rate = float(model.optimizer.learning_rate) if learning_rate is None else learning_rate
     plain = model.optimizer.core_name == "sgd"
     names, sizes, findings = [], [], []
@@ -91,7 +94,7 @@ def examine_gradients(model: "Sequential", rows: Rows, learning_rate: float | No
         gradient_size = float(np.sqrt(np.mean(np.square(gradient, dtype=np.float64))))
         names.append(layer_name)
         sizes.append(gradient_size)
-        if weight_size == 0.0:
+        if weight_size == 0.0 or searches:
             continue
         ratio = rate * (gradient_size if plain else 1.0) / weight_size
         if ratio > 0.1:

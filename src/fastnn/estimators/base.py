@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
-from fastnn._arrays import check_columns, check_memory, check_unmasked, is_source
+from fastnn._arrays import check_columns, check_in_memory, check_memory, check_unmasked, is_source
 from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
@@ -343,6 +343,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         [(50, 8), (50, 4)]
         """
         check_is_fitted(self)
+        check_in_memory(X, "X", "hidden_activations")
         outputs: list[Array] = self._net.layer_outputs(self._prepared(self._check_inputs(X)))
         return outputs[1:-1]
 
@@ -357,6 +358,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         output : number of the output: of the class, the label or the target. With two classes, 0 is the second class.
         """
         check_is_fitted(self)
+        check_in_memory(X, "X", "input_gradients")
         X = self._prepared(self._check_inputs(X))
         n_outputs = self._net.architecture.sizes[-1]
         output = whole("output", output, at_least=0, at_most=n_outputs - 1)

@@ -18,7 +18,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, ParameterSampler, check_cv
 from sklearn.utils import _safe_indexing, check_random_state, indexable
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.regressor import MLPRegressor
@@ -158,12 +158,20 @@ def _copy(estimator: Any) -> Any:
 
 
 def _with_parameters(estimator: Any, candidate: dict[str, Any]) -> Any:
-    """Return a copy of an unfitted, checked estimator with the parameters of a candidate, checked too."""
+    """Return a copy of an unfitted estimator with the parameters of a candidate."""
     found = _copy(estimator)
     for name, value in candidate.items():
         setattr(found, name, clone(value, safe=False))
-    validate_parameter_constraints(found._parameter_constraints, candidate, type(found).__name__)
     return found
+
+
+def _are_allowed(estimator: Any, parameters: dict[str, Any]) -> bool:
+    """Whether scikit-learn's checks accept parameters."""
+    try:
+        validate_parameter_constraints(estimator._parameter_constraints, parameters, type(estimator).__name__)
+    except InvalidParameterError:
+        return False
+    return True
 
 
 def fit_search(search: Any, candidates: list[dict[str, Any]], X: Any, y: Any, n_threads: int) -> Any:
@@ -180,10 +188,13 @@ def fit_search(search: Any, candidates: list[dict[str, Any]], X: Any, y: Any, n_
     estimator = search.estimator
     splits = list(check_cv(search.cv, y, classifier=is_classifier(estimator)).split(X, y))
     score = _score if search.scoring is None else check_scoring(estimator, search.scoring)
-    checked = clone(estimator)
-    checked._validate_params()
-    parameters = [_with_parameters(checked, candidate) for candidate in candidates]
-    folds = [_Fold(checked, X, y, training, held_out, len(candidates)) for training, held_out in splits]
+    shared = clone(estimator)
+    replaced = set.intersection(*map(set, candidates))
+    kept = {name: value for name, value in shared.get_params(deep=False).items() if name not in replaced}
+    if not all(_are_allowed(shared, each) for each in (kept, *candidates)):
+        return None
+    parameters = [_with_parameters(shared, candidate) for candidate in candidates]
+    folds = [_Fold(shared, X, y, training, held_out, len(candidates)) for training, held_out in splits]
 
     def fit(fold: _Fold, each: Any) -> dict[str, Any]:
         return fold.fit_and_score(_copy(each), score, search.return_train_score)

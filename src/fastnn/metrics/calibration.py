@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import choice, whole
+from fastnn._arguments import choice, takes_keywords, whole
 from fastnn.metrics.counts import label_counts
 from fastnn.metrics.probabilistic import as_probabilities, binary_outcomes
 from fastnn.metrics.selective import confidence_and_hits
@@ -22,6 +22,7 @@ def _bins(probability: Array, n_bins: int, strategy: str) -> Array:
     return np.searchsorted(edges[1:-1], probability)
 
 
+@takes_keywords
 def calibration_curve(
     y_true: ArrayLike, y_prob: ArrayLike, *, pos_label: Any = None, n_bins: int = 5, strategy: str = "uniform"
 ) -> tuple[Array, Array]:
@@ -64,6 +65,7 @@ def calibration_curve(
     return prob_true, prob_pred
 
 
+@takes_keywords
 def expected_calibration_error(
     y_true: ArrayLike,
     y_prob: ArrayLike,
@@ -129,6 +131,7 @@ def expected_calibration_error(
     return float((gaps[used] / rows[used]).max()) if norm == "max" else float(gaps.sum() / rows.sum())
 
 
+@takes_keywords
 def interval_coverage(
     y_true: ArrayLike,
     y_lower: ArrayLike,

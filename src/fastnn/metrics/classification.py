@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import choice
+from fastnn._arguments import choice, takes_keywords
 from fastnn._warnings import warn
 from fastnn.metrics.counts import matches
 from fastnn.metrics.targets import LabelPairs, chosen_labels
 from fastnn.metrics.validation import Array, mean, warn_undefined
 
 
+@takes_keywords
 def accuracy_score(
     y_true: ArrayLike, y_pred: ArrayLike, *, normalize: bool = True, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -66,6 +67,7 @@ def accuracy_score(
     return right_weight / total
 
 
+@takes_keywords
 def confusion_matrix(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -129,6 +131,7 @@ def _confusion(pairs: LabelPairs, labels: ArrayLike | None, normalize: str | Non
     return matrix
 
 
+@takes_keywords
 def balanced_accuracy_score(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None, adjusted: bool = False
 ) -> float:
@@ -172,6 +175,7 @@ def balanced_accuracy_score(
     return score
 
 
+@takes_keywords
 def matthews_corrcoef(y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Matthews's correlation of true and predicted labels, in -1..1; 0 if either has only one value.
 
@@ -205,6 +209,7 @@ def matthews_corrcoef(y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: Ar
     return 0.0 if variance == 0.0 else float(covariance / np.sqrt(variance))
 
 
+@takes_keywords
 def cohen_kappa_score(
     y1: ArrayLike,
     y2: ArrayLike,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import choice
+from fastnn._arguments import choice, takes_keywords
 from fastnn._warnings import warn
 from fastnn.metrics.targets import LabelPairs, chosen_labels
 from fastnn.metrics.validation import Array, mean, warn_undefined
@@ -189,6 +189,7 @@ def _score(
     return scores if average is None else average_scores(scores, average_weights(pairs, sums, average))
 
 
+@takes_keywords
 def precision_score(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -231,6 +232,7 @@ def precision_score(
     return _score("precision", y_true, y_pred, 1.0, labels, pos_label, average, sample_weight, zero_division)
 
 
+@takes_keywords
 def recall_score(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -253,6 +255,7 @@ def recall_score(
     return _score("recall", y_true, y_pred, 1.0, labels, pos_label, average, sample_weight, zero_division)
 
 
+@takes_keywords
 def f1_score(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -275,6 +278,7 @@ def f1_score(
     return _score("f-score", y_true, y_pred, 1.0, labels, pos_label, average, sample_weight, zero_division)
 
 
+@takes_keywords
 def fbeta_score(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -301,6 +305,7 @@ def fbeta_score(
     return _score("f-score", y_true, y_pred, float(beta), labels, pos_label, average, sample_weight, zero_division)
 
 
+@takes_keywords
 def jaccard_score(
     y_true: ArrayLike,
     y_pred: ArrayLike,

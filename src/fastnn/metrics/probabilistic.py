@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._arguments import takes_keywords
 from fastnn._warnings import warn
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from fastnn.metrics.validation import (
@@ -96,6 +97,7 @@ def _class_columns(y_true: ArrayLike, probabilities: Array, labels: Any) -> tupl
     return codes, indicators, probabilities
 
 
+@takes_keywords
 def log_loss(
     y_true: ArrayLike,
     y_proba: ArrayLike,
@@ -144,6 +146,7 @@ def log_loss(
     return float(losses.sum(dtype=np.float64) if weights is None else np.dot(losses.astype(np.float64), weights))
 
 
+@takes_keywords
 def brier_score_loss(
     y_true: ArrayLike,
     y_proba: ArrayLike,

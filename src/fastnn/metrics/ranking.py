@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import choice, number, optional, whole
+from fastnn._arguments import choice, number, optional, takes_keywords, whole
 from fastnn._warnings import warn
 from fastnn.metrics.counts import counts_at_thresholds, ordered_pairs
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
@@ -45,6 +45,7 @@ def _curve_counts(
     return counts_at_thresholds(y == pos_label, score, as_sample_weight(sample_weight, n_rows))
 
 
+@takes_keywords
 def roc_curve(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -101,6 +102,7 @@ def _rate(counts: Array, message: str) -> Array:
     return np.asarray(counts / counts[-1])
 
 
+@takes_keywords
 def precision_recall_curve(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -217,6 +219,7 @@ def _average_over_columns(
     return mean(scores, average_weights)
 
 
+@takes_keywords
 def roc_auc_score(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -361,6 +364,7 @@ def _class_codes(y: Array, labels: ArrayLike | None, n_columns: int) -> tuple[Ar
     return np.array(columns)[codes], len(classes)
 
 
+@takes_keywords
 def average_precision_score(
     y_true: ArrayLike,
     y_score: ArrayLike,
@@ -419,6 +423,7 @@ def average_precision_score(
     return _average_over_columns(_binary_average_precision, positive, score, average, weights)
 
 
+@takes_keywords
 def top_k_accuracy_score(
     y_true: ArrayLike,
     y_score: ArrayLike,

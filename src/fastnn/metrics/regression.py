@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import number
+from fastnn._arguments import number, takes_keywords
 from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_same_length, warn_undefined
 
 _AVERAGES = ("raw_values", "uniform_average")
@@ -72,6 +72,7 @@ def _combine(errors: Array, multioutput: Any) -> Any:
     return mean(errors, multioutput)
 
 
+@takes_keywords
 def mean_squared_error(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -104,6 +105,7 @@ def mean_squared_error(
     return _combine(_mean_squares(y - p, weights), multioutput)
 
 
+@takes_keywords
 def root_mean_squared_error(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -124,6 +126,7 @@ def root_mean_squared_error(
     return _combine(np.sqrt(_mean_squares(y - p, weights)), multioutput)
 
 
+@takes_keywords
 def mean_absolute_error(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -144,6 +147,7 @@ def mean_absolute_error(
     return _combine(_output_means(np.abs(y - p), weights), multioutput)
 
 
+@takes_keywords
 def mean_absolute_percentage_error(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -165,6 +169,7 @@ def mean_absolute_percentage_error(
     return _combine(_output_means(relative, weights), multioutput)
 
 
+@takes_keywords
 def mean_pinball_loss(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -190,6 +195,7 @@ def mean_pinball_loss(
     return _combine(_output_means(losses, weights), multioutput)
 
 
+@takes_keywords
 def r2_score(
     y_true: ArrayLike,
     y_pred: ArrayLike,

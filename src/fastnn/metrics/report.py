@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import whole
+from fastnn._arguments import takes_keywords, whole
 from fastnn._warnings import warn
 from fastnn.metrics.precision_recall import (
     average_scores,
@@ -22,6 +22,7 @@ _METRICS = ("precision", "recall", "f-score")
 _HEADERS = ("precision", "recall", "f1-score", "support")
 
 
+@takes_keywords
 def classification_report(
     y_true: ArrayLike,
     y_pred: ArrayLike,

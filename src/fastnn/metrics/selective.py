@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import number
+from fastnn._arguments import number, takes_keywords
 from fastnn.metrics.probabilistic import as_probabilities
 from fastnn.metrics.targets import encode, labels_1d, type_of_target
 from fastnn.metrics.validation import Array, as_sample_weight, mean, require_same_length
@@ -51,6 +51,7 @@ def confidence_and_hits(y_true: ArrayLike, y_prob: ArrayLike, labels: Any = None
     return confidence, top == true_column
 
 
+@takes_keywords
 def risk_coverage_curve(
     y_true: ArrayLike,
     y_prob: ArrayLike,
@@ -97,6 +98,7 @@ def risk_coverage_curve(
     return answered / answered[-1], wrong / answered, confidence[last][kept]
 
 
+@takes_keywords
 def selective_accuracy(
     y_true: ArrayLike,
     y_prob: ArrayLike,
@@ -129,6 +131,7 @@ def selective_accuracy(
     return mean(hits[answered], None if weights is None else weights[answered]), coverage
 
 
+@takes_keywords
 def accuracy_at_coverage(
     y_true: ArrayLike,
     y_prob: ArrayLike,
@@ -153,6 +156,7 @@ def accuracy_at_coverage(
     return 1.0 - float(risk[reached])
 
 
+@takes_keywords
 def rejection_threshold(
     y_true: ArrayLike,
     y_prob: ArrayLike,

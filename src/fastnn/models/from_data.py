@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import choice, whole
+from fastnn._arguments import choice, takes_keywords, whole
 from fastnn._randomness import Stream
 from fastnn.layers import Dense, NTPDense
 from fastnn.models.hidden import outputs_at
@@ -20,6 +20,7 @@ _BYTES = 1 << 30
 """Most bytes of the hidden values of one layer."""
 
 
+@takes_keywords
 def initialize_from_data(
     model: Any, X: Any, *, kernel: str | None = "std", bias: str | None = "he+5", seed: int | None = None
 ) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 import fastnn.metrics as metrics
+from fastnn._arguments import takes_keywords
 from fastnn.plotting.canvas import COLOURS, MARKERS, column, new_axes, tidy
 
 __all__ = ["calibration_curve", "confusion_matrix", "decision_regions", "precision_recall_curve", "roc_curve"]
 
 
+@takes_keywords
 def confusion_matrix(
     y_true: Any, y_pred: Any, *, class_names: Sequence[str] | None = None, normalize: str | None = None, ax: Any = None
 ) -> Any:
@@ -42,6 +44,7 @@ def confusion_matrix(
     return ax
 
 
+@takes_keywords
 def roc_curve(y_true: Any, y_score: Any, *, label: str | None = None, ax: Any = None) -> Any:
     """Draw the receiver operating characteristic with its area.
 
@@ -65,6 +68,7 @@ def roc_curve(y_true: Any, y_score: Any, *, label: str | None = None, ax: Any = 
     return ax
 
 
+@takes_keywords
 def precision_recall_curve(y_true: Any, y_score: Any, *, label: str | None = None, ax: Any = None) -> Any:
     """Draw precision against recall, with the average precision and the precision of guessing.
 
@@ -86,6 +90,7 @@ def precision_recall_curve(y_true: Any, y_score: Any, *, label: str | None = Non
     return ax
 
 
+@takes_keywords
 def calibration_curve(y_true: Any, y_prob: Any, *, n_bins: int = 10, label: str | None = None, ax: Any = None) -> Any:
     """Draw observed frequency against predicted probability, with the expected calibration error.
 
@@ -115,6 +120,7 @@ def calibration_curve(y_true: Any, y_prob: Any, *, n_bins: int = 10, label: str 
     return ax
 
 
+@takes_keywords
 def decision_regions(
     predict: Callable[[Any], Any],
     X: Any,

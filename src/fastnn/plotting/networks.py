@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastnn.diagram as diagram
+from fastnn._arguments import takes_keywords
 from fastnn.plotting.canvas import new_axes
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["network", "speed_table"]
 
 
+@takes_keywords
 def network(model: "LayerStack", ax: Any = None) -> Any:
     """Draw a built model: units, connections, sizes and numbers of weights; of a graph the layers as boxes.
 
@@ -67,6 +69,7 @@ def _graph(model: "LayerStack", ax: Any) -> Any:
     return ax
 
 
+@takes_keywords
 def speed_table(times: Mapping[str, Mapping[str, float]], ax: Any = None) -> Any:
     """Draw a table of times, coloured by their ratio to the fastest of the row.
 

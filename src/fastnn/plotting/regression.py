@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.metrics as metrics
+from fastnn._arguments import takes_keywords
 from fastnn.plotting.canvas import COLOURS, column, new_axes, tidy
 
 __all__ = ["predicted_against_true", "residuals"]
 
 
+@takes_keywords
 def predicted_against_true(y_true: Any, y_pred: Any, *, name: str = "value", unit: str = "", ax: Any = None) -> Any:
     """Draw predicted against true values with the line of perfect prediction, R² and the root mean squared error.
 
@@ -34,6 +36,7 @@ def predicted_against_true(y_true: Any, y_pred: Any, *, name: str = "value", uni
     return ax
 
 
+@takes_keywords
 def residuals(
     y_true: Any,
     y_pred: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import takes_keywords
 from fastnn.plotting.canvas import COLOURS, new_axes, pyplot, tidy
 
 __all__ = ["history", "loss_landscape"]
@@ -15,6 +16,7 @@ __all__ = ["history", "loss_landscape"]
 Array = NDArray[np.float64]
 
 
+@takes_keywords
 def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) -> Any:
     """Draw losses and metrics against the epoch: solid in training, dashed in validation.
 
@@ -72,6 +74,7 @@ def _values_of(history: Any) -> Mapping[str, Sequence[float]]:
     )
 
 
+@takes_keywords
 def loss_landscape(landscape: Any, ax: Any = None) -> Any:
     """Draw the result of ``fastnn.loss_landscape``.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._allocation import allocating
-from fastnn._arguments import absent
+from fastnn._arguments import absent, takes_keywords
 from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
@@ -111,6 +111,7 @@ def encode_model(model: LayerStack, more: Mapping[str, Array] | None = None, **t
         return encode({**_training_arrays(model), **(more or {})}, {**_model_metadata(model), **texts})
 
 
+@takes_keywords
 def save_model(model: LayerStack, filepath: Path, overwrite: bool = True, zipped: bool | None = None) -> None:
     """Write a model into one file; arguments and errors as in ``Sequential.save``."""
     absent(zipped=zipped)
@@ -132,6 +133,7 @@ def check_readable(model: LayerStack, parts: Sequence[Any]) -> None:
         raise ValueError(f"the model cannot be saved, because the file could not be loaded again: {error}") from error
 
 
+@takes_keywords
 def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> None:
     """Write the weights of a built model alone; arguments and errors as in ``Sequential.save``."""
     names = weight_names(model.program)
@@ -243,6 +245,7 @@ def _reader(file: BinaryIO) -> Reader:
         ) from None
 
 
+@takes_keywords
 def load_model(
     filepath: Path, custom_objects: CustomObjects | None = None, compile: bool = True, safe_mode: bool = True
 ) -> Any:
@@ -315,6 +318,7 @@ def restore_training(model: LayerStack, arrays: Sequence[Array], training: Mappi
     model.epochs_begun = training["epochs_begun"]
 
 
+@takes_keywords
 def load_weights(model: LayerStack, filepath: Path) -> None:
     """Give a built model the weights of a file, which holds a model or weights alone, in the order of the layers.
 

@@ -1,7 +1,7 @@
 """Bags of networks: their rows, training within a time limit, and outputs for the rows that a network did not see."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,10 @@ Pair = tuple[Array, Array | None]
 """The training rows of a network, and its held-out rows; None where all rows are needed for training."""
 
 
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""Shares of linear models that are tried."""
+
+
 @dataclass(frozen=True)
 class Bag:
     """Trained networks of one task.
@@ -31,6 +35,8 @@ class Bag:
     best_epochs : the epoch of each network's weights, counted from 0.
     held_out : the rows that each network did not see; None where it saw all.
     out_of_fold : (n, n_outputs), the mean outputs of the networks that did not see the row; NaN where all did.
+    linear : linear models of the same rows, one for each network, or None.
+    share : weight of the linear models in the outputs.
     """
 
     task: Task
@@ -38,6 +44,8 @@ class Bag:
     best_epochs: list[int]
     held_out: list[Array | None]
     out_of_fold: Array
+    linear: "Bag | None" = None
+    share: float = 0.0
 
     @property
     def seen(self) -> Array:
@@ -46,8 +54,33 @@ class Bag:
         return found
 
     def outputs(self, encoded: Array) -> Array:
-        """Return the outputs (n_networks, n, n_outputs) of all networks."""
-        return np.stack([outputs_of(model, self.task, encoded) for model in self.models])
+        """Return the outputs (n_networks, n, n_outputs) of all networks, each averaged with its linear model."""
+        own = np.stack([outputs_of(model, self.task, encoded) for model in self.models])
+        return own if self.linear is None else _mixed(own, self.linear.outputs(encoded), self.share)
+
+    def with_linear(self, linear: "Bag", y: Array, score: Score) -> "Bag":
+        """Return a bag that averages with linear models; the share has the best out-of-fold score, 0 leaves them out.
+
+        Parameters
+        ----------
+        linear : models of the same rows.
+        y : targets (n, n_targets).
+        score : less is better; of equal scores the smaller share counts.
+        """
+        seen = self.seen
+        both = self.out_of_fold[seen], linear.out_of_fold[seen]
+        scores = [score(y[seen], _mixed(*both, share)) for share in SHARES]
+        share = SHARES[int(np.argmin(scores))]
+        if not share:
+            return self
+        return replace(
+            self, linear=linear, share=share, out_of_fold=_mixed(self.out_of_fold, linear.out_of_fold, share)
+        )
+
+
+def _mixed(own: Array, linear: Array, share: float) -> Array:
+    mixed: Array = (1.0 - share) * own + share * linear
+    return mixed
 
 
 @dataclass(frozen=True)
@@ -76,6 +109,9 @@ class Limit:
         if possible < 1:
             warn(f"time_limit={self.seconds} does not suffice for one epoch: each network is trained for one")
         return max(1, min(epochs, possible)), [self.end - (waves - 1 - i // threads) * wave for i in range(n_tasks)]
+
+
+NO_LIMIT = Limit(None, 0.0)
 
 
 @dataclass(frozen=True)

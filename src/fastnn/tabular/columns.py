@@ -1,5 +1,6 @@
 """Tables as numbers for networks: numeric columns, one-hot columns and numbers of categories."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -119,7 +120,9 @@ class TableEncoder:
     A missing number becomes the median of its column, and a column of zeros and ones says where numbers were missing
     in the fit. Categories are numbered in the order of their names; 0 stands for missing and unknown ones. Those of
     columns with up to ``MOST_ONE_HOT`` categories become zeros and ones, one column of -1 and 1 for two; zeros where
-    missing or unknown. Others are numbers for one embedding of all columns.
+    missing or unknown. Others are numbers for one embedding of all columns. If the names of three or more categories
+    differ in numbers alone, such as "A11", "A12" and "A13", their places in the order of these numbers are a column of
+    numbers, too; the middle place stands for missing and unknown ones.
 
     Parameters
     ----------
@@ -151,6 +154,7 @@ class TableEncoder:
         self.hot = [name for name, levels in self.levels.items() if len(levels) <= MOST_ONE_HOT]
         self.coded = [name for name in self.levels if name not in self.hot]
         self.offsets = np.cumsum([0] + [len(self.levels[name]) + 1 for name in self.coded])
+        self.places = {name: found for name, levels in self.levels.items() if (found := places_by_number(levels))}
         numbers, others, codes = self._parts(columns)
         self.scaler: Any = _scaler(self.scaling, self.seed)
         self.other_scaler: Any = None if self.scaling == "quantile" else _scaler(self.scaling, self.seed)
@@ -223,6 +227,9 @@ class TableEncoder:
         for name, levels in self.levels.items():
             place = {value: i for i, value in enumerate(levels)}
             found = np.array([place.get(value, -1) for value in _categories_of(by_name[name])], np.intp)
+            if name in self.places:
+                places = self.places[name]
+                numbers.append(np.append(places, 0.5 * (len(levels) - 1.0))[found])
             if name in self.coded:
                 codes.append(found + 1 + self.offsets[self.coded.index(name)])
             elif len(levels) == 2:
@@ -243,6 +250,20 @@ class TableEncoder:
     def n_rows_of_table(self) -> int:
         """Rows of the embedding of all columns of categories."""
         return int(self.offsets[-1])
+
+
+def places_by_number(levels: list[Any]) -> list[float]:
+    """Return the place of each category in the order of the numbers in their names; [] if other things differ, too."""
+    if len(levels) < 3 or not all(isinstance(level, str) for level in levels):
+        return []
+    digits = [re.findall(r"\d+", level) for level in levels]
+    if not digits[0] or len({re.sub(r"\d+", "0", level) for level in levels}) > 1:
+        return []
+    order = sorted(range(len(levels)), key=lambda i: [int(each) for each in digits[i]])
+    places = [0.0] * len(levels)
+    for place, i in enumerate(order):
+        places[i] = float(place)
+    return places
 
 
 class _Standard:

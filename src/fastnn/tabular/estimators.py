@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -17,9 +18,9 @@ from fastnn._arguments import whole
 from fastnn._arrays import check_in_memory, check_unmasked
 from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
-from fastnn.tabular.bags import Limit, Trainer
+from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
 from fastnn.tabular.columns import TableEncoder, names_of
-from fastnn.tabular.recipes import RECIPES, SCALINGS, Task
+from fastnn.tabular.recipes import LINEAR, RECIPES, SCALINGS, Task
 from fastnn.tabular.scores import METRICS, score_of
 from fastnn.tabular.training import Data
 
@@ -31,6 +32,9 @@ _VISITS = 5_000_000
 _LEAST_EPOCHS = 10
 _FEW_RANKED_ROWS = 1000
 """With fewer rows, the area under the ROC curve of a fold is too noisy to choose an epoch: the log loss does."""
+_FEW_FOR_LINEAR = 1000
+"""With fewer rows, networks are averaged with linear models where that predicts out-of-fold rows better."""
+_LINEAR_EPOCHS = 256
 _FEW_ROWS = 500
 """With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
 
@@ -139,6 +143,10 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
         trainer = Trainer(self._encoder, data, pairs, seeds, epochs, self.n_threads)
         self._bag, self.n_epochs_ = trainer.train(task, watched, self._limit_of_first(limit))
+        if n < _FEW_FOR_LINEAR and self._bag.seen.any():
+            linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(replace(task, recipe=LINEAR), watched, NO_LIMIT)
+            self._bag = self._bag.with_linear(linear, y, watched)
+        self.linear_share_ = self._bag.share
         self.models_ = self._bag.models
         self.best_epochs_ = [epoch + 1 for epoch in self._bag.best_epochs]
         seen = self._bag.seen

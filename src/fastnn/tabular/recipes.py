@@ -19,6 +19,8 @@ Array = NDArray[Any]
 
 RECIPES = ("realmlp", "tabm", "plain")
 SCALINGS = {"realmlp": "robust", "tabm": "quantile", "plain": "standard"}
+LINEAR = "linear"
+"""The recipe of linear models, which are averaged with the networks of few rows."""
 EMBEDDING = 8
 """Numbers for a category of a column with more than ``MOST_ONE_HOT`` of them."""
 
@@ -29,7 +31,7 @@ class Task:
 
     Parameters
     ----------
-    recipe : one of ``RECIPES``.
+    recipe : one of ``RECIPES``, or ``LINEAR``.
     n_outputs : columns of a regression; 1 for two classes, else the number of classes.
     classifies : whether the targets are classes.
     smooths : whether labels are smoothed.
@@ -90,7 +92,7 @@ def build(task: Task, encoder: TableEncoder, X: Array, seed: int) -> Model:
     if encoder.n_codes:
         table = layers.Embedding(encoder.n_rows_of_table, EMBEDDING, layers_normal(), name="categories")
         embedded = layers.Flatten()(table(x[:, others:]))
-    body = {"realmlp": _realmlp, "tabm": _tabm, "plain": _plain}[task.recipe]
+    body = {"realmlp": _realmlp, "tabm": _tabm, "plain": _plain, LINEAR: _linear}[task.recipe]
     outputs = body(task, encoder, parts["numbers"], parts["others"], embedded, X)
     model = Model(x, outputs, seed=seed)
     if task.recipe == "realmlp":
@@ -171,6 +173,11 @@ def _plain(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedde
     return _ordered(task, layers.Dense(task.n_outputs, _output_activation(task))(h))
 
 
+def _linear(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
+    h = _joined([numbers, others, embedded])
+    return layers.Dense(task.n_outputs, _output_activation(task), kernel_initializer="zeros")(h)
+
+
 class _RandomSigns:
     """-1 or 1 with equal probability."""
 
@@ -195,6 +202,9 @@ def plan_of(task: Task, n: int, epochs: int) -> Plan:
         )
         factors = {"weight_decay": FlatCosine(1.0, steps), "dropout": FlatCosine(1.0, steps)}
         return Plan(batch, epochs, None, drops_last, optimizer, factors)
+    if task.recipe == LINEAR:
+        steps = epochs * -(-n // batch)
+        return Plan(batch, epochs, None, False, optimizers.Adam(FlatCosine(0.02, steps)), {})
     if task.recipe == "tabm":
         return Plan(batch, epochs, 16, False, _adamw(), {})
     return Plan(batch, epochs, 20, False, optimizers.AdamW(1e-3, weight_decay=1e-4), {})

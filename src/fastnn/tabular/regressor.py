@@ -39,7 +39,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
-    models_, best_epochs_, n_epochs_ : as in ``TabularClassifier``.
+    models_, linear_share_, best_epochs_, n_epochs_ : as in ``TabularClassifier``.
     oof_predictions_ : (n,) or (n, n_outputs), mean of the networks that did not see the row; NaN where all did. A row
         did not choose the epoch of its prediction.
     oof_score_ : their metric, in units of y.

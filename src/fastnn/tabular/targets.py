@@ -22,6 +22,9 @@ def labels_of(y: Any) -> Array:
         missing = [row for row, label in enumerate(labels) if label is None or (label != label) is not False]
         if missing:
             raise ValueError(f"y has no label at row {missing[0]} (counted from 0): leave out rows without a label")
+    elif labels.dtype.kind == "f" and np.isnan(labels).any():
+        row = int(np.flatnonzero(np.isnan(labels))[0])
+        raise ValueError(f"Input y contains NaN: no label at row {row} (counted from 0); leave out such rows")
     return labels
 
 

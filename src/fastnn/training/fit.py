@@ -215,7 +215,7 @@ class Training:
             self._due = np.array([self._options.validates(number) for number in range(epoch, epoch + count)], np.uint8)
             self._fit.evaluate_between(self._held_out, self._due)
         if self._callbacks.stopper is not None:
-            self._fit.stop_early(epoch=epoch, **self._callbacks.stopper.early_stop())
+            self._fit.stop_early(epoch=epoch, **self._callbacks.stopper.native_early_stopping())
 
     def _end_watch(self, n_epochs: int) -> dict[str, list[float]]:
         """Return the validation losses of epochs that were trained together; the early stopping catches up."""
