@@ -437,19 +437,19 @@ static void do_without(const fnn_kernels *kernels) {
 static void gather_columns(const fnn_kernels *kernels) {
     enum { COLUMNS = 9 };
     static double X[MOST_ROWS * COLUMNS], panel[16 * COLUMNS + GUARD];
-    const ptrdiff_t element = fnn_element(kernels), widths[] = {1, 2, COLUMNS};
+    const ptrdiff_t element = fnn_element(kernels), widths[] = {1, 2, COLUMNS, 1}, steps[] = {1, 1, 1, 2};
     fill(X, (size_t)element, MOST_ROWS * COLUMNS, -1, 1, 1);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         for (ptrdiff_t count = 1; count <= kernels->panel; count++) {
             const ptrdiff_t apart = widths[i] > 1 ? element * MOST_ROWS : element;
-            const fnn_matrix columns = {X, kernels->dtype, element, apart, MOST_ROWS, widths[i]};
+            const fnn_matrix columns = {X, kernels->dtype, steps[i] * element, apart, MOST_ROWS, widths[i]};
             const ptrdiff_t first = count * 5 % (MOST_ROWS - 16), n = widths[i] * kernels->panel;
             clear(panel, n, (size_t)element);
             kernels->gather(panel, &columns, NULL, first, count);
             for (ptrdiff_t f = 0; f < widths[i]; f++)
                 for (ptrdiff_t r = 0; r < kernels->panel; r++)
                     if (get(panel, (size_t)element, f * kernels->panel + r) !=
-                        get(X, (size_t)element, f * MOST_ROWS + first + fnn_min(r, count - 1)))
+                        get(X, (size_t)element, f * MOST_ROWS + steps[i] * (first + fnn_min(r, count - 1))))
                         fail("another number is gathered");
             add_guarded(panel, n, (size_t)element);
         }

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <math.h>
+#include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -384,6 +385,13 @@ static void run_in_a_child(void) {
         different += predict() != FNN_OK || memcmp(before, out, ROWS * 3 * network->element);
     }
     if (different) fail("parallel region", "other numbers");
+    const int most = omp_get_max_threads();
+    for (int own = 0; own < 3; own++) {
+        omp_set_num_threads(1);
+        fnn_limit_own_threads(own);
+        if (predict() != FNN_OK || memcmp(before, out, ROWS * 3 * network->element)) fail("limits", "other numbers");
+    }
+    omp_set_num_threads(most), fnn_limit_own_threads(0);
     if (fnn_fit_run(fit, 0, 1e9) != FNN_MORE || run() != FNN_OK || fnn_fit_run(fit, 1, 1e9) != FNN_OK)
         fail("fit", "does not end");
     end();

@@ -62,6 +62,12 @@ static void train_with_options(void) {
     fnn_activate(kernels, before, out, 50, 4, FNN_SOFTMAX, NULL);
     if (memcmp(before, after, 50 * 4 * network->element)) fail("predict", "logits are those of other classes");
     fnn_network_free(network);
+    last[0].activation = FNN_EXPONENTIAL;
+    const fnn_loss counts = {.kind = FNN_POISSON, .from_logits = 1, .factor = 1};
+    network = new_chain(kernels, 7, last, 1);
+    if (!network || compile_chain(network, &counts, &o) != FNN_OK) fail("network", "not made");
+    if (fnn_skipped_activation(network, 0) != 0) fail("exponential", "is not skipped");
+    fnn_network_free(network);
     network = new_chain(kernels, 7, ops, 0);
     if (!network || fnn_bad_row(network, 0, &rows) != -1) fail("rows", "finite, but refused");
     if (predict_rows(network, &rows, out, NULL, 0, n_threads) != FNN_OK) fail("predict", "without a layer");
@@ -232,8 +238,6 @@ static int pretend_to_finish(void *context) {
 static const fnn_ranks two = {.n_ranks = 2, .gather = pretend, .start_gather = pretend,
                               .start_scatter = pretend_to_scatter, .finish = pretend_to_finish};
 
-static void average_and_flatten(void);
-
 static void pretend_ranks(void) {
     fnn_ranks lazy = two;
     lazy.least_operations = 1e99;
@@ -261,9 +265,16 @@ static void pretend_ranks(void) {
         if (make_fit() != FNN_OK || fnn_fit_is_divided(fit)) fail("ranks", "divide a small step");
         end();
     }
+    fnn_op shared[] = {layer("dense", 12), layer("dense", 12), layer("dense", 3)};
+    const fnn_loss loss = {.kind = FNN_MSE, .factor = 1};
+    const fnn_optimizer o = {.update = {.kind = FNN_SGD, .rate = 1, .scale = 1}, .accumulate = 1};
+    shared[1].shares = 1;
+    network = new_chain(kernels, 12, shared, 3);
+    ranks = &two, fit = NULL;
+    if (!network || compile_chain(network, &loss, &o) != FNN_OK || make_fit() != FNN_OK) fail("ranks", "no shared weights");
+    if (!fnn_fit_is_divided(fit)) fail("ranks", "do not divide shared weights");
+    end();
     batch = ROWS;
-    ranks = &two;
-    average_and_flatten(); /* has shared weights */
     keep_an_output();
     ranks = NULL;
 }
