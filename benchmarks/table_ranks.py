@@ -127,6 +127,7 @@ def errors_table(results: Results) -> str:
 def bags_table(results: Results, own: str, others: list[str]) -> str:
     """Return what a contestant reaches of the best score of others, and what part of the processor seconds it takes."""
     frame, errors = pd.DataFrame(results), mean_errors(results)
+    others = [name for name in others if name in errors]
     seconds = frame.pivot_table(index="data", columns="contestant", values="fit_cpu_seconds")
     rows = []
     for name, found in errors.iterrows():
