@@ -1,6 +1,5 @@
 """What users do with a model: compile, fit, evaluate, predict."""
 
-import time
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from fastnn._arguments import as_verbosity, flag, whole
 from fastnn._arrays import is_source
 from fastnn._dask import lazily
 from fastnn._derivation import check_hooks
-from fastnn._progress import ProgressLine, format_logs, format_seconds
+from fastnn._progress import ProgressLine, format_logs
 from fastnn._warnings import warn
 from fastnn.callbacks import CallbackList, History, ProgbarLogger
 from fastnn.callbacks.callback import EpochRecord
@@ -330,7 +329,7 @@ class TrainedStack(InspectedStack):
         x : inputs, finite numbers, a ``fastnn.data`` source, or an iterable of batches of them. A Dask array or data
             frame gives a Dask array, which is computed part by part when it is needed, on one thread for each task.
         batch_size : rows in a batch; matters to callbacks only. An output never depends on the other rows.
-        verbose : 1 or 2 prints a line when all rows are predicted; "auto" and 0 print nothing.
+        verbose : accepted as in Keras; prediction prints nothing.
         steps : batches to predict, the first ones; None for all rows.
         callbacks : list of callbacks.
         out : path of a ``.npy`` file to write the outputs to, of a model with one output, as they are computed. It
@@ -349,7 +348,7 @@ class TrainedStack(InspectedStack):
         ValueError
             ``resume=True``, and the partial file belongs to another model or to other inputs.
         """
-        start, verbosity = time.monotonic(), as_verbosity(verbose)
+        as_verbosity(verbose)
         resume = flag("resume", resume)
         if resume and out is None:
             raise ValueError("resume=True needs out=, the file of the predictions")
@@ -376,8 +375,6 @@ class TrainedStack(InspectedStack):
                 outputs = write_predictions(self, X, batch, callback_list, out, resume)
             else:
                 outputs = self.in_form(predict_rows(self, X, batch, callback_list))
-        if verbosity and not isinstance(verbose, str):
-            ProgressLine().print(f"{n:,} rows - {format_seconds(time.monotonic() - start)}")
         return outputs
 
     def predict_on_batch(self, x: Any) -> Any:

@@ -128,7 +128,8 @@ def _compiled_loss(loss: Loss) -> Any:
 
 def compile_arguments(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> dict[str, Any]:
     """Return the arguments of ``compile`` for the result of ``compile_config``."""
-    import fastnn.metrics  # noqa: F401  registers the names of metrics
+    if config.get("metrics") or config.get("weighted_metrics"):
+        import fastnn.metrics  # noqa: F401  registers the names of metrics
 
     loss, optimizer = config.get("loss"), config.get("optimizer")
     options = optimizer.get("config") if isinstance(optimizer, dict) else None
