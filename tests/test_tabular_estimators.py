@@ -106,6 +106,16 @@ def test_few_rows_and_time_limit():
     assert limited.n_epochs_ == 1
 
 
+def test_a_time_limit_ends_within_an_epoch():
+    X = RNG.normal(size=(30_000, 2))
+    limited = fastnn.TabularRegressor("plain", time_limit=1e-3, **QUICK)
+    with pytest.warns(UserWarning, match="one epoch: each network is trained for a part of it"):
+        limited.fit(X, X.sum(axis=1))
+    task = recipes.Task("plain", 1, False, False, 64)
+    n_steps = -(-15_000 // recipes.plan_of(task, 15_000, 1).batch_size)
+    assert {each.network.iterations for each in limited.models_} == {-(-n_steps // 50)}
+
+
 def test_importances():
     table = np.column_stack([SIZE, RNG.normal(size=N)])
     model = fastnn.TabularRegressor("plain", **QUICK).fit(table, SIZE)

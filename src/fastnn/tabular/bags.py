@@ -107,7 +107,7 @@ class Limit:
         wave = max(0.9 * (self.end - time.monotonic()), 0.0) / waves
         possible = int(wave / needed) if needed > 0 else epochs
         if possible < 1:
-            warn(f"time_limit={self.seconds} does not suffice for one epoch: each network is trained for one")
+            warn(f"time_limit={self.seconds} does not suffice for one epoch: each network is trained for a part of it")
         return max(1, min(epochs, possible)), [self.end - (waves - 1 - i // threads) * wave for i in range(n_tasks)]
 
 

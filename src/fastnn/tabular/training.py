@@ -31,6 +31,8 @@ Score = Callable[[Array, Array], float]
 """Function of targets and outputs (n, n_outputs); less is better."""
 
 
+_PARTS_OF_EPOCH = 50
+"""How often in an epoch the time is looked at."""
 _PARTS = 8
 """Parts of the held-out rows: the outputs of each are of the epoch that the others chose."""
 
@@ -119,8 +121,8 @@ class _Member:
         whole = len(data.X) // min(plan.batch_size, len(data.X))
         self.steps = whole if plan.drops_last else self._fit.n_steps
 
-    def run_epoch(self, number: int, most_steps: int | None = None) -> bool:
-        """Train an epoch; return False if a loss is not finite."""
+    def run_epoch(self, number: int, most_steps: int | None = None, deadline: float | None = None) -> bool:
+        """Train an epoch, or the part of it before the deadline; return False if a loss is not finite."""
         fit, model = self._fit, self.model
         first = model.network.iterations
         rates = self.plan.optimizer.learning_rates(first, fit.n_steps)
@@ -128,7 +130,13 @@ class _Member:
             fit.set_factors(name, values)
         fit.begin_epoch(model.seed, number, True, rates)
         last = self.steps if most_steps is None else min(self.steps, most_steps)
-        return run_steps(fit, self._callbacks, lambda: math.nan, last=last)
+        part = last if deadline is None else -(-last // _PARTS_OF_EPOCH)
+        while fit.step < last:
+            if not run_steps(fit, self._callbacks, lambda: math.nan, last=min(fit.step + part, last)):
+                return False
+            if deadline is not None and time.monotonic() > deadline:
+                break
+        return True
 
 
 @default_arithmetic()
@@ -151,7 +159,7 @@ def train_member(
     score : of the held-out rows; less is better.
     epochs : number of epochs.
     seed : seed of weights, order of rows and dropout.
-    deadline : time of ``time.monotonic()`` after which no epoch begins.
+    deadline : time of ``time.monotonic()`` at which training ends, within a fiftieth of an epoch.
 
     Raises
     ------
@@ -163,7 +171,7 @@ def train_member(
     seen = None if held_out is None else HeldOut(held_out, score, seed)
     best_weights, best_epoch, done = None, -1, 0
     for epoch in range(plan.epochs):
-        finite = member.run_epoch(epoch + 1) and member.model.network_weights.finite()
+        finite = member.run_epoch(epoch + 1, deadline=deadline) and member.model.network_weights.finite()
         if not finite:
             if best_weights is None:
                 raise DivergenceError("the loss became NaN or infinite: scale the target", 1, member.steps)
