@@ -168,15 +168,6 @@ def test_wrong_arguments_of_compile_change_nothing(name):
     model.compile("sgd", "mse", jit_compile=True, steps_per_execution="auto", auto_scale_loss=False)
 
 
-def test_predict_says_when_it_is_done(capsys):
-    model = a_model()
-    model.predict(X), model.predict(X, verbose=0)
-    assert capsys.readouterr().out == ""
-    for verbose in (1, 2, True):
-        model.predict(X, verbose=verbose)
-        assert re.fullmatch(r"24 rows - \d+ ms\n", capsys.readouterr().out)
-
-
 @pytest.mark.parametrize(
     "call, message",
     [
