@@ -114,7 +114,8 @@ def torch_loop(X: Any, y: Any, n: int) -> None:
     import torch
     from torch import nn
 
-    torch.set_num_threads(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # also OpenMP's limit of this thread, which fastnn obeys
     inputs, targets = torch.from_numpy(X), torch.from_numpy(y)
     for _ in range(n):
         net = nn.Sequential(nn.Linear(FEATURES, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
@@ -124,6 +125,7 @@ def torch_loop(X: Any, y: Any, n: int) -> None:
                 optimizer.zero_grad(set_to_none=True)
                 nn.functional.mse_loss(net(inputs[rows]), targets[rows]).backward()
                 optimizer.step()
+    torch.set_num_threads(threads)
 
 
 def search_functions(net: Any, X: Any, y: Any) -> dict[str, Callable[[], Any]]:

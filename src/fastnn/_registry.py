@@ -8,6 +8,7 @@ their name; ``custom_objects`` gives them back.
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Self, TypeVar
 
 from fastnn._arguments import nearest
@@ -63,6 +64,7 @@ class Description(Derivable):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
 
 
+@lru_cache(maxsize=512)
 def _arguments_of(cls: type[Any]) -> frozenset[str]:
     """Return the names of the constructor's arguments, and of those of the constructors that it calls."""
     constructors = [vars(each)["__init__"] for each in cls.__mro__[:-1] if "__init__" in vars(each)]
