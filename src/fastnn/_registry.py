@@ -43,7 +43,8 @@ class Description(Derivable):
         self._read_by = reader
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self._read_by and name in vars(self) and name in _arguments_of(type(self)):
+        cls: Any = type(self)
+        if self._read_by and name in vars(self) and name in _arguments_of(cls):
             mine = f" {vars(self)['name']!r}" if "name" in vars(self) else ""
             raise AttributeError(f"{name} of {type(self).__name__}{mine} cannot be changed: {self._read_by}")
         super().__setattr__(name, value)
