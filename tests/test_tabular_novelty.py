@@ -96,6 +96,8 @@ def test_too_few_rows_for_a_rate():
         model.predict(X, unknown="?", false_alarm_rate=0.01)
     with pytest.raises((ValueError, TypeError), match="false_alarm_rate"):
         model.predict(X, unknown="?", false_alarm_rate=1.5)
+    with pytest.raises(ValueError, match=r"false_alarm_rate=0\.05 needs unknown=, the label of rows"):
+        model.predict(X, false_alarm_rate=0.05)
 
 
 def test_no_row_chooses_the_epoch_of_its_output():

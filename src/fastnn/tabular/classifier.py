@@ -141,7 +141,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         logits = logits_of(self.predict_proba(X))
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    def predict(self, X: Any, unknown: Any = None, false_alarm_rate: float = 0.05) -> Array:
+    def predict(self, X: Any, unknown: Any = None, false_alarm_rate: float | None = None) -> Array:
         """Return the labels (n,) of the largest probability.
 
         Parameters
@@ -149,18 +149,23 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         X : table (n, n_features).
         unknown : label of rows that seem to belong to no known class: those whose ``known_p_values`` are at most
             ``false_alarm_rate``. None gives every row the label of a known class.
-        false_alarm_rate : share of the rows of known classes that are flagged, on average.
+        false_alarm_rate : share of the rows of known classes that are flagged, on average; None for 0.05.
 
         Raises
         ------
         ValueError
-            ``fit`` had too few rows for the rate: 0.05 needs 19 out-of-fold rows, 0.01 needs 99.
+            ``false_alarm_rate`` without ``unknown``; or ``fit`` had too few rows for the rate: 0.05 needs 19
+            out-of-fold rows, 0.01 needs 99.
         """
+        if unknown is None and false_alarm_rate is not None:
+            raise ValueError(
+                f"false_alarm_rate={false_alarm_rate!r} needs unknown=, the label of rows that belong to no known class"
+            )
         chosen = self.predict_proba(X).argmax(axis=1)
         labels: Array = self.classes_[chosen]
         if unknown is None:
             return labels
-        rate = self._novelty.check_rate(false_alarm_rate)
+        rate = self._novelty.check_rate(0.05 if false_alarm_rate is None else false_alarm_rate)
         kind = np.asarray(unknown).dtype
         # Text and numbers, or truth values and numbers, have no common type that keeps the labels.
         mixed = kind.kind != labels.dtype.kind and not {kind.kind, labels.dtype.kind} <= set("iuf")
