@@ -8,8 +8,6 @@
 
 #include "kind.h"
 
-static double now(void) { return 1e-9 * (double)fnn_clock_ns(); }
-
 /* Returns 0 after an interruption. */
 static int begin_next(fnn_fit *fit, fnn_epochs *epochs) {
     const uint64_t number = epochs->first + (uint64_t)epochs->done * epochs->between;
@@ -96,7 +94,7 @@ static fnn_status look(fnn_fit *fit, fnn_epochs *epochs) {
 }
 
 fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_seconds) {
-    const double end = now() + max_seconds;
+    const double end = fnn_now() + max_seconds;
     while (epochs->done < epochs->count) {
         if (!epochs->begun) {
             const fnn_status looked = look(fit, epochs);
@@ -104,10 +102,10 @@ fnn_status fnn_fit_run_epochs(fnn_fit *fit, fnn_epochs *epochs, double max_secon
             if (epochs->done == epochs->count) break;
             if (!begin_next(fit, epochs)) return FNN_INTERRUPTED;
         }
-        const fnn_status status = fnn_fit_run(fit, -1, end - now());
+        const fnn_status status = fnn_fit_run(fit, -1, end - fnn_now());
         if (status != FNN_OK) return status;
         end_epoch(fit, epochs);
-        if (now() >= end) break;
+        if (fnn_now() >= end) break;
     }
     return epochs->done < epochs->count ? FNN_MORE : FNN_OK;
 }

@@ -50,6 +50,7 @@ int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);
 int64_t fnn_clock_ns(void); /* monotonic */
+static inline double fnn_now(void) { return 1e-9 * (double)fnn_clock_ns(); }
 
 /* The share of `count` items that belongs to one thread. */
 static inline fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads) {

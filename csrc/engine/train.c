@@ -158,8 +158,6 @@ static void backward(const fnn_step *s) {
 
 /* ---- steps ---- */
 
-static double now(void) { return 1e-9 * (double)fnn_clock_ns(); }
-
 static void finish_step(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     double penalty;
@@ -169,7 +167,7 @@ static void finish_step(const fnn_step *s) {
     int stops = fit->step >= fit->until || fit->failed || fnn_barrier_is_crowded(&fit->barrier);
     if (fit->step >= fit->next_check) {
         fit->next_check = fit->step + fit->check_every;
-        stops |= now() >= fit->deadline;
+        stops |= fnn_now() >= fit->deadline;
     }
     if (stops) atomic_store_explicit(&fit->stop, 1, memory_order_relaxed);
 }
@@ -253,12 +251,12 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     if (rest <= 0) return FNN_OK;
     if (max_steps == 0) return FNN_MORE;
     const ptrdiff_t end = fit->step + (max_steps > 0 ? fnn_min(max_steps, rest) : rest);
-    fit->deadline = now() + max_seconds;
+    fit->deadline = fnn_now() + max_seconds;
     atomic_store(&fit->nonfinite, 0);
     int interrupted;
     do
         interrupted = run_timed(fit, end);
-    while (!interrupted && fit->step < end && !atomic_load(&fit->nonfinite) && now() < fit->deadline);
+    while (!interrupted && fit->step < end && !atomic_load(&fit->nonfinite) && fnn_now() < fit->deadline);
     fit->network->iterations = fit->first_iteration + fit->step;
     /* every rank ends a call here after the same step, though time may have cut it elsewhere before */
     if (!interrupted && (fit->step >= end || atomic_load(&fit->nonfinite))) fnn_fit_settle(fit);

@@ -11,18 +11,13 @@ static fnn_table table_of(const fnn_network *network, const fnn_op *op) {
     return (fnn_table){fnn_op_weights(network, op), op->table_rows, op->columns};
 }
 
-static void *derivative_panel(const fnn_fit *fit, int i, ptrdiff_t p) {
-    return fnn_at(fit, fnn_buffers_of(fit, i)->D, p * fit->network->ops[i].n_out * fit->network->kernels->panel);
-}
-
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
     const fnn_table W = table_of(network, op);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
-        void *D = fnn_buffers_of(s->fit, i)->dY ? derivative_panel(s->fit, i, p) : NULL;
-        network->kernels->bounded_lines(at.Y, D, at.X, &W, op->n_in);
+        network->kernels->bounded_lines(at.Y, fnn_buffers_of(s->fit, i)->dY ? at.D : NULL, at.X, &W, op->n_in);
     }
 }
 
@@ -31,7 +26,7 @@ static void backward(const fnn_step *s, int i) {
     const fnn_op *op = &network->ops[i];
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         void *dX = fnn_input_gradient_panel(s->fit, i, 0, p);
-        network->kernels->bounded_lines_gradient(dX, fnn_gradient_panel(s->fit, i, p), derivative_panel(s->fit, i, p),
+        network->kernels->bounded_lines_gradient(dX, fnn_gradient_panel(s->fit, i, p), fnn_panel_of(s->fit, i, p).D,
                                                  op->n_in, op->n_out);
     }
 }
