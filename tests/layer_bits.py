@@ -54,6 +54,13 @@ NETWORKS = {
         ("dropout", {"rate": 0.2}),
         dense(4),
     ],
+    "noise with seeds": [
+        ("gaussian_noise", {"rate": 0.1, "seed": 7}),
+        dense(18, "selu"),
+        ("dropout", {"rate": 0.3, "alpha": True, "seed": 2**63 - 1}),
+        ("dropout", {"rate": 0.2, "seed": 7, "draw": 1}),
+        dense(4),
+    ],
     "missing values": [
         ("normalization", {"missing": "indicator"}),
         dense(17, "tanh"),

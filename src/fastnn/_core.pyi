@@ -32,7 +32,8 @@ class Network:
         ``("dense", {"n_out": int, "use_bias": bool, "activation": str, "parameters": (float, ...)})``,
         ``("activation", {"activation": str, "parameters": (float, ...)})``,
         ``("dropout", {"rate": float, "alpha": bool})`` (alpha: alpha dropout),
-        ``("gaussian_noise", {"rate": float})`` (rate: the standard deviation),
+        ``("gaussian_noise", {"rate": float})`` (rate: the standard deviation), both with {"seed": int, "draw": int} for
+        random numbers that do not come from the seed of ``begin_epoch``; calls with one seed differ in draw,
         ``("batch_normalization", {"momentum", "epsilon", "scale", "center"})``: gamma, beta, moving_mean,
         moving_variance,
         ``("layer_normalization", {"epsilon", "scale", "center", "rms_scaling"})``: gamma, beta,

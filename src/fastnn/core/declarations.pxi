@@ -97,6 +97,8 @@ cdef extern from "engine/engine.h" nogil:
         int function
         double parameters[3]
         double rate, momentum, epsilon
+        int has_seed, draw
+        uint64_t seed
         Py_ssize_t n_in, n_out, weights, rows, state
         fnn_rules rules[2]
         double activity_l1, activity_l2
