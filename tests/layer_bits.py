@@ -75,6 +75,11 @@ NETWORKS = {
         ("parametric_activation", {"function": "mish"}),
         dense(4),
     ],
+    "lines": [
+        ("bounded_lines", {"n_rows": 3, "n_columns": 20}),
+        dense(9, "tanh"),
+        dense(4),
+    ],
     "members": [
         ("bounded_lines", {"n_rows": 3, "n_columns": 20}),
         dense(27),

@@ -300,3 +300,28 @@ def test_diagnoses_landscapes_and_metrics_with_ignored_labels():
     assert plane.centre_loss == pytest.approx(model.evaluate(X[kept], y[kept], verbose=0)[0], rel=1e-10)
     # Every class is among the five largest of three.
     assert model.evaluate(X, y, verbose=0)[1] == pytest.approx(np.mean(kept))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_loss_of_the_whole_batch_and_one_of_rows_train_as_each_alone(n_threads):
+    targets = {"dice": (X[:, :1] > 0).astype(float), "mse": Y[:, :1]}
+    weights = [RNG.normal(size=shape) for shape in ((4, 5), (5,), (5, 1), (1,))]
+
+    def tower(loss):
+        last = layers.Dense(1, "sigmoid" if loss == "dice" else None, name=loss)
+        model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(5, "tanh"), last], name=f"to_{loss}")
+        model.set_weights(weights)
+        return model
+
+    def fitted(model, loss, y):
+        model.compile("sgd", loss)
+        with fastnn.threads(n_threads):
+            model.fit(X, y, batch_size=32, epochs=3, verbose=0, shuffle=False)
+        return model.history.history["loss"], model.get_weights()
+
+    x = fastnn.Input((4,))
+    both = fastnn.Model(x, [tower(loss)(x) for loss in targets])
+    total, trained = fitted(both, list(targets), list(targets.values()))
+    alone = [fitted(tower(loss), loss, y) for loss, y in targets.items()]
+    assert same_arrays(trained, alone[0][1] + alone[1][1])
+    np.testing.assert_allclose(total, np.sum([loss for loss, _ in alone], axis=0), rtol=1e-6)
