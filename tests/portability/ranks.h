@@ -101,6 +101,31 @@ static void end_rank(const rank *own) {
     fnn_network_free(own->network);
 }
 
+/* The gradient of a batch is that of its chunks, added in order: of pairs of panels, of narrow ones and of single columns. */
+static void add_chunks(const fnn_kernels *kernels) {
+    enum { INPUTS = 9, CHUNKS = 3, ROWS = 2 * FNN_CHUNK + 48, OUTPUTS = 48 };
+    static double X[(INPUTS + 1) * ROWS], dZt[OUTPUTS * ROWS], W[(INPUTS + 1) * OUTPUTS];
+    static double sums[CHUNKS + 1][(INPUTS + 1) * OUTPUTS];
+    static const ptrdiff_t outputs[] = {1, 9, 17, 20, 33, OUTPUTS};
+    static const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
+    const size_t element = (size_t)fnn_element(kernels);
+    fill(X, element, (INPUTS + 1) * ROWS, -1, 1, 1), fill(dZt, element, OUTPUTS * ROWS, -1, 1, 2);
+    for (int i = 0; i < 6; i++) {
+        fnn_dense layer = {.X = X, .dZt = dZt, .n_in = INPUTS, .n_out = outputs[i], .rows = ROWS,
+                           .x_stride = (INPUTS + 1) * kernels->panel};
+        const fnn_range panels = {0, fnn_ceil_div(outputs[i], kernels->panel)};
+        memset(sums, 0, sizeof sums);
+        for (int c = 0; c <= CHUNKS; c++) {
+            layer.chunks = c < CHUNKS ? (fnn_range){c, c + 1} : (fnn_range){0, CHUNKS};
+            kernels->dense_update(&layer, &(fnn_weights){W, {sums[c]}}, panels, (fnn_range){0, INPUTS + 1}, &store);
+        }
+        for (ptrdiff_t j = 0; j < (INPUTS + 1) * OUTPUTS; j++) {
+            for (int c = 1; c < CHUNKS; c++) set(sums[0], element, j, get(sums[0], element, j) + get(sums[c], element, j));
+            if (get(sums[0], element, j) != get(sums[CHUNKS], element, j)) fail("chunks have another sum");
+        }
+    }
+}
+
 /* Every rank has the weights, moments, losses and predictions of one process. */
 static void train_in_ranks(const fnn_kernels *kernels, int recipe) {
     static double out[MOST_RANKS][20000];

@@ -358,6 +358,7 @@ int main(void) {
         for (int i = 0; i < 24; i++) LINE(train_in_ranks(kernels, 7 * i % N_TRAINED))
         for (int i = 0; i < 6; i++) LINE(train_in_ranks(kernels, N_TRAINED + 7 * i))
         LINE(lose_ranks(kernels))
+        add_chunks(kernels);
     }
     return 0;
 }
