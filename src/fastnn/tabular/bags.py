@@ -13,7 +13,8 @@ from fastnn.many import as_threads, run_many
 from fastnn.models import Model
 from fastnn.tabular.columns import TableEncoder
 from fastnn.tabular.recipes import Task
-from fastnn.tabular.training import Data, Score, Trained, outputs_of, seconds_per_epoch, train_member
+from fastnn.tabular.scores import Score
+from fastnn.tabular.training import Data, Trained, outputs_of, seconds_per_epoch, train_member
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array | None]

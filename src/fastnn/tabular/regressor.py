@@ -16,6 +16,7 @@ from fastnn.estimators.intervals import CrossResiduals
 from fastnn.tabular.bags import Bag, Limit, Trainer
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.recipes import Task
+from fastnn.tabular.scores import RowMean
 from fastnn.tabular.targets import targets_of
 
 Array = NDArray[Any]
@@ -105,7 +106,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def _fit_quantiles(self, trainer: Trainer, limit: Limit, n_targets: int, width: int) -> None:
         """Train networks that predict quantiles on the same rows."""
         task = Task(self.recipe, n_targets * len(_LEVELS), False, False, width, _LEVELS)
-        self._quantiles, _ = trainer.train(task, losses.MultiQuantile(_LEVELS), limit)
+        self._quantiles, _ = trainer.train(task, RowMean(losses.MultiQuantile(_LEVELS).of_rows), limit)
 
     def _limit_of_first(self, limit: Limit) -> Limit:
         if limit.seconds is None or self.intervals != "quantiles":
