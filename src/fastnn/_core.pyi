@@ -95,6 +95,12 @@ class Network:
         """Update steps taken; the ``t`` of Adam's bias correction."""
     @iterations.setter
     def iterations(self, value: int) -> None: ...
+    def weights_are_finite(self) -> bool:
+        """Return whether all weights are finite numbers."""
+    def copy_weights(self, out: Array | None = None) -> Array:
+        """Return a copy of all weights as the kernels keep them, written to ``out`` if it is given."""
+    def restore_weights(self, copy: Array) -> None:
+        """Go back to weights that ``copy_weights`` returned."""
     def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
         """Return a copy of parameter "kernel" (n_in, n_out), "bias" or "gamma" (n_out,), ... of op number ``op``.
 

@@ -14,7 +14,8 @@ from fastnn.tabular.calibration import Calibration, calibration_of, logits_of
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.novelty import Novelty
 from fastnn.tabular.recipes import Task
-from fastnn.tabular.targets import labels_of
+from fastnn.tabular.targets import labels_of, weights_of
+from fastnn.tabular.training import Data
 
 Array = NDArray[Any]
 
@@ -102,7 +103,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         )
         self.calibrate = calibrate
 
-    def _fit(self, X: Any, y: Any) -> Self:
+    def _fit(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> Self:
         rows = self._as_rows(X, reset=True)
         labels = labels_of(y)
         check_consistent_length(rows, labels)
@@ -115,7 +116,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         if n_classes > 2:
             y_hot = (codes[:, None] == np.arange(n_classes)).astype(np.float32)
         task = Task(self.recipe, y_hot.shape[1], True, self._metric() == "accuracy", self._width(len(labels)))
-        trainer, _ = self._fit_bag(rows, codes, y_hot, task)
+        weight = weights_of(sample_weight, len(labels))
+        trainer, _ = self._fit_bag(rows, codes, y_hot, weight, groups, task)
         folds = np.full(len(labels), -1)
         for fold, (_, held_out) in enumerate(trainer.pairs):
             if held_out is not None:
@@ -190,12 +192,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             return KFold(n_folds, shuffle=True, random_state=seed).split(rows)
         return StratifiedKFold(min(n_folds, rarest), shuffle=True, random_state=seed).split(rows, labels)
 
-    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
+    def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         probabilities = self._predictions(outputs)
+        y = known.y
         codes = (y[:, 0] > 0).astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
         self._calibration = Calibration()
         if self.calibrate:
-            self._calibration = calibration_of(codes[seen], probabilities[seen])
+            self._calibration = calibration_of(codes, probabilities[seen], known.weight)
         self.temperature_ = self._calibration.temperature
         return self._calibration.apply(probabilities)[:, -y.shape[1] :]
 
