@@ -16,7 +16,7 @@ import fastnn
 import fastnn._core as _core
 from fastnn import layers
 from fastnn.bench.machine import describe_machine
-from fastnn.training.jacobian import ResidualNetwork
+from fastnn.training.residuals import residuals_of
 
 STARTS = 30
 
@@ -86,22 +86,16 @@ def normal_equations(n_threads: int, turns: int) -> tuple[float, float]:
     """Return the milliseconds of the normal equations, and the share of the float64 peak."""
     model = fastnn.Sequential([layers.Dense(27, "tanh"), layers.Dense(1)], dtype="float64", seed=0)
     model.build((None, 9))
-    network = ResidualNetwork(model.program, "the benchmark")
-    network.copy_from(model.network)
-    p, rows, block = network.n_weights, 10_000, network.block_rows()
+    rows = 10_000
     X = np.random.default_rng(0).standard_normal((rows, 9))
-    residuals, scale = np.ones((1, rows)), np.ones((1, rows))
     best, peak = np.inf, 0.0
     with fastnn.threads(n_threads):
+        residuals = residuals_of(model.program, "the benchmark", [X], np.zeros((1, rows)), np.ones((1, rows)))
+        flat, p = residuals.take_weights(model.network), residuals.n_weights
         for _ in range(turns):
             peak = max(peak, _core.fma_peak(0.02) / 2 * n_threads)
-            normal, gradient = np.zeros((p, p)), np.zeros(p)
             begin = time.perf_counter()
-            for first in range(0, rows, block):
-                part = slice(first, first + block)
-                network.add_normal_equations(
-                    [X[part]], residuals[:, part], np.ascontiguousarray(scale[:, part]), normal, gradient
-                )
+            residuals.normal_equations(flat)
             best = min(best, time.perf_counter() - begin)
     return best * 1e3, rows * p * p / best / 1e9 / peak
 

@@ -11,6 +11,7 @@ from fastnn._forking import forget_in_child as _forget_in_child
 
 cimport cython
 cimport numpy as cnp
+from libc.math cimport fma
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -29,3 +30,4 @@ include "core/ranks.pxi"
 include "core/held_out.pxi"
 include "core/fit.pxi"
 include "core/functions.pxi"
+include "core/least_squares.pxi"
