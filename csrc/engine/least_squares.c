@@ -317,7 +317,7 @@ static void copy_blocks(void *context, int thread, int n_threads) {
         const fnn_range block = block_of(s, b);
         const ptrdiff_t rows = block.last - block.first, n = s->n_columns * rows, at = s->n_columns * block.first;
         fill_block(s, w, block.first, rows);
-        for (ptrdiff_t a = 0; a <= s->n_weights; a++) {
+        for (ptrdiff_t a = 0; a <= s->n_weights && !fnn_interrupted(); a++) {
             double *out = a < s->n_weights ? s->jacobian + a * all + at : s->residuals + at;
             const double *from = w->J + a / panel * (n + 1) * panel + a % panel;
             for (ptrdiff_t i = 0; i < n; i++) out[i] = from[i * panel];

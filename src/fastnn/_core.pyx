@@ -11,7 +11,6 @@ from fastnn._forking import forget_in_child as _forget_in_child
 
 cimport cython
 cimport numpy as cnp
-from libc.math cimport fma
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 

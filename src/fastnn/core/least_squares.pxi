@@ -102,12 +102,16 @@ def damped_step(cnp.ndarray A not None, cnp.ndarray gradient not None, double da
     if not (is_plain(A, 2, cnp.NPY_FLOAT64) and A.shape[0] == n == A.shape[1] and is_plain(gradient, 1, cnp.NPY_FLOAT64)):
         raise ValueError(f"A and gradient must be contiguous float64 of shapes (n, n) and (n,), got {np.shape(A)} and "
                          f"{np.shape(gradient)}")
-    cdef cnp.ndarray factor = A.copy(), step = gradient.copy()
+    cdef cnp.ndarray factor = A.copy(), step = gradient.copy(), slope = gradient.copy()
     cdef double *U = <double *>cnp.PyArray_DATA(factor)
     cdef double *d = <double *>cnp.PyArray_DATA(step)
-    cdef const double *g = <const double *>cnp.PyArray_DATA(gradient)
+    cdef double *g = <double *>cnp.PyArray_DATA(slope)
     cdef double gain = 0
     cdef int good
+    cdef fnn_status status = FNN_OK
+    cdef fnn_dense_arrays product
+    memset(&product, 0, sizeof(product))  # a linear layer
+    product.x, product.kernel, product.n, product.n_in, product.n_out = d, g, 1, n, 1
     cdef fnn_call call
     fnn_call_enter(&call)
     with nogil:
@@ -118,6 +122,8 @@ def damped_step(cnp.ndarray A not None, cnp.ndarray gradient not None, double da
             KERNELS_F64.cholesky_solve(U, n, d)
             for i in range(n):
                 d[i] = -d[i]
-                gain = fma(d[i], damping * d[i] - g[i], gain)
+                g[i] = damping * d[i] - g[i]
+            status = fnn_dense_forward(KERNELS_F64, &gain, &product, 1)
     end(&call)
+    raise_for(status)
     return (step, gain) if good else None
