@@ -1,8 +1,8 @@
 """Levenberg-Marquardt against L-BFGS and Adam, and its normal equations against the multiply-add peak.
 
 SIN is a period of a sine at 41 points with 1-5-1, PARITY the parity of three signs with 3-10-10-1, both from 30 starts,
-after Hagan and Menhaj (1994) and Beale, Hagan and Demuth (2010). The time is processor time until the loss is reached: of
-each start the least of three turns, in which the contestants follow one another (scikit-learn has one turn).
+after Hagan and Menhaj (1994) and Beale, Hagan and Demuth (2010). The time is processor time until the loss is reached:
+of each start the least of three turns, in which the contestants follow one another (scikit-learn has one turn).
 The normal equations are those of 10,000 rows and p = 298 weights: 10,000 p^2 operations, as one triangle needs.
 """
 

@@ -1,5 +1,6 @@
 """The Jacobian of a network's outputs with respect to its weights, by blocks of rows, in float64."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -76,7 +77,7 @@ class ResidualNetwork:
             for spec, (op, name) in zip(leaf.specs, leaf.places, strict=True):
                 if spec.trainable and leaf.layer.trainable:
                     start = self.places[-1].flat.stop if self.places else 0
-                    self.places.append(Place(op, name, spec.shape, slice(start, start + int(np.prod(spec.shape)))))
+                    self.places.append(Place(op, name, spec.shape, slice(start, start + math.prod(spec.shape))))
         if not self.places:
             raise ValueError(f"{title} has nothing to train: all layers are frozen")
         self.n_weights = self.places[-1].flat.stop

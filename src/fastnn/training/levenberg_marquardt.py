@@ -61,8 +61,8 @@ class LevenbergMarquardtFit(FullBatchFit):
             weights = np.ones(rows.n) if own is None else _float64(own)
             if weights.min(initial=0.0) < 0.0:
                 raise ValueError(f"{title} needs sample weights of at least 0, got {weights.min()}")
-            scales.append(np.broadcast_to(np.sqrt(weights * weight / width), (width, rows.n)))
-        return np.concatenate(targets), np.ascontiguousarray(np.concatenate(scales))
+            scales.append(np.repeat(np.sqrt(weights * weight / width)[None, :], width, axis=0))
+        return np.concatenate(targets), np.concatenate(scales)
 
     def _take_weights(self) -> None:
         """Take the model's weights, unless they are those of the last step."""
