@@ -74,6 +74,12 @@ def as_numbers(value: Any, name: str) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def check_not_dates(value: Any, name: str) -> None:
+    """Raise for an array of dates or durations, which scikit-learn would read as whole numbers."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "mM":
+        raise ValueError(_not_numbers(value, name))
+
+
 def check_unmasked(value: Any, name: str) -> None:
     """Raise for a masked array, or a list of them, of which NumPy would silently read the masked entries."""
     parts = value if isinstance(value, list | tuple) else (value,)

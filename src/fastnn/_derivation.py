@@ -45,11 +45,6 @@ class Derivable:
     _instead_of_own: ClassVar[str] = ""
     """What to use instead of a class that lacks ``_needs``; an empty string accepts every class."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in vars(self) and name[0] != "_" and not hasattr(type(self), name):
-            _warn_of_near_name(self, name)
-        super().__setattr__(name, value)
-
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if _is_of_fastnn(cls):
@@ -149,3 +144,12 @@ def _defines(cls: type, name: str) -> bool:
 
 def _refusal(what: str, instead: str) -> str:
     return f"fastnn would never use {what}: {instead}"
+
+
+class Spelled(Derivable):
+    """Base of the classes whose objects warn of a new attribute that is spelled almost like another."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in vars(self) and name[0] != "_" and not hasattr(type(self), name):
+            _warn_of_near_name(self, name)
+        super().__setattr__(name, value)
