@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,10 @@ def as_numbers(value: Any, name: str) -> Array:
     """
     if value is None:
         raise ValueError(f"{name} is missing (None)")
+    if isinstance(value, str | os.PathLike):
+        raise ValueError(
+            f"{name} must be real numbers, got {value!r}; fastnn.data.source(path) reads the rows of files"
+        )
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
     check_unmasked(value, name)

@@ -129,7 +129,10 @@ class FunctionMetric:
 
     def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Take all rows."""
-        result = np.asarray(self._function(y_true, y_pred))
+        returned = self._function(y_true, y_pred)
+        result = np.asarray(returned)
+        if result.dtype.kind not in "fiub":
+            raise TypeError(f"it must return a number or an array of numbers, got {returned!r}")
         if result.ndim == 0 or len(result) != len(y_pred):
             self._value = float(np.mean(result, dtype=np.float64))
             return
