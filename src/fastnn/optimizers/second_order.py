@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import fastnn._registry as registry
 from fastnn._arguments import number, whole
-from fastnn.optimizers.optimizer import Optimizer
+from fastnn.optimizers.optimizer import LearningRate, Optimizer
 
 
 class FullBatch(Optimizer):
@@ -19,9 +19,9 @@ class FullBatch(Optimizer):
         super().__init__(1.0, name=name)
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> LearningRate:
         """Always 1: the method finds the length of each step."""
-        return 1.0
+        return LearningRate(1.0, self)
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
