@@ -164,11 +164,15 @@ cdef extern from "engine/engine.h" nogil:
     ctypedef struct fnn_ranks:
         int rank
         int n_ranks
+        int n_waits
+        const void *n_exchanges
         double least_operations
         int (*gather)(void *, void *, const Py_ssize_t *) noexcept
         int (*start_gather)(void *, void *, const Py_ssize_t *) noexcept
         int (*start_scatter)(void *, const void *, const Py_ssize_t *, void *, const Py_ssize_t *) noexcept
         int (*finish)(void *) noexcept
+        void *(*share)(void *, size_t) noexcept
+        void (*part)(void *) noexcept
         void *context
     ctypedef struct fnn_fit_data:
         const fnn_ranks *ranks
