@@ -3,7 +3,7 @@
 #ifndef FNN_SHORT_LAYERS_TPL_H
 #define FNN_SHORT_LAYERS_TPL_H
 
-#include "gemm_tpl.h"
+#include "weight_gradient_tpl.h"
 
 
 /* At most FNN_SHORT inputs; training, which keeps the derivatives. */
