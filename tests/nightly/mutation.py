@@ -94,19 +94,19 @@ def engines(folder):
 
 def outcome(folder, csrc, engine, originals, expected):
     """Whether a mutant is "killed", has "survived", or has the "same code"; so has one that does not compile."""
-    changed = False
+    changed = None
     for isa, objects_of_engine in engine.items():
         objects = compiled(folder, csrc, isa)
         if objects is None:
             return "same code"
         if [path.read_bytes() for path in objects] != originals[isa]:
-            changed = True
+            changed = changed or isa
             if not survives(folder, objects_of_engine, objects, expected):
                 return "killed"
-    if not changed:
+    if changed is None:
         return "same code"
-    sanitized = compiled(folder, csrc, flags=SANITIZED)
-    return "survived" if survives(folder, engine["scalar"], sanitized, expected, SANITIZED) else "killed"
+    sanitized = compiled(folder, csrc, changed, SANITIZED)
+    return "survived" if survives(folder, engine[changed], sanitized, expected, SANITIZED) else "killed"
 
 
 def equivalent_mutants():
