@@ -26,7 +26,7 @@ SCRIPTS = {
     "mutation": ["100"], "fuzz_model_files": ["100000"], "fuzz_foreign_models": ["10000"],
     "subnormals": [], "process_ends": ["200"], "soak": ["2000"],
     "any_order": [], "compilers": [], "random_graphs": [], "exported_sources": ["300"],
-    "lost_ranks": ["20"],
+    "lost_ranks": ["20"], "free_threaded": [],
 }  # fmt: skip
 OTHERS = {
     "ulp": ["benchmarks/ulp.py", "--samples", str(2**24)],
