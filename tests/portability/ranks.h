@@ -126,6 +126,26 @@ static void add_chunks(const fnn_kernels *kernels) {
     }
 }
 
+/* Panels of weights are updated alike together and one by one, whatever is done beside their products. */
+static void update_panels(const fnn_kernels *kernels) {
+    enum { INPUTS = 100, ROWS = FNN_CHUNK + 48, OUTPUTS = 48, COUNT = (INPUTS + 1) * OUTPUTS };
+    static double X[(INPUTS + 1) * ROWS], dZt[OUTPUTS * ROWS], w[2][3][COUNT];
+    const size_t element = (size_t)fnn_element(kernels);
+    const fnn_range all = {0, OUTPUTS / kernels->panel}, rows = {0, INPUTS + 1};
+    fnn_dense layer = {.X = X, .dZt = dZt, .n_in = INPUTS, .n_out = OUTPUTS, .rows = ROWS, .chunks = {0, 2},
+                       .x_stride = (INPUTS + 1) * kernels->panel};
+    fill(X, element, (INPUTS + 1) * ROWS, -1, 1, 1), fill(dZt, element, OUTPUTS * ROWS, -1, 1, 2);
+    for (int i = 0; i < 4; i++) {
+        fnn_update u = optimizer(i % 2 ? FNN_ADAM : FNN_SGD).update;
+        u.rate = 0.1, u.decay = i / 2 ? 0.01 : 0;
+        for (int k = 0; k < 6; k++) fill(w[k / 3][k % 3], element, COUNT, k % 3 ? 0.01 : -1, 1, (uint64_t)(k % 3));
+        kernels->dense_update(&layer, &(fnn_weights){w[0][0], {w[0][1], w[0][2]}}, all, rows, &u);
+        for (ptrdiff_t q = 0; q < all.last; q++)
+            kernels->dense_update(&layer, &(fnn_weights){w[1][0], {w[1][1], w[1][2]}}, (fnn_range){q, q + 1}, rows, &u);
+        if (memcmp(w[0], w[1], sizeof w[0])) fail("panels are updated otherwise together");
+    }
+}
+
 /* Every rank has the weights, moments, losses and predictions of one process. */
 static void train_in_ranks(const fnn_kernels *kernels, int recipe) {
     static double out[MOST_RANKS][20000];

@@ -359,6 +359,7 @@ int main(void) {
         for (int i = 0; i < 6; i++) LINE(train_in_ranks(kernels, N_TRAINED + 7 * i))
         LINE(lose_ranks(kernels))
         add_chunks(kernels);
+        update_panels(kernels);
     }
     return 0;
 }
