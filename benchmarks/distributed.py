@@ -1,7 +1,8 @@
 """Two ranks of an MPI job against two threads of one process and PyTorch's DistributedDataParallel on gloo.
 
 The contestants train the same networks from the same weights on the same batches, one after another, in several turns.
-Each rank has one thread. From the measured step of one thread, and the latency and bandwidth of an exchange, a model
+Each rank has one thread. The ranks train through the memory that they have in common, and with messages, as on several
+machines. From the measured step of one thread, and the latency and bandwidth of an exchange, a model
 computes how a network scales to 1,024 ranks. README.md explains the figures and the model.
 """
 
@@ -38,7 +39,13 @@ BARS = {
 }
 """The least ratio of a contestant's step to that of the ranks: at most 15 % more than two threads take."""
 
-LABELS = {"1": "1 thread", "2": "2 threads", "ranks": "2 ranks", "ddp": "PyTorch DDP, 2 ranks"}
+LABELS = {
+    "1": "1 thread",
+    "2": "2 threads",
+    "ranks": "2 ranks",
+    "messages": "2 ranks, messages",
+    "ddp": "PyTorch DDP, 2 ranks",
+}
 
 
 def build(network: Network) -> fastnn.Sequential:
@@ -158,8 +165,8 @@ def train_ddp(names: list[str], seconds: float, folder: str) -> dict[str, Any]:
 
 
 def work(arguments: argparse.Namespace) -> None:
-    if arguments.worker == "ranks":
-        with fastnn.distributed.mpi() as ranks:
+    if arguments.worker in ("ranks", "messages"):
+        with fastnn.distributed.mpi(shared_memory=arguments.worker == "ranks") as ranks:
             found = {"exchange": exchange_speed(ranks), **train(arguments.networks, arguments.seconds, ranks)}
             print(json.dumps(found))
         return
@@ -311,7 +318,9 @@ def report(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
         network = NETWORKS[name]
         best = {worker: [turn[worker][name]["best"] for turn in turns] for worker in turns[0]}
         losses = {worker: turns[0][worker][name]["losses"] for worker in turns[0]}
-        assert losses["ranks"] == losses["1"] == losses["2"], f"{name}: the ranks have other losses: {losses}"
+        assert losses["ranks"] == losses["messages"] == losses["1"] == losses["2"], (
+            f"{name}: the ranks have other losses: {losses}"
+        )
         if "ddp" in losses:
             # PyTorch adds epsilon to another root, which matters in the first steps, where gradients are small.
             np.testing.assert_allclose(losses["ddp"], losses["1"], rtol=2e-2)
@@ -324,11 +333,12 @@ def report(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
                     f"{np.median(ratios):9.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
                 )
         verdicts += verdicts_of(name, {worker: np.divide(best[worker], best["ranks"]) for worker in best})
-        received = turns[0]["ranks"][name]
+        shared, received = turns[0]["ranks"][name], turns[0]["messages"][name]
         computed = exchange(network, network.batch_size, 2, "less").n_bytes if received["bytes"] else 0.0
         print(
             f"  a rank receives {received['bytes'] / 1e6:.3f} MB in {received['exchanges']:.1f} exchanges of a step "
-            f"(computed: {computed / 1e6:.3f} MB)"
+            f"(computed: {computed / 1e6:.3f} MB); with common memory {shared['bytes'] / 1e6:.3f} MB in "
+            f"{shared['exchanges']:.1f}"
         )
         print_volumes(network)
         step = statistics.median(best["1"])
@@ -336,7 +346,7 @@ def report(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
         for kind, values in lines[name].items():
             pairs = ", ".join(f"{n}: {value:.3g}" for n, value in zip(RANKS, values, strict=True))
             print(f"  {kind} scaling, computed: {pairs}")
-        figures[name] = {"best": best, "received": received, "scaling": lines[name]}
+        figures[name] = {"best": best, "received": received, "shared": shared, "scaling": lines[name]}
     if arguments.plot:
         draw(lines, arguments.plot)
     print("", *verdicts, sep="\n")
@@ -362,7 +372,7 @@ def main() -> None:
         work(arguments)
         return
     print(describe_machine())
-    workers = ["1", "2", "ranks"] + ([] if arguments.no_torch else ["ddp"])
+    workers = ["1", "2", "ranks", "messages"] + ([] if arguments.no_torch else ["ddp"])
     turns = [{worker: launch(worker, arguments) for worker in workers} for _ in range(arguments.turns)]
     figures = report(turns, arguments)
     if arguments.json:

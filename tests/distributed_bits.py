@@ -1,6 +1,6 @@
 """Print as JSON hashes of what ranks, or this process alone, have trained. test_distributed.py runs this.
 
-Run: [mpiexec -n N] python tests/distributed_bits.py [ranks].
+Run: [mpiexec -n N] python tests/distributed_bits.py [ranks | messages].
 """
 
 import contextlib
@@ -61,6 +61,7 @@ MODELS = {
     "accumulation": (dense(), optimizers.SGD(0.01, momentum=0.9, gradient_accumulation_steps=3), "mse"),
     "loss in Python": (dense(), "adam", mean_error),
     "loss of the whole batch": (dense(activation="sigmoid"), "adam", "dice"),
+    "weights set between steps": (dense(), "adam", "mse"),
     "classes": (dense(n_out=3, activation="softmax"), "adamw", "sparse_categorical_crossentropy"),
 }
 
@@ -86,6 +87,13 @@ class Rates(callbacks.Callback):
         self.model.optimizer.learning_rate = 0.001 * (1 + batch)
 
 
+class Decay(callbacks.Callback):
+    """Every step ends with weights that Python sets."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.set_weights([0.9 * weight for weight in self.model.get_weights()])
+
+
 def model_hash(name):
     """Weights and history of a model that is fitted with validation, metrics, early stopping and batch hooks."""
     stack, optimizer, loss = MODELS[name]
@@ -99,6 +107,7 @@ def model_hash(name):
     model = fastnn.Sequential(stack, seed=None)
     model.compile(optimizer, loss, metrics=["accuracy" if name == "classes" else "mae"])
     hooks = [callbacks.EarlyStopping(patience=1, restore_best_weights=True)] + [Rates()] * (name == "dropout")
+    hooks += [Decay()] * (name == "weights set between steps")
     history = model.fit(
         X, y, epochs=4, batch_size=250, validation_split=0.1, callbacks=hooks, verbose=0, class_weight=None
     )
@@ -145,6 +154,8 @@ def hashes():
 
 
 if __name__ == "__main__":
-    job = fastnn.distributed.mpi(least_operations=0) if sys.argv[1:] else contextlib.nullcontext()
+    job = contextlib.nullcontext()
+    if sys.argv[1:]:
+        job = fastnn.distributed.mpi(least_operations=0, shared_memory=sys.argv[1] == "ranks")
     with job:
         print(json.dumps(hashes()))

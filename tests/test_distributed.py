@@ -33,13 +33,23 @@ def fitted_alone(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("way", ["ranks", "messages"])
 @pytest.mark.parametrize("n_ranks", [2, 4])
-def test_ranks_train_the_bits_of_one_process(alone, n_ranks):
-    job = run_job(n_ranks, "distributed_bits.py", "ranks")
+def test_ranks_train_the_bits_of_one_process(alone, n_ranks, way):
+    job = run_job(n_ranks, "distributed_bits.py", way)
     assert job.returncode == 0, job.stderr
     found = json.loads(job.stdout)
     assert found.keys() == alone.keys()
     assert not [name for name in alone if found[name] != alone[name]]
+
+
+def test_ranks_of_one_machine_exchange_almost_nothing_in_messages():
+    counts = {way: run_job(2, "distributed_volume.py", way).stdout for way in ("ranks", "messages")}
+    shared, messages = (json.loads(counts[way]) for way in ("ranks", "messages"))
+    assert messages["bytes"] > 40 * messages["weights"]
+    # moments at the end of an epoch, and what ranks compare
+    assert shared["bytes"] < 4 * messages["weights"]
+    assert shared["exchanges"] < messages["exchanges"] / 4
 
 
 def test_rank_0_writes_and_prints(tmp_path, fitted_alone):
@@ -98,8 +108,10 @@ def test_a_block_of_one_process_changes_nothing():
     with fastnn.distributed.mpi() as ranks:
         assert (ranks.rank, ranks.size) == (fastnn.distributed.rank(), fastnn.distributed.size()) == (0, 1)
         assert _ranks.current() is None
-        with pytest.raises(KeyError), fastnn.distributed.mpi():
+        with pytest.raises(KeyError), fastnn.distributed.mpi(shared_memory=False):
             raise KeyError("as it is")
+    with pytest.raises(ValueError, match="shared_memory must be True or False, got 1"):
+        fastnn.distributed.mpi(shared_memory=1).__enter__()
     with pytest.raises(ValueError, match="least_operations must be"), fastnn.distributed.mpi(least_operations=-1):
         pass
 

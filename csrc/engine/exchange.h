@@ -37,7 +37,7 @@ typedef struct {
 struct fnn_exchange {
     fnn_ranks ranks;
     batch_plan plans[2];    /* of a full batch; of the last one */
-    char *message;
+    char *message, *memory; /* memory: of the messages that this rank has for itself */
     char *sums, *all_sums;  /* of this rank's chunks for all ranks; of all chunks for this rank */
     ptrdiff_t *first;       /* [2 ranks + 2], of the exchange that is beginning */
     ptrdiff_t *weights, *norm_sums; /* [ranks + 1]: where the shares of the ranks begin, in bytes */

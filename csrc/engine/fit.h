@@ -67,6 +67,16 @@ typedef struct {
     void *predictions;
 } kept_output;
 
+/* Memory that the ranks of one machine have in common; empty where they have none. */
+typedef struct {
+    char *block; /* of all that follows, and of the rows that a step reads in phase 2 */
+    size_t bytes;
+    struct fnn_meeting *meeting;
+    char *message; /* the last one of a step */
+    void *weights; /* or NULL: they travel */
+    void *own;     /* while the network's weights are here: this rank's copy */
+} fnn_common;
+
 /* How training runs an op. */
 typedef enum {
     FNN_LEFT_OUT, /* no loss depends on it */
@@ -87,6 +97,7 @@ struct fnn_fit {
     int n_threads, n_strips;
     int n_ranks, rank;      /* processes that divide the steps, and which of them this is; 1 and 0 in an ordinary fit */
     fnn_exchange *exchange; /* of several ranks, or NULL */
+    fnn_common common;      /* what they exchange, on one machine */
     int failed;             /* an exchange did */
     unsigned char *parts; /* fnn_part, by op */
     int first_trained;    /* the first op that a gradient reaches */
@@ -226,6 +237,9 @@ void fnn_store_kept_outputs(const fnn_step *s);
  * themselves times the rows are added to sums, unless that is NULL. */
 double fnn_batch_loss(const fnn_step *s, double *penalty, double *sums);
 
+/* plan.c. What ops keep for steps: where their buffers and weights are. */
+void fnn_prepare_ops(const fnn_fit *fit);
+
 /* ranks.c: the exchange of a fit whose steps are divided; 0 where there is no memory. */
 int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks);
 void fnn_exchange_free(fnn_fit *fit);
@@ -243,6 +257,15 @@ void fnn_exchange_rows(const fnn_step *s);
 void fnn_gather_norm_sums(const fnn_step *s);
 void fnn_gather_weights(const fnn_step *s);
 void fnn_gather_slots(fnn_fit *fit);
+
+/* common_memory.c: the first parts of the common memory, before rows. */
+void fnn_take_common(fnn_fit *fit, fnn_arena *arena);
+int fnn_is_common(const fnn_fit *fit, const void *buffer);
+/* Waits for all ranks, on the first thread. */
+void fnn_meet_ranks(fnn_fit *fit);
+/* The network's weights come into common memory before steps, where they may, and leave it after them. */
+void fnn_enter_common(fnn_fit *fit);
+void fnn_leave_common(fnn_fit *fit);
 
 /* chunk_sums.c. Called by all threads after the exchange of rows: the sums of chunks travel; 0 where that failed. */
 int fnn_exchange_sums(const fnn_step *s);

@@ -67,7 +67,7 @@ struct fnn_kind {
     int saves;
     ptrdiff_t (*statistics)(const fnn_op *op, ptrdiff_t padded_rows);
 
-    /* Once all buffers of a fit are there; or NULL. */
+    /* Once all buffers of a fit are there, and where the weights have moved; or NULL. */
     void (*prepare)(const fnn_fit *fit, int i);
 
     /* Training. All threads call these together, each for its panels. Row activations and penalties on outputs are the

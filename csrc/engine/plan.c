@@ -183,7 +183,7 @@ static int uses_input(const fnn_fit *fit, int b) {
     return uses;
 }
 
-static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_arena *arena) {
+static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_arena *arena, fnn_arena *read) {
     const fnn_network *network = fit->network;
     const fnn_kernels *kernels = network->kernels;
     const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * kernels->panel;
@@ -191,16 +191,16 @@ static void lay_out_buffer(const fnn_fit *fit, int buffer, op_buffers *b, fnn_ar
     const int i = fnn_op_of(network, buffer);
     if ((i < 0 && !uses_input(fit, buffer)) || (i >= 0 && !fnn_runs(fit, i))) return;
     b->stride = fnn_panel_stride(kernels, features + 1);
-    b->Y = fnn_take(arena, fnn_size(fit->n_panels, b->stride, element));
+    b->Y = fnn_take(read, fnn_size(fit->n_panels, b->stride, element));
     if (i < 0) return;
     const fnn_op *op = &network->ops[i];
     const fnn_kind *kind = op->kind;
     const size_t bytes = fnn_size(rows, features, element);
-    b->D = take_if(kind->keeps_derivative && kind->keeps_derivative(fnn_activation_of(fit, i)), arena, bytes);
+    b->D = take_if(kind->keeps_derivative && kind->keeps_derivative(fnn_activation_of(fit, i)), read, bytes);
     if (kind->transposes) /* the outputs of each member one after another */
-        b->dZt = fnn_take(arena, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel),
-                                          element));
-    b->saved = take_if(kind->saves, arena, bytes);
+        b->dZt = fnn_take(read, fnn_size(rows, features / op->columns * fnn_round_up(op->columns, kernels->panel),
+                                         element));
+    b->saved = take_if(kind->saves, read, bytes);
     b->statistics = fnn_take(arena, kind->statistics ? fnn_size(kind->statistics(op, rows), sizeof(double), 1) : 0);
 }
 
@@ -226,8 +226,8 @@ typedef struct {
     unsigned char *parts;
 } fit_places;
 
-/* Takes every part of a fit. */
-static fit_places lay_out(fnn_fit *fit, fnn_arena *arena) {
+/* Takes every part of a fit; from `read` what all ranks read of each other's rows. */
+static fit_places lay_out(fnn_fit *fit, fnn_arena *arena, fnn_arena *read) {
     const fnn_network *network = fit->network;
     const ptrdiff_t element = (ptrdiff_t)network->element, rows = fit->n_panels * network->kernels->panel;
     const ptrdiff_t blocks = count_blocks(network);
@@ -252,7 +252,7 @@ static fit_places lay_out(fnn_fit *fit, fnn_arena *arena) {
     fit->strips = fnn_take(arena, sizeof(fnn_strip) * (size_t)fit->n_strips);
     fit->first_strip = fnn_take(arena, sizeof(int) * (size_t)(fit->n_threads * fit->n_ranks + 1));
     fit->penalty_sums = take_if(fit->penalizes_weights, arena, fnn_size(blocks, sizeof(double), 2));
-    fit->norm_sums = take_if(fit->clips_norms, arena, fnn_size(blocks, sizeof(double), 1));
+    fit->norm_sums = take_if(fit->clips_norms, read, fnn_size(blocks, sizeof(double), 1));
     fit->output_penalties = take_if(fit->penalizes_outputs, arena, fnn_size(rows, sizeof(double), 1));
     /* accumulated gradients live with the network, in a slot */
     const size_t all_weights = fnn_size(network->n_elements + network->kernels->panel, element, 1);
@@ -262,18 +262,43 @@ static fit_places lay_out(fnn_fit *fit, fnn_arena *arena) {
     fit->shared_sums = take_if(fit->shares_weights && !stores && !fnn_sum_slot(network), arena, all_weights);
     for (int b = 0; b < buffers; b++) {
         op_buffers counted;
-        lay_out_buffer(fit, b, fit->buffers ? &fit->buffers[b] : &counted, arena);
+        lay_out_buffer(fit, b, fit->buffers ? &fit->buffers[b] : &counted, arena, read);
     }
     return places;
 }
 
+void fnn_prepare_ops(const fnn_fit *fit) {
+    const fnn_op *ops = fit->network->ops;
+    for (int i = 0; i < fit->network->n_ops; i++)
+        if (fnn_runs(fit, i) && ops[i].kind->prepare) ops[i].kind->prepare(fit, i);
+}
+
+/* Memory of a fit, part of it in common with other ranks where they can share it; 0 where there is none. */
+static int allocate(fnn_fit *plan, const fnn_ranks *ranks, fnn_arena *arena, fnn_arena *read) {
+    if (plan->n_ranks > 1 && ranks->n_exchanges) {
+        fnn_take_common(plan, read);
+        lay_out(plan, arena, read);
+        if (read->used == SIZE_MAX) return 0;
+        /* vectors may be read across the end of the last part */
+        plan->common.bytes = read->used + 64;
+        plan->common.block = read->block = ranks->share(ranks->context, plan->common.bytes);
+        read->used = 0;
+        if (read->block) {
+            fnn_take_common(plan, read);
+            return fnn_arena_allocate(arena);
+        }
+        *arena = (fnn_arena){0};
+    }
+    lay_out(plan, arena, arena);
+    return fnn_arena_allocate(arena);
+}
+
 /* What is counted in ops, bytes and rows becomes a fit: its memory, and then what is in it. */
-static fnn_fit *make_fit(fnn_fit *plan) {
+static fnn_fit *make_fit(fnn_fit *plan, const fnn_ranks *ranks) {
     const fnn_network *network = plan->network;
-    fnn_arena arena = {0};
-    lay_out(plan, &arena);
-    if (!fnn_arena_allocate(&arena)) return NULL;
-    const fit_places at = lay_out(plan, &arena);
+    fnn_arena arena = {0}, read = {0};
+    if (!allocate(plan, ranks, &arena, &read)) return NULL;
+    const fit_places at = lay_out(plan, &arena, read.block ? &read : &arena);
     memcpy(at.X, plan->X, sizeof(fnn_matrix) * (size_t)network->n_inputs);
     memcpy(at.losses, plan->losses, sizeof(fit_loss) * (size_t)plan->n_losses);
     memcpy(at.kept, plan->kept, sizeof(kept_output) * (size_t)plan->n_kept);
@@ -298,10 +323,10 @@ static fnn_fit *make_fit(fnn_fit *plan) {
         if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
         buffers->is_finished = i >= 0 && (fnn_is_row_activation(fnn_activation_of(fit, i)) ||
                                           fnn_penalizes_outputs(&network->ops[i]));
-        if (i >= 0 && fnn_runs(fit, i) && network->ops[i].kind->prepare) network->ops[i].kind->prepare(fit, i);
         if (buffers->Y)
             fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
     }
+    fnn_prepare_ops(fit);
     return fit;
 }
 
@@ -328,7 +353,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
     if (!plan.n_strips) plan.n_ranks = 1, plan.rank = 0; /* nothing is trained */
     plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
     if (!fnn_plan_gradients(&plan)) return NULL;
-    fnn_fit *fit = make_fit(&plan);
+    fnn_fit *fit = make_fit(&plan, data->ranks);
     if (fit && fit->n_ranks > 1 && !fnn_exchange_new(fit, data->ranks)) {
         fnn_fit_free(fit);
         return NULL;
@@ -337,6 +362,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
 }
 
 void fnn_fit_free(fnn_fit *fit) {
+    if (fit && fit->exchange) fnn_leave_common(fit);
     if (fit && !fnn_exchange_is_over(fit)) return;
     if (fit && fit->exchange) fnn_exchange_free(fit);
     fnn_arena_free(fit);

@@ -12,7 +12,8 @@
  *    before it are computed.
  * d) The moments of a weight live with the rank that updates it. They are exchanged where a call ends at the step that the
  *    caller has asked for, so that what is read between calls is whole on every rank.
- * e) What is exchanged lies panel by panel: the part of each rank is contiguous. */
+ * e) What is exchanged lies panel by panel: the part of each rank is contiguous.
+ * f) Ranks of one machine have rows and weights in common memory (common_memory.c): nothing of them travels. */
 
 #include <string.h>
 
@@ -78,9 +79,9 @@ static void add_losses(const fnn_fit *fit, batch_plan *plan) {
     for (int l = 0; l < fit->n_losses; l++) {
         add_panels(plan, fit->losses[l].values, numbers);
         add_panels(plan, fit->losses[l].scale, numbers);
-        if (fit->losses[l].predictions) add_outputs(fit, plan, fit->losses[l].buffer);
+        if (fit->losses[l].predictions && !fit->common.block) add_outputs(fit, plan, fit->losses[l].buffer);
     }
-    for (int k = 0; k < fit->n_kept; k++) add_outputs(fit, plan, fit->kept[k].buffer);
+    for (int k = 0; k < fit->n_kept && !fit->common.block; k++) add_outputs(fit, plan, fit->kept[k].buffer);
     if (fit->penalizes_outputs) add_panels(plan, fit->output_penalties, numbers);
 }
 
@@ -114,7 +115,7 @@ static void list_rows(const fnn_fit *fit, batch_plan *plan) {
     plan->n_parts = plan->n_rows = 0;
     plan->bytes = 0;
     for (int i = fit->network->n_ops - 1; i >= 0; i--) {
-        if (plan->sums_of[i] >= 0 || !fnn_exchanges(fit, i)) continue;
+        if (fit->common.block || plan->sums_of[i] >= 0 || !fnn_exchanges(fit, i)) continue;
         const int first = plan->n_rows ? plan->rows[plan->n_rows - 1].last : 0;
         add_gradient_parts(fit, plan, i);
         close_message(plan, first, i, 0);
@@ -168,7 +169,7 @@ static fnn_exchange *lay_out(fnn_arena *arena, const fnn_fit *fit) {
 }
 
 /* The messages themselves, whose sizes the plans say. */
-static int allocate_messages(fnn_exchange *e) {
+static int allocate_messages(const fnn_fit *fit, fnn_exchange *e) {
     ptrdiff_t bytes = 0, sum_bytes = 0, all_sum_bytes = 0;
     for (int k = 0; k < 2; k++) {
         const batch_plan *plan = &e->plans[k];
@@ -178,11 +179,13 @@ static int allocate_messages(fnn_exchange *e) {
     }
     fnn_arena arena = {0};
     for (int pass = 0; pass < 2; pass++) {
-        e->message = fnn_take(&arena, (size_t)bytes);
+        e->message = fnn_take(&arena, fit->common.block ? 0 : (size_t)bytes);
         e->sums = fnn_take(&arena, (size_t)sum_bytes);
         e->all_sums = fnn_take(&arena, (size_t)all_sum_bytes);
         if (!pass && !fnn_arena_allocate(&arena)) return 0;
     }
+    e->memory = e->message;
+    if (fit->common.block) e->message = fit->common.message;
     return 1;
 }
 
@@ -199,13 +202,16 @@ int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks) {
         fnn_plan_sums(fit, &e->plans[k]);
         list_rows(fit, &e->plans[k]);
     }
-    return allocate_messages(e);
+    if (!allocate_messages(fit, e)) return 0;
+    /* all have set what is constant in common memory */
+    if (fit->common.block) fnn_meet_ranks(fit);
+    return 1;
 }
 
 int fnn_exchange_is_over(const fnn_fit *fit) { return !fit->exchange || !fit->exchange->n_started; }
 
 void fnn_exchange_free(fnn_fit *fit) {
-    fnn_arena_free(fit->exchange->message);
+    fnn_arena_free(fit->exchange->memory);
     fnn_arena_free(fit->exchange);
 }
 
@@ -213,7 +219,10 @@ void fnn_exchange_free(fnn_fit *fit) {
 
 static void gather(fnn_fit *fit, void *buffer, const ptrdiff_t *first) {
     const fnn_ranks *ranks = &fit->exchange->ranks;
-    if (!fit->failed && !ranks->gather(ranks->context, buffer, first)) fit->failed = 1;
+    if (fnn_is_common(fit, buffer))
+        fnn_meet_ranks(fit);
+    else if (!fit->failed && !ranks->gather(ranks->context, buffer, first))
+        fit->failed = 1;
 }
 
 /* Where each rank's part of something begins that lies `bytes` per panel from `at` on. */
@@ -327,7 +336,10 @@ void fnn_exchange_rows(const fnn_step *s) {
 void fnn_gather_norm_sums(const fnn_step *s) { gather(s->fit, s->fit->norm_sums, s->fit->exchange->norm_sums); }
 
 void fnn_gather_weights(const fnn_step *s) {
-    gather(s->fit, s->fit->network->weights, s->fit->exchange->weights);
+    fnn_fit *fit = s->fit;
+    if (!fit->common.weights) gather(fit, fit->network->weights, fit->exchange->weights);
+    /* no rank writes rows of the next step while another one reads those of this one */
+    if (fit->common.block) fnn_meet_ranks(fit);
 }
 
 void fnn_gather_slots(fnn_fit *fit) {

@@ -22,9 +22,6 @@
 #include <sched.h>
 #include <time.h>
 #include <unistd.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #include "engine.h"
 
@@ -52,14 +49,6 @@ void fnn_limit_own_threads(int most) { own_limit = most; }
 int fnn_thread_limit(void) {
     const int limit = omp_get_max_threads(), own = own_limit ? own_limit : INT_MAX;
     return limit < first_limit && limit < own ? limit : own;
-}
-
-static void pause_spin(void) {
-#if defined(__x86_64__)
-    _mm_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
 }
 
 int64_t fnn_clock_ns(void) {
@@ -187,7 +176,7 @@ static void wait_for_call(worker *w, unsigned seen) {
     do
         for (int spins = 0; spins < 64; spins++) {
             if (atomic_load_explicit(&w->called, memory_order_acquire) != seen) return;
-            pause_spin();
+            fnn_pause();
         }
     while (fnn_clock_ns() < until);
     pthread_mutex_lock(&w->lock);
@@ -334,7 +323,7 @@ static void start_together(int thread, int members, int first, atomic_int *prese
     }
     for (int spins = 0; spins < SPINS; spins++) {
         if (atomic_load_explicit(present, memory_order_relaxed) == members - 1) return;
-        pause_spin();
+        fnn_pause();
     }
     const int64_t until = fnn_clock_ns() + START_NS;
     while (atomic_load_explicit(present, memory_order_relaxed) < members - 1 && fnn_clock_ns() < until) sched_yield();
@@ -344,7 +333,7 @@ static void start_together(int thread, int members, int first, atomic_int *prese
 static void wait_for_workers(team *t) {
     for (int spins = 0; spins < SPINS; spins++) {
         if (atomic_load_explicit(&t->left, memory_order_acquire) == 0) return;
-        pause_spin();
+        fnn_pause();
     }
     while (atomic_load_explicit(&t->left, memory_order_acquire)) {
         fnn_interrupted();
@@ -411,7 +400,7 @@ void fnn_barrier_wait(fnn_barrier *barrier) {
     }
     for (int spins = 0; spins < SPINS; spins++) {
         if (atomic_load_explicit(&barrier->generation, memory_order_acquire) != generation) return;
-        pause_spin();
+        fnn_pause();
     }
     const int64_t since = fnn_clock_ns();
     while (atomic_load_explicit(&barrier->generation, memory_order_acquire) == generation) sched_yield();

@@ -50,6 +50,14 @@ int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);
 int64_t fnn_clock_ns(void); /* monotonic */
+/* One turn of a loop that waits for another thread. */
+static inline void fnn_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 static inline double fnn_now(void) { return 1e-9 * (double)fnn_clock_ns(); }
 
 /* The share of `count` items that belongs to one thread. */

@@ -243,7 +243,9 @@ static int run_timed(fnn_fit *fit, ptrdiff_t end) {
 }
 
 void fnn_fit_settle(fnn_fit *fit) {
-    if (fit->exchange) fnn_gather_slots(fit);
+    if (!fit->exchange) return;
+    fnn_gather_slots(fit);
+    fnn_leave_common(fit);
 }
 
 fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
@@ -253,6 +255,7 @@ fnn_status fnn_fit_run(fnn_fit *fit, ptrdiff_t max_steps, double max_seconds) {
     const ptrdiff_t end = fit->step + (max_steps > 0 ? fnn_min(max_steps, rest) : rest);
     fit->deadline = fnn_now() + max_seconds;
     atomic_store(&fit->nonfinite, 0);
+    if (fit->exchange) fnn_enter_common(fit);
     int interrupted;
     do
         interrupted = run_timed(fit, end);
@@ -320,6 +323,7 @@ fnn_status fnn_fit_backward(fnn_fit *fit, const void *const *gradients, const do
         fit->losses[l].value = losses[l];
     }
     atomic_store(&fit->nonfinite, 0);
+    if (fit->exchange) fnn_enter_common(fit);
     const int interrupted = fnn_team_run(step_from_gradients, fit, fit->n_threads, &fit->barrier);
     fit->network->iterations = fit->first_iteration + fit->step;
     for (int l = 0; l < fit->n_losses; l++) fit->losses[l].gradient = NULL;

@@ -17,6 +17,10 @@ class Ranks(Protocol):
     ----------
     rank, size : the number of this process, from 0, and of all.
     least_operations : floating-point operations of a step that is divided; every rank makes a smaller one as a whole.
+
+    Ranks that can share memory also have ``share(n_bytes)``, which returns memory that all have in common, or None on
+    all; ``n_begun``, such memory with the number of exchanges that each rank has begun (int64), or None; and
+    ``n_waits``, how often a rank looks for the others before it lets another process run.
     """
 
     rank: int

@@ -17,7 +17,9 @@ In ``train.py``, which ``mpiexec -n 4 python train.py`` starts::
         model.save("model.fnn")
 """
 
+import mmap
 import os
+import secrets
 import struct
 import sys
 import traceback
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import fastnn._randomness as _randomness
 import fastnn._ranks as _ranks
-from fastnn._arguments import installed, number, takes_keywords
+from fastnn._arguments import flag, installed, number, takes_keywords
 from fastnn._missing import public_names
 from fastnn._processors import get_num_threads, threads
 
@@ -41,16 +43,22 @@ LEAST_OPERATIONS = 4e6
 _SPINS = 200
 """Tests of an exchange, about 50 us, before a rank gives way to other processes after each."""
 
+_NATIVE_WAITS = 2000
+"""The same in compiled code, about 25 us."""
+
 _give_way = getattr(os, "sched_yield", lambda: None)
 
 _LABEL, _VALUE = 96, 32
 """Bytes of what ranks tell each other: a name, a length and a value."""
 
+_TOKEN = 16
+"""Bytes at the end of common memory by which ranks see that they have opened the same."""
+
 
 class _MpiRanks:
     """The ranks of an MPI communicator (``_ranks.Ranks``)."""
 
-    def __init__(self, comm: Any, least_operations: float, MPI: Any) -> None:
+    def __init__(self, comm: Any, least_operations: float, shared_memory: bool, MPI: Any) -> None:
         self._comm = comm.Dup()
         self._in_place, self._byte = MPI.IN_PLACE, MPI.BYTE
         self.rank: int = comm.Get_rank()
@@ -62,9 +70,41 @@ class _MpiRanks:
         self._spins = _SPINS if n_local <= processors else 0
         share = min(get_num_threads(), max(1, processors // n_local))
         self.n_threads: int = self._comm.allreduce(share, op=MPI.MIN)
+        self.n_waits = _NATIVE_WAITS if n_local <= processors else 0
+        can_share = shared_memory and n_local == self.size > 1 and hasattr(os, "memfd_create")
+        self.n_begun: memoryview | None = None
+        if self._comm.allreduce(int(can_share), op=MPI.MIN):
+            counts = self.share(8 * self.size)
+            self.n_begun = None if counts is None else memoryview(counts)[: 8 * self.size].cast("q")
+
+    def share(self, n_bytes: int) -> mmap.mmap | None:
+        """Return memory that all ranks of this machine have in common, zeroed; None on all of them where one has none.
+
+        It lasts until no rank uses it.
+        """
+        what, descriptor, parts = "common memory", -1, struct.Struct(f"<ii{_TOKEN}s")
+        token = secrets.token_bytes(_TOKEN)
+        if not self.rank:
+            with suppress(OSError):
+                descriptor = os.memfd_create("fastnn")
+                os.posix_fallocate(descriptor, 0, n_bytes + _TOKEN)
+                os.pwrite(descriptor, token, n_bytes)
+        process, number, token = parts.unpack(self.tell(what, parts.pack(os.getpid(), descriptor, token))[0])
+        memory = None
+        with suppress(OSError, ValueError):
+            if self.rank:
+                descriptor = os.open(f"/proc/{process}/fd/{number}", os.O_RDWR)
+            memory = mmap.mmap(descriptor, n_bytes + _TOKEN)
+        found = memory is not None and memory[n_bytes:] == token
+        found = all(told != b"\0" for told in self.tell(what, bytes([found])))
+        if descriptor >= 0:
+            os.close(descriptor)
+        return memory if found else None
 
     def gather(self, memory: memoryview, first: list[int]) -> None:
         """Fill a buffer that every rank has: rank r gives the bytes from ``first[r]`` to ``first[r + 1]``."""
+        if self.n_begun is not None:
+            self.n_begun[self.rank] += 1
         self._wait(self._begin_gather(memory, first))
 
     def start_gather(self, memory: memoryview, first: list[int]) -> None:
@@ -134,7 +174,7 @@ class _MpiRanks:
 
 @takes_keywords
 @contextmanager
-def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iterator[Any]:
+def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS, shared_memory: bool = True) -> Iterator[Any]:
     """Train on all ranks of an MPI job: ``fit`` in this block divides its steps between them.
 
     Every rank must run the same statements on the same arrays. In the block
@@ -154,12 +194,14 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iter
     comm : an mpi4py communicator; None for all processes of the job.
     least_operations : floating-point operations, six per weight and row of a batch, from which the ranks divide a step.
         Every rank makes a smaller step as a whole: that takes less time than the exchange.
+    shared_memory : ranks that are all on one Linux machine keep the rows of a batch and the weights in memory that they
+        have in common. False: they exchange messages, as ranks on several machines do.
 
     Yields
     ------
     ranks
         with ``rank``, the number of this process from 0; ``size``, the number of processes; ``n_exchanges`` and
-        ``n_bytes``, the exchanges so far and what this rank has received in them.
+        ``n_bytes``, the messages so far and what this rank has received in them.
 
     Raises
     ------
@@ -169,6 +211,7 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iter
         The block is inside another one, or the ranks do not do the same.
     """
     operations = number("least_operations", least_operations, at_least=0)
+    shares = flag("shared_memory", shared_memory)
     if _ranks.current() is not None:
         raise RuntimeError("fastnn.distributed.mpi() is inside another block of it: use one block")
     try:
@@ -181,7 +224,7 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS) -> Iter
     world = MPI.COMM_WORLD if comm is None else comm
     if not isinstance(world, MPI.Comm):
         raise ValueError(f"comm must be an mpi4py communicator, or None for all processes of the job, got {comm!r}")
-    ranks = _MpiRanks(world, operations, MPI)
+    ranks = _MpiRanks(world, operations, shares, MPI)
     with ExitStack() as stack, _ending_together(ranks):
         _enter(ranks, stack)
         yield ranks

@@ -8,6 +8,7 @@ cdef bint are_rows(const int64_t *order, Py_ssize_t count, Py_ssize_t n) noexcep
     return largest < <uint64_t>n
 
 
+@cython.no_gc_clear  # the end of a fit gives the network its weights back
 cdef class Fit:
     cdef fnn_fit *fit
     cdef Network network
@@ -77,6 +78,7 @@ cdef class Fit:
         fnn_call_enter(&call)
         self.fit = fnn_fit_new(native, &data)
         end(&call)
+        self.check_exchange()
         if self.fit == NULL:
             raise MemoryError("not enough memory for the buffers of this fit")
 

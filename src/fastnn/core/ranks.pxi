@@ -9,6 +9,8 @@ cdef class _Exchange:
 
     cdef object ranks
     cdef object failure
+    cdef const int64_t[::1] counts  # exchanges that each rank has begun, where they share memory
+    cdef unsigned char[::1] common
     cdef fnn_ranks native
 
     def __cinit__(self, ranks):
@@ -21,6 +23,13 @@ cdef class _Exchange:
         self.native.start_scatter = start_scatter
         self.native.finish = finish_exchanges
         self.native.context = <void *>self
+        counts = getattr(ranks, "n_begun", None)
+        if counts is not None:
+            self.counts = counts
+            self.native.n_exchanges = &self.counts[0]
+            self.native.n_waits = ranks.n_waits
+            self.native.share = share_memory
+            self.native.part = note_parting
 
     cdef int check(self) except -1:
         """Raise what an exchange has raised."""
@@ -81,3 +90,24 @@ cdef int finish_exchanges(void *context) noexcept with gil:
     except BaseException as error:
         exchange.failure = error
         return 0
+
+
+cdef void *share_memory(void *context, size_t n_bytes) noexcept with gil:
+    cdef _Exchange exchange = <_Exchange>context
+    try:
+        memory = exchange.ranks.share(n_bytes)
+        if memory is None:
+            return NULL
+        exchange.common = memory
+        return &exchange.common[0]
+    except BaseException as error:
+        exchange.failure = error
+        return NULL
+
+
+cdef void note_parting(void *context) noexcept with gil:
+    cdef _Exchange exchange = <_Exchange>context
+    exchange.failure = RuntimeError(
+        f"the ranks do different things: rank {exchange.native.rank} is in a step of fit, another one has left it. Every "
+        "rank must make the same calls of fit and save"
+    )

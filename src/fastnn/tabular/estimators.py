@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from fastnn._arguments import whole
-from fastnn._arrays import check_in_memory, check_unmasked
+from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
@@ -86,6 +86,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         """Return inputs as a frame or an array, after scikit-learn's checks."""
         check_in_memory(X, "X", type(self).__name__)
         check_unmasked(X, "X")
+        check_not_dates(X, "X")
         if is_frame(X):
             names_of(X)  # raises if two are equal
             validate_data(self, X, skip_check_array=True, reset=reset)
