@@ -127,6 +127,40 @@ def test_a_time_limit_ends_within_an_epoch():
     assert {each.network.iterations for each in limited.models_} == {-(-n_steps // 50)}
 
 
+@pytest.mark.parametrize("seconds, rows", [(2e3, 4000), (1.8e4, 12_960)])
+def test_a_part_of_an_epoch_is_one_of_fewer_rows_with_all_of_the_schedule(seconds, rows, monkeypatch):
+    """Time for 0.9 of 2,000 or 18,000 in two turns, 1e4 of which an epoch of 20,000 takes; and 0.8 of these rows."""
+    X = RNG.normal(size=(40_000, 2))
+    monkeypatch.setattr("fastnn.tabular.bags.seconds_per_epoch", lambda *given: 1e4)
+    limited = fastnn.TabularRegressor("realmlp", n_bags=2, random_state=0, n_threads=1, time_limit=seconds)
+    with pytest.warns(UserWarning, match="does not suffice for one epoch"):
+        limited.fit(X, X.sum(axis=1))
+    n_steps = rows // recipes.batch_size_of(rows)
+    assert {each.network.iterations for each in limited.models_} == {n_steps}
+    if rows > 4000:
+        assert limited.oof_score_ < 0.5 * X.sum(axis=1).std()
+
+
+def test_first_weights_need_few_rows(monkeypatch):
+    from fastnn.tabular import training
+
+    monkeypatch.setattr(training, "_ROWS_OF_FIRST_VALUES", 40)
+    built = []
+
+    def build(task, encoder, X, seed):
+        built.append(X)
+        return recipes.build(task, encoder, X, seed)
+
+    monkeypatch.setattr(training, "build", build)
+    X = RNG.normal(size=(200, 2))
+    fit = [fastnn.TabularRegressor("realmlp", n_threads=1, **QUICK).fit(X, X.sum(axis=1)) for _ in range(2)]
+    np.testing.assert_array_equal(fit[0].predict(X), fit[1].predict(X))
+    given = [rows for rows in built if len(rows) == 40]
+    assert len(given) == len(built) >= 8
+    assert not np.array_equal(given[0], given[1])
+    assert len(np.unique(given[0], axis=0)) == 40
+
+
 def test_importances():
     table = np.column_stack([SIZE, RNG.normal(size=N)])
     model = fastnn.TabularRegressor("plain", **QUICK).fit(table, SIZE)

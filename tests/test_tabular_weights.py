@@ -12,6 +12,8 @@ from sklearn.utils.estimator_checks import check_estimator
 import fastnn
 from fastnn.tabular.calibration import calibration_of
 from fastnn.tabular.folds import folds_of_groups
+from fastnn.tabular.scores import METRICS
+from fastnn.tabular.training import Data, HeldOut
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -156,19 +158,36 @@ def test_no_group_is_divided_and_folds_are_alike(n_groups):
 def test_folds_of_groups_are_balanced():
     groups = np.repeat(np.arange(50), RNG.integers(1, 9, 50))
     for classes in (np.zeros(len(groups), np.intp), RNG.integers(0, 3, len(groups))):
-        pairs = folds_of_groups(groups, classes, 5, 0)
-        for training, held_out in pairs:
-            assert sorted([*training, *held_out]) == list(range(len(groups)))
+        folds = folds_of_groups(groups, classes, 5, 0)
+        assert set(folds) == set(range(5))
+        for held_out in (np.flatnonzero(folds == number) for number in range(5)):
             assert abs(len(held_out) - len(groups) / 5) <= 8
             shares = np.bincount(classes[held_out], minlength=3) / np.maximum(np.bincount(classes, minlength=3), 1)
             assert (np.abs(shares - 0.2)[: classes.max() + 1] < 0.1).all()
-    again = folds_of_groups(groups, classes, 5, 0)
-    assert all(np.array_equal(a[1], b[1]) for a, b in zip(pairs, again, strict=True))
-    assert any(
-        not np.array_equal(a[1], b[1]) for a, b in zip(pairs, folds_of_groups(groups, classes, 5, 1), strict=True)
-    )
+    assert np.array_equal(folds_of_groups(groups, classes, 5, 0), folds)
+    assert not np.array_equal(folds_of_groups(groups, classes, 5, 1), folds)
     each = folds_of_groups(np.array([0, 0, 0, 1, 2, 2]), np.array([0, 0, 0, 1, 0, 0]), 3, 0)
-    assert sorted(len(held_out) for _, held_out in each) == [1, 2, 3]
+    assert sorted(np.bincount(each)) == [1, 2, 3]
+
+
+def test_no_group_chooses_the_epoch_of_its_outputs():
+    group = np.array([7, 7, 7, 2, 2, 9, 4, 4, 4, 4])
+    outputs, y = RNG.normal(size=(40, 10, 1)), RNG.normal(size=(10, 1))
+
+    def seen(targets, groups):
+        held_out = HeldOut(Data(np.empty((10, 0)), targets, None, groups), METRICS["regressor"]["rmse"], 3)
+        for epoch in range(40):
+            held_out.see(epoch, outputs[epoch])
+        return held_out.outputs
+
+    first, others_change = seen(y, group), False
+    for number in set(group):
+        changed = np.where((group == number)[:, None], 9.0, y)
+        second = seen(changed, group)
+        np.testing.assert_array_equal(second[group == number], first[group == number])
+        others_change |= not np.array_equal(second, first)
+    assert others_change
+    np.testing.assert_array_equal(seen(y, np.zeros(10, int)), outputs[-1])
 
 
 def test_one_network_leaves_out_whole_groups_and_few_rows_need_none():

@@ -21,6 +21,10 @@ Pair = tuple[Array, Array | None]
 """The training rows of a network, and its held-out rows; None where all rows are needed for training."""
 
 
+_SHARE_OF_TIME = 0.8
+"""Rows that a network is given for a part of an epoch, of those that the time suffices for: batches may be smaller."""
+_FEWEST_ROWS = 4000
+"""Rows that it is given at least: some 30 steps."""
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Shares of linear models that are tried."""
 
@@ -98,19 +102,24 @@ class Limit:
     seconds: float | None
     end: float
 
-    def epochs_within(
+    def plan(
         self, task: Task, encoder: TableEncoder, training: Data, epochs: int, n_tasks: int, threads: int
-    ) -> tuple[int, list[float | None]]:
-        """Return the number of epochs for which the time suffices, and when each network must end."""
+    ) -> tuple[int, float, list[float | None]]:
+        """Return the number of epochs that the time allows, the share of the rows, and when each network must end.
+
+        Where the time does not suffice for one epoch, fewer rows let the schedules of the recipe reach their end.
+        """
         if self.seconds is None:
-            return epochs, [None] * n_tasks
+            return epochs, 1.0, [None] * n_tasks
         waves = -(-n_tasks // threads)
         needed = seconds_per_epoch(task, encoder, training, 0, min(1.0, 0.05 * self.seconds))
         wave = max(0.9 * (self.end - time.monotonic()), 0.0) / waves
-        possible = int(wave / needed) if needed > 0 else epochs
-        if possible < 1:
+        possible = wave / needed if needed > 0 else float(epochs)
+        if possible < 1.0:
             warn(f"time_limit={self.seconds} does not suffice for one epoch: each network is trained for a part of it")
-        return max(1, min(epochs, possible)), [self.end - (waves - 1 - i // threads) * wave for i in range(n_tasks)]
+        share = _SHARE_OF_TIME * possible if 0.0 < possible < 1.0 else 1.0
+        ends: list[float | None] = [self.end - (waves - 1 - i // threads) * wave for i in range(n_tasks)]
+        return max(1, min(epochs, int(possible))), share, ends
 
 
 NO_LIMIT = Limit(None, 0.0)
@@ -148,10 +157,13 @@ class Trainer:
         pairs, data = self.pairs, self.data
         threads = min(as_threads(self.n_threads), len(pairs))
         first = data.part(pairs[0][0])
-        epochs, deadlines = limit.epochs_within(task, self.encoder, first, self.epochs, len(pairs), threads)
+        epochs, share, deadlines = limit.plan(task, self.encoder, first, self.epochs, len(pairs), threads)
 
         def train(pair: Pair, seed: int, deadline: float | None) -> Trained:
             training, held_out = pair
+            n = max(int(share * len(training)), min(len(training), _FEWEST_ROWS))
+            if n < len(training):
+                training = np.random.default_rng(seed).choice(training, n, replace=False)
             other = None if held_out is None else data.part(held_out)
             return train_member(task, self.encoder, data.part(training), other, score, epochs, seed, deadline)
 

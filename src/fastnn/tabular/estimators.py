@@ -160,11 +160,12 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         random = check_random_state(self.random_state)
         chosen = () if self.categorical_features is None else self.categorical_features
         self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), set(chosen))
-        data = Data(self._encoder.learn(X, labels), y, weight)
+        numbers = groups_of(groups, n, self._fewest_groups(n))
+        data = Data(self._encoder.learn(X, labels), y, weight, numbers)
         metric = self._metric()
         score = score_of(self._kind, metric)
         watched = score_of(self._kind, "log_loss") if metric == "roc_auc" and n < _FEW_RANKED_ROWS else score
-        pairs = self._splits(labels, groups, n, random)
+        pairs = self._splits(labels, numbers, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
         trainer = Trainer(self._encoder, data, pairs, seeds, epochs, self.n_threads)
@@ -187,23 +188,33 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         """Return the time that the networks of the predictions may take."""
         return limit
 
+    def _needs_all(self, n: int) -> bool:
+        """Whether n rows are so few that none is held out."""
+        return n < 4 or (self.n_bags == 1 and n < 10)
+
+    def _fewest_groups(self, n: int) -> int:
+        if self._needs_all(n):
+            return 1
+        return 2 if self.n_bags == 1 else min(self.n_bags, n)
+
     def _splits(
-        self, labels: Array, groups: Any, n: int, random: np.random.RandomState
+        self, labels: Array, groups: Array | None, random: np.random.RandomState
     ) -> list[tuple[Array, Array | None]]:
         """Return training rows and held-out rows of each network; None where all rows are needed for training."""
-        n_folds = min(self.n_bags if self.n_bags > 1 else 5, n)
-        if n < 4 or (self.n_bags == 1 and n < 10):
-            groups_of(groups, n, 1)
+        n = len(labels)
+        if self._needs_all(n):
             return [(np.arange(n), None)]
-        whole_groups = groups_of(groups, n, 2 if self.n_bags == 1 else n_folds)
+        n_folds = min(self.n_bags if self.n_bags > 1 else 5, n)
         pairs: list[tuple[Array, Array | None]] = []
         for _ in range(2 if n < _FEW_ROWS and self.n_bags > 1 else 1):
             seed = int(random.randint(np.iinfo(np.int32).max))
-            if whole_groups is None:
+            if groups is None:
                 pairs += list(self._folds(labels, n_folds, seed))
             else:
                 classes = labels if self._kind == "classifier" else np.zeros(n, np.intp)
-                pairs += folds_of_groups(whole_groups, classes, min(n_folds, int(whole_groups.max()) + 1), seed)
+                n_folds = min(n_folds, int(groups.max()) + 1)
+                fold = folds_of_groups(groups, classes, n_folds, seed)
+                pairs += [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_folds)]
         return pairs[:1] if self.n_bags == 1 else pairs
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:

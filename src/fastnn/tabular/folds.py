@@ -27,8 +27,8 @@ def groups_of(groups: Any, n: int, n_folds: int) -> Array | None:
     return numbers
 
 
-def folds_of_groups(groups: Array, classes: Array, n_folds: int, seed: int) -> list[tuple[Array, Array]]:
-    """Return training rows and held-out rows of each fold; each group is in one fold, and folds have like classes.
+def folds_of_groups(groups: Array, classes: Array, n_folds: int, seed: int) -> Array:
+    """Return the number of the fold of each row (n,); each group is in one fold, and folds have like classes.
 
     The groups come from the largest to the smallest, equal ones in random order. Each goes to the fold that has the
     least of its classes, and of such folds to the smallest: no fold is empty.
@@ -54,5 +54,5 @@ def folds_of_groups(groups: Array, classes: Array, n_folds: int, seed: int) -> l
         held[fold] += counts[group]
         rows[fold] += sizes[group]
         fold_of[group] = fold
-    folds = fold_of[groups]
-    return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in range(n_folds)]
+    folds: Array = fold_of[groups]
+    return folds

@@ -12,6 +12,7 @@ from fastnn.callbacks import CallbackList, StepFactors
 from fastnn.errors import DivergenceError
 from fastnn.models import Model
 from fastnn.tabular.columns import TableEncoder
+from fastnn.tabular.folds import folds_of_groups
 from fastnn.tabular.recipes import Plan, Task, build, compile_model, mean_of_members, plan_of, targets_of
 from fastnn.tabular.scores import Division, Score
 from fastnn.training.epochs import run_steps
@@ -24,6 +25,8 @@ _PARTS_OF_EPOCH = 50
 """How often in an epoch the time is looked at."""
 _PARTS = 8
 """Parts of the held-out rows: the outputs of each are of the epoch that the others chose."""
+_ROWS_OF_FIRST_VALUES = 20_000
+"""Most rows that the first weights are computed from: half a million took 20 s and 1.8 GB for each network."""
 
 
 class Trained(NamedTuple):
@@ -40,15 +43,17 @@ class Trained(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Encoded rows X (n, n_columns), targets y (n, n_outputs), and weights of the rows (n,) or None."""
+    """Encoded rows X (n, n_columns), targets y (n, n_outputs), weights and groups (n,) of the rows, or None."""
 
     X: Array
     y: Array
     weight: Array | None = None
+    group: Array | None = None
 
     def part(self, rows: Array) -> "Data":
         """Return some of the rows."""
-        return Data(self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+        weight, group = (None if each is None else each[rows] for each in (self.weight, self.group))
+        return Data(self.X[rows], self.y[rows], weight, group)
 
 
 class HeldOut:
@@ -56,7 +61,8 @@ class HeldOut:
 
     All rows choose the epoch whose weights the network keeps. For the outputs the rows are divided at random into
     eight parts; those of a part are of the best epoch of all other parts, so that errors of the outputs are as large
-    as errors on new rows. A single row gets the outputs of the last epoch. Of equal scores the later epoch counts.
+    as errors on new rows. A part has whole groups. A single row or group gets the outputs of the last epoch. Of equal
+    scores the later epoch counts.
 
     Parameters
     ----------
@@ -67,10 +73,7 @@ class HeldOut:
 
     def __init__(self, data: Data, score: Score, seed: int) -> None:
         self.data, self._score = data, score
-        order = np.random.default_rng(seed).permutation(len(data.y))
-        self._part = np.empty(len(order), np.intp)
-        for number, rows in enumerate(np.array_split(order, min(_PARTS, len(order)))):
-            self._part[rows] = number
+        self._part = _parts_of(len(data.y), seed) if data.group is None else _parts_of_groups(data.group, seed)
         self._division = Division(self._part, data.weight)
         self._best = np.full(self._division.n_parts + 1, np.inf)
         self.best_epoch, self.outputs = -1, np.empty(0)
@@ -94,10 +97,33 @@ class HeldOut:
         return is_best
 
 
+def _parts_of(n: int, seed: int) -> Array:
+    """Return the number of the part of each of n rows."""
+    order = np.random.default_rng(seed).permutation(n)
+    part = np.empty(n, np.intp)
+    for number, rows in enumerate(np.array_split(order, min(_PARTS, n))):
+        part[rows] = number
+    return part
+
+
+def _parts_of_groups(groups: Array, seed: int) -> Array:
+    """Return the number of the part of each row; groups: numbers (n,)."""
+    known, numbers = np.unique(groups, return_inverse=True)
+    return folds_of_groups(numbers, np.zeros(len(groups), np.intp), min(_PARTS, len(known)), seed)
+
+
 def outputs_of(model: Model, task: Task, X: Array) -> Array:
     """Return the mean outputs (n, n_outputs) of the members of a network."""
     found = model.network.predict(X)
     return mean_of_members(task, found)
+
+
+def _some_rows(X: Array, seed: int) -> Array:
+    """Return at most ``_ROWS_OF_FIRST_VALUES`` random rows, in their order."""
+    if len(X) <= _ROWS_OF_FIRST_VALUES:
+        return X
+    rows = np.random.default_rng(seed).choice(len(X), _ROWS_OF_FIRST_VALUES, replace=False)
+    return X[np.sort(rows)]
 
 
 class _Member:
@@ -105,7 +131,7 @@ class _Member:
 
     def __init__(self, task: Task, encoder: TableEncoder, data: Data, plan: Plan, seed: int) -> None:
         self.task, self.plan, self.data = task, plan, data
-        self.model = build(task, encoder, data.X, seed)
+        self.model = build(task, encoder, _some_rows(data.X, seed), seed)
         compile_model(self.model, task, plan)
         y = targets_of(task, np.ascontiguousarray(data.y, np.float32))
         weight: Any = None if data.weight is None else np.ascontiguousarray(data.weight, np.float32)
