@@ -29,10 +29,10 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     where numbers were missing in the fit; a missing or unknown category has a place of its own. Constant columns, and
     columns of categories that are different in nearly every row, are left out with a warning.
 
-    Fewer than 10,000 rows, with a time limit 1,000: each network is averaged with a linear model of the same rows, with
-    a share of 0, 0.1, ... or 0.5, which predicts the out-of-fold rows best. Fewer than 500 rows also train two networks
-    for each fold, with half the units. More than 20,000 rows train fewer than 256 epochs, so that a network sees 5
-    million rows.
+    Fewer than 1,000 rows, and classifiers without a time limit also with fewer than 10,000: each network is averaged
+    with a linear model of the same rows, with a share of 0, 0.1, ... or 0.5, which predicts the out-of-fold rows best.
+    Fewer than 500 rows also train two networks for each fold, with half the units. More than 20,000 rows train fewer
+    than 256 epochs, so that a network sees 5 million rows.
 
     A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
     predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
@@ -61,7 +61,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     temperature_ : logits are divided by it; above 1 where the networks are too sure, below 1 where smoothed labels made
         them too unsure.
     models_ : the networks, of encoded columns.
-    linear_share_ : share of linear models in the predictions; 0 with 10,000 rows or more.
+    linear_share_ : share of linear models in the predictions; 0 where there are none.
     best_epochs_ : the epoch of each network's weights, counted from 1.
     n_epochs_ : number of epochs of the plan.
     oof_predictions_ : (n, n_classes) mean probabilities of the networks that did not see the row; NaN where all did. A
