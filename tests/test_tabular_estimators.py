@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 import fastnn
 from fastnn.tabular import recipes
+from fastnn.tabular.calibration import least_loss
 
 RNG = np.random.default_rng(0)
 N = 120
@@ -240,6 +241,25 @@ def test_few_rows_are_averaged_with_linear_models():
     assert shares[np.argmin(errors)] == pytest.approx(bag.share)
     many = fastnn.TabularRegressor("plain", n_bags=1, random_state=0).fit(np.tile(X, (7, 1)), np.tile(y, 7))
     assert many.linear_share_ == 0.0
+
+
+def test_classifiers_with_more_rows_are_averaged_with_linear_models_at_their_best_temperature():
+    random = np.random.default_rng(7)
+    X = random.normal(size=(1050, 12))
+    y = X @ np.linspace(0.2, 1.0, 12) + random.logistic(size=1050) > 0.0
+    model = fastnn.TabularClassifier("realmlp", **QUICK).fit(X, y)
+    bag = model._bag
+    assert 0.0 < model.linear_share_ == bag.share
+    of_linear = bag.linear.out_of_fold[:, 0]
+    of_networks = (bag.out_of_fold[:, 0] - bag.share * of_linear) / (1.0 - bag.share)
+    losses = []
+    for share in np.arange(6) / 10.0:
+        p = (1.0 - share) * of_networks + share * of_linear
+        both = np.column_stack([1.0 - p, p])
+        losses.append(-np.log(least_loss(y.astype(int), both).apply(both)[np.arange(1050), y.astype(int)]).mean())
+    assert np.argmin(losses) == round(10.0 * bag.share)
+    limited = fastnn.TabularClassifier("plain", time_limit=600.0, **QUICK).fit(X, y)
+    assert limited.linear_share_ == 0.0
 
 
 def test_categories_with_numbers_in_their_names_have_an_order():

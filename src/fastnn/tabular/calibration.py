@@ -33,14 +33,25 @@ class Calibration(NamedTuple):
 def calibration_of(codes: Array, probabilities: Array, weight: Array | None = None) -> Calibration:
     """Return the calibration of rows that the networks did not see; none if their calibration error would rise.
 
-    With weight ``c = 1 / (n + 1)``, where n is the sum of the rows' weights, equal probabilities are mixed in, and into
-    the targets too (Platt, 1999): so the temperature of classes that rows separate without an error is above 0.
-
     Parameters
     ----------
     codes : (n,) the classes 0, 1, ...
     probabilities : (n, n_classes).
     weight : weights of the rows (n,), or None.
+    """
+    found = least_loss(codes, probabilities, weight)
+    if found == Calibration():
+        return found
+    after = found.apply(probabilities)
+    errors = zip(_errors(codes, after, weight), _errors(codes, probabilities, weight), strict=True)
+    return found if all(new <= old for new, old in errors) else Calibration()
+
+
+def least_loss(codes: Array, probabilities: Array, weight: Array | None = None) -> Calibration:
+    """Return the calibration of the least log loss of rows; none where there are no rows, or all have the weight 0.
+
+    With weight ``c = 1 / (n + 1)``, where n is the sum of the rows' weights, equal probabilities are mixed in, and into
+    the targets too (Platt, 1999): so the temperature of classes that rows separate without an error is above 0.
     """
     n = len(codes) if weight is None else float(weight.sum())
     if not n:
@@ -48,10 +59,7 @@ def calibration_of(codes: Array, probabilities: Array, weight: Array | None = No
     mixed = 1.0 / (n + 1)
     targets = np.full(probabilities.shape, mixed / probabilities.shape[1])
     targets[np.arange(len(codes)), codes] += 1.0 - mixed
-    found = Calibration(temperature_of(targets, logits_of(probabilities), weight), mixed)
-    after = found.apply(probabilities)
-    errors = zip(_errors(codes, after, weight), _errors(codes, probabilities, weight), strict=True)
-    return found if all(new <= old for new, old in errors) else Calibration()
+    return Calibration(temperature_of(targets, logits_of(probabilities), weight), mixed)
 
 
 def _errors(codes: Array, probabilities: Array, weight: Array | None) -> list[float]:

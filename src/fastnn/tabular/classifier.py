@@ -10,10 +10,11 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.tabular.calibration import Calibration, calibration_of, logits_of
+from fastnn.tabular.calibration import Calibration, calibration_of, least_loss, logits_of
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.novelty import Novelty
 from fastnn.tabular.recipes import Task
+from fastnn.tabular.scores import Score
 from fastnn.tabular.targets import labels_of, weights_of
 from fastnn.tabular.training import Data
 
@@ -28,9 +29,10 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     where numbers were missing in the fit; a missing or unknown category has a place of its own. Constant columns, and
     columns of categories that are different in nearly every row, are left out with a warning.
 
-    Fewer than 1,000 rows: each network is averaged with a linear model of the same rows, with a share of 0, 0.1, ...
-    or 0.5, which predicts the out-of-fold rows best. Fewer than 500 rows also train two networks for each fold, with
-    half the units. More than 20,000 rows train fewer than 256 epochs, so that a network sees 5 million rows.
+    Fewer than 1,000 rows, and classifiers without a time limit also with fewer than 10,000: each network is averaged
+    with a linear model of the same rows, with a share of 0, 0.1, ... or 0.5, which predicts the out-of-fold rows best.
+    Fewer than 500 rows also train two networks for each fold, with half the units. More than 20,000 rows train fewer
+    than 256 epochs, so that a network sees 5 million rows.
 
     A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
     predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
@@ -60,7 +62,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     temperature_ : logits are divided by it; above 1 where the networks are too sure, below 1 where smoothed labels made
         them too unsure.
     models_ : the networks, of encoded columns.
-    linear_share_ : share of linear models in the predictions; 0 with 1,000 rows or more.
+    linear_share_ : share of linear models in the predictions; 0 where there are none.
     best_epochs_ : the epoch of each network's weights, counted from 1.
     n_epochs_ : number of epochs of the plan.
     oof_predictions_ : (n, n_classes) mean probabilities of the networks that did not see the row; NaN where all did. A
@@ -79,6 +81,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     """
 
     _kind = "classifier"
+    _few_for_linear = 10_000
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **TabularEstimator._parameter_constraints,
         "calibrate": ["boolean"],
@@ -199,13 +202,27 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         probabilities = self._predictions(outputs)
-        y = known.y
-        codes = (y[:, 0] > 0).astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
         self._calibration = Calibration()
         if self.calibrate:
-            self._calibration = calibration_of(codes, probabilities[seen], known.weight)
+            self._calibration = calibration_of(_codes_of(known.y), probabilities[seen], known.weight)
         self.temperature_ = self._calibration.temperature
-        return self._calibration.apply(probabilities)[:, -y.shape[1] :]
+        return self._calibration.apply(probabilities)[:, -known.y.shape[1] :]
+
+    def _score_of_shares(self, score: Score) -> Score:
+        """Return the score of outputs at their best temperature, since smoothed labels make networks too unsure."""
+
+        def of_calibrated(y: Array, outputs: Array, weight: Array | None = None) -> float:
+            probabilities = self._predictions(outputs)
+            found = least_loss(_codes_of(y), probabilities, weight)
+            return score(y, found.apply(probabilities)[:, -y.shape[1] :], weight)
+
+        return of_calibrated
 
     def _predictions(self, outputs: Array) -> Array:
         return np.column_stack([1.0 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+
+def _codes_of(y: Array) -> Array:
+    """Return the numbers (n,) of the classes of targets (n, n_outputs)."""
+    codes: Array = (y[:, 0] > 0).astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
+    return codes

@@ -22,7 +22,7 @@ from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
 from fastnn.tabular.columns import TableEncoder, names_of
 from fastnn.tabular.folds import folds_of_groups, groups_of
 from fastnn.tabular.recipes import LINEAR, RECIPES, SCALINGS, Task
-from fastnn.tabular.scores import METRICS, score_of
+from fastnn.tabular.scores import METRICS, Score, score_of
 from fastnn.tabular.training import Data
 
 Array = NDArray[Any]
@@ -34,7 +34,10 @@ _LEAST_EPOCHS = 10
 _FEW_RANKED_ROWS = 1000
 """With fewer rows, the area under the ROC curve of a fold is too noisy to choose an epoch: the log loss does."""
 _FEW_FOR_LINEAR = 1000
-"""With fewer rows, networks are averaged with linear models where that predicts out-of-fold rows better."""
+"""With fewer rows, networks are averaged with linear models where that predicts out-of-fold rows better.
+
+Without a time limit, an estimator's ``_few_for_linear`` counts. Linear models are cheap where there are few rows.
+"""
 _LINEAR_EPOCHS = 256
 _FEW_ROWS = 500
 """With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
@@ -53,6 +56,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         "n_threads": [None, Interval(Integral, 1, 1024, closed="both")],
     }
     _kind: ClassVar[str]
+    _few_for_linear: ClassVar[int] = _FEW_FOR_LINEAR
     __metadata_request__fit: ClassVar[dict[str, Any]] = {"sample_weight": None}
 
     def __init__(
@@ -170,9 +174,10 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
         trainer = Trainer(self._encoder, data, pairs, seeds, epochs, self.n_threads)
         self._bag, self.n_epochs_ = trainer.train(task, watched, self._limit_of_first(limit))
-        if n < _FEW_FOR_LINEAR and self._bag.seen.any():
+        few = self._few_for_linear if self.time_limit is None else _FEW_FOR_LINEAR
+        if n < few and self._bag.seen.any():
             linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(replace(task, recipe=LINEAR), watched, NO_LIMIT)
-            self._bag = self._bag.with_linear(linear, data, watched)
+            self._bag = self._bag.with_linear(linear, data, self._score_of_shares(watched))
         self.linear_share_ = self._bag.share
         self.models_ = self._bag.models
         self.best_epochs_ = [epoch + 1 for epoch in self._bag.best_epochs]
@@ -227,6 +232,10 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         known : these rows.
         """
         return outputs
+
+    def _score_of_shares(self, score: Score) -> Score:
+        """Return the score of out-of-fold outputs that chooses the share of linear models."""
+        return score
 
     def _oof_score(self, value: float) -> float:
         return -value if self._metric() in ("accuracy", "roc_auc", "r2") else value
