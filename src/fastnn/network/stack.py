@@ -11,7 +11,7 @@ import fastnn._core as _core
 from fastnn._allocation import new_lock
 from fastnn._arguments import flag, float_type, whole
 from fastnn._arithmetic import default_arithmetic
-from fastnn._derivation import Spelled, never_calls, read_only
+from fastnn._derivation import Derivable, is_fastnn_assigning, never_calls, read_only, warn_of_near_name
 from fastnn._forking import forget_in_child
 from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
@@ -64,7 +64,7 @@ _METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or me
     loss_weights="call model.compile(loss_weights=...)",
     metrics="call model.compile(metrics=...)",
 )
-class LayerStack(Advised, Spelled):
+class LayerStack(Advised, Derivable):
     """The layers of a model, its compiled network once it is built, and the state of its training.
 
     Everything that works with a model takes a ``LayerStack``; ``Model`` and ``Sequential`` add the methods of users.
@@ -115,6 +115,11 @@ class LayerStack(Advised, Spelled):
         self._network: _core.Network | None = None
         self._weights: NetworkWeights | None = None
         self._predict: Any = None  # the network's method once the model is built
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dict__ and not is_fastnn_assigning():
+            warn_of_near_name(self, name)
+        object.__setattr__(self, name, value)  # which takes half the time of a call through super()
 
     # Layers
 
