@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arguments import flag
+from fastnn._arguments import as_path, flag
 from fastnn._progress import ProgressLine, format_logs, format_seconds
 from fastnn._ranks import is_first
 from fastnn.callbacks.callback import Callback, Logs
@@ -91,7 +91,7 @@ class CSVLogger(Callback):
         super().__init__()
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator must be one character, got {separator!r}")
-        self.filename = os.fspath(filename)
+        self.filename = as_path("filename", filename)
         self.separator = separator
         self.append = flag("append", append)
         self._names: list[str] | None = None
