@@ -169,7 +169,7 @@ def test_options_of_the_doctor_and_the_landscape():
 
 def test_options_of_pictures():
     pytest.importorskip("matplotlib")
-    with pytest.raises(TypeError, match="ax must be axes of matplotlib, .*, got 3"):
+    with pytest.raises(TypeError, match=r"ax must be axes of matplotlib, .*, got 3"):
         fastnn.plotting.history({"loss": [1.0, 0.5]}, ax=3)
     with pytest.raises(TypeError, match=r"history\['loss'\] must be a list of values, got 3"):
         fastnn.plotting.history({"loss": 3})
