@@ -173,3 +173,19 @@ def test_options_of_pictures():
         fastnn.plotting.history({"loss": [1.0, 0.5]}, ax=3)
     with pytest.raises(TypeError, match=r"history\['loss'\] must be a list of values, got 3"):
         fastnn.plotting.history({"loss": 3})
+
+
+def test_lists_of_models_and_fits():
+    model, X, y = _model(), np.eye(2), np.eye(2)[:, :1]
+    for weights in ({"kernel": y}, (each for each in model.get_weights())):
+        with pytest.raises(TypeError, match=f"weights must be a list of arrays, .* got {type(weights).__name__}"):
+            model.set_weights(weights)
+    with pytest.raises(ValueError, match="validation_freq must have the number of one epoch at least"):
+        model.fit(X, y, validation_split=0.5, validation_freq=[])
+    stopper = fastnn.callbacks.EarlyStopping("loss")
+    with pytest.raises(ValueError, match="callbacks must be different objects: one of them is listed twice"):
+        model.fit(X, y, callbacks=[stopper, stopper])
+    place = fastnn.Input((2,))
+    for make in (fastnn.Sequential, lambda name: fastnn.Model(place, fastnn.layers.Dense(1)(place), name=name)):
+        with pytest.raises(TypeError, match="name must be a string, got 3"):
+            make(name=3)
