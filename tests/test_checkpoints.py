@@ -318,11 +318,17 @@ def test_csv_log_goes_on_with_the_columns_of_its_file(tmp_path):
     again.on_train_begin()
     again.on_epoch_end(1, {"loss": 3.0})
     assert path.read_text().split() == ["epoch,loss,mae,val_loss,val_mae", "0,1.0,2.0,NA,NA", "1,3.0,NA,NA,NA"]
-    with pytest.raises(ValueError, match="no column for 'auc'; its columns: epoch, loss, mae, val_loss, val_mae"):
+    with pytest.warns(
+        UserWarning, match="no column for 'auc'; its columns: epoch, loss, .*: later values are left out"
+    ):
         again.on_epoch_end(2, {"loss": 1.0, "auc": 0.5})
+    third = callbacks.CSVLogger(path, append=True)
+    third.on_train_begin()
+    with pytest.raises(ValueError, match="no column for 'auc'; its columns: epoch, loss, mae, val_loss, val_mae"):
+        third.on_epoch_end(3, {"loss": 1.0, "auc": 0.5})
     with pytest.raises(ValueError, match="does not begin with the header of a CSVLogger"):
         callbacks.CSVLogger(path, separator=";", append=True).on_train_begin()
-    assert len(path.read_text().split()) == 3
+    assert len(path.read_text().split()) == 4
 
 
 @pytest.mark.parametrize("option", [{"monitor": "val_acc"}, {"mode": "max"}, {"initial_value_threshold": 0.1}])

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+import fastnn
 from fastnn import MLPClassifier, MLPRegressor, losses
 from fastnn.callbacks import EarlyStopping
 
@@ -260,6 +261,16 @@ def test_labels_of_strings_are_all_there_and_all_strings(name):
         MLPClassifier().fit(X, np.array(["a", "b", "a", "b", missing, "b"], dtype=object))
     with pytest.raises(ValueError, match="y has strings and other labels, such as 'a' and 1"):
         MLPClassifier().fit(X, np.array(["a", 1, "a", 1, "a", 1], dtype=object))
+    with pytest.raises(ValueError, match="y has strings and other labels, such as 'a' and 1"):
+        fastnn.TabularClassifier().fit(X, np.array(["a", 1, "a", 1, "a", 1], dtype=object))
+
+
+def test_return_std_is_a_flag():
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20.0)
+    bags = fastnn.BaggedMLPRegressor(MLPRegressor(max_iter=1, tol=10.0), n_bags=2).fit(X, y)
+    for fitted in (bags, bags.estimators_[0]):
+        with pytest.raises(ValueError, match="return_std must be True or False, got 'no'"):
+            fitted.predict(X, return_std="no")
 
 
 def test_sizes_of_hidden_layers_are_whole_numbers():

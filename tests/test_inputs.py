@@ -381,6 +381,8 @@ def test_numbers_that_no_memory_holds_are_refused_by_name(name, call):
 
 def test_a_path_is_no_array(tmp_path):
     model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)])
-    for path in ("rows.npy", tmp_path):
+    with pytest.raises(ValueError, match=r"x must be real numbers, got 'balanced'$"):
+        model.predict("balanced")
+    for path in ("rows.npy", tmp_path / "rows.parquet"):
         with pytest.raises(ValueError, match=r"x must be real numbers, got .*; fastnn.data.source\(path\) reads"):
             model.predict(path)

@@ -2,9 +2,12 @@
 
 import importlib
 import inspect
+import re
 
+import numpy as np
 import pytest
 
+import fastnn
 from fastnn._derivation import Derivable
 
 _MODULES = (
@@ -113,3 +116,76 @@ def test_a_value_of_another_type_is_refused_by_the_name_of_the_option(cls, neede
         cls(**{**needed, name: wrong})
     said = str(refused.value)
     assert (name in said or name.rpartition("_")[2] in said) and (repr(wrong) in said or "dtype" in said), said
+
+
+def _model():
+    model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)], seed=0)
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("path", [None, 7, b"net.safetensors"])
+def test_what_is_no_path_is_refused_by_name(path):
+    model = _model()
+    for name, call in (
+        ("filepath", model.save),
+        ("filepath", model.save_weights),
+        ("filepath", model.load_weights),
+        ("filepath", fastnn.load_model),
+        ("filepath", fastnn.load_onnx),
+        ("filepath", fastnn.callbacks.ModelCheckpoint),
+        ("filename", fastnn.callbacks.CSVLogger),
+        ("backup_dir", fastnn.callbacks.BackupAndRestore),
+        ("path", model.export_safetensors),
+    ):
+        with pytest.raises(
+            TypeError, match=re.escape(f"{name} must be a path, a string or a path object, got {path!r}")
+        ):
+            call(path)
+
+
+def test_options_of_saving_loading_and_cloning(tmp_path):
+    model, path = _model(), tmp_path / "net.safetensors"
+    for save in (model.save, model.save_weights):
+        with pytest.raises(ValueError, match="overwrite must be True or False, got 'no'"):
+            save(path, overwrite="no")
+        assert not path.exists()
+    model.save(path)
+    with pytest.raises(TypeError, match=r"custom_objects must be a dict from name to function or class, got \[1\]"):
+        fastnn.load_model(path, custom_objects=[1])
+    with pytest.raises(TypeError, match="clone_function must be a function of a layer that returns one, got 3"):
+        fastnn.models.clone_model(model, clone_function=3)
+    with pytest.raises(TypeError, match="model must be a fastnn"):
+        fastnn.models.clone_model("net")
+
+
+def test_options_of_the_doctor_and_the_landscape():
+    model, X, y = _model(), np.eye(2), np.eye(2)[:, :1]
+    with pytest.raises(ValueError, match="learning_rate must be a finite number of at least 0, or None, got -1"):
+        fastnn.diagnose(model, X, y, learning_rate=-1)
+    with pytest.raises(ValueError, match="trajectory is for directions='trajectory', got directions='filter'"):
+        fastnn.loss_landscape(model, X, y, n=3, trajectory=[model.get_weights()])
+
+
+def test_options_of_pictures():
+    pytest.importorskip("matplotlib")
+    with pytest.raises(TypeError, match=r"ax must be axes of matplotlib, .*, got 3"):
+        fastnn.plotting.history({"loss": [1.0, 0.5]}, ax=3)
+    with pytest.raises(TypeError, match=r"history\['loss'\] must be a list of values, got 3"):
+        fastnn.plotting.history({"loss": 3})
+
+
+def test_lists_of_models_and_fits():
+    model, X, y = _model(), np.eye(2), np.eye(2)[:, :1]
+    for weights in ({"kernel": y}, (each for each in model.get_weights())):
+        with pytest.raises(TypeError, match=f"weights must be a list of arrays, .* got {type(weights).__name__}"):
+            model.set_weights(weights)
+    with pytest.raises(ValueError, match="validation_freq must have the number of one epoch at least"):
+        model.fit(X, y, validation_split=0.5, validation_freq=[])
+    stopper = fastnn.callbacks.EarlyStopping("loss")
+    with pytest.raises(ValueError, match="callbacks must be different objects: one of them is listed twice"):
+        model.fit(X, y, callbacks=[stopper, stopper])
+    place = fastnn.Input((2,))
+    for make in (fastnn.Sequential, lambda name: fastnn.Model(place, fastnn.layers.Dense(1)(place), name=name)):
+        with pytest.raises(TypeError, match="name must be a string, got 3"):
+            make(name=3)

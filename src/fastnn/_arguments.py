@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 import math
+import os
 import types
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
@@ -127,6 +128,14 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {value!r}")
     return value
+
+
+def as_path(name: str, value: Any) -> str:
+    """Return a path as a string; a TypeError names what else was given."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise TypeError(f"{name} must be a path, a string or a path object, got {value!r}")
+    return path
 
 
 def as_given(check: Callable[..., Any], name: str, value: T, **bounds: Any) -> T:

@@ -46,9 +46,8 @@ def as_numbers(value: Any, name: str) -> Array:
     if value is None:
         raise ValueError(f"{name} is missing (None)")
     if isinstance(value, str | os.PathLike):
-        raise ValueError(
-            f"{name} must be real numbers, got {value!r}; fastnn.data.source(path) reads the rows of files"
-        )
+        hint = "; fastnn.data.source(path) reads the rows of files" if os.path.splitext(value)[1] else ""
+        raise ValueError(f"{name} must be real numbers, got {value!r}{hint}")
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
     check_unmasked(value, name)
@@ -77,6 +76,14 @@ def as_numbers(value: Any, name: str) -> Array:
         # Float16 and extended precision; the core reads float32, float64 and whole numbers.
         return array.astype(np.float32 if array.dtype.itemsize == 2 else np.float64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_one_type(name: str, labels: Array) -> None:
+    """Raise for an array of labels (n,) that are strings and something else, which cannot be sorted."""
+    strings = [isinstance(label, str) for label in labels]
+    if any(strings) and not all(strings):
+        string, other = labels[strings.index(True)], labels[strings.index(False)]
+        raise ValueError(f"{name} has strings and other labels, such as {string!r} and {other!r}: make all strings")
 
 
 def check_not_dates(value: Any, name: str) -> None:

@@ -73,7 +73,7 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "set_floatx": _ONE_TYPE,
         "set_epsilon|(set_)?image_data_format|backend|(set_)?learning_phase": "fastnn has no global settings",
         "function|gradients|get_session": _GRAPHS,
-        "get_value|set_value": "use layer.kernel.numpy() and layer.kernel.assign(value)",
+        "get_value|set_value": "use layer.kernel.numpy(), layer.kernel.assign(value), optimizer.learning_rate",
     },
     "fastnn.layers": {
         "HashedCrossing|TextVectorization": _PREPARED,

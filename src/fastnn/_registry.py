@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Self, TypeVar
 
 from fastnn._arguments import nearest
-from fastnn._derivation import Spelled
+from fastnn._derivation import Derivable, is_fastnn_assigning, warn_of_near_name
 
 T = TypeVar("T")
 CustomObjects = Mapping[str, Any]
@@ -25,7 +25,7 @@ _late: dict[str, dict[str, str]] = {}
 _late_aliases: dict[str, set[str]] = {}
 
 
-class Description(Spelled):
+class Description(Derivable):
     """Base of objects that the arguments of their constructor describe; these can be read, saved and printed."""
 
     _options: ClassVar[tuple[str, ...]] = ()
@@ -44,10 +44,21 @@ class Description(Spelled):
 
     def __setattr__(self, name: str, value: Any) -> None:
         cls: Any = type(self)
-        if self._read_by and name in vars(self) and name in _arguments_of(cls):
-            mine = f" {vars(self)['name']!r}" if "name" in vars(self) else ""
-            raise AttributeError(f"{name} of {type(self).__name__}{mine} cannot be changed: {self._read_by}")
-        super().__setattr__(name, value)
+        mine = self.__dict__
+        if name not in mine:
+            if not is_fastnn_assigning():
+                warn_of_near_name(self, name)
+        elif self._read_by and name in _arguments_of(cls):
+            called = f" {mine['name']!r}" if "name" in mine else ""
+            raise AttributeError(f"{name} of {type(self).__name__}{called} cannot be changed: {self._read_by}")
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            self._explain_refusal(name)
+            raise
+
+    def _explain_refusal(self, name: str) -> None:
+        """Raise AttributeError that says why an attribute cannot be assigned, where there is more to say."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_read_by"}

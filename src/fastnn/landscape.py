@@ -191,6 +191,8 @@ def loss_landscape(
     model.require_compiled("loss_landscape")
     centre = _flatten(model.get_weights())
     rows, _ = rows_of(model, x, y, sample_weight)
+    if trajectory is not None and directions != "trajectory":
+        raise ValueError(f"trajectory is for directions='trajectory', got directions={directions!r}")
     path, explained = None, None
     half_width = np.full(dimensions, float(span))
     middle = np.zeros(dimensions)

@@ -155,6 +155,8 @@ class CallbackList:
     ------
     TypeError
         An entry is not a ``Callback``.
+    ValueError
+        A callback is listed twice.
     """
 
     def __init__(self, callbacks: Any, model: Any, params: dict[str, Any], always: tuple[Callback, ...] = ()) -> None:
@@ -162,6 +164,8 @@ class CallbackList:
         for callback in given:
             if not isinstance(callback, Callback):
                 raise TypeError(f"callbacks must be fastnn.callbacks.Callback objects, got {callback!r}")
+        if len({id(callback) for callback in given}) < len(given):
+            raise ValueError("callbacks must be different objects: one of them is listed twice")
         self.callbacks: list[Callback] = [*given, *always]
         self._model = model
         self._params = params

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import as_verbosity, flag, number, optional, whole
+from fastnn._arguments import as_path, as_verbosity, flag, number, optional, whole
 from fastnn._ranks import on_first
 from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
@@ -59,7 +59,7 @@ class ModelCheckpoint(Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode, 0.0)
-        self.filepath = os.fspath(filepath)
+        self.filepath = as_path("filepath", filepath)
         warn_of_suffix(self.filepath)
         self.verbose = as_verbosity(verbose)
         self.save_best_only = flag("save_best_only", save_best_only)
@@ -163,9 +163,9 @@ class BackupAndRestore(Callback):
         delete_checkpoint: bool = True,
     ) -> None:
         super().__init__()
-        if not os.fspath(backup_dir):
+        self.backup_dir = as_path("backup_dir", backup_dir)
+        if not self.backup_dir:
             raise ValueError("backup_dir is empty")
-        self.backup_dir = os.fspath(backup_dir)
         self.save_freq = save_freq
         self.double_checkpoint = flag("double_checkpoint", double_checkpoint)
         self.delete_checkpoint = flag("delete_checkpoint", delete_checkpoint)

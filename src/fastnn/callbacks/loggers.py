@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arguments import flag
+from fastnn._arguments import as_path, flag
 from fastnn._progress import ProgressLine, format_logs, format_seconds
 from fastnn._ranks import is_first
+from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
 
 
@@ -91,19 +92,22 @@ class CSVLogger(Callback):
         super().__init__()
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator must be one character, got {separator!r}")
-        self.filename = os.fspath(filename)
+        self.filename = as_path("filename", filename)
         self.separator = separator
         self.append = flag("append", append)
         self._names: list[str] | None = None
         self._header_needed = True
+        self._appends = False  # whether no epoch has been added yet to the columns of another fit
+        self._left_out: set[str] = set()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start a new file, or find out whether the existing one has a header."""
-        self._names = None
-        self._header_needed = True
+        self._names, self._header_needed, self._appends = None, True, False
+        self._left_out = set()
         if self.append and os.path.exists(self.filename):
             self._names = self._columns()
             self._header_needed = self._names is None
+            self._appends = not self._header_needed
         elif not self.append and is_first():
             open(self.filename, "w").close()
 
@@ -129,10 +133,16 @@ class CSVLogger(Callback):
         logs = logs or {}
         unknown = [] if self._names is None else [name for name in logs if name not in self._names]
         if unknown:
-            raise ValueError(
+            lacks = (
                 f"{self.filename!r} has no column for {unknown[0]!r}; its columns: "
-                f"{', '.join(['epoch', *(self._names or ())])}. Choose another filename, or append=False"
+                f"{', '.join(['epoch', *(self._names or ())])}"
             )
+            if self._appends:
+                raise ValueError(f"{lacks}. Choose another filename, or append=False")
+            if unknown[0] not in self._left_out:
+                warn(f"{lacks}, those of the first epoch: later values are left out")
+            self._left_out.update(unknown)
+        self._appends = False
         with open(self.filename, "a", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)
             if self._names is None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._arguments import takes_keywords
+from fastnn._arguments import number, optional, takes_keywords
 from fastnn._arrays import check_in_memory
 from fastnn._warnings import warn
 from fastnn.callbacks import Callback, Logs
@@ -70,6 +70,7 @@ def diagnose(
     """
     require_stack(model)
     model.require_compiled("diagnose")
+    learning_rate = optional(number, "learning_rate", learning_rate, at_least=0.0)
     rows, program = rows_of(model, x, y)
     model.build_from(program)
     if model.kind != "Sequential":

@@ -22,6 +22,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
 
+from fastnn._arguments import flag
 from fastnn._arrays import check_in_memory
 from fastnn._dask import is_lazy, lazily, lazy_accuracy, lazy_r2
 from fastnn._derivation import Derivable
@@ -290,6 +291,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         return_std : whether to return the standard deviation between the networks, of the same shape, too. It tells
             where networks disagree; it is not the error of a prediction.
         """
+        flag("return_std", return_std)
         outputs = self._all_outputs(X)
         if self._is_vector:
             outputs = outputs[:, :, 0]

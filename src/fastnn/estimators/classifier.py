@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 import fastnn.losses as losses
 from fastnn._arguments import number
-from fastnn._arrays import is_source
+from fastnn._arrays import check_one_type, is_source
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 
@@ -28,10 +28,7 @@ def _check_label_types(y: Any) -> None:
     for row, label in enumerate(labels):
         if label is None or type(label).__name__ == "NAType":
             raise ValueError(f"y has no label at row {row} (counted from 0), but {label}: remove such rows")
-    strings = [isinstance(label, str) for label in labels]
-    if any(strings) and not all(strings):
-        string, other = labels[strings.index(True)], labels[strings.index(False)]
-        raise ValueError(f"y has strings and other labels, such as {string!r} and {other!r}: make all of them strings")
+    check_one_type("y", labels)
 
 
 def _fitted_binarizer(y: Array) -> LabelBinarizer:

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 import fastnn.losses as losses
-from fastnn._arguments import number
+from fastnn._arguments import flag, number
 from fastnn._arrays import check_target_range
 from fastnn._dask import is_lazy, lazily, lazy_r2
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
@@ -297,7 +297,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         X : inputs.
         return_std : whether to return (prediction, standard deviation); needs ``loss="gaussian_nll"``.
         """
-        if return_std:
+        if flag("return_std", return_std):
             self._require_variance("return_std")
         outputs = self._outputs(X)
         n = self.n_outputs_

@@ -194,6 +194,8 @@ class Hashing(Encoder):
         sparse: bool = False,
         **layer_options: Any,
     ) -> None:
+        if not isinstance(mask_value, str | int | float | np.integer | np.floating | None):
+            raise TypeError(f"mask_value must be a string, a number or None, got {mask_value!r}")
         self.num_bins, self.mask_value = whole("num_bins", num_bins, at_least=1), mask_value
         self.salt = salt_of(salt)
         self._set_mode(output_mode, sparse)

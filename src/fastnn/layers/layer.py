@@ -174,17 +174,13 @@ class Layer(Advised, Weighted, registry.Description):
             self.trainable = trainable
         self.owner: weakref.ref[Any] | None = None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        try:
-            super().__setattr__(name, value)
-        except AttributeError:
-            is_property = isinstance(getattr(type(self), name, None), property)
-            if is_property and isinstance(getattr(self, name), Variable):
-                raise AttributeError(
-                    f"{name} of layer {self.name!r} lies in the network and cannot be replaced: use "
-                    f"layer.{name}.assign(array)"
-                ) from None
-            raise
+    def _explain_refusal(self, name: str) -> None:
+        is_property = isinstance(getattr(type(self), name, None), property)
+        if is_property and isinstance(getattr(self, name), Variable):
+            raise AttributeError(
+                f"{name} of layer {self.name!r} lies in the network and cannot be replaced: use "
+                f"layer.{name}.assign(array)"
+            ) from None
 
     # For models
 

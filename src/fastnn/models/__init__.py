@@ -1,7 +1,7 @@
 """Keras's import path of ``Sequential``, and functions that make one from a file, a description or another model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastnn._arguments import flag, takes_keywords
@@ -15,6 +15,7 @@ from fastnn.layers.tensor import tensors_in
 from fastnn.models.model import Model
 from fastnn.models.sequential import Sequential
 from fastnn.network.graph import nodes_between, tensors_of
+from fastnn.network.stack import require_stack
 
 __all__ = [
     "Model",
@@ -53,6 +54,8 @@ def load_model(
     from fastnn.saving.model_file import read_model
 
     flag("compile", compile), flag("safe_mode", safe_mode)
+    if not isinstance(custom_objects, Mapping | None):
+        raise TypeError(f"custom_objects must be a dict from name to function or class, got {custom_objects!r}")
     return read_model(filepath, Sequential, custom_objects, compile)
 
 
@@ -88,6 +91,9 @@ def clone_model(model: Model, input_tensors: Any = None, clone_function: Callabl
     """
     from fastnn.saving.description import custom_objects_of
 
+    require_stack(model)
+    if clone_function is not None and not callable(clone_function):
+        raise TypeError(f"clone_function must be a function of a layer that returns one, got {clone_function!r}")
     custom_objects = custom_objects_of(model)
 
     def same(layer: Any) -> Any:

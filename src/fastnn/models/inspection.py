@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fastnn._derivation import is_fastnn_assigning, warn_of_near_name
 from fastnn.network.stack import LayerStack
 from fastnn.training.rows import features_of, rows_of
 
@@ -13,6 +14,11 @@ Array = NDArray[Any]
 
 class InspectedStack(LayerStack):
     """A stack of layers with the methods that look into it; ``Sequential`` adds those that train and predict."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dict__ and not is_fastnn_assigning():
+            warn_of_near_name(self, name)
+        object.__setattr__(self, name, value)  # which takes half the time of a call through super()
 
     def gradients(self, x: Any, y: Any, sample_weight: Any = None) -> list[Array]:
         """Return the gradients of the loss with respect to the weights, in the order of ``get_weights()``.

@@ -2,16 +2,16 @@
 
 import math
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._core as _core
 from fastnn._allocation import new_lock
-from fastnn._arguments import flag, float_type, whole
+from fastnn._arguments import flag, float_type, text, whole
 from fastnn._arithmetic import default_arithmetic
-from fastnn._derivation import Spelled, never_calls, read_only
+from fastnn._derivation import Derivable, never_calls, read_only
 from fastnn._forking import forget_in_child
 from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
@@ -64,7 +64,7 @@ _METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or me
     loss_weights="call model.compile(loss_weights=...)",
     metrics="call model.compile(metrics=...)",
 )
-class LayerStack(Advised, Spelled):
+class LayerStack(Advised, Derivable):
     """The layers of a model, its compiled network once it is built, and the state of its training.
 
     Everything that works with a model takes a ``LayerStack``; ``Model`` and ``Sequential`` add the methods of users.
@@ -103,7 +103,7 @@ class LayerStack(Advised, Spelled):
         self.loss_weights: list[float] = [1.0]
         self.metrics: Any = []
         self.seed = draw_seed() if seed is None else whole("seed", seed, at_least=0, at_most=(1 << 63) - 1)
-        self.name = name if name is not None else automatic_name(kind)
+        self.name = automatic_name(kind) if name is None else text("name", name)
         self.stop_training = False
         self._feature_names: list[str] | dict[str, list[str]] | None = None
         self.epochs_begun = 0
@@ -425,11 +425,12 @@ class LayerStack(Advised, Spelled):
 
         Raises
         ------
-        ValueError
-            Wrong number of arrays or wrong shape; the model is not changed.
+        TypeError, ValueError
+            Not a list, wrong number of arrays or wrong shape; the model is not changed.
         """
-        held = self._held_weights()
-        if len(weights) != len(held):
+        if isinstance(weights, Mapping) or not hasattr(weights, "__len__"):
+            raise TypeError(f"weights must be a list of arrays, as of get_weights(), got {type(weights).__name__}")
+        if len(weights) != len(held := self._held_weights()):
             raise ValueError(f"the model has {len(held)} weight arrays, got {len(weights)}")
         remaining = list(weights)
         checked: list[Array] = []

@@ -30,6 +30,8 @@ def pyplot() -> Any:
 def new_axes(ax: Any, size: tuple[float, float] = (5.0, 4.0), **subplot: Any) -> Any:
     """Return ``ax``, or the axes of a new figure of ``size`` inches."""
     if ax is not None:
+        if not hasattr(ax, "plot"):
+            raise TypeError(f"ax must be axes of matplotlib, such as those of plt.subplots(), got {ax!r}")
         return ax
     return pyplot().figure(figsize=size, layout="constrained").add_subplot(**subplot)
 

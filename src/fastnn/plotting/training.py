@@ -38,6 +38,9 @@ def history(history: Any, names: Sequence[str] | None = None, ax: Any = None) ->
     missing = [name for name in chosen if name not in values]
     if missing:
         raise ValueError(f"the history has no {missing[0]!r}; it has {', '.join(values) or 'nothing'}")
+    scalars = [name for name in chosen if not np.ndim(values[name])]
+    if scalars:
+        raise TypeError(f"history[{scalars[0]!r}] must be a list of values, got {values[scalars[0]]!r}")
     ax = new_axes(ax)
     positive = True
     for name, colour in zip(chosen, cycle(COLOURS), strict=False):

@@ -2,6 +2,7 @@
 
 import os
 
+from fastnn._arguments import as_path
 from fastnn._warnings import warn
 
 _SUFFIXES = {
@@ -49,7 +50,7 @@ def warn_of_suffix(
     what : what it is.
     usual : the suffix of such files.
     """
-    promised = foreign_suffix(filepath, usual)
+    promised = foreign_suffix(as_path("path", filepath), usual)
     if promised is not None:
         name = os.path.basename(os.fspath(filepath))
         stem, suffix = os.path.splitext(name)

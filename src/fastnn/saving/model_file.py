@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._allocation import allocating
-from fastnn._arguments import absent, flag, takes_keywords
+from fastnn._arguments import absent, as_path, flag, takes_keywords
 from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
@@ -144,7 +144,8 @@ def save_weights(model: LayerStack, filepath: Path, overwrite: bool = True) -> N
 
 
 def _check_overwrite(filepath: Path, overwrite: bool) -> None:
-    if not overwrite and os.path.exists(filepath):
+    as_path("filepath", filepath)
+    if not flag("overwrite", overwrite) and os.path.exists(filepath):
         raise FileExistsError(f"{os.fspath(filepath)!r} exists; pass overwrite=True to replace it")
 
 
@@ -188,7 +189,7 @@ def opened_file(filepath: Path, kind: str, origin: str) -> Iterator[BinaryIO]:
     kind : what it should be, such as "a PyTorch file".
     origin : which single files are read, for the error of a folder.
     """
-    path = os.fspath(filepath)
+    path = as_path("filepath", filepath)
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path!r} is a folder; fastnn reads single files {origin}")
     with open(path, "rb", buffering=0, opener=_open_without_waiting) as file, explained(repr(path), kind):
@@ -381,7 +382,7 @@ def load_weights(model: LayerStack, filepath: Path, skip_mismatch: bool = False)
     ValueError
         The model is not built, or its weights have other shapes; nothing is changed.
     """
-    flag("skip_mismatch", skip_mismatch)
+    flag("skip_mismatch", skip_mismatch), as_path("filepath", filepath)
     shapes = [tuple(spec.shape) for spec in model.program.parameter_specs]
     if _is_hdf5(filepath):
         _load_keras_weights(model, filepath, skip_mismatch)

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 import fastnn.losses as losses
-from fastnn._arguments import number
+from fastnn._arguments import flag, number
 from fastnn.estimators.intervals import CrossResiduals
 from fastnn.tabular.bags import Bag, Limit, Trainer
 from fastnn.tabular.estimators import TabularEstimator
@@ -126,7 +126,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         return_std : whether to return the standard deviation between the networks, of the same shape, too. It tells
             where networks disagree; it is not the error of a prediction, which ``predict_interval`` bounds.
         """
-        if not return_std:
+        if not flag("return_std", return_std):
             return self._predictions(self._outputs(X))
         outputs = self._all_outputs(X)
         if len(outputs) < 2:

@@ -62,6 +62,8 @@ def fit_options(epochs: Any, initial_epoch: Any, shuffle: Any, validation_freq: 
     """Return the checked options of ``fit``."""
     frequency: int | frozenset[int]
     if isinstance(validation_freq, list | tuple | set | frozenset):
+        if not validation_freq:
+            raise ValueError("validation_freq must have the number of one epoch at least, got an empty list")
         frequency = frozenset(whole("each entry of validation_freq", epoch, at_least=1) for epoch in validation_freq)
     else:
         frequency = whole("validation_freq", validation_freq, at_least=1)

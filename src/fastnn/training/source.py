@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._ranks as _ranks
@@ -74,7 +75,7 @@ def one_pass(
         for all.
     """
     _refuse_targets(x, y)
-    if gives_batches(x):
+    if y is None and gives_batches(x):
         if sample_weight is not None:
             raise ValueError("x gives batches: give sample_weight with them, as (x, y, sample_weight)")
         _warn_of_sizes(batch_size)
@@ -86,7 +87,7 @@ def one_pass(
 
 def _refuse_targets(x: Any, y: Any) -> None:
     """Raise ValueError for targets beside batches, which give their own."""
-    if y is not None and gives_batches(x):
+    if y is not None and not isinstance(x, np.ndarray) and gives_batches(x):
         raise ValueError("x is a generator or a loader, and y is given too: it must give batches (x, y)")
 
 
@@ -257,7 +258,7 @@ class RowSource:
             self._open_windows(x, class_weight, batch_size, steps_per_epoch, validation)
             return
         _refuse_targets(x, y)
-        if gives_batches(x):
+        if y is None and gives_batches(x):
             if sample_weight is not None or validation.split:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"
