@@ -248,7 +248,7 @@ typedef struct {
     int panel;  /* rows in a panel, outputs in a weight panel */
     int narrow; /* width of a narrow last weight panel */
 
-    /* ---- gemm_tpl.h ---- */
+    /* ---- gemm_tpl.h, weight_gradient_tpl.h ---- */
 
     void (*dense_forward)(const fnn_dense *layer, fnn_range panels, fnn_range weight_panels);
     /* On panel p: dY becomes dZ = dY * f'(Z) and is transposed into dZt. f'(Z) is 1 for a row activation. */

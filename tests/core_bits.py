@@ -45,6 +45,7 @@ RECIPES = {
         0.0,
     ),
     "chunks": ([40, 24, 5], 270, "huber", "linear", "elu", "sgd", {"momentum": 0.5}, 0.0),
+    "chunks updated": ([100, 72, 37, 3], 300, "huber", "linear", "relu", "adamw", {"weight_decay": 0.01}, 0.0),
     "few": ([20, 17, 2], 3, "mean_absolute_error", "softplus", "selu", "sgd", {}, 0.3),
 }
 

@@ -54,6 +54,13 @@ NETWORKS = {
         ("dropout", {"rate": 0.2}),
         dense(4),
     ],
+    "noise with seeds": [
+        ("gaussian_noise", {"rate": 0.1, "seed": 7}),
+        dense(18, "selu"),
+        ("dropout", {"rate": 0.3, "alpha": True, "seed": 2**63 - 1}),
+        ("dropout", {"rate": 0.2, "seed": 7, "draw": 1}),
+        dense(4),
+    ],
     "missing values": [
         ("normalization", {"missing": "indicator"}),
         dense(17, "tanh"),
@@ -66,6 +73,11 @@ NETWORKS = {
         ("grouped_product", {"n_rows": 7, "n_columns": 15, "groups": 5}),
         ("feature_scale", {"members": 1, "use_bias": False}),
         ("parametric_activation", {"function": "mish"}),
+        dense(4),
+    ],
+    "lines": [
+        ("bounded_lines", {"n_rows": 3, "n_columns": 20}),
+        dense(9, "tanh"),
         dense(4),
     ],
     "members": [

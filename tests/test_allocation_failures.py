@@ -72,6 +72,7 @@ calls = {
     "loss": lambda: fastnn.ops.loss("huber", X, X),
     "weights": lambda: model.set_weights(weights),
     "model": lambda: make().get_weights(),
+    "least squares": lambda: core.LeastSquares([(3, True, "tanh", ())], X, Y.T, Y.T, 16).error(np.ones(123)),
 }
 
 def start():

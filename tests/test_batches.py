@@ -320,3 +320,16 @@ def test_masked_entries_in_batches_are_refused():
             with pytest.raises(ValueError, match=r"^batch 1 \(counted from 0\) of x has masked entries"):
                 call()
         np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def test_targets_come_with_the_batches_and_validation_rows_once():
+    X, y = np.zeros((6, 2), "float32"), np.zeros((6, 1), "float32")
+    model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(
+            ValueError, match=r"x is a generator or a loader, and y is given too: it must give batches \(x, y\)"
+        ):
+            method(iter([(X, y)]), y)
+    with pytest.warns(UserWarning, match=r"validation_split=0.5 has no effect: validation_data is given"):
+        model.fit(X, y, validation_split=0.5, validation_data=(X, y), verbose=0)

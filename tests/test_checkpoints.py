@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -306,3 +307,36 @@ def test_a_loss_in_python_is_saved_by_name(tmp_path):
     for each in (model, loaded):
         each.fit(X, Y, epochs=1, verbose=0)
     assert same_weights(model, loaded)
+
+
+def test_csv_log_goes_on_with_the_columns_of_its_file(tmp_path):
+    path = tmp_path / "log.csv"
+    logger = callbacks.CSVLogger(path, append=True)
+    logger.on_train_begin()
+    logger.on_epoch_end(0, {"loss": 1.0, "mae": 2.0})
+    again = callbacks.CSVLogger(path, append=True)
+    again.on_train_begin()
+    again.on_epoch_end(1, {"loss": 3.0})
+    assert path.read_text().split() == ["epoch,loss,mae,val_loss,val_mae", "0,1.0,2.0,NA,NA", "1,3.0,NA,NA,NA"]
+    with pytest.raises(ValueError, match="no column for 'auc'; its columns: epoch, loss, mae, val_loss, val_mae"):
+        again.on_epoch_end(2, {"loss": 1.0, "auc": 0.5})
+    with pytest.raises(ValueError, match="does not begin with the header of a CSVLogger"):
+        callbacks.CSVLogger(path, separator=";", append=True).on_train_begin()
+    assert len(path.read_text().split()) == 3
+
+
+@pytest.mark.parametrize("option", [{"monitor": "val_acc"}, {"mode": "max"}, {"initial_value_threshold": 0.1}])
+def test_model_checkpoint_warns_of_options_without_effect(tmp_path, option):
+    path = tmp_path / "m.safetensors"
+    with pytest.warns(UserWarning, match="no effect without save_best_only=True"):
+        callbacks.ModelCheckpoint(path, **option)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        callbacks.ModelCheckpoint(path, save_best_only=True, **option)
+
+
+def test_functions_of_callbacks_are_checked_at_once():
+    with pytest.raises(TypeError, match="on_epoch_end must be a function, got 3"):
+        callbacks.LambdaCallback(on_epoch_end=3)
+    with pytest.raises(TypeError, match="schedule must be a function"):
+        callbacks.LearningRateScheduler(0.1)

@@ -346,3 +346,24 @@ def test_variables_of_metrics():
     assert not count.numpy().any()
     flag = metric.add_weight()
     assert not flag and int(flag) == 0 and float(flag + 2) == 2.0
+
+
+def test_a_metric_with_and_without_weights_has_two_names():
+    X, y = np.zeros((2, 1), "float32"), np.array([[1.0], [3.0]], "float32")
+    model = fastnn.Sequential([fastnn.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mae"])
+    found = model.evaluate(X, y, sample_weight=np.array([3.0, 1.0]), verbose=0, return_dict=True)
+    assert found == {"loss": 6.0, "mae": 2.0, "weighted_mae": 1.5}
+
+
+@pytest.mark.parametrize("result", [None, "good"])
+def test_a_metric_function_returns_numbers(result):
+    X, y = np.zeros((2, 1), "float32"), np.zeros((2, 1), "float32")
+    model = fastnn.Sequential([fastnn.Input((1,)), layers.Dense(1)])
+
+    def quality(y_true, y_pred):
+        return result
+
+    model.compile("sgd", "mse", metrics=[quality])
+    with pytest.raises(TypeError, match=f"metric 'quality' failed .* must return a number or .*, got {result!r}"):
+        model.evaluate(X, y, verbose=0)

@@ -137,3 +137,11 @@ def test_a_sweep_of_distributions_is_drawn():
         fastnn.sweep(classifier(), {"alpha": [0.1]}, X, LABELS, random_state=1)
     with pytest.raises(ValueError, match="alhpa"):
         fastnn.sweep(classifier(), {"alhpa": [1.0]}, X, LABELS)
+
+
+def test_a_bag_takes_estimators_of_its_kind():
+    X, y = np.random.default_rng(0).normal(size=(12, 2)), [0, 1] * 6
+    with pytest.raises(TypeError, match=r"estimator must be a regressor, got MLPClassifier\(\)"):
+        fastnn.BaggedMLPRegressor(fastnn.MLPClassifier(), n_bags=2).fit(X, y)
+    with pytest.raises(TypeError, match=r"estimator must be a classifier, got MLPRegressor\(\)"):
+        fastnn.BaggedMLPClassifier(fastnn.MLPRegressor(), n_bags=2).fit(X, y)

@@ -243,3 +243,27 @@ def test_the_poisson_loss_is_the_same_by_name_and_as_an_object():
     assert as_object.out_activation_ == by_name.out_activation_
     assert np.array_equal(as_object.predict(X), by_name.predict(X))
     assert as_object.loss_curve_ == by_name.loss_curve_
+
+
+def test_dates_are_not_numbers():
+    dates = np.full((12, 2), np.datetime64("2020-01-01"))
+    for estimator, y in ((MLPClassifier(), [0, 1] * 6), (MLPRegressor(), np.arange(12.0))):
+        with pytest.raises(ValueError, match="X must be real numbers, but its dtype is datetime64"):
+            estimator.fit(dates, y)
+
+
+@pytest.mark.parametrize("name", ["None", "<NA>"])
+def test_labels_of_strings_are_all_there_and_all_strings(name):
+    missing = None if name == "None" else pytest.importorskip("pandas").NA
+    X = np.random.default_rng(0).normal(size=(6, 2))
+    with pytest.raises(ValueError, match=f"y has no label at row 4 .*but {name}"):
+        MLPClassifier().fit(X, np.array(["a", "b", "a", "b", missing, "b"], dtype=object))
+    with pytest.raises(ValueError, match="y has strings and other labels, such as 'a' and 1"):
+        MLPClassifier().fit(X, np.array(["a", 1, "a", 1, "a", 1], dtype=object))
+
+
+def test_sizes_of_hidden_layers_are_whole_numbers():
+    X, y = np.zeros((6, 2)), np.arange(6.0)
+    with pytest.raises(ValueError, match=r"each of hidden_layer_sizes must be a whole number from 1 to \d+, got 5.5"):
+        MLPRegressor(hidden_layer_sizes=(5.5,)).fit(X, y)
+    assert MLPRegressor(hidden_layer_sizes=np.array([3]), max_iter=1, tol=10.0).fit(X, y).coefs_[0].shape == (2, 3)

@@ -172,3 +172,53 @@ def test_layers_of_a_users_class_are_fixed_too():
     tower.calls += 1
     with pytest.raises(AttributeError, match=r"^units of Tower 'tower' cannot be changed: the network of model"):
         tower.units = 6
+
+
+def test_a_name_that_is_almost_an_attribute_draws_a_warning():
+    model = a_model()
+    for part, name, meant in (
+        (model.layers[0], "trainble", "trainable"),
+        (model.optimizer, "momentun", "momentum"),
+        (model, "stop_trainng", "stop_training"),
+    ):
+        with pytest.warns(UserWarning, match=f"has no attribute '{name}'.*Did you mean '{meant}'"):
+            setattr(part, name, False)
+
+
+def test_other_names_and_classes_of_the_user_take_attributes(recwarn):
+    class Own(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.layer_names = ["a"]
+
+        def call(self, x):
+            return x
+
+    model = a_model()
+    model.note, model.layers[0].tag, model.optimizer.remark, Own().scopes = "a", "b", "c", "d"
+    assert not recwarn.list
+
+
+def test_weights_are_excluded_from_weight_decay_before_the_model_is_compiled():
+    model = a_model(optimizers.AdamW())
+    with pytest.raises(AttributeError, match="cannot be excluded"):
+        model.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    with pytest.raises(TypeError, match=r"var_list must be a list of weights, such as layer.bias, got 'bias'"):
+        optimizers.AdamW().exclude_from_weight_decay(var_list=["bias"])
+
+
+def test_a_learning_rate_is_a_number_that_can_be_assigned():
+    optimizer = optimizers.SGD(0.5)
+    rate = optimizer.learning_rate
+    assert rate == 0.5 and isinstance(rate, float) and type(copy.deepcopy(rate)) is float and repr(rate) == "0.5"
+    assert rate.assign(0.25) == optimizer.learning_rate.numpy() == optimizer.learning_rate.value == 0.25
+    with pytest.raises(ValueError, match="learning_rate must be a finite number of at least 0, got -1"):
+        rate.assign(-1)
+    follows = optimizers.SGD(optimizers.schedules.InverseTimeDecay(0.1, 1, 1.0))
+    with pytest.raises(TypeError, match="cannot be assigned"):
+        follows.learning_rate.assign(0.1)
+    assert follows.learning_rate == 0.1 and optimizer.learning_rate == 0.25
+
+
+def test_names_of_optimizers_are_taken_in_any_case():
+    assert type(optimizers.get("ADAM")) is optimizers.Adam and type(optimizers.get("rmsProp")) is optimizers.RMSprop

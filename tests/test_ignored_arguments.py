@@ -211,19 +211,3 @@ def test_a_model_need_not_be_built_by_add_and_pop():
     assert model.built
     model.pop(rebuild=False)
     assert not model.built and model.predict(X).shape == (24, 2)
-
-
-@pytest.mark.parametrize("kind", [layers.Dropout, layers.AlphaDropout, layers.GaussianNoise])
-def test_random_numbers_come_from_the_seed_of_the_model(kind, tmp_path):
-    message = f"seed=3 of {kind.__name__} has no effect: its random numbers come from the model's seed"
-    with pytest.warns(UserWarning, match=message):
-        layer = kind(0.5, seed=3)
-    with pytest.raises(ValueError, match="seed must be a whole number of at least 0"):
-        kind(0.5, seed="x")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert kind.from_config(layer.get_config()).seed == 3 and kind(0.5).seed is None
-        model = fastnn.Sequential([fastnn.Input((3,)), layer, layers.Dense(1)])
-        model.save(tmp_path / "m.safetensors")
-        assert fastnn.load_model(tmp_path / "m.safetensors").layers[0].seed == 3
-        assert fastnn.models.clone_model(model).layers[0].seed == 3

@@ -377,3 +377,10 @@ def test_numbers_that_no_memory_holds_are_refused_by_name(name, call):
         ValueError, match=f"^{name} must be a whole number from . to (9223372036854775807|1099511627776), got"
     ):
         call(2**63)
+
+
+def test_a_path_is_no_array(tmp_path):
+    model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)])
+    for path in ("rows.npy", tmp_path):
+        with pytest.raises(ValueError, match=r"x must be real numbers, got .*; fastnn.data.source\(path\) reads"):
+            model.predict(path)

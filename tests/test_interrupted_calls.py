@@ -126,6 +126,23 @@ wait = interrupted(lambda: [fastnn.ops.activation("log_softmax", many) for _ in 
     "weights": """
 wait = interrupted(lambda: fastnn.initializers.HeNormal(seed=0)((40_000, 1024), "float32"))
 """,
+    "normal equations": """
+model = fastnn.Sequential([fastnn.Input((64,)), Dense(12, "tanh"), Dense(8)], seed=0)
+model.compile("lm", "mse")
+before = state(model)
+wait = interrupted(lambda: model.fit(X, Y, verbose=0), delay=0.3)
+kept = same(state(model), before)
+""",
+    "squared error": """
+row = np.zeros((1, len(X)))
+squares = fastnn._core.LeastSquares([(64, True, "gelu", ()), (1, True, "linear", ())], X, row, row, 64)
+wait = interrupted(lambda: [squares.error(np.ones(64 * 65 + 65)) for _ in range(100)])
+""",
+    "jacobian": """
+row = np.zeros((1, len(X)))
+squares = fastnn._core.LeastSquares([(4, True, "gelu", ()), (1, True, "linear", ())], X, row, row, 64)
+wait = interrupted(lambda: [squares.jacobian(np.ones(64 * 4 + 9)) for _ in range(10)])
+""",
     "order": """
 fit = fastnn._core.Fit(network().network, np.zeros((30_000_000, 64), "u1"), np.zeros((30_000_000, 8), "f4"))
 wait = interrupted(lambda: [fit.begin_epoch(0, e, True, np.zeros(fit.n_steps)) for e in range(10)])

@@ -117,7 +117,7 @@ LEFT_OUT_ARGUMENTS = {
     ),
     r"callbacks\.CallbackList": ("made by fit", {"add_history", "add_progbar", "model", "callbacks"}),
     r"models\.clone_model": ("layers are called with their tensors alone", {"call_function", "recursive"}),
-    r"Sequential\.(load|save)_weights": ("one file, whole", {"skip_mismatch", "max_shard_size"}),
+    r"Sequential\.(load|save)_weights": ("one file, whole", {"max_shard_size"}),
     r"losses\..*crossentropy|losses\.cosine_similarity|losses\.dice": ("rows of outputs", {"axis"}),
 }
 # A custom loss is a function here, not a subclass.

@@ -300,3 +300,44 @@ def test_diagnoses_landscapes_and_metrics_with_ignored_labels():
     assert plane.centre_loss == pytest.approx(model.evaluate(X[kept], y[kept], verbose=0)[0], rel=1e-10)
     # Every class is among the five largest of three.
     assert model.evaluate(X, y, verbose=0)[1] == pytest.approx(np.mean(kept))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_loss_of_the_whole_batch_and_one_of_rows_train_as_each_alone(n_threads):
+    targets = {"dice": (X[:, :1] > 0).astype(float), "mse": Y[:, :1]}
+    weights = [RNG.normal(size=shape) for shape in ((4, 5), (5,), (5, 1), (1,))]
+
+    def tower(loss):
+        last = layers.Dense(1, "sigmoid" if loss == "dice" else None, name=loss)
+        model = fastnn.Sequential([fastnn.Input((4,)), layers.Dense(5, "tanh"), last], name=f"to_{loss}")
+        model.set_weights(weights)
+        return model
+
+    def fitted(model, loss, y):
+        model.compile("sgd", loss)
+        with fastnn.threads(n_threads):
+            model.fit(X, y, batch_size=32, epochs=3, verbose=0, shuffle=False)
+        return model.history.history["loss"], model.get_weights()
+
+    x = fastnn.Input((4,))
+    both = fastnn.Model(x, [tower(loss)(x) for loss in targets])
+    total, trained = fitted(both, list(targets), list(targets.values()))
+    alone = [fitted(tower(loss), loss, y) for loss, y in targets.items()]
+    assert same_arrays(trained, alone[0][1] + alone[1][1])
+    np.testing.assert_allclose(total, np.sum([loss for loss, _ in alone], axis=0), rtol=1e-6)
+
+
+def test_losses_of_rows_check_their_targets_and_weights():
+    loss = losses.MeanSquaredError(reduction="none")
+    truth, guess = np.zeros((2, 3)), np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
+    assert loss(truth, guess, sample_weight=[[2.0], [1.0]]).tolist() == [2.0, 4.0]
+    assert loss(truth, guess, sample_weight=2).tolist() == [2.0, 8.0]
+    for weight in ([1.0, 2.0, 3.0], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match=r"sample_weight must have shape \(2,\), one weight per row"):
+            loss(truth, guess, sample_weight=weight)
+    with pytest.raises(ValueError, match=r"y_true must have the rows of y_pred, .* got shape \(3, 2\)"):
+        loss(truth.T, guess)
+    with pytest.raises(ValueError, match="y_true has masked entries"):
+        loss(np.ma.masked_less(truth, 1.0), guess)
+    labels = losses.SparseCategoricalCrossentropy(reduction="none", from_logits=True)
+    assert labels([[0], [1]], truth[:, :2]) == pytest.approx([math.log(2.0)] * 2)

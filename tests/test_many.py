@@ -355,3 +355,23 @@ def test_seeds_and_averages_are_checked():
             fastnn.fit_many(build, X, Y, seeds=seeds, verbose=0)
     with pytest.raises(ValueError, match="average must be True or False, got 'mean'"):
         fastnn.predict_many([build(0)], X, average="mean")
+
+
+def test_one_model_no_model_and_two_kinds_of_seeds_are_refused():
+    X, y = np.zeros((4, 2), "float32"), np.zeros((4, 1), "float32")
+
+    def build(seed):
+        model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)], seed=seed)
+        model.compile("sgd", "mse")
+        return model
+
+    for models in (build(0), 3):
+        kind = type(models).__name__
+        with pytest.raises(TypeError, match=f"models must be a list of compiled models, .* got {kind}"):
+            fastnn.fit_many(models, X, y)
+        with pytest.raises(TypeError, match=f"models must be a list of models, .* got {kind}"):
+            fastnn.predict_many(models, X)
+    with pytest.raises(ValueError, match="models must hold at least one model, got none"):
+        fastnn.fit_many([], X, y)
+    with pytest.raises(ValueError, match="grid has values of 'seed', and seeds are given too"):
+        fastnn.fit_many(build, X, y, seeds=2, grid={"seed": [3, 4]})

@@ -1,5 +1,7 @@
 """Labels that metrics are given: objects, nullable types, missing labels and masked arrays."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,58 @@ def test_kappa_of_multilabel_targets():
     for labels in (None, [0, 1]):
         with pytest.raises(ValueError, match="multilabel-indicator is not supported"):
             metrics.cohen_kappa_score(true, pred, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("metric", "option"),
+    [
+        (metrics.accuracy_score, "normalize"),
+        (metrics.balanced_accuracy_score, "adjusted"),
+        (metrics.log_loss, "normalize"),
+        (metrics.roc_curve, "drop_intermediate"),
+        (metrics.precision_recall_curve, "drop_intermediate"),
+        (metrics.top_k_accuracy_score, "normalize"),
+        (metrics.r2_score, "force_finite"),
+        (metrics.classification_report, "output_dict"),
+    ],
+)
+def test_options_that_are_no_flags_are_refused(metric, option):
+    with pytest.raises(ValueError, match=f"{option} must be True or False, got 'no'"):
+        metric([0, 1, 1, 0], [0, 1, 0, 0], **{option: "no"})
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.roc_curve,
+        metrics.precision_recall_curve,
+        metrics.brier_score_loss,
+        metrics.calibration_curve,
+        metrics.expected_calibration_error,
+        metrics.average_precision_score,
+    ],
+)
+def test_the_positive_label_is_one_of_two_that_occur(metric):
+    scores = [0.1, 0.8, 0.6, 0.3]
+    with pytest.raises(ValueError, match=r"pos_label='?no'? is not a valid label. It should be one of \[0 1\]"):
+        metric([0, 1, 1, 0], scores, pos_label="no")
+    given = metric([0, 1, 1, 0], scores, pos_label=0), metric([1, 0, 0, 1], scores)
+    mine, other = (np.hstack(each if isinstance(each, tuple) else [each]) for each in given)
+    assert mine.tolist() == other.tolist()
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array(["2020-01-01", "2020-01-02"], "datetime64[D]"), np.array([1j, 2.0]), np.array([{}, {}])]
+)
+def test_labels_of_another_type_are_named(labels):
+    with pytest.raises(
+        ValueError, match=f"y_pred must hold numbers, booleans or strings, .* dtype {re.escape(str(labels.dtype))}"
+    ):
+        metrics.f1_score([0, 1], labels)
+
+
+def test_names_of_classes_are_a_list_and_a_replacement_is_a_number():
+    with pytest.raises(ValueError, match="target_names must be a list of names, got 'ab'"):
+        metrics.classification_report([0, 1], [0, 1], target_names="ab")
+    with pytest.raises(ValueError, match=r"replace_undefined_by must be in \[-1, 1\] or NaN, got 'no'"):
+        metrics.cohen_kappa_score([0, 1], [0, 1], replace_undefined_by="no")

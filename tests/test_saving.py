@@ -378,9 +378,9 @@ def test_a_file_that_could_not_be_loaded_is_not_written(tmp_path):
     cases.append((measured, "metrics keep 40000000 numbers"))
     flat = [layers.Flatten() for _ in range(600)]
     cases.append((fastnn.Sequential([fastnn.Input((2,)), *flat, layers.Dense(1)]), "512"))
-    patterns = make(fastnn.optimizers.AdamW())
-    patterns.optimizer.exclude_from_weight_decay(var_names=["(bias|gamma)+"])
-    cases.append((patterns, "is not simple"))
+    repeating = fastnn.optimizers.AdamW()
+    repeating.exclude_from_weight_decay(var_names=["(bias|gamma)+"])
+    cases.append((make(repeating), "is not simple"))
     for model, reason in cases:
         with pytest.raises(ValueError, match=f"the model cannot be saved, because .*{reason}"):
             model.save(path)
@@ -411,3 +411,35 @@ def test_saving_to_what_is_no_file(tmp_path):
     for save in (model.save, model.save_weights):
         with pytest.raises(OSError, match="only a regular file"):
             save(tmp_path / "fifo")
+
+
+def test_weights_of_layers_that_fit_can_be_loaded_alone(tmp_path):
+    def net(*units):
+        return fastnn.Sequential([fastnn.Input((3,)), *(layers.Dense(n) for n in units)])
+
+    given, path = net(4, 2), tmp_path / "weights.safetensors"
+    given.save_weights(path)
+    for units, fit in (
+        ((4, 5), [True, False]),
+        ((5, 2), [False, False]),
+        ((4,), [True]),
+        ((4, 2, 1), [True, True, False]),
+    ):
+        model = net(*units)
+        before = model.get_weights()
+        with pytest.raises(ValueError, match="does not fit the model"):
+            model.load_weights(path)
+        same_arrays(model.get_weights(), before)
+        if all(fit):
+            model.load_weights(path, skip_mismatch=True)
+        else:
+            with pytest.warns(UserWarning, match=f"keep their weights: {model.layers[fit.index(False)].name}"):
+                model.load_weights(path, skip_mismatch=True)
+        wanted = [
+            array
+            for place, fits in enumerate(fit)
+            for array in (given.get_weights() if fits else before)[2 * place : 2 * place + 2]
+        ]
+        same_arrays(model.get_weights(), wanted)
+    with pytest.raises(ValueError, match="skip_mismatch must be True or False, got 'yes'"):
+        given.load_weights(path, skip_mismatch="yes")

@@ -289,3 +289,9 @@ def test_a_link_stays_a_link(model, tmp_path):
     found = model.predict(X, out=tmp_path / "link.npy")
     np.testing.assert_array_equal(found, model.predict(X))
     assert (tmp_path / "link.npy").is_symlink() and os.listdir(tmp_path / "there") == ["p.npy"]
+
+
+def test_the_suffix_of_another_format_draws_a_warning(tmp_path):
+    model = fastnn.Sequential([fastnn.Input((2,)), fastnn.layers.Dense(1)])
+    with pytest.warns(UserWarning, match=r"'p.csv' is a NumPy array, but '.csv' promises a table as text.*'p.npy'"):
+        model.predict(np.zeros((3, 2)), out=tmp_path / "p.csv")

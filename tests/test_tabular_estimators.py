@@ -87,6 +87,17 @@ def test_equal_seeds_give_equal_bits_with_any_threads():
     assert (again.predict(table) != found[0]).any()
 
 
+@pytest.mark.parametrize("recipe", recipes.RECIPES)
+@pytest.mark.parametrize("metric", [None, "accuracy", "roc_auc", "brier"])
+def test_labels_are_smoothed_for_realmlp_and_for_accuracy(recipe, metric, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 1)
+    monkeypatch.setattr(recipes.Task, "members", property(lambda task: 2 if task.recipe == "tabm" else 1))
+    X = SIZE[:20, None]
+    model = fastnn.TabularClassifier(recipe, metric=metric, **QUICK).fit(X, X[:, 0] > 0.0)
+    expected = 0.1 if recipe == "realmlp" or metric == "accuracy" else 0.0
+    assert [each.loss.label_smoothing for each in model.models_] == [expected] * len(model.models_)
+
+
 def test_out_of_fold_predictions_are_those_of_the_networks():
     table = np.column_stack([SIZE, SIZE**2])
     model = fastnn.TabularRegressor("plain", **QUICK).fit(table, Y)

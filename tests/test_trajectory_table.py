@@ -109,6 +109,10 @@ KINDS = {
     ),
     "Dropout": (lambda: layers.Dropout(0.3), lambda w, at: reference.Dropout(0.3, at)),
     "AlphaDropout": (lambda: layers.AlphaDropout(0.2), lambda w, at: reference.Dropout(0.2, at, alpha=True)),
+    "Dropout with a seed": (
+        lambda: layers.Dropout(0.3, seed=2**63 - 1),
+        lambda w, at: reference.Dropout(0.3, 256, seed=2**63 - 1),
+    ),
     "GaussianNoise": (lambda: layers.GaussianNoise(0.2), lambda w, at: reference.GaussianNoise(0.2, at)),
     "Flatten": (layers.Flatten, lambda w, at: reference.Activation("linear")),
     "Reshape": (lambda: layers.Reshape((-1,)), lambda w, at: reference.Activation("linear")),

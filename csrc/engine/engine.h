@@ -113,6 +113,9 @@ typedef struct {
     int function;                   /* parametric activation */
     double parameters[3];           /* of the activation */
     double rate;                    /* of dropout; noise: its standard deviation */
+    int has_seed;                   /* dropout, noise: drawn from `seed`, not from the fit's */
+    uint64_t seed;
+    int draw;                       /* number of the call of the layer with this seed */
     double momentum, epsilon;       /* of normalizations */
     ptrdiff_t n_in, n_out;
     ptrdiff_t panels, out_panels;    /* weight panels: of the columns; of the outputs */

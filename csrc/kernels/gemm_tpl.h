@@ -67,10 +67,10 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             v_store(C_AT(j, i, PANEL), c[j][i]);                                                                      \
     }
 
-/* c += sum_k A(j, k) V[k] over whole panels of A, segment_stride apart; A and V move on. The next panel lies in another
- * page, where no hardware prefetcher follows. Two steps of k at a time: with four GCC spills sums. */
-#define TILE_PANELS(M, N)                                                                                     \
-    for (; k_count >= PANEL; k_count -= PANEL) {                                                              \
+/* c += sum_k A(j, k) V[k] over one panel of A; A and V move on, A by segment_stride. The next panel lies in another page,
+ * where no hardware prefetcher follows. Two steps of k at a time: with four GCC spills sums. */
+#define TILE_PANEL(M, N)                                                                                      \
+    {                                                                                                         \
         if (k_count > PANEL)                                                                                  \
             UNROLL for (int j = 0; j < M; j++) __builtin_prefetch(A + segment_stride + j * PANEL);            \
         const real *const end = A + PANEL;                                                                    \
@@ -78,6 +78,8 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
             UNROLL for (int k = 0; k < 2; k++, V += WIDTH(N)) TILE_STEP(M, N, A, PANEL)                       \
         A += segment_stride - PANEL;                                                                          \
     }
+#define TILE_PANELS(M, N) \
+    for (; k_count >= PANEL; k_count -= PANEL) TILE_PANEL(M, N)
 
 /* Weight gradient: C[j * WIDTH(N)] = sum_k A(j, k) V[k], N vectors wide. */
 #define DEFINE_TILE_W(M, N, NAME)                                                                                     \
@@ -297,94 +299,6 @@ static void dense_backward_input(const fnn_dense *layer, fnn_range panels, fnn_r
                                   (const real *)layer->dY + p * layer->dy_stride, inputs);
     else
         backward_input(layer, panels, inputs);
-}
-
-/* Rows of weights whose gradient is kept until the update rule runs on them. */
-#define UPDATE_ROWS 96
-
-/* Layers with at least this many weights do not stay in the second-level cache with their moments. */
-#define PREFETCHED_WEIGHTS 262144
-
-/* The update rule needs them as soon as their gradient is known. */
-static inline void prefetch_weights(const fnn_weights *weights, ptrdiff_t at, ptrdiff_t n) {
-    const real *W = weights->W, *S1 = weights->moments[0], *S2 = weights->moments[1];
-    for (ptrdiff_t i = at; i < at + n; i += PANEL) {
-        __builtin_prefetch(W + i, 1);
-        if (S1) __builtin_prefetch(S1 + i, 1);
-        if (S2) __builtin_prefetch(S2 + i, 1);
-    }
-}
-
-/* The weights and their moments from an offset on. */
-static inline fnn_weights weights_from(const fnn_weights *weights, ptrdiff_t at) {
-    fnn_weights w = {(real *)weights->W + at, {NULL}};
-    UNROLL for (int s = 0; s < FNN_MOMENTS; s++)
-        if (weights->moments[s]) w.moments[s] = (real *)weights->moments[s] + at;
-    return w;
-}
-
-/* The chains of rows of weights [0, n) over one chunk of the batch, in a panel `width` wide or a pair of panels. They are
- * added to G by way of T, or become G where T is NULL. */
-static inline __attribute__((always_inline)) void gradient_of_chunk(real *G, real *T, const real *X, ptrdiff_t x_stride,
-                                                                    ptrdiff_t count, const real *V, ptrdiff_t v_stride,
-                                                                    ptrdiff_t n, ptrdiff_t width, int pair,
-                                                                    const fnn_weights *prefetched) {
-    tile_w_function *const *tiles = tiles_w[pair || width != PANEL];
-    for (ptrdiff_t k = 0; k < n;) {
-        const int m = tile_height(n - k, pair);
-        real *sum = G + k * width;
-        for (ptrdiff_t i = 0; prefetched && i <= pair; i++) prefetch_weights(&prefetched[i], k * width, m * width);
-        tiles[m](T ? T : sum, X + k * PANEL, x_stride, count, V, v_stride, T ? PAIRED * PANEL : UPDATE_ROWS * PANEL);
-        for (ptrdiff_t i = 0; T && i <= pair; i++, sum += UPDATE_ROWS * PANEL)
-            for (ptrdiff_t e = 0; e < m * width; e += LANES)
-                v_store(sum + e, v_load(sum + e) + v_load(T + i * PAIRED * PANEL + e));
-        k += m;
-    }
-}
-
-/* Of the single column that is weight panel q. */
-static __attribute__((noinline)) void update_column(const fnn_dense *layer, const fnn_weights *weights, ptrdiff_t q,
-                                                    fnn_range rows, const fnn_update *u) {
-    const ptrdiff_t n_in = layer->n_in, n = rows.last - rows.first, first = layer->chunks.first * FNN_CHUNK;
-    const ptrdiff_t batch = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows) - first;
-    const real *X = (const real *)layer->X + first / PANEL * layer->x_stride + rows.first * PANEL;
-    const fnn_weights at = weights_from(weights, panel_offset(n_in, q) + rows.first);
-    /* whole vectors at the end of the weights, which are rounded up to panels; stored sums need not be */
-    const int whole = u->kind > FNN_ACCUMULATE && rows.last == n_in + 1 && rows.first % LANES == 0;
-    real G[UPDATE_ROWS + 2 * LANES];
-    column_gradient(G, X, layer->x_stride, (const real *)layer->dZt + q * PANEL * layer->rows + first, batch, n);
-    update(&at, G, whole ? fnn_round_up(n, LANES) : n, u);
-}
-
-static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels, fnn_range rows,
-                         const fnn_update *u) {
-    const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, x_stride = layer->x_stride, v_stride = layer->rows * PANEL;
-    const ptrdiff_t first = layer->chunks.first * FNN_CHUNK;
-    const ptrdiff_t batch = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows) - first;
-    real G[(1 + (NV == 1)) * UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
-    real T[MR * PANEL] __attribute__((aligned(64))); /* or a pair of half the height */
-    const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
-    for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
-        const ptrdiff_t n = fnn_min(UPDATE_ROWS, rows.last - g);
-        const real *X = (const real *)layer->X + first / PANEL * x_stride + g * PANEL;
-        for (ptrdiff_t q = weight_panels.first, pair; q < weight_panels.last; q += 1 + pair) {
-            pair = pairs_weights(n_out, q, weight_panels.last);
-            const ptrdiff_t width = panel_width(n_out, q);
-            const real *V = (const real *)layer->dZt + q * v_stride + first * width;
-            if (width == 1) {
-                update_column(layer, weights, q, (fnn_range){g, g + n}, u);
-                continue;
-            }
-            fnn_weights at[2];
-            for (ptrdiff_t i = 0; i <= pair; i++) at[i] = weights_from(weights, panel_offset(n_in, q + i) + g * width);
-            gradient_of_chunk(G, NULL, X, x_stride, fnn_min(FNN_CHUNK, batch), V, v_stride, n, width, (int)pair,
-                              prefetch ? at : NULL);
-            for (ptrdiff_t r = FNN_CHUNK; r < batch; r += FNN_CHUNK)
-                gradient_of_chunk(G, T, X + r / PANEL * x_stride, x_stride, fnn_min(FNN_CHUNK, batch - r), V + r * width,
-                                  v_stride, n, width, (int)pair, NULL);
-            for (ptrdiff_t i = 0; i <= pair; i++) update(&at[i], G + i * UPDATE_ROWS * PANEL, n * width, u);
-        }
-    }
 }
 
 /* Rows of weights to prefetch for a single row of inputs. */

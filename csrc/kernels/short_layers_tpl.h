@@ -3,10 +3,10 @@
 #ifndef FNN_SHORT_LAYERS_TPL_H
 #define FNN_SHORT_LAYERS_TPL_H
 
-#include "gemm_tpl.h"
+#include "weight_gradient_tpl.h"
 
 
-/* At most FNN_SHORT inputs. */
+/* At most FNN_SHORT inputs; training, which keeps the derivatives. */
 static void short_forward(const fnn_dense *layer, fnn_range panels) {
     const ptrdiff_t n_in = layer->n_in, x_stride = layer->x_stride, y_stride = layer->y_stride;
     const int relu = layer->activation == FNN_RELU;
@@ -24,8 +24,8 @@ static void short_forward(const fnn_dense *layer, fnn_range panels) {
                 tiles_f[pair][m](Y + j * PANEL, W + j, X, width, n_in, bias + j, FROM_BIAS, relu, x_stride, y_stride);
             }
             for (int i = 0; after && i <= pair; i++, Y += y_stride)
-                activate(Y, layer->D ? (real *)layer->D + ((p + i) * layer->n_out + o) * PANEL : NULL, Y, outs * PANEL,
-                         layer->activation, layer->parameters);
+                activate(Y, (real *)layer->D + ((p + i) * layer->n_out + o) * PANEL, Y, outs * PANEL, layer->activation,
+                         layer->parameters);
             p += 1 + pair;
         }
     }

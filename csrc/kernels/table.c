@@ -21,6 +21,7 @@
 #endif
 #include "update_tpl.h"
 #include "gemm_tpl.h"
+#include "weight_gradient_tpl.h"
 #include "output_gradient_tpl.h"
 #include "short_layers_tpl.h"
 #include "layout_tpl.h"

@@ -39,6 +39,14 @@ typedef struct {
     vec w, s1, s2, s3;
 } update_state;
 
+/* Kingma and Ba 2015 */
+static inline __attribute__((always_inline)) void adam(update_state *s, vec g, vec rate, vec beta_1, vec beta_2,
+                                                       vec epsilon) {
+    s->s1 = flush_subnormal(v_fma(beta_1, g - s->s1, s->s1));
+    s->s2 = flush_subnormal(v_fma(beta_2, v_fma(g, g, -s->s2), s->s2));
+    s->w = s->w - rate * s->s1 / (v_sqrt(s->s2) + epsilon);
+}
+
 /* Long because each update rule is one case. */
 static inline __attribute__((always_inline)) void update_vector(int kind, const fnn_update *u, vec g, update_state *s) {
     const vec rate = v_set((real)u->rate), beta_1 = v_set((real)u->beta_1), beta_2 = v_set((real)u->beta_2);
@@ -63,10 +71,8 @@ static inline __attribute__((always_inline)) void update_vector(int kind, const 
         s->s1 = flush_subnormal(v_fma(beta_1, s->s1, -(rate * g)));
         s->w = v_fma(beta_1, s->s1, v_fma(-rate, g, s->w));
         break;
-    case FNN_ADAM: /* Kingma and Ba 2015 */
-        s->s1 = flush_subnormal(v_fma(beta_1, g - s->s1, s->s1));
-        s->s2 = flush_subnormal(v_fma(beta_2, v_fma(g, g, -s->s2), s->s2));
-        s->w = s->w - rate * s->s1 / (v_sqrt(s->s2) + epsilon);
+    case FNN_ADAM:
+        adam(s, g, rate, beta_1, beta_2, epsilon);
         break;
     case FNN_AMSGRAD: /* Reddi et al. 2018: the largest second moment so far */
         s->s1 = flush_subnormal(v_fma(beta_1, g - s->s1, s->s1));

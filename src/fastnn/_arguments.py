@@ -122,6 +122,19 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def text(name: str, value: Any) -> str:
+    """Return a string; a TypeError names what else was given."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    return value
+
+
+def as_given(check: Callable[..., Any], name: str, value: T, **bounds: Any) -> T:
+    """Return ``value`` itself, in its own type, after ``check(name, value, **bounds)``."""
+    check(name, value, **bounds)
+    return value
+
+
 def as_verbosity(verbose: Any) -> int:
     """Return 0, 1 or 2 for 0, 1, 2, a bool or "auto" (1)."""
     if isinstance(verbose, str) and verbose == "auto":

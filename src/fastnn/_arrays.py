@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,10 @@ def as_numbers(value: Any, name: str) -> Array:
     """
     if value is None:
         raise ValueError(f"{name} is missing (None)")
+    if isinstance(value, str | os.PathLike):
+        raise ValueError(
+            f"{name} must be real numbers, got {value!r}; fastnn.data.source(path) reads the rows of files"
+        )
     if hasattr(value, "toarray") and hasattr(value, "nnz"):
         raise ValueError(f"{name} is a sparse matrix; fastnn takes dense arrays: pass {name}.toarray()")
     check_unmasked(value, name)
@@ -72,6 +77,12 @@ def as_numbers(value: Any, name: str) -> Array:
         # Float16 and extended precision; the core reads float32, float64 and whole numbers.
         return array.astype(np.float32 if array.dtype.itemsize == 2 else np.float64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def check_not_dates(value: Any, name: str) -> None:
+    """Raise for an array of dates or durations, which scikit-learn would read as whole numbers."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "mM":
+        raise ValueError(_not_numbers(value, name))
 
 
 def check_unmasked(value: Any, name: str) -> None:

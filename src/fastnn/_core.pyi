@@ -32,7 +32,8 @@ class Network:
         ``("dense", {"n_out": int, "use_bias": bool, "activation": str, "parameters": (float, ...)})``,
         ``("activation", {"activation": str, "parameters": (float, ...)})``,
         ``("dropout", {"rate": float, "alpha": bool})`` (alpha: alpha dropout),
-        ``("gaussian_noise", {"rate": float})`` (rate: the standard deviation),
+        ``("gaussian_noise", {"rate": float})`` (rate: the standard deviation), both with {"seed": int, "draw": int} for
+        random numbers that do not come from the seed of ``begin_epoch``; calls with one seed differ in draw,
         ``("batch_normalization", {"momentum", "epsilon", "scale", "center"})``: gamma, beta, moving_mean,
         moving_variance,
         ``("layer_normalization", {"epsilon", "scale", "center", "rms_scaling"})``: gamma, beta,
@@ -94,6 +95,12 @@ class Network:
         """Update steps taken; the ``t`` of Adam's bias correction."""
     @iterations.setter
     def iterations(self, value: int) -> None: ...
+    def weights_are_finite(self) -> bool:
+        """Return whether all weights are finite numbers."""
+    def copy_weights(self, out: Array | None = None) -> Array:
+        """Return a copy of all weights as the kernels keep them, written to ``out`` if it is given."""
+    def restore_weights(self, copy: Array) -> None:
+        """Go back to weights that ``copy_weights`` returned."""
     def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
         """Return a copy of parameter "kernel" (n_in, n_out), "bias" or "gamma" (n_out,), ... of op number ``op``.
 
@@ -443,6 +450,43 @@ def cholesky_solve(U: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np
 
 def cholesky_inverse_trace(U: NDArray[np.float64]) -> float:
     """Return the trace of the inverse of ``U.T @ U``."""
+
+class LeastSquares:
+    """Residuals ``(outputs - targets) * factors`` of a chain of dense layers, by blocks of rows, in float64.
+
+    Parameters
+    ----------
+    layers : for each its outputs, whether it has a bias, its elementwise activation and the activation's parameters.
+    X : (rows, inputs).
+    targets, factors : (columns, rows).
+    block : rows whose Jacobian is kept at a time, a multiple of 16.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[tuple[int, bool, str, Sequence[float]]],
+        X: NDArray[np.float64],
+        targets: NDArray[np.float64],
+        factors: NDArray[np.float64],
+        block: int,
+        n_threads: int = 0,
+    ) -> None: ...
+    def error(self, weights: NDArray[np.float64]) -> float:
+        """Return the sum of squares; the weights are those of each layer in order, its kernel and its bias."""
+
+    def normal_equations(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``J.T J``, whose lower triangle is undefined, and ``J.T r``."""
+
+    def jacobian(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the transposed Jacobian (weights, residuals) and the residuals, column by column in each block."""
+
+def damped_step(
+    A: NDArray[np.float64], gradient: NDArray[np.float64], damping: float
+) -> tuple[NDArray[np.float64], float] | None:
+    """Return ``d = -(A + damping I)^-1 gradient`` and ``d.T (damping d - gradient)``; None: not positive definite.
+
+    Only the upper triangle of A is read.
+    """
 
 def random_uniform(seed: int, stream: int, n: int) -> NDArray[np.float64]:
     """N numbers in [0, 1) of the counter-based generator (Philox4x32-10) keyed by (seed, stream)."""

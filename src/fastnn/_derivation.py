@@ -1,9 +1,11 @@
 """What a user's class may derive and override: an override that fastnn would never call is refused, not ignored."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from fastnn._arguments import check_keywords
+from fastnn._arguments import check_keywords, nearest
+from fastnn._warnings import warn
 
 C = TypeVar("C", bound="type[Derivable]")
 
@@ -110,6 +112,19 @@ def check_hooks(*parts: Any) -> None:
                 raise TypeError(_refusal(f"{owner.__name__}.{name}", cls._never_called[name]))
 
 
+def _warn_of_near_name(part: Derivable, name: str) -> None:
+    """Warn of a new attribute of an object of fastnn whose name is almost that of another, unless fastnn assigns it."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_name == "__setattr__":
+        frame = frame.f_back
+    if frame.f_globals.get("__name__", "").startswith("fastnn.") or not _is_of_fastnn(type(part)):
+        return
+    known = [each for each in dir(part) if not each.startswith("_")]
+    near = None if name in part._never_called else nearest(name, known, alike=0.85)
+    if near is not None:
+        warn(f"{type(part).__name__} has no attribute {name!r}, and fastnn never reads it. Did you mean {near!r}?")
+
+
 def _with_inner(part: Derivable) -> Iterator[Derivable]:
     yield part
     for value in vars(part).values():
@@ -129,3 +144,12 @@ def _defines(cls: type, name: str) -> bool:
 
 def _refusal(what: str, instead: str) -> str:
     return f"fastnn would never use {what}: {instead}"
+
+
+class Spelled(Derivable):
+    """Base of the classes whose objects warn of a new attribute that is spelled almost like another."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in vars(self) and name[0] != "_" and not hasattr(type(self), name):
+            _warn_of_near_name(self, name)
+        super().__setattr__(name, value)

@@ -128,6 +128,12 @@ _INSTEAD: dict[str, dict[str, str]] = {
         "legacy|experimental": "use the optimizers themselves, such as fastnn.optimizers.Adam",
         "lr_scheduler": "use fastnn.optimizers.schedules",
     },
+    "fastnn.datasets": {
+        "load_(iris|digits|wine|breast_cancer|diabetes|linnerud|boston)|fetch_.*|make_.*|mnist|fashion_mnist|cifar.*|imdb"
+        "|reuters|boston_housing|california_housing": (
+            "fastnn downloads nothing: fetch other data with sklearn.datasets, keras.datasets or pandas"
+        ),
+    },
     "fastnn.callbacks": {
         "TensorBoard|WandbCallback|RemoteMonitor": (
             "CSVLogger writes the history to a file, LambdaCallback sends it anywhere, and fastnn.plotting draws it"

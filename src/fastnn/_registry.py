@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Self, TypeVar
 
 from fastnn._arguments import nearest
-from fastnn._derivation import Derivable
+from fastnn._derivation import Spelled
 
 T = TypeVar("T")
 CustomObjects = Mapping[str, Any]
@@ -25,7 +25,7 @@ _late: dict[str, dict[str, str]] = {}
 _late_aliases: dict[str, set[str]] = {}
 
 
-class Description(Derivable):
+class Description(Spelled):
     """Base of objects that the arguments of their constructor describe; these can be read, saved and printed."""
 
     _options: ClassVar[tuple[str, ...]] = ()

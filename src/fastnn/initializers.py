@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import choice, number
-from fastnn._arrays import as_numbers, check_finite, check_unmasked
+from fastnn._arguments import as_given, choice, number, optional, whole
+from fastnn._arrays import as_numbers, check_finite
 from fastnn._missing import public_names
 
 # Standard deviation of the standard normal distribution truncated at 2: variances are those after truncation.
@@ -72,8 +72,8 @@ class Initializer(registry.Description):
             from fastnn._randomness import Stream
 
             source = Stream(self.seed)
-        whole = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]
-        return self.draw(whole, source).astype("float32" if dtype is None else dtype)
+        sizes = (int(shape),) if np.isscalar(shape) else tuple(int(size) for size in shape)  # type: ignore[arg-type, union-attr]
+        return self.draw(sizes, source).astype("float32" if dtype is None else dtype)
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
@@ -120,7 +120,7 @@ class Constant(Initializer):
     _options = ("value",)
 
     def __init__(self, value: Any = 0.0) -> None:
-        check_unmasked(value, "value")
+        as_numbers(value, "value")
         self.value = value
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
@@ -138,9 +138,9 @@ class RandomUniform(Initializer):
     _options = ("minval", "maxval", "seed")
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
-        self.minval = minval
-        self.maxval = maxval
-        self.seed = seed
+        self.minval = as_given(number, "minval", minval)
+        self.maxval = as_given(number, "maxval", maxval)
+        self.seed = optional(whole, "seed", seed, at_least=0)
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return uniform numbers."""
@@ -154,9 +154,9 @@ class RandomNormal(Initializer):
     _options = ("mean", "stddev", "seed")
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean = mean
-        self.stddev = stddev
-        self.seed = seed
+        self.mean = as_given(number, "mean", mean)
+        self.stddev = as_given(number, "stddev", stddev, at_least=0.0)
+        self.seed = optional(whole, "seed", seed, at_least=0)
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return normal numbers."""
@@ -193,7 +193,7 @@ class VarianceScaling(Initializer):
         self.scale = number("scale", scale, above=0.0)
         self.mode = choice("mode", mode, ("fan_in", "fan_out", "fan_avg"))
         self.distribution = choice("distribution", distribution, ("truncated_normal", "untruncated_normal", "uniform"))
-        self.seed = seed
+        self.seed = optional(whole, "seed", seed, at_least=0)
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return numbers of the scaled variance."""
@@ -271,7 +271,7 @@ class Identity(Initializer):
     _options = ("gain",)
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = gain
+        self.gain = as_given(number, "gain", gain)
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return the identity."""
@@ -290,8 +290,8 @@ class Orthogonal(Initializer):
     _options = ("gain", "seed")
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        self.gain = gain
-        self.seed = seed
+        self.gain = as_given(number, "gain", gain)
+        self.seed = optional(whole, "seed", seed, at_least=0)
 
     def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
         """Return an orthogonal matrix."""

@@ -24,7 +24,7 @@ from fastnn._progress import ProgressLine
 from fastnn._structures import filled, leaves
 from fastnn._warnings import warn
 from fastnn.callbacks import Callback, History
-from fastnn.network.stack import require_stack
+from fastnn.network.stack import LayerStack, require_stack
 from fastnn.training.epochs import Stopped, stop_on
 from fastnn.training.folds import as_folds, count_rows, out_of_fold, rows_in
 
@@ -287,6 +287,11 @@ def predict_many(
     """
     threads = as_threads(n_threads)
     average = flag("average", average)
+    if isinstance(models, LayerStack) or not isinstance(models, ManyFits | Iterable):
+        raise TypeError(
+            f"models must be a list of models, or the result of fit_many, got {type(models).__name__}; one model "
+            "predicts with model.predict(X)"
+        )
     listed = models.trained if isinstance(models, ManyFits) else list(models)
     for model in listed:
         require_stack(model)
@@ -320,8 +325,14 @@ def _as_makers(
     models: Any, seeds: Any, grid: Any, n_folds: int
 ) -> tuple[list[Callable[[], Any]], list[dict[str, Any]], list[int]]:
     """Return for each model what makes it, its options, and the number of its fold."""
+    if isinstance(models, LayerStack) or not (callable(models) or isinstance(models, Iterable)):
+        raise TypeError(
+            f"models must be a list of compiled models, or a function that builds one, got {type(models).__name__}"
+        )
     if not callable(models):
         listed = list(models)
+        if not listed:
+            raise ValueError("models must hold at least one model, got none")
         for model in listed:
             require_stack(model)
             model.require_compiled("fit_many")
@@ -341,9 +352,12 @@ def _as_makers(
         seed_list = [whole("each entry of seeds", seed, at_least=0) for seed in given]
     elif _requires_seed(models):
         seed_list = [0]
+    points = _grid_points(grid)
+    if seeds is not None and any("seed" in point for point in points):
+        raise ValueError("grid has values of 'seed', and seeds are given too: give one of the two")
     makers: list[Callable[[], Any]] = []
     options, folds = [], []
-    for seed, fold, point in itertools.product(seed_list, range(max(1, n_folds)), _grid_points(grid)):
+    for seed, fold, point in itertools.product(seed_list, range(max(1, n_folds)), points):
         arguments = point if seed is None else {"seed": seed, **point}
         makers.append(partial(_built, models, arguments))
         options.append({**arguments} if not n_folds else {**arguments, "split": fold})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import check_keywords, flag, number, whole
+from fastnn._arguments import check_keywords, flag, number, optional, whole
 from fastnn._missing import public_names
 
 __all__ = ["SpatialBlockSplit"]
@@ -51,7 +51,7 @@ class SpatialBlockSplit:
         self.n_splits = whole("n_splits", n_splits, at_least=2)
         self.block_size = number("block_size", block_size, above=0.0)
         self.buffer = number("buffer", buffer, at_least=0.0)
-        self.geographic, self.seed = flag("geographic", geographic), seed
+        self.geographic, self.seed = flag("geographic", geographic), optional(whole, "seed", seed, at_least=0)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds."""

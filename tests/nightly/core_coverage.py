@@ -27,10 +27,11 @@ import c_programs
 CHECKOUT = Path(__file__).parents[2]
 TESTS = (
     "graphs parts gradients structural_layers tabular_layers tabular_estimators training_parts graph_training "
-    "inputs accepted_inputs callers_memory batches steps_per_epoch epochs_together checkpoints sequential many "
-    "class_weight class_factors loss_reductions output_penalties precision divergence second_order nadam_product "
-    "reference_network ops inside threads two_threads system_threads dask distributed interrupted_calls interruption "
-    "fault_injection allocation_failures rounding_mode estimators_bagging"
+    "inputs accepted_inputs callers_memory batches steps_per_epoch epochs_together epochs_watched checkpoints "
+    "sequential many class_weight class_factors loss_reductions output_penalties precision divergence second_order "
+    "nadam_product reference_network ops inside threads two_threads system_threads dask distributed interrupted_calls "
+    "interruption fault_injection allocation_failures rounding_mode estimators_bagging "
+    "least_squares"
 )
 # Functions that are inlined for the sake of speed would be counted once for each constant that they are called with.
 COUNTERS = ["--coverage", "-O0", "-fprofile-update=atomic", "-Dalways_inline=unused"]

@@ -1,12 +1,13 @@
 """Mutate the kernels' templates: does a test see it?
 
-Run: python tests/nightly/mutation.py [COUNT [SEED]]. Each mutant changes one operator, constant or comparison of
-csrc/kernels/*_tpl.h. The scalar kernels are compiled with it, and tests/portability/steps.c trains and multiplies on
-them. A mutant is killed where this program prints another hash than is pinned, fails or does not end: pinned, because a
-fault in a template is common to all instruction sets. Otherwise it is killed where the kernels of AVX2 do so, or where
-the address and bounds sanitizers object. Mutants are not counted that give the same object code, or that change no
-number on any input: these equivalent ones are listed in equivalent_mutants.txt, each with its reason. Prints the
-survivors and a line of JSON.
+Run: python tests/nightly/mutation.py [COUNT [SEED [FILES ...]]]. Each mutant changes one operator, constant or
+comparison of csrc/kernels/*_tpl.h, or of the FILES among them. The scalar kernels are compiled with it, and
+tests/portability/steps.c trains and multiplies on them. A mutant is killed where this program prints another hash than
+is pinned, fails or does not end: pinned, because a fault in a template is common to all instruction sets. Otherwise it
+is killed where the kernels of AVX2 or of AVX-512 do so, which have tiles and pairs of panels that the scalar ones lack,
+or where the address and bounds sanitizers object. Mutants are not counted that give the same object code on all of
+these, or that change no number on any input: these equivalent ones are listed in equivalent_mutants.txt, each with its
+reason. Prints the survivors and a line of JSON.
 """
 
 import itertools
@@ -83,12 +84,29 @@ def survives(folder, engine, objects, expected, flags=()):
 def engines(folder):
     """{instruction set: object files of the engine and the driver}."""
     found = {}
-    for isa in ("scalar", "avx2") if c_programs.AVX2 else ("scalar",):
+    for isa in ("scalar", *["avx2"] * c_programs.AVX2, *["avx512"] * c_programs.AVX512):
         place = Path(folder) / isa
         place.mkdir()
         c_programs.program(place, isa, ["-O1"])
         found[isa] = [path for path in place.glob("*.o") if not path.name.startswith(f"{isa}_")]
     return found
+
+
+def outcome(folder, csrc, engine, originals, expected):
+    """Whether a mutant is "killed", has "survived", or has the "same code"; so has one that does not compile."""
+    changed = False
+    for isa, objects_of_engine in engine.items():
+        objects = compiled(folder, csrc, isa)
+        if objects is None:
+            return "same code"
+        if [path.read_bytes() for path in objects] != originals[isa]:
+            changed = True
+            if not survives(folder, objects_of_engine, objects, expected):
+                return "killed"
+    if not changed:
+        return "same code"
+    sanitized = compiled(folder, csrc, flags=SANITIZED)
+    return "survived" if survives(folder, engine["scalar"], sanitized, expected, SANITIZED) else "killed"
 
 
 def equivalent_mutants():
@@ -105,9 +123,11 @@ def main():
         csrc = Path(folder) / "csrc"
         shutil.copytree(c_programs.SOURCES, csrc)
         engine = engines(folder)
-        original = [path.read_bytes() for path in compiled(folder, csrc)]
+        originals = {isa: [path.read_bytes() for path in compiled(folder, csrc, isa)] for isa in engine}
         expected = c_programs.PINNED.read_text(encoding="utf-8")
-        templates = {path: path.read_text(encoding="utf-8") for path in sorted((csrc / "kernels").glob("*_tpl.h"))}
+        paths = sorted((csrc / "kernels").glob("*_tpl.h"))
+        chosen = [path for path in paths if path.name in (sys.argv[3:] or [path.name])]
+        templates = {path: path.read_text(encoding="utf-8") for path in chosen}
         mutations = [(path, place) for path, text in templates.items() for place in places(text)]
         random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 0).shuffle(mutations)
         for path, (start, end, new) in mutations:
@@ -121,18 +141,10 @@ def main():
                 equivalent += 1
                 continue
             path.write_text(text[:start] + new + text[end:], encoding="utf-8")
-            objects = compiled(folder, csrc)
-            if objects is None or [o.read_bytes() for o in objects] == original:
-                left_out += 1
-            elif not (
-                survives(folder, engine["scalar"], objects, expected)
-                and all(
-                    survives(folder, engine[isa], compiled(folder, csrc, isa), expected) for isa in list(engine)[1:]
-                )
-                and survives(folder, engine["scalar"], compiled(folder, csrc, flags=SANITIZED), expected, SANITIZED)
-            ):
-                killed += 1
-            else:
+            found = outcome(folder, csrc, engine, originals, expected)
+            killed += found == "killed"
+            left_out += found == "same code"
+            if found == "survived":
                 survivors.append(f"{path.name}:{line + 1}: {change}")
                 print(survivors[-1], flush=True)
             path.write_text(text, encoding="utf-8")

@@ -2,9 +2,9 @@
 
 A compiler, or a change to csrc/kernels/gemm_tpl.h, that keeps sums in memory instead of registers ruins a loop without
 changing a bit. So each tile's loop over k must contain only its fused multiply-adds, its loads, one broadcast per row,
-and a few instructions for prefetching, counting and addressing. It must not spill a vector register. The flags are
-those of CMakeLists.txt. An instruction set without a compiler is reported as NOT TESTED. The exit status is 1 if a
-loop is bad.
+and a few instructions for prefetching, counting and addressing. Neither it nor an update rule in a tile, a loop with
+square roots, may spill a vector register. The flags are those of CMakeLists.txt. An instruction set without a
+compiler is reported as NOT TESTED. The exit status is 1 if a loop is bad.
 """
 
 import argparse
@@ -58,6 +58,7 @@ class Loop(NamedTuple):
     loads: int
     broadcasts: int
     embedded: int
+    roots: int
     spills: int
     addresses: int
 
@@ -106,6 +107,7 @@ def count(body: list[str]) -> Loop:
         + 2 * matching(r"^ldp\s+q(?!.*\[sp)"),
         broadcasts=matching(r"^vbroadcast|^ld1r|^dup|^ldr\s+[sd]\d") + 2 * matching(r"^ldp\s+[sd]\d"),
         embedded=matching(r"\{1to\d+\}"),
+        roots=matching(r"^vsqrt"),
         spills=spills,
         addresses=matching(stack) - spills,
     )
@@ -117,6 +119,8 @@ def width(name: str, vectors: int) -> int | None:
         return int(tile[1]) * int(tile[2]) * vectors
     if tile := re.fullmatch(r"tile_[a-z]_(\d+)_(full|second)", name):  # second: two panels of a vector, or half a panel
         return int(tile[1]) * (vectors if tile[2] == "full" else 2 if vectors == 1 else vectors // 2)
+    if tile := re.fullmatch(r"tile_u_(\d+)", name):  # a pair of panels, with an update rule beside the products
+        return 2 * int(tile[1]) * vectors
     if tile := re.fullmatch(r"row_of_(\d+)", name):
         return int(tile[1]) * vectors
     return None
@@ -124,6 +128,8 @@ def width(name: str, vectors: int) -> int | None:
 
 def faults(target: Target, name: str, loop: Loop, per_step: int) -> list[str]:
     """Describe what is wrong with a loop."""
+    if loop.roots:  # an update rule
+        return [f"{loop.spills} vector spills"] if loop.spills else []
     steps, rest = divmod(loop.multiply_adds, per_step)
     if rest or not steps:
         return [f"{loop.multiply_adds} multiply-adds are not whole steps of {per_step}"]

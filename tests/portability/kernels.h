@@ -433,6 +433,24 @@ static void do_without(const fnn_kernels *kernels) {
     printf("done without");
 }
 
+/* relu of -0 is -0 and that of NaN is NaN, in every tile: of one row and of several, of narrow panels and of single columns. */
+static void keep_zeros(const fnn_kernels *kernels) {
+    static double x[20 * 7], kernel[7 * 50], bias[50], y[20 * 50];
+    const size_t element = (size_t)fnn_element(kernels);
+    for (ptrdiff_t i = 0; i < 7 * 50; i++) set(kernel, element, i, -1);
+    for (int nan = 0; nan < 2; nan++)
+        for (ptrdiff_t m = 1; m <= 20; m += m < 7 ? 1 : 13)
+            for (ptrdiff_t n = 1; n <= 50; n += 1 + n / 3) {
+                const fnn_dense_arrays arrays = {x, kernel, bias, m, 7, n, FNN_RELU, {0}};
+                for (ptrdiff_t o = 0; o < n; o++) set(bias, element, o, nan ? NAN : -0.0);
+                if (fnn_dense_forward(kernels, y, &arrays, 1) != FNN_OK) fail("no product");
+                for (ptrdiff_t i = 0; i < m * n; i++) {
+                    const double found = get(y, element, i);
+                    if (nan ? found == found : found != 0 || !signbit(found)) fail("relu of -0 or NaN is another number");
+                }
+            }
+}
+
 /* Panels of features that lie one after the other, at each place and of each height. */
 static void gather_columns(const fnn_kernels *kernels) {
     enum { COLUMNS = 9 };

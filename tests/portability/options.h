@@ -412,22 +412,25 @@ static void average_and_flatten(void) {
     end();
 }
 
-/* The number of threads on which most steps run is the fastest one. */
+/* The number of threads on which most steps run is the fastest one. Steps that become slow are soon followed by a trial. */
 static void simulate_threads(void) {
     for (int most = 1; most <= 8; most *= 2)
         for (int best = 1; best <= most; best *= 2) {
             fnn_trials trials;
             ptrdiff_t taken[9] = {0};
+            int soon = 0;
             fnn_trials_start(&trials, most, 1e4);
             fnn_trials_note(&trials, 0, 1);
             for (ptrdiff_t left = 3000000, steps; left > 0; left -= steps) {
-                const int used = fnn_trials_threads(&trials), slows = left < 60000; /* at the end all are slow */
+                const int used = fnn_trials_threads(&trials), slows = left < 50000; /* at the end all are slow */
                 steps = fnn_min(fnn_trials_steps(&trials), left);
                 taken[used] += steps;
                 const int64_t each = used < best ? 2000 / used : 2000 / best + 500 * (used - best);
                 fnn_trials_note(&trials, steps, steps * each * (slows ? 20 : 1));
+                soon |= slows && left > 45000 && trials.probes_left;
             }
             if (taken[best] < 2000000) fail("trials", "do not find the fastest number of threads");
+            if (most > 1 && !soon) fail("trials", "do not follow steps that become slow");
         }
 }
 

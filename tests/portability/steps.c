@@ -350,6 +350,7 @@ int main(void) {
         LINE(look_up(kernels))
         LINE(factorize(kernels))
         LINE(do_without(kernels))
+        keep_zeros(kernels);
         LINE(gather_columns(kernels))
         for (int i = FNN_SGD; i <= FNN_ADAM; i++) LINE(train_wide(kernels, i))
         LINE(skip_derivatives(kernels))

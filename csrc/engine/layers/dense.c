@@ -80,7 +80,7 @@ static void update(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, c
     const fnn_range weight_panels = {strip->q, strip->q + count};
     fnn_dense own;
     const fnn_dense *layer = layer_in_step(s, strip->op, &own);
-    if (layer->n_in <= FNN_SHORT && layer->rows <= FNN_CHUNK && layer->chunks.first < layer->chunks.last && !s->is_long)
+    if (layer->n_in <= FNN_SHORT && layer->rows <= FNN_CHUNK && !s->is_long)
         kernels->short_update(layer, weights, weight_panels, strip->rows, rule);
     else if (s->is_long && (s->fit->stores || s->fit->gradients))
         fnn_update_pieces(kernels, layer, weights, weight_panels, strip->rows, rule);

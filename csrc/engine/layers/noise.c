@@ -5,9 +5,10 @@
 static int is_random(const fnn_step *s, const fnn_op *op) { return !s->fit->inference && op->rate > 0; }
 
 static fnn_stream stream_of(const fnn_step *s, int i, ptrdiff_t p) {
-    return (fnn_stream){.seed = s->fit->seed ^ (s->fit->epoch * 0x9E3779B97F4A7C15u),
+    const fnn_op *op = &s->fit->network->ops[i];
+    return (fnn_stream){.seed = (op->has_seed ? op->seed : s->fit->seed) ^ (s->fit->epoch * 0x9E3779B97F4A7C15u),
                         .step = (uint64_t)s->step,
-                        .stream = (uint32_t)i + 1,
+                        .stream = (uint32_t)(op->has_seed ? FNN_MOST_OPS + op->draw : i) + 1,
                         .first_row = (uint32_t)(p * s->fit->network->kernels->panel)};
 }
 

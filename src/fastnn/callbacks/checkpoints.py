@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import number, whole
+from fastnn._arguments import as_verbosity, flag, number, optional, whole
 from fastnn._ranks import on_first
 from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
@@ -61,11 +61,13 @@ class ModelCheckpoint(Monitor):
         super().__init__(monitor, mode, 0.0)
         self.filepath = os.fspath(filepath)
         warn_of_suffix(self.filepath)
-        self.verbose = verbose
-        self.save_best_only = save_best_only
-        self.save_weights_only = save_weights_only
+        self.verbose = as_verbosity(verbose)
+        self.save_best_only = flag("save_best_only", save_best_only)
+        self.save_weights_only = flag("save_weights_only", save_weights_only)
         self.save_freq = save_freq
-        self.best = initial_value_threshold
+        self.best = optional(number, "initial_value_threshold", initial_value_threshold)
+        if not self.save_best_only and (monitor, mode, self.best) != ("val_loss", "auto", None):
+            warn("monitor, mode and initial_value_threshold have no effect without save_best_only=True")
         self._steps_between = _frequency(save_freq)
         self._steps = 0
         self._epoch = 0
@@ -165,8 +167,8 @@ class BackupAndRestore(Callback):
             raise ValueError("backup_dir is empty")
         self.backup_dir = os.fspath(backup_dir)
         self.save_freq = save_freq
-        self.double_checkpoint = double_checkpoint
-        self.delete_checkpoint = delete_checkpoint
+        self.double_checkpoint = flag("double_checkpoint", double_checkpoint)
+        self.delete_checkpoint = flag("delete_checkpoint", delete_checkpoint)
         self._steps_between = _frequency(save_freq) or 0
         self._saved_at: int | None = None
         self._callbacks: Sequence[Callback] = ()

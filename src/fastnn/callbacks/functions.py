@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._arguments import as_verbosity, flag
 from fastnn.callbacks.callback import HOOKS, Callback, Logs
 
 
@@ -25,8 +26,10 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
+        if not callable(schedule):
+            raise TypeError(f"schedule must be a function of (epoch, learning_rate) or of (epoch), got {schedule!r}")
         self.schedule = schedule
-        self.verbose = verbose
+        self.verbose = as_verbosity(verbose)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Raise TypeError if the learning rate follows a schedule."""
@@ -102,7 +105,7 @@ class TerminateOnNaN(Callback):
 
     def __init__(self, raise_error: bool = False) -> None:
         super().__init__()
-        self.raise_error = bool(raise_error)
+        self.raise_error = flag("raise_error", raise_error)
 
     def on_divergence(self, batch: int) -> None:
         """Print the number of the batch, counted from 0, and stop."""
@@ -146,5 +149,7 @@ class LambdaCallback(Callback):
         for hook, function in given.items():
             if hook not in HOOKS:
                 raise TypeError(f"LambdaCallback has no hook {hook!r}; the hooks are {', '.join(HOOKS)}")
+            if function is not None and not callable(function):
+                raise TypeError(f"{hook} must be a function, got {function!r}")
             if function is not None:
                 setattr(self, hook, function)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._arguments import flag
 from fastnn._progress import ProgressLine, format_logs, format_seconds
 from fastnn._ranks import is_first
 from fastnn.callbacks.callback import Callback, Logs
@@ -88,11 +89,11 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         super().__init__()
-        if len(separator) != 1:
+        if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator must be one character, got {separator!r}")
         self.filename = os.fspath(filename)
         self.separator = separator
-        self.append = append
+        self.append = flag("append", append)
         self._names: list[str] | None = None
         self._header_needed = True
 
@@ -101,9 +102,23 @@ class CSVLogger(Callback):
         self._names = None
         self._header_needed = True
         if self.append and os.path.exists(self.filename):
-            self._header_needed = os.path.getsize(self.filename) == 0
+            self._names = self._columns()
+            self._header_needed = self._names is None
         elif not self.append and is_first():
             open(self.filename, "w").close()
+
+    def _columns(self) -> list[str] | None:
+        """Return the names in the header of an existing file, without "epoch"; None for an empty file."""
+        import csv
+
+        with open(self.filename, newline="") as file:
+            header = next(csv.reader(file, delimiter=self.separator), None)
+        if header is not None and header[0] != "epoch":
+            raise ValueError(
+                f"{self.filename!r} does not begin with the header of a CSVLogger, 'epoch' and names with "
+                f"{self.separator!r} between them, but with {header[:3]!r}: choose another filename, or append=False"
+            )
+        return None if header is None else header[1:]
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Append a line."""
@@ -112,6 +127,12 @@ class CSVLogger(Callback):
         if not is_first():
             return
         logs = logs or {}
+        unknown = [] if self._names is None else [name for name in logs if name not in self._names]
+        if unknown:
+            raise ValueError(
+                f"{self.filename!r} has no column for {unknown[0]!r}; its columns: "
+                f"{', '.join(['epoch', *(self._names or ())])}. Choose another filename, or append=False"
+            )
         with open(self.filename, "a", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)
             if self._names is None:

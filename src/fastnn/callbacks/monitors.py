@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._arguments import choice, number, optional, whole
+from fastnn._arguments import as_verbosity, choice, flag, number, optional, text, whole
 from fastnn._derivation import never_calls
 from fastnn._warnings import warn
 from fastnn.callbacks.callback import Callback, Logs
@@ -20,7 +20,7 @@ class Monitor(Callback):
 
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         super().__init__()
-        self.monitor = monitor
+        self.monitor = text("monitor", monitor)
         self.mode = choice("mode", mode, ("auto", "min", "max"))
         self.min_delta = abs(number("min_delta", min_delta))
         self._sign: float | None = {"min": -1.0, "max": 1.0}.get(mode)
@@ -98,9 +98,9 @@ class EarlyStopping(Monitor):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = whole("patience", patience, at_least=0)
-        self.verbose = verbose
+        self.verbose = as_verbosity(verbose)
         self.baseline = optional(number, "baseline", baseline)
-        self.restore_best_weights = restore_best_weights
+        self.restore_best_weights = flag("restore_best_weights", restore_best_weights)
         self.start_from_epoch = whole("start_from_epoch", start_from_epoch, at_least=0)
         self._reset()
 
@@ -208,7 +208,7 @@ class ReduceLROnPlateau(Monitor):
         super().__init__(monitor, mode, min_delta)
         self.factor = number("factor", factor, at_least=0.0, below=1.0)
         self.patience = whole("patience", patience, at_least=0)
-        self.verbose = verbose
+        self.verbose = as_verbosity(verbose)
         self.cooldown = whole("cooldown", cooldown, at_least=0)
         self.min_lr = number("min_lr", min_lr, at_least=0.0)
         self._reset()

@@ -97,6 +97,8 @@ cdef extern from "engine/engine.h" nogil:
         int function
         double parameters[3]
         double rate, momentum, epsilon
+        int has_seed, draw
+        uint64_t seed
         Py_ssize_t n_in, n_out, weights, rows, state
         fnn_rules rules[2]
         double activity_l1, activity_l2
@@ -254,3 +256,24 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_activate(const fnn_kernels *, void *, const void *, Py_ssize_t, Py_ssize_t, int, const double *)
     fnn_status fnn_activation_gradient(const fnn_kernels *, void *, const void *, const void *, Py_ssize_t, Py_ssize_t, int,
                                        const double *)
+
+
+cdef extern from "engine/least_squares.h" nogil:
+    ctypedef struct fnn_least_squares
+    ctypedef struct fnn_chain_layer:
+        Py_ssize_t n_in, n_out
+        int activation
+        double parameters[3]
+        Py_ssize_t kernel, bias
+    ctypedef struct fnn_chain:
+        const fnn_chain_layer *layers
+        int n_layers, n_threads
+        const double *X
+        const double *targets
+        const double *factors
+        Py_ssize_t rows, block
+    fnn_least_squares *fnn_least_squares_new(const fnn_kernels *, const fnn_chain *)
+    void fnn_least_squares_free(fnn_least_squares *)
+    fnn_status fnn_squared_error(fnn_least_squares *, const double *, double *)
+    fnn_status fnn_normal_equations(fnn_least_squares *, const double *, double *, double *)
+    fnn_status fnn_whole_jacobian(fnn_least_squares *, const double *, double *, double *)

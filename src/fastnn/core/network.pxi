@@ -144,6 +144,23 @@ cdef class Network:
     cdef void leave(self) noexcept:
         self.users = 0 if self.users < 0 else self.users - 1
 
+    def weights_are_finite(self):
+        self.check(COPIES)
+        return bool(self.network.kernels.all_finite(self.network.weights, self.network.n_elements))
+
+    def copy_weights(self, cnp.ndarray out=None):
+        if out is None:
+            out = np.empty(self.network.n_elements, self.dtype)
+        check_output("out", out, self.dtype, (self.network.n_elements,))
+        self.check(COPIES)
+        memcpy(cnp.PyArray_DATA(out), self.network.weights, cnp.PyArray_NBYTES(out))
+        return out
+
+    def restore_weights(self, copy):
+        cdef cnp.ndarray weights = contiguous("copy", copy, self.dtype, (self.network.n_elements,))
+        self.check(WRITES)
+        memcpy(self.network.weights, cnp.PyArray_DATA(weights), cnp.PyArray_NBYTES(weights))
+
     cdef tuple known_parameters(self, int op):
         known = PARAMETERS[self.kinds[op]] + STATES[self.kinds[op]] if 0 <= op < self.network.n_ops else ()
         if not known:

@@ -32,6 +32,9 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
     op.use_bias = len(PARAMETERS[kind]) > 1 and options.get("center", options.get("use_bias", True))
     op.trainable = options.get("trainable", True)
     op.rate = options.get("rate", 0.0)
+    op.has_seed = options.get("seed") is not None
+    op.seed = options["seed"] if op.has_seed else 0
+    op.draw = options.get("draw", 0)
     op.alpha = options.get("alpha", False)
     op.momentum = options.get("momentum", 0.0)
     op.epsilon = options.get("epsilon", 0.0)

@@ -6,7 +6,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    _fit_context,
+    clone,
+    is_classifier,
+    is_regressor,
+)
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state, column_or_1d
@@ -74,6 +82,9 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
         pairs = self._bags_of(y, n, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
         base = self._base()
+        kind, suits = ("classifier", is_classifier) if is_classifier(self) else ("regressor", is_regressor)
+        if not suits(base):
+            raise TypeError(f"estimator must be a {kind}, got {base!r}")
         tasks = [
             partial(self._fit_bag, base, X, y, weight, int(seed), *pair)
             for seed, pair in zip(seeds, pairs, strict=True)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
-from fastnn._arrays import check_columns, check_in_memory, check_memory, check_unmasked, is_source
+from fastnn._arrays import check_columns, check_in_memory, check_memory, check_not_dates, check_unmasked, is_source
 from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
@@ -174,9 +174,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         most = 1 << 40  # as the compiled core
-        return [
-            whole("each of hidden_layer_sizes", n, at_least=1, at_most=most) if isinstance(n, int) else n for n in sizes
-        ]
+        return [whole("each of hidden_layer_sizes", n, at_least=1, at_most=most) for n in sizes]
 
     def _per_layer(self, name: str, value: Any, n_hidden: int) -> list[Any]:
         """Return one value for every hidden layer."""
@@ -233,6 +231,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             return self._check_source(X, y, reset, **checks)
         check_unmasked(X, "X")
         check_unmasked(y, "y")
+        check_not_dates(X, "X")
         if isinstance(X, np.ndarray) and X.ndim:
             check_memory(X.shape[0], X.dtype, "X")
         checks.setdefault("accept_sparse", ["csr", "csc"])

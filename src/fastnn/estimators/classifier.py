@@ -20,6 +20,20 @@ from fastnn.estimators.fitting import BaseMLP, stochastic_only
 Array = NDArray[Any]
 
 
+def _check_label_types(y: Any) -> None:
+    """Raise ValueError for labels (n,) of which one is missing, or that are strings and something else."""
+    labels = np.asarray(y)
+    if labels.dtype != object or labels.ndim != 1:
+        return
+    for row, label in enumerate(labels):
+        if label is None or type(label).__name__ == "NAType":
+            raise ValueError(f"y has no label at row {row} (counted from 0), but {label}: remove such rows")
+    strings = [isinstance(label, str) for label in labels]
+    if any(strings) and not all(strings):
+        string, other = labels[strings.index(True)], labels[strings.index(False)]
+        raise ValueError(f"y has strings and other labels, such as {string!r} and {other!r}: make all of them strings")
+
+
 def _fitted_binarizer(y: Array) -> LabelBinarizer:
     """Return ``LabelBinarizer().fit(y)``; for whole numbers, without its checks, which take longer than many steps."""
     binarizer = LabelBinarizer()
@@ -163,9 +177,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     # Targets
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        _check_label_types(y)
         X, y = self._check_rows(X, y, reset)
-        if y.dtype == object and (gaps := [row for row, label in enumerate(y) if label is None]):
-            raise ValueError(f"y has no label at row {gaps[0]} (counted from 0), but None: remove such rows")
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = _fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_

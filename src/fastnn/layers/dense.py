@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.initializers as initializers
 import fastnn.regularizers as regularizers
-from fastnn._arguments import absent, whole
+from fastnn._arguments import absent, flag, whole
 from fastnn._variables import Variable
 from fastnn.layers.activation import find_activation
 from fastnn.layers.layer import Layer
@@ -60,7 +60,7 @@ class Dense(Layer):
         absent(lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
         self.units = whole("units", units, at_least=1)
         self.activation = find_activation(activation)
-        self.use_bias = bool(use_bias)
+        self.use_bias = flag("use_bias", use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer, "glorot_uniform")
         self.bias_initializer = initializers.get(bias_initializer, "zeros")
         self.activity_regularizer = regularizers.get(activity_regularizer)

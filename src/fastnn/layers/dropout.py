@@ -1,36 +1,29 @@
 """Layers that act only in training: dropout and noise, from the model's counter-based generator."""
 
-from typing import Any, Self
+from typing import Any
 
 import fastnn._registry as registry
 from fastnn._arguments import number, optional, whole
-from fastnn._warnings import warn
 from fastnn.layers.layer import Layer
 
 
 class RandomLayer(Layer):
-    """Base of layers that draw random numbers in training. They come from the model's seed.
+    """Base of layers that draw random numbers in training: those of an epoch, a step and a place in the batch.
 
     Parameters
     ----------
-    seed : kept for Keras; has no effect, with a warning unless it comes from a description.
+    seed : whole number that fixes them, whatever the seed of the model and the place of the layer in it; layers of one
+        seed draw the same. None: they come from the model's seed.
     """
 
     def __init__(self, *, seed: int | None = None, **layer_options: Any) -> None:
         self.seed = optional(whole, "seed", seed, at_least=0)
         super().__init__(**layer_options)
-        if seed is not None:
-            warn(
-                f"seed={seed} of {type(self).__name__} has no effect: its random numbers come from the model's seed, "
-                f"Sequential([...], seed={seed})"
-            )
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build a layer from ``get_config()``."""
-        layer = cls(**{name: value for name, value in config.items() if name != "seed"})
-        layer.seed = optional(whole, "seed", config.get("seed"), at_least=0)
-        return layer
+    def random_op(self, kind: str, rate: float, **options: Any) -> tuple[str, dict[str, Any]] | None:
+        """Return the core's op, or None where it would change nothing."""
+        seeded = {} if self.seed is None else {"seed": self.seed}
+        return (kind, {"rate": rate, **options, **seeded}) if rate > 0.0 else None
 
     def keeps_elements(self) -> bool:
         """Return True."""
@@ -47,7 +40,8 @@ class Dropout(RandomLayer):
     ----------
     rate : fraction to drop, 0 <= rate < 1.
     noise_shape : must be None; elements are dropped independently.
-    seed : kept for Keras; has no effect, with a warning: the masks come from the model's seed.
+    seed : whole number that fixes the masks of each epoch and step; None: they come from the model's seed. Layers of
+        one seed have the same masks.
     """
 
     _options = ("rate", "seed")
@@ -60,7 +54,7 @@ class Dropout(RandomLayer):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's dropout op."""
-        return ("dropout", {"rate": self.rate, "alpha": False}) if self.rate > 0.0 else None
+        return self.random_op("dropout", self.rate, alpha=False)
 
 
 @registry.register("layer", "AlphaDropout")
@@ -77,7 +71,7 @@ class AlphaDropout(Dropout):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's dropout op."""
-        return ("dropout", {"rate": self.rate, "alpha": True}) if self.rate > 0.0 else None
+        return self.random_op("dropout", self.rate, alpha=True)
 
 
 @registry.register("layer", "GaussianNoise")
@@ -87,7 +81,8 @@ class GaussianNoise(RandomLayer):
     Parameters
     ----------
     stddev : standard deviation of the noise, at least 0.
-    seed : kept for Keras; has no effect, with a warning: the noise comes from the model's seed.
+    seed : whole number that fixes the noise of each epoch and step; None: it comes from the model's seed. Layers of one
+        seed draw the same noise.
     """
 
     _options = ("stddev", "seed")
@@ -98,4 +93,4 @@ class GaussianNoise(RandomLayer):
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]] | None:
         """Return the core's op."""
-        return ("gaussian_noise", {"rate": self.stddev}) if self.stddev > 0.0 else None
+        return self.random_op("gaussian_noise", self.stddev)

@@ -35,7 +35,7 @@ class Encoder(Layer):
 
     def _set_mode(self, output_mode: str, sparse: bool, modes: Sequence[str] = _MODES) -> None:
         absent(sparse=sparse)
-        self.output_mode = choice("output_mode", {"binary": "multi_hot"}.get(output_mode, output_mode), modes)
+        self.output_mode = choice("output_mode", "multi_hot" if output_mode == "binary" else output_mode, modes)
 
     @property
     def depth(self) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import absent, choice, optional, whole
+from fastnn._arguments import absent, choice, flag, optional, text, whole
 from fastnn._arrays import as_numbers
 from fastnn.layers.encoding import Encoder, hash_of, salt_of, strings_in
 
@@ -24,7 +24,7 @@ class _Lookup(Encoder):
     ) -> None:
         self.max_tokens = optional(whole, "max_tokens", max_tokens, at_least=2)
         self.num_oov_indices = whole("num_oov_indices", num_oov_indices, at_least=0)
-        self.mask_token, self.oov_token, self.invert = mask_token, oov_token, bool(invert)
+        self.mask_token, self.oov_token, self.invert = mask_token, oov_token, flag("invert", invert)
         if self.invert and self.output_mode != "int":
             raise ValueError(f"output_mode must be 'int' where invert is True, got {self.output_mode!r}")
         self.vocabulary: list[Any] | None = None
@@ -210,6 +210,8 @@ class IntegerLookup(_Lookup):
         absent(idf_weights=idf_weights, pad_to_max_tokens=pad_to_max_tokens)
         choice("vocabulary_dtype", vocabulary_dtype, ("int64", "int32"))
         self._set_mode(output_mode, sparse)
+        optional(whole, "mask_token", mask_token, at_least=-(2**63))
+        whole("oov_token", oov_token, at_least=-(2**63))
         self._set_vocabulary_options(max_tokens, num_oov_indices, mask_token, oov_token, invert)
         self.oov_method = choice("oov_method", oov_method, ("floormod", "farmhash"))
         self.salt = salt_of(salt)
@@ -276,6 +278,9 @@ class StringLookup(_Lookup):
         absent(idf_weights=idf_weights, pad_to_max_tokens=pad_to_max_tokens)
         choice("encoding", encoding, ("utf-8",))
         self._set_mode(output_mode, sparse)
+        text("oov_token", oov_token)
+        if mask_token is not None:
+            text("mask_token", mask_token)
         self._set_vocabulary_options(max_tokens, num_oov_indices, mask_token, oov_token, invert)
         self.salt = salt_of(salt)
         super().__init__(name=name, **layer_options)

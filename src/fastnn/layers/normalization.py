@@ -31,7 +31,7 @@ class _ScaledAndCentred(Layer):
         gamma: tuple[Any, Any, Any],
     ) -> None:
         """Set initializer, regularizer and constraint of beta and gamma."""
-        self.center, self.scale = bool(center), bool(scale)
+        self.center, self.scale = flag("center", center), flag("scale", scale)
         self.beta_initializer = initializers.get(beta[0], "zeros")
         self.gamma_initializer = initializers.get(gamma[0], "ones")
         self._regularize("beta", *beta[1:])
@@ -114,6 +114,7 @@ class BatchNormalization(_ScaledAndCentred):
         last_axis(axis)
         absent(renorm=renorm, renorm_clipping=renorm_clipping)
         flag("synchronized", synchronized)
+        number("renorm_momentum", renorm_momentum)
         self.momentum = number("momentum", momentum, at_least=0.0, at_most=1.0)
         self.epsilon = number("epsilon", epsilon, at_least=0.0)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
@@ -193,7 +194,7 @@ class LayerNormalization(_ScaledAndCentred):
     ) -> None:
         last_axis(axis)
         self.epsilon = number("epsilon", epsilon, at_least=0.0)
-        self.rms_scaling = bool(rms_scaling)
+        self.rms_scaling = flag("rms_scaling", rms_scaling)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
         super().__init__(**layer_options)
@@ -252,7 +253,7 @@ class Normalization(Layer):
             raise ValueError(f"variance must not be negative, got {variance!r}")
         if self.axis is None and self.known is not None and max(value.size for value in self.known) > 1:
             raise ValueError(f"axis=None takes one mean and one variance, got {mean!r} and {variance!r}")
-        self.invert = bool(invert)
+        self.invert = flag("invert", invert)
         self.missing = choice("missing", missing, (None, "mean", "indicator"))
         self._learned: tuple[Array, Array, int] | None = None
         super().__init__(**layer_options)
@@ -431,5 +432,5 @@ class Rescaling(Normalization):
 
 def _statistics(name: str, value: Any) -> Array:
     """Return given statistics as a vector."""
-    values = np.array(value, dtype=np.float64).ravel()
+    values = as_numbers(value, name).astype(np.float64).ravel()
     return values if np.isfinite(values).all() else np.array([number(f"each value of {name}", each) for each in values])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 import fastnn.initializers as initializers
-from fastnn._arguments import choice, number, whole
+from fastnn._arguments import choice, flag, number, whole
 from fastnn._arrays import as_features
 from fastnn._variables import Variable
 from fastnn.layers.layer import Layer
@@ -131,12 +131,13 @@ class PeriodicEmbedding(Layer):
         weight_decay_factors: Any = None,
         **layer_options: Any,
     ) -> None:
+        whole("frequencies", frequencies, at_least=1)
         super().__init__(**layer_options)
         factors = {"learning_rate_factors": learning_rate_factors, "weight_decay_factors": weight_decay_factors}
         self.cosines = CosineFeatures(frequencies, sigma, name=f"{self.name}_cosines", **factors)
         uniform = initializers.RandomUniform(-(frequencies**-0.5), frequencies**-0.5)
         self.linear = GroupedDense(n_features, units, bias_initializer=uniform, name=f"{self.name}_linear", **factors)
-        self.join = Concatenate() if densenet else None
+        self.join = Concatenate() if flag("densenet", densenet) else None
 
     def call(self, x: Any) -> Any:
         """Return the outputs for a symbolic tensor."""

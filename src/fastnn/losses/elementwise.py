@@ -3,7 +3,7 @@
 from typing import Any
 
 import fastnn._registry as registry
-from fastnn._arguments import last_axis, number
+from fastnn._arguments import flag, last_axis, number
 from fastnn.losses.loss import Loss
 
 
@@ -79,7 +79,7 @@ class BinaryCrossentropy(Loss):
     ) -> None:
         super().__init__(reduction, name, dtype)
         last_axis(axis)
-        self.from_logits = bool(from_logits)
+        self.from_logits = flag("from_logits", from_logits)
         self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
 
 
@@ -182,9 +182,9 @@ class BinaryFocalCrossentropy(Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(reduction, name, dtype)
-        self.apply_class_balancing = bool(apply_class_balancing)
+        self.apply_class_balancing = flag("apply_class_balancing", apply_class_balancing)
         self.alpha = number("alpha", alpha, at_least=0.0, at_most=1.0)
         self.gamma = number("gamma", gamma, at_least=0.0)
-        self.from_logits = bool(from_logits)
+        self.from_logits = flag("from_logits", from_logits)
         self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
         last_axis(axis)

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 import fastnn._registry as registry
 import fastnn.ops as ops
-from fastnn._arguments import choice, float_type, optional
+from fastnn._arguments import choice, float_type, optional, text
+from fastnn._arrays import as_numbers
 from fastnn._derivation import never_calls
 
 Array = NDArray[Any]
@@ -52,7 +53,7 @@ class Loss(registry.Description):
         optional(float_type, "dtype", dtype)
         chosen = choice("reduction", reduction, (*REDUCTIONS, "mean", None))
         self.reduction = {"mean": "sum_over_batch_size", None: "none"}.get(chosen, chosen)
-        self.name = name if name is not None else getattr(self, "core_name", type(self).__name__)
+        self.name = getattr(self, "core_name", type(self).__name__) if name is None else text("name", name)
 
     @property
     def depends_on_batches(self) -> bool:
@@ -89,7 +90,7 @@ class Loss(registry.Description):
         """
         if self.reduction == "none":
             rows = self.of_rows(y_true, y_pred)
-            return rows if sample_weight is None else rows * np.asarray(sample_weight)
+            return rows if sample_weight is None else rows * _weights_of(rows, sample_weight)
         return ops.loss(self.core_name, y_true, y_pred, sample_weight=sample_weight, **self.options())
 
     def of_rows(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
@@ -105,11 +106,15 @@ class Loss(registry.Description):
         ndarray or float
             (...), the last axis reduced; one number for one row, or where the loss couples rows.
         """
-        predictions = np.asarray(y_pred)
+        predictions, truth = as_numbers(y_pred, "y_pred"), as_numbers(y_true, "y_true")
         if predictions.ndim == 0:
             raise ValueError(f"y_pred of {self.name} must have at least one axis, got a single number")
+        if predictions.shape[:-1] not in (truth.shape, truth.shape[:-1]):
+            raise ValueError(
+                f"y_true must have the rows of y_pred, which has shape {predictions.shape}; got shape {truth.shape}"
+            )
         rows = predictions.reshape(-1, predictions.shape[-1])
-        targets = np.asarray(y_true).reshape(len(rows), -1)
+        targets = truth.reshape(len(rows), -1)
         if self.couples_rows:
             return ops.loss(self.core_name, targets, rows, **self.options())
         pairs = zip(targets[:, None], rows[:, None], strict=True)
@@ -119,3 +124,13 @@ class Loss(registry.Description):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "reduction": self.reduction, "name": self.name}
+
+
+def _weights_of(rows: Any, sample_weight: Any) -> Array:
+    """Return the weights of the losses of rows, a number or an array of their shape."""
+    weights = as_numbers(sample_weight, "sample_weight")
+    shape = np.shape(rows)
+    weights = weights.reshape(shape) if weights.shape == (*shape, 1) else weights
+    if weights.shape not in ((), shape):
+        raise ValueError(f"sample_weight must have shape {shape}, one weight per row, got {weights.shape}")
+    return weights

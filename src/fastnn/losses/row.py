@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import fastnn._registry as registry
-from fastnn._arguments import last_axis, number, optional, whole
+from fastnn._arguments import flag, last_axis, number, optional, whole
 from fastnn.losses.loss import Array, Loss
 
 
@@ -38,7 +38,7 @@ class CategoricalCrossentropy(Loss):
     ) -> None:
         super().__init__(reduction, name, dtype)
         last_axis(axis)
-        self.from_logits = bool(from_logits)
+        self.from_logits = flag("from_logits", from_logits)
         self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
 
 
@@ -70,7 +70,7 @@ class SparseCategoricalCrossentropy(Loss):
     ) -> None:
         super().__init__(reduction, name, dtype)
         last_axis(axis)
-        self.from_logits = bool(from_logits)
+        self.from_logits = flag("from_logits", from_logits)
         self.ignore_class = optional(whole, "ignore_class", ignore_class, at_least=-(2**63), at_most=2**63 - 1)
 
 
@@ -101,7 +101,7 @@ class GaussianNLL(Loss):
         self, full: bool = False, reduction: str | None = "sum_over_batch_size", name: str | None = None
     ) -> None:
         super().__init__(reduction, name)
-        self.full = bool(full)
+        self.full = flag("full", full)
 
     def target_columns(self, n_outputs: int) -> int:
         """Return half of the outputs."""
@@ -211,7 +211,7 @@ class CategoricalFocalCrossentropy(Loss):
         else:
             self.alpha = number("alpha", alpha, at_least=0.0, others=" or a list of such numbers")
         self.gamma = number("gamma", gamma, at_least=0.0)
-        self.from_logits = bool(from_logits)
+        self.from_logits = flag("from_logits", from_logits)
         self.label_smoothing = number("label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
         last_axis(axis)
 

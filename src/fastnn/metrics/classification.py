@@ -4,12 +4,13 @@ Names, arguments and results are scikit-learn's.
 """
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import choice, takes_keywords
+from fastnn._arguments import choice, flag, takes_keywords
 from fastnn._warnings import warn
 from fastnn.metrics.counts import matches
 from fastnn.metrics.targets import LabelPairs, chosen_labels
@@ -40,6 +41,7 @@ def accuracy_score(
     >>> accuracy_score(["dog", "cat", "dog", "dog"], ["dog", "dog", "dog", "dog"])
     0.75
     """
+    flag("normalize", normalize)
     if (
         sample_weight is None
         and type(y_true) is np.ndarray
@@ -159,6 +161,7 @@ def balanced_accuracy_score(
     >>> balanced_accuracy_score([0, 0, 0, 1], [0, 0, 0, 0])
     0.5
     """
+    flag("adjusted", adjusted)
     pairs = LabelPairs(y_true, y_pred, sample_weight)
     if pairs.kind == "multilabel-indicator":
         raise ValueError("multilabel-indicator is not supported")
@@ -248,7 +251,8 @@ def cohen_kappa_score(
     0.5
     """
     choice("weights", weights, ("linear", "quadratic", None))
-    if not (math.isnan(replace_undefined_by) or -1.0 <= replace_undefined_by <= 1.0):
+    given: Any = replace_undefined_by
+    if not isinstance(given, Real) or not (math.isnan(given) or abs(float(given)) <= 1.0):
         raise ValueError(f"replace_undefined_by must be in [-1, 1] or NaN, got {replace_undefined_by!r}.")
     pairs = LabelPairs(y1, y2, sample_weight, ("y1", "y2"))
     confusion = np.asarray(_confusion(pairs, labels), dtype=np.float64)

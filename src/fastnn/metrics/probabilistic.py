@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import takes_keywords
+from fastnn._arguments import flag, takes_keywords
 from fastnn._warnings import warn
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
 from fastnn.metrics.validation import (
@@ -131,6 +131,7 @@ def log_loss(
     >>> round(log_loss(["spam", "ham", "ham", "spam"], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)
     0.21616
     """
+    flag("normalize", normalize)
     probabilities = as_probabilities("y_proba", y_proba)
     codes, indicators, probabilities = _class_columns(y_true, probabilities, labels)
     weights = as_sample_weight(sample_weight, len(probabilities))
@@ -215,7 +216,7 @@ def binary_outcomes(y_true: ArrayLike, y_prob: ArrayLike, pos_label: Any, argume
     try:
         pos_label = positive_class(pos_label, labels)
     except ValueError:
-        if labels.dtype.kind in "OUS":
+        if pos_label is not None or labels.dtype.kind in "OUS":
             raise
         pos_label = labels[-1]
     return y == pos_label, probability

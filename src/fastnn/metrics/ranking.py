@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import choice, number, optional, takes_keywords, whole
+from fastnn._arguments import choice, flag, number, optional, takes_keywords, whole
 from fastnn._warnings import warn
 from fastnn.metrics.counts import counts_at_thresholds, ordered_pairs
 from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
@@ -38,8 +38,7 @@ def _curve_counts(
     kind = type_of_target("y_true", y)
     if not (kind == "binary" or (kind == "multiclass" and pos_label is not None)):
         raise ValueError(f"{kind} format is not supported")
-    if pos_label is None:
-        pos_label = positive_class(None, encode("y_true", y)[0])
+    pos_label = positive_class(pos_label, encode("y_true", y)[0])
     score = as_column("y_score", as_real("y_score", y_score))
     n_rows = require_same_length(y_true=y, y_score=score)
     return counts_at_thresholds(y == pos_label, score, as_sample_weight(sample_weight, n_rows))
@@ -80,6 +79,7 @@ def roc_curve(
     >>> fpr.tolist(), tpr.tolist()
     ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
     """
+    flag("drop_intermediate", drop_intermediate)
     fps, tps, thresholds = _curve_counts(y_true, y_score, pos_label, sample_weight)
     if drop_intermediate and len(fps) > 2:
         corner = (np.diff(fps, 2) != 0) | (np.diff(tps, 2) != 0)
@@ -133,6 +133,7 @@ def precision_recall_curve(
     >>> precision.round(2).tolist(), recall.tolist()
     ([0.5, 0.67, 0.5, 1.0, 1.0], [1.0, 1.0, 0.5, 0.5, 0.0])
     """
+    flag("drop_intermediate", drop_intermediate)
     fps, tps, thresholds = _curve_counts(y_true, y_score, pos_label, sample_weight)
     if drop_intermediate and len(fps) > 2:
         step = np.diff(tps) != 0
@@ -459,6 +460,7 @@ def top_k_accuracy_score(
     >>> top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.3], [0.3, 0.4, 0.3], [0.7, 0.2, 0.1]], k=2)
     0.6666666666666666
     """
+    flag("normalize", normalize)
     k = whole("k", k, at_least=1)
     y = labels_1d("y_true", y_true)
     kind = type_of_target("y_true", y)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import number, takes_keywords
+from fastnn._arguments import flag, number, takes_keywords
 from fastnn.metrics.validation import Array, as_real, as_sample_weight, mean, require_same_length, warn_undefined
 
 _AVERAGES = ("raw_values", "uniform_average")
@@ -229,6 +229,7 @@ def r2_score(
     >>> round(r2_score([3.0, -0.5, 2.0, 7.0], [2.5, 0.0, 2.0, 8.0]), 4)
     0.9486
     """
+    flag("force_finite", force_finite)
     y, p, weights, multioutput = _targets(y_true, y_pred, sample_weight, multioutput, (*_AVERAGES, "variance_weighted"))
     if y.shape[1] < 2:
         warn_undefined("R^2 score is not well-defined with less than two samples.")

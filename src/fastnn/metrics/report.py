@@ -3,11 +3,12 @@
 Layout, names and results are scikit-learn's.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastnn._arguments import takes_keywords, whole
+from fastnn._arguments import flag, takes_keywords, whole
 from fastnn._warnings import warn
 from fastnn.metrics.precision_recall import (
     average_scores,
@@ -70,6 +71,7 @@ def classification_report(
     weighted avg       0.83      0.67      0.67         3
     <BLANKLINE>
     """
+    flag("output_dict", output_dict)
     digits = whole("digits", digits, at_least=0)
     require_zero_division(zero_division)
     pairs = LabelPairs(y_true, y_pred, sample_weight)
@@ -78,7 +80,9 @@ def classification_report(
     if target_names is None:
         names = [str(label) for label in shown]
     else:
-        names = [str(name) for name in target_names]  # type: ignore[union-attr]
+        if isinstance(target_names, str) or not isinstance(target_names, Iterable):
+            raise ValueError(f"target_names must be a list of names, got {target_names!r}")
+        names = [str(name) for name in target_names]
         if len(names) != len(shown):
             sizes = f"target_names has {len(names)} names for {len(shown)} labels"
             if labels is None:

@@ -180,6 +180,12 @@ class LabelPairs:
                 self._compare_numbers(whole_t, whole_p, t.dtype, p.dtype)
                 return
         kinds = list(map(type_of_target, arguments, (t, p)))
+        for argument, kind, array in zip(arguments, kinds, (t, p), strict=True):
+            if kind == "unknown":
+                raise ValueError(
+                    f"{argument} must hold numbers, booleans or strings, (n,) or (n, k); unknown is not supported: "
+                    f"dtype {array.dtype}, shape {array.shape}, first entry {array.flat[0]!r}"
+                )
         merged = set(kinds)
         if merged == {"binary", "multiclass"}:
             merged = {"multiclass"}
@@ -308,10 +314,12 @@ class LabelPairs:
 
 
 def positive_class(pos_label: Any, labels: Array) -> Any:
-    """Return the label of the positive class among the sorted labels of y_true; 1 by default for {0, 1} and {-1, 1}."""
-    if pos_label is not None:
-        return pos_label
+    """Return the label of the positive class, one of the sorted labels of y_true; 1 by default for {0, 1}, {-1, 1}."""
     found = labels.tolist()
+    if pos_label is not None:
+        if len(found) >= 2 and pos_label not in found:
+            raise ValueError(f"pos_label={pos_label!r} is not a valid label. It should be one of {labels}")
+        return pos_label
     if labels.dtype.kind in "OUS" or found not in ([0, 1], [-1, 1], [0], [-1], [1]):
         listing = ", ".join(map(repr, found))
         raise ValueError(

@@ -360,19 +360,26 @@ class Model(ConvertedStack, TrainedStack):
 
         model_file.save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath: str | os.PathLike[str]) -> None:
+    def load_weights(self, filepath: str | os.PathLike[str], skip_mismatch: bool = False) -> None:
         """Replace the weights by those of a file that ``save`` or ``save_weights`` wrote.
+
+        Parameters
+        ----------
+        filepath : the file.
+        skip_mismatch : whether layers whose weights have other names or shapes in the file keep theirs, with a warning.
+            Layers are compared in their order.
 
         Raises
         ------
         ModelFormatError
             The file is damaged, truncated, or not written by fastnn.
         ValueError
-            The model is not built, or its weights have other shapes; the model is not changed.
+            The model is not built, or its weights have other shapes and ``skip_mismatch`` is False; the model is not
+            changed.
         """
         from fastnn.saving import model_file
 
-        model_file.load_weights(self, filepath)
+        model_file.load_weights(self, filepath, skip_mismatch)
 
     def get_config(self) -> dict[str, Any]:
         """Return the architecture: name, dtype, seed and layers."""

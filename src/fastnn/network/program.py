@@ -231,6 +231,7 @@ class _Compiler:
         self.places = {value: buffer for buffer, value in enumerate(graph.ports)}
         self.step_ops = [step.layer.op_of(*(graph.rows[value] for value in step.inputs)) for step in graph.steps]
         self._calls = Counter(id(step.layer) for step in graph.steps)
+        self._draws: Counter[int] = Counter()
         self._uses: Counter[int] = Counter()
         origin = {value: value for value in graph.ports}
         for step, op in zip(graph.steps, self.step_ops, strict=True):
@@ -258,6 +259,9 @@ class _Compiler:
             kind, options = op
             if buffers != [n_ports + len(self.ops) - 1 if self.ops else 0]:
                 options = {**options, "inputs": tuple(buffers)}
+            if "seed" in options:
+                options = {**options, "draw": self._draws[id(layer)]}
+                self._draws[id(layer)] += 1
             if id(layer) in self._first and specs:
                 options = {**options, "weights_of": self._first[id(layer)]}
             self.places[step.output] = n_ports + len(self.ops)

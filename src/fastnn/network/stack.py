@@ -11,7 +11,7 @@ import fastnn._core as _core
 from fastnn._allocation import new_lock
 from fastnn._arguments import flag, float_type, whole
 from fastnn._arithmetic import default_arithmetic
-from fastnn._derivation import Derivable, never_calls, read_only
+from fastnn._derivation import Spelled, never_calls, read_only
 from fastnn._forking import forget_in_child
 from fastnn._missing import Advised
 from fastnn._randomness import Stream, draw_seed
@@ -64,7 +64,7 @@ _METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or me
     loss_weights="call model.compile(loss_weights=...)",
     metrics="call model.compile(metrics=...)",
 )
-class LayerStack(Advised, Derivable):
+class LayerStack(Advised, Spelled):
     """The layers of a model, its compiled network once it is built, and the state of its training.
 
     Everything that works with a model takes a ``LayerStack``; ``Model`` and ``Sequential`` add the methods of users.

@@ -100,7 +100,16 @@ class NetworkWeights:
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
-        return all(first_nonfinite(self.network.get_parameter(op, name)) is None for op, name in self.parameters)
+        return self.network.weights_are_finite()
+
+    def copy(self, out: Array | None = None) -> Array:
+        """Return a copy of all weights, for ``go_back``; written to an earlier copy ``out`` if it is given."""
+        return self.network.copy_weights(out)
+
+    def go_back(self, copy: Array) -> None:
+        """Replace all weights by those of a copy."""
+        self.network.restore_weights(copy)
+        self.version += 1
 
 
 class LayerWeights(NamedTuple):

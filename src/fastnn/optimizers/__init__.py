@@ -28,13 +28,15 @@ __all__ = [
 
 
 def get(identifier: Any) -> Optimizer:
-    """Return the optimizer for a name, class or optimizer.
+    """Return the optimizer for a name in any case, a class or an optimizer.
 
     Raises
     ------
     ValueError
         Unknown name; the message lists the known ones and the nearest.
     """
+    if isinstance(identifier, str) and registry.knows("optimizer", identifier.lower()):
+        identifier = identifier.lower()
     return registry.resolve("optimizer", identifier, Optimizer)
 
 

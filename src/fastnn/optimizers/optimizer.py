@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import number, optional, whole
+from fastnn._arguments import flag, number, optional, text, whole
 from fastnn._derivation import never_calls
 from fastnn._missing import Advised
 from fastnn.optimizers.schedules import LearningRateSchedule
@@ -42,6 +42,51 @@ _INSTEAD = (
     "in a callback's on_train_batch_end, layer.kernel.assign(...)"
 )
 _RATE = "pass a LearningRateSchedule, or any function of the step, as learning_rate"
+
+
+class LearningRate(float):
+    """A learning rate, and the optimizer that has it: a number with the methods of Keras's variable.
+
+    Parameters
+    ----------
+    rate : the number.
+    optimizer : the optimizer.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> optimizer = fastnn.optimizers.SGD(0.5)
+    >>> optimizer.learning_rate.assign(0.25)
+    0.25
+    >>> optimizer.learning_rate * 2
+    0.5
+    """
+
+    def __new__(cls, rate: float, optimizer: "Optimizer") -> Self:
+        """Return the number."""
+        made = super().__new__(cls, rate)
+        made._optimizer = optimizer
+        return made
+
+    _optimizer: "Optimizer"
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self)
+
+    def numpy(self) -> float:
+        """Return the number."""
+        return float(self)
+
+    def assign(self, value: Any) -> "LearningRate":
+        """Set the learning rate of the optimizer, and return it."""
+        optimizer = self._optimizer
+        optimizer.learning_rate = value
+        return LearningRate(float(optimizer.learning_rate), optimizer)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return float, (float(self),)
 
 
 @never_calls(
@@ -123,22 +168,23 @@ class Optimizer(Advised, registry.Description):
                 "only one of clipnorm, clipvalue and global_clipnorm can be set, got "
                 f"clipnorm={clipnorm}, clipvalue={clipvalue}, global_clipnorm={global_clipnorm}"
             )
-        self.use_ema = bool(use_ema)
+        self.use_ema = flag("use_ema", use_ema)
         self.ema_momentum = number("ema_momentum", ema_momentum, at_least=0.0, at_most=1.0)
         self.ema_overwrite_frequency = optional(whole, "ema_overwrite_frequency", ema_overwrite_frequency, at_least=1)
         self.gradient_accumulation_steps = optional(
             whole, "gradient_accumulation_steps", gradient_accumulation_steps, at_least=2
         )
         self.loss_scale_factor = optional(number, "loss_scale_factor", loss_scale_factor, above=0.0)
-        self.name = name if name is not None else self.core_name
+        self.name = self.core_name if name is None else text("name", name)
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> "LearningRate":
         """The step size; with a schedule, that of the next epoch.
 
         An assigned value is used from the next epoch on; if a batch hook assigns it, from the next step on.
         """
-        return self._learning_rate if self._schedule is None else float(self._scheduled(self._steps, 1)[0])
+        rate = self._learning_rate if self._schedule is None else float(self._scheduled(self._steps, 1)[0])
+        return LearningRate(rate, self)
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -223,8 +269,10 @@ class Optimizer(Advised, registry.Description):
 
         Raises
         ------
+        AttributeError
+            The model has read the options already.
         TypeError, ValueError
-            ``var_names`` is not a list of regular expressions.
+            ``var_list`` is not a list of weights, or ``var_names`` not one of regular expressions.
 
         Examples
         --------
@@ -238,7 +286,13 @@ class Optimizer(Advised, registry.Description):
         names = [] if isinstance(given, str) else list(given)
         if isinstance(given, str) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"var_names must be a list of strings, got {var_names!r}")
-        paths = [f"^{re.escape(weight.path)}$" for weight in var_list or ()]
+        if self._read_by:
+            raise AttributeError(f"weights cannot be excluded from the weight decay of {self.name!r}: {self._read_by}")
+        weights = list(var_list or ())
+        foreign = [each for each in weights if not isinstance(getattr(each, "path", None), str)]
+        if foreign:
+            raise TypeError(f"var_list must be a list of weights, such as layer.bias, got {foreign[0]!r}")
+        paths = [f"^{re.escape(weight.path)}$" for weight in weights]
         patterns = list(dict.fromkeys([*paths, *names]))
         try:
             _union(patterns)

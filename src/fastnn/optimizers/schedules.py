@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import number
+from fastnn._arguments import as_given, flag, number, text
 from fastnn._missing import public_names
 
 Steps = NDArray[np.float64]
@@ -59,11 +59,11 @@ class _Decay(LearningRateSchedule):
         staircase: bool = False,
         name: str | None = None,
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = as_given(number, "initial_learning_rate", initial_learning_rate)
         self.decay_steps = number("decay_steps", decay_steps, above=0.0)
-        self.decay_rate = decay_rate
-        self.staircase = bool(staircase)
-        self.name = name if name is not None else type(self).__name__
+        self.decay_rate = as_given(number, "decay_rate", decay_rate)
+        self.staircase = flag("staircase", staircase)
+        self.name = type(self).__name__ if name is None else text("name", name)
 
     def _progress(self, steps: Steps) -> Steps:
         progress = steps / self.decay_steps
@@ -120,9 +120,9 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             )
         if any(later <= earlier for earlier, later in itertools.pairwise(boundaries)):
             raise ValueError(f"boundaries must increase, got {list(boundaries)!r}")
-        self.boundaries = list(boundaries)
-        self.values = list(values)
-        self.name = name
+        self.boundaries = [as_given(number, "each of boundaries", each) for each in boundaries]
+        self.values = [as_given(number, "each of values", each) for each in values]
+        self.name = text("name", name)
 
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rates of an array of steps."""
@@ -150,12 +150,12 @@ class PolynomialDecay(LearningRateSchedule):
         cycle: bool = False,
         name: str = "PolynomialDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = as_given(number, "initial_learning_rate", initial_learning_rate)
         self.decay_steps = number("decay_steps", decay_steps, above=0.0)
-        self.end_learning_rate = end_learning_rate
-        self.power = power
-        self.cycle = bool(cycle)
-        self.name = name
+        self.end_learning_rate = as_given(number, "end_learning_rate", end_learning_rate)
+        self.power = as_given(number, "power", power)
+        self.cycle = flag("cycle", cycle)
+        self.name = text("name", name)
 
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rates of an array of steps."""
@@ -191,12 +191,12 @@ class CosineDecay(LearningRateSchedule):
         warmup_target: float | None = None,
         warmup_steps: float = 0,
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = as_given(number, "initial_learning_rate", initial_learning_rate)
         self.decay_steps = number("decay_steps", decay_steps, above=0.0)
-        self.alpha = alpha
-        self.name = name
-        self.warmup_target = warmup_target
-        self.warmup_steps = warmup_steps
+        self.alpha = as_given(number, "alpha", alpha)
+        self.name = text("name", name)
+        self.warmup_target = None if warmup_target is None else as_given(number, "warmup_target", warmup_target)
+        self.warmup_steps = as_given(number, "warmup_steps", warmup_steps, at_least=0.0)
 
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rates of an array of steps."""
@@ -236,12 +236,12 @@ class CosineDecayRestarts(LearningRateSchedule):
         alpha: float = 0.0,
         name: str = "SGDRDecay",
     ) -> None:
-        self.initial_learning_rate = initial_learning_rate
+        self.initial_learning_rate = as_given(number, "initial_learning_rate", initial_learning_rate)
         self.first_decay_steps = number("first_decay_steps", first_decay_steps, above=0.0)
         self.t_mul = number("t_mul", t_mul, above=0.0)
-        self.m_mul = m_mul
-        self.alpha = alpha
-        self.name = name
+        self.m_mul = as_given(number, "m_mul", m_mul)
+        self.alpha = as_given(number, "alpha", alpha)
+        self.name = text("name", name)
 
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rates of an array of steps."""
@@ -293,7 +293,7 @@ class OneCycle(LearningRateSchedule):
         self.rise = number("rise", rise, above=0.0, below=1.0)
         self.start_factor = number("start_factor", start_factor, above=0.0)
         self.end_factor = number("end_factor", end_factor, above=0.0)
-        self.name = name
+        self.name = text("name", name)
 
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rates of an array of steps."""
@@ -323,7 +323,7 @@ class CosLog4(LearningRateSchedule):
     def __init__(self, max_learning_rate: float, total_steps: float, name: str = "CosLog4") -> None:
         self.max_learning_rate = number("max_learning_rate", max_learning_rate, at_least=0.0)
         self.total_steps = number("total_steps", total_steps, above=0.0)
-        self.name = name
+        self.name = text("name", name)
 
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rates of an array of steps."""
@@ -351,7 +351,7 @@ class FlatCosine(LearningRateSchedule):
         self.max_learning_rate = number("max_learning_rate", max_learning_rate, at_least=0.0)
         self.total_steps = number("total_steps", total_steps, above=0.0)
         self.flat = number("flat", flat, at_least=0.0, below=1.0)
-        self.name = name
+        self.name = text("name", name)
 
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rates of an array of steps."""

@@ -36,7 +36,7 @@ class SGD(Optimizer):
         common.setdefault("name", "SGD")
         super().__init__(learning_rate, weight_decay=weight_decay, **common)
         self.momentum = number("momentum", momentum, at_least=0.0, at_most=1.0)
-        self.nesterov = bool(nesterov)
+        self.nesterov = flag("nesterov", nesterov)
 
 
 class _Moments(Optimizer):
@@ -91,7 +91,7 @@ class Adam(_Moments):
         **common: Unpack[CommonOptions],
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
-        self.amsgrad = bool(amsgrad)
+        self.amsgrad = flag("amsgrad", amsgrad)
         self.corrects_epsilon = flag("corrects_epsilon", corrects_epsilon)
 
     def get_config(self) -> dict[str, Any]:
@@ -262,4 +262,4 @@ class RMSprop(Optimizer):
         self.rho = number("rho", rho, at_least=0.0, below=1.0)
         self.momentum = number("momentum", momentum, at_least=0.0)
         self.epsilon = number("epsilon", epsilon, at_least=0.0)
-        self.centered = bool(centered)
+        self.centered = flag("centered", centered)

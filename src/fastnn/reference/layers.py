@@ -201,18 +201,20 @@ class Dropout(Layer):
     rate : fraction of dropped elements.
     stream : number of the layer's random numbers.
     alpha : whether to preserve mean and variance of SELU's outputs.
+    seed : of the layer, in place of the network's.
     """
 
-    def __init__(self, rate: float, stream: int, alpha: bool = False) -> None:
+    def __init__(self, rate: float, stream: int, alpha: bool = False, seed: int | None = None) -> None:
         super().__init__()
-        self.rate, self.stream, self.alpha = rate, stream, alpha
+        self.rate, self.stream, self.alpha, self.seed = rate, stream, alpha, seed
 
     def forward(self, x: Array, at: Place | None) -> Array:
         """Return the outputs."""
         self.kept = np.ones_like(x)
         if at is None or not self.rate:
             return x
-        out = dropped((len(x), x.shape[1]), self.rate, *at, self.stream)
+        seed = at[0] if self.seed is None else self.seed
+        out = dropped((len(x), x.shape[1]), self.rate, seed, *at[1:], self.stream)
         low = -1.0507009873554804934 * 1.6732632423543772848
         scale = 1.0 / (1.0 - self.rate)
         if self.alpha:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import fastnn._registry as registry
 from fastnn._allocation import allocating
-from fastnn._arguments import absent, takes_keywords
+from fastnn._arguments import absent, flag, takes_keywords
 from fastnn._registry import CustomObjects, MissingObjectError
 from fastnn._warnings import warn
 from fastnn.errors import ModelFormatError
@@ -212,22 +212,68 @@ def _is_hdf5(filepath: Path) -> bool:
         return file.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC
 
 
-def _load_keras_weights(model: LayerStack, filepath: Path) -> None:
-    """Give a built model the weights of an HDF5 file of Keras; errors as in ``load_weights``."""
+def _load_keras_weights(model: LayerStack, filepath: Path, skip_mismatch: bool) -> None:
+    """Give a built model the weights of an HDF5 file of Keras; arguments and errors as in ``load_weights``."""
     from fastnn.saving.hdf5 import Hdf5File
     from fastnn.saving.keras_weights import fitted, keras_variables, parts_of
 
     with opened_file(filepath, "a Keras file", "that Keras wrote") as file:
         found = keras_variables(parts_of(model.layers), Hdf5File(file.read()).root)
-    try:
-        weights = [
-            array
-            for leaf in model.leaf_layers()
-            for array in fitted(found.get(id(leaf), []), leaf, [weight.shape for weight in leaf.weights])
-        ]
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None
+    weights: list[Array] = []
+    skipped: list[str] = []
+    for leaf in model.leaf_layers():
+        mine = [weight.numpy() for weight in leaf.weights]
+        try:
+            weights += fitted(found.get(id(leaf), []), leaf, [array.shape for array in mine])
+        except ValueError as error:
+            if not skip_mismatch:
+                raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: {error}") from None
+            weights += mine
+            skipped.append(leaf.name)
     model.set_weights(weights)
+    _warn_of_skipped(filepath, skipped)
+
+
+def _fitting_weights(model: LayerStack, reader: Reader, names: Sequence[str]) -> tuple[list[Array], list[str]]:
+    """Return the model's weights with those of a file in the layers that fit, and the names of the other layers.
+
+    Layers are compared in their order. One fits if it has weights of the same shapes, by the same names.
+
+    Parameters
+    ----------
+    model : built model.
+    reader : the file.
+    names : the names of the weights in it, in order.
+    """
+    theirs = _by_layer({name: reader.header.entries[name].shape for name in names})
+    weights, skipped, first = model.get_weights(), [], 0
+    for place, (layer, mine) in enumerate(_by_layer(weight_names(model.program))):
+        other, given = theirs[place] if place < len(theirs) else ("", [])
+        if given == mine:
+            arrays = reader.arrays([f"{other}/{name}" for name, _ in given]).values()
+            weights[first : first + len(mine)] = arrays
+        else:
+            skipped.append(layer)
+        first += len(mine)
+    return weights, skipped
+
+
+def _by_layer(names: Mapping[str, tuple[int, ...]]) -> list[tuple[str, list[tuple[str, tuple[int, ...]]]]]:
+    """Return the names and shapes of the weights of each layer, of shapes by "layer/weight"."""
+    layers: list[tuple[str, list[tuple[str, tuple[int, ...]]]]] = []
+    for full, shape in names.items():
+        layer, _, name = full.rpartition("/")
+        if not layers or layers[-1][0] != layer:
+            layers.append((layer, []))
+        layers[-1][1].append((name, tuple(shape)))
+    return layers
+
+
+def _warn_of_skipped(filepath: Path, skipped: Sequence[str]) -> None:
+    """Warn of layers that keep their weights."""
+    if skipped:
+        layers = ", ".join(skipped)
+        warn(f"{os.fspath(filepath)!r} does not fit all layers of the model; these keep their weights: {layers}")
 
 
 def _reader(file: BinaryIO) -> Reader:
@@ -319,8 +365,14 @@ def restore_training(model: LayerStack, arrays: Sequence[Array], training: Mappi
 
 
 @takes_keywords
-def load_weights(model: LayerStack, filepath: Path) -> None:
+def load_weights(model: LayerStack, filepath: Path, skip_mismatch: bool = False) -> None:
     """Give a built model the weights of a file, which holds a model or weights alone, in the order of the layers.
+
+    Parameters
+    ----------
+    model : built model.
+    filepath : the file.
+    skip_mismatch : whether layers that do not fit keep their weights, with a warning, instead of an error.
 
     Raises
     ------
@@ -329,9 +381,10 @@ def load_weights(model: LayerStack, filepath: Path) -> None:
     ValueError
         The model is not built, or its weights have other shapes; nothing is changed.
     """
+    flag("skip_mismatch", skip_mismatch)
     shapes = [tuple(spec.shape) for spec in model.program.parameter_specs]
     if _is_hdf5(filepath):
-        _load_keras_weights(model, filepath)
+        _load_keras_weights(model, filepath, skip_mismatch)
         return
     with opened(filepath) as reader:
         n_weights, metadata = count_weights(reader.header), reader.header.metadata
@@ -342,8 +395,13 @@ def load_weights(model: LayerStack, filepath: Path) -> None:
         check_number_of_arrays(reader.header, n_weights, training["n_moments"])
         names = list(reader.header.entries)[:n_weights]
         given = [reader.header.entries[name].shape for name in names]
-        weights = list(reader.arrays(names).values()) if given == shapes else []
-    if given != shapes:
+        skipped: list[str] = []
+        weights: list[Array] = []
+        if given == shapes:
+            weights = list(reader.arrays(names).values())
+        elif skip_mismatch:
+            weights, skipped = _fitting_weights(model, reader, names)
+    if given != shapes and not skip_mismatch:
         place = next((i for i, (a, b) in enumerate(zip(given, shapes, strict=False)) if a != b), None)
         what = (
             f"{len(given)} weight arrays, the model has {len(shapes)}"
@@ -352,3 +410,4 @@ def load_weights(model: LayerStack, filepath: Path) -> None:
         )
         raise ValueError(f"{os.fspath(filepath)!r} does not fit the model: it has {what}")
     model.set_weights(weights)
+    _warn_of_skipped(filepath, skipped)

@@ -13,7 +13,8 @@ from fastnn.many import as_threads, run_many
 from fastnn.models import Model
 from fastnn.tabular.columns import TableEncoder
 from fastnn.tabular.recipes import Task
-from fastnn.tabular.training import Data, Score, Trained, outputs_of, seconds_per_epoch, train_member
+from fastnn.tabular.scores import Score
+from fastnn.tabular.training import Data, Trained, outputs_of, seconds_per_epoch, train_member
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array | None]
@@ -58,18 +59,19 @@ class Bag:
         own = np.stack([outputs_of(model, self.task, encoded) for model in self.models])
         return own if self.linear is None else _mixed(own, self.linear.outputs(encoded), self.share)
 
-    def with_linear(self, linear: "Bag", y: Array, score: Score) -> "Bag":
+    def with_linear(self, linear: "Bag", data: Data, score: Score) -> "Bag":
         """Return a bag that averages with linear models; the share has the best out-of-fold score, 0 leaves them out.
 
         Parameters
         ----------
         linear : models of the same rows.
-        y : targets (n, n_targets).
+        data : the rows.
         score : less is better; of equal scores the smaller share counts.
         """
         seen = self.seen
+        rows = data.part(seen)
         both = self.out_of_fold[seen], linear.out_of_fold[seen]
-        scores = [score(y[seen], _mixed(*both, share)) for share in SHARES]
+        scores = [score(rows.y, _mixed(*both, share), rows.weight) for share in SHARES]
         share = SHARES[int(np.argmin(scores))]
         if not share:
             return self

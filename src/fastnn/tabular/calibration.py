@@ -30,34 +30,37 @@ class Calibration(NamedTuple):
         return mixed
 
 
-def calibration_of(codes: Array, probabilities: Array) -> Calibration:
+def calibration_of(codes: Array, probabilities: Array, weight: Array | None = None) -> Calibration:
     """Return the calibration of rows that the networks did not see; none if their calibration error would rise.
 
-    With weight ``c = 1 / (n + 1)`` equal probabilities are mixed in, and into the targets too (Platt, 1999): so the
-    temperature of classes that rows separate without an error is above 0.
+    With weight ``c = 1 / (n + 1)``, where n is the sum of the rows' weights, equal probabilities are mixed in, and into
+    the targets too (Platt, 1999): so the temperature of classes that rows separate without an error is above 0.
 
     Parameters
     ----------
     codes : (n,) the classes 0, 1, ...
     probabilities : (n, n_classes).
+    weight : weights of the rows (n,), or None.
     """
-    if not len(codes):
+    n = len(codes) if weight is None else float(weight.sum())
+    if not n:
         return Calibration()
-    mixed = 1.0 / (len(codes) + 1)
+    mixed = 1.0 / (n + 1)
     targets = np.full(probabilities.shape, mixed / probabilities.shape[1])
     targets[np.arange(len(codes)), codes] += 1.0 - mixed
-    found = Calibration(temperature_of(targets, logits_of(probabilities)), mixed)
+    found = Calibration(temperature_of(targets, logits_of(probabilities), weight), mixed)
     after = found.apply(probabilities)
-    errors = zip(_errors(codes, after), _errors(codes, probabilities), strict=True)
+    errors = zip(_errors(codes, after, weight), _errors(codes, probabilities, weight), strict=True)
     return found if all(new <= old for new, old in errors) else Calibration()
 
 
-def _errors(codes: Array, probabilities: Array) -> list[float]:
+def _errors(codes: Array, probabilities: Array, weight: Array | None) -> list[float]:
     """Return the calibration error of the predicted class and, of two classes, also that of the second one."""
     n_classes = probabilities.shape[1]
-    errors = [expected_calibration_error(codes, probabilities, labels=np.arange(n_classes))]
+    options: dict[str, Any] = {"sample_weight": weight}
+    errors = [expected_calibration_error(codes, probabilities, labels=np.arange(n_classes), **options)]
     if n_classes == 2:
-        errors.append(expected_calibration_error(codes, probabilities[:, 1], pos_label=1))
+        errors.append(expected_calibration_error(codes, probabilities[:, 1], pos_label=1, **options))
     return errors
 
 
@@ -67,7 +70,7 @@ def logits_of(probabilities: Array) -> Array:
     return logits
 
 
-def temperature_of(targets: Array, logits: Array) -> float:
+def temperature_of(targets: Array, logits: Array, weight: Array | None = None) -> float:
     """Return the temperature T of the least log loss of ``softmax(logits / T)``, between exp(-16) and exp(16).
 
     The loss is convex in 1/T: its derivative changes its sign once, which 30 halvings of log(1/T) find.
@@ -76,20 +79,22 @@ def temperature_of(targets: Array, logits: Array) -> float:
     ----------
     targets : probabilities (n, n_classes).
     logits : (n, n_classes).
+    weight : weights of the rows (n,), or None.
     """
     low, high = -_MOST_LOG, _MOST_LOG
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if slope(targets, logits, float(np.exp(middle))) > 0.0:
+        if slope(targets, logits, float(np.exp(middle)), weight) > 0.0:
             high = middle
         else:
             low = middle
     return float(np.exp(-0.5 * (low + high)))
 
 
-def slope(targets: Array, logits: Array, factor: float) -> float:
+def slope(targets: Array, logits: Array, factor: float, weight: Array | None = None) -> float:
     """Return the derivative of the mean log loss of ``softmax(factor * logits)`` with respect to ``factor``."""
-    return float(((_softmax(factor * logits) - targets) * logits).sum(axis=1).mean())
+    of_rows = ((_softmax(factor * logits) - targets) * logits).sum(axis=1)
+    return float(np.average(of_rows, weights=weight))
 
 
 def _softmax(logits: Array) -> Array:

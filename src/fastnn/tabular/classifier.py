@@ -14,7 +14,8 @@ from fastnn.tabular.calibration import Calibration, calibration_of, logits_of
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.novelty import Novelty
 from fastnn.tabular.recipes import Task
-from fastnn.tabular.targets import labels_of
+from fastnn.tabular.targets import labels_of, weights_of
+from fastnn.tabular.training import Data
 
 Array = NDArray[Any]
 
@@ -41,19 +42,22 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     n_bags : number of folds, at most one for each row. Each network is trained on all rows but those of one fold, and
         keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
     time_limit : seconds that a fit may take, about; None for no limit. Fewer epochs are trained where it is short.
-    metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". Labels are smoothed for
-        "accuracy" alone. For "roc_auc" with fewer than 1,000 rows the log loss chooses it.
+    metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". For "roc_auc" with fewer than
+        1,000 rows the log loss chooses it. "realmlp" smooths labels whatever the metric, and the temperature corrects
+        the probabilities; the other recipes smooth them for "accuracy" alone.
     random_state : seed of folds, weights, order of rows and dropout.
     categorical_features : names or numbers of columns of numbers that stand for categories.
     n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
     calibrate : whether probabilities are calibrated by the temperature of the least log loss of the out-of-fold rows.
         Equal probabilities are mixed in with a weight of 1 / (n + 1). Labels of ``predict`` stay the same. Where the
-        expected calibration error of these rows would rise, nothing is changed, and ``temperature_`` is 1.
+        expected calibration error of these rows would rise, nothing is changed, and ``temperature_`` is 1. False keeps
+        the probabilities of the networks, which smoothed labels make too unsure.
 
     Attributes
     ----------
     classes_ : labels of the classes.
-    temperature_ : logits are divided by it; above 1 where the networks are too sure.
+    temperature_ : logits are divided by it; above 1 where the networks are too sure, below 1 where smoothed labels made
+        them too unsure.
     models_ : the networks, of encoded columns.
     linear_share_ : share of linear models in the predictions; 0 with 1,000 rows or more.
     best_epochs_ : the epoch of each network's weights, counted from 1.
@@ -102,7 +106,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         )
         self.calibrate = calibrate
 
-    def _fit(self, X: Any, y: Any) -> Self:
+    def _fit(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> Self:
         rows = self._as_rows(X, reset=True)
         labels = labels_of(y)
         check_consistent_length(rows, labels)
@@ -114,8 +118,10 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         y_hot = codes[:, None].astype(np.float32)
         if n_classes > 2:
             y_hot = (codes[:, None] == np.arange(n_classes)).astype(np.float32)
-        task = Task(self.recipe, y_hot.shape[1], True, self._metric() == "accuracy", self._width(len(labels)))
-        trainer, _ = self._fit_bag(rows, codes, y_hot, task)
+        smooths = self.recipe == "realmlp" or self._metric() == "accuracy"
+        task = Task(self.recipe, y_hot.shape[1], True, smooths, self._width(len(labels)))
+        weight = weights_of(sample_weight, len(labels))
+        trainer, _ = self._fit_bag(rows, codes, y_hot, weight, groups, task)
         folds = np.full(len(labels), -1)
         for fold, (_, held_out) in enumerate(trainer.pairs):
             if held_out is not None:
@@ -190,12 +196,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             return KFold(n_folds, shuffle=True, random_state=seed).split(rows)
         return StratifiedKFold(min(n_folds, rarest), shuffle=True, random_state=seed).split(rows, labels)
 
-    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
+    def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         probabilities = self._predictions(outputs)
+        y = known.y
         codes = (y[:, 0] > 0).astype(np.intp) if y.shape[1] == 1 else y.argmax(axis=1)
         self._calibration = Calibration()
         if self.calibrate:
-            self._calibration = calibration_of(codes[seen], probabilities[seen])
+            self._calibration = calibration_of(codes, probabilities[seen], known.weight)
         self.temperature_ = self._calibration.temperature
         return self._calibration.apply(probabilities)[:, -y.shape[1] :]
 

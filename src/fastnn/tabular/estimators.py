@@ -15,11 +15,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from fastnn._arguments import whole
-from fastnn._arrays import check_in_memory, check_unmasked
+from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
 from fastnn.tabular.columns import TableEncoder, names_of
+from fastnn.tabular.folds import folds_of_groups, groups_of
 from fastnn.tabular.recipes import LINEAR, RECIPES, SCALINGS, Task
 from fastnn.tabular.scores import METRICS, score_of
 from fastnn.tabular.training import Data
@@ -52,6 +53,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         "n_threads": [None, Interval(Integral, 1, 1024, closed="both")],
     }
     _kind: ClassVar[str]
+    __metadata_request__fit: ClassVar[dict[str, Any]] = {"sample_weight": None}
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         """Return inputs as a frame or an array, after scikit-learn's checks."""
         check_in_memory(X, "X", type(self).__name__)
         check_unmasked(X, "X")
+        check_not_dates(X, "X")
         if is_frame(X):
             names_of(X)  # raises if two are equal
             validate_data(self, X, skip_check_array=True, reset=reset)
@@ -100,14 +103,35 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         return array
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train the networks on a table X (n, n_features) and labels y (n,), or numbers (n,) or (n, n_outputs)."""
+    def fit(self, X: Any, y: Any, *, groups: Any = None, **factors: Any) -> Self:
+        """Train the networks on a table X (n, n_features) and labels y (n,), or numbers (n,) or (n, n_outputs).
+
+        Parameters
+        ----------
+        X, y : the rows.
+        groups : (n,) labels of groups, such as patients or earthquakes, at least as many as folds, or None. All rows of
+            a group are in one fold: ``oof_score_`` is the error for new groups. Folds have about equally many rows, or
+            rows of each class.
+        sample_weight : (n,) numbers of at least 0, or None; their mean counts as 1. They weight the loss, the scores
+            that choose the epoch and the share of linear models, ``oof_score_``, the temperature, and the mean and
+            deviation by which targets are scaled. Folds, the scaling of columns, rules for few and many rows,
+            ``predict_interval`` and ``known_p_values`` count rows. The argument goes by name; it is not in the
+            signature, where scikit-learn takes it for a promise that a weight of 2 has the bits of two rows.
+
+        Raises
+        ------
+        ValueError
+            Weights or groups are not as described.
+        """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        weight = factors.pop("sample_weight", None)
+        if factors:
+            raise TypeError(f"fit takes X, y, groups and sample_weight, got {', '.join(factors)}")
         with self._as_before_on_error():
-            return self._fit(X, y)
+            return self._fit(X, y, groups, weight)
 
-    def _fit(self, X: Any, y: Any) -> Self:
+    def _fit(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> Self:
         raise NotImplementedError
 
     @contextmanager
@@ -127,51 +151,70 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"metric must be one of {', '.join(map(repr, known))} or None, got {self.metric!r}")
         return name
 
-    def _fit_bag(self, X: Any, labels: Array, y: Array, task: Task) -> tuple[Trainer, Limit]:
+    def _fit_bag(
+        self, X: Any, labels: Array, y: Array, weight: Array | None, groups: Any, task: Task
+    ) -> tuple[Trainer, Limit]:
         """Train the networks on targets y (n, n_outputs), and set the attributes that tell of them."""
         limit = Limit(self.time_limit, 0.0 if self.time_limit is None else time.monotonic() + self.time_limit)
         n = _num_samples(X)
         random = check_random_state(self.random_state)
         chosen = () if self.categorical_features is None else self.categorical_features
         self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), set(chosen))
-        data = Data(self._encoder.learn(X, labels), y)
+        data = Data(self._encoder.learn(X, labels), y, weight)
         metric = self._metric()
         score = score_of(self._kind, metric)
         watched = score_of(self._kind, "log_loss") if metric == "roc_auc" and n < _FEW_RANKED_ROWS else score
-        pairs = self._splits(labels, n, random)
+        pairs = self._splits(labels, groups, n, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
         trainer = Trainer(self._encoder, data, pairs, seeds, epochs, self.n_threads)
         self._bag, self.n_epochs_ = trainer.train(task, watched, self._limit_of_first(limit))
         if n < _FEW_FOR_LINEAR and self._bag.seen.any():
             linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(replace(task, recipe=LINEAR), watched, NO_LIMIT)
-            self._bag = self._bag.with_linear(linear, y, watched)
+            self._bag = self._bag.with_linear(linear, data, watched)
         self.linear_share_ = self._bag.share
         self.models_ = self._bag.models
         self.best_epochs_ = [epoch + 1 for epoch in self._bag.best_epochs]
         seen = self._bag.seen
-        means = self._calibrated(y, self._bag.out_of_fold, seen)
+        known = data.part(seen)
+        means = self._calibrated(self._bag.out_of_fold, seen, known)
         self.oof_predictions_ = self._predictions(means)
-        self.oof_score_ = float("nan") if not seen.any() else self._oof_score(score(y[seen], means[seen]))
+        value = score(known.y, means[seen], known.weight) if seen.any() else float("nan")
+        self.oof_score_ = self._oof_score(value)
         return trainer, limit
 
     def _limit_of_first(self, limit: Limit) -> Limit:
         """Return the time that the networks of the predictions may take."""
         return limit
 
-    def _splits(self, labels: Array, n: int, random: np.random.RandomState) -> list[tuple[Array, Array | None]]:
+    def _splits(
+        self, labels: Array, groups: Any, n: int, random: np.random.RandomState
+    ) -> list[tuple[Array, Array | None]]:
         """Return training rows and held-out rows of each network; None where all rows are needed for training."""
-        rows = np.arange(n)
-        if n < 4 or (self.n_bags == 1 and n < 10):
-            return [(rows, None)]
         n_folds = min(self.n_bags if self.n_bags > 1 else 5, n)
-        pairs = []
+        if n < 4 or (self.n_bags == 1 and n < 10):
+            groups_of(groups, n, 1)
+            return [(np.arange(n), None)]
+        whole_groups = groups_of(groups, n, 2 if self.n_bags == 1 else n_folds)
+        pairs: list[tuple[Array, Array | None]] = []
         for _ in range(2 if n < _FEW_ROWS and self.n_bags > 1 else 1):
-            pairs += list(self._folds(labels, n_folds, int(random.randint(np.iinfo(np.int32).max))))
+            seed = int(random.randint(np.iinfo(np.int32).max))
+            if whole_groups is None:
+                pairs += list(self._folds(labels, n_folds, seed))
+            else:
+                classes = labels if self._kind == "classifier" else np.zeros(n, np.intp)
+                pairs += folds_of_groups(whole_groups, classes, min(n_folds, int(whole_groups.max()) + 1), seed)
         return pairs[:1] if self.n_bags == 1 else pairs
 
-    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
-        """Return out-of-fold outputs (n, n_outputs) as ``predict`` changes outputs, learned from the rows ``seen``."""
+    def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
+        """Return out-of-fold outputs (n, n_outputs) as ``predict`` changes outputs, learned from the rows ``known``.
+
+        Parameters
+        ----------
+        outputs : (n, n_outputs).
+        seen : whether a row (n,) has outputs.
+        known : these rows.
+        """
         return outputs
 
     def _oof_score(self, value: float) -> float:

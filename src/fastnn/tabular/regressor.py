@@ -16,7 +16,9 @@ from fastnn.estimators.intervals import CrossResiduals
 from fastnn.tabular.bags import Bag, Limit, Trainer
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.recipes import Task
-from fastnn.tabular.targets import targets_of
+from fastnn.tabular.scores import RowMean
+from fastnn.tabular.targets import targets_of, weights_of
+from fastnn.tabular.training import Data
 
 Array = NDArray[Any]
 
@@ -84,18 +86,21 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         )
         self.intervals = intervals
 
-    def _fit(self, X: Any, y: Any) -> Self:
+    def _fit(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> Self:
         rows = self._as_rows(X, reset=True)
         targets = targets_of(y)
         check_consistent_length(rows, targets)
         self._is_vector = targets.ndim == 1
         columns = targets.reshape(len(targets), -1)
-        self._center, deviation = columns.mean(axis=0), columns.std(axis=0)
+        weight = weights_of(sample_weight, len(columns))
+        self._center = np.average(columns, axis=0, weights=weight)
+        deviation = np.sqrt(np.average((columns - self._center) ** 2, axis=0, weights=weight))
         self._scale = np.where(deviation > 0.0, deviation, 1.0)
-        self._low, self._high = columns.min(axis=0), columns.max(axis=0)
+        used = columns if weight is None else columns[weight > 0.0]
+        self._low, self._high = used.min(axis=0), used.max(axis=0)
         scaled = ((columns - self._center) / self._scale).astype(np.float32)
         task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
-        trainer, limit = self._fit_bag(rows, targets, scaled, task)
+        trainer, limit = self._fit_bag(rows, targets, scaled, weight, groups, task)
         self._targets = columns
         self._quantiles: Bag | None = None
         if self.intervals == "quantiles":
@@ -105,7 +110,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def _fit_quantiles(self, trainer: Trainer, limit: Limit, n_targets: int, width: int) -> None:
         """Train networks that predict quantiles on the same rows."""
         task = Task(self.recipe, n_targets * len(_LEVELS), False, False, width, _LEVELS)
-        self._quantiles, _ = trainer.train(task, losses.MultiQuantile(_LEVELS), limit)
+        self._quantiles, _ = trainer.train(task, RowMean(losses.MultiQuantile(_LEVELS).of_rows), limit)
 
     def _limit_of_first(self, limit: Limit) -> Limit:
         if limit.seconds is None or self.intervals != "quantiles":
@@ -193,7 +198,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         factor = 1.0 if self._metric() == "r2" else float(np.mean(self._scale))
         return super()._oof_score(value * factor)
 
-    def _calibrated(self, y: Array, outputs: Array, seen: Array) -> Array:
+    def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         within: Array = (self._in_range(outputs) - self._center) / self._scale
         return within
 

@@ -1,4 +1,4 @@
-"""Checks of labels and targets."""
+"""Checks of labels, targets, and weights of rows."""
 
 from contextlib import suppress
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
+from sklearn.utils.validation import _check_sample_weight
 
 from fastnn._arrays import as_numbers, check_unmasked
 from fastnn.tabular.columns import LARGEST
@@ -13,18 +14,20 @@ from fastnn.tabular.columns import LARGEST
 Array = NDArray[Any]
 
 
-def labels_of(y: Any) -> Array:
+def labels_of(y: Any, name: str = "y") -> Array:
     """Return labels (n,); raise ValueError if one is missing."""
-    check_unmasked(y, "y")
+    check_unmasked(y, name)
     labels: Array = column_or_1d(y, warn=True)
     if labels.dtype == object:
         # pandas.NA has no truth value.
         missing = [row for row, label in enumerate(labels) if label is None or (label != label) is not False]
         if missing:
-            raise ValueError(f"y has no label at row {missing[0]} (counted from 0): leave out rows without a label")
+            raise ValueError(
+                f"{name} has no label at row {missing[0]} (counted from 0): leave out rows without a label"
+            )
     elif labels.dtype.kind == "f" and np.isnan(labels).any():
         row = int(np.flatnonzero(np.isnan(labels))[0])
-        raise ValueError(f"Input y contains NaN: no label at row {row} (counted from 0); leave out such rows")
+        raise ValueError(f"Input {name} contains NaN: no label at row {row} (counted from 0); leave out such rows")
     return labels
 
 
@@ -46,3 +49,27 @@ def targets_of(y: Any) -> Array:
     if largest > LARGEST:
         raise ValueError(f"y has a number of size {largest:.3g}, above {LARGEST:g}: rescale y")
     return targets
+
+
+def weights_of(sample_weight: Any, n: int) -> Array | None:
+    """Return weights (n,) of mean 1; None where all are equal.
+
+    Raises
+    ------
+    ValueError
+        Not one finite number of at least 0 for each row, or all are 0.
+    """
+    if sample_weight is None:
+        return None
+    check_unmasked(sample_weight, "sample_weight")
+    weights: Array = _check_sample_weight(sample_weight, np.empty((n, 0)), dtype=np.float64)
+    if weights.min() < 0.0:
+        row = int(weights.argmin())
+        raise ValueError(f"sample_weight must hold numbers of at least 0, got {weights[row]} at row {row}")
+    if not weights.any():
+        raise ValueError("sample_weight holds zeros only: Sample weights must contain at least one non-zero number.")
+    if weights.min() == weights.max():
+        return None
+    shares = weights / weights.max()  # the mean of large weights could overflow
+    scaled: Array = shares / shares.mean()
+    return scaled

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,23 +12,13 @@ from fastnn.callbacks import CallbackList, StepFactors
 from fastnn.errors import DivergenceError
 from fastnn.models import Model
 from fastnn.tabular.columns import TableEncoder
-from fastnn.tabular.recipes import (
-    Plan,
-    Task,
-    build,
-    compile_model,
-    mean_of_members,
-    plan_of,
-    targets_of,
-)
+from fastnn.tabular.recipes import Plan, Task, build, compile_model, mean_of_members, plan_of, targets_of
+from fastnn.tabular.scores import Division, Score
 from fastnn.training.epochs import run_steps
 from fastnn.training.native import make_fit
 from fastnn.training.rows import Rows
 
 Array = NDArray[Any]
-Score = Callable[[Array, Array], float]
-"""Function of targets and outputs (n, n_outputs); less is better."""
-
 
 _PARTS_OF_EPOCH = 50
 """How often in an epoch the time is looked at."""
@@ -51,14 +40,15 @@ class Trained(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Encoded rows X (n, n_columns) and targets y (n, n_outputs)."""
+    """Encoded rows X (n, n_columns), targets y (n, n_outputs), and weights of the rows (n,) or None."""
 
     X: Array
     y: Array
+    weight: Array | None = None
 
     def part(self, rows: Array) -> "Data":
         """Return some of the rows."""
-        return Data(self.X[rows], self.y[rows])
+        return Data(self.X[rows], self.y[rows], None if self.weight is None else self.weight[rows])
 
 
 class HeldOut:
@@ -78,26 +68,29 @@ class HeldOut:
     def __init__(self, data: Data, score: Score, seed: int) -> None:
         self.data, self._score = data, score
         order = np.random.default_rng(seed).permutation(len(data.y))
-        parts = np.array_split(order, min(_PARTS, len(order)))
-        self._parts = [np.sort(part) for part in parts]
-        self._others = [np.setdiff1d(order, part) for part in parts]
-        self._best_of_others = [np.inf] * len(parts)
-        self.best, self.best_epoch, self.outputs = np.inf, -1, np.empty(0)
+        self._part = np.empty(len(order), np.intp)
+        for number, rows in enumerate(np.array_split(order, min(_PARTS, len(order)))):
+            self._part[rows] = number
+        self._division = Division(self._part, data.weight)
+        self._best = np.full(self._division.n_parts + 1, np.inf)
+        self.best_epoch, self.outputs = -1, np.empty(0)
+
+    @property
+    def best(self) -> float:
+        """The score of the best epoch."""
+        return float(self._best[-1])
 
     def see(self, epoch: int, outputs: Array) -> bool:
         """Take the outputs (n, n_outputs) of an epoch; return whether it is the best one."""
         if not self.outputs.size:
             self.outputs = outputs.copy()
-        y = self.data.y
-        for place, (part, others) in enumerate(zip(self._parts, self._others, strict=True)):
-            value = self._score(y[others], outputs[others]) if len(others) else -np.inf
-            if value <= self._best_of_others[place]:
-                self._best_of_others[place] = value
-                self.outputs[part] = outputs[part]
-        value = self._score(y, outputs)
-        is_best = value <= self.best or self.best_epoch < 0
+        scores = self._division.scores(self._score, self.data.y, outputs)
+        better = scores <= self._best
+        np.copyto(self._best, scores, where=better)
+        np.copyto(self.outputs, outputs, where=better[self._part, None])
+        is_best = bool(better[-1]) or self.best_epoch < 0
         if is_best:
-            self.best, self.best_epoch = value, epoch
+            self.best_epoch = epoch
         return is_best
 
 
@@ -115,20 +108,25 @@ class _Member:
         self.model = build(task, encoder, data.X, seed)
         compile_model(self.model, task, plan)
         y = targets_of(task, np.ascontiguousarray(data.y, np.float32))
-        rows = Rows(data.X, y, [None] * len(y) if isinstance(y, list) else None)
-        self._callbacks = CallbackList([StepFactors(**plan.factors)], self.model, {})
+        weight: Any = None if data.weight is None else np.ascontiguousarray(data.weight, np.float32)
+        rows = Rows(data.X, y, [weight] * len(y) if isinstance(y, list) else weight)
         self._fit: Any = make_fit(self.model, rows, min(plan.batch_size, len(data.X)), None)
+        self._network = self.model.network
+        self._callbacks = CallbackList([], self.model, {})
         whole = len(data.X) // min(plan.batch_size, len(data.X))
         self.steps = whole if plan.drops_last else self._fit.n_steps
+        updates = self.steps * (plan.epochs - 1) + self._fit.n_steps
+        self._rates = plan.optimizer.learning_rates(0, updates)
+        self._factors = StepFactors(**plan.factors).factors_of(0, updates)
 
     def run_epoch(self, number: int, most_steps: int | None = None, deadline: float | None = None) -> bool:
         """Train an epoch, or the part of it before the deadline; return False if a loss is not finite."""
-        fit, model = self._fit, self.model
-        first = model.network.iterations
-        rates = self.plan.optimizer.learning_rates(first, fit.n_steps)
-        for name, values in self._callbacks.step_factors(first, fit.n_steps).items():
-            fit.set_factors(name, values)
-        fit.begin_epoch(model.seed, number, True, rates)
+        fit = self._fit
+        first = self._network.iterations
+        steps = slice(first, first + fit.n_steps)
+        for name, values in self._factors.items():
+            fit.set_factors(name, values[steps])
+        fit.begin_epoch(self.model.seed, number, True, self._rates[steps])
         last = self.steps if most_steps is None else min(self.steps, most_steps)
         part = last if deadline is None else -(-last // _PARTS_OF_EPOCH)
         while fit.step < last:
@@ -168,11 +166,11 @@ def train_member(
     """
     plan = plan_of(task, len(training.X), epochs)
     member = _Member(task, encoder, training, plan, seed)
+    weights = member.model.network_weights
     seen = None if held_out is None else HeldOut(held_out, score, seed)
     best_weights, best_epoch, done = None, -1, 0
     for epoch in range(plan.epochs):
-        finite = member.run_epoch(epoch + 1, deadline=deadline) and member.model.network_weights.finite()
-        if not finite:
+        if not (member.run_epoch(epoch + 1, deadline=deadline) and weights.finite()):
             if best_weights is None:
                 raise DivergenceError("the loss became NaN or infinite: scale the target", 1, member.steps)
             break
@@ -180,13 +178,13 @@ def train_member(
         if seen is None:
             best_epoch = epoch
         elif seen.see(epoch, outputs_of(member.model, task, seen.data.X)):
-            best_epoch, best_weights = epoch, member.model.get_weights()
+            best_epoch, best_weights = epoch, weights.copy(best_weights)
         if plan.patience is not None and epoch - best_epoch > plan.patience:
             break
         if deadline is not None and time.monotonic() > deadline:
             break
     if best_weights is not None:
-        member.model.set_weights(best_weights)
+        weights.go_back(best_weights)
     if seen is None:
         return Trained(member.model, None, np.inf, best_epoch, done)
     return Trained(member.model, seen.outputs, seen.best, best_epoch, done)

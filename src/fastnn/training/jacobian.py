@@ -1,6 +1,8 @@
 """The Jacobian of a network's outputs with respect to its weights, by blocks of rows, in float64."""
 
+import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,19 @@ class Place(NamedTuple):
     name: str
     shape: tuple[int, ...]
     flat: slice
+
+
+class Chain(NamedTuple):
+    """Dense layers, each of which reads the one before.
+
+    Parameters
+    ----------
+    buffer : what the first one reads.
+    layers : of each its outputs, whether it has a bias, its activation and the activation's parameters.
+    """
+
+    buffer: int
+    layers: list[tuple[int, bool, str, Sequence[float]]]
 
 
 def product(a: Array, b: Array) -> Array:
@@ -56,14 +71,13 @@ class ResidualNetwork:
 
     def __init__(self, program: Program, title: str) -> None:
         self._program, self._title = program, title
-        self.network = new_network(program, np.dtype(np.float64), several=True)
         self._n_inputs = len(program.input_widths)
         self.places: list[Place] = []
         for leaf in program.leaves:
             for spec, (op, name) in zip(leaf.specs, leaf.places, strict=True):
                 if spec.trainable and leaf.layer.trainable:
                     start = self.places[-1].flat.stop if self.places else 0
-                    self.places.append(Place(op, name, spec.shape, slice(start, start + int(np.prod(spec.shape)))))
+                    self.places.append(Place(op, name, spec.shape, slice(start, start + math.prod(spec.shape))))
         if not self.places:
             raise ValueError(f"{title} has nothing to train: all layers are frozen")
         self.n_weights = self.places[-1].flat.stop
@@ -73,6 +87,11 @@ class ResidualNetwork:
         for number, (kind, options) in enumerate(program.ops):
             self._check(number, kind, options)
         self._space = np.empty(0)
+
+    @cached_property
+    def network(self) -> _core.Network:
+        """The copy."""
+        return new_network(self._program, np.dtype(np.float64), several=True)
 
     def _check(self, number: int, kind: str, options: dict[str, Any]) -> None:
         """Note whether an op depends on trained weights; raise ValueError if it is not supported."""
@@ -113,7 +132,37 @@ class ResidualNetwork:
         """Take all weights and states of a network; return the trained weights, flat."""
         every = [(op, name, 0) for op, name in self._program.parameters]
         self.network.set_parameters(every, [np.asarray(network.get_parameter(*place), np.float64) for place in every])
-        return np.concatenate([self.network.get_parameter(place.op, place.name).ravel() for place in self.places])
+        return self.trained_weights(network)
+
+    def trained_weights(self, network: _core.Network) -> Array:
+        """Return the trained weights of a network, flat."""
+        parts = [network.get_parameter(place.op, place.name).ravel() for place in self.places]
+        return np.concatenate(parts, dtype=np.float64)
+
+    def chain(self) -> Chain | None:
+        """Return the ops that depend on trained weights, if they are dense layers in a row, all trained."""
+        first, at = self._moves.index(True) - self._n_inputs, 0
+        layers: list[tuple[int, bool, str, Sequence[float]]] = []
+        for number, (kind, options) in enumerate(self._program.ops[first:], first):
+            follows = number == first or self._inputs_of(number) == (number + self._n_inputs - 1,)
+            if kind != "dense" or "weights_of" in options or not follows:
+                return None
+            use_bias = options.get("use_bias", True)
+            for name in ("kernel", "bias")[: 1 + use_bias]:
+                place = self._by_op.get((number, name))
+                if place is None or place.flat.start != at:
+                    return None
+                at = place.flat.stop
+            activation = options.get("activation", "linear")
+            layers.append((options["n_out"], use_bias, activation, options.get("parameters", ())))
+        if self._program.outputs != [len(self._moves) - 1]:
+            return None
+        return Chain(self._inputs_of(first)[0], layers)
+
+    def values(self, inputs: Sequence[Array], buffer: int) -> Array:
+        """Return one buffer of some rows."""
+        found: list[Array] = self.network.predict(list(inputs), buffers=[buffer])
+        return found[0]
 
     def set_weights(self, flat: Array) -> None:
         """Set the trained weights."""

@@ -46,7 +46,7 @@ class LBFGSFit(FullBatchFit):
         if not self._places:
             raise ValueError(f"{optimizer.title} has nothing to train: all layers are frozen")
         self._shapes = [model.network.get_parameter(*place).shape for place in self._places]
-        self._ends = np.cumsum([int(np.prod(shape)) for shape in self._shapes])[:-1]
+        self._ends = np.cumsum([math.prod(shape) for shape in self._shapes])[:-1]
         self._changes: list[tuple[Array, Array, float]] = []
         self._point: tuple[float, Array] | None = None
         self._flat = np.zeros(0)

@@ -1,7 +1,6 @@
 """Steps of Levenberg-Marquardt, with and without Bayesian regularization."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,8 @@ import fastnn._core as _core
 from fastnn.network.stack import LayerStack
 from fastnn.optimizers.second_order import BayesianLevenbergMarquardt, LevenbergMarquardt
 from fastnn.training.full_batch import FullBatchFit
-from fastnn.training.jacobian import Array, ResidualNetwork, dot, product
+from fastnn.training.jacobian import Array, dot, product
+from fastnn.training.residuals import residuals_of
 from fastnn.training.rows import Rows
 
 _MOST_TRIES = 60
@@ -26,13 +26,16 @@ class LevenbergMarquardtFit(FullBatchFit):
         rows = self._rows
         optimizer: LevenbergMarquardt = model.optimizer
         self._optimizer = optimizer
-        self._network = ResidualNetwork(model.program, optimizer.title)
-        self._inputs = [_float64(x) for x in (rows.X if isinstance(rows.X, list) else [rows.X])]
-        self._targets, self._scale = self._targets_of(rows)
-        self._block = self._network.block_rows()
+        inputs = [_float64(x) for x in (rows.X if isinstance(rows.X, list) else [rows.X])]
+        targets, scale = self._targets_of(rows)
+        self._n_residuals = int(np.count_nonzero(scale))
+        self._residuals = residuals_of(model.program, optimizer.title, inputs, targets, scale)
         self._flat = np.zeros(0)
-        self._parts: list[Array] = []
         self._version = -1
+        # The model's weights are read from here, rounded to its type.
+        self._rounded = np.empty(self._residuals.n_weights, model.network.dtype)
+        self._places = [(place.op, place.name, 0) for place in self._residuals.places]
+        self._values = [self._rounded[place.flat].reshape(place.shape) for place in self._residuals.places]
 
     def _targets_of(self, rows: Rows) -> tuple[Array, Array]:
         """Return the targets (columns, n) and the factors of their residuals."""
@@ -58,56 +61,40 @@ class LevenbergMarquardtFit(FullBatchFit):
             weights = np.ones(rows.n) if own is None else _float64(own)
             if weights.min(initial=0.0) < 0.0:
                 raise ValueError(f"{title} needs sample weights of at least 0, got {weights.min()}")
-            scales.append(np.broadcast_to(np.sqrt(weights * weight / width), (width, rows.n)))
-        return np.concatenate(targets), np.ascontiguousarray(np.concatenate(scales))
-
-    def _residuals(self, first: int, last: int) -> Array:
-        """Return the scaled residuals (columns, n) of some rows with the weights of the copy."""
-        outputs = self._network.outputs([x[first:last] for x in self._inputs])
-        stacked = np.concatenate([output.T for output in outputs])
-        return np.ascontiguousarray((stacked - self._targets[:, first:last]) * self._scale[:, first:last])
-
-    def _square_sum(self, flat: Array) -> float:
-        """Return the sum of the squared residuals at some weights, which the copy gets."""
-        self._network.set_weights(flat)
-        self._parts = [self._residuals(first, first + self._block) for first in range(0, self._rows.n, self._block)]
-        return sum(dot(part, part) for part in self._parts)
+            scales.append(np.repeat(np.sqrt(weights * weight / width)[None, :], width, axis=0))
+        return np.concatenate(targets), np.concatenate(scales)
 
     def _take_weights(self) -> None:
         """Take the model's weights, unless they are those of the last step."""
         version = self._model.network_weights.version
         if version != self._version:
-            self._flat = self._network.copy_from(self._model.network)
-            self._error = self._square_sum(self._flat)
+            self._flat = self._residuals.take_weights(self._model.network)
+            self._error = self._residuals.square_sum(self._flat)
             self._version = version
 
     def _give_weights(self) -> None:
-        """Give the model the new weights, rounded to its type."""
-        network = self._model.network
-        places = [(place.op, place.name, 0) for place in self._network.places]
-        values = [self._flat[place.flat].reshape(place.shape).astype(network.dtype) for place in self._network.places]
-        network.set_parameters(places, values)
+        """Give the model the new weights."""
+        self._rounded[:] = self._flat
+        self._model.network.set_parameters(self._places, self._values)
 
     def _make_step(self) -> bool:
         self._take_weights()
         if not math.isfinite(self._error):
             return False
-        network, optimizer = self._network, self._optimizer
+        residuals, optimizer = self._residuals, self._optimizer
         bayes = optimizer if isinstance(optimizer, BayesianLevenbergMarquardt) else None
         alpha, beta = (bayes.alpha, bayes.beta) if bayes is not None else (0.0, 1.0)
-        n_residuals = int(np.count_nonzero(self._scale))
-        if bayes is None and n_residuals < network.n_weights:
-            system: Any = _DualSystem(*self._whole_jacobian())
+        if bayes is None and self._n_residuals < residuals.n_weights:
+            system: Any = _DualSystem(*residuals.jacobian(self._flat))
         else:
-            system = _PrimalSystem(*self._normal_equations(), alpha, beta, self._flat)
+            system = _PrimalSystem(*residuals.normal_equations(self._flat), alpha, beta, self._flat)
         moved = False
         if np.abs(system.gradient).max() * 2.0 > optimizer.min_gradient * self._rows.n:
             moved = self._search(system, alpha, beta)
         if not moved:
-            self._square_sum(self._flat)
             self._model.stop_training = True
         elif bayes is not None:
-            self._update_evidence(bayes, system, n_residuals)
+            self._update_evidence(bayes, system, self._n_residuals)
         self.loss_sum = self._error
         self.loss_sums = self._sums_of_outputs()
         return True
@@ -119,12 +106,12 @@ class LevenbergMarquardtFit(FullBatchFit):
         for _ in range(_MOST_TRIES):
             if optimizer.damping > optimizer.max_damping:
                 break
-            step = system.solve(optimizer.damping)
-            if step is not None:
+            found = system.solve(optimizer.damping)
+            if found is not None:
+                step, predicted = found
                 flat = self._flat + step
-                error = self._square_sum(flat)
+                error = self._residuals.square_sum(flat)
                 gain = before - self._objective(error, flat, alpha, beta)
-                predicted = dot(step, optimizer.damping * step - system.gradient)
                 if math.isfinite(gain) and gain > 0.0 and predicted > 0.0:
                     self._flat, self._error = flat, error
                     optimizer.damping *= max(1.0 / 3.0, 1.0 - (2.0 * gain / predicted - 1.0) ** 3)
@@ -140,31 +127,9 @@ class LevenbergMarquardtFit(FullBatchFit):
     def _objective(error: float, flat: Array, alpha: float, beta: float) -> float:
         return beta * error + (alpha * dot(flat, flat) if alpha else 0.0)
 
-    def _blocks(self) -> Iterator[tuple[list[Array], Array, Array]]:
-        """Yield inputs, residuals and factors of the rows, block by block."""
-        for number, residuals in enumerate(self._parts):
-            rows = slice(number * self._block, number * self._block + residuals.shape[1])
-            yield [x[rows] for x in self._inputs], residuals, np.ascontiguousarray(self._scale[:, rows])
-
-    def _normal_equations(self) -> tuple[Array, Array]:
-        """Return the lower triangle of ``J.T J``, and ``J.T r``."""
-        p = self._network.n_weights
-        normal, gradient = np.zeros((p, p)), np.zeros(p)
-        for inputs, residuals, scale in self._blocks():
-            self._network.add_normal_equations(inputs, residuals, scale, normal, gradient)
-        return normal, gradient
-
-    def _whole_jacobian(self) -> tuple[Array, Array]:
-        """Return the transposed Jacobian of all rows and the residuals."""
-        parts, residuals = [], []
-        for inputs, block, scale in self._blocks():
-            parts.append(self._network.jacobian(inputs, scale).copy())
-            residuals.append(block.ravel())
-        return np.concatenate(parts, axis=1), np.concatenate(residuals)
-
     def _update_evidence(self, bayes: BayesianLevenbergMarquardt, system: Any, n_residuals: int) -> None:
         """Set alpha and beta from the evidence, with ``J`` of the step before."""
-        p = self._network.n_weights
+        p = self._residuals.n_weights
         trace = system.inverse_trace() if bayes.alpha > 0.0 else None
         # Before the first step alpha is 0; half of the residuals keeps beta positive where weights are many.
         gamma = min(p, 0.5 * n_residuals) if trace is None else min(max(p - bayes.alpha * trace, 0.0), float(p))
@@ -181,9 +146,7 @@ class LevenbergMarquardtFit(FullBatchFit):
         heads = self._model.program.heads
         if len(heads) == 1:
             return [self._error]
-        squares = np.zeros(len(self._targets))
-        for part in self._parts:
-            squares += (part**2).sum(axis=1)
+        squares = self._residuals.squares_of_columns(self._flat)
         ends = np.cumsum([head.n_outputs for head in heads])
         weights = self._model.loss_weights
         parts = np.split(squares, ends[:-1])
@@ -194,15 +157,15 @@ class _PrimalSystem:
     """The normal equations in the weights: ``beta J.T J + alpha I``."""
 
     def __init__(self, normal: Array, gradient: Array, alpha: float, beta: float, flat: Array) -> None:
-        self._matrix = np.ascontiguousarray(normal.T) * beta
-        self._matrix.flat[:: len(flat) + 1] += alpha
-        self.gradient = gradient * beta + alpha * flat
+        self._matrix, self.gradient = normal, gradient
+        if beta != 1.0 or alpha:
+            normal *= beta
+            normal.flat[:: len(flat) + 1] += alpha
+            self.gradient = gradient * beta + alpha * flat
 
-    def solve(self, damping: float) -> Array | None:
-        """Return the step; None if the matrix is not positive definite."""
-        factor = self._matrix.copy()
-        factor.flat[:: len(factor) + 1] += damping
-        return -_core.cholesky_solve(factor, self.gradient) if _core.cholesky(factor) else None
+    def solve(self, damping: float) -> tuple[Array, float] | None:
+        """Return the step and the gain that it promises; None if the matrix is not positive definite."""
+        return _core.damped_step(self._matrix, self.gradient, damping)
 
     def inverse_trace(self) -> float | None:
         """Return the trace of the inverse of the matrix; None if it is not positive definite."""
@@ -218,13 +181,14 @@ class _DualSystem:
         self._matrix = product(np.ascontiguousarray(jacobian.T), jacobian)
         self.gradient = product(jacobian, residuals[:, None])[:, 0].copy()
 
-    def solve(self, damping: float) -> Array | None:
-        """Return the step ``-J.T (J J.T + damping I)^-1 r``; None if the matrix is not positive definite."""
+    def solve(self, damping: float) -> tuple[Array, float] | None:
+        """Return the step ``-J.T (J J.T + damping I)^-1 r`` and the gain that it promises, or None."""
         factor = self._matrix.copy()
         factor.flat[:: len(factor) + 1] += damping
         if not _core.cholesky(factor):
             return None
-        return -product(self._jacobian, _core.cholesky_solve(factor, self._residuals)[:, None])[:, 0].copy()
+        step = -product(self._jacobian, _core.cholesky_solve(factor, self._residuals)[:, None])[:, 0].copy()
+        return step, dot(step, damping * step - self.gradient)
 
 
 def _float64(array: Any) -> Array:

@@ -129,7 +129,10 @@ class FunctionMetric:
 
     def update_state(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> None:
         """Take all rows."""
-        result = np.asarray(self._function(y_true, y_pred))
+        returned = self._function(y_true, y_pred)
+        result = np.asarray(returned)
+        if result.dtype.kind not in "fiub":
+            raise TypeError(f"it must return a number or an array of numbers, got {returned!r}")
         if result.ndim == 0 or len(result) != len(y_pred):
             self._value = float(np.mean(result, dtype=np.float64))
             return
@@ -246,7 +249,11 @@ def compile_metrics(metrics: Any, weighted_metrics: Any = None, outputs: Sequenc
             isinstance(given, Sequence) and len(given) > 1 and any(isinstance(each, list | tuple) for each in given)
         ):
             raise TypeError(f"a network has one output: give a list of metrics for it, got {given!r}")
-        compiled += [_compile_one(metric, weighted) for metric in _listed(given)]
+        taken = {metric.name for metric in compiled}
+        for found in (_compile_one(metric, weighted) for metric in _listed(given)):
+            if found.name in taken:  # without weights too
+                found.name = f"weighted_{found.name}"
+            compiled.append(found)
     names = [metric.name for metric in compiled]
     doubled = next((name for name in names if names.count(name) > 1 or name == "loss"), None)
     if doubled is not None:

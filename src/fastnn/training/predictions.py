@@ -20,6 +20,7 @@ from fastnn._ranks import on_first
 from fastnn.callbacks import CallbackList
 from fastnn.network.stack import LayerStack
 from fastnn.saving.atomic import mode_to_keep, write_atomically
+from fastnn.saving.foreign import warn_of_suffix
 from fastnn.training.evaluation import predicted
 from fastnn.training.rows import n_rows, take
 
@@ -50,6 +51,7 @@ def write_predictions(
     """
     if not isinstance(out, str | os.PathLike):
         raise ValueError(f"out must be the path of a .npy file, got {type(out).__name__}")
+    warn_of_suffix(out, "a NumPy array", ".npy")
     path = os.path.realpath(os.fspath(out))
     mode_to_keep(path)  # raises for what must not be replaced
     if not os.path.isdir(os.path.dirname(path)):

@@ -73,7 +73,8 @@ def one_pass(
         ``batch_size`` is a list where ``x`` gives batches. ``n`` is the number of rows to take, the first ones; None
         for all.
     """
-    if y is None and gives_batches(x):
+    _refuse_targets(x, y)
+    if gives_batches(x):
         if sample_weight is not None:
             raise ValueError("x gives batches: give sample_weight with them, as (x, y, sample_weight)")
         _warn_of_sizes(batch_size)
@@ -81,6 +82,12 @@ def one_pass(
         return found.x, found.y, found.sample_weight, found.sizes, None
     batch = as_batch_size(batch_size)
     return x, y, sample_weight, batch, _rows_in(steps, batch, "steps")
+
+
+def _refuse_targets(x: Any, y: Any) -> None:
+    """Raise ValueError for targets beside batches, which give their own."""
+    if y is not None and gives_batches(x):
+        raise ValueError("x is a generator or a loader, and y is given too: it must give batches (x, y)")
 
 
 class _Columns:
@@ -136,6 +143,8 @@ class Validation(NamedTuple):
         given = {"validation_steps": self.steps, "validation_batch_size": self.batch_size}
         given = {name: None if value is None else whole(name, value, at_least=1) for name, value in given.items()}
         given["validation_freq"] = None if self.freq == 1 else self.freq
+        if self.data is not None and self.split:
+            warn(f"validation_split={self.split} has no effect: validation_data is given")
         why = "there is nothing to validate with; give validation_data or validation_split"
         if self.fold is not None or self.data is not None or self.split:
             if not gives_batches(self.data):
@@ -247,7 +256,8 @@ class RowSource:
             _refuse_beside_source(y=y, sample_weight=sample_weight)
             self._open_windows(x, class_weight, batch_size, steps_per_epoch, validation)
             return
-        if y is None and gives_batches(x):
+        _refuse_targets(x, y)
+        if gives_batches(x):
             if sample_weight is not None or validation.split:
                 raise ValueError(
                     "x gives batches: give sample_weight with them, and validation_data instead of validation_split"

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import as_given, flag, number, whole
 from fastnn.metrics.keras.metric import RowMean, labels_and_outputs
 
 Array = NDArray[Any]
@@ -43,7 +44,7 @@ class BinaryAccuracy(RowMean):
 
     def __init__(self, name: str | None = "binary_accuracy", dtype: Any = None, threshold: float = 0.5) -> None:
         super().__init__(name, dtype)
-        self.threshold = threshold
+        self.threshold = as_given(number, "threshold", threshold)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return 1 for right entries."""
@@ -99,7 +100,7 @@ class _TopK(RowMean):
 
     def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name, dtype)
-        self.k = k
+        self.k = whole("k", k, at_least=1)
 
 
 @registry.register("metric", "top_k_categorical_accuracy", "TopKCategoricalAccuracy")
@@ -137,7 +138,7 @@ class SparseTopKCategoricalAccuracy(_TopK):
         from_sorted_ids: bool = False,
     ) -> None:
         super().__init__(k, name, dtype)
-        self.from_sorted_ids = from_sorted_ids
+        self.from_sorted_ids = flag("from_sorted_ids", from_sorted_ids)
 
     def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
         """Return labels (n,) and outputs (n, n_classes)."""

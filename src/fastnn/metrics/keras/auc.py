@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import optional, whole
+from fastnn._arguments import flag, optional, whole
 from fastnn.metrics.keras.confusion import Counts, entries, even_thresholds
 from fastnn.metrics.keras.metric import EPSILON, Metric, divide
 
@@ -71,10 +71,10 @@ class AUC(Metric):
         self._given = None if thresholds is None else sorted(float(value) for value in thresholds)
         self.num_thresholds = int(num_thresholds) if self._given is None else len(self._given) + 2
         self.state_size = _NUMBERS_PER_THRESHOLD * self.num_thresholds
-        self.multi_label = multi_label
+        self.multi_label = flag("multi_label", multi_label)
         self.num_labels = optional(whole, "num_labels", num_labels, at_least=1)
         self.label_weights = None if label_weights is None else np.asarray(label_weights, np.float64)
-        self.from_logits = from_logits
+        self.from_logits = flag("from_logits", from_logits)
         self._columns: list[Counts] = []
 
     @property

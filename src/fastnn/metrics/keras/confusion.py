@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import number, whole
+from fastnn._arguments import number, optional, whole
 from fastnn.metrics.keras.metric import Metric, divide, same_rank, weights_like
 
 Array = NDArray[Any]
@@ -115,6 +115,8 @@ def entries(
         np.put_along_axis(kept, best, np.take_along_axis(y_pred, best, axis=1), axis=1)
         y_pred = kept
     if class_id is not None:
+        if class_id >= y_pred.shape[1]:
+            raise ValueError(f"class_id must be less than {y_pred.shape[1]}, the number of outputs, got {class_id}")
         column = slice(class_id, class_id + 1)
         y_true, y_pred, weight = y_true[:, column], y_pred[:, column], weight[:, column]
     return y_true.astype(bool), y_pred, weight
@@ -245,8 +247,8 @@ class _Fraction(_AtThresholds):
         dtype: Any = None,
     ) -> None:
         super().__init__(thresholds, 0.5 if top_k is None else _LOWEST, name, dtype)
-        self.top_k = top_k
-        self.class_id = class_id
+        self.top_k = optional(whole, "top_k", top_k, at_least=1)
+        self.class_id = optional(whole, "class_id", class_id, at_least=0)
 
     def _entries(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Array, Array, Array]:
         return entries(y_true, y_pred, sample_weight, self.class_id, self.top_k)
@@ -288,7 +290,7 @@ class _BestUnder(Metric):
         super().__init__(dtype, name)
         self.value = number(self._bound_name, bound, at_least=0.0, at_most=1.0)
         self.num_thresholds = whole("num_thresholds", num_thresholds, at_least=1)
-        self.class_id = class_id
+        self.class_id = optional(whole, "class_id", class_id, at_least=0)
         self.state_size = 3 * self.num_thresholds
         self._found: Counts | None = None
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import choice, last_axis, whole
+from fastnn._arguments import as_given, choice, flag, last_axis, number, optional, whole
 from fastnn.metrics.keras.metric import EPSILON, Metric, RowMean, labels_and_outputs, same_shape, weights_like
 
 Array = NDArray[Any]
@@ -113,7 +113,7 @@ class CosineSimilarity(_Error):
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
-        self.axis = axis
+        self.axis = whole("axis", axis, at_least=-(2**63))
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the cosines; 0 for a row of zeros."""
@@ -204,8 +204,8 @@ class _Crossentropy(_Error):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(name, dtype)
-        self.from_logits = from_logits
-        self.label_smoothing = label_smoothing
+        self.from_logits = flag("from_logits", from_logits)
+        self.label_smoothing = as_given(number, "label_smoothing", label_smoothing, at_least=0.0, at_most=1.0)
 
 
 @registry.register("metric", "binary_crossentropy", "BinaryCrossentropy", "bce", "BCE")
@@ -283,8 +283,8 @@ class SparseCategoricalCrossentropy(_Error):
     ) -> None:
         super().__init__(name, dtype)
         last_axis(axis)
-        self.from_logits = from_logits
-        self.ignore_class = ignore_class
+        self.from_logits = flag("from_logits", from_logits)
+        self.ignore_class = optional(whole, "ignore_class", ignore_class, at_least=-(2**63))
 
     def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
         """Return labels (n,) and outputs (n, n_classes)."""
@@ -314,7 +314,7 @@ class _Correlation(RowMean):
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
-        self.axis = axis
+        self.axis = whole("axis", axis, at_least=-(2**63))
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the correlations; NaN where all numbers along the axis are equal."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-from fastnn._arguments import last_axis, whole
+from fastnn._arguments import as_given, flag, last_axis, number, optional, whole
 from fastnn._arrays import as_numbers
 from fastnn.metrics.keras.metric import EPSILON, Metric, weights_like
 from fastnn.metrics.validation import check_labels_present
@@ -53,9 +53,9 @@ class IoU(Metric):
             whole("each of target_class_ids", label, at_least=0, at_most=self.num_classes - 1)
             for label in target_class_ids
         ]
-        self.ignore_class = ignore_class
-        self.sparse_y_true = sparse_y_true
-        self.sparse_y_pred = sparse_y_pred
+        self.ignore_class = optional(whole, "ignore_class", ignore_class, at_least=-(2**63))
+        self.sparse_y_true = flag("sparse_y_true", sparse_y_true)
+        self.sparse_y_pred = flag("sparse_y_pred", sparse_y_pred)
         self.axis = last_axis(axis)
         self._confusion: Array | None = None
 
@@ -119,7 +119,7 @@ class BinaryIoU(IoU):
         dtype: Any = None,
     ) -> None:
         super().__init__(2, target_class_ids, name, dtype)
-        self.threshold = threshold
+        self.threshold = as_given(number, "threshold", threshold)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take rows into account."""

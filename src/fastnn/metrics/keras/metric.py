@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 import fastnn._registry as registry
+from fastnn._arguments import text
 from fastnn._arrays import as_numbers, check_unmasked
 from fastnn._names import automatic_name
 from fastnn._variables import Variable
@@ -66,7 +67,7 @@ class Metric(registry.Description):
     """
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
-        self.name = name if name is not None else automatic_name(type(self).__name__)
+        self.name = automatic_name(type(self).__name__) if name is None else text("name", name)
         self._dtype = _dtype_name(dtype)
         self._variables: list[Variable] = []
 
