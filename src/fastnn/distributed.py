@@ -24,10 +24,13 @@ import struct
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import fastnn._randomness as _randomness
 import fastnn._ranks as _ranks
@@ -72,34 +75,54 @@ class _MpiRanks:
         self.n_threads: int = self._comm.allreduce(share, op=MPI.MIN)
         self.n_waits = _NATIVE_WAITS if n_local <= processors else 0
         can_share = shared_memory and n_local == self.size > 1 and hasattr(os, "memfd_create")
+        self._kept: mmap.mmap | None = None
+        self._lent: Callable[[], memoryview | None] = lambda: None
         self.n_begun: memoryview | None = None
         if self._comm.allreduce(int(can_share), op=MPI.MIN):
             counts = self.share(8 * self.size)
-            self.n_begun = None if counts is None else memoryview(counts)[: 8 * self.size].cast("q")
+            self.n_begun = None if counts is None else counts.cast("q")
+            self._kept = None
 
-    def share(self, n_bytes: int) -> mmap.mmap | None:
+    def share(self, n_bytes: int) -> memoryview | None:
         """Return memory that all ranks of this machine have in common, zeroed; None on all of them where one has none.
 
-        It lasts until no rank uses it.
+        It belongs to the caller until the view is gone; then the next caller gets it, because new pages take long.
         """
-        what, descriptor, parts = "common memory", -1, struct.Struct(f"<ii{_TOKEN}s")
-        token = secrets.token_bytes(_TOKEN)
+        kept = self._kept is not None and self._lent() is None and len(self._kept) >= n_bytes + _TOKEN
+        if all(told != b"\0" for told in self.tell("common memory", bytes([kept]))):
+            assert self._kept is not None
+            first, last = (n_bytes * rank // self.size for rank in (self.rank, self.rank + 1))
+            np.frombuffer(self._kept, np.uint8)[first:last] = 0
+        else:
+            self._kept = None
+            self._kept = self._new_memory(n_bytes + _TOKEN)
+        ready = self.tell("common memory", bytes([self._kept is not None]))
+        if any(told == b"\0" for told in ready):
+            return None
+        assert self._kept is not None
+        view = memoryview(self._kept)[:n_bytes]
+        self._lent = weakref.ref(view)
+        return view
+
+    def _new_memory(self, n_bytes: int) -> mmap.mmap | None:
+        """Return new memory that all ranks have in common, which ends with a token; None where this rank has none."""
+        descriptor, parts, token = -1, struct.Struct(f"<ii{_TOKEN}s"), secrets.token_bytes(_TOKEN)
         if not self.rank:
             with suppress(OSError):
                 descriptor = os.memfd_create("fastnn")
-                os.posix_fallocate(descriptor, 0, n_bytes + _TOKEN)
-                os.pwrite(descriptor, token, n_bytes)
-        process, number, token = parts.unpack(self.tell(what, parts.pack(os.getpid(), descriptor, token))[0])
+                os.posix_fallocate(descriptor, 0, n_bytes)
+                os.pwrite(descriptor, token, n_bytes - _TOKEN)
+        told = self.tell("new common memory", parts.pack(os.getpid(), descriptor, token))
+        process, number, token = parts.unpack(told[0])
         memory = None
         with suppress(OSError, ValueError):
             if self.rank:
                 descriptor = os.open(f"/proc/{process}/fd/{number}", os.O_RDWR)
-            memory = mmap.mmap(descriptor, n_bytes + _TOKEN)
-        found = memory is not None and memory[n_bytes:] == token
-        found = all(told != b"\0" for told in self.tell(what, bytes([found])))
+            memory = mmap.mmap(descriptor, n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        self.tell("new common memory")
         if descriptor >= 0:
             os.close(descriptor)
-        return memory if found else None
+        return memory if memory is not None and memory[-_TOKEN:] == token else None
 
     def gather(self, memory: memoryview, first: list[int]) -> None:
         """Fill a buffer that every rank has: rank r gives the bytes from ``first[r]`` to ``first[r + 1]``."""

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -23,10 +24,10 @@ def alone(script, *arguments):
 def different_bits():
     """Names of what some number of ranks trains differently."""
     expected, different = json.loads(alone("distributed_bits.py")), []
-    for n_ranks in (1, 2, 3, 4, 8):
-        job = run_job(n_ranks, "distributed_bits.py", "ranks", timeout=600)
+    for n_ranks, way in product((1, 2, 3, 4, 8), ("ranks", "messages")):
+        job = run_job(n_ranks, "distributed_bits.py", way, timeout=600)
         found = json.loads(job.stdout) if job.returncode == 0 else {}
-        different += [f"{n_ranks} ranks: {name}" for name, bits in expected.items() if found.get(name) != bits]
+        different += [f"{n_ranks} ranks, {way}: {name}" for name, bits in expected.items() if found.get(name) != bits]
     return different
 
 
