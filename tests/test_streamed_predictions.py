@@ -4,9 +4,9 @@ import errno
 import io
 import os
 import re
+import shutil
 import signal
 import stat
-import shutil
 import subprocess
 import sys
 import textwrap
