@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -257,6 +258,7 @@ def test_a_disk_without_room_for_the_record_keeps_the_rows(model, tmp_path, monk
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="only root can mount a small disk")
+@pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
 def test_a_real_disk_that_is_full(model, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "_PRODUCTS_PER_CALL", 0.0)
     folder = tmp_path / "disk"
