@@ -158,8 +158,12 @@ static void backward(const fnn_step *s) {
 
 /* ---- steps ---- */
 
+/* An interruption waits for an update that takes less time, and reads and writes fewer bytes, if it stores no gradients. */
+#define UNSTORED_NS 40000000
+
 static void finish_step(const fnn_step *s) {
     fnn_fit *fit = s->fit;
+    if (fit->may_store) fit->stores = fit->clips_norms || fnn_clock_ns() - fit->update_began > UNSTORED_NS;
     double penalty;
     fit->loss_sum += fnn_batch_loss(s, &penalty, fit->loss_sums) * (double)s->rows;
     fit->penalty_sum += penalty * (double)s->rows;
@@ -197,6 +201,7 @@ static int meet_after_phase_1(const fnn_step *s) {
         fnn_barrier_wait(&fit->barrier);
         fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
+    if (s->thread == 0 && fit->may_store) fit->update_began = fnn_clock_ns();
     return !fit->cut[0] && !fit->failed && !atomic_load_explicit(&fit->nonfinite, memory_order_relaxed);
 }
 
