@@ -163,7 +163,7 @@ def test_an_interrupt_ends_a_long_call_soon(name, run_python):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_steps_that_store_their_gradients_have_the_bits_of_those_that_do_not(shared):
-    """With a bound on norms, which none reaches here, every long step stores them; without, the first one."""
+    """With a bound on norms, which none reaches here, every long step stores them; without, one of more than 40 ms."""
 
     def trained(**options):
         inputs = fastnn.Input((512,))

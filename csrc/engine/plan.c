@@ -123,7 +123,7 @@ static void look_at_ops(fnn_fit *fit, const fnn_fit_data *data) {
 #define MEETING_OPERATIONS 1e6
 
 /* Steps of at least these sizes may store their gradients before the first weight is changed: an interruption while they are
- * computed, which is a third of the step, leaves the weights as they were. The first step does. */
+ * computed, which is a third of the step, leaves the weights as they were. */
 #define STORED_OPERATIONS 2e9
 #define STORED_ROWS 512
 
@@ -145,7 +145,6 @@ static void plan_threads(fnn_fit *fit) {
     fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
     fit->may_store = fit->is_long && fit->network->optimizer.accumulate <= 1 &&
                      (fit->clips_norms || (operations >= STORED_OPERATIONS && fit->batch_size >= STORED_ROWS));
-    fit->stores = fit->may_store;
     fit->check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
     fnn_trials_start(&fit->trials, fit->n_threads, operations);
 }

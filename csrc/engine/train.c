@@ -158,12 +158,8 @@ static void backward(const fnn_step *s) {
 
 /* ---- steps ---- */
 
-/* An interruption waits for an update that takes less time, and reads and writes fewer bytes, if it stores no gradients. */
-#define UNSTORED_NS 40000000
-
 static void finish_step(const fnn_step *s) {
     fnn_fit *fit = s->fit;
-    if (fit->may_store) fit->stores = fit->clips_norms || fnn_clock_ns() - fit->update_began > UNSTORED_NS;
     double penalty;
     fit->loss_sum += fnn_batch_loss(s, &penalty, fit->loss_sums) * (double)s->rows;
     fit->penalty_sum += penalty * (double)s->rows;
@@ -176,8 +172,13 @@ static void finish_step(const fnn_step *s) {
     if (stops) atomic_store_explicit(&fit->stop, 1, memory_order_relaxed);
 }
 
+/* The gradients of weights take less time than phase 1. An interruption waits for those that take no more than this: without
+ * stored gradients an update reads and writes fewer bytes. */
+#define UNSTORED_NS 40000000
+
 static void phase_1(const fnn_step *s) {
     fnn_fit *fit = s->fit;
+    if (s->thread == 0 && fit->may_store) fit->began = fnn_clock_ns();
     gather_batch(s);
     fnn_mark(fit, s->thread, FNN_GATHER);
     forward(s);
@@ -187,7 +188,10 @@ static void phase_1(const fnn_step *s) {
     fnn_evaluate_losses(s);
     fnn_mark(fit, s->thread, FNN_LOSS);
     backward(s);
-    if (s->thread == 0) fit->cut[0] = fit->is_long && fnn_interrupted();
+    if (s->thread == 0) {
+        fit->cut[0] = fit->is_long && fnn_interrupted();
+        fit->stores = fit->may_store && (fit->clips_norms || fnn_clock_ns() - fit->began > UNSTORED_NS);
+    }
     fnn_mark(fit, s->thread, FNN_BACKWARD);
 }
 
@@ -201,7 +205,6 @@ static int meet_after_phase_1(const fnn_step *s) {
         fnn_barrier_wait(&fit->barrier);
         fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
-    if (s->thread == 0 && fit->may_store) fit->update_began = fnn_clock_ns();
     return !fit->cut[0] && !fit->failed && !atomic_load_explicit(&fit->nonfinite, memory_order_relaxed);
 }
 
@@ -312,7 +315,10 @@ static void step_from_gradients(void *context, int thread, int n_threads) {
     const fnn_step s = step_of(fit, fit->step, thread, n_threads);
     fnn_evaluate_losses(&s);
     backward(&s);
-    if (thread == 0) fit->cut[0] = fit->is_long && fnn_interrupted();
+    if (thread == 0) {
+        fit->cut[0] = fit->is_long && fnn_interrupted();
+        fit->stores = fit->may_store;
+    }
     if (!meet_after_phase_1(&s)) return;
     if (!fnn_update_weights(&s)) return;
     fnn_barrier_wait(&fit->barrier);
