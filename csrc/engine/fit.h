@@ -136,7 +136,8 @@ struct fnn_fit {
     int shuffled;
     ptrdiff_t until; /* the step where this call ends */
     double deadline;
-    int stores;         /* a step stores the gradients first */
+    int may_store;      /* a step may store the gradients first */
+    int stores;         /* this one does. Written by thread 0 at the end of phase 1 */
     int is_long;        /* a step can be interrupted */
     int cut[2];         /* it was, before the gradients of the weights; before the update. Written by thread 0 */
     atomic_int nonfinite;
@@ -146,6 +147,7 @@ struct fnn_fit {
     /* Written by thread 0 in every step: in a cache line that no other thread reads. */
     _Alignas(64) ptrdiff_t step;       /* steps done in this epoch */
     ptrdiff_t check_every, next_check; /* when to look at the clock */
+    int64_t began;                     /* a step that may store gradients */
     double loss_sum, penalty_sum;
     double *loss_sums; /* by loss, without their weights */
 };

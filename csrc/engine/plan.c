@@ -122,7 +122,7 @@ static void look_at_ops(fnn_fit *fit, const fnn_fit_data *data) {
 /* Operations of a step, padded rows included, for which another thread is worth a barrier before each op. */
 #define MEETING_OPERATIONS 1e6
 
-/* Steps of at least these sizes store their gradients before the first weight is changed: an interruption while they are
+/* Steps of at least these sizes may store their gradients before the first weight is changed: an interruption while they are
  * computed, which is a third of the step, leaves the weights as they were. */
 #define STORED_OPERATIONS 2e9
 #define STORED_ROWS 512
@@ -143,8 +143,8 @@ static void plan_threads(fnn_fit *fit) {
         fit->n_threads = padded / MEETING_OPERATIONS < most ? 1 + (int)(padded / MEETING_OPERATIONS) : most;
     /* shorter than any product that is cut into pieces */
     fit->is_long = padded >= FNN_PIECE_OPERATIONS / 2;
-    fit->stores = fit->is_long && fit->network->optimizer.accumulate <= 1 &&
-                  (fit->clips_norms || (operations >= STORED_OPERATIONS && fit->batch_size >= STORED_ROWS));
+    fit->may_store = fit->is_long && fit->network->optimizer.accumulate <= 1 &&
+                     (fit->clips_norms || (operations >= STORED_OPERATIONS && fit->batch_size >= STORED_ROWS));
     fit->check_every = (ptrdiff_t)(1 + 2e6 / (operations + 1e3));
     fnn_trials_start(&fit->trials, fit->n_threads, operations);
 }
@@ -257,9 +257,10 @@ static fit_places lay_out(fnn_fit *fit, fnn_arena *arena, fnn_arena *read) {
     /* accumulated gradients live with the network, in a slot */
     const size_t all_weights = fnn_size(network->n_elements + network->kernels->panel, element, 1);
     fit->stored = fnn_sum_slot(network);
-    const int stores = !fit->stored && (fit->clips_norms || fit->stores);
+    const int stores = !fit->stored && (fit->clips_norms || fit->may_store);
     if (stores) fit->stored = fnn_take(arena, all_weights);
-    fit->shared_sums = take_if(fit->shares_weights && !stores && !fnn_sum_slot(network), arena, all_weights);
+    fit->shared_sums = fit->stored;
+    if (!stores && !fnn_sum_slot(network)) fit->shared_sums = take_if(fit->shares_weights, arena, all_weights);
     for (int b = 0; b < buffers; b++) {
         op_buffers counted;
         lay_out_buffer(fit, b, fit->buffers ? &fit->buffers[b] : &counted, arena, read);

@@ -172,8 +172,13 @@ static void finish_step(const fnn_step *s) {
     if (stops) atomic_store_explicit(&fit->stop, 1, memory_order_relaxed);
 }
 
+/* The gradients of weights take less time than phase 1. An interruption waits for those that take no more than this: without
+ * stored gradients an update reads and writes fewer bytes. */
+#define UNSTORED_NS 40000000
+
 static void phase_1(const fnn_step *s) {
     fnn_fit *fit = s->fit;
+    if (s->thread == 0 && fit->may_store) fit->began = fnn_clock_ns();
     gather_batch(s);
     fnn_mark(fit, s->thread, FNN_GATHER);
     forward(s);
@@ -183,7 +188,10 @@ static void phase_1(const fnn_step *s) {
     fnn_evaluate_losses(s);
     fnn_mark(fit, s->thread, FNN_LOSS);
     backward(s);
-    if (s->thread == 0) fit->cut[0] = fit->is_long && fnn_interrupted();
+    if (s->thread == 0) {
+        fit->cut[0] = fit->is_long && fnn_interrupted();
+        fit->stores = fit->may_store && (fit->clips_norms || fnn_clock_ns() - fit->began > UNSTORED_NS);
+    }
     fnn_mark(fit, s->thread, FNN_BACKWARD);
 }
 
@@ -310,7 +318,10 @@ static void step_from_gradients(void *context, int thread, int n_threads) {
     const fnn_step s = step_of(fit, fit->step, thread, n_threads);
     fnn_evaluate_losses(&s);
     backward(&s);
-    if (thread == 0) fit->cut[0] = fit->is_long && fnn_interrupted();
+    if (thread == 0) {
+        fit->cut[0] = fit->is_long && fnn_interrupted();
+        fit->stores = fit->may_store;
+    }
     if (!meet_after_phase_1(&s)) return;
     if (!fnn_update_weights(&s)) return;
     fnn_barrier_wait(&fit->barrier);

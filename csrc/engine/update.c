@@ -1,8 +1,9 @@
 /* Phase 2 of a training step: gradients of the weights and the update rule.
  *
  * Design:
- * a) Without norms of gradients and accumulation the update rule runs on each tile right after its gradient. With them
- *    the gradients are stored, one more barrier follows where a norm is needed, and the rule runs on the stored gradients.
+ * a) Without norms of gradients and accumulation the update rule runs on each tile right after its gradient. With them,
+ *    and where an interruption would have to wait long, the gradients are stored, one more barrier follows where a norm is
+ *    needed, and the rule runs on the stored gradients.
  * b) Kernel and bias of an op are separate parameters, each with its rules; where that matters they are in different
  *    strips. */
 
@@ -344,7 +345,7 @@ int fnn_update_weights(const fnn_step *s) {
         return 1;
     }
     const int is_due = accumulate <= 1 || (fit->first_iteration + s->step + 1) % accumulate == 0;
-    if (fit->stored) {
+    if (fit->stored && (fit->stores || !fit->may_store)) {
         const fnn_update store = {.kind = accumulate > 1 ? FNN_ACCUMULATE : FNN_STORE, .scale = 1.0};
         update_strips(s, strips, fit->stored, &store, !is_due ? follow : fit->clips_norms ? fnn_sum_strip_squares : NULL);
         if (is_due && (fit->clips_norms || fit->stores)) {

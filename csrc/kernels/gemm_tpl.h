@@ -212,9 +212,10 @@ static inline ptrdiff_t contraction_block(ptrdiff_t n) {
     return fnn_ceil_div(n, fnn_ceil_div(n, K_BLOCK));
 }
 
-/* The next tile of C: a continued chain waits for it. */
-static inline void prefetch_tile(const real *C) {
-    UNROLL for (int j = 0; j < MR; j++) __builtin_prefetch(C + j * PANEL, 1);
+/* The next tile of C, or of each panel of a pair: a continued chain waits for it. */
+static inline void prefetch_tile(const real *C, ptrdiff_t c_stride, int pair) {
+    for (int i = 0; i <= pair; i++, C += c_stride)
+        for (int j = 0; j < (pair ? PAIRED : MR); j++) __builtin_prefetch(C + j * PANEL, 1);
 }
 
 /* Panels [first, end)'s part of a block of k_count rows of weights: panel by panel, the whole block is prefetched. Weights
@@ -246,7 +247,9 @@ static void dense_forward(const fnn_dense *layer, fnn_range panels, fnn_range we
                     prefetch_share(W + panel_offset(n_in, 1) + k0 * PANEL, k_count, panels, p, p + 1 + pair);
                 for (ptrdiff_t j = 0; j < outs;) {
                     const int m = tile_height(outs - j, pair);
-                    if (k0) prefetch_tile(Y + (j + m < outs ? (j + m) * PANEL : layer->y_stride));
+                    if (k0)
+                        prefetch_tile(j + m < outs ? Y + (j + m) * PANEL : Y + (1 + pair) * layer->y_stride, layer->y_stride,
+                                      pair);
                     tiles_f[pair][m](Y + j * PANEL, W + k0 * width + j, X, width, k_count, bias + j, start, relu && last,
                                      layer->x_stride, layer->y_stride);
                     j += m;
@@ -281,7 +284,7 @@ static void backward_input(const fnn_dense *layer, fnn_range panels, fnn_range i
                 const ptrdiff_t end = fnn_min(g + group, inputs.last);
                 for (ptrdiff_t k = g; k < end;) {
                     const int m = tile_height(end - k, (int)pair);
-                    if (o0) prefetch_tile(dX + (k + m) * PANEL);
+                    if (o0) prefetch_tile(dX + (k + m) * PANEL, layer->dx_stride, (int)pair);
                     tiles_x[pair][m](dX + k * PANEL, W + o0 / PANEL * panel_elements + k * PANEL, panel_elements, o_count,
                                      dZ + o0 * PANEL, o0 > 0, L + k * width, width, last_count, layer->dy_stride,
                                      layer->dx_stride);

@@ -191,7 +191,7 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
     const ptrdiff_t batch = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows) - first;
     real G[(1 + (NV == 1)) * UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
     real T[MR * PANEL] __attribute__((aligned(64))); /* or a pair of half the height */
-    const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
+    const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS && u->kind != FNN_STORE;
     weight_panels.first = update_beside_products(layer, weights, weight_panels, rows, u);
     for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
         const ptrdiff_t n = fnn_min(UPDATE_ROWS, rows.last - g);
