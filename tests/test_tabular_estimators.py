@@ -209,6 +209,8 @@ def test_other_columns_are_refused():
     changed = table.assign(size=COLOUR)
     with pytest.raises(ValueError, match="held numbers in fit"):
         model.predict(changed)
+    with pytest.raises(ValueError, match="held categories in fit and holds numbers now"):
+        model.predict(table.assign(colour=SIZE))
 
 
 @pytest.mark.filterwarnings("ignore")

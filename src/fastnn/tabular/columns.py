@@ -226,7 +226,7 @@ class TableEncoder:
                 others.append(missing.astype(np.float64))
         for name, levels in self.levels.items():
             place = {value: i for i, value in enumerate(levels)}
-            found = np.array([place.get(value, -1) for value in _categories_of(by_name[name])], np.intp)
+            found = np.array([place.get(value, -1) for value in _categories_of(by_name[name], levels)], np.intp)
             if name in self.places:
                 places = self.places[name]
                 numbers.append(np.append(places, 0.5 * (len(levels) - 1.0))[found])
@@ -293,11 +293,13 @@ def _numbers_of(column: Column) -> Array:
     return column.numbers
 
 
-def _categories_of(column: Column) -> list[Any]:
-    if column.categories is None:
-        assert column.numbers is not None
-        return [None if value != value else value for value in column.numbers.tolist()]
-    return column.categories
+def _categories_of(column: Column, levels: list[Any]) -> list[Any]:
+    if column.categories is not None:
+        return column.categories
+    assert column.numbers is not None
+    if all(isinstance(level, str) for level in levels) and not np.isnan(column.numbers).all():
+        raise ValueError(f"column {column.name!r} held categories in fit and holds numbers now")
+    return [None if value != value else value for value in column.numbers.tolist()]
 
 
 def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
