@@ -10,12 +10,20 @@ typedef struct {
     const ptrdiff_t *firsts[MOST_RANKS];
     int n_ranks;
     long fails_at; /* this exchange; 0: none */
+    int shares;    /* rows and weights lie in common memory */
+    int parts;     /* the last rank begins another exchange instead of its steps */
+    _Atomic int64_t n_begun[MOST_RANKS];
+    void *memory;
 } meeting;
 
 typedef struct {
     meeting *with;
     int number;
-    long exchanges;
+    long exchanges, partings;
+    int recipe;
+    void *out;
+    fnn_loss loss;
+    chain_data data;
     fnn_network *network;
     fnn_fit *fit;
     fnn_status status;
@@ -25,6 +33,7 @@ typedef struct {
 static int gather_parts(void *context, void *buffer, const ptrdiff_t *first) {
     rank *own = context;
     meeting *with = own->with;
+    atomic_fetch_add(&with->n_begun[own->number], 1);
     if (++own->exchanges == with->fails_at) return 0;
     with->buffers[own->number] = buffer;
     fnn_barrier_wait(&with->barrier);
@@ -59,12 +68,45 @@ static int finish_parts(void *context) {
     return 1;
 }
 
+static void *share_memory(void *context, size_t n_bytes) {
+    const rank *own = context;
+    meeting *with = own->with;
+    if (!own->number) {
+        with->memory = aligned_alloc(64, (n_bytes + 63) / 64 * 64);
+        if (!with->memory) fail("no memory");
+        memset(with->memory, 0, n_bytes);
+    }
+    fnn_barrier_wait(&with->barrier);
+    return with->memory;
+}
+
+static void note_parting(void *context) { ((rank *)context)->partings++; }
+
+static void make_fit_of(rank *own) {
+    meeting *with = own->with;
+    const chain_data *data = &own->data;
+    const fnn_ranks together = {.rank = own->number, .n_ranks = with->n_ranks, .gather = gather_parts,
+                                .start_gather = gather_parts, .start_scatter = scatter_parts, .finish = finish_parts,
+                                .n_waits = own->recipe % 2 ? 100 : 0, .n_exchanges = with->shares ? with->n_begun : NULL,
+                                .share = share_memory, .part = note_parting, .context = own};
+    own->fit = fnn_fit_new(own->network, &(fnn_fit_data){.X = &data->X, .targets = &data->targets, .predictions = &own->out,
+                           .batch_size = data->batch_size, .n_threads = data->n_threads,
+                           .ranks = with->n_ranks > 1 ? &together : NULL});
+    if (!own->fit || fnn_fit_steps(own->fit) > MOST_RATES) fail("no fit");
+    if (fnn_fit_is_divided(own->fit) != (with->n_ranks > 1 && own->recipe < N_TRAINED)) fail("ranks do not divide the steps");
+}
+
 /* Two epochs, the first of which is cut. */
 static void *run_rank(void *argument) {
     rank *own = argument;
     double rates[MOST_RATES];
     for (int i = 0; i < MOST_RATES; i++) rates[i] = 1e-3;
+    make_fit_of(own);
     own->status = FNN_OK;
+    if (own->with->parts && own->number == own->with->n_ranks - 1) {
+        atomic_fetch_add(&own->with->n_begun[own->number], 1);
+        return NULL;
+    }
     for (int epoch = 0; epoch < 2 && own->status == FNN_OK; epoch++) {
         fnn_fit_begin(own->fit, 3, (uint64_t)epoch, 1, rates);
         do own->status = fnn_fit_run(own->fit, epoch ? -1 : 2, 1e9);
@@ -76,20 +118,12 @@ static void *run_rank(void *argument) {
 
 /* The networks of a recipe after the epochs of n_ranks ranks, which write their predictions to `out`; the caller frees them. */
 static void run_ranks(const fnn_kernels *kernels, int recipe, meeting *with, rank *ranks, void *const *out) {
-    fnn_loss loss;
     pthread_t threads[MOST_RANKS];
     with->barrier.members = with->n_ranks;
     for (int r = 0; r < with->n_ranks; r++) {
-        ranks[r] = (rank){.with = with, .number = r, .network = network_of(kernels, recipe, &loss)};
-        const chain_data data = data_of(kernels, recipe, &loss);
-        const fnn_ranks together = {.rank = r, .n_ranks = with->n_ranks, .gather = gather_parts,
-                                    .start_gather = gather_parts, .start_scatter = scatter_parts,
-                                    .finish = finish_parts, .context = &ranks[r]};
-        ranks[r].fit = fnn_fit_new(ranks[r].network, &(fnn_fit_data){.X = &data.X, .targets = &data.targets,
-                                   .predictions = &out[r], .batch_size = data.batch_size, .n_threads = data.n_threads,
-                                   .ranks = with->n_ranks > 1 ? &together : NULL});
-        if (!ranks[r].fit || fnn_fit_steps(ranks[r].fit) > MOST_RATES) fail("no fit");
-        if (fnn_fit_is_divided(ranks[r].fit) != (with->n_ranks > 1 && recipe < N_TRAINED)) fail("ranks do not divide the steps");
+        ranks[r] = (rank){.with = with, .number = r, .recipe = recipe, .out = out[r]};
+        ranks[r].network = network_of(kernels, recipe, &ranks[r].loss);
+        ranks[r].data = data_of(kernels, recipe, &ranks[r].loss);
     }
     for (int r = 0; r < with->n_ranks; r++)
         if (pthread_create(&threads[r], NULL, run_rank, &ranks[r])) fail("no thread");
@@ -153,8 +187,9 @@ static void train_in_ranks(const fnn_kernels *kernels, int recipe) {
     const ptrdiff_t count = (2 * shapes[recipe % N_SHAPES][4] + 3) * shapes[recipe % N_SHAPES][3];
     const uint64_t start = hash;
     uint64_t alone = 0;
-    for (int n_ranks = 1; n_ranks <= MOST_RANKS; n_ranks++) {
-        meeting with = {.n_ranks = n_ranks};
+    for (int i = 2; i < 2 * (MOST_RANKS + 1); i++) {
+        const int n_ranks = i / 2;
+        meeting with = {.n_ranks = n_ranks, .shares = i % 2};
         rank ranks[MOST_RANKS];
         for (int r = 0; r < n_ranks; r++) clear(out[r], count, (size_t)fnn_element(kernels));
         run_ranks(kernels, recipe, &with, ranks, to);
@@ -166,26 +201,39 @@ static void train_in_ranks(const fnn_kernels *kernels, int recipe) {
             add_weights(network, network->weights);
             for (int slot = 0; slot < network->n_slots; slot++) add_weights(network, network->slots[slot]);
             add_guarded(out[r], count, network->element);
-            if (n_ranks == 1) alone = hash;
+            if (i == 2) alone = hash;
             if (hash != alone) fail("ranks compute other numbers");
             end_rank(&ranks[r]);
         }
+        free(with.memory);
     }
     printf("ranks %d", recipe);
 }
 
+/* A rank does not wait for ever for one that makes other calls. */
+static void part_ranks(const fnn_kernels *kernels) {
+    meeting with = {.n_ranks = 2, .shares = 1, .parts = 1};
+    rank ranks[MOST_RANKS];
+    run_ranks(kernels, 19, &with, ranks, (void *[]){NULL, NULL});
+    if (ranks[0].partings != 1 || ranks[0].status != FNN_INTERRUPTED) fail("a rank waits for one that has left");
+    end_rank(&ranks[0]), end_rank(&ranks[1]);
+    free(with.memory);
+}
+
 /* Each exchange of a fit fails once: all ranks end. */
-static void lose_ranks(const fnn_kernels *kernels) {
+static void lose_ranks(const fnn_kernels *kernels, int shares) {
     long exchanges = 0;
     for (long at = 1, lost = 1; lost; at++) {
-        meeting with = {.n_ranks = 2, .fails_at = at};
+        meeting with = {.n_ranks = 2, .fails_at = at, .shares = shares};
         rank ranks[MOST_RANKS];
         run_ranks(kernels, 19, &with, ranks, (void *[]){NULL, NULL});
         lost = ranks[0].status == FNN_INTERRUPTED;
         if (ranks[1].status != ranks[0].status || (!lost && ranks[0].status != FNN_OK)) fail("a rank is left alone");
         exchanges = ranks[0].exchanges;
         end_rank(&ranks[0]), end_rank(&ranks[1]);
+        free(with.memory);
     }
+    if (shares) return;
     add(&exchanges, sizeof exchanges);
     printf("exchanges");
 }

@@ -3,6 +3,7 @@
  * layers for tables (tabular.h) and ranks (ranks.h). check.py compares the lines. */
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -357,7 +358,9 @@ int main(void) {
         for (int i = 0; i < 30; i++) LINE(train(kernels, N_TRAINED + 7 * i))
         for (int i = 0; i < 24; i++) LINE(train_in_ranks(kernels, 7 * i % N_TRAINED))
         for (int i = 0; i < 6; i++) LINE(train_in_ranks(kernels, N_TRAINED + 7 * i))
-        LINE(lose_ranks(kernels))
+        LINE(lose_ranks(kernels, 0))
+        lose_ranks(kernels, 1);
+        part_ranks(kernels);
         add_chunks(kernels);
         update_panels(kernels);
     }
