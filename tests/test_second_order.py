@@ -204,7 +204,8 @@ def test_graphs_with_several_outputs():
         total, *each = model.evaluate(X, y, verbose=0)
         names = [name for name in history if name != "loss"]
         last = [history[name][-1] for name in ("loss", *names)]
-        np.testing.assert_allclose(last, [total, *each], rtol=1e-5, atol=1e-7)  # evaluation rounds predictions to float32
+        # evaluation rounds predictions to float32
+        np.testing.assert_allclose(last, [total, *each], rtol=1e-5, atol=1e-7)
 
 
 def test_lbfgs_minimizes_other_losses_with_penalties():

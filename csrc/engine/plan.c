@@ -324,7 +324,8 @@ static fnn_fit *make_fit(fnn_fit *plan, const fnn_ranks *ranks) {
         if (i >= 0) blocks += fnn_blocks_of(&network->ops[i]);
         buffers->is_finished = i >= 0 && (fnn_is_row_activation(fnn_activation_of(fit, i)) ||
                                           fnn_penalizes_outputs(&network->ops[i]));
-        if (buffers->Y)
+        /* one rank sets what all have in common; fnn_exchange_new waits for it */
+        if (buffers->Y && (!read.block || !fit->rank))
             fnn_set_ones(network->kernels, buffers->Y, buffers->stride, network->widths[b], fit->n_panels);
     }
     fnn_prepare_ops(fit);

@@ -203,7 +203,7 @@ int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks) {
         list_rows(fit, &e->plans[k]);
     }
     if (!allocate_messages(fit, e)) return 0;
-    /* all have set what is constant in common memory */
+    /* the first one has set what is constant in common memory */
     if (fit->common.block) fnn_meet_ranks(fit);
     return 1;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "chain.h"
+#include "../../csrc/engine/least_squares.h"
 #include "../../csrc/engine/team.h"
 #include "../../csrc/engine/trials.h"
 
@@ -203,6 +204,21 @@ static void interrupt(const char *name, fnn_status (*call)(void), int trains, lo
     fnn_set_poll(NULL);
 }
 
+static fnn_least_squares *squares;
+static fnn_status square(void) { return fnn_squared_error(squares, Y, out); }
+static fnn_status make_normal_equations(void) { return fnn_normal_equations(squares, Y, out, gradients); }
+static fnn_status make_jacobian(void) { return fnn_whole_jacobian(squares, Y, out, gradients); }
+
+static void interrupt_least_squares(void) {
+    const fnn_chain_layer layers[] = {{3, 5, FNN_TANH, {0}, 0, 15}, {5, 2, FNN_LINEAR, {0}, 20, 30}};
+    squares = fnn_least_squares_new(kernels, &(fnn_chain){layers, 2, n_threads, X, Y, Y, ROWS, 64});
+    if (!squares) fail("least squares", "not made");
+    interrupt("squared error", square, 0, 4);
+    interrupt("normal equations", make_normal_equations, 0, 4);
+    interrupt("whole Jacobian", make_jacobian, 0, 4);
+    fnn_least_squares_free(squares);
+}
+
 static void interrupt_all(void) {
     start(FNN_MSE, 0, 1);
     interrupt("gradients", differentiate, 1, 4);
@@ -226,6 +242,7 @@ static void interrupt_all(void) {
     interrupt("activation", activate, 0, 1);
     interrupt("gradient of an activation", activation_gradient, 0, 1);
     interrupt("memory", allocate, 0, 1);
+    if (kernels->dtype == FNN_F64) interrupt_least_squares();
 }
 
 /* ---- memory and threads that are not there: the system's functions, replaced in this program ---- */

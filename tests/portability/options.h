@@ -291,11 +291,11 @@ static void try_sizes(void) {
         const chain_data data = {.X = matrix(X, i ? 400 : ROWS, 1000), .targets.y = matrix(Y, i ? 400 : ROWS, 1000),
                                  .batch_size = ROWS, .n_threads = n_threads};
         fit = new_fit(network, &data);
-        if (!fit || fit->stores == i) fail("large", "gradients of many rows are stored, of few rows not");
+        if (!fit || fit->may_store == i) fail("large", "gradients of many rows may be stored, of few rows not");
         fnn_fit_free(fit);
     }
     ranks = &two, fit = NULL;
-    if (make_fit() != FNN_OK || !fit->stores || run() != FNN_OK) fail("large", "ranks do not store gradients");
+    if (make_fit() != FNN_OK || !fit->may_store || run() != FNN_OK) fail("large", "ranks may not store gradients");
     ranks = NULL;
     end();
     network = new_chain(kernels, 700, &deep, 1);
