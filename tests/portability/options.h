@@ -273,6 +273,15 @@ static void pretend_ranks(void) {
     ranks = &two, fit = NULL;
     if (!network || compile_chain(network, &loss, &o) != FNN_OK || make_fit() != FNN_OK) fail("ranks", "no shared weights");
     if (!fnn_fit_is_divided(fit)) fail("ranks", "do not divide shared weights");
+    static const _Atomic int64_t counts[2];
+    fnn_ranks sharing = two;
+    sharing.n_exchanges = counts;
+    const ptrdiff_t most = PTRDIFF_MAX / 64;
+    const fnn_matrix rows = {X, kernels->dtype, 0, fnn_element(kernels), most, 12};
+    const fnn_targets targets = {.y = {Y, kernels->dtype, 0, fnn_element(kernels), most, 3}};
+    if (fnn_fit_new(network, &(fnn_fit_data){.X = &rows, .targets = &targets, .predictions = (void *[]){NULL},
+                                             .batch_size = most, .n_threads = n_threads, .ranks = &sharing}))
+        fail("ranks", "share all memory");
     end();
     batch = ROWS;
     keep_an_output();

@@ -160,17 +160,20 @@ static void add_chunks(const fnn_kernels *kernels) {
     }
 }
 
-/* Panels of weights are updated alike together and one by one, whatever is done beside their products. */
+/* Panels of weights are updated alike together and one by one, whatever is done beside their products: prefetching, too, in
+ * the last one, which is large. */
 static void update_panels(const fnn_kernels *kernels) {
-    enum { INPUTS = 100, ROWS = FNN_CHUNK + 48, OUTPUTS = 48, COUNT = (INPUTS + 1) * OUTPUTS };
-    static double X[(INPUTS + 1) * ROWS], dZt[OUTPUTS * ROWS], w[2][3][COUNT];
+    enum { MOST_INPUTS = 5500, ROWS = FNN_CHUNK + 48, OUTPUTS = 48, COUNT = (MOST_INPUTS + 1) * OUTPUTS };
+    static double X[(MOST_INPUTS + 1) * ROWS], dZt[OUTPUTS * ROWS], w[2][3][COUNT];
     const size_t element = (size_t)fnn_element(kernels);
-    const fnn_range all = {0, OUTPUTS / kernels->panel}, rows = {0, INPUTS + 1};
-    fnn_dense layer = {.X = X, .dZt = dZt, .n_in = INPUTS, .n_out = OUTPUTS, .rows = ROWS, .chunks = {0, 2},
-                       .x_stride = (INPUTS + 1) * kernels->panel};
-    fill(X, element, (INPUTS + 1) * ROWS, -1, 1, 1), fill(dZt, element, OUTPUTS * ROWS, -1, 1, 2);
-    for (int i = 0; i < 4; i++) {
-        fnn_update u = optimizer(i % 2 ? FNN_ADAM : FNN_SGD).update;
+    const fnn_range all = {0, OUTPUTS / kernels->panel};
+    fill(X, element, (MOST_INPUTS + 1) * ROWS, -1, 1, 1), fill(dZt, element, OUTPUTS * ROWS, -1, 1, 2);
+    for (int i = 0; i < 5; i++) {
+        const ptrdiff_t inputs = i < 4 ? 100 : MOST_INPUTS;
+        const fnn_range rows = {0, inputs + 1};
+        fnn_dense layer = {.X = X, .dZt = dZt, .n_in = inputs, .n_out = OUTPUTS, .rows = ROWS, .chunks = {0, 2},
+                           .x_stride = (inputs + 1) * kernels->panel};
+        fnn_update u = optimizer(i % 2 ? FNN_SGD : FNN_ADAM).update;
         u.rate = 0.1, u.decay = i / 2 ? 0.01 : 0;
         for (int k = 0; k < 6; k++) fill(w[k / 3][k % 3], element, COUNT, k % 3 ? 0.01 : -1, 1, (uint64_t)(k % 3));
         kernels->dense_update(&layer, &(fnn_weights){w[0][0], {w[0][1], w[0][2]}}, all, rows, &u);
@@ -211,10 +214,10 @@ static void train_in_ranks(const fnn_kernels *kernels, int recipe) {
 }
 
 /* A rank does not wait for ever for one that makes other calls. */
-static void part_ranks(const fnn_kernels *kernels) {
+static void part_ranks(const fnn_kernels *kernels, int recipe) {
     meeting with = {.n_ranks = 2, .shares = 1, .parts = 1};
     rank ranks[MOST_RANKS];
-    run_ranks(kernels, 19, &with, ranks, (void *[]){NULL, NULL});
+    run_ranks(kernels, recipe, &with, ranks, (void *[]){NULL, NULL});
     if (ranks[0].partings != 1 || ranks[0].status != FNN_INTERRUPTED) fail("a rank waits for one that has left");
     end_rank(&ranks[0]), end_rank(&ranks[1]);
     free(with.memory);

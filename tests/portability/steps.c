@@ -84,10 +84,9 @@ static void fail(const char *message) {
 /* `count` numbers of the element type, uniform in [low, high) */
 static void fill(void *out, size_t element, ptrdiff_t count, double low, double high, uint64_t stream) {
     static double uniform[MOST];
-    if (count > MOST) fail("array too large");
-    fnn_random_uniform(uniform, count, 7, stream);
     for (ptrdiff_t i = 0; i < count; i++) {
-        const double x = low + (high - low) * uniform[i];
+        if (i % MOST == 0) fnn_random_uniform(uniform, fnn_min(MOST, count - i), 7, stream + ((uint64_t)i << 20));
+        const double x = low + (high - low) * uniform[i % MOST];
         if (element == 4)
             ((float *)out)[i] = (float)x;
         else
@@ -360,7 +359,8 @@ int main(void) {
         for (int i = 0; i < 6; i++) LINE(train_in_ranks(kernels, N_TRAINED + 7 * i))
         LINE(lose_ranks(kernels, 0))
         lose_ranks(kernels, 1);
-        part_ranks(kernels);
+        part_ranks(kernels, 7);
+        part_ranks(kernels, 19);
         add_chunks(kernels);
         update_panels(kernels);
     }
