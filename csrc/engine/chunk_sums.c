@@ -36,7 +36,7 @@ static void choose_sums(const fnn_fit *fit, batch_plan *plan) {
     plan->deals_chunks = 0;
     for (int i = 0; i < fit->network->n_ops; i++) {
         plan->sums_of[i] = -1;
-        if (fit->common.block || !is_even || !fnn_exchanges(fit, i) || !sums_are_less(fit, i, plan->n_panels)) continue;
+        if (!is_even || !fnn_exchanges(fit, i) || !sums_are_less(fit, i, plan->n_panels)) continue;
         plan->sums_of[i] = 0;
         plan->deals_chunks = 1;
     }

@@ -70,7 +70,7 @@ static void add_gradient_parts(const fnn_fit *fit, batch_plan *plan, int i) {
 
 static void add_outputs(const fnn_fit *fit, batch_plan *plan, int buffer) {
     const op_buffers *out = &fit->buffers[buffer];
-    add_panels(plan, out->Y, out->stride * (ptrdiff_t)fit->network->element);
+    if (!fit->common.block) add_panels(plan, out->Y, out->stride * (ptrdiff_t)fit->network->element);
 }
 
 /* Losses, outputs that become predictions, and penalties on outputs. */
@@ -79,9 +79,9 @@ static void add_losses(const fnn_fit *fit, batch_plan *plan) {
     for (int l = 0; l < fit->n_losses; l++) {
         add_panels(plan, fit->losses[l].values, numbers);
         add_panels(plan, fit->losses[l].scale, numbers);
-        if (fit->losses[l].predictions && !fit->common.block) add_outputs(fit, plan, fit->losses[l].buffer);
+        if (fit->losses[l].predictions) add_outputs(fit, plan, fit->losses[l].buffer);
     }
-    for (int k = 0; k < fit->n_kept && !fit->common.block; k++) add_outputs(fit, plan, fit->kept[k].buffer);
+    for (int k = 0; k < fit->n_kept; k++) add_outputs(fit, plan, fit->kept[k].buffer);
     if (fit->penalizes_outputs) add_panels(plan, fit->output_penalties, numbers);
 }
 
@@ -115,7 +115,7 @@ static void list_rows(const fnn_fit *fit, batch_plan *plan) {
     plan->n_parts = plan->n_rows = 0;
     plan->bytes = 0;
     for (int i = fit->network->n_ops - 1; i >= 0; i--) {
-        if (fit->common.block || plan->sums_of[i] >= 0 || !fnn_exchanges(fit, i)) continue;
+        if (plan->sums_of[i] >= 0 || !fnn_exchanges(fit, i)) continue;
         const int first = plan->n_rows ? plan->rows[plan->n_rows - 1].last : 0;
         add_gradient_parts(fit, plan, i);
         close_message(plan, first, i, 0);

@@ -52,7 +52,7 @@ def installed(package: str, what: str, extra: str | None = None) -> Any:
         raise ImportError(f"{what} needs {package}: {line}") from error
 
 
-def whole(name: str, value: Any, *, at_least: int, at_most: int | None = None, others: str = "") -> int:
+def whole(name: str, value: Any, *, at_least: int = -(2**63), at_most: int | None = None, others: str = "") -> int:
     """Return a whole number, ``at_least <= value <= at_most``, less than 2**63 in any case.
 
     ``others`` names in the message what else the caller accepts, such as ", or None".

@@ -10,7 +10,7 @@ import numpy as np
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import float_type, number, optional, whole
+from fastnn._arguments import float_type, number, optional, text, whole
 from fastnn._derivation import never_calls
 from fastnn._missing import Advised
 from fastnn._names import automatic_name
@@ -153,8 +153,6 @@ class Layer(Advised, Weighted, registry.Description):
         weight_decay_factors: Any = None,
         dtype: Any = None,
     ) -> None:
-        if name is not None and not isinstance(name, str):
-            raise TypeError(f"name must be a string, got {name!r}")
         if input_shape is not None and input_dim is not None:
             raise ValueError("give input_shape or input_dim, not both")
         self.declared_input: tuple[int, ...] | None = None
@@ -162,7 +160,7 @@ class Layer(Advised, Weighted, registry.Description):
             self.declared_input = (whole("input_dim", input_dim, at_least=1),)
         elif input_shape is not None:
             self.declared_input = row_shape("input_shape", input_shape)
-        self.name = name if name is not None else automatic_name(type(self).__name__)
+        self.name = automatic_name(type(self).__name__) if name is None else text("name", name)
         self.learning_rate_factors = _factors("learning_rate_factors", learning_rate_factors)
         self.weight_decay_factors = _factors("weight_decay_factors", weight_decay_factors)
         self.scope = ""

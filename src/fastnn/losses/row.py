@@ -71,7 +71,7 @@ class SparseCategoricalCrossentropy(Loss):
         super().__init__(reduction, name, dtype)
         last_axis(axis)
         self.from_logits = flag("from_logits", from_logits)
-        self.ignore_class = optional(whole, "ignore_class", ignore_class, at_least=-(2**63), at_most=2**63 - 1)
+        self.ignore_class = optional(whole, "ignore_class", ignore_class, at_most=2**63 - 1)
 
 
 @registry.register("loss", "gaussian_nll", "GaussianNLL")

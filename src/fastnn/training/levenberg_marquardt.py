@@ -183,11 +183,10 @@ class _DualSystem:
 
     def solve(self, damping: float) -> tuple[Array, float] | None:
         """Return the step ``-J.T (J J.T + damping I)^-1 r`` and the gain that it promises, or None."""
-        factor = self._matrix.copy()
-        factor.flat[:: len(factor) + 1] += damping
-        if not _core.cholesky(factor):
+        found = _core.damped_step(self._matrix, self._residuals, damping)
+        if found is None:
             return None
-        step = -product(self._jacobian, _core.cholesky_solve(factor, self._residuals)[:, None])[:, 0].copy()
+        step = product(self._jacobian, found[0][:, None])[:, 0].copy()
         return step, dot(step, damping * step - self.gradient)
 
 

@@ -113,7 +113,7 @@ class CosineSimilarity(_Error):
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
-        self.axis = whole("axis", axis, at_least=-(2**63))
+        self.axis = whole("axis", axis)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the cosines; 0 for a row of zeros."""
@@ -284,7 +284,7 @@ class SparseCategoricalCrossentropy(_Error):
         super().__init__(name, dtype)
         last_axis(axis)
         self.from_logits = flag("from_logits", from_logits)
-        self.ignore_class = optional(whole, "ignore_class", ignore_class, at_least=-(2**63))
+        self.ignore_class = optional(whole, "ignore_class", ignore_class)
 
     def arrays(self, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
         """Return labels (n,) and outputs (n, n_classes)."""
@@ -314,7 +314,7 @@ class _Correlation(RowMean):
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
-        self.axis = whole("axis", axis, at_least=-(2**63))
+        self.axis = whole("axis", axis)
 
     def rows(self, y_true: Array, y_pred: Array) -> Any:
         """Return the correlations; NaN where all numbers along the axis are equal."""

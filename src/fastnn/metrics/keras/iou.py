@@ -53,7 +53,7 @@ class IoU(Metric):
             whole("each of target_class_ids", label, at_least=0, at_most=self.num_classes - 1)
             for label in target_class_ids
         ]
-        self.ignore_class = optional(whole, "ignore_class", ignore_class, at_least=-(2**63))
+        self.ignore_class = optional(whole, "ignore_class", ignore_class)
         self.sparse_y_true = flag("sparse_y_true", sparse_y_true)
         self.sparse_y_pred = flag("sparse_y_pred", sparse_y_pred)
         self.axis = last_axis(axis)
