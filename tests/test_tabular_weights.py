@@ -56,6 +56,7 @@ def with_value(array, row, value):
             "sample_weight must hold numbers of at least 0, got -0.5 at row 4",
         ),
         ({"sample_weight": np.zeros(N)}, "at least one non-zero number"),
+        ({"sample_weight": "balanced"}, "sample_weight must be real numbers, got 'balanced'"),
         ({"sample_weight": np.ma.masked_array(np.ones(N), mask=Y > 0)}, "sample_weight has masked entries"),
         ({"groups": GROUPS[:-1]}, "groups must hold a label for each of the 60 rows, got 59"),
         ({"groups": with_value(GROUPS, 7, None)}, "groups has no label at row 7"),

@@ -62,8 +62,8 @@ def weights_of(sample_weight: Any, n: int) -> Array | None:
     """
     if sample_weight is None:
         return None
-    check_unmasked(sample_weight, "sample_weight")
-    weights: Array = _check_sample_weight(sample_weight, np.empty((n, 0)), dtype=np.float64)
+    given = as_numbers(sample_weight, "sample_weight")
+    weights: Array = _check_sample_weight(given, np.empty((n, 0)), dtype=np.float64)
     if weights.min() < 0.0:
         row = int(weights.argmin())
         raise ValueError(f"sample_weight must hold numbers of at least 0, got {weights[row]} at row {row}")
