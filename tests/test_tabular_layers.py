@@ -126,6 +126,23 @@ def test_pieces_of_lines():
     assert not layer.trainable_weights
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.GroupedDense(2, 2),
+        lambda: layers.MemberDense(2, 2),
+        lambda: layers.PiecewiseLinearEncoding(edges=[[0.0, 0.5, 1.0]] * 4),
+        lambda: layers.Residual([layers.GroupedDense(2, 2)]),
+    ],
+)
+def test_chains_begin_with_layers_of_several_features(make):
+    x, layer, graph_layer = fastnn.Input((4,)), make(), make()
+    chain = fastnn.Sequential([fastnn.Input((4,)), layer])
+    graph = fastnn.Model(x, graph_layer(x))
+    graph.set_weights(chain.get_weights())
+    np.testing.assert_array_equal(chain.predict(X[:, :4]), graph.predict(X[:, :4]))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_do_not_depend_on_threads(dtype):
     found = []

@@ -200,6 +200,10 @@ class Layer(Advised, Weighted, registry.Description):
             return "layers", {}
         raise NotImplementedError(f"{type(self).__name__} must define op(n_in)")
 
+    def computes(self) -> bool:
+        """Return whether the layer has an op, whatever the number of inputs."""
+        return self.op(1) is not None
+
     def parameter_specs(self, n_in: int) -> list[ParameterSpec]:
         """Return the layer's weights in Keras's order."""
         return []

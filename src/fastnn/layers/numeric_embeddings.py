@@ -215,6 +215,10 @@ class PiecewiseLinearEncoding(Layer):
             raise ValueError(f"layer {self.name!r} has the edges of {len(self._known_edges())} features, got {n_in}")
         return n_in * self.width
 
+    def computes(self) -> bool:
+        """Return True; one input has no edges."""
+        return True
+
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
         """Return the core's op."""
         return "bounded_lines", {"n_rows": 3, "n_columns": self.n_outputs(n_in), "trainable": False}

@@ -140,9 +140,7 @@ class Residual(Layer):
         names = [layer.name for layer in found]
         if len(set(names)) < len(names):
             raise ValueError(f"layer names in Residual must be unique, got {', '.join(names)}")
-        if all(layer.op(1) is None for layer in found if not isinstance(layer, Residual)) and not any(
-            isinstance(layer, Residual) for layer in found
-        ):
+        if not any(layer.computes() for layer in found):
             raise ValueError("Residual needs a layer that computes something, such as Dense")
         self.layers: list[Layer] = found
         super().__init__(**layer_options)

@@ -310,6 +310,10 @@ class _Grouped(_Own):
         self._group_size(n_in)
         return self.groups * self.units
 
+    def computes(self) -> bool:
+        """Return True; one input is not a group for each member."""
+        return True
+
     def _group_size(self, n_in: int) -> int:
         if n_in % self.groups:
             raise ValueError(f"layer {self.name!r} divides its inputs into {self.groups} groups, but there are {n_in}")

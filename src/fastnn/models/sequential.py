@@ -350,7 +350,7 @@ class Sequential(Model):
 
     def _build_if_possible(self) -> None:
         n_features = declared_features(self._all_layers)
-        if n_features is not None and any(layer.op(1) is not None for layer in self.layers):
+        if n_features is not None and any(layer.computes() for layer in self.layers):
             self.build_from(build_program(self._all_layers, n_features))
 
     def folded(self) -> "Sequential":
