@@ -69,6 +69,29 @@ def test_files_columns_and_types(tmp_path):
         assert_same_weights(expected, fitted(rows))
 
 
+def test_data_sets_that_are_not_whole_files_are_refused(tmp_path):
+    dataset = pytest.importorskip("pyarrow.dataset")
+    X, y = make_rows()
+    plain = dataset.dataset(write(tmp_path / "a.parquet", X, y))
+    parquet.write_to_dataset(make_table(X, y).append_column("part", [y > 0]), tmp_path / "parts", ["part"])
+    kept = int((X[:, 0] > 0).sum())
+    for given, message in (
+        (plain.filter(dataset.field("x0") > 0), f"x has a filter, which leaves {kept} of the {N} rows of its files"),
+        (
+            dataset.dataset(tmp_path / "parts", partitioning="hive"),
+            "x has the column 'part', which is not in '.*parquet",
+        ),
+        (
+            dataset.dataset([plain, plain]),
+            r"x is a data set without files \(UnionDataset\): give its rows as x.to_table",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            source(given, target="y")
+    assert len(source(plain.filter(dataset.field("x0") < 1e9), target="y")) == N
+    assert source(tmp_path / "parts", target="y").columns == ["x0", "x1", "x2", "x3", "x4"]
+
+
 def test_blocks_of_another_size_and_parts(tmp_path):
     X, y = make_rows()
     path = write(tmp_path / "a.parquet", X, y)

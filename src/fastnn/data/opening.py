@@ -54,11 +54,41 @@ def open_tables(given: Any, name: str) -> list[Table]:
 def _open_arrow(given: Any, name: str) -> list[Table]:
     from fastnn.data.arrow_files import ArrowInMemory
 
-    if hasattr(given, "files") and hasattr(given, "schema"):
-        return [table for path in given.files for table in _open_path(path, name)]
+    if hasattr(given, "get_fragments"):
+        return _open_dataset(given, name)
     if hasattr(given, "num_rows") and hasattr(given, "select"):
         return [ArrowInMemory(given, name)]
     return [ArrayTable(np.asarray(given), name)]
+
+
+def _open_dataset(given: Any, name: str) -> list[Table]:
+    """Return the tables of a ``pyarrow.dataset.Dataset`` of local files.
+
+    Raises
+    ------
+    ValueError
+        The data set is not one of local files, leaves out rows of them, or has columns that are not in them.
+    """
+    kind = type(given).__name__
+    if not hasattr(given, "files"):
+        raise ValueError(f"{name} is a data set without files ({kind}): give its rows as {name}.to_table()")
+    if given.filesystem.type_name != "local":
+        raise ValueError(f"{name} has files on {given.filesystem.type_name!r}: only local files can be read")
+    tables = [table for path in given.files for table in _open_path(path, name)]
+    for table in tables:
+        added = [column for column in given.schema.names if table.columns is not None and column not in table.columns]
+        if added:
+            raise ValueError(
+                f"{name} has the column {added[0]!r}, which is not in {table.name}: give the files as paths to read "
+                f"only what is in them, or the rows as {name}.to_table()"
+            )
+    n_rows = sum(table.n_rows for table in tables)
+    if given.count_rows() != n_rows:
+        raise ValueError(
+            f"{name} has a filter, which leaves {given.count_rows()} of the {n_rows} rows of its files: a source reads "
+            f"whole files. Give the rows as {name}.to_table(), or write them to files"
+        )
+    return tables
 
 
 def _open_path(path: str, name: str) -> list[Table]:
