@@ -357,6 +357,31 @@ def test_seeds_and_averages_are_checked():
         fastnn.predict_many([build(0)], X, average="mean")
 
 
+def test_models_and_callbacks_serve_one_training():
+    model, shared = build(0), fastnn.callbacks.EarlyStopping("loss")
+    with pytest.warns(UserWarning, match=r"2 of 3 models failed.*models 0 and 1 have the same Sequential: make a new"):
+        fits = fit(lambda seed: model, seeds=3, n_threads=1)
+    assert fits.models == [model, None, None] and same_weights(model, alone(0, ROWS)[0])
+    with pytest.warns(UserWarning, match="models 0 and 1 have the same EarlyStopping: make a new one for each"):
+        assert list(fit(build, seeds=2, callbacks=lambda: [shared], n_threads=1).errors) == [1]
+    models = [build(0), build(1)]
+    with pytest.raises(ValueError, match="models 0 and 1 have the same EarlyStopping: make a new one for each"):
+        fit(models, callbacks=[[shared], [shared]])
+    assert not any(model.built and model.optimizer.iterations for model in models)
+    with pytest.raises(ValueError, match=r"callbacks must be a list with a list .* got <fastnn.*EarlyStopping"):
+        fit(models, callbacks=shared)
+
+
+def test_numbers_of_numpy_and_texts_as_seeds_and_grids():
+    assert fit(build, seeds=np.int64(2)).options == [{"seed": 0}, {"seed": 1}]
+    for seeds in ("12", 1.5):
+        with pytest.raises(ValueError, match=f"seeds must be a list of values, got {seeds!r}"):
+            fit(build, seeds=seeds)
+    for grid in ("rate", 3):
+        with pytest.raises(ValueError, match=f"grid must be a dict of lists, or a list of dicts, got {grid!r}"):
+            fit(build, grid=grid)
+
+
 def test_one_model_no_model_and_two_kinds_of_seeds_are_refused():
     X, y = np.zeros((4, 2), "float32"), np.zeros((4, 1), "float32")
 

@@ -229,9 +229,11 @@ def fit_many(
     makers, options, numbers = _as_makers(models, seeds, grid, 0 if folds is None else len(folds))
     given_callbacks = _as_callbacks(callbacks, len(makers))
     made: list[Any] = [None] * len(makers)
+    of_one = _OfOneModel()
 
     def train(number: int) -> tuple[History, Any]:
-        model = made[number] = makers[number]()
+        model = of_one.take(makers[number](), number)
+        made[number] = model
         fold = None if folds is None else folds[numbers[number]]
         history = model.fit(
             X if fold is None else fold,
@@ -239,7 +241,7 @@ def fit_many(
             batch_size=batch_size,
             epochs=n_epochs,
             verbose=0,
-            callbacks=list(given_callbacks(number)),
+            callbacks=[of_one.take(callback, number) for callback in given_callbacks(number)],
             sample_weight=sample_weight,
             **fit_arguments,
         )
@@ -347,8 +349,8 @@ def _as_makers(
         return [partial(_itself, model) for model in listed], options, folds
     seed_list: list[int | None] = [None]
     if seeds is not None:
-        one = isinstance(seeds, int) and not isinstance(seeds, bool)
-        given = range(whole("seeds", seeds, at_least=0, at_most=_MOST_SEEDS)) if one else seeds
+        one = isinstance(seeds, int | np.integer) and not isinstance(seeds, bool)
+        given = range(whole("seeds", seeds, at_least=0, at_most=_MOST_SEEDS)) if one else _values("seeds", seeds)
         seed_list = [whole("each entry of seeds", seed, at_least=0) for seed in given]
     elif _requires_seed(models):
         seed_list = [0]
@@ -365,6 +367,29 @@ def _as_makers(
     if not makers:
         raise ValueError("seeds and grid must not be empty")
     return makers, options, folds
+
+
+class _OfOneModel:
+    """Models and callbacks, none of which may serve two trainings: these would change the same weights and counters."""
+
+    def __init__(self) -> None:
+        self._taking, self._taken = threading.Lock(), dict[int, tuple[Any, int]]()
+
+    def take(self, given: T, number: int) -> T:
+        """Return what is given for a model; raise ValueError if an earlier model has it."""
+        with self._taking:
+            _, first = self._taken.setdefault(id(given), (given, number))
+        if first != number:
+            raise ValueError(
+                f"models {first} and {number} have the same {type(given).__name__}: make a new one for each"
+            )
+        return given
+
+
+def _values(name: str, given: Any) -> Iterable[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"{name} must be a list of values, got {given!r}")
+    return given
 
 
 def _itself(model: Any) -> Any:
@@ -389,10 +414,9 @@ def _grid_points(grid: Any) -> list[dict[str, Any]]:
         return [{}]
     if isinstance(grid, Mapping):
         for name, values in grid.items():
-            if isinstance(values, str) or not isinstance(values, Iterable):
-                raise ValueError(f"grid[{name!r}] must be a list of values, got {values!r}")
+            _values(f"grid[{name!r}]", values)
         return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    points = list(grid)
+    points = list(grid) if isinstance(grid, Iterable) else [grid]
     if not all(isinstance(point, Mapping) for point in points):
         raise ValueError(f"grid must be a dict of lists, or a list of dicts, got {grid!r}")
     return [dict(point) for point in points]
@@ -404,13 +428,17 @@ def _as_callbacks(callbacks: Any, n_models: int) -> Callable[[int], Iterable[Cal
         return lambda number: ()
     if callable(callbacks):
         return lambda number: _each(callbacks())
-    listed = list(callbacks)
+    listed = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     if len(listed) != n_models or any(isinstance(entry, Callback) for entry in listed):
         raise ValueError(
             f"callbacks must be a list with a list of callbacks for each of the {n_models} models, or a function that "
             f"returns new ones, got {callbacks!r}"
         )
-    return lambda number: _each(listed[number])
+    of_one, found = _OfOneModel(), [list(_each(entry)) for entry in listed]
+    for number, each in enumerate(found):
+        for callback in each:
+            of_one.take(callback, number)
+    return lambda number: found[number]
 
 
 def _each(callbacks: Any) -> Iterable[Callback]:
