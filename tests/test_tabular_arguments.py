@@ -109,6 +109,25 @@ def test_columns_of_categories_by_number_and_by_name():
     assert (by_name != classifier().fit(table, LABELS).predict_proba(table)).any()
 
 
+def test_lists_of_rows_keep_numbers_beside_texts():
+    rows = [[float(a), float(b), k] for a, b, k in zip(X[:, 0], X[:, 1], TABLE["k"], strict=True)]
+    from_lists, from_array = regressor().fit(rows, Y), regressor().fit(np.array(rows, dtype=object), Y)
+    np.testing.assert_array_equal(from_lists.predict(rows), from_array.predict(np.array(rows, dtype=object)))
+    np.testing.assert_array_equal(from_lists.predict(rows), regressor().fit(TABLE, Y).predict(TABLE))
+
+
+def test_columns_without_names_have_an_order():
+    rows = np.array(TABLE, dtype=object)
+    from_frame = regressor(categorical_features=["k"]).fit(TABLE, Y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        np.testing.assert_array_equal(from_frame.predict(rows), from_frame.predict(TABLE))
+    from_array = regressor().fit(rows, Y)
+    with pytest.warns(UserWarning, match="X has feature names"):
+        np.testing.assert_array_equal(from_array.predict(TABLE), from_array.predict(rows))
+    with pytest.raises(ValueError, match="3 features"), pytest.warns(UserWarning, match="valid feature names"):
+        from_frame.predict(X)
+
+
 def test_a_failed_fit_or_prediction_changes_nothing():
     model = classifier().fit(TABLE, LABELS)
     before = model.predict_proba(TABLE)

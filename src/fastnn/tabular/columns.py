@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -34,19 +34,22 @@ class Column:
     categories: list[Any] | None = None
 
 
-def read_columns(X: Any, categorical: set[Any]) -> list[Column]:
+def read_columns(X: Any, categorical: set[Any], names: list[str] | None = None) -> list[Column]:
     """Return the columns of a frame or of an array (n, n_columns).
 
     Parameters
     ----------
     X : pandas or polars frame, pyarrow table, or array that scikit-learn's checks have accepted.
     categorical : names or numbers of columns whose values are categories although they are numbers.
+    names : what the columns are called instead of the names that X has.
     """
-    names = names_of(X)
+    own = names_of(X)
+    names = own if names is None else names
     chosen = _places_of(categorical, names)
     if is_frame(X) and not (_plain_numbers(X) and all(dtype.kind != "b" for dtype in X.dtypes)):
         frame = _opened(X)
-        return [_frame_column(frame[name], place in chosen) for place, name in enumerate(names)]
+        found = [_frame_column(frame[name], place in chosen) for place, name in enumerate(own)]
+        return [replace(column, name=name) for column, name in zip(found, names, strict=True)]
     array = without_na(np.asarray(X))
     return [_array_column(name, array[:, place], place in chosen) for place, name in enumerate(names)]
 
@@ -134,12 +137,12 @@ class TableEncoder:
     seed: int
     categorical: set[Any] = field(default_factory=set)
     names: list[str] = field(default_factory=list)
-    used: list[str] = field(default_factory=list)
+    named: bool = False
 
     def learn(self, X: Any, y: Array | None) -> Array:
         """Learn the columns of X; return their encoding. Warns of columns that are useless or give the target away."""
         columns = read_columns(X, self.categorical)
-        self.names = [column.name for column in columns]
+        self.names, self.named = [column.name for column in columns], is_frame(X)
         self.numeric: dict[str, float] = {}
         self.flagged: list[str] = []
         self.levels: dict[str, list[Any]] = {}
@@ -195,7 +198,7 @@ class TableEncoder:
             _warn_of_categories(name, column.categories, y)
 
     def encode(self, X: Any) -> Array:
-        """Return the encoding of a table with the columns of the fit.
+        """Return the encoding of a table with the columns of the fit; an array has no names: its columns have an order.
 
         Raises
         ------
@@ -206,12 +209,10 @@ class TableEncoder:
 
     def parts(self, X: Any) -> tuple[Array, Array, Array]:
         """Return columns of numbers, of zeros and ones, and of numbers of categories, before scaling."""
-        columns = read_columns(X, self.categorical)
-        if [column.name for column in columns] != self.names:
-            raise ValueError(
-                f"the columns of X must be those of fit: {self.names}; got {[each.name for each in columns]}"
-            )
-        return self._parts(columns)
+        found = names_of(X)
+        if len(found) != len(self.names) or (self.named and is_frame(X) and found != self.names):
+            raise ValueError(f"the columns of X must be those of fit: {self.names}; got {found}")
+        return self._parts(read_columns(X, self.categorical, self.names))
 
     def _parts(self, columns: list[Column]) -> tuple[Array, Array, Array]:
         """Return the columns of numbers, of zeros and ones, and of numbers of categories."""

@@ -95,6 +95,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
             names_of(X)  # raises if two are equal
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X
+        if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+            X = np.array(X, dtype=object)  # numbers beside texts stay numbers
         array = without_na(
             validate_data(
                 self, X, dtype=None, ensure_all_finite=False, ensure_min_samples=2 if reset else 1, reset=reset
