@@ -50,6 +50,37 @@ def test_input_takes_a_batch_shape():
             layers.Input(**wrong)
 
 
+def squares(y_true, y_pred):
+    return ((y_pred - y_true) ** 2).mean(), 2.0 * (y_pred - y_true) / y_true.size
+
+
+@pytest.mark.parametrize(
+    "optimizer, loss", [("adam", "mae"), ("sgd", squares), ("lm", "mse"), ("lm_bayes", "mse"), ("lbfgs", "mae")]
+)
+def test_lists_of_one_and_the_weight_of_one_loss(optimizer, loss):
+    """A chain takes [x], [y], [sample_weight] and loss_weights, as a graph of the same layers does."""
+    x = fastnn.Input((3,))
+    graph = fastnn.Model(x, layers.Dense(1)(layers.Dense(4, "tanh")(x)), seed=1, dtype="float64")
+    chain = fastnn.Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], seed=1, dtype="float64")
+    inputs = np.random.default_rng(5).normal(size=(20, 3))
+    targets, weights = inputs[:, 0] * inputs[:, 1], np.linspace(0.5, 1.5, 20)
+    if optimizer.startswith("l") or loss is squares:
+        weights = None
+    graph.compile(optimizer, loss, loss_weights=[2.5], metrics=["mae"])
+    chain.compile(optimizer, loss, loss_weights=2.5, metrics=["mae"])
+    expected = graph.fit(inputs, targets[:, None], epochs=3, verbose=0, sample_weight=weights)
+    column = [targets] if loss == "mae" else [targets[:, None]]
+    found = chain.fit([inputs], column, epochs=3, verbose=0, sample_weight=None if weights is None else [weights])
+    assert found.history == expected.history
+    np.testing.assert_array_equal(chain.predict([inputs]), graph.predict(inputs))
+    assert chain.evaluate([inputs], [targets], verbose=0) == graph.evaluate(inputs, targets, verbose=0)
+    single = chain.predict(inputs[:1])
+    np.testing.assert_array_equal(chain.predict([inputs[0]]), single)  # a list of one row
+    chain.compile(optimizer, loss)
+    unweighted = chain.evaluate(inputs, targets, verbose=0)
+    assert graph.evaluate(inputs, targets, verbose=0)[0] == pytest.approx(2.5 * unweighted, rel=1e-12)
+
+
 def test_unsupported_arguments_are_named():
     for make, message in (
         (lambda: layers.Dense(2, lora_rank=4), "lora_rank is not supported"),

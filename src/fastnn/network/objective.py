@@ -1,6 +1,7 @@
 """The losses of a model's outputs, their weights and their names in the history."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import fastnn.losses as losses
@@ -28,12 +29,8 @@ def compile_losses(
         An unknown name, a loss for an output that is not there, or another number of losses or weights.
     """
     if not by_output:
-        if loss_weights is not None:
-            raise ValueError(
-                f"loss_weights must be None, a network has one loss; got {loss_weights!r} (metrics come after it)"
-            )
         only = loss[0] if isinstance(loss, list | tuple) and len(loss) == 1 else loss
-        return (None if only is None else losses.get(only)), [1.0]
+        return (None if only is None else losses.get(only)), [_only_weight(loss_weights)]
     given = [loss] * len(keys)
     if isinstance(loss, Mapping) and "class_name" not in loss:
         given = by_place(loss, list(keys), keys, "loss", "output", partial=True)
@@ -46,6 +43,19 @@ def compile_losses(
     found = [None if each is None else losses.get(each) for each in given]
     weights = _weights(loss_weights, keys)
     return (found[0] if len(found) == 1 else found), weights
+
+
+def _only_weight(loss_weights: Any) -> float:
+    """Return the weight of the only loss; 1 if none is given."""
+    given = loss_weights[0] if isinstance(loss_weights, list | tuple) and len(loss_weights) == 1 else loss_weights
+    if given is None:
+        return 1.0
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise ValueError(
+            f"loss_weights must be None or one number, a network has one loss; got {loss_weights!r} (metrics come after "
+            "it)"
+        )
+    return number("loss_weights", given)
 
 
 def _weights(loss_weights: Any, keys: Sequence[str]) -> list[float]:

@@ -34,7 +34,7 @@ def by_place(
         wanted = keys if set(given) & set(keys) or not set(given) & set(names) else list(names)
         return _by_name(given, wanted, argument, of, partial)
     if n == 1:
-        return [given[0] if _holds_one(given) else given]
+        return [given[0] if holds_one(given) else given]
     several = given if isinstance(given, list | tuple) else None
     if isinstance(structure, list | tuple) and any(is_nested(each) for each in structure) and several is not None:
         several = leaves(given)
@@ -48,7 +48,7 @@ def by_place(
     return list(several)
 
 
-def _holds_one(given: Any) -> bool:
+def holds_one(given: Any) -> bool:
     """Whether a list holds the one array that is meant, instead of being the array."""
     if not isinstance(given, list | tuple) or len(given) != 1:
         return False

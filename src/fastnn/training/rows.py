@@ -22,7 +22,7 @@ from fastnn.network.chain import flattened_shape, takes_missing
 from fastnn.network.graph import Graph, Port
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
-from fastnn.network.structures import by_place
+from fastnn.network.structures import by_place, holds_one
 from fastnn.training.targets import as_targets
 
 Array = NDArray[Any]
@@ -127,7 +127,7 @@ def columns_of(model: LayerStack, x: Any, name: str = "x") -> Columns:
     """Return the names of the columns of a data frame, or those of each input that is one; None for other data."""
     ports = model.ports()
     if ports is None:
-        return column_names(x)
+        return column_names(_only_input(model, x))
     given = by_place(_by_name(x), model.input, [port.name for port in ports], name, "input")
     if len(ports) == 1:
         return column_names(given[0])
@@ -139,7 +139,7 @@ def check_columns_of(model: LayerStack, known: Columns, x: Any, name: str = "x")
     """Raise ValueError unless data frames have the columns that are known, in their order; other data pass."""
     ports = None if known is None else model.ports()
     if ports is None:
-        check_columns(known if isinstance(known, list) else None, x, name)
+        check_columns(known if isinstance(known, list) else None, _only_input(model, x), name)
         return
     given = by_place(_by_name(x), model.input, [port.name for port in ports], name, "input")
     for port, each in zip(ports, given, strict=True):
@@ -151,6 +151,20 @@ def _by_name(x: Any) -> Any:
     """Return the sources of the inputs of a source that has several; other inputs as they are."""
     inputs = x.inputs if is_source(x) else None
     return x if inputs is None else inputs
+
+
+def _only_input(model: LayerStack, x: Any) -> Any:
+    """Return the array of a list of one array for a chain of layers; a list of one row as it is."""
+    if not holds_one(x):
+        return x
+    row = flattened_shape(model.all_layers)
+    # Rows of any shape are flattened where the shape is ().
+    return x[0] if row != () and len(x[0].shape) > len(row or (1,)) else x
+
+
+def _only_output(given: Any, n: int) -> Any:
+    """Return the array of a list of one array with n rows; a list of one row as it is."""
+    return given[0] if holds_one(given) and (len(given[0].shape) > 1 or len(given[0]) == n > 1) else given
 
 
 def features_of(
@@ -173,7 +187,7 @@ def features_of(
     ports = model.ports()
     check_columns_of(model, model.feature_names_in_, x, name)
     if ports is None:
-        layers = model.all_layers
+        x, layers = _only_input(model, x), model.all_layers
         expected = model.n_features if n_features is None else n_features
         shape, missing = flattened_shape(layers), takes_missing(layers)
         X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
@@ -250,6 +264,8 @@ def rows_with(
         if model.ports() is not None:
             (y,) = by_place(y, model.output, model.output_keys, names[1], "output")
             (sample_weight,) = by_place(sample_weight, model.output, model.output_keys, names[2], "output")
+        else:
+            y, sample_weight = _only_output(y, n), _only_output(sample_weight, n)
         columns = loss.target_columns(program.n_outputs)
         targets = as_targets(y, loss.targets, loss.name, columns, n, model.dtype, names[1], names[0], loss.ignore_class)
         return Rows(X, targets, as_sample_weight(sample_weight, n, model.dtype, names[2]))
