@@ -10,7 +10,7 @@ import inspect
 import math
 import os
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -50,6 +50,16 @@ def installed(package: str, what: str, extra: str | None = None) -> Any:
     except ImportError as error:
         line = f"pip install '.[{extra}]' from the checkout" if extra else f"pip install {package}"
         raise ImportError(f"{what} needs {package}: {line}") from error
+
+
+@contextlib.contextmanager
+def errors_of(name: str) -> Iterator[None]:
+    """Put the name of an argument before the message of a ValueError or TypeError in the block."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{name}: {error}") from error
 
 
 def whole(name: str, value: Any, *, at_least: int = -(2**63), at_most: int | None = None, others: str = "") -> int:

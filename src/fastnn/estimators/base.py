@@ -15,7 +15,6 @@ from sklearn.utils import check_array, check_X_y, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-import fastnn.initializers as initializers
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
 from fastnn._arrays import check_columns, check_in_memory, check_memory, check_not_dates, check_unmasked, is_source
@@ -33,6 +32,7 @@ from fastnn.estimators.network import (
 )
 from fastnn.estimators.preprocessing import InputPreparation
 from fastnn.export.methods import ExportedAsSource
+from fastnn.layers.weights import initializer_of
 
 Array = NDArray[Any]
 
@@ -215,9 +215,9 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             bound = np.sqrt(factor / sum(shape))
             coefs.append(self._random_state.uniform(-bound, bound, shape).astype(dtype, copy=False))
             intercepts.append(self._random_state.uniform(-bound, bound, shape[1]).astype(dtype, copy=False))
-        for arrays, given in ((coefs, self.kernel_initializer), (intercepts, self.bias_initializer)):
-            if given is not None:
-                initializer = initializers.get(given)
+        for arrays, name in ((coefs, "kernel_initializer"), (intercepts, "bias_initializer")):
+            if getattr(self, name) is not None:
+                initializer = initializer_of(name, getattr(self, name))
                 stream_seed = int(self._random_state.randint(np.iinfo(np.int32).max))
                 for i, array in enumerate(arrays):
                     arrays[i] = initializer(array.shape, dtype, Stream(stream_seed, i))

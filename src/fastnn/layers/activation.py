@@ -4,12 +4,11 @@ from typing import Any, ClassVar
 
 import fastnn._registry as registry
 import fastnn.activations as activations
-import fastnn.initializers as initializers
 from fastnn._arguments import last_axis, number, optional
 from fastnn._variables import Variable
 from fastnn.activations import ActivationFunction
 from fastnn.layers.layer import Layer
-from fastnn.layers.weights import ParameterSpec
+from fastnn.layers.weights import ParameterSpec, initializer_of
 
 
 def find_activation(identifier: Any) -> ActivationFunction:
@@ -141,7 +140,7 @@ class PReLU(Layer):
     ) -> None:
         if shared_axes is not None:
             raise ValueError(f"shared_axes must be None, rows of a dense network have one axis; got {shared_axes!r}")
-        self.alpha_initializer = initializers.get(alpha_initializer, "zeros")
+        self.alpha_initializer = initializer_of("alpha_initializer", alpha_initializer, "zeros")
         self._regularize("alpha", alpha_regularizer, alpha_constraint)
         super().__init__(**layer_options)
 

@@ -5,13 +5,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 import fastnn._registry as registry
-import fastnn.initializers as initializers
 import fastnn.regularizers as regularizers
-from fastnn._arguments import absent, flag, whole
+from fastnn._arguments import absent, errors_of, flag, whole
 from fastnn._variables import Variable
 from fastnn.layers.activation import find_activation
 from fastnn.layers.layer import Layer
-from fastnn.layers.weights import ParameterSpec
+from fastnn.layers.weights import ParameterSpec, initializer_of
 
 Array = NDArray[Any]
 
@@ -61,9 +60,10 @@ class Dense(Layer):
         self.units = whole("units", units, at_least=1)
         self.activation = find_activation(activation)
         self.use_bias = flag("use_bias", use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer, "glorot_uniform")
-        self.bias_initializer = initializers.get(bias_initializer, "zeros")
-        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.kernel_initializer = initializer_of("kernel_initializer", kernel_initializer, "glorot_uniform")
+        self.bias_initializer = initializer_of("bias_initializer", bias_initializer, "zeros")
+        with errors_of("activity_regularizer"):
+            self.activity_regularizer = regularizers.get(activity_regularizer)
         self._regularize("kernel", kernel_regularizer, kernel_constraint)
         self._regularize("bias", bias_regularizer, bias_constraint)
         super().__init__(**layer_options)

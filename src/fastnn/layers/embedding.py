@@ -4,13 +4,12 @@ from typing import Any, ClassVar
 
 import fastnn._registry as registry
 import fastnn.constraints as constraints
-import fastnn.initializers as initializers
 import fastnn.regularizers as regularizers
-from fastnn._arguments import absent, whole
+from fastnn._arguments import absent, errors_of, whole
 from fastnn._variables import Variable
 from fastnn.layers.layer import Layer
 from fastnn.layers.tensor import KerasTensor, Node
-from fastnn.layers.weights import ParameterSpec
+from fastnn.layers.weights import ParameterSpec, initializer_of
 
 
 @registry.register("layer", "Embedding")
@@ -57,9 +56,11 @@ class Embedding(Layer):
         absent(quantization_config=quantization_config)
         self.input_dim = whole("input_dim", input_dim, at_least=1)
         self.output_dim = whole("output_dim", output_dim, at_least=1)
-        self.embeddings_initializer = initializers.get(embeddings_initializer, "uniform")
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
-        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.embeddings_initializer = initializer_of("embeddings_initializer", embeddings_initializer, "uniform")
+        with errors_of("embeddings_regularizer"):
+            self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        with errors_of("embeddings_constraint"):
+            self.embeddings_constraint = constraints.get(embeddings_constraint)
         super().__init__(**layer_options)
 
     def _trace_one(self, given: KerasTensor) -> Node:

@@ -10,7 +10,7 @@ import numpy as np
 import fastnn._registry as registry
 import fastnn.constraints as constraints
 import fastnn.regularizers as regularizers
-from fastnn._arguments import float_type, number, optional, text, whole
+from fastnn._arguments import errors_of, float_type, number, optional, text, whole
 from fastnn._derivation import never_calls
 from fastnn._missing import Advised
 from fastnn._names import automatic_name
@@ -218,8 +218,10 @@ class Layer(Advised, Weighted, registry.Description):
 
     def _regularize(self, parameter: str, regularizer: Any, constraint: Any) -> None:
         """Set the regularizer and the constraint of a weight, such as ``beta_regularizer`` and ``beta_constraint``."""
-        setattr(self, f"{parameter}_regularizer", regularizers.get(regularizer))
-        found = constraints.get(constraint)
+        with errors_of(f"{parameter}_regularizer"):
+            setattr(self, f"{parameter}_regularizer", regularizers.get(regularizer))
+        with errors_of(f"{parameter}_constraint"):
+            found = constraints.get(constraint)
         if found is not None and parameter != "kernel":
             found.rule("bias")  # raises for an axis that a vector does not have
         setattr(self, f"{parameter}_constraint", found)

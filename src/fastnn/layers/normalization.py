@@ -13,7 +13,7 @@ from fastnn._arrays import as_features, as_numbers, is_source
 from fastnn._variables import Variable
 from fastnn._warnings import warn
 from fastnn.layers.layer import Layer
-from fastnn.layers.weights import ParameterSpec, WeightAccess
+from fastnn.layers.weights import ParameterSpec, WeightAccess, initializer_of
 
 Array = NDArray[Any]
 _SMALLEST_DEVIATION = 1e-7
@@ -32,8 +32,8 @@ class _ScaledAndCentred(Layer):
     ) -> None:
         """Set initializer, regularizer and constraint of beta and gamma."""
         self.center, self.scale = flag("center", center), flag("scale", scale)
-        self.beta_initializer = initializers.get(beta[0], "zeros")
-        self.gamma_initializer = initializers.get(gamma[0], "ones")
+        self.beta_initializer = initializer_of("beta_initializer", beta[0], "zeros")
+        self.gamma_initializer = initializer_of("gamma_initializer", gamma[0], "ones")
         self._regularize("beta", *beta[1:])
         self._regularize("gamma", *gamma[1:])
 
@@ -119,8 +119,10 @@ class BatchNormalization(_ScaledAndCentred):
         self.epsilon = number("epsilon", epsilon, at_least=0.0)
         beta = (beta_initializer, beta_regularizer, beta_constraint)
         self._set_parameters(center, scale, beta, (gamma_initializer, gamma_regularizer, gamma_constraint))
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer, "zeros")
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer, "ones")
+        self.moving_mean_initializer = initializer_of("moving_mean_initializer", moving_mean_initializer, "zeros")
+        self.moving_variance_initializer = initializer_of(
+            "moving_variance_initializer", moving_variance_initializer, "ones"
+        )
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:

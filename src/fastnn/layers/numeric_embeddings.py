@@ -14,7 +14,7 @@ from fastnn._variables import Variable
 from fastnn.layers.layer import Layer
 from fastnn.layers.merging import Add, Concatenate
 from fastnn.layers.tabular import GroupedDense, _Own
-from fastnn.layers.weights import ParameterSpec
+from fastnn.layers.weights import ParameterSpec, initializer_of
 
 Array = NDArray[Any]
 
@@ -57,12 +57,12 @@ class CosineFeatures(_Own):
         phases = initializers.RandomUniform(-np.pi, np.pi)
         self._set_weights(
             frequencies=(
-                normal if frequencies_initializer is None else initializers.get(frequencies_initializer),
+                initializer_of("frequencies_initializer", frequencies_initializer, normal),
                 frequencies_regularizer,
                 frequencies_constraint,
             ),
             bias=(
-                phases if bias_initializer is None else initializers.get(bias_initializer),
+                initializer_of("bias_initializer", bias_initializer, phases),
                 bias_regularizer,
                 bias_constraint,
             ),

@@ -4,22 +4,16 @@ import math
 from typing import Any
 
 import fastnn._registry as registry
-import fastnn.initializers as initializers
 from fastnn._arguments import flag, whole
 from fastnn._variables import Variable
 from fastnn.layers.activation import Activation, find_activation
 from fastnn.layers.dense import Dense
 from fastnn.layers.layer import Layer
 from fastnn.layers.merging import Add, Concatenate
-from fastnn.layers.weights import ParameterSpec
+from fastnn.layers.weights import ParameterSpec, initializer_of
 
 UNIFORM = {"class_name": "VarianceScaling", "config": {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}}
 """Uniform between -1 / sqrt(n_in) and 1 / sqrt(n_in)."""
-
-
-def own_initializer(identifier: Any) -> Any:
-    """Return the initializer for a name or a description; ``UNIFORM`` for None."""
-    return initializers.get(UNIFORM if identifier is None else identifier)
 
 
 class _Own(Layer):
@@ -91,8 +85,8 @@ class FeatureScale(_Own):
         self.members = whole("members", members, at_least=1)
         self.use_bias = flag("use_bias", use_bias)
         self._set_weights(
-            scale=(initializers.get(scale_initializer, "ones"), scale_regularizer, scale_constraint),
-            bias=(initializers.get(bias_initializer, "zeros"), bias_regularizer, bias_constraint),
+            scale=(initializer_of("scale_initializer", scale_initializer, "ones"), scale_regularizer, scale_constraint),
+            bias=(initializer_of("bias_initializer", bias_initializer, "zeros"), bias_regularizer, bias_constraint),
         )
         super().__init__(**layer_options)
 
@@ -150,7 +144,9 @@ class ParametricActivation(_Own):
         self.activation = find_activation(activation)
         if self.activation.name in ("softmax", "log_softmax"):
             raise ValueError(f"activation must act on each element by itself, got {self.activation.name!r}")
-        self._set_weights(mix=(initializers.get(mix_initializer, "ones"), mix_regularizer, mix_constraint))
+        self._set_weights(
+            mix=(initializer_of("mix_initializer", mix_initializer, "ones"), mix_regularizer, mix_constraint)
+        )
         super().__init__(**layer_options)
 
     def op(self, n_in: int) -> tuple[str, dict[str, Any]]:
@@ -300,8 +296,12 @@ class _Grouped(_Own):
         self.units = whole("units", units, at_least=1)
         self.use_bias = flag("use_bias", use_bias)
         self._set_weights(
-            kernel=(own_initializer(kernel_initializer), kernel_regularizer, kernel_constraint),
-            bias=(initializers.get(bias_initializer, "zeros"), bias_regularizer, bias_constraint),
+            kernel=(
+                initializer_of("kernel_initializer", kernel_initializer, UNIFORM),
+                kernel_regularizer,
+                kernel_constraint,
+            ),
+            bias=(initializer_of("bias_initializer", bias_initializer, "zeros"), bias_regularizer, bias_constraint),
         )
         super().__init__(**layer_options)
 

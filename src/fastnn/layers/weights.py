@@ -7,10 +7,17 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import flag
+import fastnn.initializers as initializers
+from fastnn._arguments import errors_of, flag
 from fastnn._variables import Variable, as_variable_values
 
 Array = NDArray[Any]
+
+
+def initializer_of(argument: str, given: Any, default: Any = None) -> Any:
+    """Return the initializer that an argument gives, or ``default`` for None; errors name the argument."""
+    with errors_of(argument):
+        return initializers.get(default if given is None else given)
 
 
 class ParameterSpec(NamedTuple):

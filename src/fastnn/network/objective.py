@@ -52,8 +52,8 @@ def _only_weight(loss_weights: Any) -> float:
         return 1.0
     if isinstance(given, bool) or not isinstance(given, Real):
         raise ValueError(
-            f"loss_weights must be None or one number, a network has one loss; got {loss_weights!r} (metrics come after "
-            "it)"
+            f"loss_weights must be None or one number, a network has one loss; got {loss_weights!r} (metrics come "
+            "after it)"
         )
     return number("loss_weights", given)
 
