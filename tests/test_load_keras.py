@@ -51,6 +51,14 @@ def test_options_of_training_come_along():
     assert fastnn.load_keras(RECORDED / "residual.h5").layers[0].name == "added"
 
 
+@pytest.mark.parametrize("kind, rate", [("Dropout", "rate"), ("AlphaDropout", "rate"), ("GaussianNoise", "stddev")])
+def test_seeds_of_random_layers_come_along(kind, rate, tmp_path):
+    for given, expected in ((7, 7), (None, None), (-3, None)):
+        described = {"class_name": kind, "config": {"name": "random", rate: 0.5, "seed": given}}
+        model = fastnn.load_keras(changed_config(tmp_path, lambda layers, added=described: layers.append(added)))
+        assert model.layers[-1].seed == expected and getattr(model.layers[-1], rate) == 0.5
+
+
 def test_weights_files_go_into_a_model():
     path = RECORDED / "chain.weights.h5"
     with pytest.raises(ValueError, match=r"holds weights alone.*load_keras\(path, model=model\)"):

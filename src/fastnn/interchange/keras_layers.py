@@ -31,9 +31,9 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "LayerNormalization": ("rms_scaling", *_AFFINE),
     "Normalization": ("axis", "mean", "variance", "invert"),
     "Rescaling": ("scale", "offset"),
-    "Dropout": ("rate", "noise_shape"),
-    "AlphaDropout": ("rate", "noise_shape"),
-    "GaussianNoise": ("stddev",),
+    "Dropout": ("rate", "noise_shape", "seed"),
+    "AlphaDropout": ("rate", "noise_shape", "seed"),
+    "GaussianNoise": ("stddev", "seed"),
     "Flatten": ("data_format",),
     "Identity": (),
 }
@@ -132,6 +132,8 @@ def layer_of(described: Mapping[str, Any], version: str, vocabulary: list[str] |
     if kind == "LeakyReLU" and "alpha" in config:
         options["negative_slope"] = config["alpha"]
     _check_others(kind, config, options)
+    if not isinstance(options.get("seed"), int) or options["seed"] < 0:
+        options.pop("seed", None)  # that of a generator of Keras, or none
     for key, value in options.items():
         if key == "axis" and value in (1, [1]):
             options[key] = -1
