@@ -136,6 +136,50 @@ def test_bags(data):
         bags.predict(blocks, return_std=True)
 
 
+def test_tabular_estimators_and_intervals(data):
+    X, y, _ = data
+    table = pd.DataFrame(X, columns=list("abcd")).assign(kind=np.where(y > 0, "high", "low"))
+    parts = frame.from_pandas(table, npartitions=3)
+    labels = np.digitize(y, [-1, 0])
+    options = {"recipe": "plain", "n_bags": 2, "random_state": 0, "time_limit": 0.5}
+    classifier = fastnn.TabularClassifier(**options).fit(table, labels)
+    for method, arguments in (
+        ("predict", {}),
+        ("predict", {"unknown": "new"}),
+        ("predict_proba", {}),
+        ("decision_function", {}),
+        ("known_p_values", {}),
+    ):
+        lazy = getattr(classifier, method)(parts, **arguments)
+        assert isinstance(lazy, array.Array), method
+        np.testing.assert_array_equal(lazy.compute(), getattr(classifier, method)(table, **arguments))
+    lazy = classifier.score(parts, frame.from_pandas(pd.Series(labels), npartitions=3))
+    assert isinstance(lazy, array.Array) and float(lazy) == pytest.approx(classifier.score(table, labels))
+    regressor = fastnn.TabularRegressor(**options).fit(X, np.column_stack([y, -y]))
+    bags = fastnn.BaggedMLPRegressor(fastnn.MLPRegressor(max_iter=2), n_bags=2, random_state=0).fit(X, y)
+    blocks = array.from_array(X, chunks=(100, -1))
+    for lazy, expected in (
+        (regressor.predict(blocks), regressor.predict(X)),
+        (regressor.predict_interval(blocks), regressor.predict_interval(X)),
+        (bags.predict_interval(blocks), bags.predict_interval(X)),
+        (bags.predict_interval(blocks[:, ::-1], coverage=0.5), bags.predict_interval(X[:, ::-1], coverage=0.5)),
+    ):
+        assert isinstance(lazy, array.Array) and lazy.shape == expected.shape
+        np.testing.assert_array_equal(lazy.compute(), expected)
+    lazy = regressor.score(blocks, array.from_array(np.column_stack([y, -y]), chunks=(100, -1)))
+    assert float(lazy) == pytest.approx(regressor.score(X, np.column_stack([y, -y])), rel=1e-6)
+
+
+def test_partitions_without_rows_and_targets_in_memory(data, classifier, regressor):
+    X, y, _ = data
+    table = pd.DataFrame(X, columns=list("abcd")).assign(row=np.arange(ROWS))
+    some = frame.from_pandas(table, npartitions=3).query("row >= 150")[list("abcd")].to_dask_array()
+    for net in (classifier, regressor):
+        np.testing.assert_array_equal(net.predict(some).compute(), net.predict(X[150:]))
+        with pytest.raises(ValueError, match="y must be a Dask series with the partitions of X, got ndarray"):
+            net.score(some, y[150:])
+
+
 def test_what_cannot_be_predicted(model):
     with pytest.raises(ValueError, match=r"must have two axes \(n, n_features\), got 1"):
         model.predict(array.ones(5, chunks=2))

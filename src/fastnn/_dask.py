@@ -33,8 +33,12 @@ def lazily(method: F) -> F:
     return cast(F, predict)
 
 
-def _predict_part(part: Any, model: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _predict_part(
+    part: Any, model: Any, method: str, arguments: tuple[Any, ...], options: dict[str, Any], empty: Any
+) -> Any:
     """Predict one part in a task, on one thread: Dask runs as many tasks at a time as there are processors."""
+    if not len(part):
+        return empty  # a partition of which a selection left no row
     _core.limit_own_threads(1)
     try:
         return getattr(model, method)(part, *arguments, **options)
@@ -67,29 +71,38 @@ def _of_parts(method: Any, model: Any, X: Any, arguments: tuple[Any, ...], optio
         "method": method.__name__,
         "arguments": arguments,
         "options": options,
+        "empty": found[:0],
         "meta": found[:0],
     }
     if is_frame:
         return X.map_partitions(_predict_part, **given)
     rows = X.rechunk({1: -1})
     chunks = (rows.chunks[0], *((width,) for width in found.shape[1:]))
-    axes = {"drop_axis": 1} if found.ndim == 1 else {}
+    axes = {"drop_axis": 1} if found.ndim == 1 else {"new_axis": list(range(2, found.ndim))}
     return rows.map_blocks(_predict_part, **given, dtype=found.dtype, chunks=chunks, **axes)
 
 
-def _numbers(values: Any) -> Any:
-    """Return the Dask array of a Dask array, series or data frame."""
+def _numbers(name: str, values: Any, predicted: Any) -> Any:
+    """Return the Dask array of a Dask array, series or data frame.
+
+    Raises
+    ------
+    ValueError
+        Values in memory of rows that are in partitions whose lengths are not known.
+    """
+    if not is_lazy(values) and np.isnan(predicted.shape[0]):
+        raise ValueError(f"{name} must be a Dask series with the partitions of X, got {type(values).__name__}")
     return values.to_dask_array() if hasattr(values, "to_dask_array") else values
 
 
 def lazy_accuracy(predicted: Any, y: Any, sample_weight: Any) -> Any:
     """Return the fraction of rows, or of their weights, whose labels are all right: a lazy number."""
-    right = predicted == _numbers(y)
+    right = predicted == _numbers("y", y, predicted)
     if right.ndim == 2:
         right = right.all(axis=1)
     if sample_weight is None:
         return right.mean()
-    weight = _numbers(sample_weight)
+    weight = _numbers("sample_weight", sample_weight, predicted)
     return (right * weight).sum() / weight.sum()
 
 
@@ -100,13 +113,13 @@ def lazy_r2(predicted: Any, y: Any, sample_weight: Any) -> Any:
     """
     import dask.array
 
-    y = _numbers(y).astype(np.float64)
+    y = _numbers("y", y, predicted).astype(np.float64)
     if y.ndim != predicted.ndim:
         y = y.reshape(predicted.shape) if y.ndim < predicted.ndim else y[:, 0]
     weight: Any = 1.0
     middle = y.mean(axis=0)
     if sample_weight is not None:
-        weight = _numbers(sample_weight)
+        weight = _numbers("sample_weight", sample_weight, predicted)
         weight = weight if y.ndim == 1 else weight[:, None]
         middle = (weight * y).sum(axis=0) / weight.sum()
     error = (weight * (y - predicted) ** 2).sum(axis=0)

@@ -297,6 +297,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
             outputs = outputs[:, :, 0]
         return (outputs.mean(axis=0), outputs.std(axis=0)) if return_std else outputs.mean(axis=0)
 
+    @lazily
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Return intervals that contain the fraction ``coverage`` of targets, (n, 2) or (n, n_outputs, 2).
 

@@ -10,6 +10,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn._dask import is_lazy, lazily, lazy_accuracy
 from fastnn.tabular.calibration import Calibration, calibration_of, least_loss, logits_of
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.novelty import Novelty
@@ -138,11 +139,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         numbers, others, codes = self._encoder.parts(X)
         return numbers[:, : len(self._encoder.numeric)], others, codes
 
+    @lazily
     def predict_proba(self, X: Any) -> Array:
         """Return the mean probabilities (n, n_classes), calibrated if ``calibrate``."""
         mean = self._predictions(self._outputs(X))
         return self._calibration.apply(mean)
 
+    @lazily
     def decision_function(self, X: Any) -> Array:
         """Return logits: logarithms of ``predict_proba`` (n, n_classes); of two classes, their difference (n,).
 
@@ -151,6 +154,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         logits = logits_of(self.predict_proba(X))
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
+    @lazily
     def predict(self, X: Any, unknown: Any = None, false_alarm_rate: float | None = None) -> Array:
         """Return the labels (n,) of the largest probability.
 
@@ -183,6 +187,13 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         flagged[self.known_p_values(X) <= rate] = unknown
         return flagged
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Return the accuracy on X (n, n_features) and labels y (n,); of Dask collections a lazy number."""
+        if is_lazy(X):
+            return lazy_accuracy(self.predict(X), y, sample_weight)
+        return super().score(X, y, sample_weight)
+
+    @lazily
     def known_p_values(self, X: Any) -> Array:
         """Return how well each row (n,) fits the rows of ``fit``: p-values, small for rows of no known class.
 

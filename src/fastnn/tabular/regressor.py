@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import fastnn.losses as losses
 from fastnn._arguments import flag, number
+from fastnn._dask import is_lazy, lazily, lazy_r2
 from fastnn.estimators.intervals import CrossResiduals
 from fastnn.tabular.bags import Bag, Limit, Trainer
 from fastnn.tabular.estimators import TabularEstimator
@@ -117,6 +118,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             return limit
         return Limit(limit.seconds, limit.end - 0.5 * limit.seconds)
 
+    @lazily
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the mean prediction, (n,) or (n, n_outputs), between the least and the largest target of ``fit``.
 
@@ -138,6 +140,13 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         mean = self._predictions(outputs.mean(axis=0, dtype=np.float64))
         return mean, deviation[:, 0] if self._is_vector else deviation
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Return R² on X (n, n_features) and targets y; of Dask collections a lazy number."""
+        if is_lazy(X):
+            return lazy_r2(self.predict(X), y, sample_weight)
+        return super().score(X, y, sample_weight)
+
+    @lazily
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Return intervals that contain the fraction ``coverage`` of targets: CV+ of the out-of-fold rows.
 
