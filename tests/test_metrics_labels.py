@@ -1,6 +1,7 @@
 """Labels that metrics are given: objects, nullable types, missing labels and masked arrays."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -93,6 +94,23 @@ def test_complete_nullable_labels():
         column = pandas.Series(values, dtype=dtype)
         assert metrics.confusion_matrix(column, column[::-1]).tolist() == [[2, 0], [0, 2]]
         assert metrics.roc_auc_score(column, [0.9, 0.1, 0.2, 0.15]) == (0.75 if dtype != "string" else 0.25)
+
+
+def test_labels_without_effect_on_binary_targets(sklearn_metrics):
+    true, pred, score = [0, 1, 1, 0], [0, 1, 0, 1], [0.2, 0.9, 0.4, 0.6]
+    scored = {"f1_score": pred, "precision_score": pred, "jaccard_score": pred, "roc_auc_score": score}
+    for name, given in scored.items():
+        message = "one label pos_label=1" if given is pred else r"the targets are binary, with the labels \[0, 1\]"
+        with pytest.warns(UserWarning, match=rf"labels=\[0, 7\] has no effect: .*{message}"):
+            found = getattr(metrics, name)(true, given, labels=[0, 7])
+        assert found == pytest.approx(getattr(sklearn_metrics, name)(true, given, labels=[0, 7]))
+    for metric in (metrics.brier_score_loss, metrics.expected_calibration_error):
+        with pytest.warns(UserWarning, match=r"labels=\['a'\] has no effect: the targets are binary"):
+            assert metric(true, score, labels=["a"]) == metric(true, score)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        metrics.f1_score(true, pred, labels=[0, 1])
+        metrics.roc_auc_score(true, score, labels=[1, 0])
 
 
 def test_chosen_labels_have_one_dimension():

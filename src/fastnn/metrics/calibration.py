@@ -117,7 +117,7 @@ def expected_calibration_error(
     choice("norm", norm, ("l1", "max"))
     probabilities = as_probabilities("y_prob", y_prob)
     if probabilities.ndim == 1 or probabilities.shape[1] == 1:
-        outcome, probability = binary_outcomes(y_true, probabilities, pos_label, "y_prob")
+        outcome, probability = binary_outcomes(y_true, probabilities, pos_label, "y_prob", labels)
     else:
         probability, outcome = confidence_and_hits(y_true, probabilities, labels)
     weights = as_sample_weight(sample_weight, len(probability))

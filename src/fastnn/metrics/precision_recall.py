@@ -54,6 +54,10 @@ def select_labels(pairs: LabelPairs, average: str | None, labels: Any, pos_label
             )
         if len(pairs.labels) >= 2 and pos_label not in pairs.labels.tolist():
             raise ValueError(f"pos_label={pos_label} is not a valid label. It should be one of {pairs.labels}")
+        if labels is not None and pos_label not in labels.tolist():
+            warn(
+                f"labels={labels.tolist()} has no effect: average='binary' scores the one label pos_label={pos_label!r}"
+            )
         return [pos_label]
     if pos_label not in (None, 1):
         warn(

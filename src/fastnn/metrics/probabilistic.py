@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fastnn._arguments import flag, takes_keywords
 from fastnn._warnings import warn
-from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
+from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target, warn_of_labels
 from fastnn.metrics.validation import (
     Array,
     as_column,
@@ -186,7 +186,7 @@ def brier_score_loss(
     if not (isinstance(scale_by_half, bool) or scale_by_half == "auto"):
         raise ValueError(f"scale_by_half must be True, False or 'auto', got {scale_by_half!r}.")
     if as_dense("y_proba", y_proba).ndim == 1 or as_dense("y_proba", y_proba).shape[1] == 1:
-        positive, probability = binary_outcomes(y_true, y_proba, pos_label, "y_proba")
+        positive, probability = binary_outcomes(y_true, y_proba, pos_label, "y_proba", labels)
         weights = as_sample_weight(sample_weight, len(probability))
         score = mean(np.square(positive - probability), weights)
         return score if scale_by_half else 2.0 * score
@@ -201,7 +201,9 @@ def brier_score_loss(
     return 0.5 * score if scale_by_half else score
 
 
-def binary_outcomes(y_true: ArrayLike, y_prob: ArrayLike, pos_label: Any, argument: str) -> tuple[Array, Array]:
+def binary_outcomes(
+    y_true: ArrayLike, y_prob: ArrayLike, pos_label: Any, argument: str, labels: Any = None
+) -> tuple[Array, Array]:
     """Return boolean outcomes (n,) and the probabilities (n,) of the positive class."""
     y = labels_1d("y_true", y_true)
     probability = as_column(argument, as_probabilities(argument, y_prob))
@@ -212,11 +214,12 @@ def binary_outcomes(y_true: ArrayLike, y_prob: ArrayLike, pos_label: Any, argume
             f"The type of the target inferred from y_true is {kind} but should be binary according to the shape of "
             f"{argument}."
         )
-    labels = encode("y_true", y)[0]
+    known = encode("y_true", y)[0]
+    warn_of_labels(labels, known)
     try:
-        pos_label = positive_class(pos_label, labels)
+        pos_label = positive_class(pos_label, known)
     except ValueError:
-        if pos_label is not None or labels.dtype.kind in "OUS":
+        if pos_label is not None or known.dtype.kind in "OUS":
             raise
-        pos_label = labels[-1]
+        pos_label = known[-1]
     return y == pos_label, probability

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from fastnn._arguments import choice, flag, number, optional, takes_keywords, whole
 from fastnn._warnings import warn
 from fastnn.metrics.counts import counts_at_thresholds, ordered_pairs
-from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target
+from fastnn.metrics.targets import as_labels, encode, labels_1d, positive_class, type_of_target, warn_of_labels
 from fastnn.metrics.validation import (
     Array,
     as_column,
@@ -288,6 +288,7 @@ def roc_auc_score(
         return _multiclass_auc(y, score, labels, multi_class, average, weights)
     if kind == "binary":
         classes, codes = encode("y_true", y)
+        warn_of_labels(labels, classes)
         positive = codes == 1 if len(classes) == 2 else np.zeros(n_rows, dtype=bool)
         return metric(positive, as_column("y_score", score), weights)
     if kind != "multilabel-indicator":

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._warnings import warn
 from fastnn.metrics.counts import (
     codes_from,
     label_counts,
@@ -332,6 +333,13 @@ def positive_class(pos_label: Any, labels: Array) -> Any:
 def chosen_labels(labels: Any) -> Array | None:
     """Return the argument ``labels`` of a metric as an array (k,); None stays None."""
     return None if labels is None else as_column("labels", _label_array("labels", labels))
+
+
+def warn_of_labels(labels: Any, known: Array) -> None:
+    """Warn where ``labels`` leaves out one of the labels of binary targets, which are counted all the same."""
+    chosen = chosen_labels(labels)
+    if chosen is not None and not set(known.tolist()) <= set(chosen.tolist()):
+        warn(f"labels={chosen.tolist()} has no effect: the targets are binary, with the labels {known.tolist()}")
 
 
 def labels_1d(argument: str, values: Any) -> Array:
