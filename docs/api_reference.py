@@ -47,8 +47,8 @@ INTERNAL_MEMBERS = {
     "of_tensors", "output_keys", "ports", "program", "program_for", "put", "reading", "require_compiled", "trace",
     "trace_layers", "without_network",
     # layers
-    "check_weights", "compute", "depth", "dtype_of", "holder", "holds_floats", "keeps_elements", "lend", "n_outputs",
-    "numbers_of", "op", "op_of", "parameter_specs", "read_weight", "row_of", "tensor", "trains", "weight",
+    "check_weights", "compute", "computes", "depth", "dtype_of", "holder", "holds_floats", "keeps_elements", "lend",
+    "n_outputs", "numbers_of", "op", "op_of", "parameter_specs", "read_weight", "row_of", "tensor", "trains", "weight",
     "write_weight",
     # losses, optimizers, activations, schedules, initializers, regularizers, constraints
     "core_name", "couples_rows", "decays", "depends_on_batches", "draw", "factors", "learning_rates", "of_rows",

@@ -102,6 +102,15 @@ def test_several_targets_and_data_frames():
         bagged.predict(frame[[*"bacd", "kind"]])
 
 
+def test_after_a_fit_that_failed_there_is_nothing_to_predict_with():
+    bags = fastnn.BaggedMLPRegressor(fastnn.MLPRegressor(max_iter=-1))
+    with pytest.raises(ValueError, match="max_iter"):
+        bags.fit(np.ones((20, 2)), np.arange(20.0))
+    for method in (bags.predict, bags.predict_interval):
+        with pytest.raises(NotFittedError):
+            method(np.ones((1, 2)))
+
+
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="n_bags"):
         fastnn.BaggedMLPClassifier(n_bags=1).fit(X, LABELS)

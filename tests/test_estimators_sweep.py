@@ -117,6 +117,12 @@ def test_targets_of_any_form_are_scored_as_by_scikit_learn(n, dtype):
         check_equal(found, GridSearchCV(classifier(max_iter=2), {"alpha": [0.1]}, cv=KFold(3)).fit(inputs, y))
 
 
+@pytest.mark.parametrize("grid", ["alpha", [("alpha", [0.0])], 3])
+def test_grids_that_are_no_dicts_are_named(grid):
+    with pytest.raises(TypeError, match="grid_or_distributions must be a dict or a list of dicts, got"):
+        fastnn.sweep(fastnn.MLPRegressor(), grid, np.ones((9, 2)), np.arange(9.0))
+
+
 def test_drawn_candidates_are_those_of_a_randomized_search(covered):
     stats = pytest.importorskip("scipy.stats")
     distributions = {"alpha": stats.loguniform(1e-5, 1.0), "activation": ["tanh", "relu"]}

@@ -221,6 +221,24 @@ def test_schedules():
     assert again(3) == rates[3]
 
 
+def test_layers_that_cannot_be_exported_are_named(tmp_path):
+    model = fastnn.Sequential([fastnn.Input((5,)), layers.Dense(3), layers.FeatureScale(name="scales")])
+    with pytest.raises(
+        ValueError, match="layer 'scales' cannot be exported: there is no export of the kind 'feature_s"
+    ):
+        model.export_c(tmp_path / "model.c")
+
+
+def test_schedules_by_the_names_of_the_papers():
+    schedules = fastnn.optimizers.schedules
+    for name, schedule in (("coslog4", schedules.CosLog4(0.1, 40)), ("flat_cos", schedules.FlatCosine(0.1, 40))):
+        config = schedule.get_config()
+        by_name = schedules.get({"class_name": name, "config": config})
+        steps = np.arange(50)
+        np.testing.assert_array_equal(by_name(steps), schedule(steps))
+        np.testing.assert_array_equal(getattr(schedules, name)(0.1, 40)(steps), schedule(steps))
+
+
 def test_robust_scaling_and_quantiles():
     data = np.array([[0.0, 5, 1], [1, 5, 1], [2, 5, 1], [3, 5, 1], [1000, 5, 9]])
     layer = layers.RobustScaling()

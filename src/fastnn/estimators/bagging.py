@@ -132,7 +132,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
 
     def _all_outputs(self, X: Any) -> Array:
         """Return the outputs of all networks, (n_bags, n, n_outputs)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "estimators_")
         rows = self._as_rows(X, reset=False)
         results, errors = run_many(
             [partial(self._outputs, estimator, rows) for estimator in self.estimators_],
@@ -315,7 +315,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         ValueError
             The rows of ``fit`` do not suffice for the coverage: 0.9 needs 9 out-of-bag rows, 0.99 needs 99.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "estimators_")
         rank = self._residuals.rank(coverage)
         bounds = self._residuals.interval(self._residuals.centers(self._all_outputs(X)), rank)
         return bounds[:, 0] if self._is_vector else bounds

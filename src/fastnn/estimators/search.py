@@ -1,7 +1,7 @@
 """A search over hyperparameters whose candidates are trained on threads, without worker processes."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import joblib
@@ -70,6 +70,9 @@ def sweep(
     _check_fit_params(estimator, fit_params)
     threads = as_threads(n_threads)
     grids = grid_or_distributions if isinstance(grid_or_distributions, list | tuple) else [grid_or_distributions]
+    for grid in grids:
+        if not isinstance(grid, Mapping):
+            raise TypeError(f"grid_or_distributions must be a dict or a list of dicts, got {grid_or_distributions!r}")
     drawn = n_iter is not None or any(hasattr(value, "rvs") for grid in grids for value in dict(grid).values())
     options = {
         "scoring": scoring,

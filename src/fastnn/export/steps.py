@@ -126,10 +126,10 @@ def network_steps(
         places.append(sources[0])
         if kind in _TRAINING_ONLY:
             continue
-        if kind not in _EXPORTED:
-            raise ValueError(f"an op of kind {kind!r} cannot be exported")
         owner = owners[-1]
         name = names.get(owner, f"{kind}_{number}")
+        if kind not in _EXPORTED:
+            raise ValueError(f"layer {name!r} cannot be exported: there is no export of the kind {kind!r}")
         if kind != "activation":
             if owner not in arrays:
                 arrays[owner] = _weights(network, owner, kind, options)

@@ -306,7 +306,7 @@ class OneCycle(LearningRateSchedule):
         return np.asarray(np.where(steps < top, rising, last + (self.max_learning_rate - last) * down))
 
 
-@registry.register("schedule", "CosLog4")
+@registry.register("schedule", "CosLog4", "coslog4")
 class CosLog4(LearningRateSchedule):
     """Four cosine cycles, each about twice as long as the one before (RealMLP; Holzmüller et al., 2024).
 
@@ -332,7 +332,7 @@ class CosLog4(LearningRateSchedule):
         return np.asarray(self.max_learning_rate * 0.5 * (1.0 - cosine))
 
 
-@registry.register("schedule", "FlatCosine")
+@registry.register("schedule", "FlatCosine", "flat_cos")
 class FlatCosine(LearningRateSchedule):
     """A constant, then half a cosine from it to 0: "flat_cos".
 
@@ -359,6 +359,10 @@ class FlatCosine(LearningRateSchedule):
         return np.asarray(self.max_learning_rate * 0.5 * (1.0 + np.cos(math.pi * fall)))
 
 
+coslog4 = CosLog4
+flat_cos = FlatCosine
+
+
 def get(identifier: Any) -> LearningRateSchedule:
     """Return the schedule for a dict ``{"class_name", "config"}``, or a schedule itself."""
     return registry.resolve("schedule", identifier, LearningRateSchedule)
@@ -375,6 +379,8 @@ __all__ = [
     "OneCycle",
     "PiecewiseConstantDecay",
     "PolynomialDecay",
+    "coslog4",
+    "flat_cos",
     "get",
 ]
 
