@@ -300,6 +300,10 @@ class Model(ConvertedStack, TrainedStack):
         """Return what stands for the ops of the layers: the model computes something."""
         return "layers", {}
 
+    def computes(self) -> bool:
+        """Return True, as a layer that has an op."""
+        return True
+
     def n_outputs(self, n_in: int) -> int:
         """Return the number of output columns, as a layer does."""
         self.inner_tensors([((n_in,), None)])
