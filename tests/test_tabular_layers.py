@@ -188,6 +188,46 @@ def test_learning_rate_and_weight_decay_factors():
         trained(learning_rate_factors={"kernl": 1.0})
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: layers.NTPDense(3, kernel_regularizer="l2", **options),
+        lambda **options: layers.PeriodicEmbedding(5, units=2, **options),
+        lambda **options: layers.PiecewiseLinearEmbedding(5, 2, 4, edges=[[-1.0, 0.0, 1.0]] * 5, **options),
+        lambda **options: layers.PiecewiseLinearEmbedding(5, 2, 4, "A", edges=[[-1.0, 0.0, 1.0]] * 5, **options),
+    ],
+)
+def test_factors_of_layers_that_are_made_of_layers(make):
+    """With the factor 0 no weight moves, without it all trained ones do; the configuration keeps it."""
+    for factor in (None, 0.0):
+        layer = type(made := make(learning_rate_factors=factor)).from_config(made.get_config())
+        model = fastnn.Sequential([fastnn.Input((5,)), layer, layers.Dense(1)], seed=0)
+        model.compile("adam", "mse")
+        before = [np.array(weight) for weight in layer.trainable_weights]
+        model.fit(X, Y, verbose=0)
+        moved = [not np.array_equal(a, b) for a, b in zip(before, layer.trainable_weights, strict=True)]
+        assert moved and moved == [factor is None] * len(moved)
+
+
+def test_factors_without_effect_are_refused():
+    class Block(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.dense = layers.Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+    for make in (Block, lambda **options: layers.Residual([layers.Dense(2)], **options)):
+        with pytest.raises(ValueError, match="is made of layers: give learning_rate_factors to those that have weig"):
+            make(learning_rate_factors=0.1)
+        with pytest.raises(ValueError, match="is made of layers: give weight_decay_factors to those that have weights"):
+            make(weight_decay_factors={"kernel": 0.1})
+    for layer in (layers.PeriodicEmbedding(3), layers.PiecewiseLinearEmbedding(3)):
+        with pytest.raises(ValueError, match="has n_features=3, but its input has 5"):
+            layer(fastnn.Input((5,)))
+
+
 def test_step_factors_scale_decay_and_dropout():
     x = fastnn.Input((5,))
     model = fastnn.Model(x, layers.Dense(1, use_bias=False)(x), seed=0, dtype="float64")

@@ -163,6 +163,7 @@ class Layer(Advised, Weighted, registry.Description):
         self.name = automatic_name(type(self).__name__) if name is None else text("name", name)
         self.learning_rate_factors = _factors("learning_rate_factors", learning_rate_factors)
         self.weight_decay_factors = _factors("weight_decay_factors", weight_decay_factors)
+        self._refuse_factors(self.composes)
         self.scope = ""
         self.nodes: list[Node] = []
         self.traces: dict[str, Any] = {}
@@ -237,6 +238,12 @@ class Layer(Advised, Weighted, registry.Description):
             if constraint is not None:
                 options[f"{parameter}_constraint"] = constraint.rule("kernel" if parameter == "kernel" else "bias")
         return options
+
+    def _refuse_factors(self, of_layers: bool) -> None:
+        """Raise ValueError for factors of a layer that is made of others, which have the weights."""
+        given = [name for name in ("learning_rate_factors", "weight_decay_factors") if getattr(self, name) is not None]
+        if of_layers and given:
+            raise ValueError(f"layer {self.name!r} is made of layers: give {given[0]} to those that have weights")
 
     def _factor_options(self, *parameters: str) -> dict[str, Any]:
         """Return the options of a core op that hold the factors of some weights' learning rate and weight decay."""

@@ -133,6 +133,7 @@ class PeriodicEmbedding(Layer):
     ) -> None:
         whole("frequencies", frequencies, at_least=1)
         super().__init__(**layer_options)
+        self.n_features = whole("n_features", n_features, at_least=1)
         factors = {"learning_rate_factors": learning_rate_factors, "weight_decay_factors": weight_decay_factors}
         self.cosines = CosineFeatures(frequencies, sigma, name=f"{self.name}_cosines", **factors)
         uniform = initializers.RandomUniform(-(frequencies**-0.5), frequencies**-0.5)
@@ -141,8 +142,15 @@ class PeriodicEmbedding(Layer):
 
     def call(self, x: Any) -> Any:
         """Return the outputs for a symbolic tensor."""
+        _check_features(self, x)
         embedded = self.linear(self.cosines(x))
         return embedded if self.join is None else self.join([embedded, x])
+
+
+def _check_features(layer: Any, x: Any) -> None:
+    """Raise ValueError unless a symbolic tensor has the number of features that a layer was made for."""
+    if x.shape[-1] != layer.n_features:
+        raise ValueError(f"layer {layer.name!r} has n_features={layer.n_features}, but its input has {x.shape[-1]}")
 
 
 class _Numbers(initializers.Initializer):
@@ -268,6 +276,7 @@ class PiecewiseLinearEmbedding(Layer):
     n_bins : largest number of bins of a feature.
     version : "A" or "B".
     edges : edges of each feature, if they are known.
+    learning_rate_factors, weight_decay_factors : numbers as in ``Layer``, for all weights.
     layer_options : as in ``Layer``.
     """
 
@@ -280,9 +289,13 @@ class PiecewiseLinearEmbedding(Layer):
         n_bins: int = 48,
         version: str = "B",
         edges: Sequence[Any] | None = None,
+        learning_rate_factors: Any = None,
+        weight_decay_factors: Any = None,
         **layer_options: Any,
     ) -> None:
         super().__init__(**layer_options)
+        factors = {"learning_rate_factors": learning_rate_factors, "weight_decay_factors": weight_decay_factors}
+        self.n_features = whole("n_features", n_features, at_least=1)
         self.version = choice("version", version, ("A", "B"))
         self.encoding = PiecewiseLinearEncoding(n_bins, edges, name=f"{self.name}_encoding")
         with_line = self.version == "B"
@@ -292,10 +305,13 @@ class PiecewiseLinearEmbedding(Layer):
             use_bias=not with_line,
             kernel_initializer="zeros" if with_line else None,
             name=f"{self.name}_pieces",
+            **factors,
         )
         uniform = initializers.RandomUniform(-(units**-0.5), units**-0.5)
         self.line = (
-            GroupedDense(n_features, units, True, uniform, uniform, name=f"{self.name}_line") if with_line else None
+            GroupedDense(n_features, units, True, uniform, uniform, name=f"{self.name}_line", **factors)
+            if with_line
+            else None
         )
         self.sum = Add()
 
@@ -305,6 +321,7 @@ class PiecewiseLinearEmbedding(Layer):
 
     def call(self, x: Any) -> Any:
         """Return the outputs for a symbolic tensor."""
+        _check_features(self, x)
         pieces = self.pieces(self.encoding(x))
         return pieces if self.line is None else self.sum([self.line(x), pieces])
 

@@ -144,6 +144,7 @@ class Residual(Layer):
             raise ValueError("Residual needs a layer that computes something, such as Dense")
         self.layers: list[Layer] = found
         super().__init__(**layer_options)
+        self._refuse_factors(True)
 
     def inner_layers(self) -> list[Any]:
         """Return the layers of the block."""

@@ -179,8 +179,10 @@ class NTPDense(Layer):
     Parameters
     ----------
     units : number of outputs.
-    activation, use_bias, kernel_initializer, bias_initializer : as in ``Dense``.
-    options : other arguments of ``Dense``, and ``name``, ``trainable``, ``dtype`` as in ``Layer``.
+    activation, use_bias : as in ``Dense``.
+    kernel_initializer, bias_initializer : names or initializers; standard normal numbers by default.
+    kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint : as in ``Dense``.
+    learning_rate_factors, weight_decay_factors, layer_options : as in ``Layer``.
     """
 
     composes = True
@@ -192,15 +194,17 @@ class NTPDense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = None,
         bias_initializer: Any = None,
-        **options: Any,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        learning_rate_factors: Any = None,
+        weight_decay_factors: Any = None,
+        **layer_options: Any,
     ) -> None:
         normal = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
-        named = {
-            key: options.pop(key)
-            for key in ("name", "trainable", "dtype", "input_shape", "input_dim")
-            if key in options
-        }
-        super().__init__(**named)
+        super().__init__(**layer_options)
         self.units = whole("units", units, at_least=1)
         self.dense = Dense(
             units,
@@ -208,8 +212,14 @@ class NTPDense(Layer):
             use_bias,
             normal if kernel_initializer is None else kernel_initializer,
             normal if bias_initializer is None else bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            learning_rate_factors=learning_rate_factors,
+            weight_decay_factors=weight_decay_factors,
             name=f"{self.name}_dense",
-            **options,
         )
 
     def call(self, x: Any) -> Any:
