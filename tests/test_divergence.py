@@ -190,6 +190,14 @@ def test_weights_set_by_a_callback_are_not_undone():
     assert model.network.iterations >= 2
 
 
+@pytest.mark.parametrize("optimizer", ["lm", "lm_bayes", "lbfgs"])
+def test_methods_without_a_learning_rate_get_no_advice_on_it(optimizer):
+    model = fastnn.Sequential([layers.Dense(2, "tanh"), layers.Dense(1)], dtype="float64", seed=0)
+    model.compile(optimizer, "mse")
+    with pytest.raises(fastnn.DivergenceError, match=r"Likely cures: scale inputs and targets to about unit size$"):
+        model.fit(np.asarray(X, float), 1e200 * np.ones(len(X)), verbose=0)
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_infinite_weights_of_the_very_last_step_are_rolled_back(quiet):
     x, y = np.array(X), np.array(Y)

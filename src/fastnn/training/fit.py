@@ -430,13 +430,12 @@ def divergence(
 
 def _cures(model: LayerStack) -> str:
     """Return advice for a loss that is not finite."""
-    rate = f"lower the learning rate (now {model.optimizer.learning_rate:g})"
     pairs = [pair for pair in zip(model.losses_of_outputs, model.program.heads, strict=True) if pair[0] is not None]
     slower = any(loss.targets == "numbers" and loss.core_name != "huber" for loss, _ in pairs if loss is not None)
-    cures = ["scale inputs and targets to about unit size" if slower else "scale the inputs to about unit size", rate]
-    if slower:
-        cures.append("use a loss that grows slower (Huber)")
-    general = f"{', '.join(cures[:-1])} or {cures[-1]}"
+    general = "scale inputs and targets to about unit size" if slower else "scale the inputs to about unit size"
+    if not model.optimizer.full_batch:  # methods that find the length of a step have no learning rate
+        rate = f"lower the learning rate (now {model.optimizer.learning_rate:g})"
+        general += f", {rate} or use a loss that grows slower (Huber)" if slower else f" or {rate}"
     causes = [cause for loss, head in pairs if loss is not None and (cause := misfit(loss, head)) is not None]
     return f"Likely cause: {causes[0]}. Other cures: {general}" if causes else f"Likely cures: {general}"
 
