@@ -99,6 +99,28 @@ def test_names_of_columns():
         model.predict(source(table, columns=["a"]))
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scores_of_sources():
+    X, y = make_rows()
+    weight = np.linspace(0.5, 2.0, len(y))
+    for net, targets in (
+        (fastnn.MLPRegressor(max_iter=3, random_state=0), y),
+        (fastnn.MLPClassifier(max_iter=3, random_state=0), (y > 0).astype(int)),
+    ):
+        net.fit(X, targets)
+        assert net.score(source(X, targets, block_rows=70)) == net.score(X, targets)
+        assert net.score(source(X), targets) == net.score(X, targets)
+        weighted = net.score(source(X, targets, sample_weight=weight))
+        assert weighted == net.score(X, targets, weight) != net.score(X, targets)
+        for arguments, message in (
+            ((source(X),), "a source without targets"),
+            ((X,), "y is missing"),
+            ((source(X, targets), None, weight), "give sample_weight to fastnn.data.source"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                net.score(*arguments)
+
+
 def test_refusals():
     X, y = make_rows()
     rows = source(X, y)

@@ -331,8 +331,12 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Return the accuracy on X (n, n_features) and labels y (n,); of Dask collections a lazy number."""
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Return the accuracy on X (n, n_features) and labels y, or on a source; of Dask collections a lazy number."""
+        if y is None:
+            from fastnn.estimators.streaming import scored_targets
+
+            y, sample_weight = scored_targets(X, sample_weight)
         if is_lazy(X):
             return lazy_accuracy(self.predict(X), y, sample_weight)
         return super().score(X, y, sample_weight)

@@ -314,8 +314,12 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             deviation = None if deviation is None else deviation.ravel()
         return (outputs, deviation) if return_std else outputs
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
-        """Return R² on X (n, n_features) and targets y; of Dask collections a lazy number."""
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Return R² on X (n, n_features) and targets y, or on a source; of Dask collections a lazy number."""
+        if y is None:
+            from fastnn.estimators.streaming import scored_targets
+
+            y, sample_weight = scored_targets(X, sample_weight)
         if is_lazy(X):
             return lazy_r2(self.predict(X), y, sample_weight)
         return super().score(X, y, sample_weight)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arrays import as_features
+from fastnn._arrays import as_features, is_source
 from fastnn.data.source import Source
 from fastnn.estimators.network import FittedNetwork
 from fastnn.estimators.preprocessing import InputPreparation
@@ -44,6 +44,24 @@ def targets_of_source(
     if sample_weight is not None and estimator.shuffle and estimator.loss == "poisson":
         raise ValueError("loss='poisson' takes a source with sample weights only with shuffle=False")
     return y, sample_weight
+
+
+def scored_targets(X: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Return the targets and sample weights of a score to which no targets are given: those of a source.
+
+    Raises
+    ------
+    ValueError
+        X is not a source with targets, or weights are given beside it.
+    """
+    if not is_source(X):
+        raise ValueError("y is missing (None): score compares predictions with targets")
+    if sample_weight is not None:
+        raise ValueError("X is a source: give sample_weight to fastnn.data.source, not to this call")
+    if not X.has_targets:
+        raise ValueError("X is a source without targets: give it y= or target=")
+    found: tuple[Any, Any] = X.read_targets()
+    return found
 
 
 class PreparedRows:
