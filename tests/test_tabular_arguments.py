@@ -1,5 +1,7 @@
 """Wrong tables and targets for the tabular estimators: one clear error, and the estimator stays as it was."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -114,6 +116,17 @@ def test_lists_of_rows_keep_numbers_beside_texts():
     from_lists, from_array = regressor().fit(rows, Y), regressor().fit(np.array(rows, dtype=object), Y)
     np.testing.assert_array_equal(from_lists.predict(rows), from_array.predict(np.array(rows, dtype=object)))
     np.testing.assert_array_equal(from_lists.predict(rows), regressor().fit(TABLE, Y).predict(TABLE))
+
+
+def test_numbers_as_decimals_and_as_texts():
+    decimals = TABLE.assign(a=[Decimal(repr(float(value))) for value in X[:, 0]])
+    np.testing.assert_array_equal(
+        regressor().fit(decimals, Y).predict(decimals), regressor().fit(TABLE, Y).predict(TABLE)
+    )
+    texts = TABLE.assign(a=[f"{value:.4f}" for value in X[:, 0]], b=[f"id {row}" for row in range(40)])
+    message = "'a' holds identifiers, or numbers as text: convert numbers; 'b' holds identifiers: 40 different values in 40 rows"
+    with pytest.warns(UserWarning, match=f"2 of 3 columns are left out: {message}"):
+        regressor().fit(texts, Y)
 
 
 def test_columns_without_names_have_an_order():

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -75,9 +76,9 @@ def _kind(series: Any) -> str:
 
 
 def _numbers_as_objects(series: Any) -> bool:
-    """Return whether a column of objects holds numbers; pandas makes one from numbers and None."""
+    """Return whether a column of objects holds numbers, as from numbers and None, or from decimals of a database."""
     known = [value for value in _values(series) if value is not None]
-    return bool(known) and all(isinstance(value, Real) for value in known)
+    return bool(known) and all(isinstance(value, Real | Decimal) for value in known)
 
 
 def _numbers(series: Any) -> Array:

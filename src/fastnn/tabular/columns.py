@@ -1,5 +1,6 @@
 """Tables as numbers for networks: numeric columns, one-hot columns and numbers of categories."""
 
+import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
@@ -192,7 +193,10 @@ class TableEncoder:
         elif len(levels) == 1 and len(values) == len(column.categories):
             self.dropped[name] = "is constant"
         elif len(values) >= _FEWEST_IDS and len(levels) > 0.95 * len(values):
-            self.dropped[name] = f"holds identifiers: {len(levels)} different values in {len(values)} rows"
+            why = f"holds identifiers: {len(levels)} different values in {len(values)} rows"
+            self.dropped[name] = (
+                "holds identifiers, or numbers as text: convert numbers" if _is_text_of_numbers(levels) else why
+            )
         else:
             self.levels[name] = levels
             _warn_of_categories(name, column.categories, y)
@@ -251,6 +255,14 @@ class TableEncoder:
     def n_rows_of_table(self) -> int:
         """Rows of the embedding of all columns of categories."""
         return int(self.offsets[-1])
+
+
+def _is_text_of_numbers(levels: list[Any]) -> bool:
+    """Return whether categories are texts that all stand for numbers."""
+    try:
+        return all(isinstance(level, str) and math.isfinite(float(level)) for level in levels)
+    except ValueError:
+        return False
 
 
 def places_by_number(levels: list[Any]) -> list[float]:
