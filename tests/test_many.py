@@ -362,14 +362,31 @@ def test_models_and_callbacks_serve_one_training():
     with pytest.warns(UserWarning, match=r"2 of 3 models failed.*models 0 and 1 have the same Sequential: make a new"):
         fits = fit(lambda seed: model, seeds=3, n_threads=1)
     assert fits.models == [model, None, None] and same_weights(model, alone(0, ROWS)[0])
-    with pytest.warns(UserWarning, match="models 0 and 1 have the same EarlyStopping: make a new one for each"):
-        assert list(fit(build, seeds=2, callbacks=lambda: [shared], n_threads=1).errors) == [1]
     models = [build(0), build(1)]
-    with pytest.raises(ValueError, match="models 0 and 1 have the same EarlyStopping: make a new one for each"):
-        fit(models, callbacks=[[shared], [shared]])
+    for given in (lambda: [shared], lambda: shared, [[shared], [shared]]):
+        with pytest.raises(ValueError, match="models 0 and 1 have the same EarlyStopping: make a new one for each"):
+            fit(models, callbacks=given)
     assert not any(model.built and model.optimizer.iterations for model in models)
     with pytest.raises(ValueError, match=r"callbacks must be a list with a list .* got <fastnn.*EarlyStopping"):
         fit(models, callbacks=shared)
+
+
+def test_callbacks_write_files_of_one_model(tmp_path):
+    """Backups in one folder had let a model continue from the weights of another one."""
+    for make, path in (
+        (callbacks.BackupAndRestore, "backups"),
+        (callbacks.CSVLogger, "log.csv"),
+        (callbacks.ModelCheckpoint, "{epoch}.safetensors"),
+    ):
+        given = [[make(tmp_path / path)], [make(tmp_path / "other" / ".." / path)]]
+        for shared in (given, lambda make=make, path=path: [make(tmp_path / path)]):
+            with pytest.raises(ValueError, match=rf"models 0 and 1 would both write .*{path}' \({make.__name__}\)"):
+                fit([build(0), build(1)], callbacks=shared)
+    assert not list(tmp_path.iterdir())
+    fits = fit(build, seeds=2, callbacks=[[callbacks.CSVLogger(tmp_path / f"{k}.csv")] for k in range(2)])
+    for k in range(2):
+        rows = (tmp_path / f"{k}.csv").read_text().splitlines()[1:]
+        assert [float(row.split(",")[1]) for row in rows] == fits.histories[k].history["loss"]
 
 
 def test_numbers_of_numpy_and_texts_as_seeds_and_grids():

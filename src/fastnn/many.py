@@ -6,6 +6,7 @@ Every model trains on one thread, in the calls that train it alone, so its weigh
 import contextlib
 import inspect
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -227,13 +228,14 @@ def fit_many(
     n = count_rows(X, y)
     folds = None if splits is None else as_folds(splits, X, y)
     makers, options, numbers = _as_makers(models, seeds, grid, 0 if folds is None else len(folds))
-    given_callbacks = _as_callbacks(callbacks, len(makers))
+    callbacks_of = _as_callbacks(callbacks, len(makers))
     made: list[Any] = [None] * len(makers)
     of_one = _OfOneModel()
 
     def train(number: int) -> tuple[History, Any]:
         model = of_one.take(makers[number](), number)
         made[number] = model
+        own, callbacks_of[number] = callbacks_of[number], []  # best weights are not kept until all models are trained
         fold = None if folds is None else folds[numbers[number]]
         history = model.fit(
             X if fold is None else fold,
@@ -241,7 +243,7 @@ def fit_many(
             batch_size=batch_size,
             epochs=n_epochs,
             verbose=0,
-            callbacks=[of_one.take(callback, number) for callback in given_callbacks(number)],
+            callbacks=own,
             sample_weight=sample_weight,
             **fit_arguments,
         )
@@ -422,29 +424,38 @@ def _grid_points(grid: Any) -> list[dict[str, Any]]:
     return [dict(point) for point in points]
 
 
-def _as_callbacks(callbacks: Any, n_models: int) -> Callable[[int], Iterable[Callback]]:
-    """Return a function from the number of a model to its callbacks."""
+def _as_callbacks(callbacks: Any, n_models: int) -> list[list[Callback]]:
+    """Return the callbacks of each model.
+
+    Raises
+    ------
+    ValueError
+        Another number of lists, or models that would share a callback, or a file that callbacks write.
+    """
     if callbacks is None:
-        return lambda number: ()
+        return [[] for _ in range(n_models)]
     if callable(callbacks):
-        return lambda number: _each(callbacks())
-    listed = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    if len(listed) != n_models or any(isinstance(entry, Callback) for entry in listed):
-        raise ValueError(
-            f"callbacks must be a list with a list of callbacks for each of the {n_models} models, or a function that "
-            f"returns new ones, got {callbacks!r}"
-        )
-    of_one, found = _OfOneModel(), [list(_each(entry)) for entry in listed]
-    for number, each in enumerate(found):
-        for callback in each:
+        given: list[Any] = [callbacks() for _ in range(n_models)]
+    else:
+        given = list(callbacks) if isinstance(callbacks, Iterable) else []
+        if len(given) != n_models or any(isinstance(entry, Callback) for entry in given):
+            raise ValueError(
+                f"callbacks must be a list with a list of callbacks for each of the {n_models} models, or a function "
+                f"that returns new ones, got {callbacks!r}"
+            )
+    found = [[entry] if isinstance(entry, Callback) else list(entry or ()) for entry in given]
+    of_one = _OfOneModel()
+    writers: dict[str, int] = {}
+    for number, own in enumerate(found):
+        for callback in own:
             of_one.take(callback, number)
-    return lambda number: found[number]
-
-
-def _each(callbacks: Any) -> Iterable[Callback]:
-    if callbacks is None:
-        return ()
-    return [callbacks] if isinstance(callbacks, Callback) else callbacks
+            path = callback.output_path() if isinstance(callback, Callback) else None
+            if path is not None and (first := writers.setdefault(os.path.abspath(path), number)) != number:
+                raise ValueError(
+                    f"models {first} and {number} would both write {path!r} ({type(callback).__name__}): give a list "
+                    "with callbacks for each model, whose paths differ"
+                )
+    return found
 
 
 def _report(errors: dict[int, BaseException], n_models: int, options: list[dict[str, Any]]) -> None:

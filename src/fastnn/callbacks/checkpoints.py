@@ -74,6 +74,10 @@ class ModelCheckpoint(Monitor):
         if self._steps_between is None:
             self.skipped_hooks = ("on_train_batch_end",)
 
+    def output_path(self) -> str:
+        """Return the path of the checkpoints, which may have fields such as ``{epoch}``."""
+        return self.filepath
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Store the number of the epoch for saves within it."""
         self._epoch = epoch
@@ -177,6 +181,10 @@ class BackupAndRestore(Callback):
     def path(self) -> str:
         """The file of the backup."""
         return os.path.join(self.backup_dir, "backup.safetensors")
+
+    def output_path(self) -> str:
+        """Return the folder of the backup."""
+        return self.backup_dir
 
     def resume(self, callbacks: Sequence[Callback]) -> int | None:
         """Restore the backup, if there is one, and return the epoch to continue from."""

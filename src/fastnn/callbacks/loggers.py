@@ -100,6 +100,10 @@ class CSVLogger(Callback):
         self._appends = False  # whether no epoch has been added yet to the columns of another fit
         self._left_out: set[str] = set()
 
+    def output_path(self) -> str:
+        """Return the path of the file."""
+        return self.filename
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Start a new file, or find out whether the existing one has a header."""
         self._names, self._header_needed, self._appends = None, True, False
