@@ -371,6 +371,30 @@ def test_models_and_callbacks_serve_one_training():
         fit(models, callbacks=shared)
 
 
+@pytest.mark.parametrize("optimizer", [fastnn.optimizers.Adam(0.01), fastnn.optimizers.LevenbergMarquardt()])
+def test_an_optimizer_with_state_serves_one_training(optimizer):
+    """Callbacks set its learning rate; a second-order method keeps its damping. Without either it may be shared."""
+
+    first_order = isinstance(optimizer, fastnn.optimizers.Adam)
+
+    def build_shared(seed):
+        model = build(seed) if first_order else fastnn.Sequential([layers.Dense(1, input_dim=3)], seed=seed)
+        model.compile(optimizer, "mse")
+        return model
+
+    rates = (lambda: [fastnn.callbacks.ReduceLROnPlateau("loss")]) if first_order else None
+    options = {"batch_size": 16 if first_order else None, "n_threads": 1}
+    message = rf"2 of 3 models failed.*models 0 and 1 have the same {type(optimizer).__name__}: make a new one"
+    with pytest.warns(UserWarning, match=message):
+        fits = fit(build_shared, seeds=3, callbacks=rates, **options)
+    assert sorted(fits.errors) == [1, 2] and fits.models[1:] == [None, None]
+    if first_order:
+        assert all(
+            same_weights(model, alone(seed, ROWS)[0])
+            for seed, model in enumerate(fit(build_shared, seeds=3, n_threads=2).models)
+        )
+
+
 def test_callbacks_write_files_of_one_model(tmp_path):
     """Backups in one folder had let a model continue from the weights of another one."""
     for make, path in (

@@ -230,10 +230,12 @@ def fit_many(
     makers, options, numbers = _as_makers(models, seeds, grid, 0 if folds is None else len(folds))
     callbacks_of = _as_callbacks(callbacks, len(makers))
     made: list[Any] = [None] * len(makers)
-    of_one = _OfOneModel()
+    of_one, some_callbacks = _OfOneModel(), any(callbacks_of)
 
     def train(number: int) -> tuple[History, Any]:
         model = of_one.take(makers[number](), number)
+        if some_callbacks or model.optimizer.full_batch:
+            of_one.take(model.optimizer, number)  # callbacks may set its learning rate; others keep their state there
         made[number] = model
         own, callbacks_of[number] = callbacks_of[number], []  # best weights are not kept until all models are trained
         fold = None if folds is None else folds[numbers[number]]
@@ -372,7 +374,7 @@ def _as_makers(
 
 
 class _OfOneModel:
-    """Models and callbacks, none of which may serve two trainings: these would change the same weights and counters."""
+    """Models, optimizers and callbacks: two trainings would change the same weights, learning rates and counters."""
 
     def __init__(self) -> None:
         self._taking, self._taken = threading.Lock(), dict[int, tuple[Any, int]]()
