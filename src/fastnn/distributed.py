@@ -211,7 +211,8 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS, shared_
     - an exception on one rank ends the job: its text and its rank go to the standard error output, and the status is
       not 0.
 
-    Outside of ``fit`` every rank does everything itself, as without MPI.
+    Outside of ``fit`` and ``train_on_batch`` every rank does everything itself, as without MPI. So it does the steps of
+    Levenberg-Marquardt and L-BFGS, which take all rows.
 
     Parameters
     ----------
