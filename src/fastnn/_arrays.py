@@ -78,8 +78,19 @@ def as_numbers(value: Any, name: str) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def check_one_type(name: str, labels: Array) -> None:
-    """Raise for an array of labels (n,) that are strings and something else, which cannot be sorted."""
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, NaT or pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):
+        return type(value).__name__ == "NAType"  # pandas.NA is neither true nor false
+
+
+def check_labels(name: str, labels: Array) -> None:
+    """Raise for labels (n,) of which one is missing, or that are strings and something else, which cannot be sorted."""
+    for row, label in enumerate(labels):
+        if is_missing(label):
+            raise ValueError(f"{name} has no label at row {row} (counted from 0), but {label}: leave out such rows")
     strings = [isinstance(label, str) for label in labels]
     if any(strings) and not all(strings):
         string, other = labels[strings.index(True)], labels[strings.index(False)]

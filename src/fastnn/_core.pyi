@@ -103,6 +103,10 @@ class Network:
         """Return a copy of all weights as the kernels keep them, written to ``out`` if it is given."""
     def restore_weights(self, copy: Array) -> None:
         """Go back to weights that ``copy_weights`` returned."""
+    def copy_state(self, out: Array | None = None) -> Array:
+        """Return a copy of all weights and moments (slots + 1, elements), written to ``out`` if it is given."""
+    def restore_state(self, copy: Array) -> None:
+        """Go back to weights and moments that ``copy_state`` returned."""
     def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
         """Return a copy of parameter "kernel" (n_in, n_out), "bias" or "gamma" (n_out,), ... of op number ``op``.
 

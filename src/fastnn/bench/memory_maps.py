@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,36 +23,37 @@ from fastnn.bench.report import Grid, progress, table
 
 __all__ = ["main", "measure_memory_maps"]
 
-_WAYS = ("array", "memmap", "source", "source, cold", "read, cold")
+_WARM = ("array", "memmap", "source")
+_COLD = ("source, cold", "read, cold")
 _BATCH_SIZE = 256
 _READ_BYTES = 1 << 22
 _WIDTHS = ([100, 64, 64, 1], [30, 32, 1])
 
 
-def measure_memory_maps(gigabytes: float, widths: Sequence[int], limit: int = 1 << 30, epochs: int = 2) -> Grid:
+def measure_memory_maps(
+    gigabytes: float, widths: Sequence[int], limit: int = 1 << 30, epochs: int = 2, turns: int = 3
+) -> Grid:
     """Fit a file of random float32 in new processes: as an array in memory, as a memory map, and as a source.
 
-    All but the array have at most ``limit`` bytes of private memory (RLIMIT_DATA). The peak of resident memory also
-    counts the pages of the file that are mapped: those of a memory map, which the system takes back when it needs them.
+    The warm ways take turns, after a first reading of the new file. All but the array have at most ``limit`` bytes of
+    private memory (RLIMIT_DATA). The peak of resident memory also counts the pages of the file that are mapped: those
+    of a memory map, which the system takes back when it needs them.
     """
     n_rows = int(gigabytes * 1e9 / (4 * widths[0]))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
         progress(f"memmap: writing {gigabytes:g} GB")
         _write(path, n_rows, widths[0])
-        results = []
-        for way in _WAYS:
+        _measure("read", path, widths, 1, limit)
+        measured: dict[str, list[dict[str, Any]]] = {way: [] for way in _WARM + _COLD}
+        for turn in range(turns):
+            for way in _WARM:
+                progress(f"memmap: {way}, turn {turn + 1} of {turns}")
+                measured[way].append(_measure(way, path, widths, epochs, limit))
+        for way in _COLD:
             progress(f"memmap: {way}")
-            arguments = {"way": way, "path": str(path), "widths": list(widths), "epochs": epochs, "limit": limit}
-            output = subprocess.run(
-                [sys.executable, "-m", "fastnn.bench.memory_maps", json.dumps(arguments)],
-                stdout=subprocess.PIPE,
-                check=True,
-            ).stdout
-            results.append({"way": way, **json.loads(output)})
-    for result in results:
-        result["million_rows"] = n_rows / result["seconds"] / 1e6
-        result["gigabytes"] = n_rows * 4 * widths[0] / result["seconds"] / 1e9
+            measured[way].append(_measure(way, path, widths, 1, limit))
+    results = [_summary(way, found, n_rows, widths[0]) for way, found in measured.items()]
     return Grid(
         name="memmap",
         title=f"A file of {gigabytes:g} GB: {n_rows:,} rows through {'-'.join(map(str, widths))}, batch {_BATCH_SIZE}",
@@ -59,16 +61,39 @@ def measure_memory_maps(gigabytes: float, widths: Sequence[int], limit: int = 1 
         columns={
             "way": "rows from",
             "million_rows": "M rows/s",
+            "spread": "of turns",
             "gigabytes": "GB/s",
             "peak_mib": "peak MiB",
             "private_mib": "private MiB",
         },
         notes=[
-            f"Shortest of {epochs} epochs; of one where it is cold. Private memory: at most {limit >> 20} MiB, except",
-            "for the array. Cold: the file's pages were dropped from the page cache. 'read' only reads the file.",
+            f"Median of {turns} turns, each the shortest of {epochs} epochs; one epoch where it is cold. Private",
+            f"memory: at most {limit >> 20} MiB, except for the array. Cold: the file's pages were dropped from the",
+            "page cache. 'read' only reads the file.",
             _ratios(results),
         ],
     )
+
+
+def _measure(way: str, path: Path, widths: Sequence[int], epochs: int, limit: int) -> dict[str, Any]:
+    """Run one way in a new process."""
+    arguments = {"way": way, "path": str(path), "widths": list(widths), "epochs": epochs, "limit": limit}
+    command = [sys.executable, "-m", "fastnn.bench.memory_maps", json.dumps(arguments)]
+    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return found
+
+
+def _summary(way: str, turns: Sequence[dict[str, Any]], n_rows: int, n_columns: int) -> dict[str, Any]:
+    """Return the row of the table for the turns of one way."""
+    speeds = [n_rows / turn["seconds"] / 1e6 for turn in turns]
+    return {
+        "way": way,
+        "million_rows": statistics.median(speeds),
+        "spread": f"{min(speeds):.3g}-{max(speeds):.3g}" if len(speeds) > 1 else "",
+        "gigabytes": statistics.median(speeds) * 4 * n_columns / 1e3,
+        "peak_mib": max(turn["peak_mib"] for turn in turns),
+        "private_mib": max(turn["private_mib"] for turn in turns),
+    }
 
 
 def _ratios(results: Sequence[dict[str, Any]]) -> str:
@@ -145,9 +170,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--gigabytes", type=float, default=6.0)
     parser.add_argument("--widths", type=int, nargs="+", help="of one network, instead of 100-64-64-1 and 30-32-1")
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args(arguments)
     for widths in [options.widths] if options.widths else _WIDTHS:
-        print(table(measure_memory_maps(options.gigabytes, widths, epochs=options.epochs)))
+        print(table(measure_memory_maps(options.gigabytes, widths, epochs=options.epochs, turns=options.turns)))
     return 0
 
 

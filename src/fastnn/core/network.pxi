@@ -165,6 +165,30 @@ cdef class Network:
         self.check(WRITES)
         memcpy(self.network.weights, cnp.PyArray_DATA(weights), cnp.PyArray_NBYTES(weights))
 
+    def copy_state(self, cnp.ndarray out=None):
+        cdef Py_ssize_t bytes_of_slot = self.network.n_elements * <Py_ssize_t>self.dtype.itemsize
+        cdef int slot
+        shape = (self.network.n_slots + 1, self.network.n_elements)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        check_output("out", out, self.dtype, shape)
+        self.check(COPIES)
+        for slot in range(self.network.n_slots + 1):
+            memcpy(<char *>cnp.PyArray_DATA(out) + slot * bytes_of_slot, self.slot_values(slot), bytes_of_slot)
+        return out
+
+    def restore_state(self, copy):
+        cdef Py_ssize_t bytes_of_slot = self.network.n_elements * <Py_ssize_t>self.dtype.itemsize
+        cdef int slot
+        cdef cnp.ndarray state = contiguous("copy", copy, self.dtype, (self.network.n_slots + 1, self.network.n_elements))
+        self.check(WRITES)
+        for slot in range(self.network.n_slots + 1):
+            memcpy(self.slot_values(slot), <char *>cnp.PyArray_DATA(state) + slot * bytes_of_slot, bytes_of_slot)
+
+    cdef char *slot_values(self, int slot):
+        """Return the weights (slot 0) or moments of the whole network."""
+        return <char *>(self.network.weights if slot == 0 else self.network.slots[slot - 1])
+
     cdef tuple known_parameters(self, int op):
         known = PARAMETERS[self.kinds[op]] + STATES[self.kinds[op]] if 0 <= op < self.network.n_ops else ()
         if not known:
@@ -177,7 +201,7 @@ cdef class Network:
             raise ValueError(f"unknown parameter {name!r}; known: {', '.join(known)}")
         if not 0 <= slot <= self.network.n_slots:
             raise IndexError(f"slot must be from 0 to {self.network.n_slots}, got {slot}")
-        base = <char *>(self.network.weights if slot == 0 else self.network.slots[slot - 1])
+        base = self.slot_values(slot)
         states = STATES[self.kinds[op]]
         op = self.network.ops[op].owner
         if name in states:

@@ -13,22 +13,11 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 import fastnn.losses as losses
 from fastnn._arguments import number
-from fastnn._arrays import check_one_type, is_source
+from fastnn._arrays import check_labels, is_source
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 
 Array = NDArray[Any]
-
-
-def _check_label_types(y: Any) -> None:
-    """Raise ValueError for labels (n,) of which one is missing, or that are strings and something else."""
-    labels = np.asarray(y)
-    if labels.dtype != object or labels.ndim != 1:
-        return
-    for row, label in enumerate(labels):
-        if label is None or type(label).__name__ == "NAType":
-            raise ValueError(f"y has no label at row {row} (counted from 0), but {label}: remove such rows")
-    check_one_type("y", labels)
 
 
 def _fitted_binarizer(y: Array) -> LabelBinarizer:
@@ -174,7 +163,9 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     # Targets
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
-        _check_label_types(y)
+        labels = np.asarray(y)
+        if labels.dtype == object and labels.ndim == 1:
+            check_labels("y", labels)
         X, y = self._check_rows(X, y, reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = _fitted_binarizer(y)

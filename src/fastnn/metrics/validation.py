@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arrays import check_unmasked, first_nonfinite
+from fastnn._arrays import check_unmasked, first_nonfinite, is_missing
 from fastnn._warnings import warn
 
 Array = NDArray[Any]
@@ -74,14 +74,6 @@ def _reads_as_number(entry: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether a value is None, NaN, NaT or pandas.NA."""
-    try:
-        return value is None or bool(value != value)
-    except (TypeError, ValueError):
-        return type(value).__name__ == "NAType"  # pandas.NA is neither true nor false
 
 
 def check_labels_present(argument: str, labels: Array) -> None:

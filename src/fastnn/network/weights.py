@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn._arrays import first_nonfinite
 from fastnn.network.program import Program
 
 Array = NDArray[Any]
@@ -18,6 +17,19 @@ def new_network(program: Program, dtype: np.dtype[Any], several: bool = False) -
     if not several and program.is_chain and program.outputs == [len(program.ops)]:
         return _core.Network(program.input_widths[0], program.ops, dtype.name, None, program.sources)
     return _core.Network(program.input_widths, program.ops, dtype.name, program.outputs, program.sources)
+
+
+class NetworkCopy(NamedTuple):
+    """A copy of all weights and moments as the kernels keep them, and the number of updates.
+
+    Parameters
+    ----------
+    slots : weights, first moments, ... of the whole network, each a row.
+    iterations : updates done.
+    """
+
+    slots: Array
+    iterations: int
 
 
 class NetworkState(NamedTuple):
@@ -31,11 +43,6 @@ class NetworkState(NamedTuple):
 
     arrays: list[list[Array]]
     iterations: int
-
-    @property
-    def finite(self) -> bool:
-        """Whether all weights are finite numbers."""
-        return all(first_nonfinite(slots[0]) is None for slots in self.arrays)
 
 
 class NetworkWeights:
@@ -86,7 +93,7 @@ class NetworkWeights:
         self.version += 1
 
     def capture(self) -> NetworkState:
-        """Return a copy of everything that training changes."""
+        """Return a copy of everything that training changes, weight by weight."""
         slots = range(self.network.n_slots + 1)
         arrays = [[self.network.get_parameter(op, name, slot) for slot in slots] for op, name in self.parameters]
         return NetworkState(arrays, self.network.iterations)
@@ -97,6 +104,15 @@ class NetworkWeights:
         places = [(op, name, slot) for op, name in self.parameters for slot in slots]
         self.network.set_parameters(places, [value for values in state.arrays for value in values])
         self.network.iterations = state.iterations
+
+    def copy_state(self, out: NetworkCopy | None = None) -> NetworkCopy:
+        """Return a copy of everything that training changes; an earlier copy ``out`` gives its memory."""
+        return NetworkCopy(self.network.copy_state(out and out.slots), self.network.iterations)
+
+    def restore_state(self, copy: NetworkCopy) -> None:
+        """Go back to a copy of the state."""
+        self.network.restore_state(copy.slots)
+        self.network.iterations = copy.iterations
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""

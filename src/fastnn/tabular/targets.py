@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
-from fastnn._arrays import as_numbers, check_one_type, check_unmasked
+from fastnn._arrays import as_numbers, check_labels, check_unmasked
 from fastnn.tabular.columns import LARGEST
 
 Array = NDArray[Any]
@@ -19,13 +19,7 @@ def labels_of(y: Any, name: str = "y") -> Array:
     check_unmasked(y, name)
     labels: Array = column_or_1d(y, warn=True)
     if labels.dtype == object:
-        # pandas.NA has no truth value.
-        missing = [row for row, label in enumerate(labels) if label is None or (label != label) is not False]
-        if missing:
-            raise ValueError(
-                f"{name} has no label at row {missing[0]} (counted from 0): leave out rows without a label"
-            )
-        check_one_type(name, labels)
+        check_labels(name, labels)
     elif labels.dtype.kind == "f" and np.isnan(labels).any():
         row = int(np.flatnonzero(np.isnan(labels))[0])
         raise ValueError(f"Input {name} contains NaN: no label at row {row} (counted from 0); leave out such rows")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
-from fastnn.network.weights import NetworkState, NetworkWeights
+from fastnn.network.weights import NetworkCopy, NetworkWeights
 
 _COPY_SHARE = 0.01
 
@@ -86,7 +86,7 @@ class Rollback:
         self._weights = weights
         self._fit = fit
         self._same_rows = same_rows
-        self._copy: NetworkState | None = None
+        self._copy: NetworkCopy | None = None
         self._version = -1
         self._copied_at = 0.0
         self._copy_seconds = 0.0
@@ -97,10 +97,9 @@ class Rollback:
         now = time.monotonic()
         changed = self._weights.version != self._version or not self._same_rows
         if self._decide(changed or _COPY_SHARE * (now - self._copied_at) > self._copy_seconds):
-            copy = self._weights.capture()
             # Training cannot be repeated from a copy that is not finite: keep the older one.
-            if changed or copy.finite:
-                self._copy = copy
+            if changed or self._weights.finite():
+                self._copy = self._weights.copy_state(self._copy)
                 self._version = self._weights.version
                 self._epochs.clear()
             self._copied_at = time.monotonic()
@@ -112,19 +111,19 @@ class Rollback:
         """Give the network the last finite weights that it had."""
         if self._copy is None or self._weights.finite():
             return
-        self._weights.restore(self._copy)
+        self._weights.restore_state(self._copy)
         # A callback has set weights during the epoch: the steps since the copy cannot be repeated.
         if self._weights.version != self._version:
             return
         for epoch in chain.from_iterable(start.each() for start in self._epochs):
-            start = self._weights.capture()
+            start = self._weights.copy_state()
             if epoch.run(self._fit, epoch.last - epoch.first) and self._weights.finite():
                 continue
-            self._weights.restore(start)
+            self._weights.restore_state(start)
             epoch.begin(self._fit)
             finite_steps = 0
             while self._fit.run(1) != "nonfinite" and self._weights.finite():
                 finite_steps += 1
-            self._weights.restore(start)
+            self._weights.restore_state(start)
             epoch.run(self._fit, finite_steps)
             return
