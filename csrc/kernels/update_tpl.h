@@ -185,7 +185,7 @@ static void update(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_u
 }
 
 /* Each column is one chain over the rows: the same bits for every width of a weight panel. */
-static void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
+static inline void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
     for (int j = 0; j < 2 * PANEL; j++) sums[j] = 0.0;
     for (ptrdiff_t j = 0; j < width; j += DLANES) {
         const real *w = (const real *)W + j;
@@ -198,6 +198,21 @@ static void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t w
         d_store_double(sums + j, magnitudes);
         d_store_double(sums + PANEL + j, squares);
     }
+}
+
+/* A tree over the columns: the same bits for every width of vectors. */
+static inline double tree_of_columns(double *columns, ptrdiff_t used) {
+    for (ptrdiff_t j = used; j < PANEL; j++) columns[j] = 0.0;
+    UNROLL for (int half = PANEL / 2; half; half /= 2)
+        UNROLL for (int j = 0; j < half; j++) columns[j] += columns[j + half];
+    return columns[0];
+}
+
+static void block_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t used) {
+    double columns[2 * PANEL] __attribute__((aligned(64)));
+    column_sums(columns, W, rows, width);
+    sums[0] = tree_of_columns(columns, used);
+    sums[1] = tree_of_columns(columns + PANEL, used);
 }
 
 static void scale_columns(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors) {
