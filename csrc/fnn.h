@@ -149,8 +149,9 @@ typedef struct {
     double epsilon;
     double rate_2;     /* Nadam: factor of the gradient */
     double correction; /* Nadam: 1 / (1 - beta_2^t) */
-    double l1, l2, scale;
-    double clip; /* bound of the elements; 0: none */
+    double l1, l2, scale; /* scale: 1 where the bias is spared */
+    int spares_bias;      /* l1 and l2 are for the rows of the kernel: dense_update, short_update */
+    double clip;          /* bound of the elements; 0: none */
 } fnn_update;
 
 /* Most moments that an update rule keeps per weight. */
