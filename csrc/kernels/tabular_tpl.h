@@ -158,11 +158,17 @@ static void cosine_features_rows(const fnn_rows *rows, const void *W, ptrdiff_t 
         }
         for (ptrdiff_t r = 0; r < rows->rows; r++) {
             const real *from = (const real *)rows->X + r * rows->ldx;
+            real *to = (real *)rows->Y + r * rows->ldy + o;
             dvec c, s;
+            if (count == DLANES && feature[0] == feature[DLANES - 1]) {
+                cosine_of(d_set((double)from[feature[0]]), d_load(w), d_load(b), &c, &s);
+                d_store(to, c);
+                continue;
+            }
             for (ptrdiff_t j = 0; j < count; j++) x[j] = from[feature[j]];
             cosine_of(d_load(x), d_load(w), d_load(b), &c, &s);
             d_store(y, c);
-            memcpy((real *)rows->Y + r * rows->ldy + o, y, (size_t)count * sizeof(real));
+            memcpy(to, y, (size_t)count * sizeof(real));
         }
     }
 }
