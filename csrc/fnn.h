@@ -297,10 +297,10 @@ typedef struct {
 
     /* n weights; G is overwritten where update->prepare is set. */
     void (*update)(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_update *update);
-    /* sums[0:panel] = sum |w|, sums[panel:2 panel] = sum w^2 of each column of `rows` rows of a weight panel */
-    void (*column_sums)(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width);
-    /* The same over all columns of rows of a weight panel, of which `used` are an op's: two sums. */
-    void (*block_sums)(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t used);
+    /* sums[0:panel] = sum w^2 of each column of `rows` rows of a weight panel */
+    void (*column_squares)(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width);
+    /* sum |w|, or sum w^2 where `squares` is set, of rows of a weight panel, of whose columns `used` are an op's */
+    double (*block_sum)(const void *W, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t used, int squares);
     /* W[row][column] *= factors[column] */
     void (*scale_columns)(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors);
     /* A = momentum A + (1 - momentum) W */

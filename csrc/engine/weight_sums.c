@@ -35,18 +35,18 @@ static void to_next_block(block_place *at) {
 
 static int parameter_at(const block_place *at) { return at->j == at->blocks ? FNN_BIAS : FNN_KERNEL; }
 
-/* Sum of |w| and of w^2 over rows [k, k + rows) of weight panel q. */
-static void sum_rows(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
-                     ptrdiff_t rows, double sums[2]) {
+/* Sum of |w| or of w^2 over rows [k, k + rows) of weight panel q. */
+static double sum_rows(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
+                       ptrdiff_t rows, int squares) {
     ptrdiff_t width;
     const void *w = fnn_rows_at(network, base, op, q, k, &width);
-    network->kernels->block_sums(sums, w, rows, width, op->columns - q * network->kernels->panel);
+    return network->kernels->block_sum(w, rows, width, op->columns - q * network->kernels->panel, squares);
 }
 
-static void sum_block(const fnn_network *network, const void *base, const fnn_op *op, const block_place *at,
-                      double sums[2]) {
-    const ptrdiff_t k = at->j == at->blocks ? op->rows : at->j * FNN_BLOCK;
-    sum_rows(network, base, op, at->q, k, at->j == at->blocks ? 1 : fnn_min(op->rows - k, FNN_BLOCK), sums);
+static double sum_block(const fnn_network *network, const void *base, const fnn_op *op, const block_place *at, int squares) {
+    if (at->j == at->blocks) return sum_rows(network, base, op, at->q, op->rows, 1, squares);
+    const ptrdiff_t k = at->j * FNN_BLOCK;
+    return sum_rows(network, base, op, at->q, k, fnn_min(op->rows - k, FNN_BLOCK), squares);
 }
 
 /* ---- penalties ---- */
@@ -59,6 +59,13 @@ int fnn_has_penalty(const fnn_op *op) {
     return fnn_is_trained(op) && (is_penalized(op, FNN_KERNEL) || is_penalized(op, FNN_BIAS));
 }
 
+/* The sums that the penalty on a block needs; the others stay as they are. */
+static void sum_penalized(const fnn_network *network, const fnn_op *op, const block_place *at, double sums[2]) {
+    const fnn_rules *r = &op->rules[parameter_at(at)];
+    if (r->l1 != 0) sums[0] = sum_block(network, network->weights, op, at, 0);
+    if (r->l2 != 0) sums[1] = sum_block(network, network->weights, op, at, 1);
+}
+
 void fnn_sum_penalties(const fnn_step *s) {
     const fnn_network *network = s->fit->network;
     for (int o = 0; o < network->n_ops; o++) {
@@ -68,25 +75,23 @@ void fnn_sum_penalties(const fnn_step *s) {
         double *sums = s->fit->penalty_sums + 2 * fnn_buffers_of(s->fit, o)->first_block;
         block_place at = place_of(op, share.first);
         for (ptrdiff_t i = share.first; i < share.last; i++, to_next_block(&at))
-            if (is_penalized(op, parameter_at(&at))) sum_block(network, network->weights, op, &at, sums + 2 * i);
+            sum_penalized(network, op, &at, sums + 2 * i);
     }
 }
 
 /* Of one op, from the sums of its blocks, or from its weights where `sums` is NULL. */
 static double op_penalty(const fnn_network *network, const fnn_op *op, const double *sums) {
-    double total[FNN_PARAMETERS][2] = {{0, 0}, {0, 0}};
+    double total[FNN_PARAMETERS][2] = {{0, 0}, {0, 0}}, penalty = 0;
+    const ptrdiff_t n = fnn_blocks_of(op);
     block_place at = place_of(op, 0);
-    for (ptrdiff_t i = 0; at.q < op->panels; i++, to_next_block(&at)) {
-        double block[2], *sum = total[parameter_at(&at)];
-        if (!is_penalized(op, parameter_at(&at))) continue;
-        if (sums)
-            memcpy(block, sums + 2 * i, sizeof block);
-        else
-            sum_block(network, network->weights, op, &at, block);
-        sum[0] += block[0];
-        sum[1] += block[1];
+    for (ptrdiff_t i = 0; i < n; i++, to_next_block(&at)) {
+        const fnn_rules *r = &op->rules[parameter_at(&at)];
+        double own[2], *sum = total[parameter_at(&at)];
+        const double *block = sums ? sums + 2 * i : own;
+        if (!sums) sum_penalized(network, op, &at, own);
+        if (r->l1 != 0) sum[0] += block[0];
+        if (r->l2 != 0) sum[1] += block[1];
     }
-    double penalty = 0;
     for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
         penalty += op->rules[parameter].l1 * total[parameter][0] + op->rules[parameter].l2 * total[parameter][1];
     return penalty;
@@ -114,21 +119,20 @@ void fnn_sum_strip_squares(const fnn_step *s, const fnn_strip *strip) {
     const fnn_fit *fit = s->fit;
     const fnn_op *op = &fit->network->ops[strip->op];
     const ptrdiff_t blocks = kernel_blocks(op);
-    double sums[2], *out = fit->norm_sums + fnn_buffers_of(fit, strip->op)->first_block + strip->q * (blocks + 1);
+    double *out = fit->norm_sums + fnn_buffers_of(fit, strip->op)->first_block + strip->q * (blocks + 1);
     fnn_range mine = {strip->rows.first / FNN_BLOCK, fnn_ceil_div(strip->rows.last, FNN_BLOCK)};
     if (fnn_parameter_of(fit->network, strip) == FNN_BIAS) mine = (fnn_range){blocks, blocks + 1};
-    for (block_place at = {blocks, strip->q, mine.first}; at.j < mine.last; at.j++) {
-        sum_block(fit->network, fit->stored, op, &at, sums);
-        out[at.j] = sums[1];
-    }
+    for (block_place at = {blocks, strip->q, mine.first}; at.j < mine.last; at.j++)
+        out[at.j] = sum_block(fit->network, fit->stored, op, &at, 1);
 }
 
 double fnn_gradient_squares(const fnn_fit *fit, int o, int parameter) {
     const fnn_op *op = &fit->network->ops[o];
     const double *sums = fit->norm_sums + fnn_buffers_of(fit, o)->first_block;
+    const ptrdiff_t n = fnn_blocks_of(op);
     double total = 0;
     block_place at = place_of(op, 0);
-    for (ptrdiff_t i = 0; at.q < op->panels; i++, to_next_block(&at))
+    for (ptrdiff_t i = 0; i < n; i++, to_next_block(&at))
         if (parameter_at(&at) == parameter) total += sums[i];
     return total;
 }
@@ -157,22 +161,19 @@ static void scale_rows(const fnn_network *network, const fnn_op *op, ptrdiff_t q
 
 /* One norm over rows [k, k + rows) of all weight panels. */
 static void constrain_rows(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t k, ptrdiff_t rows) {
-    double squares = 0, sums[2];
-    for (ptrdiff_t q = 0; q < op->panels; q++) {
-        sum_rows(network, network->weights, op, q, k, rows, sums);
-        squares += sums[1];
-    }
+    double squares = 0;
+    for (ptrdiff_t q = 0; q < op->panels; q++) squares += sum_rows(network, network->weights, op, q, k, rows, 1);
     const double factor = norm_factor(r, squares);
     for (ptrdiff_t q = 0; q < op->panels; q++) scale_rows(network, op, q, k, rows, factor);
 }
 
 static void constrain_columns(const fnn_network *network, const fnn_op *op, const fnn_rules *r, ptrdiff_t q) {
     const int panel = network->kernels->panel;
-    double columns[2 * FNN_MOST_LANES], factors[FNN_MOST_LANES];
+    double columns[FNN_MOST_LANES], factors[FNN_MOST_LANES];
     ptrdiff_t width;
     void *w = fnn_rows_at(network, network->weights, op, q, 0, &width);
-    network->kernels->column_sums(columns, w, op->rows, width);
-    for (int j = 0; j < panel; j++) factors[j] = j < op->columns - q * panel ? norm_factor(r, columns[panel + j]) : 1.0;
+    network->kernels->column_squares(columns, w, op->rows, width);
+    for (int j = 0; j < panel; j++) factors[j] = j < op->columns - q * panel ? norm_factor(r, columns[j]) : 1.0;
     network->kernels->scale_columns(w, op->rows, width, factors);
 }
 

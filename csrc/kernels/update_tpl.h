@@ -195,33 +195,33 @@ static void update(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_u
         for (ptrdiff_t i = 0; of[m] && i < rest; i++) of[m][whole + i] = copies[m][i];
 }
 
+static inline dvec add_term(dvec sum, dvec x, int squares) {
+    if (squares) return d_fma(x, x, sum);
+    return sum + d_abs(x);
+}
+
 /* Each column is one chain over the rows: the same bits for every width of a weight panel. Chains of whole panels overlap. */
-static inline void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
-    const real *w = W;
+static inline __attribute__((always_inline)) void sum_columns(double *sums, const real *W, ptrdiff_t rows, ptrdiff_t width,
+                                                              int squares) {
     if (width == PANEL) {
-        dvec magnitudes[GROUPS], squares[GROUPS];
-        UNROLL for (int g = 0; g < GROUPS; g++) magnitudes[g] = squares[g] = d_set(0.0);
-        for (ptrdiff_t k = 0; k < rows; k++, w += PANEL)
-            UNROLL for (int g = 0; g < GROUPS; g++) {
-                const dvec x = d_load(w + g * DLANES);
-                magnitudes[g] += d_abs(x);
-                squares[g] = d_fma(x, x, squares[g]);
-            }
-        UNROLL for (int g = 0; g < GROUPS; g++) d_store_double(sums + g * DLANES, magnitudes[g]);
-        UNROLL for (int g = 0; g < GROUPS; g++) d_store_double(sums + PANEL + g * DLANES, squares[g]);
+        dvec of[GROUPS];
+        UNROLL for (int g = 0; g < GROUPS; g++) of[g] = d_set(0.0);
+        for (ptrdiff_t k = 0; k < rows; k++, W += PANEL)
+            UNROLL for (int g = 0; g < GROUPS; g++) of[g] = add_term(of[g], d_load(W + g * DLANES), squares);
+        UNROLL for (int g = 0; g < GROUPS; g++) d_store_double(sums + g * DLANES, of[g]);
         return;
     }
-    for (int j = 0; j < 2 * PANEL; j++) sums[j] = 0.0;
+    for (int j = 0; j < PANEL; j++) sums[j] = 0.0;
     for (ptrdiff_t j = 0; j < width; j += DLANES) {
-        dvec magnitudes = d_set(0.0), squares = magnitudes;
-        for (ptrdiff_t k = 0; k < rows; k++) {
-            const dvec x = width == 1 ? d_set((double)w[k]) : d_load(w + j + k * width);
-            magnitudes += d_abs(x);
-            squares = d_fma(x, x, squares);
-        }
-        d_store_double(sums + j, magnitudes);
-        d_store_double(sums + PANEL + j, squares);
+        dvec sum = d_set(0.0);
+        for (ptrdiff_t k = 0; k < rows; k++)
+            sum = add_term(sum, width == 1 ? d_set((double)W[k]) : d_load(W + j + k * width), squares);
+        d_store_double(sums + j, sum);
     }
+}
+
+static void column_squares(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
+    sum_columns(sums, W, rows, width, 1);
 }
 
 /* A tree over the columns: the same bits for every width of vectors. */
@@ -232,11 +232,13 @@ static inline double tree_of_columns(double *columns, ptrdiff_t used) {
     return columns[0];
 }
 
-static void block_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t used) {
-    double columns[2 * PANEL] __attribute__((aligned(64)));
-    column_sums(columns, W, rows, width);
-    sums[0] = tree_of_columns(columns, used);
-    sums[1] = tree_of_columns(columns + PANEL, used);
+static double block_sum(const void *W, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t used, int squares) {
+    double columns[PANEL] __attribute__((aligned(64)));
+    if (squares)
+        sum_columns(columns, W, rows, width, 1);
+    else
+        sum_columns(columns, W, rows, width, 0);
+    return tree_of_columns(columns, used);
 }
 
 static void scale_columns(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors) {
