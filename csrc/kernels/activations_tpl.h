@@ -149,13 +149,14 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
 
 static inline __attribute__((always_inline)) void activate_loop(int kind, real *Y, real *D, const real *X, ptrdiff_t n,
                                                                 const double *parameters) {
-    real rest[3][STEP] = {{0}};
+    real rest[3][STEP];
     for (ptrdiff_t i = 0; i < n; i += STEP) {
         const real *from = X + i;
         real *to = Y + i, *slope = D ? D + i : NULL;
         const int whole = n - i >= STEP;
         const size_t bytes = (size_t)(n - i) * sizeof(real);
         if (!whole) {
+            memset(rest[0], 0, sizeof rest[0]);
             memcpy(rest[0], from, bytes);
             from = rest[0];
             to = rest[1];

@@ -8,13 +8,30 @@
 static inline vec larger(vec a, vec b) { return v_select((a > b) | (a != a), a, b); }
 static inline vec smaller(vec a, vec b) { return v_select((a < b) | (a != a), a, b); }
 
+static inline __attribute__((always_inline)) vec combined(int kind, vec u, vec v) {
+    switch (kind) {
+    case FNN_ADD:
+        return u + v;
+    case FNN_SUBTRACT:
+        return u - v;
+    case FNN_MULTIPLY:
+        return u * v;
+    case FNN_DIVIDE:
+        return u / v;
+    case FNN_MAXIMUM:
+        return larger(u, v);
+    default:
+        return smaller(u, v);
+    }
+}
+
 /* y[0:n] = a op b; b_step, a_step: 1, or 0 for one number */
 static inline __attribute__((always_inline)) void combine_run(int kind, real *y, const real *a, const real *b, ptrdiff_t n,
                                                               ptrdiff_t a_step, ptrdiff_t b_step) {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const ptrdiff_t count = fnn_min(n - i, LANES);
         real x[LANES], z[LANES];
-        vec u, v, w;
+        vec u, v;
         if (count == LANES) {
             u = a_step ? v_load(a + i) : v_set(*a);
             v = b_step ? v_load(b + i) : v_set(*b);
@@ -26,26 +43,7 @@ static inline __attribute__((always_inline)) void combine_run(int kind, real *y,
             u = v_load(x);
             v = v_load(z);
         }
-        switch (kind) {
-        case FNN_ADD:
-            w = u + v;
-            break;
-        case FNN_SUBTRACT:
-            w = u - v;
-            break;
-        case FNN_MULTIPLY:
-            w = u * v;
-            break;
-        case FNN_DIVIDE:
-            w = u / v;
-            break;
-        case FNN_MAXIMUM:
-            w = larger(u, v);
-            break;
-        default:
-            w = smaller(u, v);
-            break;
-        }
+        const vec w = combined(kind, u, v);
         if (count == LANES) {
             v_store(y + i, w);
         } else {
@@ -55,10 +53,26 @@ static inline __attribute__((always_inline)) void combine_run(int kind, real *y,
     }
 }
 
+/* Panels of n features and of one, or of a number: its vectors are loaded once. */
+static inline __attribute__((always_inline)) void combine_with_one(int kind, real *y, const real *a, const real *b,
+                                                                   const fnn_operands *how) {
+    vec one[NV];
+    UNROLL for (int i = 0; i < NV; i++) one[i] = v_load((how->a_step ? b : a) + i * LANES);
+    for (ptrdiff_t f = 0; f < how->n; f++)
+        UNROLL for (int i = 0; i < NV; i++) {
+            const ptrdiff_t at = f * PANEL + i * LANES;
+            v_store(y + at, how->a_step ? combined(kind, v_load(a + at), one[i]) : combined(kind, one[i], v_load(b + at)));
+        }
+}
+
 /* One run where features follow each other in both operands, or have one element; otherwise one run per feature. */
 static inline __attribute__((always_inline)) void combine_kind(int kind, real *y, const real *a, const real *b,
                                                                const fnn_operands *how) {
     const int whole = how->lanes == 1 || (how->a_step && how->b_step);
+    if (how->lanes == PANEL && (how->a_step == PANEL) != (how->b_step == PANEL)) {
+        combine_with_one(kind, y, a, b, how);
+        return;
+    }
     const ptrdiff_t runs = whole ? 1 : how->n, length = whole ? how->n * how->lanes : how->lanes;
     const int a_is_one = how->lanes == 1 && !how->a_step, b_is_one = how->lanes == 1 && !how->b_step;
     for (ptrdiff_t f = 0; f < runs; f++)

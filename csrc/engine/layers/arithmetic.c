@@ -35,12 +35,18 @@ static void combine(const fnn_network *network, int kind, void *Y, operand A, op
     network->kernels->combine(Y, A.data, B.data, &how);
 }
 
-/* All inputs of an op become its outputs; inputs: of one panel or one row. */
-static void apply(const fnn_network *network, const fnn_op *op, int kind, void *Y, const operand *inputs, ptrdiff_t lanes) {
+/* What an op takes beside its inputs: its number, or NULL. */
+static const void *number_of(const fnn_network *network, const fnn_op *op, void *space) {
+    return op->has_number ? number_panel(network, op->number, space) : NULL;
+}
+
+/* All inputs of an op become its outputs; inputs: of one panel or one row; own: from number_of. */
+static void apply(const fnn_network *network, const fnn_op *op, int kind, void *Y, const operand *inputs, const void *own,
+                  ptrdiff_t lanes) {
     NUMBER(space);
     const ptrdiff_t n = op->n_out;
-    if (op->has_number) {
-        const operand number = {number_panel(network, op->number, space), 1};
+    if (own) {
+        const operand number = {own, 1};
         combine(network, kind, Y, op->number_first ? number : inputs[0], op->number_first ? inputs[0] : number, n, lanes);
     } else if (op->n_inputs == 1) {
         memmove(Y, inputs[0].data, (size_t)(n * lanes) * network->element);
@@ -67,32 +73,41 @@ static void forward(const fnn_step *s, int i) {
     const fnn_fit *fit = s->fit;
     const fnn_op *op = &fit->network->ops[i];
     operand inputs[FNN_MOST_BUFFERS];
+    NUMBER(space);
+    const void *own = number_of(fit->network, op, space);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         for (int j = 0; j < op->n_inputs; j++)
             inputs[j] = (operand){fnn_input_panel(fit, i, j, p), fit->network->widths[op->inputs[j]]};
-        apply(fit->network, op, arithmetic_of(op->kind), fnn_panel_of(fit, i, p).Y, inputs, fit->network->kernels->panel);
+        apply(fit->network, op, arithmetic_of(op->kind), fnn_panel_of(fit, i, p).Y, inputs, own,
+              fit->network->kernels->panel);
     }
 }
 
 static void predict_rows(const fnn_row_call *c) {
     const ptrdiff_t element = (ptrdiff_t)c->network->element;
     operand inputs[FNN_MOST_BUFFERS];
+    NUMBER(space);
+    const void *own = number_of(c->network, c->op, space);
     for (ptrdiff_t r = 0; r < c->rows.rows; r++) {
         for (int j = 0; j < c->op->n_inputs; j++) {
             const int b = c->op->inputs[j];
             inputs[j] = (operand){c->at[b] + r * c->ld[b] * element, c->network->widths[b]};
         }
-        apply(c->network, c->op, arithmetic_of(c->op->kind), (char *)c->rows.Y + r * c->rows.ldy * element, inputs, 1);
+        apply(c->network, c->op, arithmetic_of(c->op->kind), (char *)c->rows.Y + r * c->rows.ldy * element, inputs, own,
+              1);
     }
 }
 
 static void predict_panels(const fnn_panel_call *c) {
     const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     operand inputs[FNN_MOST_BUFFERS];
+    NUMBER(space);
+    const void *own = number_of(c->network, c->op, space);
     for (ptrdiff_t p = 0; p < c->n_panels; p++) {
         for (int j = 0; j < c->op->n_inputs; j++)
             inputs[j] = (operand){c->at[c->op->inputs[j]] + p * bytes, c->network->widths[c->op->inputs[j]]};
-        apply(c->network, c->op, arithmetic_of(c->op->kind), (char *)c->Y + p * bytes, inputs, c->network->kernels->panel);
+        apply(c->network, c->op, arithmetic_of(c->op->kind), (char *)c->Y + p * bytes, inputs, own,
+              c->network->kernels->panel);
     }
 }
 

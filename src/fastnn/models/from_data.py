@@ -11,6 +11,7 @@ from fastnn._randomness import Stream
 from fastnn.layers import Dense, NTPDense
 from fastnn.models.hidden import outputs_at
 from fastnn.network.graph import nodes_between
+from fastnn.ops import dense_forward
 
 Array = NDArray[Any]
 
@@ -69,7 +70,8 @@ def initialize_from_data(
         part = [each[rows] for each in arrays]
         given = next((place for place, each in enumerate(model.inputs) if each is tensor), None)
         hidden = part[given] if given is not None else outputs_at(model, [tensor], part)[0]
-        values = (hidden.astype(np.float64) * factor) @ layer.kernel.numpy().astype(np.float64)
+        # not NumPy's product: its threads spin for a while after each, on the cores of other networks in training
+        values = dense_forward(hidden.astype(np.float64) * factor, layer.kernel.numpy().astype(np.float64))
         if kernel == "std":
             deviation = values.std(axis=0)
             deviation[deviation == 0.0] = 1.0

@@ -82,6 +82,7 @@ class Division:
         self._part, self._weight = part, weight
         self.n_parts = int(part.max()) + 1
         self.weights = self.sums(np.ones(len(part)))
+        self._all_weigh = bool((self.weights > 0.0).all())
 
     def scores(self, score: Score, y: Array, outputs: Array) -> Array:
         """Return the scores (n_parts + 1,) of the rows without each part, and of all rows; -inf where none has weight.
@@ -94,7 +95,7 @@ class Division:
         if isinstance(score, RowMean | RankedArea):
             with np.errstate(invalid="ignore"):
                 found = score.by_parts(y, outputs, self)
-            return np.where(self.weights > 0.0, found, -np.inf)
+            return found if self._all_weigh else np.where(self.weights > 0.0, found, -np.inf)
         masks = [self._part != number for number in range(self.n_parts)] + [np.ones(len(y), bool)]
         options = [() if self._weight is None else (self._weight[mask],) for mask in masks]
         return np.array(
