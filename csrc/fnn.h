@@ -149,8 +149,9 @@ typedef struct {
     double epsilon;
     double rate_2;     /* Nadam: factor of the gradient */
     double correction; /* Nadam: 1 / (1 - beta_2^t) */
-    double l1, l2, scale;
-    double clip; /* bound of the elements; 0: none */
+    double l1, l2, scale; /* scale: 1 where the bias is spared */
+    int spares_bias;      /* l1 and l2 are for the rows of the kernel: dense_update, short_update */
+    double clip;          /* bound of the elements; 0: none */
 } fnn_update;
 
 /* Most moments that an update rule keeps per weight. */
@@ -298,6 +299,8 @@ typedef struct {
     void (*update)(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_update *update);
     /* sums[0:panel] = sum |w|, sums[panel:2 panel] = sum w^2 of each column of `rows` rows of a weight panel */
     void (*column_sums)(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width);
+    /* The same over all columns of rows of a weight panel, of which `used` are an op's: two sums. */
+    void (*block_sums)(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t used);
     /* W[row][column] *= factors[column] */
     void (*scale_columns)(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors);
     /* A = momentum A + (1 - momentum) W */

@@ -137,6 +137,16 @@ def source_hash():
     return digest(*model.get_weights(), *(np.array(values) for values in history.history.values()))
 
 
+def second_order_hash(name):
+    """The same with an update rule whose steps take all rows."""
+    X = np.random.default_rng(8).normal(size=(300, 5)).astype("f4")
+    model = fastnn.Sequential([layers.Dense(6, activation="tanh"), layers.Dense(1)], seed=3)
+    model.compile(name, "mse", metrics=["mae"])
+    stops = callbacks.EarlyStopping(patience=2, restore_best_weights=True)
+    history = model.fit(X, np.sin(X[:, :1]), epochs=12, validation_split=0.2, callbacks=[stops], verbose=0)
+    return digest(*model.get_weights(), *(np.array(values) for values in history.history.values()))
+
+
 def hashes():
     """Everything by name."""
     ranks = _ranks.current()
@@ -150,6 +160,7 @@ def hashes():
     found.update({name: model_hash(name) for name in MODELS})
     found.update({name: large_batch_hash(name) for name in LARGE_BATCHES})
     found["source"] = source_hash()
+    found.update({name: second_order_hash(name) for name in ("lm", "lm_bayes", "lbfgs")})
     return found
 
 

@@ -252,6 +252,8 @@ fnn_status fnn_network_compile(fnn_network *network, const fnn_output_loss *loss
 void fnn_network_use_average(fnn_network *network);
 /* Sum of the penalties on all trained weights. */
 double fnn_network_penalty(const fnn_network *network);
+/* A number that differs where weights or states do; of one instruction set. */
+uint64_t fnn_weights_checksum(const fnn_network *network);
 /* All parameters in use as one flat array: the kernels of all ops, row-major, then their biases. Its size, and copies from
  * and to `weights`, an array laid out as the weights. */
 ptrdiff_t fnn_flat_size(const fnn_network *network);

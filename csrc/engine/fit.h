@@ -283,6 +283,8 @@ ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, pt
 /* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
 int fnn_fit_trains(const fnn_fit *fit, int o);
 int fnn_has_rules(const fnn_op *op);
+/* 1 where the bias of an op is updated with the last rows of its kernel, and not in a separate strip. */
+int fnn_joins_bias(const fnn_fit *fit, const fnn_op *op);
 static inline int fnn_parameter_of(const fnn_network *network, const fnn_strip *strip) {
     return strip->rows.first == network->ops[strip->op].rows ? FNN_BIAS : FNN_KERNEL;
 }

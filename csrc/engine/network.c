@@ -229,6 +229,33 @@ void fnn_network_use_average(fnn_network *network) {
     }
 }
 
+/* ---- the checksum of the weights ---- */
+
+#define CHAINS 8 /* independent of each other, so that memory sets the pace */
+
+/* A bijection of the sum for each word, and of the word for each sum: a sum shows every change of a single word. */
+static uint64_t add_word(uint64_t sum, uint64_t word) {
+    const uint64_t product = (sum ^ word) * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
+    return product << 29 | product >> 35;
+}
+
+static void add_words(uint64_t chains[CHAINS], const void *words) {
+    uint64_t own[CHAINS];
+    memcpy(own, words, sizeof own);
+    for (int j = 0; j < CHAINS; j++) chains[j] = add_word(chains[j], own[j]);
+}
+
+uint64_t fnn_weights_checksum(const fnn_network *network) {
+    const size_t bytes = (size_t)network->n_elements * network->element;
+    uint64_t chains[CHAINS] = {0}, last[CHAINS] = {0}, sum = 0;
+    const size_t rest = bytes % sizeof last;
+    for (size_t at = 0; at < bytes - rest; at += sizeof last) add_words(chains, (const char *)network->weights + at);
+    memcpy(last, (const char *)network->weights + bytes - rest, rest);
+    add_words(chains, last);
+    for (int j = 0; j < CHAINS; j++) sum = add_word(sum, chains[j]);
+    return sum;
+}
+
 /* ---- flat parameters ---- */
 
 static ptrdiff_t parameter_elements(const fnn_op *op, int parameter) {

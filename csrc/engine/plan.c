@@ -62,8 +62,7 @@ static int plan_strips(fnn_fit *fit) {
             int calls = 0;
             for (int call = i; call || !calls; call = network->ops[call].next_call) calls++;
             const fnn_range all = trained_rows(op);
-            /* a bias with rules or a norm is a separate strip */
-            const ptrdiff_t kernel_end = fit->has_rules || fit->clips_norms ? fnn_min(op->rows, all.last) : all.last;
+            const ptrdiff_t kernel_end = fnn_joins_bias(fit, op) ? all.last : fnn_min(op->rows, all.last);
             for (ptrdiff_t q = 0; q < op->panels; q++) {
                 double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
                 if (op->kind->is_table) width *= op->kind->is_multiplied ? (double)op->n_out / (double)op->columns : TABLE_COST;

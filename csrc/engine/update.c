@@ -5,7 +5,7 @@
  *    and where an interruption would have to wait long, the gradients are stored, one more barrier follows where a norm is
  *    needed, and the rule runs on the stored gradients.
  * b) Kernel and bias of an op are separate parameters, each with its rules; where that matters they are in different
- *    strips. */
+ *    strips. A penalty on the kernel alone does not: the kernels of dense layers spare the bias. */
 
 #include <string.h>
 
@@ -43,7 +43,10 @@ static fnn_update ruled_update(const fnn_network *network, const fnn_strip *stri
         own.rate_2 *= r->rate_factor;
         own.decay *= r->rate_factor * r->decay_factor;
     }
-    own.prepare = own.l1 != 0 || own.l2 != 0 || own.clip > 0;
+    const int is_penalized = own.l1 != 0 || own.l2 != 0;
+    const ptrdiff_t bias = network->ops[strip->op].rows;
+    own.spares_bias = is_penalized && strip->rows.first < bias && bias < strip->rows.last;
+    own.prepare = is_penalized || own.clip > 0;
     return own;
 }
 
@@ -375,9 +378,16 @@ int fnn_update_weights(const fnn_step *s) {
     return 1;
 }
 
+static int is_bare(const fnn_rules *r) { return !r->no_decay && !r->constraint && !r->has_factors; }
+
 int fnn_has_rules(const fnn_op *op) {
     if (!fnn_is_trained(op)) return 0;
-    for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
-        if (op->rules[parameter].no_decay || op->rules[parameter].constraint || op->rules[parameter].has_factors) return 1;
-    return fnn_has_penalty(op);
+    return !is_bare(&op->rules[FNN_KERNEL]) || !is_bare(&op->rules[FNN_BIAS]) || fnn_has_penalty(op);
+}
+
+int fnn_joins_bias(const fnn_fit *fit, const fnn_op *op) {
+    const fnn_rules *kernel = &op->rules[FNN_KERNEL], *bias = &op->rules[FNN_BIAS];
+    if (!fit->has_rules || fit->clips_norms) return !fit->clips_norms;
+    const int has_product = op->kind->is_product && !op->next_call && fit->n_ranks == 1;
+    return has_product && is_bare(kernel) && is_bare(bias) && bias->l1 == 0 && bias->l2 == 0;
 }

@@ -15,44 +15,48 @@ static ptrdiff_t kernel_blocks(const fnn_op *op) { return fnn_ceil_div(op->rows,
 
 ptrdiff_t fnn_blocks_of(const fnn_op *op) { return op->rows ? op->panels * (kernel_blocks(op) + 1) : 0; }
 
-/* The parameter that block i of an op belongs to. */
-static int parameter_of_block(const fnn_op *op, ptrdiff_t i) {
+/* A block of an op: number j of weight panel q. The last one of a panel is its bias. */
+typedef struct {
+    ptrdiff_t blocks; /* of the kernel in a panel */
+    ptrdiff_t q, j;
+} block_place;
+
+/* Blocks in order: the kernel's of weight panel 0, its bias there, then panel 1, ... */
+static block_place place_of(const fnn_op *op, ptrdiff_t i) {
     const ptrdiff_t blocks = kernel_blocks(op);
-    return i % (blocks + 1) == blocks ? FNN_BIAS : FNN_KERNEL;
+    return (block_place){blocks, i / (blocks + 1), i % (blocks + 1)};
 }
 
-static double tree(double *columns, int panel, ptrdiff_t used) {
-    for (ptrdiff_t j = used; j < panel; j++) columns[j] = 0.0;
-    for (int half = panel / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) columns[j] += columns[j + half];
-    return columns[0];
+static void to_next_block(block_place *at) {
+    if (at->j++ < at->blocks) return;
+    at->j = 0;
+    at->q++;
 }
+
+static int parameter_at(const block_place *at) { return at->j == at->blocks ? FNN_BIAS : FNN_KERNEL; }
 
 /* Sum of |w| and of w^2 over rows [k, k + rows) of weight panel q. */
 static void sum_rows(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
                      ptrdiff_t rows, double sums[2]) {
-    const int panel = network->kernels->panel;
-    double columns[2 * FNN_MOST_LANES];
     ptrdiff_t width;
     const void *w = fnn_rows_at(network, base, op, q, k, &width);
-    network->kernels->column_sums(columns, w, rows, width);
-    sums[0] = tree(columns, panel, op->columns - q * panel);
-    sums[1] = tree(columns + panel, panel, op->columns - q * panel);
+    network->kernels->block_sums(sums, w, rows, width, op->columns - q * network->kernels->panel);
 }
 
-/* Block i of an op: its kernel's blocks of weight panel 0, its bias there, then panel 1, ... */
-static void sum_block(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t i, double sums[2]) {
-    const ptrdiff_t blocks = kernel_blocks(op), q = i / (blocks + 1), j = i % (blocks + 1);
-    const ptrdiff_t k = j == blocks ? op->rows : j * FNN_BLOCK;
-    sum_rows(network, base, op, q, k, j == blocks ? 1 : fnn_min(op->rows - k, FNN_BLOCK), sums);
+static void sum_block(const fnn_network *network, const void *base, const fnn_op *op, const block_place *at,
+                      double sums[2]) {
+    const ptrdiff_t k = at->j == at->blocks ? op->rows : at->j * FNN_BLOCK;
+    sum_rows(network, base, op, at->q, k, at->j == at->blocks ? 1 : fnn_min(op->rows - k, FNN_BLOCK), sums);
 }
 
 /* ---- penalties ---- */
 
+static int is_penalized(const fnn_op *op, int parameter) {
+    return op->rules[parameter].l1 != 0 || op->rules[parameter].l2 != 0;
+}
+
 int fnn_has_penalty(const fnn_op *op) {
-    const fnn_rules *r = op->rules;
-    if (!fnn_is_trained(op)) return 0;
-    return r[FNN_KERNEL].l1 != 0 || r[FNN_KERNEL].l2 != 0 || r[FNN_BIAS].l1 != 0 || r[FNN_BIAS].l2 != 0;
+    return fnn_is_trained(op) && (is_penalized(op, FNN_KERNEL) || is_penalized(op, FNN_BIAS));
 }
 
 void fnn_sum_penalties(const fnn_step *s) {
@@ -62,19 +66,23 @@ void fnn_sum_penalties(const fnn_step *s) {
         if (!fnn_has_penalty(op)) continue;
         const fnn_range share = fnn_share(fnn_blocks_of(op), s->thread, s->n_threads);
         double *sums = s->fit->penalty_sums + 2 * fnn_buffers_of(s->fit, o)->first_block;
-        for (ptrdiff_t i = share.first; i < share.last; i++) sum_block(network, network->weights, op, i, sums + 2 * i);
+        block_place at = place_of(op, share.first);
+        for (ptrdiff_t i = share.first; i < share.last; i++, to_next_block(&at))
+            if (is_penalized(op, parameter_at(&at))) sum_block(network, network->weights, op, &at, sums + 2 * i);
     }
 }
 
 /* Of one op, from the sums of its blocks, or from its weights where `sums` is NULL. */
 static double op_penalty(const fnn_network *network, const fnn_op *op, const double *sums) {
     double total[FNN_PARAMETERS][2] = {{0, 0}, {0, 0}};
-    for (ptrdiff_t i = 0; i < fnn_blocks_of(op); i++) {
-        double block[2], *sum = total[parameter_of_block(op, i)];
+    block_place at = place_of(op, 0);
+    for (ptrdiff_t i = 0; at.q < op->panels; i++, to_next_block(&at)) {
+        double block[2], *sum = total[parameter_at(&at)];
+        if (!is_penalized(op, parameter_at(&at))) continue;
         if (sums)
             memcpy(block, sums + 2 * i, sizeof block);
         else
-            sum_block(network, network->weights, op, i, block);
+            sum_block(network, network->weights, op, &at, block);
         sum[0] += block[0];
         sum[1] += block[1];
     }
@@ -105,13 +113,13 @@ double fnn_network_penalty(const fnn_network *network) {
 void fnn_sum_strip_squares(const fnn_step *s, const fnn_strip *strip) {
     const fnn_fit *fit = s->fit;
     const fnn_op *op = &fit->network->ops[strip->op];
-    const ptrdiff_t blocks = kernel_blocks(op), first = strip->q * (blocks + 1);
-    double sums[2], *out = fit->norm_sums + fnn_buffers_of(fit, strip->op)->first_block;
+    const ptrdiff_t blocks = kernel_blocks(op);
+    double sums[2], *out = fit->norm_sums + fnn_buffers_of(fit, strip->op)->first_block + strip->q * (blocks + 1);
     fnn_range mine = {strip->rows.first / FNN_BLOCK, fnn_ceil_div(strip->rows.last, FNN_BLOCK)};
     if (fnn_parameter_of(fit->network, strip) == FNN_BIAS) mine = (fnn_range){blocks, blocks + 1};
-    for (ptrdiff_t i = mine.first; i < mine.last; i++) {
-        sum_block(fit->network, fit->stored, op, first + i, sums);
-        out[first + i] = sums[1];
+    for (block_place at = {blocks, strip->q, mine.first}; at.j < mine.last; at.j++) {
+        sum_block(fit->network, fit->stored, op, &at, sums);
+        out[at.j] = sums[1];
     }
 }
 
@@ -119,8 +127,9 @@ double fnn_gradient_squares(const fnn_fit *fit, int o, int parameter) {
     const fnn_op *op = &fit->network->ops[o];
     const double *sums = fit->norm_sums + fnn_buffers_of(fit, o)->first_block;
     double total = 0;
-    for (ptrdiff_t i = 0; i < fnn_blocks_of(op); i++)
-        if (parameter_of_block(op, i) == parameter) total += sums[i];
+    block_place at = place_of(op, 0);
+    for (ptrdiff_t i = 0; at.q < op->panels; i++, to_next_block(&at))
+        if (parameter_at(&at) == parameter) total += sums[i];
     return total;
 }
 

@@ -68,9 +68,9 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
     case FNN_SELU: {
         const double alpha = kind == FNN_SELU ? SELU_SCALE * SELU_ALPHA : parameters[0];
         const double scale = kind == FNN_SELU ? SELU_SCALE : 1.0;
-        e = d_expm1(d_min(zero, x));
+        d_exp_and_expm1(d_min(zero, x), &q, &e);
         *y = d_select(x >= zero, d_set(scale) * x, d_set(alpha) * e); /* -0 stays */
-        *d = d_select(x > zero, d_set(scale), d_set(alpha) * d_exp(d_min(zero, x)));
+        *d = d_select(x > zero, d_set(scale), d_set(alpha) * q);
         break;
     }
     case FNN_GELU: /* x Phi(x), derivative Phi(x) + x phi(x); Hendrycks and Gimpel 2016 */

@@ -25,10 +25,25 @@ typedef struct {
     ulvec c[4];
 } random_block;
 
-/* Rows from `lane` of the panel on, features from 4 group on; counters (row, feature / 4, step, stream). */
-static inline __attribute__((always_inline)) random_block philox(const fnn_stream *random, uint32_t lane, uint32_t group) {
-    const ulvec low_bits = (ulvec){0} + 0xFFFFFFFFu, m0 = (ulvec){0} + 0xD2511F53u, m1 = (ulvec){0} + 0xCD9E8D57u;
+/* The two keys of each round: computed once for a panel, they are operands in memory, not two instructions each. */
+typedef struct {
+    uint64_t first[ROUNDS], second[ROUNDS];
+} random_keys;
+
+static inline random_keys keys_of(const fnn_stream *random) {
+    random_keys keys;
     uint32_t k0 = (uint32_t)random->seed, k1 = (uint32_t)(random->seed >> 32);
+    for (int round = 0; round < ROUNDS; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+        keys.first[round] = k0;
+        keys.second[round] = k1;
+    }
+    return keys;
+}
+
+/* Rows from `lane` of the panel on, features from 4 group on; counters (row, feature / 4, step, stream). */
+static inline __attribute__((always_inline)) random_block philox(const fnn_stream *random, const random_keys *keys,
+                                                                 uint32_t lane, uint32_t group) {
+    const ulvec low_bits = (ulvec){0} + 0xFFFFFFFFu, m0 = (ulvec){0} + 0xD2511F53u, m1 = (ulvec){0} + 0xCD9E8D57u;
     uint64_t rows[DLANES];
     for (int i = 0; i < DLANES; i++) rows[i] = random->first_row + lane + (uint32_t)i;
     ulvec row;
@@ -36,12 +51,10 @@ static inline __attribute__((always_inline)) random_block philox(const fnn_strea
     random_block r = {{row, (ulvec){0} + group, (ulvec){0} + (uint32_t)random->step, (ulvec){0} + random->stream}};
     UNROLL for (int round = 0; round < ROUNDS; round++) {
         const ulvec p0 = MULTIPLY_LOW(r.c[0], m0), p1 = MULTIPLY_LOW(r.c[2], m1);
-        r.c[0] = (p1 >> 32) ^ r.c[1] ^ k0;
+        r.c[0] = (p1 >> 32) ^ r.c[1] ^ keys->first[round];
         r.c[1] = p1;
-        r.c[2] = (p0 >> 32) ^ r.c[3] ^ k1;
+        r.c[2] = (p0 >> 32) ^ r.c[3] ^ keys->second[round];
         r.c[3] = p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
     }
     UNROLL for (int j = 0; j < 4; j++) r.c[j] &= low_bits;
     return r;
@@ -72,9 +85,10 @@ static void dropout(void *Y, void *D, const void *X, ptrdiff_t n_features, doubl
     const double shift = -scale * low * rate;
     const dropping c = {(lvec){0} + (int64_t)(bound >= 4294967295.0 ? 4294967295.0 : bound), d_set((double)(real)scale),
                         d_set(shift), d_set(scale * low + shift)};
+    const random_keys keys = keys_of(random);
     for (ptrdiff_t f = 0; f < n_features; f += 4)
         for (int lane = 0; lane < PANEL; lane += DLANES) {
-            const random_block r = philox(random, (uint32_t)lane, (uint32_t)(f / 4));
+            const random_block r = philox(random, &keys, (uint32_t)lane, (uint32_t)(f / 4));
             const ptrdiff_t at = f * PANEL + lane;
             real *y = (real *)Y + at, *d = (real *)D + at;
             const real *x = (const real *)X + at;
@@ -102,9 +116,10 @@ static dvec normal_quantile(dvec u) {
 /* Y = X + normal noise of a standard deviation */
 static void gaussian_noise(void *Y_, const void *X_, ptrdiff_t n_features, double deviation,
                            const fnn_stream *random) {
+    const random_keys keys = keys_of(random);
     for (ptrdiff_t f = 0; f < n_features; f += 4)
         for (int lane = 0; lane < PANEL; lane += DLANES) {
-            const random_block r = philox(random, (uint32_t)lane, (uint32_t)(f / 4));
+            const random_block r = philox(random, &keys, (uint32_t)lane, (uint32_t)(f / 4));
             for (int j = 0; j < 4 && f + j < n_features; j++) {
                 const ptrdiff_t at = (f + j) * PANEL + lane;
                 /* 32 bits as the fraction of a double in [2^52, 2^53) */

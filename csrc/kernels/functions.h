@@ -135,6 +135,19 @@ static inline dvec d_expm1(dvec x) {
     return d_fma(s, m, s - d_set(1.0));
 }
 
+/* exp(x) and exp(x) - 1 for x <= 0, with the bits of d_exp and d_expm1; in the float32 build from one reduction */
+static inline void d_exp_and_expm1(dvec x, dvec *exponential, dvec *less_one) {
+#ifdef FNN_DOUBLE
+    *exponential = d_exp(x);
+    *less_one = d_expm1(x);
+#else
+    dvec t;
+    const dvec m = d_reduce_exp(d_max(d_set(EXP_LOW), x), &t), s = d_power_of_two(t), one = d_set(1.0);
+    *exponential = (m + one) * s;
+    *less_one = d_fma(s, m, s - one);
+#endif
+}
+
 /* 2 atanh(s), |s| <= 1/3 */
 static inline dvec d_twice_atanh(dvec s) {
     dvec u = s * s;

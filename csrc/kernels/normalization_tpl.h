@@ -112,12 +112,16 @@ static void feature_sums(const fnn_moments *moments, fnn_panels dY, fnn_panels X
     }
 }
 
+static void store_row(real *g, const double *values, ptrdiff_t count, ptrdiff_t width) {
+    /* not one loop that asks for `values`: made of masked loads from NULL, it takes hundreds of cycles */
+    memset(g, 0, (size_t)width * sizeof(real));
+    if (values)
+        for (ptrdiff_t j = 0; j < fnn_min(count, width); j++) g[j] = (real)values[j];
+}
+
 static void store_sums(void *G, const double *scale, const double *offset, ptrdiff_t count, ptrdiff_t width) {
-    real *g = G;
-    for (ptrdiff_t j = 0; j < width; j++) {
-        g[j] = j < count && scale ? (real)scale[j] : 0;
-        g[width + j] = j < count && offset ? (real)offset[j] : 0;
-    }
+    store_row(G, scale, count, width);
+    store_row((real *)G + width, offset, count, width);
 }
 
 /* Y = (X - mean) inverse gamma + beta */

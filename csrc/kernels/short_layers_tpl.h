@@ -52,7 +52,7 @@ static void short_update(const fnn_dense *layer, const fnn_weights *weights, fnn
         }
         for (int i = 0; i <= pair; i++, q++) {
             const fnn_weights at = weights_from(weights, panel_offset(n_in, q) + rows.first * width);
-            update(&at, G + i * (FNN_SHORT + 1) * PANEL, n * width, u);
+            update_part(&at, G + i * (FNN_SHORT + 1) * PANEL, n * width, rows.first, width, n_in, u);
         }
     }
 }

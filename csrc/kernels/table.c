@@ -75,6 +75,7 @@ const fnn_kernels JOIN(fnn_kernels_, FNN_ISA_NAME, SUFFIX) = {
     .output_penalty = output_penalty,
     .update = update,
     .column_sums = column_sums,
+    .block_sums = block_sums,
     .scale_columns = scale_columns,
     .average = average,
     .multiply = multiply,

@@ -63,7 +63,14 @@ static void mix_identity_rows(const fnn_rows *rows, const void *W) {
         for (ptrdiff_t f = 0; f < rows->n; f += PANEL) {
             const real *x = (const real *)rows->X + r * rows->ldx + f, *a = scale_at(W, f);
             real *y = (real *)rows->Y + r * rows->ldy + f, in[PANEL] = {0}, out[PANEL] = {0};
-            const size_t bytes = (size_t)fnn_min(rows->n - f, PANEL) * sizeof(real);
+            if (rows->n - f >= PANEL) {
+                UNROLL for (int i = 0; i < NV; i++) {
+                    const vec v = v_load(x + i * LANES);
+                    v_store(y + i * LANES, v_fma(v_load(y + i * LANES) - v, v_load(a + i * LANES), v));
+                }
+                continue;
+            }
+            const size_t bytes = (size_t)(rows->n - f) * sizeof(real);
             const ptrdiff_t width = panel_width(rows->n, f / PANEL);
             memcpy(in, x, bytes);
             memcpy(out, y, bytes);
@@ -101,15 +108,15 @@ static inline __attribute__((always_inline)) void d_cos_sin(dvec x, dvec *c, dve
 
 #define TURN 0x1.921fb54442d18p+2 /* 2 pi */
 
-static inline __attribute__((always_inline)) void cosine_of(dvec x, double w, double b, dvec *c, dvec *s) {
-    d_cos_sin(d_fma(x * d_set(w), d_set(TURN), d_set(b)), c, s);
+static inline __attribute__((always_inline)) void cosine_of(dvec x, dvec w, dvec b, dvec *c, dvec *s) {
+    d_cos_sin(d_fma(x * w, d_set(TURN), b), c, s);
 }
 
 /* D = sin; may be NULL */
 static void cosine_features(void *Y, void *D, const void *X, const void *W, ptrdiff_t n, ptrdiff_t n_out) {
     const ptrdiff_t k = n_out / n;
     for (ptrdiff_t o = 0; o < n_out; o++) {
-        const double w = (double)*scale_at(W, o), b = (double)offset_at(W, n_out, o);
+        const dvec w = d_set((double)*scale_at(W, o)), b = d_set((double)offset_at(W, n_out, o));
         for (int g = 0; g < GROUPS; g += SIDE) {
             dvec c[SIDE], s[SIDE];
             const ptrdiff_t from = o / k * PANEL + g * DLANES, to = o * PANEL + g * DLANES;
@@ -140,13 +147,30 @@ static void cosine_features_gradient(void *dX, void *S, const void *dY, const vo
 
 static void cosine_features_rows(const fnn_rows *rows, const void *W, ptrdiff_t n_out) {
     const ptrdiff_t k = n_out / rows->n;
-    for (ptrdiff_t r = 0; r < rows->rows; r++)
-        for (ptrdiff_t o = 0; o < n_out; o++) {
-            const double x = (double)((const real *)rows->X)[r * rows->ldx + o / k];
-            dvec c, s;
-            cosine_of(d_set(x), (double)*scale_at(W, o), (double)offset_at(W, n_out, o), &c, &s);
-            ((real *)rows->Y)[r * rows->ldy + o] = (real)c[0];
+    for (ptrdiff_t o = 0; o < n_out; o += DLANES) {
+        const ptrdiff_t count = fnn_min(n_out - o, DLANES);
+        ptrdiff_t feature[DLANES];
+        real w[DLANES] = {0}, b[DLANES] = {0}, x[DLANES] = {0}, y[DLANES];
+        for (ptrdiff_t j = 0; j < count; j++) {
+            feature[j] = (o + j) / k;
+            w[j] = *scale_at(W, o + j);
+            b[j] = offset_at(W, n_out, o + j);
         }
+        for (ptrdiff_t r = 0; r < rows->rows; r++) {
+            const real *from = (const real *)rows->X + r * rows->ldx;
+            real *to = (real *)rows->Y + r * rows->ldy + o;
+            dvec c, s;
+            if (count == DLANES && feature[0] == feature[DLANES - 1]) {
+                cosine_of(d_set((double)from[feature[0]]), d_load(w), d_load(b), &c, &s);
+                d_store(to, c);
+                continue;
+            }
+            for (ptrdiff_t j = 0; j < count; j++) x[j] = from[feature[j]];
+            cosine_of(d_load(x), d_load(w), d_load(b), &c, &s);
+            d_store(y, c);
+            memcpy(to, y, (size_t)count * sizeof(real));
+        }
+    }
 }
 
 /* ---- products of groups of features: group g of `rows` inputs gives outputs g m, ..., g m + m - 1 ---- */

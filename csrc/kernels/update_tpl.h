@@ -18,17 +18,28 @@ static inline vec v_sign(vec a) {
     return v_select(a > zero, one, v_select(a < zero, -one, zero));
 }
 
+/* g + l1 sign(w) + 2 l2 w */
+static inline vec penalized(vec g, vec w, const fnn_update *u) {
+    return v_fma(v_set((real)(2.0 * u->l2)), w, g) + v_set((real)u->l1) * v_sign(w);
+}
+
+static void penalize(real *G, const real *W, ptrdiff_t n, const fnn_update *u) {
+    const ptrdiff_t rest = n % LANES, whole = n - rest;
+    for (ptrdiff_t i = 0; i < whole; i += LANES) v_store(G + i, penalized(v_load(G + i), v_load(W + i), u));
+    if (!rest) return;
+    real g[LANES] = {0}, w[LANES] = {0};
+    for (ptrdiff_t i = 0; i < rest; i++) g[i] = G[whole + i], w[i] = W[whole + i];
+    v_store(g, penalized(v_load(g), v_load(w), u));
+    for (ptrdiff_t i = 0; i < rest; i++) G[whole + i] = g[i];
+}
+
 /* g = clip((g + l1 sign(w) + 2 l2 w) scale), NaN kept */
 static void prepare_gradient(real *G, const real *W, ptrdiff_t n, const fnn_update *u) {
-    const vec l1 = v_set((real)u->l1), l2 = v_set((real)(2.0 * u->l2)), scale = v_set((real)u->scale);
-    const vec clip = v_set((real)u->clip);
+    const vec scale = v_set((real)u->scale), clip = v_set((real)u->clip);
     const int penalty = u->l1 != 0 || u->l2 != 0, bounded = u->clip > 0;
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         vec g = v_load(G + i);
-        if (penalty) {
-            const vec w = v_load(W + i);
-            g = v_fma(l2, w, g) + l1 * v_sign(w);
-        }
+        if (penalty) g = penalized(g, v_load(W + i), u);
         g = g * scale;
         if (bounded) g = v_select(g > clip, clip, v_select(g < -clip, -clip, g));
         v_store(G + i, g);
@@ -184,20 +195,48 @@ static void update(const fnn_weights *weights, void *G, ptrdiff_t n, const fnn_u
         for (ptrdiff_t i = 0; of[m] && i < rest; i++) of[m][whole + i] = copies[m][i];
 }
 
-/* Each column is one chain over the rows: the same bits for every width of a weight panel. */
-static void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
+/* Each column is one chain over the rows: the same bits for every width of a weight panel. Chains of whole panels overlap. */
+static inline void column_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width) {
+    const real *w = W;
+    if (width == PANEL) {
+        dvec magnitudes[GROUPS], squares[GROUPS];
+        UNROLL for (int g = 0; g < GROUPS; g++) magnitudes[g] = squares[g] = d_set(0.0);
+        for (ptrdiff_t k = 0; k < rows; k++, w += PANEL)
+            UNROLL for (int g = 0; g < GROUPS; g++) {
+                const dvec x = d_load(w + g * DLANES);
+                magnitudes[g] += d_abs(x);
+                squares[g] = d_fma(x, x, squares[g]);
+            }
+        UNROLL for (int g = 0; g < GROUPS; g++) d_store_double(sums + g * DLANES, magnitudes[g]);
+        UNROLL for (int g = 0; g < GROUPS; g++) d_store_double(sums + PANEL + g * DLANES, squares[g]);
+        return;
+    }
     for (int j = 0; j < 2 * PANEL; j++) sums[j] = 0.0;
     for (ptrdiff_t j = 0; j < width; j += DLANES) {
-        const real *w = (const real *)W + j;
         dvec magnitudes = d_set(0.0), squares = magnitudes;
         for (ptrdiff_t k = 0; k < rows; k++) {
-            const dvec x = width == 1 ? d_set((double)w[k]) : d_load(w + k * width);
+            const dvec x = width == 1 ? d_set((double)w[k]) : d_load(w + j + k * width);
             magnitudes += d_abs(x);
             squares = d_fma(x, x, squares);
         }
         d_store_double(sums + j, magnitudes);
         d_store_double(sums + PANEL + j, squares);
     }
+}
+
+/* A tree over the columns: the same bits for every width of vectors. */
+static inline double tree_of_columns(double *columns, ptrdiff_t used) {
+    for (ptrdiff_t j = used; j < PANEL; j++) columns[j] = 0.0;
+    UNROLL for (int half = PANEL / 2; half; half /= 2)
+        UNROLL for (int j = 0; j < half; j++) columns[j] += columns[j + half];
+    return columns[0];
+}
+
+static void block_sums(double *sums, const void *W, ptrdiff_t rows, ptrdiff_t width, ptrdiff_t used) {
+    double columns[2 * PANEL] __attribute__((aligned(64)));
+    column_sums(columns, W, rows, width);
+    sums[0] = tree_of_columns(columns, used);
+    sums[1] = tree_of_columns(columns + PANEL, used);
 }
 
 static void scale_columns(void *W, ptrdiff_t rows, ptrdiff_t width, const double *factors) {

@@ -51,6 +51,20 @@ static inline __attribute__((always_inline)) void gradient_of_chunk(real *G, rea
     }
 }
 
+/* The update rule on n elements of rows from k on, of a weight panel `width` wide; a bias may be the last of them. */
+static inline void update_part(const fnn_weights *weights, real *G, ptrdiff_t n, ptrdiff_t k, ptrdiff_t width,
+                               ptrdiff_t n_in, const fnn_update *u) {
+    if (!u->spares_bias || k * width + n <= n_in * width) {
+        update(weights, G, n, u);
+        return;
+    }
+    fnn_update rest = *u;
+    rest.l1 = rest.l2 = 0;
+    rest.prepare = u->clip > 0;
+    penalize(G, weights->W, (n_in - k) * width, u);
+    update(weights, G, n, &rest);
+}
+
 /* Of the single column that is weight panel q. */
 static __attribute__((noinline)) void update_column(const fnn_dense *layer, const fnn_weights *weights, ptrdiff_t q,
                                                     fnn_range rows, const fnn_update *u) {
@@ -62,7 +76,7 @@ static __attribute__((noinline)) void update_column(const fnn_dense *layer, cons
     const int whole = u->kind > FNN_ACCUMULATE && rows.last == n_in + 1 && rows.first % LANES == 0;
     real G[UPDATE_ROWS + 2 * LANES];
     column_gradient(G, X, layer->x_stride, (const real *)layer->dZt + q * PANEL * layer->rows + first, batch, n);
-    update(&at, G, whole ? fnn_round_up(n, LANES) : n, u);
+    update_part(&at, G, whole ? fnn_round_up(n, LANES) : n, rows.first, 1, n_in, u);
 }
 
 /* ---- Adam beside products ---- */
@@ -211,7 +225,8 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
             for (ptrdiff_t r = FNN_CHUNK; r < batch; r += FNN_CHUNK)
                 gradient_of_chunk(G, T, X + r / PANEL * x_stride, x_stride, fnn_min(FNN_CHUNK, batch - r), V + r * width,
                                   v_stride, n, width, (int)pair, NULL);
-            for (ptrdiff_t i = 0; i <= pair; i++) update(&at[i], G + i * UPDATE_ROWS * PANEL, n * width, u);
+            for (ptrdiff_t i = 0; i <= pair; i++) 
+                update_part(&at[i], G + i * UPDATE_ROWS * PANEL, n * width, g, width, n_in, u);
         }
     }
 }

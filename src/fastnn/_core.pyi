@@ -97,6 +97,8 @@ class Network:
     def iterations(self, value: int) -> None: ...
     def weights_are_finite(self) -> bool:
         """Return whether all weights are finite numbers."""
+    def weights_checksum(self) -> int:
+        """Return a number of 64 bits that differs where a weight or a state does, on one instruction set."""
     def copy_weights(self, out: Array | None = None) -> Array:
         """Return a copy of all weights as the kernels keep them, written to ``out`` if it is given."""
     def restore_weights(self, copy: Array) -> None:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import fastnn._core as _core
 import fastnn._randomness as _randomness
 import fastnn._ranks as _ranks
 from fastnn._arguments import flag, installed, number, takes_keywords
@@ -210,7 +211,8 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS, shared_
     - an exception on one rank ends the job: its text and its rank go to the standard error output, and the status is
       not 0.
 
-    Outside of ``fit`` every rank does everything itself, as without MPI.
+    Outside of ``fit`` and ``train_on_batch`` every rank does everything itself, as without MPI. So it does the steps of
+    Levenberg-Marquardt and L-BFGS, which take all rows.
 
     Parameters
     ----------
@@ -231,7 +233,7 @@ def mpi(comm: Any = None, *, least_operations: float = LEAST_OPERATIONS, shared_
     ImportError
         mpi4py, or an MPI library, is not installed.
     RuntimeError
-        The block is inside another one, or the ranks do not do the same.
+        The block is inside another one, or the ranks do not do the same or compute with different instruction sets.
     """
     operations = number("least_operations", least_operations, at_least=0)
     shares = flag("shared_memory", shared_memory)
@@ -275,7 +277,13 @@ def _ending_together(ranks: _MpiRanks) -> Iterator[None]:
 
 def _enter(ranks: _MpiRanks, stack: ExitStack) -> None:
     """Make a process a rank until the stack is closed."""
-    ranks.tell("the begin of the block mpi()")
+    told = ranks.tell("the begin of the block mpi()", str(_core.config()["isa"]).encode())
+    for other, isa in enumerate(told):
+        if isa != told[0]:
+            raise RuntimeError(
+                f"the ranks compute with different instruction sets: rank 0 with {told[0].decode()}, rank {other} with "
+                f"{isa.decode()}. Set the environment variable FASTNN_ISA to one that all machines have"
+            )
     if ranks.size == 1:
         return
     stack.callback(_ranks.set_current(ranks))

@@ -2,10 +2,20 @@
 
 #include "../kind.h"
 
+/* Panels of features that stay in the first-level cache between the two passes over them. */
+#define CACHED_PANELS 2
+
 static void apply(const fnn_network *network, const fnn_op *op, void *Y, void *D, void *S, const void *X) {
     const fnn_kernels *kernels = network->kernels;
-    kernels->activate(Y, D, X, op->n_out * kernels->panel, op->function, op->parameters);
-    kernels->mix_identity(Y, D, S, X, fnn_op_weights(network, op), op->n_out);
+    const ptrdiff_t panel = kernels->panel, element = (ptrdiff_t)network->element;
+    const char *W = fnn_op_weights(network, op);
+    for (ptrdiff_t f = 0; f < op->n_out; f += CACHED_PANELS * panel) {
+        const ptrdiff_t count = fnn_min(op->n_out - f, CACHED_PANELS * panel), at = f * panel * element;
+        char *y = (char *)Y + at, *d = D ? (char *)D + at : NULL, *s = S ? (char *)S + at : NULL;
+        const char *x = (const char *)X + at;
+        kernels->activate(y, d, x, count * panel, op->function, op->parameters);
+        kernels->mix_identity(y, d, s, x, W + fnn_panel_offset(panel, 1, f / panel) * element, count);
+    }
 }
 
 static void forward(const fnn_step *s, int i) {
@@ -17,11 +27,18 @@ static void forward(const fnn_step *s, int i) {
 }
 
 static void backward(const fnn_step *s, int i) {
-    const fnn_kernels *kernels = s->fit->network->kernels;
-    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
-        kernels->multiply(fnn_panel_of(s->fit, i, p).saved, fnn_gradient_panel(s->fit, i, p),
-                          s->fit->network->ops[i].n_out * kernels->panel);
-    fnn_multiply_by_derivative(s, i);
+    const fnn_network *network = s->fit->network;
+    const ptrdiff_t n = network->ops[i].n_out * network->kernels->panel;
+    const ptrdiff_t most = CACHED_PANELS * network->kernels->panel * network->kernels->panel;
+    for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
+        const op_panel of = fnn_panel_of(s->fit, i, p);
+        char *dY = fnn_gradient_panel(s->fit, i, p);
+        for (ptrdiff_t first = 0; first < n; first += most) {
+            const ptrdiff_t count = fnn_min(n - first, most), at = first * (ptrdiff_t)network->element;
+            network->kernels->multiply((char *)of.saved + at, dY + at, count);
+            network->kernels->multiply(dY + at, (const char *)of.D + at, count);
+        }
+    }
 }
 
 static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {

@@ -143,6 +143,7 @@ cdef extern from "engine/engine.h" nogil:
     void fnn_plan_route(const fnn_network *, fnn_route *, const int *, int)
     void fnn_network_use_average(fnn_network *)
     double fnn_network_penalty(const fnn_network *)
+    uint64_t fnn_weights_checksum(const fnn_network *)
     Py_ssize_t fnn_flat_size(const fnn_network *)
     void fnn_from_flat(const fnn_network *, void *, const void *)
     void fnn_to_flat(const fnn_network *, void *, const void *)

@@ -50,7 +50,7 @@ def most_own_threads():
 
 
 cdef inline int threads_of(int n_threads) noexcept:
-    return n_threads if n_threads > 0 else used_threads
+    return n_threads if n_threads > 0 else min(used_threads, fnn_thread_limit())
 
 
 def config():

@@ -148,6 +148,10 @@ cdef class Network:
         self.check(COPIES)
         return bool(self.network.kernels.all_finite(self.network.weights, self.network.n_elements))
 
+    def weights_checksum(self):
+        self.check(COPIES)
+        return fnn_weights_checksum(self.network)
+
     def copy_weights(self, cnp.ndarray out=None):
         if out is None:
             out = np.empty(self.network.n_elements, self.dtype)

@@ -21,6 +21,7 @@ from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 
 from fastnn.estimators.classifier import MLPClassifier
+from fastnn.estimators.orders import OrderDraw, SharedOrders
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.many import run_many
 
@@ -109,11 +110,14 @@ class _Fold:
     X, y : all rows.
     training, held_out : numbers of the rows.
     n_fits : number of fits that use the rows.
+    draw : gives the orders of rows of some epochs.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, training: Array, held_out: Array, n_fits: int) -> None:
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, training: Array, held_out: Array, n_fits: int, draw: OrderDraw
+    ) -> None:
         self._estimator, self._rows = estimator, (X, y, training, held_out)
-        self._left = n_fits
+        self._left, self._draw = n_fits, draw
         self._lock = threading.Lock()
         self._data: tuple[Any, ...] | None = None
 
@@ -121,7 +125,7 @@ class _Fold:
         """Fit an estimator; return scores and times in the form of scikit-learn's searches."""
         start = time.time()
         checked, attributes, training, held_out = self._checked()
-        estimator.fit_fold(checked, attributes, _streams.of(estimator.random_state))
+        estimator.fit_fold(checked, attributes, _streams.of(estimator.random_state), self._draw)
         fitted = time.time()
         result = {"fit_error": None, "test_scores": score(estimator, *held_out), "fit_time": fitted - start}
         result["score_time"] = time.time() - fitted
@@ -194,7 +198,8 @@ def fit_search(search: Any, candidates: list[dict[str, Any]], X: Any, y: Any, n_
     if not all(_are_allowed(shared, each) for each in (kept, *candidates)):
         return None
     parameters = [_with_parameters(shared, candidate) for candidate in candidates]
-    folds = [_Fold(shared, X, y, training, held_out, len(candidates)) for training, held_out in splits]
+    draw = SharedOrders()
+    folds = [_Fold(shared, X, y, training, held_out, len(candidates), draw) for training, held_out in splits]
 
     def fit(fold: _Fold, each: Any) -> dict[str, Any]:
         return fold.fit_and_score(_copy(each), score, search.return_train_score)

@@ -22,6 +22,7 @@ from fastnn.callbacks import CallbackList, ProgbarLogger
 from fastnn.estimators.base import NetworkEstimator
 from fastnn.estimators.callbacks import CallbackModel, TaskReporter, copies_of
 from fastnn.estimators.network import Objective, threads_to_use
+from fastnn.estimators.orders import OrderDraw, draw_orders
 from fastnn.training.epochs import run_epochs, run_steps
 
 Array = NDArray[Any]
@@ -48,6 +49,7 @@ class _Run:
     validation : rows to validate with after every epoch, or None.
     batch_size : rows in a batch.
     seed : of dropout.
+    draw_orders : gives the orders of rows of some epochs.
     offset : part of the epoch's reported loss that the core leaves out.
     """
 
@@ -61,6 +63,7 @@ class _Run:
     validation: Weighted | None
     batch_size: int
     seed: int
+    draw_orders: OrderDraw
     offset: float = 0.0
 
     def mean_loss(self) -> float:
@@ -138,7 +141,12 @@ class TrainedByEpochs(NetworkEstimator):
         return parts[0], parts[1]
 
     def _fit_stochastic(
-        self, rows: Weighted, validation: Weighted | None, incremental: bool, raw: tuple[Any, Any]
+        self,
+        rows: Weighted,
+        validation: Weighted | None,
+        incremental: bool,
+        raw: tuple[Any, Any],
+        draw: OrderDraw = draw_orders,
     ) -> None:
         rule = self._update_rule(incremental)
         if self.early_stopping and validation is None:
@@ -171,7 +179,7 @@ class TrainedByEpochs(NetworkEstimator):
         tasks = TaskReporter(self, max_iter, *raw, self._attributes)
         dropout = any(network.architecture.dropout)
         seed = int(self._random_state.randint(np.iinfo(np.int32).max)) if dropout else 0
-        run = _Run(fit, rule, objective, callbacks, tasks, y, weights, validation, batch_size, seed)
+        run = _Run(fit, rule, objective, callbacks, tasks, y, weights, validation, batch_size, seed, draw)
         try:
             self._run_epochs(run, max_iter, incremental)
         finally:
@@ -260,13 +268,7 @@ class TrainedByEpochs(NetworkEstimator):
     def _train_epochs(self, run: _Run, order: Array | None, count: int) -> float:
         """Train epochs; record all but the last, and return the reported loss of its rows."""
         fit, rule, iterations = run.fit, run.rule, self._net.core.iterations
-        orders = None
-        if order is not None:
-            orders = np.empty((count, len(order)), np.int64)
-            for row in orders:
-                # In place: the same exchanges as scikit-learn's, which shuffles positions in the order before.
-                self._random_state.shuffle(order)
-                row[:] = order
+        orders = None if order is None else run.draw_orders(self._random_state, order, count)
         if count == 1:
             return self._train_epoch(run, order)
         rate = rule.learning_rate

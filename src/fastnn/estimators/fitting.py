@@ -17,6 +17,7 @@ from fastnn.estimators.callbacks import TaskReporter
 from fastnn.estimators.epochs import NOT_FINITE, TrainedByEpochs, Weighted
 from fastnn.estimators.lbfgs import check_arguments, minimize
 from fastnn.estimators.network import FittedNetwork, threads_to_use
+from fastnn.estimators.orders import OrderDraw
 from fastnn.estimators.preprocessing import InputPreparation
 
 Array = NDArray[Any]
@@ -92,12 +93,14 @@ class BaseMLP(TrainedByEpochs):
         return rows, {name: value for name, value in self.__dict__.items() if name not in names}
 
     @default_arithmetic()
-    def fit_fold(self, rows: Weighted, attributes: dict[str, Any], random_state: np.random.RandomState) -> None:
-        """Fit as ``fit`` does on the rows of ``check_fold``; the parameters have been checked."""
+    def fit_fold(
+        self, rows: Weighted, attributes: dict[str, Any], random_state: np.random.RandomState, draw: OrderDraw
+    ) -> None:
+        """Fit as ``fit`` does on the rows of ``check_fold``, in orders from ``draw``; parameters have been checked."""
         self.__dict__.update(attributes)
         self._random_state = random_state
         self._start(rows[0])
-        self._fit_stochastic(rows, None, False, (None, None))
+        self._fit_stochastic(rows, None, False, (None, None), draw)
         if not self._net.weights.finite():
             raise ValueError(NOT_FINITE)
 

@@ -122,10 +122,9 @@ class Division:
 
 def _without_each(of_parts: Array) -> Array:
     """Return the sums (n_parts + 1, n) over all parts but one, for each of them, and over all parts."""
-    zero = np.zeros((1, of_parts.shape[1]))
-    before = np.vstack([zero, of_parts.cumsum(axis=0)])
-    after = np.vstack([of_parts[::-1].cumsum(axis=0)[-2::-1], zero, zero])
-    sums: Array = before + after
+    sums = np.zeros((len(of_parts) + 1, of_parts.shape[1]))
+    np.cumsum(of_parts, axis=0, out=sums[1:])
+    sums[:-2] += of_parts[:0:-1].cumsum(axis=0)[::-1]
     return sums
 
 

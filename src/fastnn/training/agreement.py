@@ -38,14 +38,14 @@ class Agreement:
         if self._ranks is None:
             return
         self._check("rows", _sum_of_rows(rows))
-        self._check("weights", _sum_of_weights(self._model))
+        self._check("weights", self._model.network.weights_checksum())
         options = [*numbers, self._model.seed, self._model.epochs_begun, self._model.network.iterations]
         self._check("arguments of fit, or seeds", zlib.crc32(repr(options).encode()))
 
     def after_steps(self, epoch: int) -> None:
         """Check that all ranks have the same weights after the steps of an epoch."""
         if self._ranks is not None:
-            self._check(f"weights after epoch {epoch + 1}", _sum_of_weights(self._model))
+            self._check(f"weights after epoch {epoch + 1}", self._model.network.weights_checksum())
 
     def after_callbacks(self) -> None:
         """Check what callbacks may have changed; all ranks stop where a callback of one has asked for it."""
@@ -68,7 +68,7 @@ class Agreement:
     def _check(self, what: str, value: int) -> None:
         """Raise RuntimeError where a number differs between ranks."""
         assert self._ranks is not None
-        told = self._ranks.tell(f"fit: {what}", struct.pack("<I", value))
+        told = self._ranks.tell(f"fit: {what}", struct.pack("<Q", value))
         others = [number for number, each in enumerate(told) if each != told[0]]
         if others:
             raise RuntimeError(
@@ -91,12 +91,4 @@ def _sum_of_rows(rows: Rows) -> int:
                 chosen = np.unique(np.linspace(0, len(array) - 1, _ROWS_CHECKED).astype(np.int64))
                 total = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), total)
                 total = zlib.crc32(np.ascontiguousarray(array[chosen]).data, total)
-    return total
-
-
-def _sum_of_weights(model: LayerStack) -> int:
-    """Return a checksum of all weights."""
-    total = 0
-    for op, name in model.network_weights.parameters:
-        total = zlib.crc32(model.network_weights.read(op, name).data, total)
     return total

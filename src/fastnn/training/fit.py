@@ -465,12 +465,12 @@ def train_one_batch(model: LayerStack, rows: Rows) -> dict[str, Any]:
 
 
 def training_fit(model: LayerStack, rows: Rows, batch_size: int, predictions: Any) -> Any:
-    """Return the fit that trains a model on rows with its optimizer, with the ranks of this process."""
-    ranks = _ranks.current()
+    """Return the fit that trains a model on rows with its optimizer.
+
+    The ranks of this process divide it, unless a step takes all rows: then every rank makes all of it.
+    """
     if not model.optimizer.full_batch:
-        return make_fit(model, rows, batch_size, predictions, ranks)
-    if ranks is not None:
-        raise ValueError(f"{model.optimizer.title} does not divide its steps between ranks; train with one process")
+        return make_fit(model, rows, batch_size, predictions, _ranks.current())
     from fastnn.optimizers.second_order import LBFGS
     from fastnn.training.lbfgs import LBFGSFit
     from fastnn.training.levenberg_marquardt import LevenbergMarquardtFit
