@@ -58,7 +58,7 @@ INTERNAL_MEMBERS = {
     "after_epoch", "check_kept", "close", "factors_of", "kept_attributes", "on_divergence", "on_progress",
     "output_path", "resume",
     # sources
-    "in_all_rows", "read_inputs", "read_targets",
+    "files", "in_all_rows", "read_inputs", "read_targets",
     # estimators
     "check_fold", "fit_fold",
     # metrics
