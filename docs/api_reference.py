@@ -55,10 +55,10 @@ INTERNAL_MEMBERS = {
     "option_names", "options", "rates", "require_settable_rate", "rule", "schedule", "settable_rate",
     "skipped_activation", "target_columns", "targets", "with_parameters",
     # callbacks
-    "after_epoch", "check_kept", "close", "factors_of", "kept_attributes", "on_divergence", "on_progress",
-    "output_path", "resume",
+    "after_epoch", "check_kept", "close", "factors_of", "kept_attributes", "on_divergence", "on_progress", "resume",
+    "written_path",
     # sources
-    "in_all_rows", "read_inputs", "read_targets",
+    "files", "in_all_rows", "read_inputs", "read_targets",
     # estimators
     "check_fold", "fit_fold",
     # metrics

@@ -333,3 +333,21 @@ def test_targets_come_with_the_batches_and_validation_rows_once():
             method(iter([(X, y)]), y)
     with pytest.warns(UserWarning, match=r"validation_split=0.5 has no effect: validation_data is given"):
         model.fit(X, y, validation_split=0.5, validation_data=(X, y), verbose=0)
+
+
+def test_batches_of_lists_of_one_array():
+    """A chain takes ([x], [y]) and ([x], [y], [sample_weight]) from generators, as a graph does."""
+    rng = np.random.default_rng(4)
+    x, y, weight = rng.normal(size=(40, 3)), rng.normal(size=40), rng.random(40)
+
+    def batches(form):
+        for begin in range(0, 40, 8):
+            yield form(*(each[begin : begin + 8] for each in (x, y, weight)))
+
+    found = []
+    for form in (lambda *parts: parts, lambda *parts: tuple([part] for part in parts)):
+        model = fastnn.Sequential([fastnn.layers.Dense(4, "tanh"), fastnn.layers.Dense(1)], seed=0)
+        model.compile("sgd", "mse")
+        losses = model.fit(batches(form), verbose=0).history["loss"]
+        found.append((losses, model.evaluate(batches(form), verbose=0), model.predict(x, verbose=0).tolist()))
+    assert found[0] == found[1]

@@ -221,6 +221,17 @@ def test_lbfgs_minimizes_other_losses_with_penalties():
     assert max(np.abs(array).max() for array in gradient) < 1e-5
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_bayesian_regularization_of_constant_targets(target):
+    model = fastnn.Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], dtype="float64", seed=0)
+    model.compile("lm_bayes", "mse")
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    history = model.fit(x, np.full(40, target), epochs=1000, verbose=0)
+    assert history.history["loss"][-1] < 1e-20 and len(history.epoch) < 1000
+    assert np.isfinite([model.optimizer.alpha, model.optimizer.beta, model.optimizer.effective_parameters]).all()
+
+
 def test_early_stopping_and_one_batch():
     X, y = curve()
     model = small()

@@ -284,6 +284,21 @@ def test_untrained_models_and_empty_inputs(tmp_path):
     assert model.predict(np.zeros((0, 5)), out=tmp_path / "p.npy").shape == (0, 1)
 
 
+def test_files_that_are_read_are_not_replaced(model, tmp_path):
+    X, y = make_rows()
+    path, link = tmp_path / "x.npy", tmp_path / "link.npy"
+    np.save(path, X)
+    link.symlink_to(path)
+    np.save(tmp_path / "y.npy", y)
+    rows = source([path, path], np.append(y, y))
+    for x, out in ((rows, path), (rows.rows(0, 9), link), (np.load(path, mmap_mode="r")[5:], path), (link, path)):
+        with pytest.raises(ValueError, match="is a file that x reads: give the predictions another path"):
+            model.predict(source(x) if x is link else x, out=out)
+    with pytest.raises(ValueError, match="is a file that x reads"):
+        model.predict(source(X, tmp_path / "y.npy"), out=tmp_path / "y.npy")
+    np.testing.assert_array_equal(np.load(path), X)
+
+
 def test_a_link_stays_a_link(model, tmp_path):
     X, _ = make_rows()
     (tmp_path / "there").mkdir()

@@ -67,6 +67,7 @@ def with_value(array, row, value):
         ),
         ({"groups": np.ma.masked_array(np.ones(N), mask=Y > 0)}, "groups has masked entries"),
         ({"weights": np.ones(N)}, "fit takes X, y, groups and sample_weight, got weights"),
+        ({"sample_wieght": np.ones(N)}, "got sample_wieght. Did you mean 'sample_weight'"),
     ],
 )
 def test_wrong_weights_and_groups(options, message):

@@ -451,7 +451,7 @@ def _as_callbacks(callbacks: Any, n_models: int) -> list[list[Callback]]:
     for number, own in enumerate(found):
         for callback in own:
             of_one.take(callback, number)
-            path = callback.output_path() if isinstance(callback, Callback) else None
+            path = callback.written_path() if isinstance(callback, Callback) else None
             if path is not None and (first := writers.setdefault(os.path.abspath(path), number)) != number:
                 raise ValueError(
                     f"models {first} and {number} would both write {path!r} ({type(callback).__name__}): give a list "

@@ -65,7 +65,7 @@ def tasks(folder):
 
     def of_tables():
         x = fastnn.Input((40,))
-        h = layers.ParametricActivation("mish")(layers.NTPDense(9)(layers.PeriodicEmbedding(2)(x)))
+        h = layers.ParametricActivation("mish")(layers.NTPDense(9)(layers.PeriodicEmbedding(40, 2)(x)))
         members = layers.MemberDense(3, 5)(layers.FeatureScale(members=3)(h))
         return fastnn.Model(x, layers.Dense(3)(layers.GroupedDense(3, 2)(members)), seed=1)
 

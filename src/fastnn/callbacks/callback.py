@@ -69,7 +69,7 @@ class Callback(Derivable):
         """Return the arguments of the core's ``Fit.stop_early`` that do what ``on_epoch_end`` does, or None."""
         return None
 
-    def output_path(self) -> str | None:
+    def written_path(self) -> str | None:
         """Return the file or folder that the callback writes; None if it writes none."""
         return None
 

@@ -74,7 +74,7 @@ class ModelCheckpoint(Monitor):
         if self._steps_between is None:
             self.skipped_hooks = ("on_train_batch_end",)
 
-    def output_path(self) -> str:
+    def written_path(self) -> str:
         """Return the path of the checkpoints, which may have fields such as ``{epoch}``."""
         return self.filepath
 
@@ -182,7 +182,7 @@ class BackupAndRestore(Callback):
         """The file of the backup."""
         return os.path.join(self.backup_dir, "backup.safetensors")
 
-    def output_path(self) -> str:
+    def written_path(self) -> str:
         """Return the folder of the backup."""
         return self.backup_dir
 

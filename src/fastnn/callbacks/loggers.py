@@ -100,7 +100,7 @@ class CSVLogger(Callback):
         self._appends = False  # whether no epoch has been added yet to the columns of another fit
         self._left_out: set[str] = set()
 
-    def output_path(self) -> str:
+    def written_path(self) -> str:
         """Return the path of the file."""
         return self.filename
 

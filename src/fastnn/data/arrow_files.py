@@ -116,6 +116,10 @@ class _ArrowFile(ArrowTable):
         super().__init__(repr(path), schema, sizes)
         self._path, self._status = path, _status(path)
 
+    def files(self) -> list[str]:
+        """Return the path of the file."""
+        return [self._path]
+
     def _group(self, number: int, names: list[str]) -> Any:
         where = f"{self.group_word} {number} of {self.name}"
         if not os.path.exists(self._path):

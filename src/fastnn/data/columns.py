@@ -86,6 +86,10 @@ class Columns:
         table = int(np.searchsorted(self.starts, row, side="right")) - 1
         return self._tables[table].place(row - self.starts[table])
 
+    def files(self) -> list[str]:
+        """Return the paths of the files that are read."""
+        return [path for table in self._tables for path in table.files()]
+
     def groups(self) -> list[int] | None:
         """Return the first row of each group that the tables store together, and the number of rows."""
         if any(table.groups is None for table in self._tables):

@@ -44,6 +44,10 @@ class NamedColumns:
         """Return rows ``begin`` to ``end - 1`` of each part."""
         return {name: part.read(begin, end) for name, part in self.parts.items()}
 
+    def files(self) -> list[str]:
+        """Return the paths of the files that are read."""
+        return [path for part in self.parts.values() for path in part.files()]
+
     def groups(self) -> list[int] | None:
         """Return the groups of rows of the first part that has some; see ``Columns.groups``."""
         return next((groups for part in self.parts.values() if (groups := part.groups()) is not None), None)

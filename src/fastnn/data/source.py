@@ -93,6 +93,11 @@ class Source:
         given = ((self._begin, self._end), *self._given, self.n_readers)
         return {name: Source(part, None, None, *given) for name, part in self._x.parts.items()}
 
+    def files(self) -> list[str]:
+        """Return the paths of the files that are read."""
+        parts = (self._x, self._y, self._weight)
+        return [path for part in parts if part is not None for path in part.files()]
+
     def check_single(self, name: str, what: str) -> None:
         """Raise ValueError unless there is one input, and one array of targets if there are any."""
         for columns, plural in ((self._x, "inputs"), (self._y, "targets"), (self._weight, "sample weights")):

@@ -56,6 +56,10 @@ class Table:
         """Return where a row is, for messages."""
         return self.name
 
+    def files(self) -> list[str]:
+        """Return the paths of the files that are read, as far as they are known."""
+        return []
+
     def check_columns(self, names: Sequence[str], argument: str) -> None:
         """Raise ValueError unless the table has columns of these names."""
         if self.columns is None:
@@ -107,6 +111,10 @@ class ArrayTable(Table):
             raise self.not_numbers(column, dtype, [name for name in fields if self.array.dtype[name].kind in "fiub"])
         return dtype
 
+    def files(self) -> list[str]:
+        """Return the path of the file that the array maps into memory."""
+        return file_of(self.array)
+
     def read(self, begin: int, end: int, columns: Sequence[str] | None) -> Array:
         """Return rows of the array; a view where that is possible."""
         rows: Array = np.asarray(self.array[begin:end])
@@ -124,6 +132,13 @@ class ArrayTable(Table):
             return
         out[...] = self.array[begin:end]
         _release(self.array)
+
+
+def file_of(array: Any) -> list[str]:
+    """Return the path of the file that an array maps into memory, if it does."""
+    while array is not None and not isinstance(array, np.memmap):
+        array = getattr(array, "base", None)
+    return [] if array is None or array.filename is None else [str(array.filename)]
 
 
 def _release(array: Any) -> None:
@@ -159,6 +174,10 @@ class NpyFile(Table):
     def dtype_of(self, column: str | None) -> np.dtype[Any]:
         """Return the type of a field or of the array."""
         return self._whole.dtype_of(column)
+
+    def files(self) -> list[str]:
+        """Return the path of the file."""
+        return [self._path]
 
     def read(self, begin: int, end: int, columns: Sequence[str] | None) -> Array:
         """Read rows from the file.

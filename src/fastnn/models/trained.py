@@ -57,7 +57,7 @@ class TrainedStack(InspectedStack):
         optimizer : name or optimizer.
         loss : name, loss or custom function; a list of one of these; None for a model that only predicts. With several
             outputs one for all of them, a list with one for each, or a dict by name; None for an output without one.
-        loss_weights : factors of the losses in the total one, as a list or dict, for a model with several outputs.
+        loss_weights : factor of the loss; for a model with several outputs a list or dict of their factors.
         metrics : list of names, functions of (y_true, y_pred) or metric objects, computed on all rows of an epoch. With
             several outputs a list of such lists, one for each, or a dict by name.
         weighted_metrics : the same, with sample weights.

@@ -111,7 +111,8 @@ class BayesianLevenbergMarquardt(LevenbergMarquardt):
 
     Attributes
     ----------
-    effective_parameters : gamma, the number of weights that the data determine; None before the first step.
+    effective_parameters : gamma, the number of weights that the data determine; None before the first step, also in a
+        model from a file.
     """
 
     title = "Bayesian Levenberg-Marquardt"

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from fastnn._arguments import whole
+from fastnn._arguments import nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
@@ -133,7 +133,10 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
             raise ValueError("requires y to be passed, but the target y is None")
         weight = factors.pop("sample_weight", None)
         if factors:
-            raise TypeError(f"fit takes X, y, groups and sample_weight, got {', '.join(factors)}")
+            given = next(iter(factors))
+            near = nearest(given, ("groups", "sample_weight"))
+            hint = f". Did you mean {near!r}?" if near else ""
+            raise TypeError(f"fit takes X, y, groups and sample_weight, got {given}{hint}")
         with self._as_before_on_error():
             return self._fit(X, y, groups, weight)
 

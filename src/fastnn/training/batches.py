@@ -61,7 +61,8 @@ class BatchSource:
     steps : batches of an epoch; None for all that there are.
     name, steps_name : names in messages.
     n_features : columns of the inputs, if they are known.
-    structured : whether a list in a batch holds one array for each input or output, instead of rows.
+    unpack : function of a batch that returns it with arrays for lists of one, of a model whose rows may be lists; None
+        if a list in a batch holds one array for each input or output.
     check : function of the inputs of a batch and their name in messages, which may raise.
 
     Attributes
@@ -76,7 +77,7 @@ class BatchSource:
         name: str,
         steps_name: str,
         n_features: int | None = None,
-        structured: bool = False,
+        unpack: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None,
         check: Callable[[Any, str], None] | None = None,
     ) -> None:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
@@ -86,7 +87,7 @@ class BatchSource:
         self._has_length = length is not None
         self._running: Iterator[Any] = iter(()) if self._restarts else iter(source)
         self._name, self._steps_name, self._n_features = name, steps_name, n_features
-        self._structured, self._check = structured, check
+        self._unpack, self._check = unpack, check
         self._width = 0
         self.n_steps: int | None = self._steps
         if steps is None:
@@ -158,6 +159,8 @@ class BatchSource:
             raise ValueError(
                 f"{self._name} must give batches (x, y), (x, y, sample_weight) or x, all alike, got tuples of {given}"
             )
+        if self._unpack is not None:
+            parts = self._unpack(parts)
         if self._check is not None:
             self._check(parts[0], self._name)
 
@@ -165,7 +168,7 @@ class BatchSource:
             check_unmasked(part, f"batch {number} (counted from 0) of {self._name}")
             return np.array(part)
 
-        arrays = tuple(_in_structure(copied, part) if self._structured else copied(part) for part in parts)
+        arrays = tuple(copied(part) if self._unpack is not None else _in_structure(copied, part) for part in parts)
         first = leaves(arrays[0])[0]
         if first.ndim < 2 and self._n_features not in (1, None):
             raise ValueError(

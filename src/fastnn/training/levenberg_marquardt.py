@@ -16,6 +16,8 @@ from fastnn.training.rows import Rows
 _MOST_TRIES = 60
 """Most dampings that are tried for a step."""
 _LEAST_DAMPING = 1e-15
+_LARGEST_PRECISION = 1e100
+"""Largest alpha and beta: targets that are met exactly have no noise, and 1 / 0 would be theirs."""
 
 
 class LevenbergMarquardtFit(FullBatchFit):
@@ -136,9 +138,9 @@ class LevenbergMarquardtFit(FullBatchFit):
         gamma = min(gamma, n_residuals * (1.0 - 1e-9))
         squares = dot(self._flat, self._flat)
         if squares > 0.0:
-            bayes.alpha = gamma / (2.0 * squares)
+            bayes.alpha = min(gamma / (2.0 * squares), _LARGEST_PRECISION)
         if self._error > 0.0:
-            bayes.beta = (n_residuals - gamma) / (2.0 * self._error)
+            bayes.beta = min((n_residuals - gamma) / (2.0 * self._error), _LARGEST_PRECISION)
         bayes.effective_parameters = gamma
 
     def _sums_of_outputs(self) -> list[float]:

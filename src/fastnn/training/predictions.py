@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastnn._ranks import on_first
 from fastnn.callbacks import CallbackList
+from fastnn.data.tables import file_of
 from fastnn.network.stack import LayerStack
 from fastnn.saving.atomic import mode_to_keep, write_atomically
 from fastnn.saving.foreign import warn_of_suffix
@@ -58,9 +59,19 @@ def write_predictions(
         raise FileNotFoundError(f"the folder {os.path.dirname(path)!r} does not exist; create it first")
     if len(model.program.heads) != 1:
         raise ValueError(f"out= is for a model with one output, this one has {len(model.program.heads)}")
+    if any(os.path.realpath(each) == path for each in _files_of(X)):
+        raise ValueError(f"out={os.fspath(out)!r} is a file that x reads: give the predictions another path")
     on_first(f"write {path}", lambda: _write(model, X, batch_size, callbacks, path, resume))
     result: Array = np.load(path, mmap_mode="r")
     return result
+
+
+def _files_of(X: Any) -> list[str]:
+    """Return the paths of the files from which checked inputs are read."""
+    if hasattr(X, "source"):
+        found: list[str] = X.source.files()
+        return found
+    return [path for array in (X if isinstance(X, list) else [X]) for path in file_of(array)]
 
 
 def _write(model: LayerStack, X: Any, batch_size: Any, callbacks: CallbackList, path: str, resume: bool) -> None:

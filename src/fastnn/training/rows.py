@@ -167,6 +167,12 @@ def _only_output(given: Any, n: int) -> Any:
     return given[0] if holds_one(given) and (len(given[0].shape) > 1 or len(given[0]) == n > 1) else given
 
 
+def batch_of_chain(model: LayerStack, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a batch (x, y, sample_weight), of which y and weights may be left out, with arrays for lists of one."""
+    x = _only_input(model, batch[0])
+    return x, *(_only_output(part, len(x) if hasattr(x, "__len__") else 1) for part in batch[1:])
+
+
 def features_of(
     model: LayerStack, x: Any, name: str = "x", n_features: int | None = None, allow_empty: bool = False
 ) -> tuple[Any, Program]:

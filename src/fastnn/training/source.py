@@ -1,6 +1,7 @@
 """Where the rows of a fit or an evaluation come from: arrays, sources, or batches collected as they are needed."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from fastnn.training.batches import BatchSource, Stretch, gives_batches
 from fastnn.training.rows import (
     Fold,
     Rows,
+    batch_of_chain,
     check_columns_of,
     columns_of,
     rows_of,
@@ -110,7 +112,8 @@ class _Columns:
 def _batches_of(
     model: LayerStack, x: Any, steps: Any, name: str, steps_name: str, check: Callable[[Any, str], None]
 ) -> BatchSource:
-    return BatchSource(x, steps, name, steps_name, model.n_features, model.ports() is not None, check)
+    unpack = partial(batch_of_chain, model) if model.ports() is None else None
+    return BatchSource(x, steps, name, steps_name, model.n_features, unpack, check)
 
 
 def _warn_of_sizes(batch_size: Any) -> None:
