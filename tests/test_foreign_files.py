@@ -76,6 +76,15 @@ def test_readers_of_other_formats_name_files_of_fastnn(tmp_path):
             read(path)
 
 
+@pytest.mark.parametrize("size", range(0x100, 0x200, 8))
+def test_an_onnx_reader_names_files_of_fastnn_with_headers_of_any_size(tmp_path, size):
+    # The first byte of the size of the header is read as a field and its type, with bytes, numbers or nothing in it.
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(size.to_bytes(8, "little") + b'{"__metadata__": {"fastnn": "1"}}'.ljust(size))
+    with pytest.raises(ModelFormatError, match=r"a file of fastnn.*fastnn\.load_model reads"):
+        fastnn.load_onnx(path)
+
+
 def test_source_code_is_written_into_regular_files_only(tmp_path):
     model = fastnn.Sequential([layers.Dense(1, input_dim=1)])
     for export, suffix in ((model.export_c, "c"), (model.export_numpy, "py"), (model.export_fortran, "f90")):

@@ -64,7 +64,7 @@ def load_onnx(path: str | os.PathLike[str]) -> Any:
         data = file.read()
         try:
             graph = read_graph(memoryview(data))
-        except (ModelFormatError, UnicodeDecodeError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             looks = known_format(data[:4096])
             if looks is None or "ONNX" in looks:
                 raise
