@@ -189,7 +189,7 @@ def source(
     sample_weight: Any = None,
     block_rows: int | None = None,
     window: int | None = None,
-    n_readers: int = 4,
+    n_readers: int = 1,
 ) -> Source:
     """Return a source of rows that need not fit into memory, for ``fit``, ``evaluate`` and ``predict``.
 
@@ -219,8 +219,7 @@ def source(
         take 4 MB in float32, a power of two of at most 65,536. A number that is smaller than a row group makes each
         row group be read several times.
     window : blocks of a window; by default all, or as many as take 64 MB in float32. More blocks mix the rows better.
-    n_readers : threads that read blocks of the next window. They share the processors with training, which waits less
-        for several that read at once than for one. Reading over a network may need more.
+    n_readers : threads that read blocks. One is enough for a local disk; reading over a network may need more.
 
     Raises
     ------
