@@ -225,7 +225,7 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
             for (ptrdiff_t r = FNN_CHUNK; r < batch; r += FNN_CHUNK)
                 gradient_of_chunk(G, T, X + r / PANEL * x_stride, x_stride, fnn_min(FNN_CHUNK, batch - r), V + r * width,
                                   v_stride, n, width, (int)pair, NULL);
-            for (ptrdiff_t i = 0; i <= pair; i++) 
+            for (ptrdiff_t i = 0; i <= pair; i++)
                 update_part(&at[i], G + i * UPDATE_ROWS * PANEL, n * width, g, width, n_in, u);
         }
     }
