@@ -264,6 +264,21 @@ def test_classifiers_with_more_rows_are_averaged_with_linear_models_at_their_bes
     assert limited.linear_share_ == 0.0
 
 
+@pytest.mark.parametrize(("best", "trained"), [(0, 42), (5, 62), (60, 100)])
+def test_realmlp_ends_40_and_three_times_the_best_epoch_after_it(best, trained, monkeypatch):
+    from fastnn.tabular import training
+
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 100)
+    seen, outputs_of = [], training.outputs_of
+    monkeypatch.setattr(training, "outputs_of", lambda *given: seen.append(None) or outputs_of(*given))
+    monkeypatch.setattr("fastnn.tabular.estimators.score_of", lambda *given: lambda *rows: abs(len(seen) - 1.0 - best))
+    random = np.random.default_rng(2)
+    X, y = random.normal(size=(1000, 2)), random.normal(size=1000)
+    model = fastnn.TabularRegressor(n_bags=1, random_state=0, n_threads=1).fit(X, y)
+    assert model.best_epochs_ == [best + 1]
+    assert (len(seen), model.n_epochs_) == (trained, 100)
+
+
 def test_categories_with_numbers_in_their_names_have_an_order():
     from fastnn.tabular.columns import places_by_number
 

@@ -7,7 +7,7 @@ pytest.importorskip("sklearn")
 
 import fastnn
 from fastnn.metrics import expected_calibration_error
-from fastnn.tabular.calibration import Calibration, calibration_of, logits_of, slope, temperature_of
+from fastnn.tabular.calibration import Calibration, calibration_of, least_loss, logits_of, slope, temperature_of
 
 RNG = np.random.default_rng(0)
 
@@ -80,6 +80,24 @@ def test_no_rows_and_certain_probabilities():
     assert logits_of(np.array([[0.0, 1.0]])).tolist() == [[np.log(1e-7), 0.0]]
 
 
+def test_the_mean_of_more_networks_has_a_lower_temperature():
+    one = Calibration(0.5, 0.01)
+    assert one.of_mean(1, 8) == Calibration(pytest.approx(0.5 * (1.0 - 0.114 * 7.0 / 8.0)), 0.01)
+    assert one.of_mean(2, 16).temperature == pytest.approx(0.5 * (1.0 - 0.114 * 7.0 / 16.0))
+    assert one.of_mean(3, 3) == one
+    assert Calibration().of_mean(1, 8) == Calibration()
+    # Eight networks whose logits have independent errors; one of them tells the temperature.
+    logits = RNG.normal(size=(20_000, 3)) * 1.5
+    codes = drawn(softmax(logits))
+    networks = [softmax(logits + 0.7 * RNG.normal(size=logits.shape)) for _ in range(8)]
+    found, mean = least_loss(codes, networks[0]), np.mean(networks, axis=0)
+
+    def loss(calibration):
+        return -np.log(calibration.apply(mean)[np.arange(len(codes)), codes]).mean()
+
+    assert loss(found.of_mean(1, 8)) < loss(found) - 0.0005
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("metric", [None, "accuracy"])
 def test_classifier(n_classes, metric, monkeypatch):
@@ -95,6 +113,8 @@ def test_classifier(n_classes, metric, monkeypatch):
         y, raw.oof_predictions_, labels=labels
     )
     np.testing.assert_array_equal(model.predict(X), raw.predict(X))
+    learned = calibration_of(y, raw.oof_predictions_)
+    assert model.temperature_ == pytest.approx(learned.of_mean(2, 6).temperature, rel=1e-6)
     np.testing.assert_allclose(
         model.predict_proba(X), model._calibration.apply(raw.predict_proba(X)), rtol=1e-12, atol=1e-12
     )

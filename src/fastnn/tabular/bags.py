@@ -58,6 +58,12 @@ class Bag:
         found: Array = np.isfinite(self.out_of_fold[:, 0])
         return found
 
+    @property
+    def n_out_of_fold(self) -> float:
+        """Number of networks in the out-of-fold outputs of a row, on average; 0 where no row has any."""
+        held_out = sum(len(rows) for rows in self.held_out if rows is not None)
+        return held_out / max(int(self.seen.sum()), 1)
+
     def outputs(self, encoded: Array) -> Array:
         """Return the outputs (n_networks, n, n_outputs) of all networks, each averaged with its linear model."""
         own = np.stack([outputs_of(model, self.task, encoded) for model in self.models])

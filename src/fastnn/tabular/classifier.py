@@ -33,7 +33,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     Fewer than 1,000 rows, and classifiers without a time limit also with fewer than 10,000: each network is averaged
     with a linear model of the same rows, with a share of 0, 0.1, ... or 0.5, which predicts the out-of-fold rows best.
     Fewer than 500 rows also train two networks for each fold, with half the units. More than 20,000 rows train fewer
-    than 256 epochs, so that a network sees 5 million rows.
+    than 256 epochs, so that a network sees 5 million rows. Training ends before where the score of the held-out rows no
+    longer improves: after 40 epochs and three times the best one with "realmlp", 16 with "tabm", 20 with "plain".
 
     A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
     predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
@@ -60,8 +61,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     Attributes
     ----------
     classes_ : labels of the classes.
-    temperature_ : logits are divided by it; above 1 where the networks are too sure, below 1 where smoothed labels made
-        them too unsure.
+    temperature_ : logits of ``predict_proba`` are divided by it; above 1 where the networks are too sure, below 1 where
+        smoothed labels made them too unsure. Those of ``oof_predictions_``, means of fewer networks, are divided by up
+        to 1.13 times as much, since a mean is right more often than one network but less sure.
     models_ : the networks, of encoded columns.
     linear_share_ : share of linear models in the predictions; 0 where there are none.
     best_epochs_ : the epoch of each network's weights, counted from 1.
@@ -213,11 +215,12 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         probabilities = self._predictions(outputs)
-        self._calibration = Calibration()
+        found = Calibration()
         if self.calibrate:
-            self._calibration = calibration_of(_codes_of(known.y), probabilities[seen], known.weight)
+            found = calibration_of(_codes_of(known.y), probabilities[seen], known.weight)
+        self._calibration = found.of_mean(self._bag.n_out_of_fold, len(self._bag.models))
         self.temperature_ = self._calibration.temperature
-        return self._calibration.apply(probabilities)[:, -known.y.shape[1] :]
+        return found.apply(probabilities)[:, -known.y.shape[1] :]
 
     def _score_of_shares(self, score: Score) -> Score:
         """Return the score of outputs at their best temperature, since smoothed labels make networks too unsure."""

@@ -66,7 +66,8 @@ class Plan:
     Parameters
     ----------
     batch_size, epochs : as in ``fit``.
-    patience : epochs without a better score after which training ends; None for all epochs.
+    patience, patience_factor : training ends when ``patience + patience_factor * best_epoch`` epochs after the best one
+        were no better; None for all epochs.
     drops_last : whether an epoch leaves out the rows of an incomplete batch.
     optimizer : the optimizer.
     factors : schedules of ``StepFactors`` by name.
@@ -78,6 +79,7 @@ class Plan:
     drops_last: bool
     optimizer: Any
     factors: dict[str, Any]
+    patience_factor: float = 0.0
 
 
 def build(task: Task, encoder: TableEncoder, X: Array, seed: int) -> Model:
@@ -201,7 +203,7 @@ def plan_of(task: Task, n: int, epochs: int) -> Plan:
             weight_decay=0.02,
         )
         factors = {"weight_decay": FlatCosine(1.0, steps), "dropout": FlatCosine(1.0, steps)}
-        return Plan(batch, epochs, None, drops_last, optimizer, factors)
+        return Plan(batch, epochs, 40, drops_last, optimizer, factors, 3.0)
     if task.recipe == LINEAR:
         steps = epochs * -(-n // batch)
         return Plan(batch, epochs, None, False, optimizers.Adam(FlatCosine(0.02, steps)), {})

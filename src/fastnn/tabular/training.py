@@ -30,16 +30,14 @@ _ROWS_OF_FIRST_VALUES = 20_000
 
 
 class Trained(NamedTuple):
-    """A trained network, its outputs for the held-out rows, the score of its epoch, and the epoch of its weights.
+    """A trained network, its outputs for the held-out rows, and the epoch of its weights, counted from 0.
 
     The outputs of a held-out row are those of the epoch that other held-out rows chose: ``HeldOut``.
     """
 
     model: Model
     outputs: Array | None
-    score: float
     best_epoch: int
-    epochs: int
 
 
 class Data(NamedTuple):
@@ -194,26 +192,25 @@ def train_member(
     member = _Member(task, encoder, training, plan, seed)
     weights = member.model.network_weights
     seen = None if held_out is None else HeldOut(held_out, score, seed)
-    best_weights, best_epoch, done = None, -1, 0
+    best_weights, best_epoch = None, -1
     for epoch in range(plan.epochs):
         if not (member.run_epoch(epoch + 1, deadline=deadline) and weights.finite()):
             if best_weights is None:
                 raise DivergenceError("the loss became NaN or infinite: scale the target", 1, member.steps)
             break
-        done = epoch + 1
         if seen is None:
             best_epoch = epoch
         elif seen.see(epoch, outputs_of(member.model, task, seen.data.X)):
             best_epoch, best_weights = epoch, weights.copy(best_weights)
-        if plan.patience is not None and epoch - best_epoch > plan.patience:
+        if plan.patience is not None and epoch - best_epoch > plan.patience + plan.patience_factor * best_epoch:
             break
         if deadline is not None and time.monotonic() > deadline:
             break
     if best_weights is not None:
         weights.go_back(best_weights)
     if seen is None:
-        return Trained(member.model, None, np.inf, best_epoch, done)
-    return Trained(member.model, seen.outputs, seen.best, best_epoch, done)
+        return Trained(member.model, None, best_epoch)
+    return Trained(member.model, seen.outputs, best_epoch)
 
 
 @default_arithmetic()
