@@ -22,9 +22,9 @@ from fastnn.training.rows import Rows
 
 Array = NDArray[Any]
 
-_PARTS_OF_EPOCH = 50
-"""How often in an epoch the time is looked at."""
-_PARTS = 8
+_PARTS = 50
+"""Parts of the steps that are left, after each of which the time is looked at; at first, of those of an epoch."""
+_PARTS_OF_HELD_OUT = 8
 """Parts of the held-out rows: the outputs of each are of the epoch that the others chose."""
 _ROWS_TIMED = 256
 """Held-out rows whose outputs tell how long those of all take."""
@@ -110,7 +110,7 @@ def _parts_of(n: int, seed: int) -> Array:
     """Return the number of the part of each of n rows."""
     order = np.random.default_rng(seed).permutation(n)
     part = np.empty(n, np.intp)
-    for number, rows in enumerate(np.array_split(order, min(_PARTS, n))):
+    for number, rows in enumerate(np.array_split(order, min(_PARTS_OF_HELD_OUT, n))):
         part[rows] = number
     return part
 
@@ -118,7 +118,7 @@ def _parts_of(n: int, seed: int) -> Array:
 def _parts_of_groups(groups: Array, seed: int) -> Array:
     """Return the number of the part of each row; groups: numbers (n,)."""
     known, numbers = np.unique(groups, return_inverse=True)
-    return folds_of_groups(numbers, np.zeros(len(groups), np.intp), min(_PARTS, len(known)), seed)
+    return folds_of_groups(numbers, np.zeros(len(groups), np.intp), min(_PARTS_OF_HELD_OUT, len(known)), seed)
 
 
 def outputs_of(model: Model, task: Task, X: Array) -> Array:
@@ -176,15 +176,16 @@ class _Member:
         """
         fit = self._fit
         self._follow(1.0, begins=number)
-        part = self.steps if steps_left is None else -(-self.steps // _PARTS_OF_EPOCH)
+        count, stride = self.steps, 1.0
         while fit.step < self.steps:
-            count, stride = min(part, self.steps - fit.step), 1.0
-            if steps_left is not None and self.done:
+            if steps_left is not None and not self.done:
+                count = -(-self.steps // _PARTS)
+            elif steps_left is not None:
                 left = steps_left(self.done)
                 if left < 1 or self.at_end:
                     break
+                count = min(max(left // _PARTS, 1), self.steps - fit.step)
                 stride = max((self._last_entry - self._entry) / left, 1.0)
-                count = min(count, left)
                 self._follow(stride)
             if not run_steps(fit, self._callbacks, lambda: math.nan, last=fit.step + count):
                 return False
@@ -243,7 +244,7 @@ def train_member(
     score : of the held-out rows; less is better.
     epochs : number of epochs.
     seed : seed of weights, order of rows and dropout.
-    deadline : time of ``time.monotonic()`` at which training ends, within a fiftieth of an epoch.
+    deadline : time of ``time.monotonic()`` at which training ends, or after the first fiftieth of an epoch.
 
     Raises
     ------
