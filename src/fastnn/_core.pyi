@@ -99,14 +99,13 @@ class Network:
         """Return whether all weights are finite numbers."""
     def weights_checksum(self) -> int:
         """Return a number of 64 bits that differs where a weight or a state does, on one instruction set."""
-    def copy_weights(self, out: Array | None = None) -> Array:
-        """Return a copy of all weights as the kernels keep them, written to ``out`` if it is given."""
-    def restore_weights(self, copy: Array) -> None:
-        """Go back to weights that ``copy_weights`` returned."""
-    def copy_state(self, out: Array | None = None) -> Array:
-        """Return a copy of all weights and moments (slots + 1, elements), written to ``out`` if it is given."""
-    def restore_state(self, copy: Array) -> None:
-        """Go back to weights and moments that ``copy_state`` returned."""
+    def copy_slots(self, count: int, out: Array | None = None) -> Array:
+        """Return a copy of the weights and ``count - 1`` of their moments, as the kernels keep them (count, elements).
+
+        It is written to ``out`` if that is given.
+        """
+    def restore_slots(self, copy: Array) -> None:
+        """Go back to weights and moments that ``copy_slots`` returned."""
     def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
         """Return a copy of parameter "kernel" (n_in, n_out), "bias" or "gamma" (n_out,), ... of op number ``op``.
 
