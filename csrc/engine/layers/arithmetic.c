@@ -99,14 +99,13 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     operand inputs[FNN_MOST_BUFFERS];
     NUMBER(space);
     const void *own = number_of(c->network, c->op, space);
     for (ptrdiff_t p = 0; p < c->n_panels; p++) {
         for (int j = 0; j < c->op->n_inputs; j++)
-            inputs[j] = (operand){c->at[c->op->inputs[j]] + p * bytes, c->network->widths[c->op->inputs[j]]};
-        apply(c->network, c->op, arithmetic_of(c->op->kind), (char *)c->Y + p * bytes, inputs, own,
+            inputs[j] = (operand){fnn_given_panel(c, j, p), c->network->widths[c->op->inputs[j]]};
+        apply(c->network, c->op, arithmetic_of(c->op->kind), fnn_predicted_panel(c, p), inputs, own,
               c->network->kernels->panel);
     }
 }
