@@ -65,7 +65,8 @@ static int plan_strips(fnn_fit *fit) {
             const ptrdiff_t kernel_end = fnn_joins_bias(fit, op) ? all.last : fnn_min(op->rows, all.last);
             for (ptrdiff_t q = 0; q < op->panels; q++) {
                 double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
-                if (op->kind->is_table) width *= op->kind->is_multiplied ? (double)op->n_out / (double)op->columns : TABLE_COST;
+                if (op->kind->is_table)
+                    width *= op->kind->is_multiplied ? (double)op->n_out / (double)op->columns : TABLE_COST;
                 if (!pass) {
                     d.total += (double)(all.last - all.first) * width;
                     continue;

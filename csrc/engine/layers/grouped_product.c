@@ -31,8 +31,8 @@ static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_op *op = &fit->network->ops[strip->op];
     const op_buffers *in = &fit->buffers[op->inputs[0]];
     const fnn_table W = fnn_table_of(fit->network, op);
-    const fnn_panels dY = {fnn_buffers_of(fit, strip->op)->saved, op->n_out * kernels->panel};
-    kernels->grouped_product_gradient(G, &W, op->groups, strip->q, strip->rows, (fnn_panels){in->Y, in->stride}, dY, s->rows);
+    const fnn_panels X = {in->Y, in->stride}, dY = {fnn_buffers_of(fit, strip->op)->saved, op->n_out * kernels->panel};
+    kernels->grouped_product_gradient(G, &W, op->groups, strip->q, strip->rows, X, dY, s->rows);
 }
 
 static void predict_rows(const fnn_row_call *c) {
