@@ -82,8 +82,8 @@ class PreparedRows:
         preparation: InputPreparation | None,
         missing: str,
         dtype: np.dtype[Any],
-        y: Array | None = None,
-        weights: Array | None = None,
+        y: Array | None,
+        weights: Array | None,
     ) -> None:
         self.source = source
         self._preparation, self._missing, self._dtype = preparation, missing, dtype

@@ -108,7 +108,9 @@ class NetworkWeights:
 
     def copy_state(self, out: NetworkCopy | None = None) -> NetworkCopy:
         """Return a copy of everything that training changes; an earlier copy ``out`` gives its memory."""
-        return NetworkCopy(self.network.copy_slots(self.network.n_slots + 1, out and out.slots), self.network.iterations)
+        return NetworkCopy(
+            self.network.copy_slots(self.network.n_slots + 1, out and out.slots), self.network.iterations
+        )
 
     def restore_state(self, copy: NetworkCopy) -> None:
         """Go back to a copy of the state, as a part of training."""

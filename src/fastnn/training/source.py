@@ -242,7 +242,7 @@ class RowSource:
         batch_size: Any,
         steps_per_epoch: Any,
         validation: Validation,
-        shuffle: bool = True,
+        shuffle: bool,
     ) -> None:
         self._model = model
         self._class_weight = class_weight
