@@ -29,9 +29,9 @@ Array = NDArray[Any]
 
 DIRECTIONS = ("filter", "random", "trajectory")
 _QUIET_SECONDS = 0.5
-# Rows that are predicted between two looks for an interrupt.
-_ROWS_AT_A_TIME = 16384
 """A landscape that takes at most this time shows no progress line."""
+_ROWS_AT_A_TIME = 16384
+"""Rows that are predicted between two looks for an interrupt."""
 
 
 class WeightRecorder(Callback):
