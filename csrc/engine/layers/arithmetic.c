@@ -35,7 +35,7 @@ static void combine(const fnn_network *network, int kind, void *Y, operand A, op
     network->kernels->combine(Y, A.data, B.data, &how);
 }
 
-/* What an op takes beside its inputs: its number, or NULL. */
+/* What an op takes in addition to its inputs: its number, or NULL. */
 static const void *number_of(const fnn_network *network, const fnn_op *op, void *space) {
     return op->has_number ? number_panel(network, op->number, space) : NULL;
 }

@@ -52,7 +52,7 @@ def scored_targets(X: Any, sample_weight: Any) -> tuple[Any, Any]:
     Raises
     ------
     ValueError
-        X is not a source with targets, or weights are given beside it.
+        X is not a source with targets, or weights are given in addition.
     """
     if not is_source(X):
         raise ValueError("y is missing (None): score compares predictions with targets")
