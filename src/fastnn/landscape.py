@@ -234,11 +234,10 @@ class _Evaluation:
         self._centre, self._vectors = centre, vectors
         self._weights: list[tuple[int, str, slice, tuple[int, ...], bool]] = []
         first = 0
-        for places, specs in zip(self._program.places, self._program.specs, strict=True):
-            for (op, parameter), spec in zip(places, specs, strict=True):
-                part = slice(first, first + int(np.prod(spec.shape)))
-                self._weights.append((op, parameter, part, spec.shape, bool(vectors[:, part].any())))
-                first = part.stop
+        for (op, parameter), spec in zip(self._program.parameters, self._program.parameter_specs, strict=True):
+            part = slice(first, first + int(np.prod(spec.shape)))
+            self._weights.append((op, parameter, part, spec.shape, bool(vectors[:, part].any())))
+            first = part.stop
 
     def run(self, steps: Array, verbosity: int) -> NDArray[np.float64]:
         """Return the loss at each of ``steps`` (n_points, dimensions)."""

@@ -110,11 +110,6 @@ class Program(NamedTuple):
         return [leaf.specs for leaf in self.leaves]
 
     @property
-    def places(self) -> list[list[tuple[int, str]]]:
-        """Op and name in the core of the weights of each layer that is not composed of others."""
-        return [leaf.places for leaf in self.leaves]
-
-    @property
     def parameters(self) -> list[tuple[int, str]]:
         """Op and name in the core of all weights, in the order of ``get_weights()``."""
         return [place for leaf in self.leaves for place in leaf.places]
@@ -270,8 +265,6 @@ class _Compiler:
         if id(layer) not in self._first:
             self._first[id(layer)] = number
             self.weights[id(layer)] = (specs, [(number, layer.core_name(spec.name)) for spec in specs])
-            if not specs:
-                self.weights[id(layer)] = ([], [])
         elif [spec.shape for spec in specs] != [spec.shape for spec in self.weights[id(layer)][0]]:
             first = [spec.shape for spec in self.weights[id(layer)][0]]
             raise ValueError(
