@@ -120,6 +120,16 @@ class Program(NamedTuple):
         return [spec for leaf in self.leaves for spec in leaf.specs]
 
     @property
+    def trained(self) -> list[tuple[ParameterSpec, tuple[int, str]]]:
+        """The weights that training changes now, each with its op and its name in the core."""
+        return [
+            (spec, place)
+            for leaf in self.leaves
+            for spec, place in zip(leaf.specs, leaf.places, strict=True)
+            if spec.trainable and leaf.layer.trainable
+        ]
+
+    @property
     def weight_names(self) -> list[str]:
         """Names of all weights in a file, in the order of ``get_weights()``."""
         return [leaf.file_name(spec.name) for leaf in self.leaves for spec in leaf.specs]
