@@ -296,7 +296,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_prediction *what);
 /* The first row of input `input` that fnn_predict would refuse, or -1. */
 ptrdiff_t fnn_bad_row(const fnn_network *network, int input, const fnn_matrix *X);
 
-/* ---- train.c, plan.c ---- */
+/* ---- train.c, plan.c, rates.c ---- */
 
 typedef struct fnn_fit fnn_fit;
 
