@@ -26,7 +26,7 @@ class Moments(NamedTuple):
     variance: Array
 
 
-def moments(source: Source, name: str, allow_missing: bool = False, missing_hint: str = "") -> Moments:
+def moments(source: Source, name: str, allow_missing: bool, missing_hint: str = "") -> Moments:
     """Return the statistics of the inputs of a source.
 
     The blocks are combined in their order (Chan, Golub and LeVeque, 1983), so one block gives the bits of an array.

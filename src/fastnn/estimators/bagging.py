@@ -31,7 +31,7 @@ from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.frames import is_frame
 from fastnn.estimators.intervals import CrossResiduals
 from fastnn.estimators.regressor import MLPRegressor
-from fastnn.many import as_threads, run_many
+from fastnn.training.workers import as_threads, run_many
 
 Array = NDArray[Any]
 

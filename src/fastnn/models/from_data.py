@@ -19,6 +19,8 @@ _STREAM = 1 << 16
 """Number of the sequence of random numbers, apart from those of initializers."""
 _BYTES = 1 << 30
 """Most bytes of the hidden values of one layer."""
+_COMBINED = 5
+"""Rows whose values "he+5" combines."""
 
 
 @takes_keywords
@@ -93,10 +95,10 @@ def _dense_calls(model: Any) -> Iterator[tuple[Any, Any, float]]:
             yield inner, tensor, float(tensor.row[-1]) ** -0.5 if isinstance(layer, NTPDense) else 1.0
 
 
-def _minus_combination(values: Array, stream: Stream, n_rows: int = 5) -> Array:
+def _minus_combination(values: Array, stream: Stream) -> Array:
     """Return for each column minus a random convex combination of its values in some rows."""
     n, width = values.shape
-    rows = np.minimum((stream.uniform(n_rows * width) * n).astype(np.intp), n - 1).reshape(n_rows, width)
-    shares = -np.log1p(-stream.uniform(n_rows * width)).reshape(n_rows, width)
+    rows = np.minimum((stream.uniform(_COMBINED * width) * n).astype(np.intp), n - 1).reshape(_COMBINED, width)
+    shares = -np.log1p(-stream.uniform(_COMBINED * width)).reshape(_COMBINED, width)
     combination: Array = (values[rows, np.arange(width)] * shares).sum(axis=0) / shares.sum(axis=0)
     return -combination

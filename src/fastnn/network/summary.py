@@ -116,11 +116,11 @@ def _n_weights(model: LayerStack, layer: Any) -> str:
 
 def summary_text(
     model: LayerStack,
-    line_length: int | None = None,
-    positions: Sequence[float] | None = None,
-    expand_nested: bool = False,
-    show_trainable: bool = False,
-    layer_range: Sequence[str] | None = None,
+    line_length: int | None,
+    positions: Sequence[float] | None,
+    expand_nested: bool,
+    show_trainable: bool,
+    layer_range: Sequence[str] | None,
 ) -> str:
     """Return the table with the model's name above it and the total numbers of weights below it.
 

@@ -298,7 +298,7 @@ def _read_arguments(described: Any, custom_objects: CustomObjects | None, header
     return arguments
 
 
-def _unfaithful(saved: Any, built: Any, custom_objects: CustomObjects | None = None, path: str = "") -> str | None:
+def _unfaithful(saved: Any, built: Any, custom_objects: CustomObjects | None, path: str = "") -> str | None:
     """Return where a description in a file is not what the object made from it says of itself; None if it is.
 
     This finds options of a wrong type, which a constructor would convert, and unknown options, without a list of them.

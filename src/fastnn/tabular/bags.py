@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._warnings import warn
-from fastnn.many import as_threads, run_many
 from fastnn.models import Model
 from fastnn.tabular.columns import TableEncoder
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import Score
 from fastnn.tabular.training import Data, Trained, outputs_of, train_member
+from fastnn.training.workers import as_threads, run_many
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array | None]

@@ -261,7 +261,7 @@ def rows_of(
 
 
 def rows_with(
-    model: LayerStack, X: Any, y: Any, sample_weight: Any, program: Program, names: tuple[str, str, str] = _NAMES
+    model: LayerStack, X: Any, y: Any, sample_weight: Any, program: Program, names: tuple[str, str, str]
 ) -> Rows:
     """Return rows of checked inputs X, with checked targets and weights; the arguments are those of ``rows_of``."""
     n = n_rows(X)
@@ -337,7 +337,7 @@ def as_sample_weight(value: Any, n_rows: int, dtype: np.dtype[Any], name: str = 
     return np.ascontiguousarray(weights, dtype=dtype)
 
 
-def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, program: Program, partial: bool = False) -> Rows:
+def weigh_classes(rows: Rows, class_weight: Any, model: LayerStack, program: Program, partial: bool) -> Rows:
     """Return the rows with their weights multiplied by the weight of their class.
 
     Parameters

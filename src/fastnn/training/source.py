@@ -41,7 +41,7 @@ def source_rows(
     Raises
     ------
     ValueError
-        Targets or weights are given beside the source, or the source has no targets.
+        Targets or weights are given in addition to the source, or the source has no targets.
     """
     from fastnn.training.windows import RowReader
 
@@ -88,7 +88,7 @@ def one_pass(
 
 
 def _refuse_targets(x: Any, y: Any) -> None:
-    """Raise ValueError for targets beside batches, which give their own."""
+    """Raise ValueError for targets in addition to batches, which give their own."""
     if y is not None and not isinstance(x, np.ndarray) and gives_batches(x):
         raise ValueError("x is a generator or a loader, and y is given too: it must give batches (x, y)")
 
@@ -211,7 +211,7 @@ class Steps(NamedTuple):
 class RowSource:
     """The rows of a fit, epoch by epoch: of arrays, of a ``fastnn.data`` source, or of batches.
 
-    An epoch of ``steps_per_epoch`` steps over arrays goes on where the one before has ended. At the end of the rows it
+    An epoch of ``steps_per_epoch`` steps over arrays continues where the last one ended. At the end of the rows it
     ends early, and the next one has a new order of rows.
 
     Parameters
@@ -242,7 +242,7 @@ class RowSource:
         batch_size: Any,
         steps_per_epoch: Any,
         validation: Validation,
-        shuffle: bool = True,
+        shuffle: bool,
     ) -> None:
         self._model = model
         self._class_weight = class_weight
@@ -327,9 +327,9 @@ class RowSource:
             yield Steps(window.rows, self.first.batch_size, 0, window.n_batches, window.order)
 
     def skip(self, n_epochs: int) -> None:
-        """Go on as if ``n_epochs`` epochs had been trained; a source of batches begins with its first."""
+        """Continue as if ``n_epochs`` epochs had been trained; a source of batches begins with its first."""
         if self._windows is not None:
-            return  # the model's counters say where it goes on
+            return  # the model's counters say where it continues
         whole_pass = self.first.last
         self._position = n_epochs % -(-whole_pass // self._per_epoch) * self._per_epoch
 
