@@ -422,3 +422,20 @@ def test_evidence_of_a_linear_model_is_that_of_scikit_learn():
     assert 2.0 * model.optimizer.beta == pytest.approx(other.alpha_, rel=1e-9)
     expected = other.lambda_ * (other.coef_ @ other.coef_)
     assert model.optimizer.effective_parameters == pytest.approx(expected, rel=1e-9)
+
+
+def test_matrices_larger_than_the_memory_are_refused(monkeypatch):
+    from fastnn.training import levenberg_marquardt
+
+    model = small(units=5)
+    model.fit(*curve(4), epochs=1, verbose=0)
+    before = model.get_weights()
+    monkeypatch.setattr(levenberg_marquardt, "physical_memory", lambda: 16 * 16 * 8)
+    for rows, needed in ((4, False), (40, True)):
+        if needed:
+            with pytest.raises(MemoryError, match=r"for 16 weights and 40 residuals.* use optimizer='lbfgs' or 'adam'"):
+                model.fit(*curve(rows), epochs=1, verbose=0)
+        else:
+            model.fit(*curve(rows), epochs=0, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
