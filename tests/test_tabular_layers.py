@@ -168,6 +168,17 @@ def test_files_keep_the_network(tmp_path):
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
+@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.3), layers.Activation("mish"), fastnn.activations.relu])
+def test_files_keep_activations_that_are_objects(activation, tmp_path):
+    model = fastnn.Sequential([fastnn.Input((5,)), layers.NTPDense(3, activation)], seed=0)
+    model.save(tmp_path / "net.fastnn")
+    again, expected = fastnn.load_model(tmp_path / "net.fastnn"), model.predict(X, verbose=0)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), expected)
+    clone = fastnn.models.clone_model(again)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone.predict(X, verbose=0), expected)
+
+
 def test_learning_rate_and_weight_decay_factors():
     def trained(**factors):
         x = fastnn.Input((5,))
