@@ -34,8 +34,20 @@ def branched():
     return fastnn.Model(x, heads)
 
 
-def test_jacobian_equals_differences():
-    model, rng = branched(), np.random.default_rng(0)
+def scaled():
+    """Layers that are linear after trained ones: scalings, slices, means, products with numbers."""
+    x = fastnn.Input((3,))
+    adapted = layers.Normalization()
+    adapted.adapt(np.random.default_rng(1).normal(size=(50, 4)) * 2.0 + 1.0)
+    h = adapted(layers.NTPDense(4, "tanh")(layers.NTPDense(5, "elu")(x)))
+    parts = layers.concatenate([h[:, ::2], 3.0 * h[:, -1:], layers.average([h, h[:, 0:1], h / 4.0])])
+    last = layers.Normalization(mean=[1.0, 2.0], variance=[4.0, 0.0], invert=True)(layers.Dense(2)(parts))
+    return fastnn.Model(x, [last, layers.Rescaling(0.5, 1.0)(layers.Dense(1)(h))])
+
+
+@pytest.mark.parametrize("make", [branched, scaled])
+def test_jacobian_equals_differences(make):
+    model, rng = make(), np.random.default_rng(0)
     network = ResidualNetwork(model.program, "a test")
     flat = network.copy_from(model.network)
     flat = flat + 0.3 * rng.normal(size=flat.size)
@@ -50,6 +62,19 @@ def test_jacobian_equals_differences():
     for i, step in enumerate(1e-5 * np.eye(flat.size)):
         near, far = (outputs(flat + k * step) - outputs(flat - k * step) for k in (1, 2))
         np.testing.assert_allclose(found[i], (8.0 * near - far) / 12e-5, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lm_bayes"])
+def test_targets_in_their_units_by_a_last_layer(optimizer):
+    """The last layer undoes the scaling of the targets; the loss is in their units."""
+    X, y = curve()
+    y = 500.0 + 20.0 * y
+    unscale = layers.Normalization(mean=y.mean(), variance=y.var(), invert=True)
+    model = fastnn.Sequential([layers.Dense(5, "tanh"), layers.Dense(1), unscale], dtype="float64", seed=0)
+    model.compile(optimizer, "mse")
+    history = model.fit(X, y, epochs=100, verbose=0).history["loss"]
+    assert history[-1] == pytest.approx(model.evaluate(X, y, verbose=0), rel=1e-9)
+    assert history[-1] < 1e-4 * y.var()
 
 
 def test_linear_problem_is_solved():

@@ -72,8 +72,9 @@ class LevenbergMarquardt(FullBatch):
     equivalent system in the residuals is solved. The arithmetic is float64, also where the model is float32. The
     history holds the loss after each step. Scale inputs and targets to about unit size.
 
-    The loss must be the mean squared error. Layers may be ``Dense``, ``Activation``, ``Concatenate``, ``Add`` and
-    ``Subtract``, blocks of them, and any layer without weights or with frozen ones that comes before all trained ones.
+    The loss must be the mean squared error. Layers may be ``Dense``, ``NTPDense``, ``Activation``, ``Concatenate``,
+    ``Add``, ``Subtract``, ``Average``, ``Normalization`` and ``Rescaling``, blocks of them, slices of tensors and their
+    products with numbers, and any layer without weights or with frozen ones that comes before all trained ones.
     ``Dense`` layers in a row, all of them trained, are the fastest.
     Regularizers and constraints are refused; use ``BayesianLevenbergMarquardt`` or early stopping against overfitting.
     Training stops when no step lowers the loss or when the gradient vanishes.
