@@ -168,6 +168,17 @@ def test_files_keep_the_network(tmp_path):
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
+@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.3), layers.Activation("mish"), fastnn.activations.relu])
+def test_files_keep_activations_that_are_objects(activation, tmp_path):
+    model = fastnn.Sequential([fastnn.Input((5,)), layers.NTPDense(3, activation)], seed=0)
+    model.save(tmp_path / "net.fastnn")
+    again, expected = fastnn.load_model(tmp_path / "net.fastnn"), model.predict(X, verbose=0)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), expected)
+    clone = fastnn.models.clone_model(again)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone.predict(X, verbose=0), expected)
+
+
 def test_learning_rate_and_weight_decay_factors():
     def trained(**factors):
         x = fastnn.Input((5,))
@@ -247,6 +258,25 @@ def test_step_factors_scale_decay_and_dropout():
     always = run([fastnn.callbacks.StepFactors(dropout=np.ones_like)])
     assert always[0] == run([])[0]
     assert never[0] != always[0]
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({"dropout": lambda steps: np.where(steps < 3, 1.0, 2.0)}, "factor 2, which makes 1 of a dropout of 0.5"),
+        ({"label_smoothing": lambda steps: 11.0 + 0.0 * steps}, "makes 1.1 of a label_smoothing of 0.1"),
+    ],
+)
+def test_step_factors_keep_rates_below_one(factors, message):
+    block = layers.Residual([layers.Dense(5), layers.Dropout(0.5)])
+    model = fastnn.Sequential([fastnn.Input((5,)), block, layers.Dense(1)], seed=0)
+    loss = fastnn.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1)
+    model.compile("adam", loss)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y > 0, epochs=1, batch_size=4, verbose=0, callbacks=[fastnn.callbacks.StepFactors(**factors)])
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_schedules():

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 import fastnn._core as _core
+from fastnn._allocation import physical_memory
 from fastnn.network.stack import LayerStack
 from fastnn.optimizers.second_order import BayesianLevenbergMarquardt, LevenbergMarquardt
 from fastnn.training.full_batch import FullBatchFit
@@ -32,12 +33,27 @@ class LevenbergMarquardtFit(FullBatchFit):
         targets, scale = self._targets_of(rows)
         self._n_residuals = int(np.count_nonzero(scale))
         self._residuals = residuals_of(model.program, optimizer.title, inputs, targets, scale)
+        # The equations in the residuals are solved where these are fewer, without a penalty on weights.
+        self._dual = (
+            not isinstance(optimizer, BayesianLevenbergMarquardt) and self._n_residuals < self._residuals.n_weights
+        )
+        self._check_memory()
         self._flat = np.zeros(0)
         self._version = -1
         # The model's weights are read from here, rounded to its type.
         self._rounded = np.empty(self._residuals.n_weights, model.network.dtype)
         self._places = [(place.op, place.name, 0) for place in self._residuals.places]
         self._values = [self._rounded[place.flat].reshape(place.shape) for place in self._residuals.places]
+
+    def _check_memory(self) -> None:
+        """Raise MemoryError for matrices that are larger than the machine's memory."""
+        p, n = self._residuals.n_weights, self._residuals.n_residuals
+        needed = 8 * (2 * n * n + n * p if self._dual else 2 * p * p)
+        if needed > physical_memory():
+            raise MemoryError(
+                f"{self._optimizer.title} needs {needed / 2**30:.0f} GiB for {p} weights and {n} residuals, more than "
+                "this machine has: use optimizer='lbfgs' or 'adam', or a smaller network"
+            )
 
     def _targets_of(self, rows: Rows) -> tuple[Array, Array]:
         """Return the targets (columns, n) and the factors of their residuals."""
@@ -86,7 +102,7 @@ class LevenbergMarquardtFit(FullBatchFit):
         residuals, optimizer = self._residuals, self._optimizer
         bayes = optimizer if isinstance(optimizer, BayesianLevenbergMarquardt) else None
         alpha, beta = (bayes.alpha, bayes.beta) if bayes is not None else (0.0, 1.0)
-        if bayes is None and self._n_residuals < residuals.n_weights:
+        if self._dual:
             system: Any = _DualSystem(*residuals.jacobian(self._flat))
         else:
             system = _PrimalSystem(*residuals.normal_equations(self._flat), alpha, beta, self._flat)
@@ -97,13 +113,14 @@ class LevenbergMarquardtFit(FullBatchFit):
             self._model.stop_training = True
         elif bayes is not None:
             self._update_evidence(bayes, system, self._n_residuals)
+        optimizer.note_training()
         self.loss_sum = self._error
         self.loss_sums = self._sums_of_outputs()
         return True
 
     def _search(self, system: Any, alpha: float, beta: float) -> bool:
-        """Try dampings until a step lowers the objective; return False if none does."""
-        optimizer, growth = self._optimizer, 2.0
+        """Try dampings until a step lowers the objective; return False if none does, and keep the first damping."""
+        optimizer, growth, first = self._optimizer, 2.0, self._optimizer.damping
         before = self._objective(self._error, self._flat, alpha, beta)
         for _ in range(_MOST_TRIES):
             if optimizer.damping > optimizer.max_damping:
@@ -122,7 +139,7 @@ class LevenbergMarquardtFit(FullBatchFit):
                     return True
             optimizer.damping *= growth
             growth *= 2.0
-        optimizer.damping = min(optimizer.damping, optimizer.max_damping)
+        optimizer.damping = first  # the largest would hold back a fit to other rows
         return False
 
     @staticmethod
@@ -144,15 +161,19 @@ class LevenbergMarquardtFit(FullBatchFit):
         bayes.effective_parameters = gamma
 
     def _sums_of_outputs(self) -> list[float]:
-        """Return the sum over rows of each output's loss."""
-        heads = self._model.program.heads
-        if len(heads) == 1:
+        """Return the sum over rows of each loss."""
+        model = self._model
+        if len(self.loss_sums) == 1:
             return [self._error]
-        squares = self._residuals.squares_of_columns(self._flat)
-        ends = np.cumsum([head.n_outputs for head in heads])
-        weights = self._model.loss_weights
-        parts = np.split(squares, ends[:-1])
-        return [float(part.sum() / weight) if weight else 0.0 for part, weight in zip(parts, weights, strict=True)]
+        pairs = list(zip(model.losses_of_outputs, model.loss_weights, strict=True))
+        weights = [weight for loss, weight in pairs if loss is not None]
+        if not all(weights):
+            return self.sums_of_objective()
+        ends = np.cumsum([head.n_outputs for head in model.program.heads])[:-1]
+        parts = np.split(self._residuals.squares_of_columns(self._flat), ends)
+        return [
+            float(part.sum() / weight) for part, (loss, weight) in zip(parts, pairs, strict=True) if loss is not None
+        ]
 
 
 class _PrimalSystem:

@@ -198,6 +198,14 @@ def features_of(
         shape, missing = flattened_shape(layers), takes_missing(layers)
         X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
         return X, model.program_for(X.shape[1])
+    arrays = _input_arrays(model, ports, x, name, allow_empty)
+    program = model.program_for(model.n_features or 0)
+    found = encoded(program.graph, arrays)
+    return (found[0] if program.is_chain else found), program
+
+
+def _input_arrays(model: LayerStack, ports: Sequence[Port], x: Any, name: str, allow_empty: bool) -> list[Array]:
+    """Return the checked arrays of the inputs, before anything is encoded."""
     given = by_place(x, model.input, [port.name for port in ports], name, "input")
     arrays = [
         _input_array(each, port, model.dtype, name if len(ports) == 1 else f"{name}[{port.name!r}]", allow_empty)
@@ -207,9 +215,28 @@ def features_of(
     if len(set(lengths)) > 1:
         each_length = ", ".join(f"{port.name!r} {length}" for port, length in zip(ports, lengths, strict=True))
         raise ValueError(f"all inputs in {name} must have the same number of rows, got {each_length}")
-    program = model.program_for(model.n_features or 0)
-    found = encoded(program.graph, arrays)
-    return (found[0] if program.is_chain else found), program
+    return arrays
+
+
+def slopes_of_scaling(model: LayerStack, x: Any, program: Program) -> dict[int, tuple[int, Array]]:
+    """Return what scaling layers before the network do to checked inputs of a model.
+
+    Returns
+    -------
+    For the value that each one gives: the value that it takes, and the derivatives (n, columns) of its outputs with
+    respect to their inputs.
+    """
+    graph, ports = program.graph, model.ports()
+    if not graph.encoding or ports is None:
+        return {}
+    from fastnn.layers.preprocessing import Scaler
+
+    values = _encoded_values(graph, _input_arrays(model, ports, x, "x", allow_empty=True))
+    return {
+        step.output: (step.inputs[0], step.layer.slopes(values[step.inputs[0]]))
+        for step in graph.encoding
+        if isinstance(step.layer, Scaler)
+    }
 
 
 def _input_array(value: Any, port: Port, dtype: np.dtype[Any], name: str, allow_empty: bool) -> Array:
@@ -229,13 +256,19 @@ def _input_array(value: Any, port: Port, dtype: np.dtype[Any], name: str, allow_
 
 def encoded(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
     """Return the arrays (n, columns) that the network takes: the inputs, or what layers that encode make of them."""
+    values = _encoded_values(graph, arrays)
+    return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
+
+
+def _encoded_values(graph: Graph, arrays: Sequence[Array]) -> dict[int, Any]:
+    """Return the values of a graph before the network, by number: the inputs, and what encoding layers give."""
     values: dict[int, Any] = dict(enumerate(arrays))
     for step in graph.encoding:
         given = [values[value] for value in step.inputs]
         # One element per row: for a layer alone a vector is one row.
         rows = [array[:, None] if array.ndim == 1 else array for array in given]
         values[step.output] = step.layer.compute(*rows).reshape(len(rows[0]), *graph.rows[step.output])
-    return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
+    return values
 
 
 @default_arithmetic()
