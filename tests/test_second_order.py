@@ -295,3 +295,101 @@ def test_a_curve_of_94_points(seed):
     for optimizer, bound in reached.items():
         losses = small(seed, units=10, optimizer=optimizer).fit(x, y, epochs=1000, verbose=0).history["loss"]
         assert losses[-1] <= bound
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+def test_an_optimizer_begins_again_with_another_model(optimizer):
+    """What training changes (damping, alpha, beta) belongs to one model; what the user sets stays."""
+    X, y = curve()
+    alone = small(seed=1, optimizer=optimizer).fit(X, y, epochs=6, verbose=0).history["loss"]
+    shared = fastnn.optimizers.get(optimizer)
+    small(optimizer=shared).fit(X, y, epochs=20, verbose=0)
+    first, second = small(optimizer=shared), small(seed=1, optimizer=shared)  # compiled before either trains
+    first.fit(X, y, epochs=20, verbose=0)
+    assert second.fit(X, y, epochs=6, verbose=0).history["loss"] == alone
+    new = small(seed=1)
+    new.build((None, 1))
+    second.compile(optimizer=shared, loss="mse")
+    second.set_weights(new.get_weights())
+    assert second.fit(X, y, epochs=6, verbose=0).history["loss"] == alone
+    if optimizer != "lbfgs":
+        shared.damping = 7.0
+        second.compile(optimizer=shared, loss="mse")
+        assert shared.damping == 7.0
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+def test_step_factors_are_refused(optimizer):
+    model = small(optimizer=optimizer)
+    with pytest.raises(TypeError, match="follows no factors from step to step: leave StepFactors out"):
+        model.fit(*curve(), verbose=0, callbacks=[fastnn.callbacks.StepFactors(dropout=np.ones_like)])
+
+
+def test_penalties_of_frozen_layers_are_part_of_the_loss_or_refused():
+    X, y = curve()
+    found = {}
+    for optimizer in METHODS:
+        frozen = layers.Dense(4, "tanh", activity_regularizer="l2", trainable=False)
+        model = fastnn.Sequential([frozen, layers.Dense(1)], dtype="float64", seed=0)
+        model.compile(optimizer, "mse")
+        try:
+            found[optimizer] = model.fit(X, y, epochs=3, verbose=0).history["loss"][-1]
+            assert found[optimizer] == pytest.approx(model.evaluate(X, y, verbose=0), rel=1e-12)
+        except ValueError as error:
+            assert "takes no activity regularizer" in str(error)
+    assert list(found) == ["lbfgs"]
+
+
+def test_lbfgs_takes_frozen_batch_normalization():
+    X, y = curve()
+    model = fastnn.Sequential([layers.Dense(5, "tanh"), layers.BatchNormalization(), layers.Dense(1)], dtype="float64")
+    model.compile("adam", "mse")
+    model.fit(X, y, epochs=3, verbose=0)
+    model.layers[1].trainable = False
+    model.compile("lbfgs", "mse")
+    before = [np.array(weight) for weight in model.layers[1].get_weights()]
+    history = model.fit(X, y, epochs=30, verbose=0).history["loss"]
+    assert history[-1] == pytest.approx(model.evaluate(X, y, verbose=0), rel=1e-12)
+    assert history[-1] < 0.1 * history[0]
+    for a, b in zip(before, model.layers[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lbfgs"])
+def test_factors_of_learning_rates_are_refused_by_their_name(optimizer):
+    model = fastnn.Sequential([layers.Dense(1, learning_rate_factors=0.1)])
+    model.compile(optimizer, "mse")
+    with pytest.raises(ValueError, match="takes no learning_rate_factors or weight_decay_factors"):
+        model.fit(*curve(), verbose=0)
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+def test_an_output_of_weight_zero_has_its_loss_in_the_history(optimizer):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(60, 3))
+    y = [rng.uniform(0.1, 0.9, (60, 2)), X[:, :1] * X[:, 1:2]]
+    model = branched()
+    model.compile(optimizer=optimizer, loss=["mse", "mse"], loss_weights=[0.0, 1.0])
+    history = model.fit(X, y, epochs=3, verbose=0, sample_weight=[rng.uniform(0.0, 2.0, 60), None]).history
+    found = model.fit(X, y, epochs=1, verbose=0).history
+    expected = model.evaluate(X, y, verbose=0, return_dict=True)
+    assert min(min(values) for values in history.values()) > 0.0
+    for name, value in expected.items():
+        assert found[name][-1] == pytest.approx(value, rel=1e-5), name
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+@pytest.mark.parametrize("weights", [None, [0.0, 1.0, 2.0]])
+def test_outputs_without_a_loss(optimizer, weights):
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(50, 3))
+    y = [np.sin(X[:, :2]), X[:, :1] ** 2, X[:, :1] * X[:, 1:2]]
+    x = fastnn.Input((3,))
+    h = layers.Dense(4, "tanh")(x)
+    model = fastnn.Model(x, [layers.Dense(each.shape[1])(h) for each in y], dtype="float64", seed=0)
+    model.compile(optimizer, ["mse", None, "mse"], loss_weights=weights)
+    history = model.fit(X, y, epochs=3, verbose=0).history
+    expected = model.evaluate(X, y, verbose=0, return_dict=True)
+    assert set(history) == set(expected) and len(history) == 3
+    for name, value in expected.items():
+        assert history[name][-1] == pytest.approx(value, rel=1e-6), name

@@ -66,6 +66,11 @@ class StepFactors(Callback):
     Each is a schedule of ``fastnn.optimizers.schedules``, or a function of an array of numbers of updates that returns
     numbers of at least 0; None for the factor 1.
 
+    Raises
+    ------
+    TypeError
+        In ``fit``, before any step: the optimizer takes all rows in each step, and its options stay as they are.
+
     Examples
     --------
     >>> import fastnn
@@ -82,6 +87,12 @@ class StepFactors(Callback):
         for name, schedule in self.schedules.items():
             if not callable(schedule):
                 raise TypeError(f"{name} must be a schedule or a function of the step, got {schedule!r}")
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Raise TypeError if the optimizer follows no factors."""
+        optimizer = self.model.optimizer
+        if optimizer.full_batch:
+            raise TypeError(f"{optimizer.title} follows no factors from step to step: leave StepFactors out")
 
     def factors_of(self, first_update: int, n_steps: int) -> dict[str, NDArray[np.float64]]:
         """Return the factors of ``n_steps`` updates from number ``first_update`` on, by name."""

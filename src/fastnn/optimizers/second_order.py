@@ -1,5 +1,6 @@
 """Optimizers that take all rows in each step and build on second derivatives: for small networks and few rows."""
 
+import weakref
 from typing import Any, ClassVar
 
 import fastnn._registry as registry
@@ -17,6 +18,8 @@ class FullBatch(Optimizer):
 
     def __init__(self, name: str) -> None:
         super().__init__(1.0, name=name)
+        self._first: dict[str, float] = {}
+        self._trained: dict[str, float] | None = None
 
     @property
     def learning_rate(self) -> LearningRate:
@@ -34,6 +37,21 @@ class FullBatch(Optimizer):
     def require_settable_rate(self, setter: str) -> None:
         """Raise TypeError: there is no learning rate that ``setter`` could set."""
         raise TypeError(f"{setter} sets the learning rate, but {self.title} has none: leave {setter} out")
+
+    def begin_with(self, model: "weakref.ref[Any]") -> None:
+        """Belong to a model; options that training has changed return to what they were before."""
+        super().begin_with(model)
+        if self._trained == self._changed():
+            for option, value in self._first.items():
+                setattr(self, option, value)
+        self._first, self._trained = self._changed(), None
+
+    def note_training(self) -> None:
+        """Remember that the options were changed by training, not by the user."""
+        self._trained = self._changed()
+
+    def _changed(self) -> dict[str, float]:
+        return {option: getattr(self, option) for option in self.changing}
 
     def options(self) -> dict[str, Any]:
         """Return the options of the rule that stands in the compiled network, which does not run."""
@@ -62,7 +80,7 @@ class LevenbergMarquardt(FullBatch):
 
     Parameters
     ----------
-    damping : damping of the first step, above 0. It changes during training.
+    damping : damping of the first step, above 0. It changes during training; ``compile`` takes the first one again.
     max_damping : training stops when the damping exceeds it.
     min_gradient : training stops when no element of the gradient of the loss is larger.
     name : name of the optimizer.
@@ -107,7 +125,7 @@ class BayesianLevenbergMarquardt(LevenbergMarquardt):
 
     Parameters
     ----------
-    alpha, beta : weights of the two sums at the first step. They change during training.
+    alpha, beta : weights of the two sums at the first step. They change during training, as the damping does.
 
     Attributes
     ----------
@@ -133,6 +151,11 @@ class BayesianLevenbergMarquardt(LevenbergMarquardt):
         self.beta = number("beta", beta, above=0.0)
         self.effective_parameters: float | None = None
 
+    def begin_with(self, model: "weakref.ref[Any]") -> None:
+        """Belong to a model that has taken no step."""
+        super().begin_with(model)
+        self.effective_parameters = None
+
 
 @registry.register("optimizer", "lbfgs", "LBFGS")
 class LBFGS(FullBatch):
@@ -140,9 +163,9 @@ class LBFGS(FullBatch):
 
     Each epoch is one iteration: a direction from the last changes of weights and gradient (Nocedal, 1980), and a step
     that meets the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms 3.5 and 3.6). Dropout is off; a penalty
-    of a regularizer is part of the loss that is minimized. Batch normalization, loss functions of your own and
-    constraints are refused. Training stops when the gradient vanishes or no step lowers the loss. float64 models
-    converge further. A new call of ``fit``, or a resumed one, begins with an empty memory.
+    of a regularizer is part of the loss that is minimized. Batch normalization that is trained, loss functions of your
+    own and constraints are refused. Training stops when the gradient vanishes or no step lowers the loss. float64
+    models converge further. A new call of ``fit``, or a resumed one, begins with an empty memory.
 
     Parameters
     ----------

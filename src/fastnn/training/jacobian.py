@@ -54,6 +54,12 @@ def dot(a: Array, b: Array) -> float:
     return float(product(a.reshape(1, -1), b.reshape(-1, 1))[0, 0])
 
 
+def name_of_option(option: str) -> str:
+    """Return what messages call an option of an op that says how a weight is trained."""
+    factors = "learning_rate_factors or weight_decay_factors"
+    return factors if option.endswith("_factors") else option.replace("_", " ")
+
+
 class ResidualNetwork:
     """A float64 copy of a network, and the Jacobian of weighted residuals.
 
@@ -103,6 +109,8 @@ class ResidualNetwork:
         self._moves.append(moves)
         if kind in ("dropout", "gaussian_noise"):
             raise ValueError(f"{self._title} takes no layer that is random in training: leave Dropout and noise out")
+        if "activity_regularizer" in options:
+            raise ValueError(f"{self._title} takes no activity regularizer; leave it out, or use optimizer='lbfgs'")
         if not moves:
             return
         if kind not in ("dense", "activation", "concatenate", "add", "subtract"):
@@ -114,9 +122,7 @@ class ResidualNetwork:
             raise ValueError(f"{self._title} minimizes squared errors and takes no {options['activation']}")
         refused = [option for option in options if option.endswith(("_regularizer", "_constraint", "_factors"))]
         if refused:
-            raise ValueError(
-                f"{self._title} takes no {refused[0].replace('_', ' ')}; leave it out, or use optimizer='adam'"
-            )
+            raise ValueError(f"{self._title} takes no {name_of_option(refused[0])}; use optimizer='adam'")
 
     def _inputs_of(self, number: int) -> tuple[int, ...]:
         """Return the buffers that an op reads."""

@@ -97,6 +97,7 @@ class LevenbergMarquardtFit(FullBatchFit):
             self._model.stop_training = True
         elif bayes is not None:
             self._update_evidence(bayes, system, self._n_residuals)
+        optimizer.note_training()
         self.loss_sum = self._error
         self.loss_sums = self._sums_of_outputs()
         return True
@@ -144,15 +145,19 @@ class LevenbergMarquardtFit(FullBatchFit):
         bayes.effective_parameters = gamma
 
     def _sums_of_outputs(self) -> list[float]:
-        """Return the sum over rows of each output's loss."""
-        heads = self._model.program.heads
-        if len(heads) == 1:
+        """Return the sum over rows of each loss."""
+        model = self._model
+        if len(self.loss_sums) == 1:
             return [self._error]
-        squares = self._residuals.squares_of_columns(self._flat)
-        ends = np.cumsum([head.n_outputs for head in heads])
-        weights = self._model.loss_weights
-        parts = np.split(squares, ends[:-1])
-        return [float(part.sum() / weight) if weight else 0.0 for part, weight in zip(parts, weights, strict=True)]
+        pairs = list(zip(model.losses_of_outputs, model.loss_weights, strict=True))
+        weights = [weight for loss, weight in pairs if loss is not None]
+        if not all(weights):
+            return self.sums_of_objective()
+        ends = np.cumsum([head.n_outputs for head in model.program.heads])[:-1]
+        parts = np.split(self._residuals.squares_of_columns(self._flat), ends)
+        return [
+            float(part.sum() / weight) for part, (loss, weight) in zip(parts, pairs, strict=True) if loss is not None
+        ]
 
 
 class _PrimalSystem:

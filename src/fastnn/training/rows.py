@@ -198,6 +198,16 @@ def features_of(
         shape, missing = flattened_shape(layers), takes_missing(layers)
         X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
         return X, model.program_for(X.shape[1])
+    arrays, program = _input_arrays(model, x, name, n_features, allow_empty)
+    found = encoded(program.graph, arrays)
+    return (found[0] if program.is_chain else found), program
+
+
+def _input_arrays(
+    model: LayerStack, x: Any, name: str, n_features: int | None, allow_empty: bool
+) -> tuple[list[Array], Program]:
+    """Return the checked arrays of inputs that have names, before anything is encoded, and the program for them."""
+    names = model.port_names() or []
     given = by_place(x, model.structures[0], names, name, "input")
     known = model.n_features or n_features
     program = model.program_for(_width(given[0]) if known is None else known)
@@ -210,8 +220,28 @@ def features_of(
     if len(set(lengths)) > 1:
         each_length = ", ".join(f"{port.name!r} {length}" for port, length in zip(ports, lengths, strict=True))
         raise ValueError(f"all inputs in {name} must have the same number of rows, got {each_length}")
-    found = encoded(program.graph, arrays)
-    return (found[0] if program.is_chain else found), program
+    return arrays, program
+
+
+def slopes_of_scaling(model: LayerStack, x: Any, program: Program) -> dict[int, tuple[int, Array]]:
+    """Return what scaling layers before the network do to checked inputs of a model.
+
+    Returns
+    -------
+    For the value that each one gives: the value that it takes, and the derivatives (n, columns) of its outputs with
+    respect to their inputs.
+    """
+    graph = program.graph
+    if not graph.encoding:
+        return {}
+    from fastnn.layers.preprocessing import Scaler
+
+    values = _encoded_values(graph, _input_arrays(model, x, "x", None, allow_empty=True)[0])
+    return {
+        step.output: (step.inputs[0], step.layer.slopes(values[step.inputs[0]]))
+        for step in graph.encoding
+        if isinstance(step.layer, Scaler)
+    }
 
 
 def _width(rows: Any) -> int:
@@ -244,13 +274,19 @@ def encoded(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
     """Return the arrays (n, columns) that the network takes: the inputs, or what layers that encode make of them."""
     if not len(arrays[0]):
         return [np.empty((0, graph.width(port)), np.float32) for port in graph.ports]
+    values = _encoded_values(graph, arrays)
+    return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
+
+
+def _encoded_values(graph: Graph, arrays: Sequence[Array]) -> dict[int, Any]:
+    """Return the values of a graph before the network, by number: the inputs, and what encoding layers give."""
     values: dict[int, Any] = dict(enumerate(arrays))
     for step in graph.encoding:
         given = [values[value] for value in step.inputs]
         # One element per row: for a layer alone a vector is one row.
         rows = [array[:, None] if array.ndim == 1 else array for array in given]
         values[step.output] = step.layer.compute(*rows).reshape(len(rows[0]), *graph.rows[step.output])
-    return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
+    return values
 
 
 @default_arithmetic()
