@@ -18,6 +18,8 @@ Array = NDArray[Any]
 _inverse_normal = np.frompyfunc(NormalDist().inv_cdf, 1, 1)
 _LEAST_PROBABILITY = 1e-7
 """Probabilities are kept this far from 0 and 1, as in scikit-learn."""
+_FARTHEST = 1e150
+"""Multiples of a bound that count as this many: their squares are finite."""
 
 
 class _Scaler(Encoder):
@@ -110,8 +112,13 @@ class RobustScaling(_Scaler):
 
     def _transformed(self, X: Array) -> Array:
         assert self.center is not None and self.scale is not None
-        Z: Array = (X - self.center) * self.scale
-        return Z if self.bound is None else Z / np.sqrt(1.0 + (Z / self.bound) ** 2)
+        with np.errstate(over="ignore"):
+            Z: Array = (X - self.center) * self.scale
+        if self.bound is None:
+            return Z
+        farthest = self.bound * _FARTHEST
+        Z = np.clip(Z, -farthest, farthest)
+        return Z / np.sqrt(1.0 + (Z / self.bound) ** 2)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the numbers that were learned."""

@@ -180,18 +180,18 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         trainer = Trainer(self._encoder, data, pairs, seeds, epochs, self.n_threads)
         self._bag, self.n_epochs_ = trainer.train(task, watched, self._limit_of_first(limit))
         few = self._few_for_linear if self.time_limit is None else _FEW_FOR_LINEAR
-        if n < few and self._bag.seen.any():
+        seen = self._bag.seen
+        scored = seen.any() and (weight is None or weight[seen].any())
+        if n < few and scored:
             linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(replace(task, recipe=LINEAR), watched, NO_LIMIT)
             self._bag = self._bag.with_linear(linear, data, self._score_of_shares(watched))
         self.linear_share_ = self._bag.share
         self.models_ = self._bag.models
         self.best_epochs_ = [epoch + 1 for epoch in self._bag.best_epochs]
-        seen = self._bag.seen
         known = data.part(seen)
         means = self._calibrated(self._bag.out_of_fold, seen, known)
         self.oof_predictions_ = self._predictions(means)
-        value = score(known.y, means[seen], known.weight) if seen.any() else float("nan")
-        self.oof_score_ = self._oof_score(value)
+        self.oof_score_ = self._oof_score(score, known, means[seen]) if scored else float("nan")
         return trainer, limit
 
     def _limit_of_first(self, limit: Limit) -> Limit:
@@ -242,7 +242,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         """Return the score of out-of-fold outputs that chooses the share of linear models."""
         return score
 
-    def _oof_score(self, value: float) -> float:
+    def _oof_score(self, score: Score, known: Data, outputs: Array) -> float:
+        """Return the metric of outputs (n, n_outputs) for rows that networks did not see."""
+        value = score(known.y, outputs, known.weight)
         return -value if self._metric() in ("accuracy", "roc_auc", "r2") else value
 
     def _all_outputs(self, X: Any) -> Array:
