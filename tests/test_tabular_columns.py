@@ -1,5 +1,6 @@
 """Columns of unusual types in tables: without values, sparse, of other types in fit and prediction, tiny and huge."""
 
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -154,3 +155,19 @@ def test_robust_scaling_of_huge_numbers_is_the_bound():
     layer = RobustScaling()
     layer.adapt(np.arange(5.0)[:, None] * 1e-20)
     np.testing.assert_allclose(layer.compute(np.array([[1e160], [-1e300], [np.nan]]))[:, 0], [3.0, -3.0, np.nan])
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars", "pyarrow"])
+def test_importances_of_frames_and_of_lists_do_not_depend_on_the_package(package):
+    rows = [[float(size), text, bool(group > 1)] for size, text, group in zip(NUMBER, TEXT, GROUP, strict=True)]
+    array = np.array(rows, object)
+    expected = regressor().fit(array, Y).permutation_importances(array, Y, random_state=0)
+    assert expected.argmax() != 2 and (expected >= 0.0).all()
+    model = regressor().fit(rows, Y)
+    np.testing.assert_array_equal(model.permutation_importances(rows, Y, random_state=0), expected)
+    table = tables(package)({"size": NUMBER, "text": TEXT, "flag": (GROUP > 1).astype(float)})
+    model = regressor().fit(table, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.permutation_importances(table, Y, random_state=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

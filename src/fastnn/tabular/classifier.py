@@ -11,13 +11,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
+from fastnn.estimators.labels import labels_of, plain_labels
 from fastnn.tabular.calibration import Calibration, calibration_of, least_loss, logits_of
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.folds import folds_of_classes
 from fastnn.tabular.novelty import Novelty
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import Score
-from fastnn.tabular.targets import labels_of, weights_of
+from fastnn.tabular.targets import weights_of
 from fastnn.tabular.training import Data
 
 Array = NDArray[Any]
@@ -195,7 +196,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         """Return the accuracy on X (n, n_features) and labels y (n,); of Dask collections a lazy number."""
         if is_lazy(X):
             return lazy_accuracy(self.predict(X), y, sample_weight)
-        return super().score(X, y, sample_weight)
+        return super().score(X, plain_labels(y), sample_weight)
 
     @lazily
     def known_p_values(self, X: Any) -> Array:

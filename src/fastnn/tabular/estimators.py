@@ -1,8 +1,7 @@
 """What the classifier and the regressor of tables share: bags of networks made by a recipe, without tuning."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -18,6 +17,7 @@ from fastnn._arguments import nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
+from fastnn.estimators.restoring import as_before_on_error
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
 from fastnn.tabular.columns import TableEncoder, names_of
 from fastnn.tabular.folds import folds_of_groups, groups_of
@@ -137,21 +137,11 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
             near = nearest(given, ("groups", "sample_weight"))
             hint = f". Did you mean {near!r}?" if near else ""
             raise TypeError(f"fit takes X, y, groups and sample_weight, got {given}{hint}")
-        with self._as_before_on_error():
+        with as_before_on_error(self):
             return self._fit(X, y, groups, weight)
 
     def _fit(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> Self:
         raise NotImplementedError
-
-    @contextmanager
-    def _as_before_on_error(self) -> Iterator[None]:
-        """Restore all attributes if the block raises: a fit that fails leaves the estimator as it was."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before
-            raise
 
     def _metric(self) -> str:
         known = METRICS[self._kind]
@@ -277,7 +267,12 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         from sklearn.inspection import permutation_importance
 
         repeats = whole("n_repeats", n_repeats, at_least=1, at_most=1_000_000)
-        found = permutation_importance(self, X, y, n_repeats=repeats, random_state=random_state)
+        check_is_fitted(self)
+        rows = self._as_rows(X, reset=False)
+        with warnings.catch_warnings():
+            if is_frame(rows):  # scikit-learn makes an array of objects of a frame that is not of pandas
+                warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            found = permutation_importance(self, rows, y, n_repeats=repeats, random_state=random_state)
         means: Array = found.importances_mean
         return means
 

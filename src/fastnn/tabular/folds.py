@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.tabular.targets import labels_of
+from fastnn.estimators.labels import labels_of
 
 Array = NDArray[Any]
 
