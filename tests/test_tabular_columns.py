@@ -171,3 +171,15 @@ def test_importances_of_frames_and_of_lists_do_not_depend_on_the_package(package
         warnings.simplefilter("error")
         found = model.permutation_importances(table, Y, random_state=0)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars", "pyarrow"])
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_a_fit_of_a_frame_needs_two_rows_and_a_column(package, n_rows):
+    table = tables(package)
+    for model in (regressor(), fastnn.TabularClassifier("plain", n_bags=2)):
+        with pytest.raises(ValueError, match=rf"X must have at least 2 rows and a column, got shape \({n_rows}, 2\)"):
+            model.fit(table({"size": NUMBER[:n_rows], "kind": TEXT[:n_rows]}), Y[:n_rows])
+    with pytest.raises(ValueError, match="X must have at least 2 rows and a column"):
+        regressor().fit(table({}), Y)
+    assert regressor().fit(table({"size": NUMBER}), Y).predict(table({"size": NUMBER[:n_rows]})).shape == (n_rows,)

@@ -24,7 +24,7 @@ from sklearn.utils.validation import _check_sample_weight, _num_samples, check_i
 
 from fastnn._arguments import flag
 from fastnn._arrays import check_in_memory, check_unmasked
-from fastnn._dask import is_lazy, lazily, lazy_accuracy, lazy_r2
+from fastnn._dask import in_memory, is_lazy, lazily, lazy_accuracy, lazy_r2
 from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
@@ -72,6 +72,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """Return inputs whose rows can be taken by number; the networks check the values."""
         check_in_memory(X, "X", type(self).__name__)
+        X = in_memory(X)
         check_unmasked(X, "X")
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)

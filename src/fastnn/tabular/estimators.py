@@ -15,6 +15,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, validate_dat
 
 from fastnn._arguments import nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
+from fastnn._dask import in_memory
 from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
 from fastnn.estimators.restoring import as_before_on_error
@@ -89,10 +90,13 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """Return inputs as a frame or an array, after scikit-learn's checks."""
         check_in_memory(X, "X", type(self).__name__)
+        X = in_memory(X)
         check_unmasked(X, "X")
         check_not_dates(X, "X")
         if is_frame(X):
-            names_of(X)  # raises if two are equal
+            names = names_of(X)  # raises if two are equal
+            if reset and (not names or _num_samples(X) < 2):
+                raise ValueError(f"X must have at least 2 rows and a column, got shape {(_num_samples(X), len(names))}")
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X
         if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
