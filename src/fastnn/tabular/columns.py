@@ -24,6 +24,7 @@ from fastnn.estimators.frames import (
     is_frame,
     without_na,
 )
+from fastnn.estimators.preprocessing import center_and_deviation
 from fastnn.layers import QuantileTransform, RobustScaling
 
 Array = NDArray[Any]
@@ -312,22 +313,6 @@ class _Standard:
         with np.errstate(over="ignore"):
             scaled: Array = np.clip((X - self.center) * self.scale, -_FARTHEST, _FARTHEST)
         return scaled
-
-
-def center_and_deviation(X: Array, weight: Array | None = None) -> tuple[Array, Array]:
-    """Return the weighted mean and standard deviation of each column of X (n, n_columns).
-
-    Columns whose squares vanish in float64 are divided by their largest difference from the mean first.
-    """
-    center = np.average(X, axis=0, weights=weight)
-    differences = X - center
-    deviation = np.sqrt(np.average(differences**2, axis=0, weights=weight))
-    largest = np.abs(differences).max(axis=0)
-    tiny = np.flatnonzero((deviation == 0.0) & (largest > 0.0))
-    if tiny.size:
-        shares = differences[:, tiny] / largest[tiny]
-        deviation[tiny] = np.sqrt(np.average(shares**2, axis=0, weights=weight)) * largest[tiny]
-    return center, deviation
 
 
 def _scaler(kind: str, seed: int) -> Any:

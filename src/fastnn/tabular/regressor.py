@@ -14,8 +14,8 @@ import fastnn.losses as losses
 from fastnn._arguments import flag, number
 from fastnn._dask import is_lazy, lazily, lazy_r2
 from fastnn.estimators.intervals import CrossResiduals
+from fastnn.estimators.preprocessing import center_and_deviation
 from fastnn.tabular.bags import Bag, Limit, Trainer
-from fastnn.tabular.columns import center_and_deviation
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import RowMean, Score
