@@ -14,10 +14,11 @@ import fastnn.losses as losses
 from fastnn._arguments import flag, number
 from fastnn._dask import is_lazy, lazily, lazy_r2
 from fastnn.estimators.intervals import CrossResiduals
+from fastnn.estimators.preprocessing import center_and_deviation
 from fastnn.tabular.bags import Bag, Limit, Trainer
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.recipes import Task
-from fastnn.tabular.scores import RowMean
+from fastnn.tabular.scores import RowMean, Score
 from fastnn.tabular.targets import targets_of, weights_of
 from fastnn.tabular.training import Data
 
@@ -45,7 +46,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     models_, linear_share_, best_epochs_, n_epochs_ : as in ``TabularClassifier``.
     oof_predictions_ : (n,) or (n, n_outputs), mean of the networks that did not see the row; NaN where all did. A row
         did not choose the epoch of its prediction.
-    oof_score_ : their metric, in units of y.
+    oof_score_ : their metric, in units of y; of several targets, the mean of each one's.
     n_features_in_, feature_names_in_ : as in scikit-learn.
 
     Examples
@@ -94,8 +95,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self._is_vector = targets.ndim == 1
         columns = targets.reshape(len(targets), -1)
         weight = weights_of(sample_weight, len(columns))
-        self._center = np.average(columns, axis=0, weights=weight)
-        deviation = np.sqrt(np.average((columns - self._center) ** 2, axis=0, weights=weight))
+        self._center, deviation = center_and_deviation(columns, weight)
         self._scale = np.where(deviation > 0.0, deviation, 1.0)
         used = columns if weight is None else columns[weight > 0.0]
         self._low, self._high = used.min(axis=0), used.max(axis=0)
@@ -203,9 +203,12 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
         return KFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)))
 
-    def _oof_score(self, value: float) -> float:
-        factor = 1.0 if self._metric() == "r2" else float(np.mean(self._scale))
-        return super()._oof_score(value * factor)
+    def _oof_score(self, score: Score, known: Data, outputs: Array) -> float:
+        each = [
+            super(TabularRegressor, self)._oof_score(score, known._replace(y=known.y[:, [i]]), outputs[:, [i]])
+            for i in range(outputs.shape[1])
+        ]
+        return float(np.mean(each if self._metric() == "r2" else each * self._scale))
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         within: Array = (self._in_range(outputs) - self._center) / self._scale
