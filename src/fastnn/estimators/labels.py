@@ -35,11 +35,22 @@ def plain_labels(y: Any) -> Any:
 
 def labels_of(y: Any, name: str = "y") -> Array:
     """Return labels (n,); raise ValueError if one is missing."""
+    check_not_name(y, name)
     check_unmasked(y, name)
-    labels: Array = column_or_1d(plain_labels(y), warn=True)
+    plain = plain_labels(y)
+    shape = np.asarray(plain).shape
+    if len(shape) != 1 and shape[1:] != (1,):
+        raise ValueError(f"{name} should be a 1d array, got an array of shape {shape} instead.")
+    labels: Array = column_or_1d(plain, warn=True)
     if labels.dtype == object:
         check_labels(name, labels)
     elif labels.dtype.kind == "f" and np.isnan(labels).any():
         row = int(np.flatnonzero(np.isnan(labels))[0])
         raise ValueError(f"Input {name} contains NaN: no label at row {row} (counted from 0); leave out such rows")
     return labels
+
+
+def check_not_name(y: Any, name: str) -> None:
+    """Raise TypeError for the name of a column where its values are taken."""
+    if isinstance(y, str):
+        raise TypeError(f"{name} must hold a value for each row, got {y!r}: pass the column, such as table[{y!r}]")

@@ -53,7 +53,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         1,000 rows the log loss chooses it. "realmlp" smooths labels whatever the metric, and the temperature corrects
         the probabilities; the other recipes smooth them for "accuracy" alone.
     random_state : seed of folds, weights, order of rows and dropout.
-    categorical_features : names or numbers of columns of numbers that stand for categories.
+    categorical_features : names or numbers of columns of numbers that stand for categories, or a truth value for each
+        column.
     n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
     calibrate : whether probabilities are calibrated by the temperature of the least log loss of the out-of-fold rows.
         Equal probabilities are mixed in with a weight of 1 / (n + 1). Labels of ``predict`` stay the same. Where the

@@ -81,6 +81,14 @@ def names_of(X: Any) -> list[str]:
     return names
 
 
+def chosen_of(categorical_features: Any, n_columns: int) -> set[Any]:
+    """Return the columns that ``categorical_features`` names, or those whose truth value is True, if each has one."""
+    given = [] if categorical_features is None else list(categorical_features)
+    if len(given) == n_columns and all(isinstance(each, bool | np.bool_) for each in given):
+        return set(np.flatnonzero(given).tolist())
+    return set(given)
+
+
 def _places_of(categorical: set[Any], names: list[str]) -> set[int]:
     """Return the numbers of the columns that ``categorical_features`` names."""
     places = set()

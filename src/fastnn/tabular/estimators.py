@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -20,7 +21,7 @@ from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
 from fastnn.estimators.restoring import as_before_on_error
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
-from fastnn.tabular.columns import TableEncoder, names_of
+from fastnn.tabular.columns import TableEncoder, chosen_of, names_of
 from fastnn.tabular.folds import folds_of_groups, groups_of
 from fastnn.tabular.recipes import LINEAR, RECIPES, SCALINGS, Task
 from fastnn.tabular.scores import METRICS, Score, score_of
@@ -93,6 +94,10 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         X = in_memory(X)
         check_unmasked(X, "X")
         check_not_dates(X, "X")
+        first = X[0] if isinstance(X, list | tuple) and X else X
+        if isinstance(first, Mapping) and not hasattr(first, "toarray"):  # some sparse matrices are mappings
+            given = type(X).__name__ if first is X else f"{type(X).__name__} of {type(first).__name__}"
+            raise TypeError(f"X is a {given}: pass a table, such as pandas.DataFrame(X)")
         if is_frame(X):
             names = names_of(X)  # raises if two are equal
             if reset and (not names or _num_samples(X) < 2):
@@ -113,7 +118,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         return array
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, *, groups: Any = None, **factors: Any) -> Self:
+    def fit(self, X: Any, y: Any, *more: Any, groups: Any = None, **factors: Any) -> Self:
         """Train the networks on a table X (n, n_features) and labels y (n,), or numbers (n,) or (n, n_outputs).
 
         Parameters
@@ -133,6 +138,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         ValueError
             Weights or groups are not as described.
         """
+        if more:
+            raise TypeError(f"fit takes X and y by position, got {len(more)} more: name groups= and sample_weight=")
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         weight = factors.pop("sample_weight", None)
@@ -161,8 +168,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         limit = Limit(self.time_limit, 0.0 if self.time_limit is None else time.monotonic() + self.time_limit)
         n = _num_samples(X)
         random = check_random_state(self.random_state)
-        chosen = () if self.categorical_features is None else self.categorical_features
-        self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), set(chosen))
+        chosen = chosen_of(self.categorical_features, self.n_features_in_)
+        self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), chosen)
         numbers = groups_of(groups, n, self._fewest_groups(n))
         data = Data(self._encoder.learn(X, labels), y, weight, numbers)
         metric = self._metric()

@@ -9,6 +9,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
 from fastnn._arrays import as_numbers, check_unmasked
+from fastnn.estimators.labels import check_not_name
 from fastnn.tabular.columns import LARGEST
 
 Array = NDArray[Any]
@@ -16,6 +17,7 @@ Array = NDArray[Any]
 
 def targets_of(y: Any) -> Array:
     """Return targets (n,) or (n, n_outputs) as float64; raise ValueError if they are not finite numbers."""
+    check_not_name(y, "y")
     given = np.asarray(y)
     if given.dtype == object and not any(isinstance(value, str) for value in given.flat):
         with suppress(TypeError, ValueError, OverflowError):
@@ -27,7 +29,10 @@ def targets_of(y: Any) -> Array:
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = column_or_1d(targets, warn=True)
     if not np.isfinite(targets).all():
-        raise ValueError("Input y contains NaN or infinity")
+        row = int(np.argwhere(~np.isfinite(targets))[0, 0])
+        raise ValueError(
+            f"Input y contains NaN or infinity: no target at row {row} (counted from 0); leave out such rows"
+        )
     largest = float(np.abs(targets).max(initial=0.0))
     if largest > LARGEST:
         raise ValueError(f"y has a number of size {largest:.3g}, above {LARGEST:g}: rescale y")
