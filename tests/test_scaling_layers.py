@@ -127,3 +127,25 @@ def test_quantiles_that_differ_by_rounding_are_one_edge(dtype):
     found = model.predict(data, verbose=0)
     assert found.min() >= -1e-4 and found.max() <= 1 + 1e-4
     assert np.abs(model.predict([[1.0, 2.0]], verbose=0)).max() < 1000.0
+
+
+def test_a_chain_has_the_columns_that_its_first_layer_has_learned():
+    data = RNG.normal(size=(40, 3))
+    known, later = layers.RobustScaling(), layers.QuantileTransform(seed=0)
+    known.adapt(data)
+    model = fastnn.Sequential([known, layers.PeriodicEmbedding(3), layers.Dense(1)], seed=0)
+    assert model.predict(data, verbose=0).shape == (40, 1)
+    waiting = fastnn.Sequential([later, layers.Dense(1)], seed=0)
+    waiting.compile("adam", "mse")
+    with pytest.raises(ValueError, match=r"must say what they are: start it with Input\(\(n_features,\)\)"):
+        _ = waiting.output_shape
+    with pytest.raises(ValueError, match=r"has learned nothing: call adapt\(data\) first"):
+        waiting.fit(data, data[:, 0], verbose=0)
+    later.adapt(data)
+    waiting.fit(data, data[:, 0], verbose=0)
+    with pytest.raises(ValueError, match="x has 4 features"):
+        waiting.predict(np.ones((2, 4)), verbose=0)
+    words = fastnn.Sequential([layers.StringLookup(vocabulary=["a"], output_mode="one_hot"), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"for strings with Input.*dtype='string'"):
+        _ = words.output_shape
+    assert words.predict(np.array([["a"]]), verbose=0).shape == (1, 1)

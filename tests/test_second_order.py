@@ -419,3 +419,32 @@ def test_steps_without_a_penalty_end_in_noise_and_continue_over_fits():
                 model.fit(x, y, epochs=epochs, verbose=0)
         assert models[0].optimizer.alpha > 0.0 and models[0].optimizer.effective_parameters < 40.0
         assert models[0].predict(x, verbose=0).tobytes() == models[1].predict(x, verbose=0).tobytes()
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lm_bayes"])
+def test_a_converged_fit_does_not_hold_back_the_next_one(optimizer, tmp_path):
+    """The dampings that were tried in vain, up to 1e10, are forgotten."""
+    X, y = curve()
+    y = y + 0.1 * np.random.default_rng(0).normal(size=y.shape)
+    model = small(units=3, optimizer=optimizer)
+    assert len(model.fit(X, y, epochs=3000, verbose=0).history["loss"]) < 3000
+    assert model.optimizer.damping < 1e3
+    other = np.cos(np.pi * X)
+    assert model.fit(X, other, epochs=10, verbose=0).history["loss"][-1] < 0.5 * np.var(other)
+
+
+def test_evidence_of_a_linear_model_is_that_of_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 6))
+    y = X[:, :3] @ [1.0, 2.0, -1.0] + 0.5 * rng.normal(size=30)
+    flat = dict.fromkeys(("alpha_1", "alpha_2", "lambda_1", "lambda_2"), 0.0)
+    other = linear_model.BayesianRidge(fit_intercept=False, tol=1e-14, max_iter=100_000, **flat).fit(X, y)
+    model = fastnn.Sequential([layers.Dense(1, use_bias=False)], dtype="float64", seed=0)
+    model.compile("lm_bayes", "mse")
+    model.fit(X, y, epochs=3000, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], other.coef_, rtol=1e-9, atol=1e-12)
+    assert 2.0 * model.optimizer.alpha == pytest.approx(other.lambda_, rel=1e-9)
+    assert 2.0 * model.optimizer.beta == pytest.approx(other.alpha_, rel=1e-9)
+    expected = other.lambda_ * (other.coef_ @ other.coef_)
+    assert model.optimizer.effective_parameters == pytest.approx(expected, rel=1e-9)

@@ -249,6 +249,25 @@ def test_step_factors_scale_decay_and_dropout():
     assert never[0] != always[0]
 
 
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({"dropout": lambda steps: np.where(steps < 3, 1.0, 2.0)}, "factor 2, which makes 1 of a dropout of 0.5"),
+        ({"label_smoothing": lambda steps: 11.0 + 0.0 * steps}, "makes 1.1 of a label_smoothing of 0.1"),
+    ],
+)
+def test_step_factors_keep_rates_below_one(factors, message):
+    block = layers.Residual([layers.Dense(5), layers.Dropout(0.5)])
+    model = fastnn.Sequential([fastnn.Input((5,)), block, layers.Dense(1)], seed=0)
+    loss = fastnn.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1)
+    model.compile("adam", loss)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y > 0, epochs=1, batch_size=4, verbose=0, callbacks=[fastnn.callbacks.StepFactors(**factors)])
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_schedules():
     schedules = fastnn.optimizers.schedules
     steps = np.arange(9)
@@ -382,6 +401,6 @@ def test_a_layer_after_one_that_encodes_gets_the_columns_of_the_rows():
         model.fit(*rows, shuffle=False, verbose=0)
     assert models[0].predict(X, verbose=0).tobytes() == models[1].predict(X, verbose=0).tobytes()
     other = fastnn.Sequential([type(scaling).from_config(scaling.get_config()), layers.Dense(1)])
-    with pytest.raises(ValueError, match="has learned 5 columns, got 4"):
+    with pytest.raises(ValueError, match="x has 4 features .columns., but the model takes 5"):
         other.predict(X[:, :4])
-    assert not other.built and other.predict(X, verbose=0).shape == (len(X), 1)
+    assert other.predict(X, verbose=0).shape == (len(X), 1)

@@ -48,11 +48,6 @@ class Scaler(Encoder):
     def _slopes(self, X: Array) -> Array:
         raise NotImplementedError
 
-    @property
-    def _n_columns(self) -> int | None:
-        """Number of columns that were learned; None before ``adapt``."""
-        raise NotImplementedError
-
     def dtype_of(self, dtypes: Sequence[str | None]) -> str | None:
         """Return None: the type is that of the model."""
         return None
@@ -72,11 +67,11 @@ class Scaler(Encoder):
 
     def _checked(self, values: Any) -> Array:
         """Return an array (n, n_in) of as many columns as were learned."""
-        if self._n_columns is None:
+        if self.learned_features is None:
             raise ValueError(f"layer {self.name!r} has learned nothing: call adapt(data) first")
         X = _columns(values, f"the input of layer {self.name!r}")
-        if X.shape[1] != self._n_columns:
-            raise ValueError(f"layer {self.name!r} has learned {self._n_columns} columns, got {X.shape[1]}")
+        if X.shape[1] != self.learned_features:
+            raise ValueError(f"layer {self.name!r} has learned {self.learned_features} columns, got {X.shape[1]}")
         return X
 
 
@@ -133,7 +128,8 @@ class RobustScaling(Scaler):
         super().__init__(**layer_options)
 
     @property
-    def _n_columns(self) -> int | None:
+    def learned_features(self) -> int | None:
+        """Number of columns that were learned; None before ``adapt``."""
         return None if self.center is None else len(self.center)
 
     def _learned(self, X: Array) -> dict[str, Array]:
@@ -208,7 +204,8 @@ class QuantileTransform(Scaler):
         super().__init__(**layer_options)
 
     @property
-    def _n_columns(self) -> int | None:
+    def learned_features(self) -> int | None:
+        """Number of columns that were learned; None before ``adapt``."""
         return None if self.quantiles is None else self.quantiles.shape[1]
 
     def _learned(self, X: Array) -> dict[str, Array]:

@@ -211,6 +211,12 @@ class Sequential(Model):
     def _require_built(self) -> None:
         if self._network is None and self._n_called is not None and self.layers:
             self.build((None, self._n_called))
+        first = self.layers[0] if self._network is None and self.layers else None
+        if isinstance(first, Layer) and first.encodes:
+            raise ValueError(
+                f"layer {first.name!r} takes the inputs before the network does, so the model must say what they are: "
+                "start it with Input((n_features,)), for strings with Input((n_features,), dtype='string'), or fit it"
+            )
         LayerStack._require_built(self)
 
     @property

@@ -114,8 +114,8 @@ class LevenbergMarquardtFit(FullBatchFit):
         return True
 
     def _search(self, system: Any, alpha: float, beta: float) -> bool:
-        """Try dampings until a step lowers the objective; return False if none does."""
-        optimizer, growth = self._optimizer, 2.0
+        """Try dampings until a step lowers the objective; return False if none does, and keep the first damping."""
+        optimizer, growth, first = self._optimizer, 2.0, self._optimizer.damping
         before = self._objective(self._error, self._flat, alpha, beta)
         for _ in range(_MOST_TRIES):
             if optimizer.damping > optimizer.max_damping:
@@ -134,7 +134,7 @@ class LevenbergMarquardtFit(FullBatchFit):
                     return True
             optimizer.damping *= growth
             growth *= 2.0
-        optimizer.damping = min(optimizer.damping, optimizer.max_damping)
+        optimizer.damping = first  # the largest would hold back a fit to other rows
         return False
 
     @staticmethod
