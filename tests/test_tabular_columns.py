@@ -183,3 +183,34 @@ def test_a_fit_of_a_frame_needs_two_rows_and_a_column(package, n_rows):
     with pytest.raises(ValueError, match="X must have at least 2 rows and a column"):
         regressor().fit(table({}), Y)
     assert regressor().fit(table({"size": NUMBER}), Y).predict(table({"size": NUMBER[:n_rows]})).shape == (n_rows,)
+
+
+GIVEN_AWAY = {
+    "of one of several targets": (NUMBER, np.column_stack([Y, 3.0 - 2.0 * NUMBER]), "it equals column 1 of y"),
+    "with missing values": (np.where(np.arange(N) % 7 == 0, np.nan, 2.0 * Y), Y, "it equals y up to scale"),
+    "of codes in another order": (np.array([5.0, 1.0, 9.0])[GROUP], TEXT, "each of its values belongs to one class"),
+    "in part": (GROUP + 10.0 * (np.arange(N) % 2), TEXT, "each of its values belongs to one class"),
+    "of huge numbers": (1e148 * Y, Y, "it equals y up to scale"),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN_AWAY)
+def test_columns_that_give_the_target_away_are_told(case, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 1)
+    column, y, message = GIVEN_AWAY[case]
+    table = np.column_stack([column, RNG.normal(size=N)])
+    model = fastnn.TabularClassifier if y is TEXT else fastnn.TabularRegressor
+    with pytest.warns(UserWarning, match=f"column 'x0' gives the target away: {message}"):
+        model("plain", n_bags=2, random_state=0).fit(table, y)
+    other = int(np.flatnonzero(GROUP != GROUP[3])[0])
+    column = np.where(np.arange(N) == 3, column[other], column)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model("plain", n_bags=2, random_state=0).fit(np.column_stack([column, table[:, 1]]), y)
+
+
+def test_intervals_do_not_change_with_what_a_user_writes():
+    model = regressor().fit(NUMBER[:, None], Y)
+    expected = model.predict_interval(NUMBER[:, None])
+    model.oof_predictions_[:] = 0.0
+    np.testing.assert_array_equal(model.predict_interval(NUMBER[:, None]), expected)

@@ -34,6 +34,8 @@ MOST_ONE_HOT = 8
 _ADVICE = ". Leave the column out if it is not known before the target is"
 LARGEST = 1e150
 """Largest size of a number in a table: squares of it, and sums of these, are finite."""
+_MOST_VALUES_OF_CLASS = 2
+"""Different values for each class, up to which a column whose values belong to one class each gives the target away."""
 _FARTHEST = 1e18
 """Largest size of a standardized number: sums of some thousand such numbers times weights are finite in float32."""
 _FEWEST_IDS = 20
@@ -349,18 +351,26 @@ def _categories_of(column: Column, levels: list[Any]) -> list[Any]:
 
 
 def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
-    """Warn of a column of numbers that equals the target up to scale, or counts the rows."""
+    """Warn of a column of numbers that equals a target up to scale, stands for one class each, or counts the rows."""
     if len(values) < _FEWEST_IDS:
         return
-    steps = np.diff(values)
-    if (steps == 1.0).all():
+    if (np.diff(values) == 1.0).all():
         warn(f"column {name!r} counts the rows: if it is an identifier, leave it out")
-    if y is None or y.dtype.kind not in "fiu" or y.ndim != 1 or np.isnan(values).any() or np.ptp(y) == 0:
+    known = ~np.isnan(values)
+    if y is None or y.dtype.kind not in "fiu" or known.sum() < _FEWEST_IDS or np.ptp(values[known]) == 0.0:
         return
-    x, t = (_spread(each) for each in (values, y.astype(np.float64)))
-    slope = float(x @ t) / float(x @ x)
-    if np.abs(t - slope * x).max() <= 1e-9 * np.abs(t).max():
-        warn(f"column {name!r} gives the target away: it equals y up to scale and offset{_ADVICE}")
+    x, targets = _spread(values[known]), y[known].reshape(int(known.sum()), -1).astype(np.float64)
+    for i in range(targets.shape[1]):
+        if np.ptp(targets[:, i]) == 0.0:
+            continue
+        t = _spread(targets[:, i])
+        slope = float(x @ t) / float(x @ x)
+        if np.abs(t - slope * x).max() <= 1e-9 * np.abs(t).max():
+            target = "y" if y.ndim == 1 else f"column {i} of y"
+            warn(f"column {name!r} gives the target away: it equals {target} up to scale and offset{_ADVICE}")
+            return
+    if y.dtype.kind != "f" and len(np.unique(x)) <= _MOST_VALUES_OF_CLASS * len(np.unique(y)):
+        _warn_of_categories(name, [None if value != value else value for value in values.tolist()], y)
 
 
 def _spread(values: Array) -> Array:
@@ -377,5 +387,7 @@ def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
     classes: dict[Any, set[Any]] = {}
     for value, label in zip(values, y.tolist(), strict=True):
         classes.setdefault(value, set()).add(label)
-    if len(classes) <= 2 * len(set(y.tolist())) and all(len(found) == 1 for found in classes.values()):
+    if len(classes) <= _MOST_VALUES_OF_CLASS * len(set(y.tolist())) and all(
+        len(found) == 1 for found in classes.values()
+    ):
         warn(f"column {name!r} gives the target away: each of its values belongs to one class{_ADVICE}")

@@ -103,6 +103,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
         trainer, limit = self._fit_bag(rows, targets, scaled, weight, groups, task)
         self._targets = columns
+        self._residuals = CrossResiduals(self._bag.held_out, self.oof_predictions_.reshape(columns.shape), columns)
         self._quantiles: Bag | None = None
         if self.intervals == "quantiles":
             self._fit_quantiles(trainer, limit, columns.shape[1], task.width)
@@ -177,10 +178,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         share = number("coverage", coverage, above=0.0, below=1.0)
         if self._quantiles is None:
-            predictions = self.oof_predictions_.reshape(self._targets.shape)
-            residuals = CrossResiduals(self._bag.held_out, predictions, self._targets)
-            rank = residuals.rank(coverage)
-            bounds = residuals.interval(self._in_range(residuals.centers(self._all_outputs(X))), rank)
+            rank = self._residuals.rank(coverage)
+            centers = self._in_range(self._residuals.centers(self._all_outputs(X)))
+            bounds = self._residuals.interval(centers, rank)
         else:
             bag, tail = self._quantiles, 0.5 * (1.0 - share)
             known = [self._at_level(bag.out_of_fold, level) for level in (tail, 1.0 - tail)]
