@@ -401,6 +401,6 @@ def test_a_layer_after_one_that_encodes_gets_the_columns_of_the_rows():
         model.fit(*rows, shuffle=False, verbose=0)
     assert models[0].predict(X, verbose=0).tobytes() == models[1].predict(X, verbose=0).tobytes()
     other = fastnn.Sequential([type(scaling).from_config(scaling.get_config()), layers.Dense(1)])
-    with pytest.raises(ValueError, match="x has 4 features .columns., but the model takes 5"):
+    with pytest.raises(ValueError, match=r"x has 4 features .columns., but the model takes 5"):
         other.predict(X[:, :4])
     assert other.predict(X, verbose=0).shape == (len(X), 1)
