@@ -267,7 +267,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         return width // 2 if n < _FEW_ROWS else width
 
     def permutation_importances(self, X: Any, y: Any, n_repeats: int = 5, random_state: Any = None) -> Array:
-        """Return how much worse the score becomes when one column is permuted, (n_features,): the mean of repeats.
+        """Return how much lower ``score`` is when one column is permuted, (n_features,): the mean of repeats.
+
+        ``score`` is R² or the accuracy, whatever the ``metric``.
 
         Parameters
         ----------
