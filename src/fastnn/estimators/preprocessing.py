@@ -12,11 +12,32 @@ from fastnn._arrays import is_source
 Array = NDArray[Any]
 
 
+def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    """Return the weighted mean and standard deviation of every column of numbers (n, n_columns), in float64.
+
+    Columns whose squares vanish or overflow are divided by their largest difference from the mean first.
+    """
+    center: Array = (
+        values.mean(axis=0, dtype=np.float64)
+        if weight is None
+        else np.asarray(np.average(values, axis=0, weights=weight))
+    )
+    differences = values - center
+    with np.errstate(over="ignore"):
+        deviation = np.asarray(np.sqrt(np.average(differences**2, axis=0, weights=weight)))
+    largest = np.abs(differences).max(axis=0)
+    lost = np.flatnonzero(((deviation == 0.0) | np.isinf(deviation)) & (largest > 0.0))
+    if lost.size:
+        shares = differences[:, lost] / largest[lost]
+        deviation[lost] = np.sqrt(np.average(shares**2, axis=0, weights=weight)) * largest[lost]
+    return center, deviation
+
+
 def center_and_scale(values: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of every column, with 1 for a deviation of 0."""
-    center = np.asarray(np.mean(values, axis=0, dtype=np.float64))
-    scale = np.std(values, axis=0, dtype=np.float64)
-    return center, _without_constants(center, scale)
+    """Return mean and standard deviation of every column; of a constant one its value, and 1."""
+    center, deviation = center_and_deviation(values)
+    scale = _without_constants(center, deviation)
+    return np.where(scale == deviation, center, values[0]), scale
 
 
 def _without_constants(center: Array, scale: Array) -> Array:

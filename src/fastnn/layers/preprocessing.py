@@ -143,8 +143,13 @@ class RobustScaling(Scaler):
 
     def _transformed(self, X: Array) -> Array:
         assert self.center is not None and self.scale is not None
-        Z: Array = (X - self.center) * self.scale
+        Z = self._scaled(X)
         return Z if self.bound is None else Z / np.sqrt(1.0 + self._squares(Z))
+
+    def _scaled(self, X: Array) -> Array:
+        with np.errstate(over="ignore"):
+            Z: Array = (X - self.center) * self.scale
+        return Z
 
     def _squares(self, Z: Array) -> Array:
         """Return the squares of Z / bound; Z comes to lie where they are finite."""
@@ -154,7 +159,7 @@ class RobustScaling(Scaler):
 
     def _slopes(self, X: Array) -> Array:
         assert self.center is not None and self.scale is not None
-        Z = (X - self.center) * self.scale
+        Z = self._scaled(X)
         return np.asarray(self.scale * (np.ones_like(Z) if self.bound is None else (1.0 + self._squares(Z)) ** -1.5))
 
     def get_config(self) -> dict[str, Any]:
