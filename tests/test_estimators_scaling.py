@@ -55,6 +55,10 @@ def test_the_unit_does_not_matter(unit):
 
 
 def test_constant_columns_have_no_deviation():
+    many = np.full((200_000, 2), 0.1)
+    assert many.std(axis=0).max() > 1e-15  # the mean is rounded
+    center, deviation = center_and_deviation(many)
+    assert (center == 0.1).all() and (deviation == 0.0).all()
     expected = net().fit(np.column_stack([X, np.zeros(N)]), Y)
     for value in (0.1, 1e-300, 1.7e18 / 3.0, 1e200):
         table = np.column_stack([X, np.full(N, value)])

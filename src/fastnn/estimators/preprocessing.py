@@ -15,7 +15,8 @@ Array = NDArray[Any]
 def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Array, Array]:
     """Return the weighted mean and standard deviation of every column of numbers (n, n_columns), in float64.
 
-    Columns whose squares vanish or overflow are divided by their largest difference from the mean first.
+    Columns whose squares vanish or overflow are divided by their largest difference from the mean first. Those of a
+    constant column are its value and 0: the rounding of a mean grows with the rows.
     """
     center: Array = (
         values.mean(axis=0, dtype=np.float64)
@@ -30,14 +31,14 @@ def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Ar
     if lost.size:
         shares = differences[:, lost] / largest[lost]
         deviation[lost] = np.sqrt(np.average(shares**2, axis=0, weights=weight)) * largest[lost]
-    return center, deviation
+    constant = values.min(axis=0) == values.max(axis=0)
+    return np.where(constant, values[0], center), np.where(constant, 0.0, deviation)
 
 
 def center_and_scale(values: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation of every column; of a constant one its value, and 1."""
     center, deviation = center_and_deviation(values)
-    scale = _without_constants(center, deviation)
-    return np.where(scale == deviation, center, values[0]), scale
+    return center, _without_constants(center, deviation)
 
 
 def _without_constants(center: Array, scale: Array) -> Array:

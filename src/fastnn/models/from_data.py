@@ -28,8 +28,8 @@ def initialize_from_data(
     """Give the dense layers of a model first values that suit the data (Holzmüller et al., 2024).
 
     In the order of the graph, each ``Dense`` and ``NTPDense`` layer is changed. "std" divides the kernel's column of
-    each output by the standard deviation of ``X @ W`` (of ``X @ W / sqrt(n_in)``) over the rows; a deviation of 0
-    changes nothing. "he+5" sets the bias of each output to minus a random convex combination of its values
+    each output by the standard deviation of ``X @ W`` (of ``X @ W / sqrt(n_in)``) over the rows; where all rows are
+    equal, nothing is changed. "he+5" sets the bias of each output to minus a random convex combination of its values
     in 5 rows, so that the kinks of activations lie among the data.
 
     Parameters
@@ -74,7 +74,7 @@ def initialize_from_data(
         values = dense_forward(hidden.astype(np.float64) * factor, layer.kernel.numpy().astype(np.float64))
         if kernel == "std":
             deviation = values.std(axis=0)
-            deviation[deviation == 0.0] = 1.0
+            deviation[np.ptp(values, axis=0) == 0.0] = 1.0  # a mean that is rounded gives equal values a deviation
             layer.kernel.assign((layer.kernel.numpy() / deviation).astype(model.dtype))
             values /= deviation
         if bias == "he+5" and layer.use_bias:
