@@ -74,7 +74,9 @@ class InputPreparation:
         if missing != "error":
             gaps = np.isnan(dense)
             known = np.where(gaps.all(axis=0), 0.0, dense)
-            preparation.fill = (np.nanmedian if missing == "median" else np.nanmean)(known, axis=0)
+            middle = np.nanmedian(known, axis=0) if missing == "median" else np.nanmean(known, axis=0, dtype=np.float64)
+            low, high = np.fmin.reduce(known, axis=0), np.fmax.reduce(known, axis=0)
+            preparation.fill = np.where(low == high, low, middle).astype(dense.dtype)  # not a rounded mean
             if missing == "indicator":
                 preparation.indicated = np.flatnonzero(gaps.any(axis=0))
             dense = np.where(gaps, preparation.fill, dense)
@@ -92,14 +94,16 @@ class InputPreparation:
         found = moments(source, "X", missing != "error")
         preparation = cls(None, np.empty(0, np.intp), None, None)
         gaps = len(source) - found.n
+        constant = found.low == found.high
+        center = np.where(constant, found.low, found.mean)
         if missing != "error":
-            preparation.fill = found.mean
+            preparation.fill = center
             if missing == "indicator":
                 preparation.indicated = np.flatnonzero(gaps)
         if standardize:
             # A missing value becomes the mean, which adds nothing to the squares.
-            scale = np.sqrt(found.variance * (found.n / len(source)))
-            preparation.center, preparation.scale = found.mean, _without_constants(found.mean, scale)
+            scale = np.where(constant, 0.0, np.sqrt(found.variance * (found.n / len(source))))
+            preparation.center, preparation.scale = center, _without_constants(center, scale)
         return preparation
 
     def transform(self, X: Array) -> Array:
