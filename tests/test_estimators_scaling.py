@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import fastnn
-from fastnn.estimators.preprocessing import center_and_deviation
+from fastnn.estimators.preprocessing import InputPreparation, center_and_deviation
 
 RNG = np.random.default_rng(6)
 N = 60
@@ -55,6 +55,10 @@ def test_the_unit_does_not_matter(unit):
 
 
 def test_constant_columns_have_no_deviation():
+    many = np.full((200_000, 2), 0.1)
+    assert many.std(axis=0).max() > 1e-15  # the mean is rounded
+    center, deviation = center_and_deviation(many)
+    assert (center == 0.1).all() and (deviation == 0.0).all()
     expected = net().fit(np.column_stack([X, np.zeros(N)]), Y)
     for value in (0.1, 1e-300, 1.7e18 / 3.0, 1e200):
         table = np.column_stack([X, np.full(N, value)])
@@ -76,3 +80,30 @@ def test_targets_too_far_from_zero_for_float32_are_told(y):
         net().fit(X, y)
         net().fit(narrow, 100.0 * Y + 1e4)
     assert np.corrcoef(found - y.mean(), y - y.mean())[0, 1] > 0.9
+
+
+def test_a_constant_column_of_a_source_has_no_deviation():
+    n = 100_000
+    table = np.column_stack([np.arange(n) % 7.0, np.full(n, 0.1), np.where(np.arange(n) % 3 == 0, np.nan, 0.7)])
+    y = table[:, 0]
+    for missing in ("mean", "indicator"):
+        models = [
+            net(missing=missing, max_iter=1, shuffle=False).fit(*rows)
+            for rows in ((table, y), (fastnn.data.source(table, y),))
+        ]
+        for model in models:
+            assert model._preparation.center.tolist()[1:] == [0.1, 0.7]
+            assert model._preparation.scale.tolist()[1:] == [1.0, 1.0]
+            assert model._preparation.fill[2] == 0.7
+        far = np.array([[3.0, 0.2, 0.8]])
+        np.testing.assert_allclose(*(model.predict(far) for model in models), rtol=1e-6)
+
+
+def test_the_mean_that_fills_in_float32_is_that_of_float64():
+    table = np.full((1_000_000, 2), 0.1, np.float32)
+    table[::2] = 0.3
+    table[7] = np.nan
+    assert abs(np.nanmean(table, axis=0)[0] - 0.2) > 1e-4  # sums in float32
+    preparation = InputPreparation.for_inputs(table, False, "mean")
+    np.testing.assert_allclose(preparation.fill, [0.2, 0.2], rtol=1e-6)
+    assert preparation.fill.dtype == preparation.transform(table[:9]).dtype == np.float32

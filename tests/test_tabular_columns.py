@@ -10,7 +10,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("narwhals")
 
 import fastnn
-from fastnn.layers import RobustScaling
+from fastnn.layers import QuantileTransform, RobustScaling
 
 RNG = np.random.default_rng(3)
 N = 40
@@ -214,3 +214,31 @@ def test_intervals_do_not_change_with_what_a_user_writes():
     expected = model.predict_interval(NUMBER[:, None])
     model.oof_predictions_[:] = 0.0
     np.testing.assert_array_equal(model.predict_interval(NUMBER[:, None]), expected)
+
+
+@pytest.mark.parametrize("recipe", ["realmlp", "tabm", "plain"])
+def test_a_column_may_be_constant_in_the_rows_of_a_fold(recipe, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 4)
+    single, gap = np.zeros(N), np.full(N, 5.0)
+    single[0], gap[0] = 1.0, np.nan
+    for table in (np.column_stack([NUMBER, single, gap]), single[:, None]):
+        model = fastnn.TabularRegressor(recipe, n_bags=4, random_state=0).fit(table, Y)
+        assert np.isfinite(model.predict(table)).all() and model.oof_score_ < 1.5 * Y.std()
+
+
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**-600])
+def test_the_unit_of_a_column_does_not_matter_to_quantiles(unit):
+    layers = [QuantileTransform(seed=1) for _ in range(2)]
+    layers[0].adapt(NUMBER[:, None])
+    layers[1].adapt(NUMBER[:, None] * unit)
+    found = [layer.compute(NUMBER[:, None] * factor) for layer, factor in zip(layers, (1.0, unit), strict=True)]
+    np.testing.assert_allclose(found[1], found[0], rtol=0.1, atol=1e-2)  # the range is some deviations
+    assert np.corrcoef(found[1][:, 0], NUMBER)[0, 1] > 0.95
+
+
+def test_first_weights_of_equal_rows_are_those_drawn():
+    x = fastnn.Input((3,))
+    model = fastnn.Model(x, fastnn.layers.NTPDense(64)(x), seed=0)
+    drawn = model.layers[-1].kernel.numpy().copy()
+    fastnn.models.initialize_from_data(model, np.full((500, 3), 0.1), bias=None)
+    np.testing.assert_array_equal(model.layers[-1].kernel.numpy(), drawn)

@@ -331,7 +331,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         """
         check_is_fitted(self, "estimators_")
         rank = self._residuals.rank(coverage)
-        bounds = self._residuals.interval(self._residuals.centers(self._all_outputs(X)), rank)
+        bounds = self._residuals.intervals(self._all_outputs(X), rank)
         return bounds[:, 0] if self._is_vector else bounds
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:

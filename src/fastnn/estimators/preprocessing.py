@@ -15,7 +15,8 @@ Array = NDArray[Any]
 def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Array, Array]:
     """Return the weighted mean and standard deviation of every column of numbers (n, n_columns), in float64.
 
-    Columns whose squares vanish or overflow are divided by their largest difference from the mean first.
+    Columns whose squares vanish or overflow are divided by their largest difference from the mean first. Those of a
+    constant column are its value and 0: the rounding of a mean grows with the rows.
     """
     center: Array = (
         values.mean(axis=0, dtype=np.float64)
@@ -30,14 +31,14 @@ def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Ar
     if lost.size:
         shares = differences[:, lost] / largest[lost]
         deviation[lost] = np.sqrt(np.average(shares**2, axis=0, weights=weight)) * largest[lost]
-    return center, deviation
+    constant = values.min(axis=0) == values.max(axis=0)
+    return np.where(constant, values[0], center), np.where(constant, 0.0, deviation)
 
 
 def center_and_scale(values: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation of every column; of a constant one its value, and 1."""
     center, deviation = center_and_deviation(values)
-    scale = _without_constants(center, deviation)
-    return np.where(scale == deviation, center, values[0]), scale
+    return center, _without_constants(center, deviation)
 
 
 def _without_constants(center: Array, scale: Array) -> Array:
@@ -73,7 +74,9 @@ class InputPreparation:
         if missing != "error":
             gaps = np.isnan(dense)
             known = np.where(gaps.all(axis=0), 0.0, dense)
-            preparation.fill = (np.nanmedian if missing == "median" else np.nanmean)(known, axis=0)
+            middle = np.nanmedian(known, axis=0) if missing == "median" else np.nanmean(known, axis=0, dtype=np.float64)
+            low, high = np.fmin.reduce(known, axis=0), np.fmax.reduce(known, axis=0)
+            preparation.fill = np.where(low == high, low, middle).astype(dense.dtype)  # not a rounded mean
             if missing == "indicator":
                 preparation.indicated = np.flatnonzero(gaps.any(axis=0))
             dense = np.where(gaps, preparation.fill, dense)
@@ -91,14 +94,16 @@ class InputPreparation:
         found = moments(source, "X", missing != "error")
         preparation = cls(None, np.empty(0, np.intp), None, None)
         gaps = len(source) - found.n
+        constant = found.low == found.high
+        center = np.where(constant, found.low, found.mean)
         if missing != "error":
-            preparation.fill = found.mean
+            preparation.fill = center
             if missing == "indicator":
                 preparation.indicated = np.flatnonzero(gaps)
         if standardize:
             # A missing value becomes the mean, which adds nothing to the squares.
-            scale = np.sqrt(found.variance * (found.n / len(source)))
-            preparation.center, preparation.scale = found.mean, _without_constants(found.mean, scale)
+            scale = np.where(constant, 0.0, np.sqrt(found.variance * (found.n / len(source))))
+            preparation.center, preparation.scale = center, _without_constants(center, scale)
         return preparation
 
     def transform(self, X: Array) -> Array:

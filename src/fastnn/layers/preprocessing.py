@@ -168,6 +168,18 @@ class RobustScaling(Scaler):
         return {**super().get_config(), **{key: None if v is None else v.tolist() for key, v in learned.items()}}
 
 
+def _spread(X: Array) -> Array:
+    """Return the standard deviation of each column, at least 1e-6 where that is not more than rounding.
+
+    Where squares vanish, the range stands for the deviation.
+    """
+    deviation = np.nanstd(X, axis=0)
+    deviation = np.where(deviation > 0.0, deviation, np.nanmax(X, axis=0) - np.nanmin(X, axis=0))
+    rounding = 10.0 * np.finfo(np.float64).eps * np.nanmax(np.abs(X), axis=0)
+    spread: Array = np.where(deviation > rounding, deviation, np.maximum(deviation, 1e-6))
+    return spread
+
+
 @registry.register("layer", "QuantileTransform")
 class QuantileTransform(Scaler):
     """Columns whose values become standard normal: each one by its place among the quantiles of its column.
@@ -212,7 +224,7 @@ class QuantileTransform(Scaler):
         known = np.where(np.isnan(X).all(axis=0), 0.0, X)
         if self.noise:
             draw = Stream(self.seed).normal(known.size).reshape(known.shape)
-            known = known + draw * self.noise * np.maximum(np.nanstd(known, axis=0), 1e-6)
+            known = known + draw * self.noise * _spread(known)
         count = max(min(self.n_quantiles or max(min(len(known) // 30, 1000), 10), len(known)), 2)
         return {"quantiles": np.maximum.accumulate(np.nanquantile(known, np.linspace(0.0, 1.0, count), axis=0))}
 

@@ -32,7 +32,7 @@ def initialize_from_data(
 
     In the order of the calls, each ``Dense`` and ``NTPDense`` layer that is trained is changed, also within blocks and
     models. "std" divides the kernel's column of each output by the standard deviation of ``X @ W`` (of
-    ``X @ W / sqrt(n_in)``) over the rows; a deviation of 0 changes nothing. "he+5" sets the bias of each output to
+    ``X @ W / sqrt(n_in)``) over the rows; where all rows are equal, nothing is changed. "he+5" sets the bias of each output to
     minus a random convex combination of its values in 5 rows, so that the kinks of activations lie among the data.
 
     Parameters
@@ -86,7 +86,7 @@ def initialize_from_data(
             model.set_weights(before)
             raise ValueError(f"layer {layer.name!r} gives values of X that are too large: scale X")
         if kernel == "std":
-            deviation[deviation == 0.0] = 1.0
+            deviation[np.ptp(values, axis=0) == 0.0] = 1.0  # a mean that is rounded gives equal values a deviation
             layer.kernel.assign((layer.kernel.numpy() / deviation).astype(model.dtype))
             values /= deviation
         if bias == "he+5" and layer.use_bias:
