@@ -58,10 +58,13 @@ class Bag:
         return found
 
     @property
-    def n_out_of_fold(self) -> float:
-        """Number of networks in the out-of-fold outputs of a row, on average; 0 where no row has any."""
-        held_out = sum(len(rows) for rows in self.held_out if rows is not None)
-        return held_out / max(int(self.seen.sum()), 1)
+    def saw(self) -> Array:
+        """Whether a network was trained on a row, (n_networks, n)."""
+        found = np.ones((len(self.models), len(self.out_of_fold)), bool)
+        for network, rows in enumerate(self.held_out):
+            if rows is not None:
+                found[network, rows] = False
+        return found
 
     def outputs(self, encoded: Array) -> Array:
         """Return the outputs (n_networks, n, n_outputs) of all networks, each averaged with its linear model."""

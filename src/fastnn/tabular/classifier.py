@@ -23,6 +23,9 @@ from fastnn.tabular.training import Data
 
 Array = NDArray[Any]
 
+_ROWS_COMPARED = 1000
+"""Rows that tell how much the networks differ."""
+
 
 class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
     """A classifier of tables that needs no tuning: the mean of networks made by a recipe.
@@ -65,8 +68,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     ----------
     classes_ : labels of the classes.
     temperature_ : logits of ``predict_proba`` are divided by it; above 1 where the networks are too sure, below 1 where
-        smoothed labels made them too unsure. Those of ``oof_predictions_``, means of fewer networks, are divided by up
-        to 1.13 times as much, since a mean is right more often than one network but less sure.
+        smoothed labels made them too unsure. It is lower than that of ``oof_predictions_``, by how much the networks
+        differ: their mean is right more often than one of them, but less sure.
     models_ : the networks, of encoded columns.
     linear_share_ : share of linear models in the predictions; 0 where there are none.
     best_epochs_ : the epoch of each network's weights, counted from 1.
@@ -231,9 +234,19 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         found = Calibration()
         if self.calibrate:
             found = calibration_of(_codes_of(known.y), probabilities[seen], known.weight)
-        self._calibration = found.of_mean(self._bag.n_out_of_fold, len(self._bag.models))
+        self._calibration = found if len(self._bag.models) == 1 else self._of_mean(found, np.flatnonzero(seen), known)
         self.temperature_ = self._calibration.temperature
         return found.apply(probabilities)[:, -known.y.shape[1] :]
+
+    def _of_mean(self, calibration: Calibration, rows: Array, known: Data) -> Calibration:
+        """Return the calibration of the mean of the networks; known: the rows of these numbers (n,)."""
+        weighty = np.arange(len(rows)) if known.weight is None else np.flatnonzero(known.weight)
+        some = weighty[np.linspace(0, len(weighty) - 1, min(len(weighty), _ROWS_COMPARED)).astype(np.intp)]
+        if calibration == Calibration() or not some.size:
+            return calibration
+        given = np.stack([self._predictions(outputs) for outputs in self._bag.outputs(known.X[some])])
+        weight = None if known.weight is None else known.weight[some]
+        return calibration.of_mean(given, self._bag.saw[:, rows[some]], weight)
 
     def _score_of_shares(self, score: Score) -> Score:
         """Return the score of outputs at their best temperature, since smoothed labels make networks too unsure."""
