@@ -28,9 +28,9 @@ from fastnn._dask import in_memory, is_lazy, lazily, lazy_accuracy, lazy_r2
 from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
-from fastnn.estimators.frames import is_frame
+from fastnn.estimators.frames import check_not_mapping, is_frame
 from fastnn.estimators.intervals import CrossResiduals
-from fastnn.estimators.labels import labels_of, plain_labels
+from fastnn.estimators.labels import check_not_name, labels_of, plain_labels
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.estimators.restoring import as_before_on_error
 from fastnn.training.workers import as_threads, run_many
@@ -73,6 +73,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
         """Return inputs whose rows can be taken by number; the networks check the values."""
         check_in_memory(X, "X", type(self).__name__)
         X = in_memory(X)
+        check_not_mapping(X)
         check_unmasked(X, "X")
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
@@ -281,6 +282,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         rows = self._as_rows(X, reset=True)
+        check_not_name(y, "y")
         check_unmasked(y, "y")
         targets = np.asarray(y)
         check_consistent_length(rows, targets)

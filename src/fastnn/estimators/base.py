@@ -23,7 +23,8 @@ from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.conversion import ConvertedEstimator
-from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
+from fastnn.estimators.frames import FrameEncoder, check_not_mapping, is_frame, without_na
+from fastnn.estimators.labels import check_not_name
 from fastnn.estimators.network import (
     SKLEARN_ACTIVATIONS,
     Architecture,
@@ -231,6 +232,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         if is_source(X):
             return self._check_source(X, y, reset, **checks)
         X = in_memory(X)
+        check_not_mapping(X)
         check_unmasked(X, "X")
         check_unmasked(y, "y")
         check_not_dates(X, "X")
@@ -279,6 +281,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
 
     def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
         """Return checked X and y, a single column of y as (n,)."""
+        check_not_name(y, "y")
         X, y = self._check_inputs(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 

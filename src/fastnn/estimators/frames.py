@@ -25,6 +25,14 @@ def _package(X: Any) -> str:
     return type(X).__module__.split(".")[0]
 
 
+def check_not_mapping(X: Any) -> None:
+    """Raise TypeError for a dict of columns, or for a list of dicts."""
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    if isinstance(first, Mapping) and not hasattr(first, "toarray"):  # some sparse matrices are mappings
+        given = type(X).__name__ if first is X else f"{type(X).__name__} of {type(first).__name__}"
+        raise TypeError(f"X is a {given}: pass a table, such as pandas.DataFrame(X)")
+
+
 def check_collected(X: Any) -> None:
     """Raise TypeError for a lazy frame of polars, whose rows are not in memory."""
     if _package(X) == "polars" and hasattr(X, "collect"):

@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -18,7 +17,7 @@ from fastnn._arguments import nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._dask import in_memory
 from fastnn._derivation import Derivable
-from fastnn.estimators.frames import is_frame, without_na
+from fastnn.estimators.frames import check_not_mapping, is_frame, without_na
 from fastnn.estimators.restoring import as_before_on_error
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
 from fastnn.tabular.columns import TableEncoder, chosen_of, names_of
@@ -94,10 +93,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         X = in_memory(X)
         check_unmasked(X, "X")
         check_not_dates(X, "X")
-        first = X[0] if isinstance(X, list | tuple) and X else X
-        if isinstance(first, Mapping) and not hasattr(first, "toarray"):  # some sparse matrices are mappings
-            given = type(X).__name__ if first is X else f"{type(X).__name__} of {type(first).__name__}"
-            raise TypeError(f"X is a {given}: pass a table, such as pandas.DataFrame(X)")
+        check_not_mapping(X)
         if is_frame(X):
             names = names_of(X)  # raises if two are equal
             if reset and (not names or _num_samples(X) < 2):
