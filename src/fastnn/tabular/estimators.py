@@ -126,8 +126,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         sample_weight : (n,) numbers of at least 0, or None; their mean counts as 1. They weight the loss, the scores
             that choose the epoch and the share of linear models, ``oof_score_``, the temperature, and the mean and
             deviation by which targets are scaled. Folds, the scaling of columns, rules for few and many rows,
-            ``predict_interval`` and ``known_p_values`` count rows. The argument goes by name; it is not in the
-            signature, where scikit-learn takes it for a promise that a weight of 2 has the bits of two rows.
+            ``predict_interval`` and ``known_p_values`` count rows. Give it by name. It is not in the signature, because
+            scikit-learn would expect the same bits from a weight of 2 as from two rows; so ``AdaBoostClassifier``
+            refuses the estimator, and ``CalibratedClassifierCV`` gives weights to the calibration alone and warns.
 
         Raises
         ------
