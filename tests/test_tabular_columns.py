@@ -242,3 +242,24 @@ def test_first_weights_of_equal_rows_are_those_drawn():
     drawn = model.layers[-1].kernel.numpy().copy()
     fastnn.models.initialize_from_data(model, np.full((500, 3), 0.1), bias=None)
     np.testing.assert_array_equal(model.layers[-1].kernel.numpy(), drawn)
+
+
+@pytest.mark.parametrize("value", ["inf", "-1e200", np.inf, 10**400])
+def test_numbers_as_text_or_objects_are_as_limited_as_numbers(value):
+    table = np.array([[size, text] for size, text in zip(NUMBER, TEXT, strict=True)], object)
+    model = regressor().fit(table, Y)
+    with pytest.raises(ValueError, match=r"column 'x0' of X has (infinity|a number of size 1e\+200, above 1e\+150)"):
+        model.predict(np.array([[value, "a"], [0.0, "b"]], object))
+
+
+@pytest.mark.parametrize("entry, message", [([1], "got list"), (object(), "or have an order: '<' not supported")])
+def test_entries_that_cannot_be_categories_are_named(entry, message):
+    pandas = pytest.importorskip("pandas")
+    good = pandas.DataFrame({"kind": TEXT})
+    bad = good.assign(kind=[entry, type(entry)(), *TEXT[2:]])
+    for model in (regressor(), fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5)):
+        with pytest.raises(TypeError, match=f"column 'kind': .*{message}"):
+            model.fit(bad, Y)
+    if isinstance(entry, list):
+        with pytest.raises(TypeError, match=f"column 'kind': .*{message}"):
+            model.fit(good, Y).predict(bad)

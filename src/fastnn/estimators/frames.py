@@ -1,7 +1,7 @@
 """pandas, polars and pyarrow frames as inputs: columns of strings, categories and booleans become numbers."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -112,6 +112,28 @@ def _values(series: Any) -> list[Any]:
     return [None if gap or value != value else value for gap, value in zip(gaps, series.to_list(), strict=True)]
 
 
+def check_hashable(name: str, values: list[Any]) -> None:
+    """Raise TypeError for a column with entries that cannot be categories, such as lists."""
+    bad = next((value for value in values if not isinstance(value, Hashable)), None)
+    if bad is not None:
+        raise TypeError(f"column {name!r}: a category must be a string or a number, got {type(bad).__name__}")
+
+
+def sorted_categories(name: str, values: list[Any]) -> list[Any]:
+    """Return the different values of a column in order, those of a type together; None, for missing ones, left out.
+
+    Raises
+    ------
+    TypeError
+        Values that are not hashable or have no order.
+    """
+    check_hashable(name, values)
+    try:
+        return sorted({value for value in values if value is not None}, key=lambda value: (str(type(value)), value))
+    except TypeError as error:
+        raise TypeError(f"column {name!r}: categories must be strings or numbers, or have an order: {error}") from None
+
+
 def check_alike(name: str, values: list[Any], known: list[Any]) -> None:
     """Raise ValueError for categories of which none can be a known one: these are texts and those are not, or not so.
 
@@ -164,9 +186,7 @@ class FrameEncoder:
         categories = {}
         for name in frame.columns:
             if _kind(frame[name]) != "number":
-                categories[name] = sorted(
-                    {v for v in _values(frame[name]) if v is not None}, key=lambda v: (str(type(v)), v)
-                )
+                categories[name] = sorted_categories(name, _values(frame[name]))
         return cls(list(frame.columns), categories, named) if categories else None
 
     @staticmethod
@@ -242,6 +262,7 @@ class FrameEncoder:
                     "'error': fill it in, or set missing to 'mean', 'median' or 'indicator', which encode it as none "
                     "of the categories"
                 )
+            check_hashable(name, values)
             check_alike(name, values, known)
             place = {value: i for i, value in enumerate(known)}
             codes = np.array([place.get(value, -1) for value in values], dtype=np.intp)

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from numbers import Integral, Real
@@ -21,7 +20,9 @@ from fastnn.estimators.frames import (
     _values,
     check_alike,
     check_collected,
+    check_hashable,
     is_frame,
+    sorted_categories,
     without_na,
 )
 from fastnn.estimators.preprocessing import center_and_deviation
@@ -104,9 +105,7 @@ def _frame_column(series: Any, chosen: bool) -> Column:
     if not chosen and str(series.dtype) != "Boolean" and _kind(series) == "number":
         return Column(series.name, _checked(series.name, _numbers(series)))
     values = _values(series)
-    bad = next((value for value in values if not isinstance(value, Hashable)), None)
-    if bad is not None:
-        raise TypeError(f"column {series.name!r}: a category must be a string or a number, got {type(bad).__name__}")
+    check_hashable(series.name, values)
     return Column(series.name, None, values)
 
 
@@ -120,6 +119,15 @@ def _checked(name: str, values: Array) -> Array:
     return values
 
 
+def _floats(values: list[Any]) -> Array:
+    """Return numbers, or texts of numbers, as float64; NaN for None, infinity for a whole number beyond float64."""
+    numbers = [np.nan if value is None else value for value in values]
+    try:
+        return np.array(numbers, np.float64)
+    except OverflowError:
+        return np.array([np.inf if isinstance(each, int) and abs(each) > LARGEST else each for each in numbers])
+
+
 def _array_column(name: str, values: Array, chosen: bool) -> Column:
     if values.dtype.kind in "biuf" and not chosen:
         return Column(name, _checked(name, values.astype(np.float64)))
@@ -129,8 +137,7 @@ def _array_column(name: str, values: Array, chosen: bool) -> Column:
         if bad is not None:
             raise TypeError(f"column {name!r}: an argument must be a string or a number, got {type(bad).__name__}")
         if not any(isinstance(value, str) for value in listed):
-            numbers = np.array([np.nan if value is None else value for value in listed], np.float64)
-            return Column(name, _checked(name, numbers))
+            return Column(name, _checked(name, _floats(listed)))
     return Column(name, None, listed)
 
 
@@ -204,7 +211,7 @@ class TableEncoder:
             return
         assert column.categories is not None
         values = [value for value in column.categories if value is not None]
-        levels = _sorted(name, set(values))
+        levels = sorted_categories(name, values)
         if not levels:
             self.dropped[name] = "has no values"
         elif len(levels) == 1 and len(values) == len(column.categories):
@@ -274,14 +281,6 @@ class TableEncoder:
         return int(self.offsets[-1])
 
 
-def _sorted(name: str, values: set[Any]) -> list[Any]:
-    """Return categories in order, those of a type together."""
-    try:
-        return sorted(values, key=lambda value: (str(type(value)), value))
-    except TypeError as error:
-        raise TypeError(f"column {name!r}: categories must be strings or numbers, or have an order: {error}") from None
-
-
 def _is_text_of_numbers(levels: list[Any]) -> bool:
     """Return whether categories are texts that all stand for numbers."""
     try:
@@ -326,9 +325,10 @@ def _scaler(kind: str, seed: int) -> Any:
 def _numbers_of(column: Column) -> Array:
     if column.numbers is None:
         try:
-            return np.array([np.nan if value is None else value for value in column.categories or ()], np.float64)
+            numbers = _floats(column.categories or [])
         except (TypeError, ValueError):
             raise ValueError(f"column {column.name!r} held numbers in fit and holds categories now") from None
+        return _checked(column.name, numbers)
     return column.numbers
 
 
