@@ -1,6 +1,8 @@
 """Columns of unusual types in tables: without values, sparse, of other types in fit and prediction, tiny and huge."""
 
 import datetime
+import subprocess
+import sys
 import warnings
 from decimal import Decimal
 
@@ -298,3 +300,35 @@ def test_a_missing_value_of_pandas_in_objects_is_missing():
                 expected = pandas.DataFrame({"a": NUMBER, "b": plain})
                 found = model.fit(table, Y).predict(table)
                 np.testing.assert_array_equal(found, model.fit(expected, Y).predict(expected))
+
+
+@pytest.mark.parametrize("package", ["polars", "pyarrow"])
+def test_names_of_columns_of_numbers_do_not_need_pandas(package):
+    """A fresh process in which pandas cannot be imported: names must not be lost on the way to an array."""
+    pytest.importorskip(package)
+    program = f"""
+import sys, warnings
+class WithoutPandas:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "pandas":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, WithoutPandas())
+warnings.simplefilter("ignore")
+import {package}, fastnn
+table = {package}.{"table" if package == "pyarrow" else "DataFrame"}
+a, b = [0.0, 1.0, 2.0, 3.0], [5.0, 4.0, 1.0, 0.0]
+for model in (
+    fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=2, random_state=0),
+    fastnn.MLPClassifier(hidden_layer_sizes=(2,), max_iter=2, random_state=0),
+):
+    model.fit(table({{"a": a, "b": b}}), [0, 1, 0, 1])
+    print(*model.feature_names_in_, model.n_features_in_)
+    for other in (table({{"b": b, "a": a}}), table({{"a": a, "c": b}})):
+        try:
+            model.predict(other)
+        except ValueError as error:
+            print(str(error).split(chr(10))[0])
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    refused = "The feature names should match those that were passed during fit."
+    assert found.stdout.splitlines() == ["a b 2", refused, refused] * 2, found.stderr

@@ -204,19 +204,13 @@ class FrameEncoder:
 
     @staticmethod
     def as_numbers(X: Any) -> Any:
-        """Return a frame of numbers in a form that scikit-learn accepts."""
+        """Return a frame of numbers in a form that scikit-learn accepts: one of pandas as it is, else an array."""
         if _package(X) == "pandas":
             return X if _plain_numbers(X) else X.apply(_without_na_objects)
         frame = _opened(X)
         bad = [name for name in frame.columns if _kind(frame[name]) == "category"]
         if bad:
             raise ValueError(f"column {bad[0]!r} held numbers in fit and holds {frame[bad[0]].dtype} now")
-        try:
-            import pandas
-        except ImportError:
-            pass
-        else:
-            return pandas.DataFrame({name: _numbers(frame[name]) for name in frame.columns})
         return np.column_stack([_numbers(frame[name]) for name in frame.columns])
 
     def feature_names_out(self) -> list[str]:

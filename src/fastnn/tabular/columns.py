@@ -361,7 +361,8 @@ def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
             target = "y" if y.ndim == 1 else f"column {i} of y"
             warn(f"column {name!r} gives the target away: it equals {target} up to scale and offset{_ADVICE}")
             return
-    if y.dtype.kind != "f" and len(np.unique(x)) <= _MOST_VALUES_OF_CLASS * len(np.unique(y)):
+    most = 0 if y.dtype.kind == "f" else _MOST_VALUES_OF_CLASS * len(np.unique(y))
+    if len(np.unique(x[:1000])) <= most and len(np.unique(x)) <= most:  # the first rows tell most columns
         _warn_of_categories(name, [None if value != value else value for value in values.tolist()], y)
 
 
