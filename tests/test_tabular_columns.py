@@ -332,3 +332,11 @@ for model in (
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     refused = "The feature names should match those that were passed during fit."
     assert found.stdout.splitlines() == ["a b 2", refused, refused] * 2, found.stderr
+
+
+def test_a_column_of_different_numbers_does_not_give_many_classes_away(monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 1)
+    labels = np.arange(N) % (N // 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fastnn.TabularClassifier("plain", n_bags=2, random_state=0).fit(np.column_stack([NUMBER, Y]), labels)

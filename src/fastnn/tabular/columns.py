@@ -37,6 +37,8 @@ LARGEST = 1e150
 """Largest size of a number in a table: squares of it, and sums of these, are finite."""
 _MOST_VALUES_OF_CLASS = 2
 """Different values for each class, up to which a column whose values belong to one class each gives the target away."""
+_LEAST_ROWS_OF_VALUE = 4
+"""Rows that have the same value, on average, from which on it is not by chance that they are of one class."""
 _FARTHEST = 1e18
 """Largest size of a standardized number: sums of some thousand such numbers times weights are finite in float32."""
 _FEWEST_IDS = 20
@@ -361,9 +363,14 @@ def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
             target = "y" if y.ndim == 1 else f"column {i} of y"
             warn(f"column {name!r} gives the target away: it equals {target} up to scale and offset{_ADVICE}")
             return
-    most = 0 if y.dtype.kind == "f" else _MOST_VALUES_OF_CLASS * len(np.unique(y))
+    most = 0 if y.dtype.kind == "f" else _most_values(y)
     if len(np.unique(x[:1000])) <= most and len(np.unique(x)) <= most:  # the first rows tell most columns
         _warn_of_categories(name, [None if value != value else value for value in values.tolist()], y)
+
+
+def _most_values(y: Array) -> int:
+    """Return how many values a column that gives the classes y (n,) away may have: each must occur often."""
+    return min(_MOST_VALUES_OF_CLASS * len(np.unique(y)), len(y) // _LEAST_ROWS_OF_VALUE)
 
 
 def _spread(values: Array) -> Array:
@@ -380,7 +387,5 @@ def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
     classes: dict[Any, set[Any]] = {}
     for value, label in zip(values, y.tolist(), strict=True):
         classes.setdefault(value, set()).add(label)
-    if len(classes) <= _MOST_VALUES_OF_CLASS * len(set(y.tolist())) and all(
-        len(found) == 1 for found in classes.values()
-    ):
+    if len(classes) <= _most_values(y) and all(len(found) == 1 for found in classes.values()):
         warn(f"column {name!r} gives the target away: each of its values belongs to one class{_ADVICE}")
