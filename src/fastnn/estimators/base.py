@@ -246,11 +246,17 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             encoder = FrameEncoder.for_frame(X) if is_frame(X) else None
             if encoder is None:
                 self.__dict__.pop("_encoder", None)
+        if encoder is None and not is_frame(X):
+            return validate_data(self, without_na(X), y, reset=reset, **checks)
         if encoder is None:
-            X = FrameEncoder.as_numbers(X) if is_frame(X) else without_na(X)
-            return validate_data(self, X, y, reset=reset, **checks)
-        encoded = encoder.transform(X, type(self).__name__, self.missing != "error")
-        if reset:
+            numbers = FrameEncoder.as_numbers(X)
+            if not isinstance(numbers, np.ndarray):
+                return validate_data(self, numbers, y, reset=reset, **checks)
+            validate_data(self, X, skip_check_array=True, reset=reset)  # the names of the columns
+            encoded = numbers
+        else:
+            encoded = encoder.transform(X, type(self).__name__, self.missing != "error")
+        if reset and encoder is not None:
             self._encoder = encoder
             self.__dict__.pop("feature_names_in_", None)
             if encoder.named:

@@ -11,10 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
+from fastnn.estimators.folds import folds_of_classes, pairs_of
 from fastnn.estimators.labels import labels_of, plain_labels
 from fastnn.tabular.calibration import Calibration, calibration_of, least_loss, logits_of
 from fastnn.tabular.estimators import TabularEstimator
-from fastnn.tabular.folds import folds_of_classes
 from fastnn.tabular.novelty import Novelty
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import Score
@@ -212,8 +212,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
         if int(np.bincount(labels).min()) < n_folds:
-            fold = folds_of_classes(labels, n_folds, seed)
-            return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_folds)]
+            return pairs_of(folds_of_classes(labels, n_folds, seed), n_folds)
         return StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
 
     def _oof_score(self, score: Score, known: Data, outputs: Array) -> float:

@@ -17,6 +17,7 @@ from fastnn._arguments import nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._dask import in_memory
 from fastnn._derivation import Derivable
+from fastnn.estimators.folds import pairs_of
 from fastnn.estimators.frames import check_not_mapping, is_frame, without_na
 from fastnn.estimators.restoring import as_before_on_error
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
@@ -222,7 +223,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
                 classes = labels if self._kind == "classifier" else np.zeros(n, np.intp)
                 n_folds = min(n_folds, int(groups.max()) + 1)
                 fold = folds_of_groups(groups, classes, n_folds, seed)
-                pairs += [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_folds)]
+                pairs += pairs_of(fold, n_folds)
         return pairs[:1] if self.n_bags == 1 else pairs
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
