@@ -97,7 +97,8 @@ class RobustScaling(Scaler):
 
     ``z = (x - median) / (q75 - q25)``; where the quartiles are equal, half of the range takes the place of their
     difference, and a constant column becomes 0. Then ``z / sqrt(1 + (z / bound)^2)``, which lies between -bound and
-    bound. ``adapt(X)`` learns the numbers.
+    bound. ``adapt(X)`` learns the numbers. They belong to the layer's configuration, which model files keep, not to the
+    weights, which files of weights keep.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ class QuantileTransform(Scaler):
 
     scikit-learn's ``QuantileTransformer(output_distribution="normal")`` on all rows, with ``n_quantiles`` of
     ``max(min(n // 30, 1000), 10)``, but at most n, and noise in ``adapt`` that parts equal values, as in TabM
-    (Gorishniy et al., 2025).
+    (Gorishniy et al., 2025). The quantiles belong to the layer's configuration, as the numbers of ``RobustScaling`` do.
 
     Parameters
     ----------
