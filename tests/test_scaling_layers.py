@@ -39,6 +39,17 @@ def test_input_gradients_pass_through_scaling():
             np.testing.assert_allclose(found[output][place][:, :, column], slopes, rtol=1e-5, atol=1e-6)
 
 
+def test_input_gradients_come_in_the_order_of_the_inputs():
+    words, x = fastnn.Input((1,), dtype="string"), fastnn.Input((2,))
+    hot = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(words)
+    last = layers.Dense(1)
+    model = fastnn.Model([words, x], last(layers.concatenate([x, hot])), dtype="float64", seed=0)
+    (found,) = model.input_gradients([np.array([["a"], ["c"]]), RNG.normal(size=(2, 2))])
+    kernel = np.asarray(last.kernel)[:, 0]
+    np.testing.assert_allclose(found[0], np.tile(kernel[2:], (2, 1, 1)), rtol=1e-12)
+    np.testing.assert_allclose(found[1], np.tile(kernel[:2], (2, 1, 1)), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
