@@ -157,3 +157,29 @@ def test_a_chain_has_the_columns_that_its_first_layer_has_learned():
     words = fastnn.Sequential([layers.StringLookup(vocabulary=["a"], output_mode="one_hot"), layers.Dense(1)])
     with pytest.raises(ValueError, match=r"for strings with Input.*dtype='string'"):
         words.predict(np.array([["a"]]), verbose=0)
+
+
+def test_scaling_of_some_columns(tmp_path):
+    """Slices of a floating-point input are scaled before the network, and may also be taken by it."""
+    data = RNG.normal(size=(30, 4)) * [1.0, 10.0, 0.1, 1.0]
+    robust, quantile = layers.RobustScaling(), layers.QuantileTransform(noise=0.0, seed=0)
+    robust.adapt(data[:, :2])
+    quantile.adapt(data[:, 2:3])
+    x = fastnn.Input((4,))
+    first, rest = x[:, :2], x[:, 1:]
+    joined = layers.concatenate([robust(first), first, quantile(rest[:, 1:2]), x])
+    last = layers.Dense(1)
+    model = fastnn.Model(x, last(joined), dtype="float64", seed=0)
+    parts = np.column_stack([robust(data[:, :2]), data[:, :2], quantile(data[:, 2:3]), data])
+    expected = parts @ np.asarray(last.kernel)
+    np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-12)
+    model.save(tmp_path / "net.fastnn")
+    np.testing.assert_allclose(fastnn.load_model(tmp_path / "net.fastnn").predict(data), expected, rtol=1e-12)
+    np.testing.assert_allclose(model.folded().predict(data), expected, rtol=1e-12)
+    inner = data[(data[:, 2] > data[:, 2].min()) & (data[:, 2] < data[:, 2].max())]  # the outermost quantiles are jumps
+    ((found,),) = model.input_gradients(inner)
+    for column, step in enumerate([1e-6, 1e-5, 1e-7, 1e-6]):
+        moved = step * np.eye(4)[column]
+        numeric = (model.predict(inner + moved, verbose=0) - model.predict(inner - moved, verbose=0)) / (2.0 * step)
+        np.testing.assert_allclose(found[:, :, column], numeric, rtol=1e-5, atol=1e-7)
+    assert model.predict(data[:0], verbose=0).shape == (0, 1)

@@ -69,14 +69,14 @@ class Scaler(Encoder):
         """Return an array (n, n_in) of as many columns as were learned."""
         if self.learned_features is None:
             raise ValueError(f"layer {self.name!r} has learned nothing: call adapt(data) first")
-        X = _columns(values, f"the input of layer {self.name!r}")
+        X = _columns(values, f"the input of layer {self.name!r}", allow_empty=True)
         if X.shape[1] != self.learned_features:
             raise ValueError(f"layer {self.name!r} has learned {self.learned_features} columns, got {X.shape[1]}")
         return X
 
 
-def _columns(data: Any, name: str) -> Array:
-    X = as_features(data, None, np.dtype(np.float64), name, allow_missing=True)
+def _columns(data: Any, name: str, allow_empty: bool = False) -> Array:
+    X = as_features(data, None, np.dtype(np.float64), name, allow_missing=True, allow_empty=allow_empty)
     return np.asarray(X, np.float64)
 
 

@@ -72,13 +72,22 @@ def _before_scaling(gradients: list[Array], graph: Graph, scaling: Mapping[int, 
 
     Those of one value are added. An input that a layer encodes has those with respect to what the layer gives.
     """
+    before = {step.output: step.inputs[0] for step in graph.encoding}
+    selections = {step.output for step in graph.encoding if step.layer.selects}
     found: dict[int, Array] = {}
     for value, gradient in zip(graph.ports, gradients, strict=True):
-        while value in scaling:
-            value, slopes = scaling[value]
-            gradient = (gradient * slopes[:, None, :]).astype(gradient.dtype)
+        while value in scaling or value in selections:
+            if value in scaling:
+                value, slopes = scaling[value]
+                gradient = (gradient * slopes[:, None, :]).astype(gradient.dtype)
+            else:
+                _, columns = graph.source(value)
+                while value in selections:
+                    value = before[value]
+                selected = gradient
+                gradient = np.zeros((*selected.shape[:2], graph.width(value)), selected.dtype)
+                gradient[:, :, columns] = selected
         found[value] = found[value] + gradient if value in found else gradient
-    before = {step.output: step.inputs[0] for step in graph.encoding}
 
     def place(value: int) -> tuple[int, int]:
         given = value
