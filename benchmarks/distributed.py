@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
+from fastnn._command_line import output_file, picture_file, positive_count, positive_number
 from fastnn.bench.machine import describe_machine
 from fastnn.bench.networks import NETWORKS, Network, network_data
 from fastnn.distributed import LEAST_OPERATIONS
@@ -355,28 +356,31 @@ def report(turns: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=list(NAMES), choices=list(NETWORKS))
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each network in a turn")
-    parser.add_argument("--latency", type=float, help="seconds, for the model; default: measured")
-    parser.add_argument("--bandwidth", type=float, help="bytes per second, for the model; default: measured")
+    chains = [name for name, network in NETWORKS.items() if network.shape == "chain"]
+    parser.add_argument("--networks", nargs="+", default=list(NAMES), choices=chains)
+    parser.add_argument("--turns", type=positive_count, default=5)
+    parser.add_argument("--seconds", type=positive_number, default=0.7, help="of each network in a turn")
+    parser.add_argument("--latency", type=positive_number, help="seconds, for the model; default: measured")
+    parser.add_argument("--bandwidth", type=positive_number, help="bytes per second, for the model; default: measured")
     parser.add_argument("--no-torch", action="store_true")
-    parser.add_argument("--json")
-    parser.add_argument("--plot")
+    parser.add_argument("--json", type=output_file)
+    parser.add_argument("--plot", type=picture_file)
     folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    parser.add_argument("--mpiexec", default=shutil.which("mpiexec", path=folders))
+    parser.add_argument("--mpiexec", default=shutil.which("mpiexec", path=folders) or "mpiexec")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         work(arguments)
         return
+    if shutil.which(arguments.mpiexec, path=folders) is None:
+        parser.error(f"argument --mpiexec: there is no program {arguments.mpiexec!r}")
     print(describe_machine())
     workers = ["1", "2", "ranks", "messages"] + ([] if arguments.no_torch else ["ddp"])
     turns = [{worker: launch(worker, arguments) for worker in workers} for _ in range(arguments.turns)]
     figures = report(turns, arguments)
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 import argparse
 
+from fastnn._command_line import output_file, positive_count
 from fastnn.bench.estimators import CASES, compare_estimators
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="case", help=f"some of: {', '.join(CASES)}")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of every contestant")
+    parser.add_argument("--rounds", type=positive_count, default=7, help="turns of every contestant")
     parser.add_argument(
-        "--threads", type=int, nargs="*", default=[], help="numbers of threads (default: one; all cores)"
+        "--threads", type=positive_count, nargs="*", default=[], help="numbers of threads (default: one; all cores)"
     )
-    parser.add_argument("--json", help="where to write the machine, the versions and the figures")
+    parser.add_argument("--json", type=output_file, help="where to write the machine, the versions and the figures")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.cases) - set(CASES))
     if unknown:

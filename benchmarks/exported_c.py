@@ -5,6 +5,7 @@ bits are compared first. Prints the best time of each, and the quotient of the t
 """
 
 import argparse
+import shutil
 import subprocess
 import tempfile
 import time
@@ -69,8 +70,11 @@ def build(name: str, folder: Path, compiler: str) -> tuple[fastnn.Sequential, np
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compiler", default="gcc")
-    parser.add_argument("--networks", nargs="+", default=["submarine", "digits", "mnist128"])
+    chains = [name for name, network in NETWORKS.items() if network.shape == "chain"]
+    parser.add_argument("--networks", nargs="+", choices=chains, default=["submarine", "digits", "mnist128"])
     arguments = parser.parse_args()
+    if not arguments.compiler or shutil.which(arguments.compiler.split()[0]) is None:
+        parser.error(f"argument --compiler: there is no program {arguments.compiler!r}")
     fastnn.set_num_threads(1)
     for name in arguments.networks:
         with tempfile.TemporaryDirectory() as folder_name:

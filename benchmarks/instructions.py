@@ -23,6 +23,7 @@ import numpy as np
 import fastnn
 import fastnn._core as _core
 from fastnn import layers
+from fastnn._command_line import count, positive_count
 from fastnn.bench.networks import NETWORKS, network_data, network_weights
 
 STEPS = 4
@@ -47,8 +48,8 @@ def training_call(name: str, shuffle: bool) -> Callable[[int], None]:
     core.compile(*LOSSES[network.loss], "adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7})
     X, y = network_data(network)
     fits = []
-    for count in (STEPS, 2 * STEPS):
-        rows = count * network.batch_size
+    for n_steps in (STEPS, 2 * STEPS):
+        rows = n_steps * network.batch_size
         fits.append(_core.Fit(core, X[:rows].copy(), y[:rows].copy(), batch_size=network.batch_size))
     rates = [np.full(fit.n_steps, 1e-3) for fit in fits]
 
@@ -169,8 +170,8 @@ def report(arguments: argparse.Namespace) -> None:
     for title, call, per in calls:
         counts = count_instructions(call, per, arguments.functions > 0)
         print(f"{isa:8} {title:44} {counts.pop('all'):10,}", flush=True)
-        for function, count in counts.most_common(arguments.functions):
-            print(f"{'':12} {function:50} {count:10,}")
+        for function, found in counts.most_common(arguments.functions):
+            print(f"{'':12} {function:50} {found:10,}")
 
 
 def main() -> int:
@@ -180,9 +181,11 @@ def main() -> int:
     parser.add_argument("--networks", nargs="*", default=["binary", "submarine"], choices=small, help="to train")
     parser.add_argument("--shuffle", action="store_true", help="draw an order of rows for the epoch")
     parser.add_argument("--predictions", nargs="*", default=[], choices=[*small, *VARIANTS])
-    parser.add_argument("--rows", nargs="+", type=int, default=[1, 32], help="of predictions")
-    parser.add_argument("--isas", nargs="+", default=["avx512", "avx2"], help="kernel sets")
-    parser.add_argument("--functions", type=int, default=0, help="list the first so many functions")
+    parser.add_argument("--rows", nargs="+", type=positive_count, default=[1, 32], help="of predictions")
+    available = _core.config()["isas"]
+    default = [isa for isa in ("avx512", "avx2") if isa in available]
+    parser.add_argument("--isas", nargs="+", choices=available, default=default, help="kernel sets")
+    parser.add_argument("--functions", type=count, default=0, help="how many functions to list")
     arguments = parser.parse_args()
     if "FASTNN_COUNTED" in os.environ:
         report(arguments)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
+from fastnn._command_line import positive_count
 from fastnn.bench.machine import describe_machine
 
 ROWS, FEATURES, BATCH, EPOCHS = 992, 10, 32, 50  # whole batches: JAX needs equal shapes
@@ -174,8 +175,8 @@ def take_turns(title: str, contestants: dict[str, Callable[[], Any]], factors: d
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", type=positive_count, default=500)
+    parser.add_argument("--rounds", type=positive_count, default=3)
     parser.add_argument("--only", choices=("models", "search"), help="one of the two comparisons")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")

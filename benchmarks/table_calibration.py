@@ -8,12 +8,12 @@ them. It is large for few rows, and no calibration can be expected to get below 
 import argparse
 import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 from tables import DATA, Table, splits
 
 import fastnn
+from fastnn._command_line import output_file, positive_count
 from fastnn.metrics import expected_calibration_error
 
 COLUMNS = ("table", "rows", "T", "oof before", "oof after", "test before", "test after", "chance")
@@ -68,10 +68,10 @@ def main() -> None:
         "--data", nargs="+", choices=list(DATA), default=list(DATA), help="those of numbers are left out"
     )
     parser.add_argument("--recipe", default="realmlp", help="recipe of TabularClassifier")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", help="file of results; those in it are not computed again")
+    parser.add_argument("--threads", type=positive_count, default=1)
+    parser.add_argument("--json", type=output_file, help="file of results; those in it are not computed again")
     options = parser.parse_args()
-    path = Path(options.json) if options.json else None
+    path = options.json
     rows = json.loads(path.read_text()) if path and path.exists() else []
     for name in options.data:
         if name in {row["table"] for row in rows}:

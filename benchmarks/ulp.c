@@ -247,10 +247,21 @@ static void sweep(int f, uint64_t count, worst *value, worst *slope) {
     }
 }
 
+static int is_known(const char *name) {
+    for (int f = 0; f < COUNT(functions); f++)
+        if (!strcmp(name, functions[f].name)) return 1;
+    return 0;
+}
+
 /* Arguments: the number of inputs, a power of two from 2^12 to 2^32, then names of functions (none: all). */
 int main(int argc, char **argv) {
     const uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 0) : 0;
     if (count < BLOCK || count > 0x100000000u || count & (count - 1)) return 1;
+    for (int i = 2; i < argc; i++)
+        if (!is_known(argv[i])) {
+            fprintf(stderr, "unknown function %s\n", argv[i]);
+            return 1;
+        }
     printf("| function | value | at | derivative | at |\n| --- | --- | --- | --- | --- |\n");
     for (int f = 0; f < COUNT(functions); f++) {
         int wanted = argc <= 2;

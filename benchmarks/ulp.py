@@ -35,7 +35,7 @@ def measure(folder: str, float64: bool, samples: int, functions: list[str]) -> l
             print(line, end="", flush=True)
             rows.append([cell.strip() for cell in line.strip().strip("|").split("|")])
     if process.returncode:
-        sys.exit("samples must be a power of two from 4096 to 2**32")
+        sys.exit(process.returncode)
     return rows[2:]
 
 
@@ -48,10 +48,20 @@ def missed(rows: list[list[str]]) -> list[str]:
     ]
 
 
+def power_of_two(text: str) -> int:
+    """Return a number of inputs, for argparse."""
+    value = int(text) if text.isdecimal() else 0
+    if not 4096 <= value <= 2**32 or value & (value - 1):
+        raise argparse.ArgumentTypeError(f"must be a power of two from 4096 to 2^32, got {text!r}")
+    return value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("functions", nargs="*", help="names as in the table; default: all")
-    parser.add_argument("--samples", type=int, default=2**32, help="float32 inputs, a power of two; default: all")
+    parser.add_argument(
+        "--samples", type=power_of_two, default=2**32, help="float32 inputs, a power of two; default: all"
+    )
     parser.add_argument("--float64", action="store_true", help="the float64 functions instead")
     given = parser.parse_args()
     samples = min(given.samples, 2**20) if given.float64 else given.samples

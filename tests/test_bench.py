@@ -329,7 +329,7 @@ def test_pictures(grid, tmp_path):
 def test_metrics_are_compared_before_they_are_timed(tmp_path, monkeypatch):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     path = tmp_path / "metrics.json"
-    table = compare_metrics(n_rows=[200], rounds=1, json_path=str(path))
+    table = compare_metrics(n_rows=[200], rounds=1, json_path=path)
     rows = json.loads(path.read_text())["rows"]
     assert [(row["metric"], row["target"], row["rows"]) for row in rows] == [(c.metric, c.target, 200) for c in CASES]
     assert all(0 < row[who]["min_us"] <= row[who]["median_us"] for row in rows for who in ("fastnn", "scikit-learn"))
@@ -361,6 +361,23 @@ def test_a_row_of_phases():
     row = phases.phase_row(network, 1, 6e-6, seconds, 1.0 * phases.n_cores())
     # 2 * 4 * 9 operations in 1 us are 0.072 GFLOP/s
     assert row["forward_peak"] == pytest.approx(7.2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--turns", "0", "must be a whole number of at least 1"),
+        ("--epochs", "-1", "must be a whole number of at least 1"),
+        ("--widths", "0", "must be a whole number of at least 1"),
+        ("--gigabytes", "nan", "must be a finite number greater than 0, got 'nan'"),
+    ],
+)
+def test_memory_maps_refuse_wrong_arguments(option, value, message, capsys):
+    from fastnn.bench import memory_maps
+
+    with pytest.raises(SystemExit) as stop:
+        memory_maps.main([option, value])
+    assert stop.value.code == 2 and f"argument {option}: {message}" in capsys.readouterr().err
 
 
 def test_memory_maps_are_measured():

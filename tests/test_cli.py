@@ -63,6 +63,17 @@ def test_bench_prints_a_table_and_writes_json(capsys, tmp_path):
         ),
         (["demo", "--seed", "1.5"], "argument --seed: must be a whole number"),
         (["demo", "--seed", str(1 << 63)], "argument --seed: must be a whole number"),
+        (
+            ["train", "--epochs", "x"],
+            "argument --epochs: must be a whole number of at least 1 and less than 2^63, got 'x'",
+        ),
+        (["train", "--hidden", "64", "0"], "argument --hidden: must be a whole number of at least 1"),
+        (
+            ["train", "--learning-rate", "x"],
+            "argument --learning-rate: must be a finite number greater than 0, got 'x'",
+        ),
+        (["train", "--learning-rate", "inf"], "argument --learning-rate: must be a finite number greater than 0"),
+        (["train", "--test", "nan"], "argument --test: must be a number between 0 and 1, got 'nan'"),
     ],
 )
 def test_wrong_arguments(arguments, message, capsys, monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "fastnn"
 FLOORS = """
 errors _allocation _forking _warnings _array_functions _ranks
 _core
-_arguments _names _progress _structures
+_arguments _command_line _names _progress _structures
 _derivation _missing
 _arrays _registry _randomness _processors _arithmetic _dask
 _variables

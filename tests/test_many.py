@@ -59,6 +59,19 @@ def test_every_model_has_the_bits_of_training_it_alone(n_threads):
             assert np.array_equal(fits.oof[number][held_out], reference.predict(X[held_out], verbose=0)), k
 
 
+class Leaves(callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_callback_that_leaves_the_program_ends_its_model_alone(n_threads):
+    with pytest.warns(UserWarning, match=r"1 of 3 models failed: 1; see .errors. Model 1 .*: SystemExit: 3"):
+        fits = fit(build, seeds=3, callbacks=[[], [Leaves()], []], n_threads=n_threads)
+    assert list(fits.errors) == [1] and fits.errors[1].code == 3
+    assert [history is None for history in fits.histories] == [False, True, False]
+
+
 def test_one_configuration_has_plain_predictions_out_of_fold():
     fits = fit(build, splits=FOLDS[:2])
     assert fits.oof.shape == (90, 1)

@@ -149,6 +149,8 @@ def test_a_chain_has_the_columns_that_its_first_layer_has_learned():
     waiting = fastnn.Sequential([later, layers.Dense(1)], seed=0)
     waiting.compile("adam", "mse")
     with pytest.raises(ValueError, match=r"must say what they are: start it with Input\(\(n_features,\)\)"):
+        _ = waiting.output_shape
+    with pytest.raises(ValueError, match=r"has learned nothing: call adapt\(data\) first"):
         waiting.fit(data, data[:, 0], verbose=0)
     later.adapt(data)
     waiting.fit(data, data[:, 0], verbose=0)
@@ -156,7 +158,8 @@ def test_a_chain_has_the_columns_that_its_first_layer_has_learned():
         waiting.predict(np.ones((2, 4)), verbose=0)
     words = fastnn.Sequential([layers.StringLookup(vocabulary=["a"], output_mode="one_hot"), layers.Dense(1)])
     with pytest.raises(ValueError, match=r"for strings with Input.*dtype='string'"):
-        words.predict(np.array([["a"]]), verbose=0)
+        _ = words.output_shape
+    assert words.predict(np.array([["a"]]), verbose=0).shape == (1, 1)
 
 
 def test_scaling_of_some_columns(tmp_path):

@@ -420,6 +420,32 @@ def test_outputs_without_a_loss(optimizer, weights):
         assert history[name][-1] == pytest.approx(value, rel=1e-6), name
 
 
+@pytest.mark.parametrize("units", [10, 30, 100])
+def test_bayesian_regularization_does_not_give_up_on_wide_networks(units):
+    """The network of more units than the data need is about as good as that of enough; a straight line is not."""
+    x = np.linspace(-1.0, 1.0, 94)[:, None]
+    curve = np.sin(2.0 * np.pi * x) * np.exp(-x)
+    y = curve + 0.1 * np.random.default_rng(1).normal(size=curve.shape)
+    model = fastnn.Sequential([layers.Dense(units, "tanh"), layers.Dense(1)], dtype="float64", seed=1)
+    model.compile("lm_bayes", "mse")
+    model.fit(x, y, epochs=70, verbose=0)
+    assert 10.0 < model.optimizer.effective_parameters < 18.0
+    assert np.mean((model.predict(x, verbose=0) - curve) ** 2) < 0.3 * 0.1**2
+
+
+def test_steps_without_a_penalty_end_in_noise_and_continue_over_fits():
+    """Targets that nothing explains get a penalty; two fits are one, also where the first ends before the penalty."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    for y in (rng.normal(size=(60, 1)), np.sin(3.0 * x[:, :1])):
+        models = [small(seed=2, units=8, optimizer="lm_bayes") for _ in "ab"]
+        for model, parts in zip(models, ([15], [1, 14]), strict=True):
+            for epochs in parts:
+                model.fit(x, y, epochs=epochs, verbose=0)
+        assert models[0].optimizer.alpha > 0.0 and models[0].optimizer.effective_parameters < 40.0
+        assert models[0].predict(x, verbose=0).tobytes() == models[1].predict(x, verbose=0).tobytes()
+
+
 @pytest.mark.parametrize("optimizer", ["lm", "lm_bayes"])
 def test_a_converged_fit_does_not_hold_back_the_next_one(optimizer, tmp_path):
     """The dampings that were tried in vain, up to 1e10, are forgotten."""

@@ -1,4 +1,4 @@
-"""``steps_per_epoch`` with arrays: an epoch goes on where the one before has ended, as in Keras."""
+"""``steps_per_epoch`` with arrays: an epoch continues where the last one ended, as in Keras."""
 
 import warnings
 

@@ -52,3 +52,8 @@ def test_classes_have_the_members_of_the_stub(name):
         if callable(value):
             signature = inspect.signature(getattr(cls, member))
             assert [p for p in signature.parameters if p != "self"] == arguments(members[member]), member
+
+
+def test_every_kind_of_op_is_described_in_the_stub():
+    text = ast.get_docstring(CLASSES["Network"])
+    assert [op for op in _core.OPS if f'"{op}"' not in text] == []

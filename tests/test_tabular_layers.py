@@ -362,3 +362,56 @@ def test_first_values_from_data():
 def test_refusals(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+TEXTS = np.array([["P"], ["S"], ["Lg"], ["?"]])
+ENCODERS = {
+    "robust": (layers.RobustScaling(), X),
+    "quantiles": (layers.QuantileTransform(seed=0), X),
+    "bins": (layers.Discretization(num_bins=3, output_mode="multi_hot"), X),
+    "hashes": (layers.Hashing(4, output_mode="multi_hot"), np.arange(12).reshape(4, 3)),
+    "numbers": (layers.IntegerLookup(vocabulary=[3, 5], output_mode="multi_hot"), np.array([[3, 3], [5, 7]])),
+    "texts": (layers.StringLookup(vocabulary=["P", "S"], output_mode="one_hot"), TEXTS),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_first_layer_that_encodes_takes_the_columns_of_the_first_rows(kind, tmp_path):
+    """Without an Input the model is the one with it, to the bit, whether it trains or predicts first."""
+    layer, rows = ENCODERS[kind]
+    if kind in ("robust", "quantiles", "bins"):
+        layer.adapt(rows)
+    dtype = "string" if kind == "texts" else None
+    y = np.linspace(0.0, 1.0, len(rows))
+    models = []
+    for first in ([fastnn.Input((rows.shape[1],), dtype=dtype)], []):
+        again = type(layer).from_config(layer.get_config())
+        model = fastnn.Sequential([*first, again, layers.Dense(3, "tanh"), layers.Dense(1)], seed=0)
+        model.compile("adam", "mse")
+        model.fit(rows, y, epochs=2, verbose=0, validation_data=(rows, y))
+        models.append(model)
+    declared, deferred = models
+    assert deferred.input_shape == (None, rows.shape[1])
+    assert deferred.predict(rows, verbose=0).tobytes() == declared.predict(rows, verbose=0).tobytes()
+    for model in models:
+        assert model.predict(rows[:0], verbose=0).shape == (0, 1)
+    deferred.save(tmp_path / "model.safetensors")
+    loaded = fastnn.load_model(tmp_path / "model.safetensors")
+    assert loaded.predict(rows, verbose=0).tobytes() == declared.predict(rows, verbose=0).tobytes()
+    untrained = fastnn.Sequential([type(layer).from_config(layer.get_config()), layers.Dense(1)], seed=0)
+    assert untrained(rows).shape == (len(rows), 1)
+
+
+def test_a_layer_after_one_that_encodes_gets_the_columns_of_the_rows():
+    scaling, source = layers.RobustScaling(), fastnn.data.source(X, y=Y[:, 0])
+    scaling.adapt(X)
+    chain = [scaling, layers.PeriodicEmbedding(5), layers.NTPDense(3, "selu"), layers.NTPDense(1)]
+    models = [fastnn.Sequential([type(layer).from_config(layer.get_config()) for layer in chain], seed=0) for _ in "ab"]
+    for model, rows in zip(models, ((X, Y), (source,)), strict=True):
+        model.compile("adam", "mse")
+        model.fit(*rows, shuffle=False, verbose=0)
+    assert models[0].predict(X, verbose=0).tobytes() == models[1].predict(X, verbose=0).tobytes()
+    other = fastnn.Sequential([type(scaling).from_config(scaling.get_config()), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"x has 4 features .columns., but the model takes 5"):
+        other.predict(X[:, :4])
+    assert other.predict(X, verbose=0).shape == (len(X), 1)

@@ -296,7 +296,7 @@ fnn_status fnn_predict(const fnn_network *network, const fnn_prediction *what);
 /* The first row of input `input` that fnn_predict would refuse, or -1. */
 ptrdiff_t fnn_bad_row(const fnn_network *network, int input, const fnn_matrix *X);
 
-/* ---- train.c, plan.c ---- */
+/* ---- train.c, plan.c, rates.c ---- */
 
 typedef struct fnn_fit fnn_fit;
 
@@ -340,8 +340,8 @@ void fnn_fit_skip(fnn_fit *fit, ptrdiff_t steps, const double *rates);
 void fnn_fit_set_order(fnn_fit *fit, const int64_t *order);
 /* Other learning rates for the rest of the epoch; one per step of the epoch. */
 void fnn_fit_set_rates(fnn_fit *fit, const double *rates);
-/* Factors of the weight decay, of the rates of dropout and of label smoothing; one per step of the epoch. They stay until they
- * are set again; 1 at first. */
+/* Factors of the weight decay, of the rates of dropout and of label smoothing; one per step of the epoch. They stay until
+ * they are set again; 1 at first. */
 typedef enum { FNN_DECAY_FACTOR, FNN_DROPOUT_FACTOR, FNN_SMOOTHING_FACTOR, FNN_FIT_FACTORS } fnn_fit_factor;
 void fnn_fit_set_factors(fnn_fit *fit, fnn_fit_factor factor, const double *values);
 /* From now on the phases of fnn_fit_run are timed, from zero. */

@@ -55,8 +55,8 @@ static inline const batch_plan *fnn_plan_of(const fnn_fit *fit, ptrdiff_t n_pane
     return &fit->exchange->plans[n_panels != fit->n_panels];
 }
 
-/* 1 where what the gradient of an op reads travels: this fit trains the op, which was trained, or what it shares weights with,
- * when the fit was made, and the ranks have no memory in common. */
+/* 1 where what the gradient of an op reads travels: this fit trains the op, which was trained, or what it shares weights
+ * with, when the fit was made, and the ranks have no memory in common. */
 static inline int fnn_exchanges(const fnn_fit *fit, int i) {
     const fnn_op *ops = fit->network->ops;
     return !fit->common.block && fnn_runs(fit, i) && fnn_buffers_of(fit, i)->dY && fnn_is_trained(&ops[ops[i].owner]);

@@ -296,8 +296,8 @@ double fnn_penalty(const fnn_fit *fit);
 static inline double fnn_penalty_scale(const fnn_step *s) {
     return s->fit->losses[0].loss.scaled_penalty ? s->mean_factor : 1.0;
 }
-/* The sums of squares of a strip's stored gradients; then, from those of all strips, that of a parameter, and the factor that
- * clips the norm of its gradient. */
+/* The sums of squares of a strip's stored gradients; then, from those of all strips, that of a parameter, and the factor
+ * that clips the norm of its gradient. */
 void fnn_sum_strip_squares(const fnn_step *s, const fnn_strip *strip);
 double fnn_gradient_squares(const fnn_fit *fit, int o, int parameter);
 double fnn_clip_factor(double squares, double mean, double bound);

@@ -21,7 +21,6 @@ typedef struct {
     const fnn_op *op;
     int activation;
     void *Y;
-    const void *X; /* the first input */
     ptrdiff_t n_panels, stride;
     const char *const *at; /* where each buffer is */
 } fnn_panel_call;
@@ -106,12 +105,29 @@ static inline int fnn_always(int activation) {
     return 1;
 }
 
+/* outputs of kinds for which their number is given */
+static inline ptrdiff_t fnn_given_columns(const fnn_op *op, const ptrdiff_t *widths) {
+    (void)widths;
+    return op->columns;
+}
+
+/* outputs of kinds that give op->multiple of them for each input */
+static inline ptrdiff_t fnn_multiple_of_inputs(const fnn_op *op, const ptrdiff_t *widths) {
+    ptrdiff_t n;
+    return __builtin_mul_overflow(op->multiple, widths[op->inputs[0]], &n) ? 0 : n;
+}
+
 /* An op's weights and its first and second state. */
 static inline void *fnn_op_weights(const fnn_network *network, const fnn_op *op) {
     return (char *)network->weights + op->weights * (ptrdiff_t)network->element;
 }
 static inline void *fnn_op_state(const fnn_network *network, const fnn_op *op, int state) {
     return (char *)network->weights + (op->state + state * op->n_in) * (ptrdiff_t)network->element;
+}
+
+/* The weights of a kind with is_table. */
+static inline fnn_table fnn_table_of(const fnn_network *network, const fnn_op *op) {
+    return (fnn_table){fnn_op_weights(network, op), op->table_rows, op->columns};
 }
 
 /* The weights and their moments from an offset on. */
@@ -156,6 +172,14 @@ static inline void *fnn_gradient_panel(const fnn_fit *fit, int i, ptrdiff_t p) {
 static inline void *fnn_input_gradient_panel(const fnn_fit *fit, int i, int j, ptrdiff_t p) {
     void *dX = fnn_buffers_of(fit, i)->dX[j];
     return dX ? fnn_at(fit, dX, p * fit->dy_stride) : NULL;
+}
+
+/* Panel p of the outputs and of input j in prediction. */
+static inline void *fnn_predicted_panel(const fnn_panel_call *c, ptrdiff_t p) {
+    return (char *)c->Y + p * c->stride * (ptrdiff_t)c->network->element;
+}
+static inline const void *fnn_given_panel(const fnn_panel_call *c, int j, ptrdiff_t p) {
+    return c->at[c->op->inputs[j]] + p * c->stride * (ptrdiff_t)c->network->element;
 }
 
 /* backward of kinds that are elementwise; a row activation, which keeps no derivative, is the caller's */

@@ -45,7 +45,8 @@ static void lay_out(fnn_least_squares *s, fnn_arena *arena) {
     double **W = fnn_take(arena, pointers);
     for (int l = 0; l < n_layers; l++) {
         const fnn_chain_layer *layer = &chain->layers[l];
-        double *weights = fnn_take(arena, fnn_size(fnn_weight_elements(s->kernels, layer->n_in, layer->n_out) + panel, 8, 1));
+        const ptrdiff_t n = fnn_weight_elements(s->kernels, layer->n_in, layer->n_out) + panel;
+        double *weights = fnn_take(arena, fnn_size(n, 8, 1));
         if (W) W[l] = weights;
     }
     s->W = W;
@@ -93,8 +94,8 @@ void fnn_least_squares_free(fnn_least_squares *s) { fnn_arena_free(s); }
 static void take_weights(fnn_least_squares *s, const double *weights) {
     for (int l = 0; l < s->chain.n_layers; l++) {
         const fnn_chain_layer *layer = &s->layers[l];
-        s->kernels->pack_weights(s->W[l], weights + layer->kernel, layer->bias < 0 ? NULL : weights + layer->bias, layer->n_in,
-                                 layer->n_out);
+        s->kernels->pack_weights(s->W[l], weights + layer->kernel, layer->bias < 0 ? NULL : weights + layer->bias,
+                                 layer->n_in, layer->n_out);
     }
 }
 

@@ -265,7 +265,7 @@ static int predict_panels(prediction *p, ptrdiff_t first, ptrdiff_t rows, char *
         at[buffer] = at[op->inputs[0]];
         if (fnn_passes_through(op, activation)) continue;
         char *out = scratch + route->slots[buffer] * panels * bytes;
-        op->kind->predict_panels(&(fnn_panel_call){network, op, activation, out, at[op->inputs[0]], panels, p->ld, at});
+        op->kind->predict_panels(&(fnn_panel_call){network, op, activation, out, panels, p->ld, at});
         for (ptrdiff_t j = 0; j < panels && fnn_is_row_activation(activation); j++)
             kernels->panel_activation(out + j * bytes, op->n_out, activation);
         at[buffer] = out;

@@ -45,7 +45,7 @@ static _Thread_local int own_limit;
 
 void fnn_limit_own_threads(int most) { own_limit = most; }
 
-/* A limit that was set since, with threadpoolctl or omp_set_num_threads, holds for this thread's calls too if it is lower. */
+/* A lower limit that was set since, with threadpoolctl or omp_set_num_threads, holds for this thread's calls, too. */
 int fnn_thread_limit(void) {
     const int limit = omp_get_max_threads(), own = own_limit ? own_limit : INT_MAX;
     return limit < first_limit && limit < own ? limit : own;

@@ -142,7 +142,8 @@ static void apply_all_stored(const fnn_step *s, fnn_range strips) {
         const fnn_strip *strip = &fit->strips[i];
         if (optimizer->clip_norm > 0 && strip->op != at)
             for (int parameter = 0; parameter < FNN_PARAMETERS; parameter++)
-                factors[parameter] = fnn_clip_factor(fnn_gradient_squares(fit, strip->op, parameter), mean, optimizer->clip_norm);
+                factors[parameter] =
+                    fnn_clip_factor(fnn_gradient_squares(fit, strip->op, parameter), mean, optimizer->clip_norm);
         at = strip->op;
         apply_stored(fit, strip, &update, mean * factors[fnn_parameter_of(fit->network, strip)]);
         follow_update(s, strip);

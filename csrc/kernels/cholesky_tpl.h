@@ -18,7 +18,8 @@ static inline void subtract_row(real *restrict row, const real *restrict source,
 }
 
 /* row -= sum of four factors * sources, one after another */
-static inline void subtract_rows(real *restrict row, const real *restrict U, ptrdiff_t n, const real *factor, ptrdiff_t count) {
+static inline void subtract_rows(real *restrict row, const real *restrict U, ptrdiff_t n, const real *factor,
+                                 ptrdiff_t count) {
     const real *restrict a = U, *restrict b = U + n, *restrict c = U + 2 * n, *restrict d = U + 3 * n;
     const real f = factor[0], g = factor[1], h = factor[2], k = factor[3];
     for (ptrdiff_t j = 0; j < count; j++) row[j] = (((row[j] - f * a[j]) - g * b[j]) - h * c[j]) - k * d[j];

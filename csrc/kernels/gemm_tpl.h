@@ -151,7 +151,7 @@ typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 #define DEFINE_F2(M) DEFINE_TILE_F(M, 2)
 FOR_EACH_TILE(DEFINE_ALL)
 FOR_EACH_PAIR(DEFINE_F2)
-/* beside the full tiles: pairs where a vector fills a panel, narrow ones elsewhere */
+/* next to the full tiles: pairs where a vector fills a panel, narrow ones elsewhere */
 #if NV == 1
 #define DEFINE_SECOND(M) DEFINE_TILE_W(M, 2, second) DEFINE_TILE_X(M, 2, second) DEFINE_TILE_R(M, 2, second)
 FOR_EACH_PAIR(DEFINE_SECOND)

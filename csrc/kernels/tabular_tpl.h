@@ -207,7 +207,8 @@ static void grouped_product_input(void *dX, const void *dY, const fnn_table *W, 
 }
 
 /* The sum over the batch of dY x; x NULL: of dY. Rows of padding have no gradient. */
-static inline double sum_over_rows(const real *dY, ptrdiff_t dy_stride, const real *x, ptrdiff_t x_stride, ptrdiff_t panels) {
+static inline double sum_over_rows(const real *dY, ptrdiff_t dy_stride, const real *x, ptrdiff_t x_stride,
+                                   ptrdiff_t panels) {
     dvec s[GROUPS];
     UNROLL for (int i = 0; i < GROUPS; i++) s[i] = d_set(0.0);
     for (ptrdiff_t p = 0; p < panels; p++)
@@ -272,8 +273,8 @@ static void bounded_lines_gradient(void *dX, const void *dY, const void *D, ptrd
         UNROLL for (int i = 0; i < NV; i++) {
             vec sum = v_set((real)0);
             for (ptrdiff_t o = f * k; o < f * k + k; o++)
-                sum = v_fma(v_load((const real *)dY + o * PANEL + i * LANES), v_load((const real *)D + o * PANEL + i * LANES),
-                            sum);
+                sum = v_fma(v_load((const real *)dY + o * PANEL + i * LANES),
+                            v_load((const real *)D + o * PANEL + i * LANES), sum);
             v_store((real *)dX + f * PANEL + i * LANES, sum);
         }
 }

@@ -200,7 +200,8 @@ static inline dvec add_term(dvec sum, dvec x, int squares) {
     return sum + d_abs(x);
 }
 
-/* Each column is one chain over the rows: the same bits for every width of a weight panel. Chains of whole panels overlap. */
+/* Each column is one chain over the rows: the same bits for every width of a weight panel. Chains of whole panels
+ * overlap. */
 static inline __attribute__((always_inline)) void sum_columns(double *sums, const real *W, ptrdiff_t rows, ptrdiff_t width,
                                                               int squares) {
     if (width == PANEL) {

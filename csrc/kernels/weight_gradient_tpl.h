@@ -79,14 +79,14 @@ static __attribute__((noinline)) void update_column(const fnn_dense *layer, cons
     update_part(&at, G, whole ? fnn_round_up(n, LANES) : n, rows.first, 1, n_in, u);
 }
 
-/* ---- Adam beside products ---- */
+/* ---- Adam interleaved with products ---- */
 
 #if NV == 1
 /* Adam waits for square roots, quotients and weights from the third-level cache while the multiply-adds could go on. So each
  * tile updates the rows of the tile before, some after each panel of inputs, and prefetches its own, some before each: all
  * at once they would delay its inputs. 12 % of the time of this phase with 784-512-512-10. Sums and update together need
  * more than 16 registers; fewer panels leave more rows for each, which took longer. */
-#define BESIDE_PANELS 8
+#define INTERLEAVED_PANELS 8
 
 /* Rows of a pair of weight panels that wait for Adam. */
 typedef struct {
@@ -146,8 +146,8 @@ static tile_u_function *const tiles_u[PAIRED + 1] = {NULL, FOR_EACH_PAIR(U_PAIR)
 
 /* The gradient of rows of weights [0, n) of a pair of panels, `at` elements before the first: all chunks, of which the last
  * completes it. */
-static void gradient_beside(real *G, real *T, const real *X, ptrdiff_t x_stride, ptrdiff_t batch, const real *V,
-                            ptrdiff_t v_stride, ptrdiff_t n, ptrdiff_t at, waiting_rows *t, int prefetch) {
+static void interleaved_gradient(real *G, real *T, const real *X, ptrdiff_t x_stride, ptrdiff_t batch, const real *V,
+                                 ptrdiff_t v_stride, ptrdiff_t n, ptrdiff_t at, waiting_rows *t, int prefetch) {
     for (ptrdiff_t r = 0; r < batch; r += FNN_CHUNK) {
         const ptrdiff_t count = fnn_min(FNN_CHUNK, batch - r);
         const int is_last = r + count == batch;
@@ -168,12 +168,12 @@ static void gradient_beside(real *G, real *T, const real *X, ptrdiff_t x_stride,
 }
 
 /* Updates all pairs of weight panels with Adam; returns the first panel that is left. */
-static ptrdiff_t update_beside_products(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels,
-                                        fnn_range rows, const fnn_update *u) {
+static ptrdiff_t update_interleaved(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels,
+                                    fnn_range rows, const fnn_update *u) {
     const ptrdiff_t n_in = layer->n_in, n_out = layer->n_out, first = layer->chunks.first * FNN_CHUNK;
     const ptrdiff_t batch = fnn_min(layer->chunks.last * FNN_CHUNK, layer->rows) - first;
     ptrdiff_t last = weight_panels.first;
-    if (u->kind != FNN_ADAM || u->prepare || batch < BESIDE_PANELS * PANEL) return last;
+    if (u->kind != FNN_ADAM || u->prepare || batch < INTERLEAVED_PANELS * PANEL) return last;
     while (pairs_weights(n_out, last, weight_panels.last)) last += 2;
     real G[2 * UPDATE_ROWS * PANEL] __attribute__((aligned(64))), T[2 * PAIRED * PANEL] __attribute__((aligned(64)));
     const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS;
@@ -183,16 +183,16 @@ static ptrdiff_t update_beside_products(const fnn_dense *layer, const fnn_weight
     for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
         const real *X = (const real *)layer->X + first / PANEL * layer->x_stride + g * PANEL;
         for (ptrdiff_t q = weight_panels.first; q < last; q += 2)
-            gradient_beside(G, T, X, layer->x_stride, batch, (const real *)layer->dZt + (q * layer->rows + first) * PANEL,
-                            layer->rows * PANEL, fnn_min(UPDATE_ROWS, rows.last - g), panel_offset(n_in, q) + g * PANEL, &t,
-                            prefetch);
+            interleaved_gradient(G, T, X, layer->x_stride, batch,
+                                 (const real *)layer->dZt + (q * layer->rows + first) * PANEL, layer->rows * PANEL,
+                                 fnn_min(UPDATE_ROWS, rows.last - g), panel_offset(n_in, q) + g * PANEL, &t, prefetch);
     }
     update_rows(&t);
     return last;
 }
 #else
-static inline ptrdiff_t update_beside_products(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels,
-                                               fnn_range rows, const fnn_update *u) {
+static inline ptrdiff_t update_interleaved(const fnn_dense *layer, const fnn_weights *weights, fnn_range weight_panels,
+                                           fnn_range rows, const fnn_update *u) {
     (void)layer, (void)weights, (void)rows, (void)u;
     return weight_panels.first;
 }
@@ -206,7 +206,7 @@ static void dense_update(const fnn_dense *layer, const fnn_weights *weights, fnn
     real G[(1 + (NV == 1)) * UPDATE_ROWS * PANEL] __attribute__((aligned(64)));
     real T[MR * PANEL] __attribute__((aligned(64))); /* or a pair of half the height */
     const int prefetch = n_in * n_out >= PREFETCHED_WEIGHTS && u->kind != FNN_STORE;
-    weight_panels.first = update_beside_products(layer, weights, weight_panels, rows, u);
+    weight_panels.first = update_interleaved(layer, weights, weight_panels, rows, u);
     for (ptrdiff_t g = rows.first; g < rows.last; g += UPDATE_ROWS) {
         const ptrdiff_t n = fnn_min(UPDATE_ROWS, rows.last - g);
         const real *X = (const real *)layer->X + first / PANEL * x_stride + g * PANEL;

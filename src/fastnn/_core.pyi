@@ -48,9 +48,20 @@ class Network:
         ``("slice", {"start", "stop", "step"})``: columns, as ``range`` counts them,
         ``("dot", {"normalize": bool})``: of the rows of two inputs, with "normalize" divided by their norms,
         ``("embedding", {"n_rows", "n_columns"})``: kernel, a table (n_rows, n_columns) of which each column of the
-        input names a row; it reads columns of an input, through "slice" and "concatenate" at most.
+        input names a row; it reads columns of an input, through "slice" and "concatenate" at most,
+        ``("cosine_features", {"count": int})``: ``count`` outputs per input, ``cos(2 pi frequencies x + bias)``,
+        ``("bounded_lines", {"n_rows": 3, "n_columns": int})``: n_columns / n_in outputs per input, w x + bias between
+        two bounds; w and the bounds are the rows of the kernel, and nothing is trained,
+        ``("feature_scale", {"members": int, "use_bias": bool})``: the inputs times scale, plus bias, ``members`` times
+        side by side, each time with other parameters,
+        ``("parametric_activation", {"function": str, "parameters"})``: x + (f(x) - x) mix,
+        ``("grouped_product", {"n_rows", "n_columns", "groups", "use_bias"})``: each group of n_rows inputs times its
+        part (n_rows, n_columns / groups) of the kernel (n_rows, n_columns),
+        ``("member_product", {"n_rows", "n_columns", "groups", "use_bias"})``: each group of n_rows inputs times the
+        same kernel (n_rows, n_columns).
         An op with parameters takes "weights_of", an earlier op of its kind whose parameters it uses.
-        Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint".
+        Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint",
+        "<parameter>_factors": of the learning rate and of weight decay.
         "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha; general_relu:
         negative_slope, max_value, threshold). Options that can be off may be left out. A dense op takes more:
         "trainable" (bool), "kernel_regularizer", "bias_regularizer" and "activity_regularizer": (l1, l2);
@@ -60,7 +71,7 @@ class Network:
     outputs : buffers that the network computes; the last one if left out.
     sources : for each input what messages call it, and which of its columns each column is; None for "X".
 
-    All parameters start at zero, except gammas and variances, which start at one.
+    All parameters start at zero, except gammas, variances, scales and mixes, which start at one.
     """
 
     def __init__(
@@ -99,14 +110,13 @@ class Network:
         """Return whether all weights are finite numbers."""
     def weights_checksum(self) -> int:
         """Return a number of 64 bits that differs where a weight or a state does, on one instruction set."""
-    def copy_weights(self, out: Array | None = None) -> Array:
-        """Return a copy of all weights as the kernels keep them, written to ``out`` if it is given."""
-    def restore_weights(self, copy: Array) -> None:
-        """Go back to weights that ``copy_weights`` returned."""
-    def copy_state(self, out: Array | None = None) -> Array:
-        """Return a copy of all weights and moments (slots + 1, elements), written to ``out`` if it is given."""
-    def restore_state(self, copy: Array) -> None:
-        """Go back to weights and moments that ``copy_state`` returned."""
+    def copy_slots(self, count: int, out: Array | None = None) -> Array:
+        """Return a copy of the weights and ``count - 1`` of their moments, as the kernels keep them (count, elements).
+
+        It is written to ``out`` if that is given.
+        """
+    def restore_slots(self, copy: Array) -> None:
+        """Go back to weights and moments that ``copy_slots`` returned."""
     def get_parameter(self, op: int, name: str, slot: int = 0) -> Array:
         """Return a copy of parameter "kernel" (n_in, n_out), "bias" or "gamma" (n_out,), ... of op number ``op``.
 
@@ -152,7 +162,7 @@ class Network:
     def penalty(self) -> float:
         """Sum of the penalties on all trainable parameters."""
     def set_trainable(self, op: int, trainable: bool) -> None:
-        """Freeze or free the parameters of a dense op, for the fits made from now on."""
+        """Freeze or free the parameters of an op, for the fits made from now on."""
     def use_average(self) -> None:
         """Replace the trainable parameters by their moving average; nothing before the first update."""
     @overload
@@ -286,7 +296,7 @@ class Fit:
         """Set the order of rows and dropout's stream from (seed, epoch). learning_rates: (n_steps,).
 
         ``order`` (n,) is an order of rows that replaces the one drawn from the seed. Without it, ``first_step`` is the
-        step to go on from: the steps before it have been taken.
+        step to continue from: the steps before it have been taken.
         """
     def set_factors(self, name: str, factors: NDArray[np.float64] | None = None) -> None:
         """Multiply an option by factors (n_steps,) of each step, until they are set again; None for 1.
@@ -378,7 +388,7 @@ class Fit:
     def loss_and_gradient(self, parameters: Array, gradient: Array) -> tuple[float, float]:
         """Set all weights; return the loss of the first batch in order, and the penalties in it.
 
-        ``parameters`` and ``gradient`` (overwritten) are flat, in the network's dtype: the kernels of all dense ops,
+        ``parameters`` and ``gradient`` (overwritten) are flat, in the network's dtype: the kernels of all ops,
         row-major, then their biases.
         """
     def time_phases(self) -> None:
@@ -388,7 +398,7 @@ class Fit:
         """Seconds that all threads together spent in each phase since ``time_phases``.
 
         "gather", "forward", "loss", "backward", "update" (gradients of weights and their update), "wait" (for other
-        threads).
+        threads), and with divided steps "exchange" (for other ranks).
         """
     def batch_rows(self) -> NDArray[np.int64]:
         """Rows of the current batch, in its order."""

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 import fastnn
+from fastnn._command_line import count, picture_file
 
 __all__ = ["main"]
 
@@ -33,14 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="train on earthquake records, print the errors and save a picture")
     demo.add_argument(
         "--picture",
-        type=options.picture_file,
+        type=picture_file,
         default="fastnn-demo.png",
         metavar="FILE",
         help="file for the picture (default: %(default)s); its suffix chooses the format",
     )
-    demo.add_argument(
-        "--seed", type=options.count, default=0, help="seed of the weights and the order of rows (default: 0)"
-    )
+    demo.add_argument("--seed", type=count, default=0, help="seed of the weights and the order of rows (default: 0)")
 
     commands.add_parser("info", help="version, instruction set, threads and compiler")
 

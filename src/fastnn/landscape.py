@@ -29,9 +29,9 @@ Array = NDArray[Any]
 
 DIRECTIONS = ("filter", "random", "trajectory")
 _QUIET_SECONDS = 0.5
-# Rows that are predicted between two looks for an interrupt.
-_ROWS_AT_A_TIME = 16384
 """A landscape that takes at most this time shows no progress line."""
+_ROWS_AT_A_TIME = 16384
+"""Rows that are predicted between two looks for an interrupt."""
 
 
 class WeightRecorder(Callback):
@@ -234,11 +234,10 @@ class _Evaluation:
         self._centre, self._vectors = centre, vectors
         self._weights: list[tuple[int, str, slice, tuple[int, ...], bool]] = []
         first = 0
-        for places, specs in zip(self._program.places, self._program.specs, strict=True):
-            for (op, parameter), spec in zip(places, specs, strict=True):
-                part = slice(first, first + int(np.prod(spec.shape)))
-                self._weights.append((op, parameter, part, spec.shape, bool(vectors[:, part].any())))
-                first = part.stop
+        for (op, parameter), spec in zip(self._program.parameters, self._program.parameter_specs, strict=True):
+            part = slice(first, first + int(np.prod(spec.shape)))
+            self._weights.append((op, parameter, part, spec.shape, bool(vectors[:, part].any())))
+            first = part.stop
 
     def run(self, steps: Array, verbosity: int) -> NDArray[np.float64]:
         """Return the loss at each of ``steps`` (n_points, dimensions)."""

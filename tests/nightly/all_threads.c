@@ -1,5 +1,5 @@
-/* Linked with the engine by the linker's --wrap: all threads also for calls that are too small to gain from them, and a count
- * of the calls on several threads. */
+/* Linked with the engine by the linker's --wrap: all threads also for calls that are too small to gain from them, and a
+ * count of the calls on several threads. */
 
 #include <stdatomic.h>
 #include <stdio.h>

@@ -366,8 +366,10 @@ static void factorize(const fnn_kernels *kernels) {
             const ptrdiff_t at = (n - 1) * i / 4;
             if (i < 4) set(A, element, at * n + at, wrong[i]);
             for (ptrdiff_t j = 0; j < n; j++) /* so that the solution is 1, 2, ... */
-                for (ptrdiff_t k = 0; k < n && i == 4; k++)
-                    set(b, element, j, get(b, element, j) + (double)(k + 1) * get(A, element, j < k ? j * n + k : k * n + j));
+                for (ptrdiff_t k = 0; k < n && i == 4; k++) {
+                    const double a = get(A, element, j < k ? j * n + k : k * n + j);
+                    set(b, element, j, get(b, element, j) + (double)(k + 1) * a);
+                }
             if (kernels->cholesky(A, n) != (i == 4)) fail("a matrix is positive definite, or not");
             if (i < 4) continue;
             kernels->cholesky_solve(A, n, b);
@@ -433,7 +435,8 @@ static void do_without(const fnn_kernels *kernels) {
     printf("done without");
 }
 
-/* relu of -0 is -0 and that of NaN is NaN, in every tile: of one row and of several, of narrow panels and of single columns. */
+/* relu of -0 is -0 and that of NaN is NaN, in every tile: of one row and of several, of narrow panels and of single
+ * columns. */
 static void keep_zeros(const fnn_kernels *kernels) {
     static double x[20 * 7], kernel[7 * 50], bias[50], y[20 * 50];
     const size_t element = (size_t)fnn_element(kernels);

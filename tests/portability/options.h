@@ -22,7 +22,8 @@ static void train_with_options(void) {
     if (!(fnn_network_penalty(network) >= 0)) fail("penalty", "negative");
     const double rates[] = {0.01, 0.01, 0.01};
     for (int weighted = 0; weighted < 2; weighted++) {
-        const chain_data data = {.X = matrix(X, 50, 7), .targets = {.y = matrix(Y, 50, 4), .sample_weight = weighted ? Y : NULL},
+        const chain_data data = {.X = matrix(X, 50, 7),
+                                 .targets = {.y = matrix(Y, 50, 4), .sample_weight = weighted ? Y : NULL},
                                  .batch_size = 20, .n_threads = n_threads, .predictions = out};
         fit = new_fit(network, &data);
         if (!fit) fail("fit", "not made");
@@ -111,7 +112,8 @@ static void compare_with_trained_inputs(const char *name, const fnn_op *ops, int
         const ptrdiff_t first = trained ? network->ops[1].weights : 0;
         if (!trained) bytes = bytes_of_weights();
         const size_t offset = (size_t)first * network->element;
-        if (trained) kernels->pack_weights(network->weights, kernels->dtype == FNN_F32 ? (const void *)ones : doubles, NULL, 1, 12);
+        const void *kernel = kernels->dtype == FNN_F32 ? (const void *)ones : doubles;
+        if (trained) kernels->pack_weights(network->weights, kernel, NULL, 1, 12);
         set_weights((char *)network->weights + offset, network->n_elements - first);
         fit = NULL;
         memset(gradients, 0, sizeof gradients);

@@ -93,7 +93,8 @@ static void make_fit_of(rank *own) {
                            .batch_size = data->batch_size, .n_threads = data->n_threads,
                            .ranks = with->n_ranks > 1 ? &together : NULL});
     if (!own->fit || fnn_fit_steps(own->fit) > MOST_RATES) fail("no fit");
-    if (fnn_fit_is_divided(own->fit) != (with->n_ranks > 1 && own->recipe < N_TRAINED)) fail("ranks do not divide the steps");
+    if (fnn_fit_is_divided(own->fit) != (with->n_ranks > 1 && own->recipe < N_TRAINED))
+        fail("ranks do not divide the steps");
 }
 
 /* Two epochs, the first of which is cut. */
@@ -116,7 +117,8 @@ static void *run_rank(void *argument) {
     return NULL;
 }
 
-/* The networks of a recipe after the epochs of n_ranks ranks, which write their predictions to `out`; the caller frees them. */
+/* The networks of a recipe after the epochs of n_ranks ranks, which write their predictions to `out`; the caller frees
+ * them. */
 static void run_ranks(const fnn_kernels *kernels, int recipe, meeting *with, rank *ranks, void *const *out) {
     pthread_t threads[MOST_RANKS];
     with->barrier.members = with->n_ranks;
@@ -135,7 +137,8 @@ static void end_rank(const rank *own) {
     fnn_network_free(own->network);
 }
 
-/* The gradient of a batch is that of its chunks, added in order: of pairs of panels, of narrow ones and of single columns. */
+/* The gradient of a batch is that of its chunks, added in order: of pairs of panels, of narrow ones and of single
+ * columns. */
 static void add_chunks(const fnn_kernels *kernels) {
     enum { INPUTS = 9, CHUNKS = 3, ROWS = 2 * FNN_CHUNK + 48, OUTPUTS = 48 };
     static double X[(INPUTS + 1) * ROWS], dZt[OUTPUTS * ROWS], W[(INPUTS + 1) * OUTPUTS];

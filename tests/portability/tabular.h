@@ -1,6 +1,7 @@
 /* Networks of the layers for tables, and cosines of angles of all magnitudes. Included by steps.c. */
 
-/* Cosines, bounded lines, scales, members, mixed activations and groups, one after the other, with Adam and dropped factors. */
+/* Cosines, bounded lines, scales, members, mixed activations and groups, one after the other, with Adam and dropped
+ * factors. */
 static void train_tabular(const fnn_kernels *kernels, int recipe) {
     static double X[MOST], y[MOST], out[MOST];
     const size_t element = (size_t)fnn_element(kernels);

@@ -30,9 +30,8 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        apply(c->network, c->op, c->activation, (char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes,
+        apply(c->network, c->op, c->activation, fnn_predicted_panel(c, p), NULL, fnn_given_panel(c, 0, p),
               c->op->n_out * c->network->kernels->panel);
 }
 

@@ -35,7 +35,7 @@ static void combine(const fnn_network *network, int kind, void *Y, operand A, op
     network->kernels->combine(Y, A.data, B.data, &how);
 }
 
-/* What an op takes beside its inputs: its number, or NULL. */
+/* What an op takes in addition to its inputs: its number, or NULL. */
 static const void *number_of(const fnn_network *network, const fnn_op *op, void *space) {
     return op->has_number ? number_panel(network, op->number, space) : NULL;
 }
@@ -99,14 +99,13 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     operand inputs[FNN_MOST_BUFFERS];
     NUMBER(space);
     const void *own = number_of(c->network, c->op, space);
     for (ptrdiff_t p = 0; p < c->n_panels; p++) {
         for (int j = 0; j < c->op->n_inputs; j++)
-            inputs[j] = (operand){c->at[c->op->inputs[j]] + p * bytes, c->network->widths[c->op->inputs[j]]};
-        apply(c->network, c->op, arithmetic_of(c->op->kind), (char *)c->Y + p * bytes, inputs, own,
+            inputs[j] = (operand){fnn_given_panel(c, j, p), c->network->widths[c->op->inputs[j]]};
+        apply(c->network, c->op, arithmetic_of(c->op->kind), fnn_predicted_panel(c, p), inputs, own,
               c->network->kernels->panel);
     }
 }

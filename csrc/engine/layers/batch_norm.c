@@ -107,7 +107,7 @@ static void predict_panels(const fnn_panel_call *c) {
     const fnn_moments moments = {.mean = mean, .inverse = inverse};
     for (ptrdiff_t f = 0; f < c->op->n_out; f += FNN_MOST_LANES) {
         const ptrdiff_t count = fnn_min(c->op->n_out - f, FNN_MOST_LANES);
-        const fnn_panels X = {(char *)(uintptr_t)c->X + f * panel * element, c->stride};
+        const fnn_panels X = {(char *)(uintptr_t)fnn_given_panel(c, 0, 0) + f * panel * element, c->stride};
         const fnn_panels Y = {(char *)c->Y + f * panel * element, c->stride};
         const char *means = fnn_op_state(network, c->op, 0), *variances = fnn_op_state(network, c->op, 1);
         const char *W = (const char *)fnn_op_weights(network, c->op) + fnn_panel_offset(panel, 1, f / panel) * element;

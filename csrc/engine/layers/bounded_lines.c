@@ -2,19 +2,10 @@
 
 #include "../kind.h"
 
-static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
-    (void)widths;
-    return op->columns;
-}
-
-static fnn_table table_of(const fnn_network *network, const fnn_op *op) {
-    return (fnn_table){fnn_op_weights(network, op), op->table_rows, op->columns};
-}
-
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
-    const fnn_table W = table_of(network, op);
+    const fnn_table W = fnn_table_of(network, op);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         network->kernels->bounded_lines(at.Y, fnn_buffers_of(s->fit, i)->dY ? at.D : NULL, at.X, &W, op->n_in);
@@ -32,15 +23,14 @@ static void backward(const fnn_step *s, int i) {
 }
 
 static void predict_rows(const fnn_row_call *c) {
-    const fnn_table W = table_of(c->network, c->op);
+    const fnn_table W = fnn_table_of(c->network, c->op);
     c->network->kernels->bounded_lines_rows(&c->rows, &W);
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const fnn_table W = table_of(c->network, c->op);
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    const fnn_table W = fnn_table_of(c->network, c->op);
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->bounded_lines((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes, &W, c->op->n_in);
+        c->network->kernels->bounded_lines(fnn_predicted_panel(c, p), NULL, fnn_given_panel(c, 0, p), &W, c->op->n_in);
 }
 
 const fnn_kind fnn_bounded_lines_kind = {
@@ -49,7 +39,7 @@ const fnn_kind fnn_bounded_lines_kind = {
     .options = {"n_rows", "n_columns"},
     .is_table = 1,
     .is_fixed = 1,
-    .outputs = outputs,
+    .outputs = fnn_given_columns,
     .gradient_place = FNN_APART,
     .keeps_derivative = fnn_always,
     .forward = forward,

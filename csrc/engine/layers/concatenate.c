@@ -50,11 +50,10 @@ static void concatenate_panels(const fnn_panel_call *c) {
     const fnn_network *network = c->network;
     const size_t block = (size_t)network->kernels->panel * network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++) {
-        const ptrdiff_t offset = p * c->stride * (ptrdiff_t)network->element;
-        char *to = (char *)c->Y + offset;
+        char *to = fnn_predicted_panel(c, p);
         for (int j = 0; j < c->op->n_inputs; j++) {
             const size_t bytes = (size_t)network->widths[c->op->inputs[j]] * block;
-            memcpy(to, c->at[c->op->inputs[j]] + offset, bytes);
+            memcpy(to, fnn_given_panel(c, j, p), bytes);
             to += bytes;
         }
     }
@@ -72,11 +71,6 @@ const fnn_kind fnn_concatenate_kind = {
 };
 
 /* ---- slices ---- */
-
-static ptrdiff_t slice_width(const fnn_op *op, const ptrdiff_t *widths) {
-    (void)widths;
-    return op->columns;
-}
 
 static void slice(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
@@ -114,15 +108,14 @@ static void slice_rows(const fnn_row_call *c) {
 static void slice_panels(const fnn_panel_call *c) {
     const ptrdiff_t element = (ptrdiff_t)c->network->element, panel = c->network->kernels->panel;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        copy_blocks((char *)c->Y + p * c->stride * element,
-                    (const char *)c->X + (p * c->stride + c->op->start * panel) * element, c->op->n_out, c->op->step,
-                    (size_t)(panel * element));
+        copy_blocks(fnn_predicted_panel(c, p), (const char *)fnn_given_panel(c, 0, p) + c->op->start * panel * element,
+                    c->op->n_out, c->op->step, (size_t)(panel * element));
 }
 
 const fnn_kind fnn_slice_kind = {
     .name = "slice",
     .options = {"start", "stop", "step"},
-    .outputs = slice_width,
+    .outputs = fnn_given_columns,
     .gradient_place = FNN_APART,
     .forward = slice,
     .backward = slice_gradient,

@@ -4,11 +4,6 @@
 
 #define TURN 0x1.921fb54442d18p+2 /* 2 pi */
 
-static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
-    ptrdiff_t n;
-    return __builtin_mul_overflow(op->multiple, widths[op->inputs[0]], &n) ? 0 : n;
-}
-
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
@@ -40,9 +35,8 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->cosine_features((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes,
+        c->network->kernels->cosine_features(fnn_predicted_panel(c, p), NULL, fnn_given_panel(c, 0, p),
                                              fnn_op_weights(c->network, c->op), c->op->n_in, c->op->n_out);
 }
 
@@ -50,7 +44,7 @@ const fnn_kind fnn_cosine_features_kind = {
     .name = "cosine_features",
     .parameters = {"frequencies", "bias"},
     .options = {"count"},
-    .outputs = outputs,
+    .outputs = fnn_multiple_of_inputs,
     .saves = 1,
     .gradient_place = FNN_APART,
     .keeps_derivative = fnn_always,

@@ -110,7 +110,7 @@ static void predict_rows(const fnn_row_call *c) {
 static void predict_panels(const fnn_panel_call *c) {
     fnn_dense layer;
     describe(&layer, c->network, c->op, c->activation);
-    layer.X = c->X;
+    layer.X = fnn_given_panel(c, 0, 0);
     layer.Y = c->Y;
     layer.x_stride = layer.y_stride = c->stride;
     fnn_forward_pieces(c->network->kernels, &layer, (fnn_range){0, c->n_panels}, (fnn_range){0, c->op->panels});

@@ -42,11 +42,10 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     double norms[2 * FNN_MOST_LANES];
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->dot((char *)c->Y + p * bytes, c->op->normalize ? norms : NULL, (const char *)c->X + p * bytes,
-                                 c->at[c->op->inputs[1]] + p * bytes, c->op->n_in);
+        c->network->kernels->dot(fnn_predicted_panel(c, p), c->op->normalize ? norms : NULL, fnn_given_panel(c, 0, p),
+                                 fnn_given_panel(c, 1, p), c->op->n_in);
 }
 
 const fnn_kind fnn_dot_kind = {

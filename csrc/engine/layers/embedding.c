@@ -7,14 +7,10 @@ static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
     return __builtin_mul_overflow(op->columns, widths[op->inputs[0]], &n) ? 0 : n;
 }
 
-static fnn_table table_of(const fnn_network *network, const fnn_op *op) {
-    return (fnn_table){fnn_op_weights(network, op), op->table_rows, op->columns};
-}
-
 static void forward(const fnn_step *s, int i) {
     fnn_fit *fit = s->fit;
     const fnn_op *op = &fit->network->ops[i];
-    const fnn_table table = table_of(fit->network, op);
+    const fnn_table table = fnn_table_of(fit->network, op);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(fit, i, p);
         /* checked when the fit was made, but the caller may have changed the array since */
@@ -38,21 +34,20 @@ static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_fit *fit = s->fit;
     const fnn_op *op = &fit->network->ops[strip->op];
     const op_buffers *in = &fit->buffers[op->inputs[0]];
-    const fnn_table table = table_of(fit->network, op);
+    const fnn_table table = fnn_table_of(fit->network, op);
     fit->network->kernels->table_gradient(G, &table, strip->q, strip->rows, (fnn_panels){in->Y, in->stride}, op->n_in,
                                           fnn_buffers_of(fit, strip->op)->saved, s->rows);
 }
 
 static void predict_rows(const fnn_row_call *c) {
-    const fnn_table table = table_of(c->network, c->op);
+    const fnn_table table = fnn_table_of(c->network, c->op);
     c->network->kernels->look_up_rows(&c->rows, &table);
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const fnn_table table = table_of(c->network, c->op);
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    const fnn_table table = fnn_table_of(c->network, c->op);
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->look_up((char *)c->Y + p * bytes, (const char *)c->X + p * bytes, &table, c->op->n_in);
+        c->network->kernels->look_up(fnn_predicted_panel(c, p), fnn_given_panel(c, 0, p), &table, c->op->n_in);
 }
 
 const fnn_kind fnn_embedding_kind = {

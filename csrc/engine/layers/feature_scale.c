@@ -2,11 +2,6 @@
 
 #include "../kind.h"
 
-static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
-    ptrdiff_t n;
-    return __builtin_mul_overflow(op->multiple, widths[op->inputs[0]], &n) ? 0 : n;
-}
-
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
@@ -39,9 +34,8 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->scale_features((char *)c->Y + p * bytes, (const char *)c->X + p * bytes,
+        c->network->kernels->scale_features(fnn_predicted_panel(c, p), fnn_given_panel(c, 0, p),
                                             fnn_op_weights(c->network, c->op), c->op->n_in, c->op->n_out);
 }
 
@@ -49,7 +43,7 @@ const fnn_kind fnn_feature_scale_kind = {
     .name = "feature_scale",
     .parameters = {"scale", "bias"},
     .options = {"members"},
-    .outputs = outputs,
+    .outputs = fnn_multiple_of_inputs,
     .saves = 1,
     .gradient_place = FNN_APART,
     .forward = forward,

@@ -2,19 +2,10 @@
 
 #include "../kind.h"
 
-static ptrdiff_t outputs(const fnn_op *op, const ptrdiff_t *widths) {
-    (void)widths;
-    return op->columns;
-}
-
-static fnn_table table_of(const fnn_network *network, const fnn_op *op) {
-    return (fnn_table){fnn_op_weights(network, op), op->table_rows, op->columns};
-}
-
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
-    const fnn_table W = table_of(network, op);
+    const fnn_table W = fnn_table_of(network, op);
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const op_panel at = fnn_panel_of(s->fit, i, p);
         network->kernels->grouped_product(at.Y, at.X, &W, op->groups);
@@ -24,7 +15,7 @@ static void forward(const fnn_step *s, int i) {
 static void backward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
-    const fnn_table W = table_of(network, op);
+    const fnn_table W = fnn_table_of(network, op);
     const ptrdiff_t elements = op->n_out * network->kernels->panel;
     for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) {
         const void *dY = fnn_gradient_panel(s->fit, i, p);
@@ -39,21 +30,20 @@ static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_kernels *kernels = fit->network->kernels;
     const fnn_op *op = &fit->network->ops[strip->op];
     const op_buffers *in = &fit->buffers[op->inputs[0]];
-    const fnn_table W = table_of(fit->network, op);
-    const fnn_panels dY = {fnn_buffers_of(fit, strip->op)->saved, op->n_out * kernels->panel};
-    kernels->grouped_product_gradient(G, &W, op->groups, strip->q, strip->rows, (fnn_panels){in->Y, in->stride}, dY, s->rows);
+    const fnn_table W = fnn_table_of(fit->network, op);
+    const fnn_panels X = {in->Y, in->stride}, dY = {fnn_buffers_of(fit, strip->op)->saved, op->n_out * kernels->panel};
+    kernels->grouped_product_gradient(G, &W, op->groups, strip->q, strip->rows, X, dY, s->rows);
 }
 
 static void predict_rows(const fnn_row_call *c) {
-    const fnn_table W = table_of(c->network, c->op);
+    const fnn_table W = fnn_table_of(c->network, c->op);
     c->network->kernels->grouped_product_rows(&c->rows, &W, c->op->groups);
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const fnn_table W = table_of(c->network, c->op);
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
+    const fnn_table W = fnn_table_of(c->network, c->op);
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->grouped_product((char *)c->Y + p * bytes, (const char *)c->X + p * bytes, &W, c->op->groups);
+        c->network->kernels->grouped_product(fnn_predicted_panel(c, p), fnn_given_panel(c, 0, p), &W, c->op->groups);
 }
 
 const fnn_kind fnn_grouped_product_kind = {
@@ -62,7 +52,7 @@ const fnn_kind fnn_grouped_product_kind = {
     .options = {"n_rows", "n_columns", "groups"},
     .is_table = 1,
     .is_multiplied = 1,
-    .outputs = outputs,
+    .outputs = fnn_given_columns,
     .saves = 1,
     .gradient_place = FNN_APART,
     .forward = forward,

@@ -59,10 +59,9 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     double inverse[FNN_MOST_LANES], offset[FNN_MOST_LANES];
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->layer_norm((char *)c->Y + p * bytes, NULL, inverse, offset, (const char *)c->X + p * bytes,
+        c->network->kernels->layer_norm(fnn_predicted_panel(c, p), NULL, inverse, offset, fnn_given_panel(c, 0, p),
                                         fnn_op_weights(c->network, c->op), c->op->n_out, c->op->epsilon, c->op->rms);
 }
 

@@ -1,5 +1,5 @@
-/* One dense layer for every member: each of `groups` parts of the inputs is multiplied by the same kernel (TabM, Gorishniy et
- * al. 2025).
+/* One dense layer for every member: each of `groups` parts of the inputs is multiplied by the same kernel (TabM, Gorishniy
+ * et al. 2025).
  *
  * Design: a part of a panel is a panel with fewer features, so the products are those of dense layers, one member after the
  * other. The gradients of the members are added in their order, then the update rule runs once. The sums lie in the op's
@@ -64,7 +64,8 @@ static void backward(const fnn_step *s, int i) {
     const fnn_op *op = &s->fit->network->ops[i];
     for (ptrdiff_t m = 0; m < op->groups; m++) {
         const fnn_dense layer = layer_in_step(s, i, m);
-        for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p)) kernels->dense_backward_output(&layer, p);
+        for (ptrdiff_t p = s->panels.first; p < s->panels.last; p = fnn_next(s, p))
+            kernels->dense_backward_output(&layer, p);
         if (layer.dX) fnn_backward_input_pieces(kernels, &layer, s->panels, (fnn_range){0, layer.n_in});
     }
 }

@@ -37,9 +37,8 @@ static void predict_rows(const fnn_row_call *c) {
 }
 
 static void predict_panels(const fnn_panel_call *c) {
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->prelu((char *)c->Y + p * bytes, (const char *)c->X + p * bytes,
+        c->network->kernels->prelu(fnn_predicted_panel(c, p), fnn_given_panel(c, 0, p),
                                    fnn_op_weights(c->network, c->op), c->op->n_out);
 }
 

@@ -30,9 +30,8 @@ static void predict_rows(const fnn_row_call *c) {
 
 static void predict_panels(const fnn_panel_call *c) {
     const fnn_scaling scaling = scaling_of(c->network, c->op);
-    const ptrdiff_t bytes = c->stride * (ptrdiff_t)c->network->element;
     for (ptrdiff_t p = 0; p < c->n_panels; p++)
-        c->network->kernels->standardize((char *)c->Y + p * bytes, NULL, (const char *)c->X + p * bytes, &scaling,
+        c->network->kernels->standardize(fnn_predicted_panel(c, p), NULL, fnn_given_panel(c, 0, p), &scaling,
                                          c->op->n_in);
 }
 

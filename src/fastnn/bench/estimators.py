@@ -144,7 +144,7 @@ def _compare_one(case: Case, rounds: int, thread_counts: Sequence[int]) -> dict[
 
 
 def compare_estimators(
-    names: Sequence[str], rounds: int = 7, thread_counts: Sequence[int] = (), json_path: str | None = None
+    names: Sequence[str], rounds: int = 7, thread_counts: Sequence[int] = (), json_path: Path | None = None
 ) -> str:
     """Time the named cases; return a table: milliseconds, best and median of ``rounds`` on the better thread count.
 
@@ -164,7 +164,7 @@ def compare_estimators(
             "versions": versions(["fastnn", "numpy", "scikit-learn", "scipy"]),
             "rows": rows,
         }
-        Path(json_path).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     lines = [
         "| case | scikit-learn, ms | median | threads | fastnn, ms | median | threads | times faster |",
         "| --- |" + " ---: |" * 7,

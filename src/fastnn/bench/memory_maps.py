@@ -19,6 +19,7 @@ import numpy as np
 import fastnn
 import fastnn.data
 from fastnn import layers
+from fastnn._command_line import positive_count, positive_number
 from fastnn.bench.report import Grid, progress, table
 
 __all__ = ["main", "measure_memory_maps"]
@@ -39,7 +40,7 @@ def measure_memory_maps(
     private memory (RLIMIT_DATA). The peak of resident memory also counts the pages of the file that are mapped: those
     of a memory map, which the system takes back when it needs them.
     """
-    n_rows = int(gigabytes * 1e9 / (4 * widths[0]))
+    n_rows = max(1, int(gigabytes * 1e9 / (4 * widths[0])))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
         progress(f"memmap: writing {gigabytes:g} GB")
@@ -167,10 +168,12 @@ def _status(name: str) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Print the table for the arguments of the command line."""
     parser = argparse.ArgumentParser(prog="growth.py --memmap", description=measure_memory_maps.__doc__)
-    parser.add_argument("--gigabytes", type=float, default=6.0)
-    parser.add_argument("--widths", type=int, nargs="+", help="of one network, instead of 100-64-64-1 and 30-32-1")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--gigabytes", type=positive_number, default=6.0)
+    parser.add_argument(
+        "--widths", type=positive_count, nargs="+", help="of one network, instead of 100-64-64-1 and 30-32-1"
+    )
+    parser.add_argument("--epochs", type=positive_count, default=2)
+    parser.add_argument("--turns", type=positive_count, default=3)
     options = parser.parse_args(arguments)
     for widths in [options.widths] if options.widths else _WIDTHS:
         print(table(measure_memory_maps(options.gigabytes, widths, epochs=options.epochs, turns=options.turns)))

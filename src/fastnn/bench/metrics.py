@@ -158,7 +158,7 @@ def compare_metrics(
     names: Sequence[str] = (),
     n_rows: Sequence[int] = (1000, 1_000_000),
     rounds: int = 5,
-    json_path: str | None = None,
+    json_path: Path | None = None,
 ) -> str:
     """Time the metrics; return a table of microseconds, minimum and median of ``rounds``, and their ratios.
 
@@ -184,7 +184,7 @@ def compare_metrics(
             "versions": versions(["fastnn", "numpy", "scikit-learn"]),
             "rows": rows,
         }
-        Path(json_path).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        json_path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     columns = ("rows", "metric", "scikit-learn, us: min", "median", "fastnn, us: min", "median", "ratio: min", "median")
     lines = [f"| {' | '.join(columns)} |", "| ---: | --- |" + " ---: |" * 6]
     for row in rows:

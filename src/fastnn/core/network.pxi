@@ -118,7 +118,6 @@ cdef class Network:
             raise ValueError(f"iterations must be from 0 to {MOST_ITERATIONS}, got {value}")
         self.network.iterations = value
 
-
     def forget_other_threads(self):
         """Forget the calls of other threads, in a forked child: only the thread that forked lives on."""
         self.users = 0
@@ -152,38 +151,29 @@ cdef class Network:
         self.check(COPIES)
         return fnn_weights_checksum(self.network)
 
-    def copy_weights(self, cnp.ndarray out=None):
-        if out is None:
-            out = np.empty(self.network.n_elements, self.dtype)
-        check_output("out", out, self.dtype, (self.network.n_elements,))
-        self.check(COPIES)
-        memcpy(cnp.PyArray_DATA(out), self.network.weights, cnp.PyArray_NBYTES(out))
-        return out
-
-    def restore_weights(self, copy):
-        cdef cnp.ndarray weights = contiguous("copy", copy, self.dtype, (self.network.n_elements,))
-        self.check(WRITES)
-        memcpy(self.network.weights, cnp.PyArray_DATA(weights), cnp.PyArray_NBYTES(weights))
-
-    def copy_state(self, cnp.ndarray out=None):
+    def copy_slots(self, int count, cnp.ndarray out=None):
         cdef Py_ssize_t bytes_of_slot = self.network.n_elements * <Py_ssize_t>self.dtype.itemsize
         cdef int slot
-        shape = (self.network.n_slots + 1, self.network.n_elements)
+        if not 1 <= count <= self.network.n_slots + 1:
+            raise ValueError(f"count must be from 1 to {self.network.n_slots + 1}, got {count}")
+        shape = (count, self.network.n_elements)
         if out is None:
             out = np.empty(shape, self.dtype)
         check_output("out", out, self.dtype, shape)
         self.check(COPIES)
-        for slot in range(self.network.n_slots + 1):
+        for slot in range(count):
             memcpy(<char *>cnp.PyArray_DATA(out) + slot * bytes_of_slot, self.slot_values(slot), bytes_of_slot)
         return out
 
-    def restore_state(self, copy):
+    def restore_slots(self, copy):
         cdef Py_ssize_t bytes_of_slot = self.network.n_elements * <Py_ssize_t>self.dtype.itemsize
-        cdef int slot
-        cdef cnp.ndarray state = contiguous("copy", copy, self.dtype, (self.network.n_slots + 1, self.network.n_elements))
+        cdef Py_ssize_t slot, count = len(copy)
+        if not 1 <= count <= self.network.n_slots + 1:
+            raise ValueError(f"copy must have from 1 to {self.network.n_slots + 1} rows, got {count}")
+        cdef cnp.ndarray slots = contiguous("copy", copy, self.dtype, (count, self.network.n_elements))
         self.check(WRITES)
-        for slot in range(self.network.n_slots + 1):
-            memcpy(self.slot_values(slot), <char *>cnp.PyArray_DATA(state) + slot * bytes_of_slot, bytes_of_slot)
+        for slot in range(count):
+            memcpy(self.slot_values(<int>slot), <char *>cnp.PyArray_DATA(slots) + slot * bytes_of_slot, bytes_of_slot)
 
     cdef char *slot_values(self, int slot):
         """Return the weights (slot 0) or moments of the whole network."""

@@ -60,7 +60,8 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
     op.function = index_of("function", ACTIVATIONS, options.get("function", "linear"))
     if kind == "parametric_activation":
         if fnn_is_row_activation(op.function):
-            raise ValueError(f"op {number}, 'parametric_activation', takes elementwise functions, got {options['function']!r}")
+            function = options["function"]
+            raise ValueError(f"op {number}, 'parametric_activation', takes elementwise functions, got {function!r}")
         read_parameters(options.get("parameters", ()), options["function"], op.parameters)
     op.trainable = op.trainable and not op.kind.is_fixed
     op.activity_l1, op.activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)

@@ -23,7 +23,7 @@ from sklearn.utils._param_validation import InvalidParameterError, validate_para
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.orders import OrderDraw, SharedOrders
 from fastnn.estimators.regressor import MLPRegressor
-from fastnn.many import run_many
+from fastnn.training.workers import run_many
 
 Array = NDArray[Any]
 

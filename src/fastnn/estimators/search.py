@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from fastnn._arguments import nearest, takes_keywords, whole
 from fastnn._arrays import check_in_memory
 from fastnn.estimators.candidates import candidates_of, fit_search, is_covered
-from fastnn.many import as_threads
+from fastnn.training.workers import as_threads
 
 
 @takes_keywords

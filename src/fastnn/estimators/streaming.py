@@ -52,7 +52,7 @@ def scored_targets(X: Any, sample_weight: Any) -> tuple[Any, Any]:
     Raises
     ------
     ValueError
-        X is not a source with targets, or weights are given beside it.
+        X is not a source with targets, or weights are given in addition.
     """
     if not is_source(X):
         raise ValueError("y is missing (None): score compares predictions with targets")
@@ -82,8 +82,8 @@ class PreparedRows:
         preparation: InputPreparation | None,
         missing: str,
         dtype: np.dtype[Any],
-        y: Array | None = None,
-        weights: Array | None = None,
+        y: Array | None,
+        weights: Array | None,
     ) -> None:
         self.source = source
         self._preparation, self._missing, self._dtype = preparation, missing, dtype

@@ -107,7 +107,7 @@ def is_operation(described: Mapping[str, Any]) -> bool:
     return newer and not {"trainable", "dtype", "layers"} & set(described["config"])
 
 
-def layer_of(described: Mapping[str, Any], version: str, vocabulary: list[str] | None = None) -> layers.Layer:
+def layer_of(described: Mapping[str, Any], version: str, vocabulary: list[str] | None) -> layers.Layer:
     """Return the layer of a description.
 
     Parameters

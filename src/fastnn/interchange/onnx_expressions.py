@@ -88,7 +88,7 @@ class Formula:
             numbers += _DEFAULTS.get(part.node.operator, ())
         return list(dict.fromkeys(numbers))
 
-    def is_scalar(self, inner: "Formula | None" = None) -> bool:
+    def is_scalar(self, inner: "Formula | None") -> bool:
         """Return whether all constants are single numbers."""
         given = [each for part in self.parts(inner) for each in part.arguments if isinstance(each, np.ndarray)]
         return all(each.size == 1 and each.dtype.kind in "fiu" for each in given)
@@ -231,7 +231,7 @@ class Matcher:
     def __init__(self) -> None:
         self._left = _MOST_COMPARISONS
 
-    def activation_of(self, formula: Formula, inner: Formula | None = None) -> ActivationFunction | None:
+    def activation_of(self, formula: Formula, inner: Formula | None) -> ActivationFunction | None:
         """Return the activation with the values of a formula; None if there is none.
 
         Parameters

@@ -144,8 +144,13 @@ class RobustScaling(Scaler):
 
     def _transformed(self, X: Array) -> Array:
         assert self.center is not None and self.scale is not None
-        Z: Array = (X - self.center) * self.scale
+        Z = self._scaled(X)
         return Z if self.bound is None else Z / np.sqrt(1.0 + self._squares(Z))
+
+    def _scaled(self, X: Array) -> Array:
+        with np.errstate(over="ignore"):
+            Z: Array = (X - self.center) * self.scale
+        return Z
 
     def _squares(self, Z: Array) -> Array:
         """Return the squares of Z / bound; Z comes to lie where they are finite."""
@@ -155,13 +160,25 @@ class RobustScaling(Scaler):
 
     def _slopes(self, X: Array) -> Array:
         assert self.center is not None and self.scale is not None
-        Z = (X - self.center) * self.scale
+        Z = self._scaled(X)
         return np.asarray(self.scale * (np.ones_like(Z) if self.bound is None else (1.0 + self._squares(Z)) ** -1.5))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the numbers that were learned."""
         learned = {"center": self.center, "scale": self.scale}
         return {**super().get_config(), **{key: None if v is None else v.tolist() for key, v in learned.items()}}
+
+
+def _spread(X: Array) -> Array:
+    """Return the standard deviation of each column, at least 1e-6 where that is not more than rounding.
+
+    Where squares vanish, the range stands for the deviation.
+    """
+    deviation = np.nanstd(X, axis=0)
+    deviation = np.where(deviation > 0.0, deviation, np.nanmax(X, axis=0) - np.nanmin(X, axis=0))
+    rounding = 10.0 * np.finfo(np.float64).eps * np.nanmax(np.abs(X), axis=0)
+    spread: Array = np.where(deviation > rounding, deviation, np.maximum(deviation, 1e-6))
+    return spread
 
 
 @registry.register("layer", "QuantileTransform")
@@ -208,7 +225,7 @@ class QuantileTransform(Scaler):
         known = np.where(np.isnan(X).all(axis=0), 0.0, X)
         if self.noise:
             draw = Stream(self.seed).normal(known.size).reshape(known.shape)
-            known = known + draw * self.noise * np.maximum(np.nanstd(known, axis=0), 1e-6)
+            known = known + draw * self.noise * _spread(known)
         count = max(min(self.n_quantiles or max(min(len(known) // 30, 1000), 10), len(known)), 2)
         return {"quantiles": np.maximum.accumulate(np.nanquantile(known, np.linspace(0.0, 1.0, count), axis=0))}
 

@@ -192,7 +192,7 @@ def tensors_in(structure: Any) -> list[KerasTensor]:
     return [leaf for leaf in leaves(structure) if isinstance(leaf, KerasTensor)]
 
 
-def common_dtype(what: str, tensors: Sequence[KerasTensor], own: Any = None) -> str | None:
+def common_dtype(what: str, tensors: Sequence[KerasTensor], own: Any) -> str | None:
     """Return the one floating-point type that tensors, and a layer, declare; None if none does.
 
     Raises

@@ -66,7 +66,7 @@ def small_pair_counts(const label_t[::1] true, const label_t[::1] pred):
 
 
 def string_codes(const uint32_t[:, ::1] text):
-    """Assign numbers to the distinct rows of characters (n, width), padded with zeros, in the order of their first occurrence.
+    """Assign numbers to the distinct rows of characters (n, width), padded with zeros, as they first occur.
 
     Returns the codes (n,) and the first row of each code; None if more than 1,024 rows are distinct.
     """

@@ -3,7 +3,7 @@
 Layout, names and results are scikit-learn's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -18,6 +18,7 @@ from fastnn.metrics.precision_recall import (
     scores_from_sums,
 )
 from fastnn.metrics.targets import LabelPairs, chosen_labels
+from fastnn.metrics.validation import Array
 
 _METRICS = ("precision", "recall", "f-score")
 _HEADERS = ("precision", "recall", "f1-score", "support")
@@ -77,18 +78,7 @@ def classification_report(
     pairs = LabelPairs(y_true, y_pred, sample_weight)
     selection = chosen_labels(labels)
     shown = pairs.labels if selection is None else selection
-    if target_names is None:
-        names = [str(label) for label in shown]
-    else:
-        if isinstance(target_names, str) or not isinstance(target_names, Iterable):
-            raise ValueError(f"target_names must be a list of names, got {target_names!r}")
-        names = [str(name) for name in target_names]
-        if len(names) != len(shown):
-            sizes = f"target_names has {len(names)} names for {len(shown)} labels"
-            if labels is None:
-                raise ValueError(f"{sizes}. Try specifying the labels parameter.")
-            warn(f"{sizes}.")
-
+    names = _names(shown, labels is not None, target_names)
     multilabel = pairs.kind == "multilabel-indicator"
     covers_all = labels is None or set(shown.tolist()) >= set(pairs.labels.tolist())
     averages = ["micro", "macro", "weighted"] + (["samples"] if multilabel else [])
@@ -112,8 +102,27 @@ def classification_report(
         if "accuracy" in summary:
             result["accuracy"] = result["accuracy"]["precision"]
         return result
-
     width = max(*[len(name) for name in names], len("weighted avg"), digits)
+    return _text(rows, summary, width, digits)
+
+
+def _names(shown: Array, chosen: bool, target_names: Any) -> list[str]:
+    """Return a name for each label of the table; ``chosen`` tells whether the caller named the labels."""
+    if target_names is None:
+        return [str(label) for label in shown]
+    if isinstance(target_names, str) or not isinstance(target_names, Iterable):
+        raise ValueError(f"target_names must be a list of names, got {target_names!r}")
+    names = [str(name) for name in target_names]
+    if len(names) != len(shown):
+        sizes = f"target_names has {len(names)} names for {len(shown)} labels"
+        if not chosen:
+            raise ValueError(f"{sizes}. Try specifying the labels parameter.")
+        warn(f"{sizes}.")
+    return names
+
+
+def _text(rows: Sequence[Sequence[Any]], summary: Mapping[str, Sequence[Any]], width: int, digits: int) -> str:
+    """Return the table: a line (name, scores, support) for each label, and one for each heading of the summary."""
     lines = [f"{'':>{width}s} " + "".join(f" {header:>9}" for header in _HEADERS), ""]
     for name, *values, weight in rows:
         lines.append(f"{name:>{width}s} " + "".join(f" {value:>9.{digits}f}" for value in values) + f" {weight:>9}")

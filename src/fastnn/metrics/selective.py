@@ -18,7 +18,7 @@ from fastnn.metrics.targets import encode, labels_1d, type_of_target
 from fastnn.metrics.validation import Array, as_sample_weight, mean, require_same_length
 
 
-def confidence_and_hits(y_true: ArrayLike, y_prob: ArrayLike, labels: Any = None) -> tuple[Array, Array]:
+def confidence_and_hits(y_true: ArrayLike, y_prob: ArrayLike, labels: Any) -> tuple[Array, Array]:
     """Return the largest probability of each row (n,), and whether its class is the true one (n,).
 
     ``y_prob`` is (n, k) for sorted classes, or (n,) for the larger of two. A row whose true label has no column is

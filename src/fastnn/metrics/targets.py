@@ -151,7 +151,7 @@ class LabelPairs:
     """
 
     def __init__(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, arguments: tuple[str, str] = ("y_true", "y_pred")
+        self, y_true: Any, y_pred: Any, sample_weight: Any, arguments: tuple[str, str] = ("y_true", "y_pred")
     ) -> None:
         self.arguments = arguments
         t, p = map(as_labels, arguments, (y_true, y_pred))

@@ -44,8 +44,8 @@ def as_dense(argument: str, values: Any) -> Array:
     return array
 
 
-def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
-    """Return a finite array of real numbers, of ``dtype`` if given."""
+def as_real(argument: str, values: Any) -> Array:
+    """Return a finite array of real numbers."""
     array = as_dense(argument, values)
     if array.dtype.kind in "OUS":
         try:
@@ -60,7 +60,7 @@ def as_real(argument: str, values: Any, dtype: Any = None) -> Array:
         raise ValueError(f"{argument} is empty (shape {array.shape}): a minimum of 1 sample is required.")
     if array.dtype.kind == "f":
         require_finite(argument, array)
-    return array if dtype is None else array.astype(dtype, copy=False)
+    return array
 
 
 def _entries(array: Array) -> Iterator[tuple[int, Any]]:

@@ -20,6 +20,8 @@ _STREAM = 1 << 16
 """Number of the sequence of random numbers, apart from those of initializers."""
 _BYTES = 1 << 30
 """Most bytes of the hidden values of one layer."""
+_COMBINED = 5
+"""Rows whose values "he+5" combines."""
 
 
 @takes_keywords
@@ -30,8 +32,9 @@ def initialize_from_data(
 
     In the order of the calls, each ``Dense`` and ``NTPDense`` layer that is trained is changed, also within blocks and
     models. "std" divides the kernel's column of each output by the standard deviation of ``X @ W`` (of
-    ``X @ W / sqrt(n_in)``) over the rows; a deviation of 0 changes nothing. "he+5" sets the bias of each output to
-    minus a random convex combination of its values in 5 rows, so that the kinks of activations lie among the data.
+    ``X @ W / sqrt(n_in)``) over the rows; where all rows are equal, nothing is changed. "he+5" sets the bias of each
+    output to minus a random convex combination of its values in 5 rows, so that the kinks of activations lie among the
+    data.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def initialize_from_data(
             model.set_weights(before)
             raise ValueError(f"layer {layer.name!r} gives values of X that are too large: scale X")
         if kernel == "std":
-            deviation[deviation == 0.0] = 1.0
+            deviation[np.ptp(values, axis=0) == 0.0] = 1.0  # a mean that is rounded gives equal values a deviation
             layer.kernel.assign((layer.kernel.numpy() / deviation).astype(model.dtype))
             values /= deviation
         if bias == "he+5" and layer.use_bias:
@@ -112,10 +115,10 @@ def _dense_calls(program: Program) -> Iterator[tuple[Any, int, float]]:
             yield trained[number], buffer, factor
 
 
-def _minus_combination(values: Array, stream: Stream, n_rows: int = 5) -> Array:
+def _minus_combination(values: Array, stream: Stream) -> Array:
     """Return for each column minus a random convex combination of its values in some rows."""
     n, width = values.shape
-    rows = np.minimum((stream.uniform(n_rows * width) * n).astype(np.intp), n - 1).reshape(n_rows, width)
-    shares = -np.log1p(-stream.uniform(n_rows * width)).reshape(n_rows, width)
+    rows = np.minimum((stream.uniform(_COMBINED * width) * n).astype(np.intp), n - 1).reshape(_COMBINED, width)
+    shares = -np.log1p(-stream.uniform(_COMBINED * width)).reshape(_COMBINED, width)
     combination: Array = (values[rows, np.arange(width)] * shares).sum(axis=0) / shares.sum(axis=0)
     return -combination

@@ -110,11 +110,6 @@ class Program(NamedTuple):
         return [leaf.specs for leaf in self.leaves]
 
     @property
-    def places(self) -> list[list[tuple[int, str]]]:
-        """Op and name in the core of the weights of each layer that is not composed of others."""
-        return [leaf.places for leaf in self.leaves]
-
-    @property
     def parameters(self) -> list[tuple[int, str]]:
         """Op and name in the core of all weights, in the order of ``get_weights()``."""
         return [place for leaf in self.leaves for place in leaf.places]
@@ -123,6 +118,16 @@ class Program(NamedTuple):
     def parameter_specs(self) -> list[ParameterSpec]:
         """Descriptions of all weights, in the order of ``get_weights()``."""
         return [spec for leaf in self.leaves for spec in leaf.specs]
+
+    @property
+    def trained(self) -> list[tuple[ParameterSpec, tuple[int, str]]]:
+        """The weights that training changes now, each with its op and its name in the core."""
+        return [
+            (spec, place)
+            for leaf in self.leaves
+            for spec, place in zip(leaf.specs, leaf.places, strict=True)
+            if spec.trainable and leaf.layer.trainable
+        ]
 
     @property
     def weight_names(self) -> list[str]:
@@ -270,8 +275,6 @@ class _Compiler:
         if id(layer) not in self._first:
             self._first[id(layer)] = number
             self.weights[id(layer)] = (specs, [(number, layer.core_name(spec.name)) for spec in specs])
-            if not specs:
-                self.weights[id(layer)] = ([], [])
         elif [spec.shape for spec in specs] != [spec.shape for spec in self.weights[id(layer)][0]]:
             first = [spec.shape for spec in self.weights[id(layer)][0]]
             raise ValueError(

@@ -84,7 +84,7 @@ def _between(layers: Sequence[Any], names: Sequence[str] | None) -> range:
 
 def _calls(model: Any) -> dict[int, list[Any]] | None:
     """Return the calls of each layer of a graph; None for a chain."""
-    if model.ports() is None or model.kind == "Sequential":
+    if model.port_names() is None or model.kind == "Sequential":
         return None
     found: dict[int, list[Any]] = {id(tensor.node.layer): [tensor.node] for tensor in model.inputs}
     for node in nodes_between(model.inputs, model.outputs):
@@ -116,11 +116,11 @@ def _n_weights(model: LayerStack, layer: Any) -> str:
 
 def summary_text(
     model: LayerStack,
-    line_length: int | None = None,
-    positions: Sequence[float] | None = None,
-    expand_nested: bool = False,
-    show_trainable: bool = False,
-    layer_range: Sequence[str] | None = None,
+    line_length: int | None,
+    positions: Sequence[float] | None,
+    expand_nested: bool,
+    show_trainable: bool,
+    layer_range: Sequence[str] | None,
 ) -> str:
     """Return the table with the model's name above it and the total numbers of weights below it.
 

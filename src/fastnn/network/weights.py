@@ -33,7 +33,7 @@ class NetworkCopy(NamedTuple):
 
 
 class NetworkState(NamedTuple):
-    """Copies of all weights and moments, and the number of updates.
+    """Copies of all weights and moments for files and pickles, and the number of updates.
 
     Parameters
     ----------
@@ -104,14 +104,17 @@ class NetworkWeights:
         places = [(op, name, slot) for op, name in self.parameters for slot in slots]
         self.network.set_parameters(places, [value for values in state.arrays for value in values])
         self.network.iterations = state.iterations
+        self.version += 1
 
     def copy_state(self, out: NetworkCopy | None = None) -> NetworkCopy:
         """Return a copy of everything that training changes; an earlier copy ``out`` gives its memory."""
-        return NetworkCopy(self.network.copy_state(out and out.slots), self.network.iterations)
+        return NetworkCopy(
+            self.network.copy_slots(self.network.n_slots + 1, out and out.slots), self.network.iterations
+        )
 
     def restore_state(self, copy: NetworkCopy) -> None:
-        """Go back to a copy of the state."""
-        self.network.restore_state(copy.slots)
+        """Go back to a copy of the state, as a part of training."""
+        self.network.restore_slots(copy.slots)
         self.network.iterations = copy.iterations
 
     def finite(self) -> bool:
@@ -119,12 +122,12 @@ class NetworkWeights:
         return self.network.weights_are_finite()
 
     def copy(self, out: Array | None = None) -> Array:
-        """Return a copy of all weights, for ``go_back``; written to an earlier copy ``out`` if it is given."""
-        return self.network.copy_weights(out)
+        """Return a copy (1, elements) of all weights, for ``go_back``; an earlier copy ``out`` gives its memory."""
+        return self.network.copy_slots(1, out)
 
     def go_back(self, copy: Array) -> None:
         """Replace all weights by those of a copy."""
-        self.network.restore_weights(copy)
+        self.network.restore_slots(copy)
         self.version += 1
 
 

@@ -44,7 +44,7 @@ def graph_config(model: Any) -> dict[str, Any]:
     }
 
 
-def graph_from_config(config: Mapping[str, Any], custom_objects: CustomObjects | None = None) -> tuple[Any, Any]:
+def graph_from_config(config: Mapping[str, Any], custom_objects: CustomObjects | None) -> tuple[Any, Any]:
     """Return the inputs and outputs of the result of ``graph_config``, as structures of symbolic tensors.
 
     Raises

@@ -360,8 +360,6 @@ def restore_training(model: LayerStack, arrays: Sequence[Array], training: Mappi
         n_weights = len(model.program.parameters)
         slots = [list(arrays[place::n_weights]) for place in range(n_weights)]
         model.network_weights.restore(NetworkState(slots, training["iterations"]))
-        # Tells a running fit that its weights were changed from outside.
-        model.network_weights.version += 1
     model.epochs_begun = training["epochs_begun"]
 
 

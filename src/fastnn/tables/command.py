@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from fastnn._command_line import count, fraction, positive_count, positive_number
 from fastnn.saving.atomic import write_atomically
 
 NAMES = ("train", "predict", "evaluate", "export", "summary")
@@ -42,18 +43,18 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--hidden",
         nargs="*",
-        type=_positive,
+        type=positive_count,
         default=[64, 64],
         metavar="N",
         help="hidden layers' sizes (default: 64 64)",
     )
     train.add_argument("--activation", default="relu", help="activation of the hidden layers (default: relu)")
-    train.add_argument("--epochs", type=_positive, default=200, help="most epochs (default: 200)")
-    train.add_argument("--batch-size", type=_positive, default=32, help="rows in a step (default: 32)")
-    train.add_argument("--learning-rate", type=_rate, default=0.001, help="of Adam (default: 0.001)")
+    train.add_argument("--epochs", type=positive_count, default=200, help="most epochs (default: 200)")
+    train.add_argument("--batch-size", type=positive_count, default=32, help="rows in a step (default: 32)")
+    train.add_argument("--learning-rate", type=positive_number, default=0.001, help="of Adam (default: 0.001)")
     train.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default: float32)")
-    train.add_argument("--seed", type=_count, default=0, help="of weights, order and test rows (default: 0)")
-    train.add_argument("--test", type=_fraction, metavar="FRACTION", help="part of the rows to keep for a test")
+    train.add_argument("--seed", type=count, default=0, help="of weights, order and test rows (default: 0)")
+    train.add_argument("--test", type=fraction, metavar="FRACTION", help="part of the rows to keep for a test")
     train.add_argument(
         "--groups", metavar="COLUMN", help="keep whole groups of rows, such as earthquakes, for the test (default: 0.2)"
     )
@@ -67,32 +68,6 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("-o", "--output", required=True, metavar="FILE", help="model file, such as model.safetensors")
     train.add_argument("--plot", metavar="FILE", help="picture of the history and of the fit")
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _count(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be greater than 0, got {text}")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, got {text}")
-    return value
 
 
 def _unit(text: str) -> tuple[str, str]:

@@ -76,9 +76,9 @@ class BatchSource:
         steps: Any,
         name: str,
         steps_name: str,
-        n_features: int | None = None,
-        unpack: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None,
-        check: Callable[[Any, str], None] | None = None,
+        n_features: int | None,
+        unpack: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None,
+        check: Callable[[Any, str], None],
     ) -> None:
         self._steps = None if steps is None else whole(steps_name, steps, at_least=1)
         self._source = source
@@ -161,8 +161,7 @@ class BatchSource:
             )
         if self._unpack is not None:
             parts = self._unpack(parts)
-        if self._check is not None:
-            self._check(parts[0], self._name)
+        self._check(parts[0], self._name)
 
         def copied(part: Any) -> Array:
             check_unmasked(part, f"batch {number} (counted from 0) of {self._name}")

@@ -93,14 +93,13 @@ class ResidualNetwork:
         self._program, self._title = program, title
         self._n_inputs = len(program.input_widths)
         self.places: list[Place] = []
-        for leaf in program.leaves:
-            for spec, (op, name) in zip(leaf.specs, leaf.places, strict=True):
-                if spec.trainable and leaf.layer.trainable:
-                    start = self.places[-1].flat.stop if self.places else 0
-                    self.places.append(Place(op, name, spec.shape, slice(start, start + math.prod(spec.shape))))
+        start = 0
+        for spec, (op, name) in program.trained:
+            self.places.append(Place(op, name, spec.shape, slice(start, start + math.prod(spec.shape))))
+            start = self.places[-1].flat.stop
         if not self.places:
             raise ValueError(f"{title} has nothing to train: all layers are frozen")
-        self.n_weights = self.places[-1].flat.stop
+        self.n_weights = start
         self.n_columns = sum(head.n_outputs for head in program.heads)
         self._by_op: dict[tuple[int, str], Place] = {(place.op, place.name): place for place in self.places}
         self._moves = [False] * self._n_inputs
@@ -116,9 +115,7 @@ class ResidualNetwork:
     def _check(self, number: int, kind: str, options: dict[str, Any]) -> None:
         """Note whether an op depends on trained weights; raise ValueError if it is not supported."""
         inputs = self._inputs_of(number)
-        trained = (options.get("weights_of", number), "kernel") in self._by_op or any(
-            place.op == options.get("weights_of", number) for place in self.places
-        )
+        trained = any(place.op == options.get("weights_of", number) for place in self.places)
         moves = trained or any(self._moves[buffer] for buffer in inputs)
         self._moves.append(moves)
         if kind in ("dropout", "gaussian_noise"):

@@ -41,15 +41,10 @@ class LBFGSFit(FullBatchFit):
         self._optimizer, rows = optimizer, self._rows
         self._fit = make_fit(model, rows, rows.n, None)
         self._fit.begin_epoch(0, 0, False, np.zeros(1))
-        self._places = [
-            place
-            for leaf in model.program.leaves
-            for spec, place in zip(leaf.specs, leaf.places, strict=True)
-            if spec.trainable and leaf.layer.trainable
-        ]
-        if not self._places:
+        trained = model.program.trained
+        if not trained:
             raise ValueError(f"{optimizer.title} has nothing to train: all layers are frozen")
-        self._shapes = [model.network.get_parameter(*place).shape for place in self._places]
+        self._places, self._shapes = [place for _, place in trained], [spec.shape for spec, _ in trained]
         self._ends = np.cumsum([math.prod(shape) for shape in self._shapes])[:-1]
         self._changes: list[tuple[Array, Array, float]] = []
         self._point: tuple[float, Array] | None = None

@@ -19,6 +19,12 @@ _MOST_TRIES = 60
 _LEAST_DAMPING = 1e-15
 _LARGEST_PRECISION = 1e100
 """Largest alpha and beta: targets that are met exactly have no noise, and 1 / 0 would be theirs."""
+_PLAIN_STEPS = 10
+"""Most steps without a penalty. Before the network follows the targets, the evidence calls a straight line enough."""
+_SHARE_TO_FOLLOW = 0.5
+"""Share of the targets' sum of squares about their mean: with a smaller error, the network follows the targets."""
+_LEAST_GAIN = 1e-3
+"""Share of the error: a step that gains less ends the steps without a penalty."""
 
 
 class LevenbergMarquardtFit(FullBatchFit):
@@ -32,6 +38,10 @@ class LevenbergMarquardtFit(FullBatchFit):
         inputs = [_float64(x) for x in (rows.X if isinstance(rows.X, list) else [rows.X])]
         targets, scale = self._targets_of(rows)
         self._n_residuals = int(np.count_nonzero(scale))
+        weights = scale**2
+        sums = np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        centers = (weights * targets).sum(axis=1, keepdims=True) / sums
+        self._squares_of_targets = float((weights * (targets - centers) ** 2).sum())
         self._residuals = residuals_of(model.program, optimizer.title, inputs, targets, scale)
         # The equations in the residuals are solved where these are fewer, without a penalty on weights.
         self._dual = (
@@ -106,13 +116,14 @@ class LevenbergMarquardtFit(FullBatchFit):
             system: Any = _DualSystem(*residuals.jacobian(self._flat))
         else:
             system = _PrimalSystem(*residuals.normal_equations(self._flat), alpha, beta, self._flat)
-        moved = False
+        moved, before = False, self._error
         if np.abs(system.gradient).max() * 2.0 > optimizer.min_gradient * self._rows.n:
             moved = self._search(system, alpha, beta)
+        if bayes is not None and (moved if bayes.alpha > 0.0 else not moved or self._ends_plain_steps(before)):
+            self._update_evidence(bayes, system, self._n_residuals)
+            moved = moved or bayes.alpha > 0.0
         if not moved:
             self._model.stop_training = True
-        elif bayes is not None:
-            self._update_evidence(bayes, system, self._n_residuals)
         optimizer.note_training()
         self.loss_sum = self._error
         self.loss_sums = self._sums_of_outputs()
@@ -146,11 +157,17 @@ class LevenbergMarquardtFit(FullBatchFit):
     def _objective(error: float, flat: Array, alpha: float, beta: float) -> float:
         return beta * error + (alpha * dot(flat, flat) if alpha else 0.0)
 
+    def _ends_plain_steps(self, before: float) -> bool:
+        """Whether the evidence counts from this step on, whose error was ``before``."""
+        follows = self._error < _SHARE_TO_FOLLOW * self._squares_of_targets
+        stands = 0.0 <= before - self._error < _LEAST_GAIN * before
+        return follows or stands or self._model.network.iterations + 1 >= _PLAIN_STEPS
+
     def _update_evidence(self, bayes: BayesianLevenbergMarquardt, system: Any, n_residuals: int) -> None:
         """Set alpha and beta from the evidence, with ``J`` of the step before."""
         p = self._residuals.n_weights
         trace = system.inverse_trace() if bayes.alpha > 0.0 else None
-        # Before the first step alpha is 0; half of the residuals keeps beta positive where weights are many.
+        # In steps without a penalty alpha is 0; half of the residuals keeps beta positive where weights are many.
         gamma = min(p, 0.5 * n_residuals) if trace is None else min(max(p - bayes.alpha * trace, 0.0), float(p))
         gamma = min(gamma, n_residuals * (1.0 - 1e-9))
         squares = dot(self._flat, self._flat)

@@ -36,10 +36,10 @@ def of_output(arrays: Any, output: int) -> Any:
     return arrays[output] if isinstance(arrays, list) else arrays
 
 
-def empty_outputs(model: LayerStack, n: int, fill: float = np.nan) -> Any:
-    """Return arrays for the outputs of ``n`` rows: one array, or a list of them as in ``Rows``."""
+def empty_outputs(model: LayerStack, n: int) -> Any:
+    """Return arrays of NaN for the outputs of ``n`` rows: one array, or a list of them as in ``Rows``."""
     program, dtype = model.program, model.dtype
-    arrays = [np.full((n, head.n_outputs), fill, dtype) for head in program.heads]
+    arrays = [np.full((n, head.n_outputs), np.nan, dtype) for head in program.heads]
     return arrays[0] if program.is_chain else arrays
 
 

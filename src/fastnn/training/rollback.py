@@ -79,8 +79,8 @@ class Rollback:
         self,
         weights: NetworkWeights,
         fit: _core.Fit,
-        same_rows: bool = True,
-        decide: Callable[[bool], bool] = bool,
+        same_rows: bool,
+        decide: Callable[[bool], bool],
     ) -> None:
         self._decide = decide
         self._weights = weights

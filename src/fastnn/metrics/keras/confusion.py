@@ -30,7 +30,7 @@ class Counts:
     with_zero : whether an entry of exactly 0 counts as above the first threshold.
     """
 
-    def __init__(self, thresholds: Sequence[float] | Array, even: bool = False, with_zero: bool = False) -> None:
+    def __init__(self, thresholds: Sequence[float] | Array, even: bool, with_zero: bool = False) -> None:
         self.thresholds = np.asarray(thresholds, np.float64)
         self._even = even
         self._with_zero = with_zero
