@@ -107,3 +107,13 @@ def test_a_fit_of_bags_that_fails_changes_nothing(kind):
 def test_targets_without_columns_are_refused():
     with pytest.raises(ValueError, match=r"y must have shape \(n,\) or \(n, n_outputs\), got \(40, 0\)"):
         fastnn.TabularRegressor().fit(X, np.empty((N, 0)))
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor", "BaggedMLPClassifier", "BaggedMLPRegressor"])
+def test_names_of_columns_and_dicts_are_refused(name):
+    estimator, rows = getattr(fastnn, name)(), np.arange(24.0).reshape(12, 2)
+    with pytest.raises(TypeError, match="y must hold a value for each row, got 'k': pass the column"):
+        estimator.fit(rows, "k")
+    for given in ({"a": rows[:, 0]}, [{"a": 1.0}] * 12):
+        with pytest.raises(TypeError, match=r"pass a table, such as pandas.DataFrame\(X\)"):
+            estimator.fit(given, rows[:, 1] > 9)

@@ -39,6 +39,17 @@ def test_input_gradients_pass_through_scaling():
             np.testing.assert_allclose(found[output][place][:, :, column], slopes, rtol=1e-5, atol=1e-6)
 
 
+def test_input_gradients_come_in_the_order_of_the_inputs():
+    words, x = fastnn.Input((1,), dtype="string"), fastnn.Input((2,))
+    hot = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(words)
+    last = layers.Dense(1)
+    model = fastnn.Model([words, x], last(layers.concatenate([x, hot])), dtype="float64", seed=0)
+    (found,) = model.input_gradients([np.array([["a"], ["c"]]), RNG.normal(size=(2, 2))])
+    kernel = np.asarray(last.kernel)[:, 0]
+    np.testing.assert_allclose(found[0], np.tile(kernel[2:], (2, 1, 1)), rtol=1e-12)
+    np.testing.assert_allclose(found[1], np.tile(kernel[:2], (2, 1, 1)), rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -149,3 +160,29 @@ def test_a_chain_has_the_columns_that_its_first_layer_has_learned():
     with pytest.raises(ValueError, match=r"for strings with Input.*dtype='string'"):
         _ = words.output_shape
     assert words.predict(np.array([["a"]]), verbose=0).shape == (1, 1)
+
+
+def test_scaling_of_some_columns(tmp_path):
+    """Slices of a floating-point input are scaled before the network, and may also be taken by it."""
+    data = RNG.normal(size=(30, 4)) * [1.0, 10.0, 0.1, 1.0]
+    robust, quantile = layers.RobustScaling(), layers.QuantileTransform(noise=0.0, seed=0)
+    robust.adapt(data[:, :2])
+    quantile.adapt(data[:, 2:3])
+    x = fastnn.Input((4,))
+    first, rest = x[:, :2], x[:, 1:]
+    joined = layers.concatenate([robust(first), first, quantile(rest[:, 1:2]), x])
+    last = layers.Dense(1)
+    model = fastnn.Model(x, last(joined), dtype="float64", seed=0)
+    parts = np.column_stack([robust(data[:, :2]), data[:, :2], quantile(data[:, 2:3]), data])
+    expected = parts @ np.asarray(last.kernel)
+    np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-12)
+    model.save(tmp_path / "net.fastnn")
+    np.testing.assert_allclose(fastnn.load_model(tmp_path / "net.fastnn").predict(data), expected, rtol=1e-12)
+    np.testing.assert_allclose(model.folded().predict(data), expected, rtol=1e-12)
+    inner = data[(data[:, 2] > data[:, 2].min()) & (data[:, 2] < data[:, 2].max())]  # the outermost quantiles are jumps
+    ((found,),) = model.input_gradients(inner)
+    for column, step in enumerate([1e-6, 1e-5, 1e-7, 1e-6]):
+        moved = step * np.eye(4)[column]
+        numeric = (model.predict(inner + moved, verbose=0) - model.predict(inner - moved, verbose=0)) / (2.0 * step)
+        np.testing.assert_allclose(found[:, :, column], numeric, rtol=1e-5, atol=1e-7)
+    assert model.predict(data[:0], verbose=0).shape == (0, 1)

@@ -490,3 +490,24 @@ def test_matrices_larger_than_the_memory_are_refused(monkeypatch):
             model.fit(*curve(rows), epochs=0, verbose=0)
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "option", "value"),
+    [
+        ("lm", "damping", -1.0),
+        ("lm", "damping", float("nan")),
+        ("lm", "damping", 1e11),
+        ("lm", "min_gradient", "small"),
+        ("lm_bayes", "alpha", -1.0),
+        ("lm_bayes", "beta", 0.0),
+        ("lbfgs", "memory", 0),
+    ],
+)
+def test_options_that_are_assigned_are_checked_too(optimizer, option, value):
+    model = small(optimizer=optimizer)
+    setattr(model.optimizer, option, value)
+    with pytest.raises(ValueError, match=option):
+        model.fit(*curve(), verbose=0)
+    with pytest.raises(ValueError, match=option):
+        type(model.optimizer)(**{option: value})

@@ -1,5 +1,6 @@
 """Wrong tables and targets for the tabular estimators: one clear error, and the estimator stays as it was."""
 
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -181,3 +182,15 @@ def test_a_failed_fit_or_prediction_changes_nothing():
             model.predict(table)
     with pytest.raises(ValueError, match="n_repeats must be a whole number from 1 to 1000000"):
         model.permutation_importances(TABLE, LABELS, n_repeats=10**30)
+
+
+def test_labels_of_other_types_and_groups_as_a_column():
+    with pytest.raises(
+        ValueError, match=r"y holds labels of type Interval: make them strings, such as y.astype\(str\)"
+    ):
+        classifier().fit(X, pd.cut(pd.Series(Y), 3))
+    groups = np.arange(40) % 8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        column = regressor().fit(X, Y, groups=groups[:, None])
+    np.testing.assert_array_equal(column.predict(X), regressor().fit(X, Y, groups=groups).predict(X))

@@ -1,5 +1,8 @@
 """Columns of unusual types in tables: without values, sparse, of other types in fit and prediction, tiny and huge."""
 
+import datetime
+import subprocess
+import sys
 import warnings
 from decimal import Decimal
 
@@ -242,3 +245,98 @@ def test_first_weights_of_equal_rows_are_those_drawn():
     drawn = model.layers[-1].kernel.numpy().copy()
     fastnn.models.initialize_from_data(model, np.full((500, 3), 0.1), bias=None)
     np.testing.assert_array_equal(model.layers[-1].kernel.numpy(), drawn)
+
+
+@pytest.mark.parametrize("value", ["inf", "-1e200", np.inf, 10**400])
+def test_numbers_as_text_or_objects_are_as_limited_as_numbers(value):
+    table = np.array([[size, text] for size, text in zip(NUMBER, TEXT, strict=True)], object)
+    model = regressor().fit(table, Y)
+    with pytest.raises(ValueError, match=r"column 'x0' of X has (infinity|a number of size 1e\+200, above 1e\+150)"):
+        model.predict(np.array([[value, "a"], [0.0, "b"]], object))
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [([1], "got list"), (np.ones(2), "got ndarray"), (object(), "or have an order: '<' not supported")],
+)
+def test_entries_that_cannot_be_categories_are_named(entry, message):
+    pandas = pytest.importorskip("pandas")
+    good = pandas.DataFrame({"kind": TEXT})
+    bad = good.assign(kind=[entry, object(), *TEXT[2:]])
+    for model in (regressor(), fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5)):
+        with pytest.raises(TypeError, match=f"column 'kind': .*{message}"):
+            model.fit(bad, Y)
+    if message.startswith("got"):
+        with pytest.raises(TypeError, match=f"column 'kind': .*{message}"):
+            model.fit(good, Y).predict(bad)
+
+
+def test_dates_as_objects_are_refused_as_dates_are():
+    pandas = pytest.importorskip("pandas")
+    for entries in ([datetime.date(2020, 1, 2), None], [datetime.timedelta(1), "a"], [pandas.Timestamp(0), pandas.NaT]):
+        table = pandas.DataFrame({"when": pandas.Series(entries * (N // 2), dtype=object)})
+        for model in (regressor(), fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, missing="mean")):
+            with pytest.raises(
+                ValueError, match=r"column 'when' holds (date|timedelta|Timestamp); .* turn dates into num"
+            ):
+                model.fit(table, Y)
+
+
+def test_a_missing_value_of_pandas_in_objects_is_missing():
+    pandas = pytest.importorskip("pandas")
+    values = [None if i % 5 == 0 else float(size) for i, size in enumerate(NUMBER)]
+    for gap in (pandas.NA, pandas.NaT, np.nan):
+        given = pandas.Series([gap if value is None else value for value in values], dtype=object)
+        texts = pandas.Series([gap if i % 5 == 0 else text for i, text in enumerate(TEXT)], dtype=object)
+        for model in (
+            regressor(),
+            fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, missing="mean", random_state=0),
+        ):
+            for column, plain in (
+                (given, np.array(values, float)),
+                (texts, [None if i % 5 == 0 else t for i, t in enumerate(TEXT)]),
+            ):
+                table = pandas.DataFrame({"a": NUMBER, "b": column})
+                expected = pandas.DataFrame({"a": NUMBER, "b": plain})
+                found = model.fit(table, Y).predict(table)
+                np.testing.assert_array_equal(found, model.fit(expected, Y).predict(expected))
+
+
+@pytest.mark.parametrize("package", ["polars", "pyarrow"])
+def test_names_of_columns_of_numbers_do_not_need_pandas(package):
+    """A fresh process in which pandas cannot be imported: names must not be lost on the way to an array."""
+    pytest.importorskip(package)
+    program = f"""
+import sys, warnings
+class WithoutPandas:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "pandas":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, WithoutPandas())
+warnings.simplefilter("ignore")
+import {package}, fastnn
+table = {package}.{"table" if package == "pyarrow" else "DataFrame"}
+a, b = [0.0, 1.0, 2.0, 3.0], [5.0, 4.0, 1.0, 0.0]
+for model in (
+    fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=2, random_state=0),
+    fastnn.MLPClassifier(hidden_layer_sizes=(2,), max_iter=2, random_state=0),
+):
+    model.fit(table({{"a": a, "b": b}}), [0, 1, 0, 1])
+    print(*model.feature_names_in_, model.n_features_in_)
+    for other in (table({{"b": b, "a": a}}), table({{"a": a, "c": b}})):
+        try:
+            model.predict(other)
+        except ValueError as error:
+            print(str(error).split(chr(10))[0])
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    refused = "The feature names should match those that were passed during fit."
+    assert found.stdout.splitlines() == ["a b 2", refused, refused] * 2, found.stderr
+
+
+def test_a_column_of_different_numbers_does_not_give_many_classes_away(monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 1)
+    labels = np.arange(N) % (N // 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fastnn.TabularClassifier("plain", n_bags=2, random_state=0).fit(np.column_stack([NUMBER, Y]), labels)

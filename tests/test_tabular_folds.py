@@ -10,7 +10,7 @@ pytest.importorskip("sklearn")
 from sklearn import metrics
 
 import fastnn
-from fastnn.tabular.folds import folds_of_classes
+from fastnn.estimators.folds import folds_of_classes
 
 RNG = np.random.default_rng(5)
 N = 60
@@ -112,3 +112,11 @@ def test_rows_without_weight_have_no_score():
         assert np.isfinite(model.predict(X)).all() and model.linear_share_ == 0.0
         weight[held_out[labels[held_out] == 1]] = 1.0
         assert np.isnan(model.fit(X, y, sample_weight=weight).oof_score_) == (model.metric == "roc_auc")
+
+
+def test_bags_take_classes_of_which_all_have_fewer_rows_than_there_are_folds():
+    labels = np.repeat(["a", "b", "c"], 4)
+    net = fastnn.MLPClassifier((2,), max_iter=2)
+    bags = fastnn.BaggedMLPClassifier(net, n_bags=6, random_state=0).fit(X[:12], labels)
+    assert len(bags.estimators_) == 6
+    assert np.isfinite(bags.oob_decision_function_).all()

@@ -28,9 +28,10 @@ from fastnn._dask import in_memory, is_lazy, lazily, lazy_accuracy, lazy_r2
 from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
-from fastnn.estimators.frames import is_frame
+from fastnn.estimators.folds import folds_of_classes, pairs_of
+from fastnn.estimators.frames import check_not_mapping, is_frame
 from fastnn.estimators.intervals import CrossResiduals
-from fastnn.estimators.labels import labels_of, plain_labels
+from fastnn.estimators.labels import check_not_name, labels_of, plain_labels
 from fastnn.estimators.regressor import MLPRegressor
 from fastnn.estimators.restoring import as_before_on_error
 from fastnn.training.workers import as_threads, run_many
@@ -73,6 +74,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
         """Return inputs whose rows can be taken by number; the networks check the values."""
         check_in_memory(X, "X", type(self).__name__)
         X = in_memory(X)
+        check_not_mapping(X)
         check_unmasked(X, "X")
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
@@ -109,7 +111,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
             return [(rows, np.setdiff1d(np.arange(n), rows)) for rows in drawn]
         if n < self.n_bags:
             raise ValueError(f"n_bags={self.n_bags} folds need as many rows at least, got n_samples={n}")
-        return list(self._folds(y, random.randint(np.iinfo(np.int32).max)).split(np.zeros(n), y))
+        return self._folds(y, random.randint(np.iinfo(np.int32).max))
 
     def _fit_bag(
         self, base: Any, X: Any, y: Array, weight: Array | None, seed: int, rows: Array, held_out: Array
@@ -150,7 +152,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
     def _base(self) -> Any:
         raise NotImplementedError
 
-    def _folds(self, y: Array, seed: int) -> Any:
+    def _folds(self, y: Array, seed: int) -> list[tuple[Array, Array]]:
         raise NotImplementedError
 
     def _outputs(self, estimator: Any, X: Any) -> Array:
@@ -233,8 +235,11 @@ class BaggedMLPClassifier(ClassifierMixin, _BaggedMLP):  # type: ignore[misc]
     def _base(self) -> Any:
         return MLPClassifier() if self.estimator is None else self.estimator
 
-    def _folds(self, y: Array, seed: int) -> Any:
-        return StratifiedKFold(self.n_bags, shuffle=True, random_state=seed)
+    def _folds(self, y: Array, seed: int) -> list[tuple[Array, Array]]:
+        codes = np.searchsorted(self.classes_, y)
+        if np.bincount(codes).max() < self.n_bags:  # StratifiedKFold refuses them
+            return pairs_of(folds_of_classes(codes, self.n_bags, seed), self.n_bags)
+        return list(StratifiedKFold(self.n_bags, shuffle=True, random_state=seed).split(np.zeros(len(y)), y))
 
     def _outputs(self, estimator: Any, X: Any) -> Array:
         found = estimator.predict_proba(X)
@@ -281,6 +286,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         rows = self._as_rows(X, reset=True)
+        check_not_name(y, "y")
         check_unmasked(y, "y")
         targets = np.asarray(y)
         check_consistent_length(rows, targets)
@@ -343,8 +349,8 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
     def _base(self) -> Any:
         return MLPRegressor() if self.estimator is None else self.estimator
 
-    def _folds(self, y: Array, seed: int) -> Any:
-        return KFold(self.n_bags, shuffle=True, random_state=seed)
+    def _folds(self, y: Array, seed: int) -> list[tuple[Array, Array]]:
+        return list(KFold(self.n_bags, shuffle=True, random_state=seed).split(np.zeros(len(y))))
 
     def _outputs(self, estimator: Any, X: Any) -> Array:
         outputs: Array = np.asarray(estimator.predict(X))

@@ -23,7 +23,8 @@ from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
 from fastnn.estimators.conversion import ConvertedEstimator
-from fastnn.estimators.frames import FrameEncoder, is_frame, without_na
+from fastnn.estimators.frames import FrameEncoder, check_not_mapping, is_frame, without_na
+from fastnn.estimators.labels import check_not_name
 from fastnn.estimators.network import (
     SKLEARN_ACTIVATIONS,
     Architecture,
@@ -231,6 +232,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         if is_source(X):
             return self._check_source(X, y, reset, **checks)
         X = in_memory(X)
+        check_not_mapping(X)
         check_unmasked(X, "X")
         check_unmasked(y, "y")
         check_not_dates(X, "X")
@@ -244,11 +246,17 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
             encoder = FrameEncoder.for_frame(X) if is_frame(X) else None
             if encoder is None:
                 self.__dict__.pop("_encoder", None)
+        if encoder is None and not is_frame(X):
+            return validate_data(self, without_na(X), y, reset=reset, **checks)
         if encoder is None:
-            X = FrameEncoder.as_numbers(X) if is_frame(X) else without_na(X)
-            return validate_data(self, X, y, reset=reset, **checks)
-        encoded = encoder.transform(X, type(self).__name__, self.missing != "error")
-        if reset:
+            numbers = FrameEncoder.as_numbers(X)
+            if not isinstance(numbers, np.ndarray):
+                return validate_data(self, numbers, y, reset=reset, **checks)
+            validate_data(self, X, skip_check_array=True, reset=reset)  # the names of the columns
+            encoded = numbers
+        else:
+            encoded = encoder.transform(X, type(self).__name__, self.missing != "error")
+        if reset and encoder is not None:
             self._encoder = encoder
             self.__dict__.pop("feature_names_in_", None)
             if encoder.named:
@@ -279,6 +287,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
 
     def _check_rows(self, X: Any, y: Any, reset: bool, **checks: Any) -> tuple[Any, Array]:
         """Return checked X and y, a single column of y as (n,)."""
+        check_not_name(y, "y")
         X, y = self._check_inputs(X, y, reset, multi_output=True, dtype=(np.float64, np.float32), **checks)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 

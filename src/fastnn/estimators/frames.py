@@ -1,7 +1,8 @@
 """pandas, polars and pyarrow frames as inputs: columns of strings, categories and booleans become numbers."""
 
+import datetime
 import sys
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import _get_feature_names
+
+from fastnn._arrays import is_missing
 
 Array = NDArray[Any]
 
@@ -23,6 +26,14 @@ def is_frame(X: Any) -> bool:
 
 def _package(X: Any) -> str:
     return type(X).__module__.split(".")[0]
+
+
+def check_not_mapping(X: Any) -> None:
+    """Raise TypeError for a dict of columns, or for a list of dicts."""
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    if isinstance(first, Mapping) and not hasattr(first, "toarray"):  # some sparse matrices are mappings
+        given = type(X).__name__ if first is X else f"{type(X).__name__} of {type(first).__name__}"
+        raise TypeError(f"X is a {given}: pass a table, such as pandas.DataFrame(X)")
 
 
 def check_collected(X: Any) -> None:
@@ -49,6 +60,11 @@ def without_na(X: Any) -> Any:
     if pandas is None or not isinstance(X, np.ndarray) or X.dtype != object:
         return X
     return np.where([[value is pandas.NA for value in row] for row in X], np.nan, X) if X.ndim == 2 else X
+
+
+def _without_na_objects(column: Any) -> Any:
+    """Return a pandas column; if it is of objects, with NaN for missing ones, as scikit-learn's checks take them."""
+    return column.where(column.notna(), np.nan) if column.dtype == object else column
 
 
 def _narwhals() -> Any:
@@ -78,22 +94,24 @@ def _kind(series: Any) -> str:
     dtype = series.dtype
     if str(dtype) in ("Unknown", "Object") and series.null_count() == len(series):
         return "missing"
-    if dtype.is_numeric() or str(dtype) == "Boolean" or (str(dtype) == "Object" and _numbers_as_objects(series)):
+    if str(dtype) == "Object":
+        known = [value for value in _values(series) if value is not None]
+        if all(isinstance(value, Real | Decimal) for value in known):  # from numbers and None, or of a database
+            return "number"
+        held = next((type(value) for value in known if isinstance(value, datetime.date | datetime.timedelta)), None)
+        if held is None:
+            return "category"
+    elif dtype.is_numeric() or str(dtype) == "Boolean":
         return "number"
-    if str(dtype).split("(")[0] in ("String", "Categorical", "Enum", "Object"):
+    elif str(dtype).split("(")[0] in ("String", "Categorical", "Enum"):
         return "category"
-    native = series.to_native()
-    held = getattr(native, "dtype", getattr(native, "type", dtype)) if str(dtype) == "Unknown" else dtype
+    else:
+        native = series.to_native()
+        held = getattr(native, "dtype", getattr(native, "type", dtype)) if str(dtype) == "Unknown" else dtype
     raise ValueError(
-        f"column {series.name!r} holds {held}; columns must hold numbers, booleans, strings or categories: "
-        "turn dates into numbers first"
+        f"column {series.name!r} holds {getattr(held, '__name__', held)}; columns must hold numbers, booleans, "
+        "strings or categories: turn dates into numbers first"
     )
-
-
-def _numbers_as_objects(series: Any) -> bool:
-    """Return whether a column of objects holds numbers, as from numbers and None, or from decimals of a database."""
-    known = [value for value in _values(series) if value is not None]
-    return bool(known) and all(isinstance(value, Real | Decimal) for value in known)
 
 
 def _numbers(series: Any) -> Array:
@@ -108,8 +126,33 @@ def _numbers(series: Any) -> Array:
 
 def _values(series: Any) -> list[Any]:
     """Return the entries of a column of categories; None where missing."""
-    gaps = series.is_null().to_list()
-    return [None if gap or value != value else value for gap, value in zip(gaps, series.to_list(), strict=True)]
+    pairs = list(zip(series.is_null().to_list(), series.to_list(), strict=True))
+    try:
+        return [None if gap or value != value else value for gap, value in pairs]
+    except (TypeError, ValueError):  # an array is not equal to itself in one truth value
+        return [None if gap or is_missing(value) else value for gap, value in pairs]
+
+
+def check_hashable(name: str, values: list[Any]) -> None:
+    """Raise TypeError for a column with entries that cannot be categories, such as lists."""
+    bad = next((value for value in values if not isinstance(value, Hashable)), None)
+    if bad is not None:
+        raise TypeError(f"column {name!r}: a category must be a string or a number, got {type(bad).__name__}")
+
+
+def sorted_categories(name: str, values: list[Any]) -> list[Any]:
+    """Return the different values of a column in order, those of a type together; None, for missing ones, left out.
+
+    Raises
+    ------
+    TypeError
+        Values that are not hashable or have no order.
+    """
+    check_hashable(name, values)
+    try:
+        return sorted({value for value in values if value is not None}, key=lambda value: (str(type(value)), value))
+    except TypeError as error:
+        raise TypeError(f"column {name!r}: categories must be strings or numbers, or have an order: {error}") from None
 
 
 def check_alike(name: str, values: list[Any], known: list[Any]) -> None:
@@ -164,26 +207,18 @@ class FrameEncoder:
         categories = {}
         for name in frame.columns:
             if _kind(frame[name]) != "number":
-                categories[name] = sorted(
-                    {v for v in _values(frame[name]) if v is not None}, key=lambda v: (str(type(v)), v)
-                )
+                categories[name] = sorted_categories(name, _values(frame[name]))
         return cls(list(frame.columns), categories, named) if categories else None
 
     @staticmethod
     def as_numbers(X: Any) -> Any:
-        """Return a frame of numbers in a form that scikit-learn accepts."""
+        """Return a frame of numbers in a form that scikit-learn accepts: one of pandas as it is, else an array."""
         if _package(X) == "pandas":
-            return X
+            return X if _plain_numbers(X) else X.apply(_without_na_objects)
         frame = _opened(X)
         bad = [name for name in frame.columns if _kind(frame[name]) == "category"]
         if bad:
             raise ValueError(f"column {bad[0]!r} held numbers in fit and holds {frame[bad[0]].dtype} now")
-        try:
-            import pandas
-        except ImportError:
-            pass
-        else:
-            return pandas.DataFrame({name: _numbers(frame[name]) for name in frame.columns})
         return np.column_stack([_numbers(frame[name]) for name in frame.columns])
 
     def feature_names_out(self) -> list[str]:
@@ -236,6 +271,7 @@ class FrameEncoder:
                 columns.append(_numbers(series)[:, None])
                 continue
             values = _values(series)
+            check_hashable(name, values)
             if not allow_missing and None in values:
                 raise ValueError(
                     f"column {name!r} of X has no value at row {values.index(None)} (counted from 0), but missing is "

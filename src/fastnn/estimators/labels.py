@@ -41,9 +41,12 @@ def labels_of(y: Any, name: str = "y") -> Array:
     shape = np.asarray(plain).shape
     if len(shape) != 1 and shape[1:] != (1,):
         raise ValueError(f"{name} should be a 1d array, got an array of shape {shape} instead.")
-    labels: Array = column_or_1d(plain, warn=True)
+    labels: Array = column_or_1d(plain, warn=name == "y")
     if labels.dtype == object:
         check_labels(name, labels)
+        odd = next((label for label in labels if not isinstance(label, str | bytes | Real | np.bool_)), None)
+        if name == "y" and odd is not None:
+            raise ValueError(f"y holds labels of type {type(odd).__name__}: make them strings, such as y.astype(str)")
     elif labels.dtype.kind == "f" and np.isnan(labels).any():
         row = int(np.flatnonzero(np.isnan(labels))[0])
         raise ValueError(f"Input {name} contains NaN: no label at row {row} (counted from 0); leave out such rows")

@@ -69,14 +69,14 @@ class Scaler(Encoder):
         """Return an array (n, n_in) of as many columns as were learned."""
         if self.learned_features is None:
             raise ValueError(f"layer {self.name!r} has learned nothing: call adapt(data) first")
-        X = _columns(values, f"the input of layer {self.name!r}")
+        X = _columns(values, f"the input of layer {self.name!r}", allow_empty=True)
         if X.shape[1] != self.learned_features:
             raise ValueError(f"layer {self.name!r} has learned {self.learned_features} columns, got {X.shape[1]}")
         return X
 
 
-def _columns(data: Any, name: str) -> Array:
-    X = as_features(data, None, np.dtype(np.float64), name, allow_missing=True)
+def _columns(data: Any, name: str, allow_empty: bool = False) -> Array:
+    X = as_features(data, None, np.dtype(np.float64), name, allow_missing=True, allow_empty=allow_empty)
     return np.asarray(X, np.float64)
 
 
@@ -97,7 +97,8 @@ class RobustScaling(Scaler):
 
     ``z = (x - median) / (q75 - q25)``; where the quartiles are equal, half of the range takes the place of their
     difference, and a constant column becomes 0. Then ``z / sqrt(1 + (z / bound)^2)``, which lies between -bound and
-    bound. ``adapt(X)`` learns the numbers.
+    bound. ``adapt(X)`` learns the numbers. They belong to the layer's configuration, which model files keep, not to the
+    weights, which files of weights keep.
 
     Parameters
     ----------
@@ -186,7 +187,7 @@ class QuantileTransform(Scaler):
 
     scikit-learn's ``QuantileTransformer(output_distribution="normal")`` on all rows, with ``n_quantiles`` of
     ``max(min(n // 30, 1000), 10)``, but at most n, and noise in ``adapt`` that parts equal values, as in TabM
-    (Gorishniy et al., 2025).
+    (Gorishniy et al., 2025). The quantiles belong to the layer's configuration, as the numbers of ``RobustScaling`` do.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Gradients of the loss with respect to the weights, and of the outputs with respect to the inputs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn.losses.custom import CustomLoss
+from fastnn.network.graph import Graph
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
 from fastnn.training.native import make_fit
@@ -62,21 +63,39 @@ def input_gradients(model: LayerStack, X: Any, scaling: Mapping[int, tuple[int, 
         for output, head in enumerate(program.heads):
             for place, each in jacobians.of_output(output, head.n_outputs):
                 found[output][place][part] = each
-    found = [_before_scaling(each, program.graph.ports, scaling) for each in found]
+    found = [_before_scaling(each, program.graph, scaling) for each in found]
     return found[0][0] if program.is_chain else found
 
 
-def _before_scaling(
-    gradients: list[Array], ports: Sequence[int], scaling: Mapping[int, tuple[int, Array]]
-) -> list[Array]:
-    """Return the derivatives with respect to the values before scaling; those of one value are added."""
+def _before_scaling(gradients: list[Array], graph: Graph, scaling: Mapping[int, tuple[int, Array]]) -> list[Array]:
+    """Return the derivatives with respect to the values before scaling, in the order of the inputs.
+
+    Those of one value are added. An input that a layer encodes has those with respect to what the layer gives.
+    """
+    before = {step.output: step.inputs[0] for step in graph.encoding}
+    selections = {step.output for step in graph.encoding if step.layer.selects}
     found: dict[int, Array] = {}
-    for value, gradient in zip(ports, gradients, strict=True):
-        while value in scaling:
-            value, slopes = scaling[value]
-            gradient = (gradient * slopes[:, None, :]).astype(gradient.dtype)
+    for value, gradient in zip(graph.ports, gradients, strict=True):
+        while value in scaling or value in selections:
+            if value in scaling:
+                value, slopes = scaling[value]
+                gradient = (gradient * slopes[:, None, :]).astype(gradient.dtype)
+            else:
+                _, columns = graph.source(value)
+                while value in selections:
+                    value = before[value]
+                selected = gradient
+                gradient = np.zeros((*selected.shape[:2], graph.width(value)), selected.dtype)
+                gradient[:, :, columns] = selected
         found[value] = found[value] + gradient if value in found else gradient
-    return [found[value] for value in sorted(found)]
+
+    def place(value: int) -> tuple[int, int]:
+        given = value
+        while given in before:
+            given = before[given]
+        return given, value
+
+    return [found[value] for value in sorted(found, key=place)]
 
 
 class _Jacobians:

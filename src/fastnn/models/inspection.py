@@ -36,6 +36,9 @@ class InspectedStack(LayerStack):
     def input_gradients(self, x: Any) -> Any:
         """Return the derivatives of every output with respect to every input, (n, n_outputs, n_features).
 
+        A ``Model`` gives a list for each output of the arrays of all inputs. Derivatives with respect to integers are
+        0, and an input that a layer encodes has those with respect to what the layer gives.
+
         Parameters
         ----------
         x : inputs (n, n_features), finite numbers.

@@ -139,6 +139,9 @@ class Graph:
 
     def _encodes(self, layer: Layer, inputs: tuple[int, ...]) -> bool:
         """Whether a step comes before the network: it encodes, or selects columns that are not floating-point."""
+        if layer.encodes:
+            for value in inputs:
+                self._select_before(value)
         encoded = {*range(self.n_inputs), *(step.output for step in self.encoding)}
         if layer.encodes:
             if not encoded.issuperset(inputs):
@@ -148,6 +151,15 @@ class Graph:
             return True
         numbers = (None, "float32", "float64")
         return layer.selects and encoded.issuperset(inputs) and all(self.dtypes[v] not in numbers for v in inputs)
+
+    def _select_before(self, value: int) -> None:
+        """Move a selection of columns before the network, because a layer that encodes takes it."""
+        step = next((step for step in self.steps if step.output == value), None)
+        if step is not None and step.layer.selects:
+            for before in step.inputs:
+                self._select_before(before)
+            self.steps = [each for each in self.steps if each is not step]
+            self.encoding.append(step)
 
     def chain(self, layers: Iterable[Any], value: int) -> int:
         """Add calls of layers one after the other; return the last value."""

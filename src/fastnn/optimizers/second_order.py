@@ -38,6 +38,9 @@ class FullBatch(Optimizer):
         """Raise TypeError: there is no learning rate that ``setter`` could set."""
         raise TypeError(f"{setter} sets the learning rate, but {self.title} has none: leave {setter} out")
 
+    def check_options(self) -> None:
+        """Raise ValueError for options that do not suit; they may be assigned at any time."""
+
     def begin_with(self, model: "weakref.ref[Any]") -> None:
         """Belong to a model; options that training has changed return to what they were before."""
         super().begin_with(model)
@@ -81,7 +84,8 @@ class LevenbergMarquardt(FullBatch):
 
     Parameters
     ----------
-    damping : damping of the first step, above 0. It changes during training; ``compile`` takes the first one again.
+    damping : damping of the first step, above 0 and at most ``max_damping``. It changes during training; ``compile``
+        takes the first one again.
     max_damping : training stops when the damping exceeds it.
     min_gradient : training stops when no element of the gradient of the loss is larger.
     name : name of the optimizer.
@@ -109,9 +113,14 @@ class LevenbergMarquardt(FullBatch):
         name: str = "lm",
     ) -> None:
         super().__init__(name)
-        self.damping = number("damping", damping, above=0.0)
-        self.max_damping = number("max_damping", max_damping, above=0.0)
-        self.min_gradient = number("min_gradient", min_gradient, at_least=0.0)
+        self.damping, self.max_damping, self.min_gradient = damping, max_damping, min_gradient
+        LevenbergMarquardt.check_options(self)
+
+    def check_options(self) -> None:
+        """Raise ValueError for options that do not suit."""
+        self.max_damping = number("max_damping", self.max_damping, above=0.0)
+        self.damping = number("damping", self.damping, above=0.0, at_most=self.max_damping)
+        self.min_gradient = number("min_gradient", self.min_gradient, at_least=0.0)
 
 
 @registry.register("optimizer", "lm_bayes", "BayesianLevenbergMarquardt")
@@ -152,9 +161,15 @@ class BayesianLevenbergMarquardt(LevenbergMarquardt):
         name: str = "lm_bayes",
     ) -> None:
         super().__init__(damping, max_damping, min_gradient, name)
-        self.alpha = number("alpha", alpha, at_least=0.0)
-        self.beta = number("beta", beta, above=0.0)
+        self.alpha, self.beta = alpha, beta
+        self.check_options()
         self.effective_parameters: float | None = None
+
+    def check_options(self) -> None:
+        """Raise ValueError for options that do not suit."""
+        super().check_options()
+        self.alpha = number("alpha", self.alpha, at_least=0.0)
+        self.beta = number("beta", self.beta, above=0.0)
 
     def begin_with(self, model: "weakref.ref[Any]") -> None:
         """Belong to a model that has taken no step."""
@@ -184,5 +199,10 @@ class LBFGS(FullBatch):
 
     def __init__(self, memory: int = 10, min_gradient: float = 1e-9, name: str = "lbfgs") -> None:
         super().__init__(name)
-        self.memory = whole("memory", memory, at_least=1)
-        self.min_gradient = number("min_gradient", min_gradient, at_least=0.0)
+        self.memory, self.min_gradient = memory, min_gradient
+        self.check_options()
+
+    def check_options(self) -> None:
+        """Raise ValueError for options that do not suit."""
+        self.memory = whole("memory", self.memory, at_least=1)
+        self.min_gradient = number("min_gradient", self.min_gradient, at_least=0.0)

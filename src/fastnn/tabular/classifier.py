@@ -11,10 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
+from fastnn.estimators.folds import folds_of_classes, pairs_of
 from fastnn.estimators.labels import labels_of, plain_labels
 from fastnn.tabular.calibration import Calibration, calibration_of, least_loss, logits_of
 from fastnn.tabular.estimators import TabularEstimator
-from fastnn.tabular.folds import folds_of_classes
 from fastnn.tabular.novelty import Novelty
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import Score
@@ -35,11 +35,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     where numbers were missing in the fit; a missing or unknown category has a place of its own. Constant columns, and
     columns of categories that are different in nearly every row, are left out with a warning.
 
-    Fewer than 1,000 rows, and classifiers without a time limit also with fewer than 10,000: each network is averaged
-    with a linear model of the same rows, with a share of 0, 0.1, ... or 0.5, which predicts the out-of-fold rows best.
-    Fewer than 500 rows also train two networks for each fold, with half the units. More than 20,000 rows train fewer
-    than 256 epochs, so that a network sees 5 million rows. Training ends before where the score of the held-out rows no
-    longer improves: after 40 epochs and three times the best one with "realmlp", 16 with "tabm", 20 with "plain".
+    With fewer than 1,000 rows (a classifier without a time limit: 10,000), each network is averaged with a linear model
+    of the same rows. The linear models have the share, 0, 0.1, ... or 0.5, that predicts the out-of-fold rows best.
+    With fewer than 500 rows, each fold trains two networks of half the units. With more than 20,000 rows, fewer than
+    256 epochs are planned, so that a network sees 5 million rows. Training stops when the score of the held-out rows
+    has not improved for 16 epochs with "tabm", 20 with "plain", and 40 plus three times the best epoch with "realmlp".
 
     A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
     predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
@@ -215,8 +215,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
         if int(np.bincount(labels).min()) < n_folds:
-            fold = folds_of_classes(labels, n_folds, seed)
-            return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_folds)]
+            return pairs_of(folds_of_classes(labels, n_folds, seed), n_folds)
         return StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
 
     def _oof_score(self, score: Score, known: Data, outputs: Array) -> float:

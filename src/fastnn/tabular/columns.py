@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from numbers import Integral, Real
@@ -21,7 +20,9 @@ from fastnn.estimators.frames import (
     _values,
     check_alike,
     check_collected,
+    check_hashable,
     is_frame,
+    sorted_categories,
     without_na,
 )
 from fastnn.estimators.preprocessing import center_and_deviation
@@ -36,6 +37,8 @@ LARGEST = 1e150
 """Largest size of a number in a table: squares of it, and sums of these, are finite."""
 _MOST_VALUES_OF_CLASS = 2
 """Different values for each class, up to which a column whose values belong to one class each gives the target away."""
+_LEAST_ROWS_OF_VALUE = 4
+"""Rows that have the same value, on average, from which on it is not by chance that they are of one class."""
 _FARTHEST = 1e18
 """Largest size of a standardized number: sums of some thousand such numbers times weights are finite in float32."""
 _FEWEST_IDS = 20
@@ -112,9 +115,7 @@ def _frame_column(series: Any, chosen: bool) -> Column:
     if not chosen and str(series.dtype) != "Boolean" and _kind(series) == "number":
         return Column(series.name, _checked(series.name, _numbers(series)))
     values = _values(series)
-    bad = next((value for value in values if not isinstance(value, Hashable)), None)
-    if bad is not None:
-        raise TypeError(f"column {series.name!r}: a category must be a string or a number, got {type(bad).__name__}")
+    check_hashable(series.name, values)
     return Column(series.name, None, values)
 
 
@@ -128,6 +129,15 @@ def _checked(name: str, values: Array) -> Array:
     return values
 
 
+def _floats(values: list[Any]) -> Array:
+    """Return numbers, or texts of numbers, as float64; NaN for None, infinity for a whole number beyond float64."""
+    numbers = [np.nan if value is None else value for value in values]
+    try:
+        return np.array(numbers, np.float64)
+    except OverflowError:
+        return np.array([np.inf if isinstance(each, int) and abs(each) > LARGEST else each for each in numbers])
+
+
 def _array_column(name: str, values: Array, chosen: bool) -> Column:
     if values.dtype.kind in "biuf" and not chosen:
         return Column(name, _checked(name, values.astype(np.float64)))
@@ -137,8 +147,7 @@ def _array_column(name: str, values: Array, chosen: bool) -> Column:
         if bad is not None:
             raise TypeError(f"column {name!r}: an argument must be a string or a number, got {type(bad).__name__}")
         if not any(isinstance(value, str) for value in listed):
-            numbers = np.array([np.nan if value is None else value for value in listed], np.float64)
-            return Column(name, _checked(name, numbers))
+            return Column(name, _checked(name, _floats(listed)))
     return Column(name, None, listed)
 
 
@@ -212,7 +221,7 @@ class TableEncoder:
             return
         assert column.categories is not None
         values = [value for value in column.categories if value is not None]
-        levels = _sorted(name, set(values))
+        levels = sorted_categories(name, values)
         if not levels:
             self.dropped[name] = "has no values"
         elif len(levels) == 1 and len(values) == len(column.categories):
@@ -282,14 +291,6 @@ class TableEncoder:
         return int(self.offsets[-1])
 
 
-def _sorted(name: str, values: set[Any]) -> list[Any]:
-    """Return categories in order, those of a type together."""
-    try:
-        return sorted(values, key=lambda value: (str(type(value)), value))
-    except TypeError as error:
-        raise TypeError(f"column {name!r}: categories must be strings or numbers, or have an order: {error}") from None
-
-
 def _is_text_of_numbers(levels: list[Any]) -> bool:
     """Return whether categories are texts that all stand for numbers."""
     try:
@@ -334,9 +335,10 @@ def _scaler(kind: str, seed: int) -> Any:
 def _numbers_of(column: Column) -> Array:
     if column.numbers is None:
         try:
-            return np.array([np.nan if value is None else value for value in column.categories or ()], np.float64)
+            numbers = _floats(column.categories or [])
         except (TypeError, ValueError):
             raise ValueError(f"column {column.name!r} held numbers in fit and holds categories now") from None
+        return _checked(column.name, numbers)
     return column.numbers
 
 
@@ -369,8 +371,14 @@ def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
             target = "y" if y.ndim == 1 else f"column {i} of y"
             warn(f"column {name!r} gives the target away: it equals {target} up to scale and offset{_ADVICE}")
             return
-    if y.dtype.kind != "f" and len(np.unique(x)) <= _MOST_VALUES_OF_CLASS * len(np.unique(y)):
+    most = 0 if y.dtype.kind == "f" else _most_values(y)
+    if len(np.unique(x[:1000])) <= most and len(np.unique(x)) <= most:  # the first rows tell most columns
         _warn_of_categories(name, [None if value != value else value for value in values.tolist()], y)
+
+
+def _most_values(y: Array) -> int:
+    """Return how many values a column that gives the classes y (n,) away may have: each must occur often."""
+    return min(_MOST_VALUES_OF_CLASS * len(np.unique(y)), len(y) // _LEAST_ROWS_OF_VALUE)
 
 
 def _spread(values: Array) -> Array:
@@ -387,7 +395,5 @@ def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
     classes: dict[Any, set[Any]] = {}
     for value, label in zip(values, y.tolist(), strict=True):
         classes.setdefault(value, set()).add(label)
-    if len(classes) <= _MOST_VALUES_OF_CLASS * len(set(y.tolist())) and all(
-        len(found) == 1 for found in classes.values()
-    ):
+    if len(classes) <= _most_values(y) and all(len(found) == 1 for found in classes.values()):
         warn(f"column {name!r} gives the target away: each of its values belongs to one class{_ADVICE}")

@@ -2,7 +2,6 @@
 
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -18,7 +17,8 @@ from fastnn._arguments import nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._dask import in_memory
 from fastnn._derivation import Derivable
-from fastnn.estimators.frames import is_frame, without_na
+from fastnn.estimators.folds import pairs_of
+from fastnn.estimators.frames import check_not_mapping, is_frame, without_na
 from fastnn.estimators.restoring import as_before_on_error
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
 from fastnn.tabular.columns import TableEncoder, chosen_of, names_of
@@ -94,10 +94,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         X = in_memory(X)
         check_unmasked(X, "X")
         check_not_dates(X, "X")
-        first = X[0] if isinstance(X, list | tuple) and X else X
-        if isinstance(first, Mapping) and not hasattr(first, "toarray"):  # some sparse matrices are mappings
-            given = type(X).__name__ if first is X else f"{type(X).__name__} of {type(first).__name__}"
-            raise TypeError(f"X is a {given}: pass a table, such as pandas.DataFrame(X)")
+        check_not_mapping(X)
         if is_frame(X):
             names = names_of(X)  # raises if two are equal
             if reset and (not names or _num_samples(X) < 2):
@@ -130,8 +127,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         sample_weight : (n,) numbers of at least 0, or None; their mean counts as 1. They weight the loss, the scores
             that choose the epoch and the share of linear models, ``oof_score_``, the temperature, and the mean and
             deviation by which targets are scaled. Folds, the scaling of columns, rules for few and many rows,
-            ``predict_interval`` and ``known_p_values`` count rows. The argument goes by name; it is not in the
-            signature, where scikit-learn takes it for a promise that a weight of 2 has the bits of two rows.
+            ``predict_interval`` and ``known_p_values`` count rows. Give it by name. It is not in the signature, because
+            scikit-learn would expect the same bits from a weight of 2 as from two rows; so ``AdaBoostClassifier``
+            refuses the estimator, and ``CalibratedClassifierCV`` gives weights to the calibration alone and warns.
 
         Raises
         ------
@@ -225,7 +223,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
                 classes = labels if self._kind == "classifier" else np.zeros(n, np.intp)
                 n_folds = min(n_folds, int(groups.max()) + 1)
                 fold = folds_of_groups(groups, classes, n_folds, seed)
-                pairs += [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_folds)]
+                pairs += pairs_of(fold, n_folds)
         return pairs[:1] if self.n_bags == 1 else pairs
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:

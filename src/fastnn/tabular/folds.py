@@ -27,23 +27,6 @@ def groups_of(groups: Any, n: int, n_folds: int) -> Array | None:
     return numbers
 
 
-def folds_of_classes(classes: Array, n_folds: int, seed: int) -> Array:
-    """Return the number of the fold of each row (n,): folds are equally large, and so are their parts of each class.
-
-    A class may have fewer rows than there are folds; no fold has all rows of one with two rows or more.
-
-    Parameters
-    ----------
-    classes : number of the class of each row (n,).
-    n_folds : at least 2, and at most n.
-    seed : of the order of the rows of a class.
-    """
-    order = np.random.default_rng(seed).permutation(len(classes))
-    folds = np.empty(len(classes), np.intp)
-    folds[order[np.argsort(classes[order], kind="stable")]] = np.arange(len(classes)) % n_folds
-    return folds
-
-
 def folds_of_groups(groups: Array, classes: Array, n_folds: int, seed: int) -> Array:
     """Return the number of the fold of each row (n,); each group is in one fold, and folds have like classes.
 

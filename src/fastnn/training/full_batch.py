@@ -28,6 +28,7 @@ class FullBatchFit:
     def __init__(self, model: LayerStack, rows: Rows, predictions: Any) -> None:
         self._model, self._predictions = model, predictions
         optimizer = model.optimizer
+        optimizer.check_options()
         if optimizer.owner is not None and optimizer.owner() is not model:
             optimizer.begin_with(weakref.ref(model))  # another model has been compiled with it, or trained
         self._rows = rows if rows.numbers is None else rows.part(slice(None))

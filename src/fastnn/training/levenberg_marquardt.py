@@ -145,7 +145,7 @@ class LevenbergMarquardtFit(FullBatchFit):
                 if math.isfinite(gain) and gain > 0.0 and predicted > 0.0:
                     self._flat, self._error = flat, error
                     optimizer.damping *= max(1.0 / 3.0, 1.0 - (2.0 * gain / predicted - 1.0) ** 3)
-                    optimizer.damping = max(optimizer.damping, _LEAST_DAMPING)
+                    optimizer.damping = min(max(optimizer.damping, _LEAST_DAMPING), optimizer.max_damping)
                     self._give_weights()
                     return True
             optimizer.damping *= growth
