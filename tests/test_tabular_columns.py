@@ -111,7 +111,8 @@ def test_record_batches_are_tables_and_lazy_frames_are_refused():
     table = arrow.table({"size": NUMBER, "kind": TEXT})
     batch = table.to_batches()[0]
     lazy = polars.DataFrame({"size": NUMBER, "kind": TEXT}).lazy()
-    for model in (regressor(), fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, random_state=0)):
+    net = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, random_state=0)
+    for model in (regressor(), net, fastnn.BaggedMLPRegressor(net, n_bags=2, random_state=0)):
         np.testing.assert_array_equal(model.fit(batch, Y).predict(batch), model.fit(table, Y).predict(table))
         with pytest.raises(
             TypeError, match=r"X is a polars LazyFrame, whose rows are not in memory: pass X.collect\(\)"
@@ -340,3 +341,18 @@ def test_a_column_of_different_numbers_does_not_give_many_classes_away(monkeypat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fastnn.TabularClassifier("plain", n_bags=2, random_state=0).fit(np.column_stack([NUMBER, Y]), labels)
+
+
+def test_a_column_without_values_in_a_fit_of_a_network_may_have_some_later():
+    pandas = pytest.importorskip("pandas")
+    void = pandas.DataFrame({"a": NUMBER, "b": pandas.Series([None] * N, dtype=object)})
+    model = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, missing="mean", random_state=0).fit(void, Y)
+    for column in (NUMBER, TEXT, GROUP > 1):
+        np.testing.assert_array_equal(model.predict(void.assign(b=column)), model.predict(void))
+    half = void.assign(b=pandas.Series([None] * (N // 2) + [2.0] * (N // 2), dtype=object))
+    bags = fastnn.BaggedMLPRegressor(model, n_bags=2, random_state=0).fit(half, Y)
+    assert np.isfinite(bags.predict(half)).all()
+    with pytest.raises(ValueError, match="column 'b' of X has no value at row 0"):
+        fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5).fit(void, Y)
+    with pytest.raises(ValueError, match="0 feature"):
+        model.fit(void[["b"]], Y)

@@ -29,7 +29,7 @@ from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.folds import folds_of_classes, pairs_of
-from fastnn.estimators.frames import check_not_mapping, is_frame
+from fastnn.estimators.frames import as_table, check_not_mapping, is_frame
 from fastnn.estimators.intervals import CrossResiduals
 from fastnn.estimators.labels import check_not_name, labels_of, plain_labels
 from fastnn.estimators.regressor import MLPRegressor
@@ -77,6 +77,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
         check_not_mapping(X)
         check_unmasked(X, "X")
         if is_frame(X):
+            X = as_table(X)
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X
         return validate_data(self, X, accept_sparse="csr", dtype=None, ensure_all_finite=False, reset=reset)

@@ -42,15 +42,20 @@ def check_collected(X: Any) -> None:
         raise TypeError(f"X is a polars {type(X).__name__}, whose rows are not in memory: pass X.collect()")
 
 
+def as_table(X: Any) -> Any:
+    """Return a frame whose rows are in memory; a record batch of pyarrow as a table of it."""
+    check_collected(X)
+    is_batch = _package(X) == "pyarrow" and type(X).__name__ == "RecordBatch"
+    return sys.modules["pyarrow"].Table.from_batches([X]) if is_batch else X
+
+
 def _opened(X: Any) -> Any:
     """Return a frame through narwhals, its columns named by strings."""
-    check_collected(X)
+    X = as_table(X)
     if _package(X) == "pandas":
         X = X.set_axis([str(name) for name in X.columns], axis="columns")
         sparse = {name: dtype.subtype for name, dtype in X.dtypes.items() if type(dtype).__name__ == "SparseDtype"}
         X = X.astype(sparse) if sparse else X
-    elif type(X).__name__ == "RecordBatch":
-        X = sys.modules["pyarrow"].Table.from_batches([X])
     return _narwhals().from_native(X, eager_only=True)
 
 
@@ -263,6 +268,8 @@ class FrameEncoder:
         for name in self.names:
             series = frame[name]
             kind, known = _kind(series), self.categories.get(name)
+            if known == [] and allow_missing:  # no values in the first frame
+                continue
             if known is not None and kind == "number":
                 raise ValueError(f"column {name!r} held categories in fit and holds {series.dtype} now")
             if known is None and kind == "category":
@@ -282,4 +289,4 @@ class FrameEncoder:
             place = {value: i for i, value in enumerate(known)}
             codes = np.array([place.get(value, -1) for value in values], dtype=np.intp)
             columns.append((codes[:, None] == np.arange(len(known))).astype(np.float64))
-        return np.hstack(columns)
+        return np.hstack(columns) if columns else np.empty((len(frame), 0))
