@@ -1,5 +1,7 @@
 """Dask: lazy predictions and scores, and searches on a cluster."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -205,3 +207,23 @@ def test_a_cluster(data, regressor, model):
             searches = [GridSearchCV(net, grid, cv=2).fit(X, y), fastnn.sweep(net, grid, X, y, cv=2)]
     for search in searches:
         assert np.array_equal(search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
+
+
+def test_a_fit_of_a_frame_keeps_the_types_of_its_columns():
+    table = pd.DataFrame({"size": np.linspace(-1.0, 1.0, 40), "kind": ["a", "b"] * 20, "flag": np.arange(40) % 3 == 0})
+    y = table["size"] + (table["kind"] == "a")
+    parts, targets = frame.from_pandas(table, npartitions=3), frame.from_pandas(y, npartitions=3)
+    net = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, random_state=0)
+    for model in (
+        net,
+        fastnn.BaggedMLPRegressor(net, n_bags=2, random_state=0),
+        fastnn.TabularRegressor("plain", n_bags=2, random_state=0),
+    ):
+        expected = model.fit(table, y).predict(table)
+        model.fit(parts, targets)
+        assert model.feature_names_in_.tolist() == ["size", "kind", "flag"]
+        np.testing.assert_array_equal(model.predict(table), expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.permutation_importances(parts, targets, random_state=0)
+    np.testing.assert_array_equal(found, model.permutation_importances(table, y, random_state=0))

@@ -159,3 +159,24 @@ def test_bagged_regressor(bags):
         )
         rank = math.ceil(0.9 * (N + 1))
         np.testing.assert_allclose(bounds[:, 1], np.sort(ends, axis=1)[:, rank - 1], rtol=1e-6)
+
+
+def test_many_groups_of_rows_give_the_bounds_of_halvings_in_blocks(monkeypatch):
+    """Bootstrap samples leave out other rows of each network: nearly every row has a group of networks."""
+    rng = np.random.default_rng(4)
+    n, bags, n_rows = 150, 12, 11
+    held_out = [np.setdiff1d(np.arange(n), rng.integers(n, size=n)) for _ in range(bags)]
+    y = rng.normal(size=(n, 2))
+    residuals = CrossResiduals(held_out, y + rng.normal(size=(n, 2)), y)
+    outputs = rng.normal(size=(bags, n_rows, 2))
+    assert len(residuals._sorted) > 64
+    for coverage in (0.05, 0.5, 0.9):
+        rank = residuals.rank(coverage)
+        found = residuals.intervals(outputs, rank)
+        assert found.shape == (n_rows, 2, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr("fastnn.estimators.intervals._MOST_CENTERS", 1000)  # 3 rows
+            np.testing.assert_array_equal(residuals.intervals(outputs, rank), found)
+            patch.setattr("fastnn.estimators.intervals._MOST_GROUPS", n)
+            np.testing.assert_allclose(residuals.intervals(outputs, rank), found, atol=1e-14)
+    assert residuals.intervals(outputs[:, :0], rank).shape == (0, 2, 2)

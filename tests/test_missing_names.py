@@ -136,3 +136,17 @@ def test_a_module_lists_its_public_names(path):
     listed = dir(module)
     assert listed == sorted(module.__all__) or (path == "ops" and set(module.__all__) < set(listed))
     assert all(hasattr(module, name) for name in listed)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: fastnn.optimizers.get("trainbr"), "lm_bayes"),
+        (lambda: fastnn.optimizers.get("trainLM"), "lm"),
+        (lambda: fastnn.layers.Dense(2, "purelin"), "linear"),
+        (lambda: fastnn.layers.Dense(2, "logsig"), "sigmoid"),
+    ],
+)
+def test_names_of_matlab_are_known_to_messages(make, name):
+    with pytest.raises(ValueError, match=f"Did you mean '{name}'"):
+        make()

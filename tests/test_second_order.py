@@ -34,8 +34,20 @@ def branched():
     return fastnn.Model(x, heads)
 
 
-def test_jacobian_equals_differences():
-    model, rng = branched(), np.random.default_rng(0)
+def scaled():
+    """Layers that are linear after trained ones: scalings, slices, means, products with numbers."""
+    x = fastnn.Input((3,))
+    adapted = layers.Normalization()
+    adapted.adapt(np.random.default_rng(1).normal(size=(50, 4)) * 2.0 + 1.0)
+    h = adapted(layers.NTPDense(4, "tanh")(layers.NTPDense(5, "elu")(x)))
+    parts = layers.concatenate([h[:, ::2], 3.0 * h[:, -1:], layers.average([h, h[:, 0:1], h / 4.0])])
+    last = layers.Normalization(mean=[1.0, 2.0], variance=[4.0, 0.0], invert=True)(layers.Dense(2)(parts))
+    return fastnn.Model(x, [last, layers.Rescaling(0.5, 1.0)(layers.Dense(1)(h))])
+
+
+@pytest.mark.parametrize("make", [branched, scaled])
+def test_jacobian_equals_differences(make):
+    model, rng = make(), np.random.default_rng(0)
     network = ResidualNetwork(model.program, "a test")
     flat = network.copy_from(model.network)
     flat = flat + 0.3 * rng.normal(size=flat.size)
@@ -50,6 +62,19 @@ def test_jacobian_equals_differences():
     for i, step in enumerate(1e-5 * np.eye(flat.size)):
         near, far = (outputs(flat + k * step) - outputs(flat - k * step) for k in (1, 2))
         np.testing.assert_allclose(found[i], (8.0 * near - far) / 12e-5, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lm_bayes"])
+def test_targets_in_their_units_by_a_last_layer(optimizer):
+    """The last layer undoes the scaling of the targets; the loss is in their units."""
+    X, y = curve()
+    y = 500.0 + 20.0 * y
+    unscale = layers.Normalization(mean=y.mean(), variance=y.var(), invert=True)
+    model = fastnn.Sequential([layers.Dense(5, "tanh"), layers.Dense(1), unscale], dtype="float64", seed=0)
+    model.compile(optimizer, "mse")
+    history = model.fit(X, y, epochs=100, verbose=0).history["loss"]
+    assert history[-1] == pytest.approx(model.evaluate(X, y, verbose=0), rel=1e-9)
+    assert history[-1] < 1e-4 * y.var()
 
 
 def test_linear_problem_is_solved():
@@ -295,3 +320,173 @@ def test_a_curve_of_94_points(seed):
     for optimizer, bound in reached.items():
         losses = small(seed, units=10, optimizer=optimizer).fit(x, y, epochs=1000, verbose=0).history["loss"]
         assert losses[-1] <= bound
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+def test_an_optimizer_begins_again_with_another_model(optimizer):
+    """What training changes (damping, alpha, beta) belongs to one model; what the user sets stays."""
+    X, y = curve()
+    alone = small(seed=1, optimizer=optimizer).fit(X, y, epochs=6, verbose=0).history["loss"]
+    shared = fastnn.optimizers.get(optimizer)
+    small(optimizer=shared).fit(X, y, epochs=20, verbose=0)
+    first, second = small(optimizer=shared), small(seed=1, optimizer=shared)  # compiled before either trains
+    first.fit(X, y, epochs=20, verbose=0)
+    assert second.fit(X, y, epochs=6, verbose=0).history["loss"] == alone
+    new = small(seed=1)
+    new.build((None, 1))
+    second.compile(optimizer=shared, loss="mse")
+    second.set_weights(new.get_weights())
+    assert second.fit(X, y, epochs=6, verbose=0).history["loss"] == alone
+    if optimizer != "lbfgs":
+        shared.damping = 7.0
+        second.compile(optimizer=shared, loss="mse")
+        assert shared.damping == 7.0
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+def test_step_factors_are_refused(optimizer):
+    model = small(optimizer=optimizer)
+    with pytest.raises(TypeError, match="follows no factors from step to step: leave StepFactors out"):
+        model.fit(*curve(), verbose=0, callbacks=[fastnn.callbacks.StepFactors(dropout=np.ones_like)])
+
+
+def test_penalties_of_frozen_layers_are_part_of_the_loss_or_refused():
+    X, y = curve()
+    found = {}
+    for optimizer in METHODS:
+        frozen = layers.Dense(4, "tanh", activity_regularizer="l2", trainable=False)
+        model = fastnn.Sequential([frozen, layers.Dense(1)], dtype="float64", seed=0)
+        model.compile(optimizer, "mse")
+        try:
+            found[optimizer] = model.fit(X, y, epochs=3, verbose=0).history["loss"][-1]
+            assert found[optimizer] == pytest.approx(model.evaluate(X, y, verbose=0), rel=1e-12)
+        except ValueError as error:
+            assert "takes no activity regularizer" in str(error)
+    assert list(found) == ["lbfgs"]
+
+
+def test_lbfgs_takes_frozen_batch_normalization():
+    X, y = curve()
+    model = fastnn.Sequential([layers.Dense(5, "tanh"), layers.BatchNormalization(), layers.Dense(1)], dtype="float64")
+    model.compile("adam", "mse")
+    model.fit(X, y, epochs=3, verbose=0)
+    model.layers[1].trainable = False
+    model.compile("lbfgs", "mse")
+    before = [np.array(weight) for weight in model.layers[1].get_weights()]
+    history = model.fit(X, y, epochs=30, verbose=0).history["loss"]
+    assert history[-1] == pytest.approx(model.evaluate(X, y, verbose=0), rel=1e-12)
+    assert history[-1] < 0.1 * history[0]
+    for a, b in zip(before, model.layers[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lbfgs"])
+def test_factors_of_learning_rates_are_refused_by_their_name(optimizer):
+    model = fastnn.Sequential([layers.Dense(1, learning_rate_factors=0.1)])
+    model.compile(optimizer, "mse")
+    with pytest.raises(ValueError, match="takes no learning_rate_factors or weight_decay_factors"):
+        model.fit(*curve(), verbose=0)
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+def test_an_output_of_weight_zero_has_its_loss_in_the_history(optimizer):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(60, 3))
+    y = [rng.uniform(0.1, 0.9, (60, 2)), X[:, :1] * X[:, 1:2]]
+    model = branched()
+    model.compile(optimizer=optimizer, loss=["mse", "mse"], loss_weights=[0.0, 1.0])
+    history = model.fit(X, y, epochs=3, verbose=0, sample_weight=[rng.uniform(0.0, 2.0, 60), None]).history
+    found = model.fit(X, y, epochs=1, verbose=0).history
+    expected = model.evaluate(X, y, verbose=0, return_dict=True)
+    assert min(min(values) for values in history.values()) > 0.0
+    for name, value in expected.items():
+        assert found[name][-1] == pytest.approx(value, rel=1e-5), name
+
+
+@pytest.mark.parametrize("optimizer", METHODS)
+@pytest.mark.parametrize("weights", [None, [0.0, 1.0, 2.0]])
+def test_outputs_without_a_loss(optimizer, weights):
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(50, 3))
+    y = [np.sin(X[:, :2]), X[:, :1] ** 2, X[:, :1] * X[:, 1:2]]
+    x = fastnn.Input((3,))
+    h = layers.Dense(4, "tanh")(x)
+    model = fastnn.Model(x, [layers.Dense(each.shape[1])(h) for each in y], dtype="float64", seed=0)
+    model.compile(optimizer, ["mse", None, "mse"], loss_weights=weights)
+    history = model.fit(X, y, epochs=3, verbose=0).history
+    expected = model.evaluate(X, y, verbose=0, return_dict=True)
+    assert set(history) == set(expected) and len(history) == 3
+    for name, value in expected.items():
+        assert history[name][-1] == pytest.approx(value, rel=1e-6), name
+
+
+@pytest.mark.parametrize("units", [10, 30, 100])
+def test_bayesian_regularization_does_not_give_up_on_wide_networks(units):
+    """The network of more units than the data need is about as good as that of enough; a straight line is not."""
+    x = np.linspace(-1.0, 1.0, 94)[:, None]
+    curve = np.sin(2.0 * np.pi * x) * np.exp(-x)
+    y = curve + 0.1 * np.random.default_rng(1).normal(size=curve.shape)
+    model = fastnn.Sequential([layers.Dense(units, "tanh"), layers.Dense(1)], dtype="float64", seed=1)
+    model.compile("lm_bayes", "mse")
+    model.fit(x, y, epochs=70, verbose=0)
+    assert 10.0 < model.optimizer.effective_parameters < 18.0
+    assert np.mean((model.predict(x, verbose=0) - curve) ** 2) < 0.3 * 0.1**2
+
+
+def test_steps_without_a_penalty_end_in_noise_and_continue_over_fits():
+    """Targets that nothing explains get a penalty; two fits are one, also where the first ends before the penalty."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    for y in (rng.normal(size=(60, 1)), np.sin(3.0 * x[:, :1])):
+        models = [small(seed=2, units=8, optimizer="lm_bayes") for _ in "ab"]
+        for model, parts in zip(models, ([15], [1, 14]), strict=True):
+            for epochs in parts:
+                model.fit(x, y, epochs=epochs, verbose=0)
+        assert models[0].optimizer.alpha > 0.0 and models[0].optimizer.effective_parameters < 40.0
+        assert models[0].predict(x, verbose=0).tobytes() == models[1].predict(x, verbose=0).tobytes()
+
+
+@pytest.mark.parametrize("optimizer", ["lm", "lm_bayes"])
+def test_a_converged_fit_does_not_hold_back_the_next_one(optimizer, tmp_path):
+    """The dampings that were tried in vain, up to 1e10, are forgotten."""
+    X, y = curve()
+    y = y + 0.1 * np.random.default_rng(0).normal(size=y.shape)
+    model = small(units=3, optimizer=optimizer)
+    assert len(model.fit(X, y, epochs=3000, verbose=0).history["loss"]) < 3000
+    assert model.optimizer.damping < 1e3
+    other = np.cos(np.pi * X)
+    assert model.fit(X, other, epochs=10, verbose=0).history["loss"][-1] < 0.5 * np.var(other)
+
+
+def test_evidence_of_a_linear_model_is_that_of_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 6))
+    y = X[:, :3] @ [1.0, 2.0, -1.0] + 0.5 * rng.normal(size=30)
+    flat = dict.fromkeys(("alpha_1", "alpha_2", "lambda_1", "lambda_2"), 0.0)
+    other = linear_model.BayesianRidge(fit_intercept=False, tol=1e-14, max_iter=100_000, **flat).fit(X, y)
+    model = fastnn.Sequential([layers.Dense(1, use_bias=False)], dtype="float64", seed=0)
+    model.compile("lm_bayes", "mse")
+    model.fit(X, y, epochs=3000, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0][:, 0], other.coef_, rtol=1e-9, atol=1e-12)
+    assert 2.0 * model.optimizer.alpha == pytest.approx(other.lambda_, rel=1e-9)
+    assert 2.0 * model.optimizer.beta == pytest.approx(other.alpha_, rel=1e-9)
+    expected = other.lambda_ * (other.coef_ @ other.coef_)
+    assert model.optimizer.effective_parameters == pytest.approx(expected, rel=1e-9)
+
+
+def test_matrices_larger_than_the_memory_are_refused(monkeypatch):
+    from fastnn.training import levenberg_marquardt
+
+    model = small(units=5)
+    model.fit(*curve(4), epochs=1, verbose=0)
+    before = model.get_weights()
+    monkeypatch.setattr(levenberg_marquardt, "physical_memory", lambda: 16 * 16 * 8)
+    for rows, needed in ((4, False), (40, True)):
+        if needed:
+            with pytest.raises(MemoryError, match=r"for 16 weights and 40 residuals.* use optimizer='lbfgs' or 'adam'"):
+                model.fit(*curve(rows), epochs=1, verbose=0)
+        else:
+            model.fit(*curve(rows), epochs=0, verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -436,3 +436,22 @@ def test_normalizations_predict_the_same_bits_for_many_rows_and_for_one(units, d
     together = np.asarray(model(X))
     assert same_arrays([together], [np.concatenate([model(X[i : i + 1]) for i in range(96)])])
     assert same_arrays([together[:32]], [model(X[:32])])
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [layers.Embedding(3, 2), layers.Dropout(0.2), layers.Flatten(), layers.Dense(2)],
+        lambda: [layers.Embedding(3, 2), layers.Rescaling(2.0, 1.0), layers.Rescaling(0.5), layers.Flatten()],
+        lambda: [layers.Reshape((2, 2)), layers.Activation("tanh"), layers.Rescaling(2.0), layers.Flatten()],
+    ],
+)
+def test_folding_keeps_layers_of_rows_that_are_no_vectors(make, graph):
+    parts = [*make(), layers.Dense(3)]
+    x = h = fastnn.Input((4,))
+    for part in parts if graph else []:
+        h = part(h)
+    model = fastnn.Model(x, h, seed=0) if graph else fastnn.Sequential([x, *parts], seed=0)
+    data = np.random.default_rng(0).integers(0, 3, (9, 4)).astype(float)
+    np.testing.assert_allclose(model.folded().predict(data), model.predict(data), rtol=1e-5, atol=1e-6)

@@ -46,6 +46,8 @@ WRONG_TABLES = [
     (TABLE.assign(k=[[1]] * 40), "column 'k': a category must be a string or a number, got list"),
     (np.ma.masked_array(X, mask=X > 1), "X has masked entries"),
     (fastnn.data.source(X, y=Y), "X is a source: Tabular.* takes rows that are in memory"),
+    ({"a": X[:, 0], "b": X[:, 1]}, r"X is a dict: pass a table, such as pandas.DataFrame\(X\)"),
+    (TABLE.to_dict("records"), "X is a list of dict: pass a table"),
 ]
 
 
@@ -74,6 +76,7 @@ def test_missing_labels(y, message):
     "y, message",
     [
         (LABELS, "y must be real numbers, but its dtype is object .*'[pq]' at index"),
+        (LABELS, "fastnn.TabularClassifier and MLPClassifier take text as labels"),
         (np.array(["1", "2"] * 20), "y must be real numbers.*y.astype"),
         (np.full(40, "2020-01-01", "datetime64[D]"), "y must be real numbers.*turn dates into numbers"),
         (Y * 1j, "y must be real numbers, but its dtype is complex128"),
@@ -82,6 +85,7 @@ def test_missing_labels(y, message):
         (np.array([10**400] * 40, dtype=object), "y must be real numbers"),
         (np.ma.masked_array(Y, mask=Y > 0), "y has masked entries"),
         (np.where(X[:, 0] > 1, np.nan, Y), "y contains NaN or infinity"),
+        (np.where(np.arange(40) == 7, np.inf, Y), r"y contains NaN or infinity: no target at row 7 \(counted from 0\)"),
     ],
 )
 def test_wrong_targets(y, message):
@@ -109,6 +113,26 @@ def test_columns_of_categories_by_number_and_by_name():
     by_number = classifier(categorical_features=[3]).fit(table, LABELS).predict_proba(table)
     np.testing.assert_array_equal(by_number, by_name)
     assert (by_name != classifier().fit(table, LABELS).predict_proba(table)).any()
+
+
+def test_columns_of_categories_by_truth_values():
+    table = TABLE.assign(n=np.arange(40) % 3)
+    chosen = [False, False, True, True]
+    by_mask = classifier(categorical_features=np.array(chosen)).fit(table, LABELS).predict_proba(table)
+    by_name = classifier(categorical_features=["n", "k"]).fit(table, LABELS).predict_proba(table)
+    np.testing.assert_array_equal(by_mask, by_name)
+
+
+@pytest.mark.parametrize("estimator, y", [(classifier(), LABELS), (regressor(), Y)])
+def test_names_of_columns_are_not_their_values(estimator, y):
+    with pytest.raises(TypeError, match=r"y must hold a value for each row, got 'k': pass the column, .*table\['k'\]"):
+        estimator.fit(TABLE, "k")
+    with pytest.raises(TypeError, match="groups must hold a value for each row, got 'k'"):
+        estimator.fit(TABLE, y, groups="k")
+    with pytest.raises(ValueError, match=r"groups should be a 1d array, got an array of shape \(40, 2\)"):
+        estimator.fit(TABLE, y, groups=X)
+    with pytest.raises(TypeError, match="fit takes X and y by position, got 1 more: name groups= and sample_weight="):
+        estimator.fit(TABLE, y, np.ones(40))
 
 
 def test_lists_of_rows_keep_numbers_beside_texts():

@@ -128,18 +128,58 @@ def test_a_time_limit_ends_within_an_epoch():
     assert {each.network.iterations for each in limited.models_} == {-(-n_steps // 50)}
 
 
-@pytest.mark.parametrize("seconds, rows", [(2e3, 4000), (1.8e4, 12_960)])
-def test_a_part_of_an_epoch_is_one_of_fewer_rows_with_all_of_the_schedule(seconds, rows, monkeypatch):
-    """Time for 0.9 of 2,000 or 18,000 in two turns, 1e4 of which an epoch of 20,000 takes; and 0.8 of these rows."""
-    X = RNG.normal(size=(40_000, 2))
-    monkeypatch.setattr("fastnn.tabular.bags.seconds_per_epoch", lambda *given: 1e4)
-    limited = fastnn.TabularRegressor("realmlp", n_bags=2, random_state=0, n_threads=1, time_limit=seconds)
-    with pytest.warns(UserWarning, match="does not suffice for one epoch"):
+@pytest.mark.parametrize("seconds, steps", [(500.0, 475), (100.0, 95), (7.0, 6), (1e9, 8 * 8)])
+def test_schedules_reach_their_end_in_the_time_that_a_limit_leaves(seconds, steps, monkeypatch):
+    """A step takes a second; the plan is 8 epochs of 8 steps, or 1,000 of them."""
+    from fastnn.tabular import training
+
+    now, rates, run_steps = [0.0], [], training.run_steps
+
+    def second_by_second(fit, callbacks, mean_loss, *, last):
+        for step in range(fit.step, last):
+            now[0] += 1.0
+            assert run_steps(fit, callbacks, mean_loss, last=step + 1)
+        return True
+
+    class Fit:
+        """A native fit that records the learning rates of its steps."""
+
+        def __init__(self, fit):
+            self._fit = fit
+
+        def __getattr__(self, name):
+            return getattr(self._fit, name)
+
+        def begin_epoch(self, seed, number, shuffle, values):
+            self._values = values
+            self._fit.begin_epoch(seed, number, shuffle, values)
+
+        def set_learning_rates(self, values):
+            self._values = values
+            self._fit.set_learning_rates(values)
+
+        def run(self, *given):
+            rates.append(self._values[self._fit.step])
+            return self._fit.run(*given)
+
+    if seconds < 1e9:
+        monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 1000)
+    make_fit = training.make_fit
+    monkeypatch.setattr(training, "make_fit", lambda *given: Fit(make_fit(*given)))
+    monkeypatch.setattr(training, "run_steps", second_by_second)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    X = RNG.normal(size=(1300, 2))
+    limited = fastnn.TabularRegressor("realmlp", n_bags=1, random_state=0, n_threads=1, time_limit=seconds)
+    if steps < 8:
+        with pytest.warns(UserWarning, match="does not suffice for one epoch"):
+            limited.fit(X, X.sum(axis=1))
+    else:
         limited.fit(X, X.sum(axis=1))
-    n_steps = rows // recipes.batch_size_of(rows)
-    assert {each.network.iterations for each in limited.models_} == {n_steps}
-    if rows > 4000:
-        assert limited.oof_score_ < 0.5 * X.sum(axis=1).std()
+    (model,) = limited.models_
+    assert model.network.iterations == pytest.approx(steps, abs=1)
+    assert limited.n_epochs_ == -(-model.network.iterations // 8)
+    assert len(rates) == model.network.iterations
+    assert max(rates) > 0.14 and rates[-1] < 0.002  # four waves between 0 and 0.2
 
 
 def test_first_weights_need_few_rows(monkeypatch):

@@ -168,6 +168,17 @@ def test_files_keep_the_network(tmp_path):
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
+@pytest.mark.parametrize("activation", [layers.LeakyReLU(0.3), layers.Activation("mish"), fastnn.activations.relu])
+def test_files_keep_activations_that_are_objects(activation, tmp_path):
+    model = fastnn.Sequential([fastnn.Input((5,)), layers.NTPDense(3, activation)], seed=0)
+    model.save(tmp_path / "net.fastnn")
+    again, expected = fastnn.load_model(tmp_path / "net.fastnn"), model.predict(X, verbose=0)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), expected)
+    clone = fastnn.models.clone_model(again)
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone.predict(X, verbose=0), expected)
+
+
 def test_learning_rate_and_weight_decay_factors():
     def trained(**factors):
         x = fastnn.Input((5,))
@@ -247,6 +258,25 @@ def test_step_factors_scale_decay_and_dropout():
     always = run([fastnn.callbacks.StepFactors(dropout=np.ones_like)])
     assert always[0] == run([])[0]
     assert never[0] != always[0]
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({"dropout": lambda steps: np.where(steps < 3, 1.0, 2.0)}, "factor 2, which makes 1 of a dropout of 0.5"),
+        ({"label_smoothing": lambda steps: 11.0 + 0.0 * steps}, "makes 1.1 of a label_smoothing of 0.1"),
+    ],
+)
+def test_step_factors_keep_rates_below_one(factors, message):
+    block = layers.Residual([layers.Dense(5), layers.Dropout(0.5)])
+    model = fastnn.Sequential([fastnn.Input((5,)), block, layers.Dense(1)], seed=0)
+    loss = fastnn.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1)
+    model.compile("adam", loss)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, Y > 0, epochs=1, batch_size=4, verbose=0, callbacks=[fastnn.callbacks.StepFactors(**factors)])
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_schedules():
@@ -332,3 +362,56 @@ def test_first_values_from_data():
 def test_refusals(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+TEXTS = np.array([["P"], ["S"], ["Lg"], ["?"]])
+ENCODERS = {
+    "robust": (layers.RobustScaling(), X),
+    "quantiles": (layers.QuantileTransform(seed=0), X),
+    "bins": (layers.Discretization(num_bins=3, output_mode="multi_hot"), X),
+    "hashes": (layers.Hashing(4, output_mode="multi_hot"), np.arange(12).reshape(4, 3)),
+    "numbers": (layers.IntegerLookup(vocabulary=[3, 5], output_mode="multi_hot"), np.array([[3, 3], [5, 7]])),
+    "texts": (layers.StringLookup(vocabulary=["P", "S"], output_mode="one_hot"), TEXTS),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_a_first_layer_that_encodes_takes_the_columns_of_the_first_rows(kind, tmp_path):
+    """Without an Input the model is the one with it, to the bit, whether it trains or predicts first."""
+    layer, rows = ENCODERS[kind]
+    if kind in ("robust", "quantiles", "bins"):
+        layer.adapt(rows)
+    dtype = "string" if kind == "texts" else None
+    y = np.linspace(0.0, 1.0, len(rows))
+    models = []
+    for first in ([fastnn.Input((rows.shape[1],), dtype=dtype)], []):
+        again = type(layer).from_config(layer.get_config())
+        model = fastnn.Sequential([*first, again, layers.Dense(3, "tanh"), layers.Dense(1)], seed=0)
+        model.compile("adam", "mse")
+        model.fit(rows, y, epochs=2, verbose=0, validation_data=(rows, y))
+        models.append(model)
+    declared, deferred = models
+    assert deferred.input_shape == (None, rows.shape[1])
+    assert deferred.predict(rows, verbose=0).tobytes() == declared.predict(rows, verbose=0).tobytes()
+    for model in models:
+        assert model.predict(rows[:0], verbose=0).shape == (0, 1)
+    deferred.save(tmp_path / "model.safetensors")
+    loaded = fastnn.load_model(tmp_path / "model.safetensors")
+    assert loaded.predict(rows, verbose=0).tobytes() == declared.predict(rows, verbose=0).tobytes()
+    untrained = fastnn.Sequential([type(layer).from_config(layer.get_config()), layers.Dense(1)], seed=0)
+    assert untrained(rows).shape == (len(rows), 1)
+
+
+def test_a_layer_after_one_that_encodes_gets_the_columns_of_the_rows():
+    scaling, source = layers.RobustScaling(), fastnn.data.source(X, y=Y[:, 0])
+    scaling.adapt(X)
+    chain = [scaling, layers.PeriodicEmbedding(5), layers.NTPDense(3, "selu"), layers.NTPDense(1)]
+    models = [fastnn.Sequential([type(layer).from_config(layer.get_config()) for layer in chain], seed=0) for _ in "ab"]
+    for model, rows in zip(models, ((X, Y), (source,)), strict=True):
+        model.compile("adam", "mse")
+        model.fit(*rows, shuffle=False, verbose=0)
+    assert models[0].predict(X, verbose=0).tobytes() == models[1].predict(X, verbose=0).tobytes()
+    other = fastnn.Sequential([type(scaling).from_config(scaling.get_config()), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"x has 4 features .columns., but the model takes 5"):
+        other.predict(X[:, :4])
+    assert other.predict(X, verbose=0).shape == (len(X), 1)

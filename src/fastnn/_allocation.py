@@ -1,11 +1,13 @@
-"""Failed allocations that Python's own modules report as other errors than MemoryError."""
+"""The machine's memory, and failed allocations that Python's own modules report as other errors than MemoryError."""
 
+import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-__all__ = ["allocating", "new_lock"]
+__all__ = ["allocating", "new_lock", "physical_memory"]
 
 
 @contextmanager
@@ -24,3 +26,11 @@ def new_lock() -> AbstractContextManager[Any]:
     """Return a lock that a thread may take again while it holds it."""
     with allocating("a lock"):
         return threading.RLock()
+
+
+def physical_memory() -> float:
+    """Return the bytes of memory of this machine; infinity where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf

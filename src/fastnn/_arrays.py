@@ -148,6 +148,11 @@ def _conversion(array: Array, entry: Any, name: str) -> str:
         return f"the text holds numbers: convert it with {name}.astype(float)"
     if re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?", str(entry).strip()):
         return f"the text holds dates: convert it with pandas.to_datetime, then {_DAYS}"
+    if name == "y":
+        return (
+            "fastnn.TabularClassifier and MLPClassifier take text as labels; number the classes for other models: "
+            "numpy.unique(y, return_inverse=True)[1]"
+        )
     return (
         "turn categories into one-hot columns first, for instance with pandas.get_dummies, or use fastnn.MLPClassifier "
         "and MLPRegressor, which take text in labels and data frames"

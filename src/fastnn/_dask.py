@@ -8,7 +8,7 @@ import numpy as np
 
 import fastnn._core as _core
 
-__all__ = ["is_lazy", "lazily", "lazy_accuracy", "lazy_r2"]
+__all__ = ["in_memory", "is_lazy", "lazily", "lazy_accuracy", "lazy_r2"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,6 +16,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 def is_lazy(x: Any) -> bool:
     """Return whether x is a Dask array or data frame."""
     return type(x).__module__.startswith("dask.") and hasattr(x, "__dask_graph__")
+
+
+def in_memory(x: Any) -> Any:
+    """Return the rows of a Dask collection; others as they are. NumPy's array of a data frame would lose its types."""
+    return x.compute() if is_lazy(x) else x
 
 
 def lazily(method: F) -> F:

@@ -23,6 +23,18 @@ _listed: dict[str, list[str]] = {}
 # kind -> name -> module that registers it
 _late: dict[str, dict[str, str]] = {}
 _late_aliases: dict[str, set[str]] = {}
+_OTHER_NAMES = {
+    "trainlm": "lm",
+    "trainbr": "lm_bayes",
+    "trainbfg": "lbfgs",
+    "tansig": "tanh",
+    "logsig": "sigmoid",
+    "logistic": "sigmoid",
+    "purelin": "linear",
+    "identity": "linear",
+    "poslin": "relu",
+}
+"""Names that MATLAB and scikit-learn have for something that is registered under another name."""
 
 
 class Description(Derivable):
@@ -110,7 +122,8 @@ def register_late(kind: str, module: str, *names: str, aliases: Iterable[str] = 
 def unknown_name(what: str, given: object, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
     """Return the message for an unknown name: the nearest known name or alias, and the list of the names."""
     names = sorted(known)
-    near = nearest(given, [*names, *(alias for alias in aliases if alias not in names)])
+    other = _OTHER_NAMES.get(str(given).lower())
+    near = other if other in names else nearest(given, [*names, *(alias for alias in aliases if alias not in names)])
     hint = f" Did you mean {near!r}?" if near else ""
     return f"unknown {what} {given!r}.{hint} Known: {', '.join(names)}"
 

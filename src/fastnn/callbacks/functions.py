@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import as_verbosity, flag
 from fastnn.callbacks.callback import HOOKS, Callback, Logs
+from fastnn.layers import AlphaDropout, Dropout
 
 
 class LearningRateScheduler(Callback):
@@ -61,10 +62,15 @@ class StepFactors(Callback):
     ----------
     weight_decay : factor of the optimizer's weight decay.
     dropout : factor of the rates of all ``Dropout`` and ``AlphaDropout`` layers; a rate must stay below 1.
-    label_smoothing : factor of the losses' label smoothing.
+    label_smoothing : factor of the losses' label smoothing, which must stay at most 1.
 
     Each is a schedule of ``fastnn.optimizers.schedules``, or a function of an array of numbers of updates that returns
     numbers of at least 0; None for the factor 1.
+
+    Raises
+    ------
+    TypeError
+        In ``fit``, before any step: the optimizer takes all rows in each step, and its options stay as they are.
 
     Examples
     --------
@@ -82,6 +88,16 @@ class StepFactors(Callback):
         for name, schedule in self.schedules.items():
             if not callable(schedule):
                 raise TypeError(f"{name} must be a schedule or a function of the step, got {schedule!r}")
+        self._largest: dict[str, float] = {}
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Raise TypeError if the optimizer follows no factors."""
+        model = self.model
+        if model.optimizer.full_batch:
+            raise TypeError(f"{model.optimizer.title} follows no factors from step to step: leave StepFactors out")
+        rates = [layer.rate for layer in model.leaf_layers() if isinstance(layer, Dropout | AlphaDropout)]
+        smoothings = [getattr(loss, "label_smoothing", 0.0) for loss in model.losses_of_outputs]
+        self._largest = {"dropout": max(rates, default=0.0), "label_smoothing": max(smoothings, default=0.0)}
 
     def factors_of(self, first_update: int, n_steps: int) -> dict[str, NDArray[np.float64]]:
         """Return the factors of ``n_steps`` updates from number ``first_update`` on, by name."""
@@ -91,6 +107,12 @@ class StepFactors(Callback):
             values = np.asarray(schedule(steps), np.float64)
             if values.shape != steps.shape or not (np.isfinite(values) & (values >= 0.0)).all():
                 raise ValueError(f"{name} of StepFactors must give one finite factor of at least 0 for each step")
+            most = self._largest.get(name, 0.0) * values.max(initial=0.0)
+            if most > 1.0 or (most == 1.0 and name == "dropout"):
+                raise ValueError(
+                    f"{name} of StepFactors gives the factor {values.max():g}, which makes {most:g} of a {name} of "
+                    f"{self._largest[name]:g}: it must stay {'below' if name == 'dropout' else 'at most'} 1"
+                )
             found[name] = values
         return found
 

@@ -19,11 +19,14 @@ class Moments(NamedTuple):
     n : values of each column that are not missing.
     mean : of these values, 0 without any.
     variance : of these values, divided by their number.
+    low, high : the least and the largest of these values.
     """
 
     n: Array
     mean: Array
     variance: Array
+    low: Array
+    high: Array
 
 
 def moments(source: Source, name: str, allow_missing: bool, missing_hint: str = "") -> Moments:
@@ -57,8 +60,9 @@ def moments(source: Source, name: str, allow_missing: bool, missing_hint: str = 
         count = present.sum(axis=0)
         mean = np.where(present, X, 0.0).sum(axis=0) / np.maximum(count, 1)
         squares = (np.where(present, X - mean, 0.0) ** 2).sum(axis=0)
+        low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
         if total is None:
-            total = Moments(count, mean, squares)
+            total = Moments(count, mean, squares, low, high)
             continue
         both = np.maximum(total.n + count, 1)
         difference = mean - total.mean
@@ -66,6 +70,8 @@ def moments(source: Source, name: str, allow_missing: bool, missing_hint: str = 
             total.n + count,
             total.mean + difference * (count / both),
             total.variance + squares + difference**2 * (total.n * (count / both)),
+            np.fmin(total.low, low),
+            np.fmax(total.high, high),
         )
     assert total is not None
     return total._replace(variance=total.variance / np.maximum(total.n, 1))

@@ -23,14 +23,16 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_is_fitted, validate_data
 
 from fastnn._arguments import flag
-from fastnn._arrays import check_in_memory
-from fastnn._dask import is_lazy, lazily, lazy_accuracy, lazy_r2
+from fastnn._arrays import check_in_memory, check_unmasked
+from fastnn._dask import in_memory, is_lazy, lazily, lazy_accuracy, lazy_r2
 from fastnn._derivation import Derivable
 from fastnn._warnings import warn
 from fastnn.estimators.classifier import MLPClassifier
 from fastnn.estimators.frames import is_frame
 from fastnn.estimators.intervals import CrossResiduals
+from fastnn.estimators.labels import labels_of, plain_labels
 from fastnn.estimators.regressor import MLPRegressor
+from fastnn.estimators.restoring import as_before_on_error
 from fastnn.training.workers import as_threads, run_many
 
 Array = NDArray[Any]
@@ -70,6 +72,8 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """Return inputs whose rows can be taken by number; the networks check the values."""
         check_in_memory(X, "X", type(self).__name__)
+        X = in_memory(X)
+        check_unmasked(X, "X")
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X
@@ -78,6 +82,7 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
     def _fit_bags(self, X: Any, y: Array, sample_weight: Any) -> list[tuple[Array, Any]]:
         """Train the networks; return the held-out rows of each and their outputs."""
         n = _num_samples(X)
+        check_unmasked(sample_weight, "sample_weight")
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         random = check_random_state(self.random_state)
         pairs = self._bags_of(y, n, random)
@@ -190,8 +195,12 @@ class BaggedMLPClassifier(ClassifierMixin, _BaggedMLP):  # type: ignore[misc]
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the networks on inputs (n, n_features) and labels (n,), with factors (n,) of each row's loss."""
+        with as_before_on_error(self):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         rows = self._as_rows(X, reset=True)
-        labels = column_or_1d(y, warn=True)
+        labels = labels_of(y)
         check_consistent_length(rows, labels)
         check_classification_targets(labels)
         self.classes_ = np.unique(labels)
@@ -219,7 +228,7 @@ class BaggedMLPClassifier(ClassifierMixin, _BaggedMLP):  # type: ignore[misc]
         """Return the accuracy on X (n, n_features) and labels y (n,); of Dask collections a lazy number."""
         if is_lazy(X):
             return lazy_accuracy(self.predict(X), y, sample_weight)
-        return super().score(X, y, sample_weight)
+        return super().score(X, plain_labels(y), sample_weight)
 
     def _base(self) -> Any:
         return MLPClassifier() if self.estimator is None else self.estimator
@@ -265,9 +274,14 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the networks on inputs (n, n_features) and targets (n,) or (n, n_outputs)."""
-        rows = self._as_rows(X, reset=True)
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        with as_before_on_error(self):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        rows = self._as_rows(X, reset=True)
+        check_unmasked(y, "y")
         targets = np.asarray(y)
         check_consistent_length(rows, targets)
         if targets.ndim == 2 and targets.shape[1] == 1:
@@ -317,7 +331,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         """
         check_is_fitted(self, "estimators_")
         rank = self._residuals.rank(coverage)
-        bounds = self._residuals.interval(self._residuals.centers(self._all_outputs(X)), rank)
+        bounds = self._residuals.intervals(self._all_outputs(X), rank)
         return bounds[:, 0] if self._is_vector else bounds
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> Any:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import fastnn.optimizers as optimizers
 from fastnn._arguments import float_type, number, whole
 from fastnn._arrays import check_columns, check_in_memory, check_memory, check_not_dates, check_unmasked, is_source
+from fastnn._dask import in_memory
 from fastnn._derivation import never_calls
 from fastnn._randomness import Stream
 from fastnn.estimators.callbacks import CallbackSupportMixin
@@ -229,6 +230,7 @@ class NetworkEstimator(ConvertedEstimator, ExportedAsSource, CallbackSupportMixi
         """Return X, or X and y, checked as scikit-learn does; frames with columns that are not numbers are encoded."""
         if is_source(X):
             return self._check_source(X, y, reset, **checks)
+        X = in_memory(X)
         check_unmasked(X, "X")
         check_unmasked(y, "y")
         check_not_dates(X, "X")

@@ -16,6 +16,7 @@ from fastnn._arguments import number
 from fastnn._arrays import check_labels, is_source
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
+from fastnn.estimators.labels import plain_labels
 
 Array = NDArray[Any]
 
@@ -163,6 +164,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
     # Targets
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        y = plain_labels(y)
         labels = np.asarray(y)
         if labels.dtype == object and labels.ndim == 1:
             check_labels("y", labels)
@@ -330,7 +332,7 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             y, sample_weight = scored_targets(X, sample_weight)
         if is_lazy(X):
             return lazy_accuracy(self.predict(X), y, sample_weight)
-        return super().score(X, y, sample_weight)
+        return super().score(X, plain_labels(y), sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

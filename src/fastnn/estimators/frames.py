@@ -18,17 +18,28 @@ _FRAME_PACKAGES = ("pandas", "polars", "pyarrow")
 
 def is_frame(X: Any) -> bool:
     """Return whether X is a pandas or polars frame or a pyarrow table."""
-    return _package(X) in _FRAME_PACKAGES and hasattr(X, "columns")
+    return _package(X) in _FRAME_PACKAGES and hasattr(type(X), "columns")
 
 
 def _package(X: Any) -> str:
     return type(X).__module__.split(".")[0]
 
 
+def check_collected(X: Any) -> None:
+    """Raise TypeError for a lazy frame of polars, whose rows are not in memory."""
+    if _package(X) == "polars" and hasattr(X, "collect"):
+        raise TypeError(f"X is a polars {type(X).__name__}, whose rows are not in memory: pass X.collect()")
+
+
 def _opened(X: Any) -> Any:
     """Return a frame through narwhals, its columns named by strings."""
+    check_collected(X)
     if _package(X) == "pandas":
         X = X.set_axis([str(name) for name in X.columns], axis="columns")
+        sparse = {name: dtype.subtype for name, dtype in X.dtypes.items() if type(dtype).__name__ == "SparseDtype"}
+        X = X.astype(sparse) if sparse else X
+    elif type(X).__name__ == "RecordBatch":
+        X = sys.modules["pyarrow"].Table.from_batches([X])
     return _narwhals().from_native(X, eager_only=True)
 
 
@@ -57,7 +68,7 @@ def _plain_numbers(X: Any) -> bool:
 
 
 def _kind(series: Any) -> str:
-    """Return "number" or "category" for a narwhals column.
+    """Return "number", "category", or "missing" for a narwhals column without values whose type tells nothing.
 
     Raises
     ------
@@ -65,12 +76,16 @@ def _kind(series: Any) -> str:
         A column of dates or nested values.
     """
     dtype = series.dtype
+    if str(dtype) in ("Unknown", "Object") and series.null_count() == len(series):
+        return "missing"
     if dtype.is_numeric() or str(dtype) == "Boolean" or (str(dtype) == "Object" and _numbers_as_objects(series)):
         return "number"
     if str(dtype).split("(")[0] in ("String", "Categorical", "Enum", "Object"):
         return "category"
+    native = series.to_native()
+    held = getattr(native, "dtype", getattr(native, "type", dtype)) if str(dtype) == "Unknown" else dtype
     raise ValueError(
-        f"column {series.name!r} holds {dtype}; columns must hold numbers, booleans, strings or categories: "
+        f"column {series.name!r} holds {held}; columns must hold numbers, booleans, strings or categories: "
         "turn dates into numbers first"
     )
 
@@ -84,6 +99,8 @@ def _numbers_as_objects(series: Any) -> bool:
 def _numbers(series: Any) -> Array:
     """Return a column of numbers as float64, missing entries as NaN."""
     narwhals = _narwhals()
+    if _kind(series) == "missing":
+        return np.full(len(series), np.nan)
     if series.dtype == narwhals.Object:
         return np.array(_values(series), dtype=np.float64)
     return np.asarray(series.cast(narwhals.Float64).to_numpy(), dtype=np.float64)
@@ -93,6 +110,26 @@ def _values(series: Any) -> list[Any]:
     """Return the entries of a column of categories; None where missing."""
     gaps = series.is_null().to_list()
     return [None if gap or value != value else value for gap, value in zip(gaps, series.to_list(), strict=True)]
+
+
+def check_alike(name: str, values: list[Any], known: list[Any]) -> None:
+    """Raise ValueError for categories of which none can be a known one: these are texts and those are not, or not so.
+
+    Parameters
+    ----------
+    name : of the column.
+    values : categories, None where missing.
+    known : the categories of the fit.
+    """
+    of_fit, now = (
+        {issubclass(kind, str) for kind in set(map(type, given)) - {type(None)}} for given in (known, values)
+    )
+    if of_fit and now and not of_fit & now:
+        given = next(value for value in values if value is not None)
+        raise ValueError(
+            f"column {name!r} held categories such as {known[0]!r} in fit and holds {given!r} now: convert the column "
+            "to the type that it had in fit"
+        )
 
 
 @dataclass
@@ -126,7 +163,7 @@ class FrameEncoder:
         frame = _opened(X)
         categories = {}
         for name in frame.columns:
-            if _kind(frame[name]) == "category":
+            if _kind(frame[name]) != "number":
                 categories[name] = sorted(
                     {v for v in _values(frame[name]) if v is not None}, key=lambda v: (str(type(v)), v)
                 )
@@ -137,8 +174,8 @@ class FrameEncoder:
         """Return a frame of numbers in a form that scikit-learn accepts."""
         if _package(X) == "pandas":
             return X
-        frame = _narwhals().from_native(X, eager_only=True)
-        bad = [name for name in frame.columns if _kind(frame[name]) != "number"]
+        frame = _opened(X)
+        bad = [name for name in frame.columns if _kind(frame[name]) == "category"]
         if bad:
             raise ValueError(f"column {bad[0]!r} held numbers in fit and holds {frame[bad[0]].dtype} now")
         try:
@@ -191,9 +228,9 @@ class FrameEncoder:
         for name in self.names:
             series = frame[name]
             kind, known = _kind(series), self.categories.get(name)
-            if known is not None and kind != "category":
+            if known is not None and kind == "number":
                 raise ValueError(f"column {name!r} held categories in fit and holds {series.dtype} now")
-            if known is None and kind != "number":
+            if known is None and kind == "category":
                 raise ValueError(f"column {name!r} held numbers in fit and holds {series.dtype} now")
             if known is None:
                 columns.append(_numbers(series)[:, None])
@@ -205,6 +242,7 @@ class FrameEncoder:
                     "'error': fill it in, or set missing to 'mean', 'median' or 'indicator', which encode it as none "
                     "of the categories"
                 )
+            check_alike(name, values, known)
             place = {value: i for i, value in enumerate(known)}
             codes = np.array([place.get(value, -1) for value in values], dtype=np.intp)
             columns.append((codes[:, None] == np.arange(len(known))).astype(np.float64))

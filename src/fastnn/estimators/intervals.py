@@ -14,6 +14,10 @@ Array = NDArray[Any]
 
 _HALVINGS = 60
 """Halvings of the bracket of a bound, which reach the precision of float64."""
+_MOST_GROUPS = 64
+"""Groups of rows up to which halvings take less time than a partition of all rows; bootstrap samples make more."""
+_MOST_CENTERS = 1 << 24
+"""Centers that are in memory at a time."""
 
 
 class CrossResiduals:
@@ -76,6 +80,19 @@ class CrossResiduals:
             )
         return rank
 
+    def intervals(self, outputs: Array, rank: int) -> Array:
+        """Return the bounds (n_rows, n_outputs, 2) of new rows, some rows at a time.
+
+        Parameters
+        ----------
+        outputs : predictions of all networks for new rows, (n_networks, n_rows, n_outputs).
+        rank : ``rank(coverage)``.
+        """
+        n_rows = outputs.shape[1]
+        step = max(_MOST_CENTERS // (len(self._networks) * outputs.shape[2]), 1)
+        parts = [outputs[:, start : start + step] for start in range(0, max(n_rows, 1), step)]
+        return np.concatenate([self.interval(self.centers(part), rank) for part in parts])
+
     def centers(self, outputs: Array) -> Array:
         """Return the mean predictions (n_groups, n_rows, n_outputs) of the networks of each group of rows.
 
@@ -110,7 +127,11 @@ def _smallest(centers: Array, residuals: list[Array], rank: int) -> Array:
     residuals : sorted residuals of each group.
     rank : counted from 1.
     """
-    of_all = np.sort(np.concatenate(residuals))[rank - 1]
+    every = np.concatenate(residuals)
+    if len(residuals) > _MOST_GROUPS:
+        group = np.repeat(np.arange(len(residuals)), [len(each) for each in residuals])
+        return np.array([np.partition(of_row[group] + every, rank - 1)[rank - 1] for of_row in centers.T])
+    of_all = np.sort(every)[rank - 1]
     low: Array = centers.min(axis=0) + of_all
     high: Array = centers.max(axis=0) + of_all
     for _ in range(_HALVINGS):

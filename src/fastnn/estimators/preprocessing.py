@@ -12,11 +12,33 @@ from fastnn._arrays import is_source
 Array = NDArray[Any]
 
 
+def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Array, Array]:
+    """Return the weighted mean and standard deviation of every column of numbers (n, n_columns), in float64.
+
+    Columns whose squares vanish or overflow are divided by their largest difference from the mean first. Those of a
+    constant column are its value and 0: the rounding of a mean grows with the rows.
+    """
+    center: Array = (
+        values.mean(axis=0, dtype=np.float64)
+        if weight is None
+        else np.asarray(np.average(values, axis=0, weights=weight))
+    )
+    differences = values - center
+    with np.errstate(over="ignore"):
+        deviation = np.asarray(np.sqrt(np.average(differences**2, axis=0, weights=weight)))
+    largest = np.abs(differences).max(axis=0)
+    lost = np.flatnonzero(((deviation == 0.0) | np.isinf(deviation)) & (largest > 0.0))
+    if lost.size:
+        shares = differences[:, lost] / largest[lost]
+        deviation[lost] = np.sqrt(np.average(shares**2, axis=0, weights=weight)) * largest[lost]
+    constant = values.min(axis=0) == values.max(axis=0)
+    return np.where(constant, values[0], center), np.where(constant, 0.0, deviation)
+
+
 def center_and_scale(values: Array) -> tuple[Array, Array]:
-    """Return mean and standard deviation of every column, with 1 for a deviation of 0."""
-    center = np.asarray(np.mean(values, axis=0, dtype=np.float64))
-    scale = np.std(values, axis=0, dtype=np.float64)
-    return center, _without_constants(center, scale)
+    """Return mean and standard deviation of every column; of a constant one its value, and 1."""
+    center, deviation = center_and_deviation(values)
+    return center, _without_constants(center, deviation)
 
 
 def _without_constants(center: Array, scale: Array) -> Array:
@@ -52,7 +74,9 @@ class InputPreparation:
         if missing != "error":
             gaps = np.isnan(dense)
             known = np.where(gaps.all(axis=0), 0.0, dense)
-            preparation.fill = (np.nanmedian if missing == "median" else np.nanmean)(known, axis=0)
+            middle = np.nanmedian(known, axis=0) if missing == "median" else np.nanmean(known, axis=0, dtype=np.float64)
+            low, high = np.fmin.reduce(known, axis=0), np.fmax.reduce(known, axis=0)
+            preparation.fill = np.where(low == high, low, middle).astype(dense.dtype)  # not a rounded mean
             if missing == "indicator":
                 preparation.indicated = np.flatnonzero(gaps.any(axis=0))
             dense = np.where(gaps, preparation.fill, dense)
@@ -70,14 +94,16 @@ class InputPreparation:
         found = moments(source, "X", missing != "error")
         preparation = cls(None, np.empty(0, np.intp), None, None)
         gaps = len(source) - found.n
+        constant = found.low == found.high
+        center = np.where(constant, found.low, found.mean)
         if missing != "error":
-            preparation.fill = found.mean
+            preparation.fill = center
             if missing == "indicator":
                 preparation.indicated = np.flatnonzero(gaps)
         if standardize:
             # A missing value becomes the mean, which adds nothing to the squares.
-            scale = np.sqrt(found.variance * (found.n / len(source)))
-            preparation.center, preparation.scale = found.mean, _without_constants(found.mean, scale)
+            scale = np.where(constant, 0.0, np.sqrt(found.variance * (found.n / len(source))))
+            preparation.center, preparation.scale = center, _without_constants(center, scale)
         return preparation
 
     def transform(self, X: Array) -> Array:

@@ -15,6 +15,7 @@ import fastnn.losses as losses
 from fastnn._arguments import flag, number
 from fastnn._arrays import check_target_range
 from fastnn._dask import is_lazy, lazily, lazy_r2
+from fastnn._warnings import warn
 from fastnn.estimators.fitting import BaseMLP, stochastic_only
 from fastnn.estimators.preprocessing import center_and_scale
 
@@ -31,6 +32,18 @@ _RANGES = {
 
 ``Sequential`` accepts all targets, as Keras does.
 """
+
+
+def _warn_of_far_targets(center: Array, scale: Array) -> None:
+    """Warn of targets that are so far from 0 that float32 numbers there are farther apart than 0.01 deviations."""
+    steps = np.spacing(np.abs(center).astype(np.float32))
+    far = np.flatnonzero(steps > 0.01 * scale)
+    if far.size:
+        i = int(far[0])
+        warn(
+            f"y has a mean of {center[i]:.6g} and a deviation of {scale[i]:.3g}, and predictions are float32, whose "
+            f"numbers are {steps[i]:.3g} apart there: pass dtype='float64', or subtract an offset from y"
+        )
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -171,6 +184,8 @@ n_features_in_, feature_names_in_, n_iter_, n_layers_, n_outputs_, out_activatio
             self._target_scaling = None
             if self.standardize and not bounded:
                 self._target_scaling = center_and_scale(y.reshape(len(y), -1))
+                if self._network_dtype(X) == np.float32:
+                    _warn_of_far_targets(*self._target_scaling)
         return X, self._scaled(y)
 
     def _check_targets(self, y: Array) -> bool:

@@ -190,6 +190,11 @@ class Layer(Advised, Weighted, registry.Description):
                 each.fix(reader)
         super().fix(reader)
 
+    @property
+    def learned_features(self) -> int | None:
+        """Number of input columns that the layer has learned from data; None if any number goes."""
+        return None
+
     def n_outputs(self, n_in: int) -> int:
         """Return the number of output columns for ``n_in`` input columns."""
         inner = self.inner_tensors([((n_in,), None)])

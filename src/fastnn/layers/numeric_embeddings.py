@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import fastnn._registry as registry
 import fastnn.initializers as initializers
 from fastnn._arguments import choice, flag, number, whole
-from fastnn._arrays import as_features
+from fastnn._arrays import as_features, as_numbers
 from fastnn._variables import Variable
 from fastnn.layers.layer import Layer
 from fastnn.layers.merging import Add, Concatenate
@@ -17,6 +17,11 @@ from fastnn.layers.tabular import GroupedDense, _Own
 from fastnn.layers.weights import ParameterSpec, initializer_of
 
 Array = NDArray[Any]
+
+_LEAST_DIFFERENCE = 1e-12
+"""Quantiles whose relative difference is smaller differ by rounding."""
+_LEAST_WIDTH = float(np.finfo(np.float32).tiny)
+"""Bins are wider, so that their slopes are finite in float32."""
 
 
 @registry.register("layer", "CosineFeatures")
@@ -164,6 +169,29 @@ class _Numbers(initializers.Initializer):
         return np.asarray(self.values, np.float64).reshape(shape)
 
 
+def _distinct(quantiles: Array) -> Array:
+    """Return increasing quantiles without those that hardly differ from the one before."""
+    kept = np.unique(quantiles)
+    least = np.maximum(_LEAST_DIFFERENCE * np.abs(kept[1:]), _LEAST_WIDTH)
+    return kept[np.r_[True, np.diff(kept) > least]]
+
+
+def _checked_edges(edges: Any) -> list[Array]:
+    """Return the edges of each feature as float64."""
+    if not isinstance(edges, Sequence | np.ndarray) or isinstance(edges, str):
+        raise ValueError(f"edges must be a list of the edges of each feature, got {edges!r}")
+    checked = [np.asarray(as_numbers(each, "edges"), np.float64) for each in edges]
+    for each in checked:
+        with np.errstate(over="ignore", invalid="ignore"):
+            widths = np.diff(each) if each.ndim == 1 else np.zeros(0)
+        if not widths.size or not np.isfinite(widths).all() or not (widths > _LEAST_WIDTH).all():
+            raise ValueError(
+                f"edges must hold lists of at least two increasing numbers, more than {_LEAST_WIDTH:.1e} and not "
+                f"infinitely far apart, got {each.tolist()}"
+            )
+    return checked
+
+
 @registry.register("layer", "PiecewiseLinearEncoding")
 class PiecewiseLinearEncoding(Layer):
     """Position of each number among quantiles: one output for each bin (Gorishniy et al., 2022).
@@ -183,14 +211,13 @@ class PiecewiseLinearEncoding(Layer):
 
     def __init__(self, n_bins: int = 48, edges: Any = None, **layer_options: Any) -> None:
         self.n_bins = whole("n_bins", n_bins, at_least=1)
-        self.edges: list[Array] | None = None if edges is None else [np.asarray(each, np.float64) for each in edges]
-        for each in self.edges or ():
-            if each.ndim != 1 or len(each) < 2 or not (np.diff(each) > 0).all():
-                raise ValueError(f"edges must hold lists of at least two increasing numbers, got {each.tolist()}")
+        self.edges: list[Array] | None = None if edges is None else _checked_edges(edges)
         super().__init__(**layer_options)
 
     def adapt(self, data: Any) -> None:
         """Learn the edges: ``n_bins + 1`` quantiles of each feature of ``data`` (n, n_in), without repetitions.
+
+        Quantiles whose relative difference is below 1e-12 count as one.
 
         Raises
         ------
@@ -201,11 +228,11 @@ class PiecewiseLinearEncoding(Layer):
             raise ValueError(f"layer {self.name!r} belongs to a built model: call adapt before the model is built")
         X = as_features(data, None, np.dtype(np.float64), "data").astype(np.float64)
         quantiles = np.quantile(X, np.linspace(0.0, 1.0, self.n_bins + 1), axis=0)
-        edges = [np.unique(column) for column in quantiles.T]
+        edges = [_distinct(column) for column in quantiles.T]
         constant = [place for place, each in enumerate(edges) if len(each) < 2]
         if constant:
             raise ValueError(f"feature {constant[0]} of data is constant: leave it out")
-        self.edges = edges
+        self.edges = _checked_edges(edges)
 
     def _known_edges(self) -> list[Array]:
         if self.edges is None:
@@ -298,6 +325,10 @@ class PiecewiseLinearEmbedding(Layer):
         self.n_features = whole("n_features", n_features, at_least=1)
         self.version = choice("version", version, ("A", "B"))
         self.encoding = PiecewiseLinearEncoding(n_bins, edges, name=f"{self.name}_encoding")
+        if self.encoding.edges is not None and len(self.encoding.edges) != self.n_features:
+            raise ValueError(
+                f"edges must be those of n_features={self.n_features} features, got {len(self.encoding.edges)}"
+            )
         with_line = self.version == "B"
         self.pieces = GroupedDense(
             n_features,
@@ -317,7 +348,7 @@ class PiecewiseLinearEmbedding(Layer):
 
     def adapt(self, data: Any) -> None:
         """Learn the edges; as in ``PiecewiseLinearEncoding``."""
-        self.encoding.adapt(data)
+        self.encoding.adapt(as_features(data, self.n_features, np.dtype(np.float64), "data"))
 
     def call(self, x: Any) -> Any:
         """Return the outputs for a symbolic tensor."""

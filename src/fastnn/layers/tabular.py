@@ -226,6 +226,12 @@ class NTPDense(Layer):
         """Return the outputs for a symbolic tensor."""
         return self.dense(x * (1.0 / math.sqrt(x.shape[-1])))
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        described = {"activation": self.dense.get_config()["activation"]} if "activation" in config else {}
+        return {**config, **described}
+
     @property
     def kernel(self) -> Variable:
         """The kernel W (n_in, units)."""

@@ -18,6 +18,7 @@ from fastnn.layers import (
     BatchNormalization,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     GaussianNoise,
     Identity,
@@ -25,6 +26,7 @@ from fastnn.layers import (
     InputLayer,
     Layer,
     Normalization,
+    Reshape,
     Residual,
 )
 from fastnn.layers.merging import Merge
@@ -93,7 +95,8 @@ def folded_graph(model: Any) -> tuple[Any, Any, list[tuple[Layer, list[Any]]]]:
             same[step.output] = inputs[0]
             uses[inputs[0]] += uses[step.output] - 1
             continue
-        part = described[0] if described else step.layer
+        vectors = len(graph.rows[inputs[0]]) == 1
+        part = described[0] if described and vectors else step.layer
         before = parts.get(inputs[0])
         if len(inputs) == 1 and before is not None and uses[inputs[0]] == 1:
             combined = [before[0]]
@@ -138,10 +141,17 @@ def _copy_of(layer: Layer) -> Layer:
 def _fold(layers: Sequence[Layer], n_in: int) -> list[Any]:
     """Describe layers as products, scalings, blocks and unchanged layers, with neighbours combined."""
     parts: list[Any] = []
+    row: tuple[int, ...] = (n_in,)
     for layer in layers:
-        for part in _describe(layer, n_in):
+        described = _describe(layer, n_in)
+        if len(row) > 1 and (described or isinstance(layer, Flatten)):
+            described = [layer]  # a combination of layers takes rows that are vectors
+        for part in described:
             _append(parts, part)
         n_in = layer.n_outputs(n_in)
+        row = (
+            layer.row_of(row) if isinstance(layer, Embedding | Reshape) else row if layer.keeps_elements() else (n_in,)
+        )
     return parts
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._arguments import choice, takes_keywords, whole
+from fastnn._arguments import choice, optional, takes_keywords, whole
 from fastnn._randomness import Stream
-from fastnn.layers import Dense, NTPDense
-from fastnn.models.hidden import outputs_at
-from fastnn.network.graph import nodes_between
+from fastnn.layers import Dense
+from fastnn.network.program import Program
+from fastnn.network.stack import require_stack
 from fastnn.ops import dense_forward
+from fastnn.training.rows import features_of
 
 Array = NDArray[Any]
 
@@ -29,14 +30,14 @@ def initialize_from_data(
 ) -> None:
     """Give the dense layers of a model first values that suit the data (Holzmüller et al., 2024).
 
-    In the order of the graph, each ``Dense`` and ``NTPDense`` layer is changed. "std" divides the kernel's column of
-    each output by the standard deviation of ``X @ W`` (of ``X @ W / sqrt(n_in)``) over the rows; a deviation of 0
-    changes nothing. "he+5" sets the bias of each output to minus a random convex combination of its values
-    in 5 rows, so that the kinks of activations lie among the data.
+    In the order of the calls, each ``Dense`` and ``NTPDense`` layer that is trained is changed, also within blocks and
+    models. "std" divides the kernel's column of each output by the standard deviation of ``X @ W`` (of
+    ``X @ W / sqrt(n_in)``) over the rows; where all rows are equal, nothing is changed. "he+5" sets the bias of each output to
+    minus a random convex combination of its values in 5 rows, so that the kinks of activations lie among the data.
 
     Parameters
     ----------
-    model : a built ``Model`` without dropout's effect: values are those of ``predict``.
+    model : a ``Model`` or a ``Sequential``. Values are those of ``predict``: dropout has no effect.
     X : inputs, in the form that ``predict`` takes; at most as many rows as 1 GB of hidden values hold are used.
     kernel : "std" or None.
     bias : "he+5" or None.
@@ -44,8 +45,10 @@ def initialize_from_data(
 
     Raises
     ------
+    TypeError
+        ``model`` is not a model.
     ValueError
-        The model is a ``Sequential`` or is not built.
+        X does not suit the model, or a layer gives values that are not finite.
 
     Examples
     --------
@@ -60,39 +63,55 @@ def initialize_from_data(
     """
     choice("kernel", kernel, ("std", None))
     choice("bias", bias, ("he+5", None))
-    if getattr(model, "kind", None) != "Functional":
-        raise ValueError(f"model must be a fastnn.Model made of tensors, got {type(model).__name__}")
-    stream = Stream(model.seed if seed is None else whole("seed", seed, at_least=0), _STREAM)
-    arrays = [np.asarray(each) for each in (X if isinstance(X, list) else [X])]
-    for layer, tensor, factor in _dense_calls(model):
-        most = max(_BYTES // (model.dtype.itemsize * max(tensor.shape[-1], layer.units)), 2)
-        rows = slice(None)
+    require_stack(model)
+    known_seed = optional(whole, "seed", seed, at_least=0)
+    rows, program = features_of(model, X, "X")
+    model.build_from(program)
+    stream = Stream(model.seed if known_seed is None else known_seed, _STREAM)
+    before = model.get_weights()
+    arrays = rows if isinstance(rows, list) else [rows]
+    for layer, buffer, factor in _dense_calls(program):
+        width = layer.kernel.shape[0]
+        most = max(_BYTES // (model.dtype.itemsize * max(width, layer.units)), 2)
+        taken: Any = slice(None)
         if len(arrays[0]) > most:
-            rows = np.sort((stream.uniform(most) * len(arrays[0])).astype(np.intp))  # type: ignore[assignment]
-        part = [each[rows] for each in arrays]
-        given = next((place for place, each in enumerate(model.inputs) if each is tensor), None)
-        hidden = part[given] if given is not None else outputs_at(model, [tensor], part)[0]
+            taken = np.sort((stream.uniform(most) * len(arrays[0])).astype(np.intp))
+        part = [each[taken] for each in arrays]
+        hidden = part[buffer] if buffer < len(part) else model.network.predict(part, buffers=[buffer])[0]
         # not NumPy's product: its threads spin for a while after each, on the cores of other networks in training
         values = dense_forward(hidden.astype(np.float64) * factor, layer.kernel.numpy().astype(np.float64))
-        if kernel == "std":
+        with np.errstate(over="ignore", invalid="ignore"):
             deviation = values.std(axis=0)
-            deviation[deviation == 0.0] = 1.0
+        if not np.isfinite(deviation).all():  # as where a value is not finite
+            model.set_weights(before)
+            raise ValueError(f"layer {layer.name!r} gives values of X that are too large: scale X")
+        if kernel == "std":
+            deviation[np.ptp(values, axis=0) == 0.0] = 1.0  # a mean that is rounded gives equal values a deviation
             layer.kernel.assign((layer.kernel.numpy() / deviation).astype(model.dtype))
             values /= deviation
         if bias == "he+5" and layer.use_bias:
             layer.bias.assign(_minus_combination(values, stream).astype(model.dtype))
 
 
-def _dense_calls(model: Any) -> Iterator[tuple[Any, Any, float]]:
-    """Yield each dense layer with its inputs, and the factor of the inputs; a layer that is called again once."""
-    seen: set[int] = set()
-    for node in nodes_between(model.inputs, model.outputs):
-        layer = node.layer
-        inner = layer.dense if isinstance(layer, NTPDense) else layer
-        if isinstance(inner, Dense) and id(inner) not in seen:
-            seen.add(id(inner))
-            tensor = node.inputs[0]
-            yield inner, tensor, float(tensor.row[-1]) ** -0.5 if isinstance(layer, NTPDense) else 1.0
+def _dense_calls(program: Program) -> Iterator[tuple[Any, int, float]]:
+    """Yield each trained dense layer at its first call, with the buffer that it reads and a factor of the buffer."""
+    trained = {
+        leaf.places[0][0]: leaf.layer
+        for leaf in program.leaves
+        if isinstance(leaf.layer, Dense) and leaf.layer.trainable
+    }
+    n_inputs = len(program.input_widths)
+
+    def read_by(number: int) -> int:
+        return program.ops[number][1].get("inputs", (number + n_inputs - 1 if number else 0,))[0]  # type: ignore[no-any-return]
+
+    for number in range(len(program.ops)):
+        if number in trained:
+            buffer, factor = read_by(number), 1.0
+            kind, options = program.ops[buffer - n_inputs] if buffer >= n_inputs else ("", {})
+            if kind == "multiply" and "number" in options:  # as of NTPDense: the product is computed in float64
+                buffer, factor = read_by(buffer - n_inputs), options["number"]
+            yield trained[number], buffer, factor
 
 
 def _minus_combination(values: Array, stream: Stream) -> Array:

@@ -1,5 +1,6 @@
 """Gradients of the loss with respect to the weights, and of the outputs with respect to the inputs."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,19 @@ def weight_gradients(model: LayerStack, rows: Rows) -> list[Array]:
     ]
 
 
-def input_gradients(model: LayerStack, X: Any) -> Any:
+def input_gradients(model: LayerStack, X: Any, scaling: Mapping[int, tuple[int, Array]]) -> Any:
     """Return the Jacobians (n, n_outputs, n_features) of the outputs with respect to each row of inputs.
 
     The rows become the kernel of a dense layer that is fed with an identity, so that the gradient of this kernel is
     that of the inputs. The loss is the absolute error of one output, whose derivative is exactly 1. Columns of integers
-    stay inputs; the derivatives with respect to them are 0.
+    stay inputs; the derivatives with respect to them are 0. The chain rule gives those with respect to columns that a
+    layer scales before the network.
+
+    Parameters
+    ----------
+    model : a built model.
+    X : what its network takes.
+    scaling : of ``slopes_of_scaling``.
 
     Returns
     -------
@@ -54,7 +62,21 @@ def input_gradients(model: LayerStack, X: Any) -> Any:
         for output, head in enumerate(program.heads):
             for place, each in jacobians.of_output(output, head.n_outputs):
                 found[output][place][part] = each
+    found = [_before_scaling(each, program.graph.ports, scaling) for each in found]
     return found[0][0] if program.is_chain else found
+
+
+def _before_scaling(
+    gradients: list[Array], ports: Sequence[int], scaling: Mapping[int, tuple[int, Array]]
+) -> list[Array]:
+    """Return the derivatives with respect to the values before scaling; those of one value are added."""
+    found: dict[int, Array] = {}
+    for value, gradient in zip(ports, gradients, strict=True):
+        while value in scaling:
+            value, slopes = scaling[value]
+            gradient = (gradient * slopes[:, None, :]).astype(gradient.dtype)
+        found[value] = found[value] + gradient if value in found else gradient
+    return [found[value] for value in sorted(found)]
 
 
 class _Jacobians:

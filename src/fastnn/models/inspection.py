@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fastnn._derivation import is_fastnn_assigning, warn_of_near_name
 from fastnn.network.stack import LayerStack
-from fastnn.training.rows import features_of, rows_of
+from fastnn.training.rows import features_of, rows_of, slopes_of_scaling
 
 Array = NDArray[Any]
 
@@ -45,7 +45,7 @@ class InspectedStack(LayerStack):
         X, program = features_of(self, x, allow_empty=True)
         self.build_from(program)
         with self.reading("input_gradients"):
-            return input_gradients(self, X)
+            return input_gradients(self, X, slopes_of_scaling(self, x, program))
 
     def hidden_activations(self, x: Any) -> list[Array]:
         """Return the outputs (n, size) of every layer but the last for inputs (n, n_features).

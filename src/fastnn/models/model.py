@@ -238,9 +238,18 @@ class Model(ConvertedStack, TrainedStack):
         """Return the model's program; ``n_features`` has no effect, because the inputs have their shapes."""
         return graph_program(self._graph, self._layers) if self._program is None else self._program
 
-    def ports(self) -> list[Port] | None:
-        """Return what each input takes; None for a chain that takes one array of numbers."""
+    def port_names(self) -> list[str] | None:
+        """Return the names of the inputs."""
+        return self.input_names
+
+    def ports(self, n_features: int) -> list[Port]:
+        """Return what each input takes; ``n_features`` has no effect, because the inputs have their shapes."""
         return [self._graph.port(place, name) for place, name in enumerate(self.input_names)]
+
+    @property
+    def structures(self) -> tuple[Any, Any]:
+        """The inputs and the outputs in the form that the constructor was given."""
+        return self._input_structure, self._output_structure
 
     def in_form(self, outputs: Any) -> Any:
         """Return the outputs of the network as a list or dict, if those of the model are one, in the shape of a row."""

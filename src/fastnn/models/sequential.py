@@ -109,11 +109,18 @@ class Sequential(Model):
     takes_loss_by_output = False
     kind = "Sequential"
 
-    def ports(self) -> list[Port] | None:
-        """Return what the input takes where the first layers encode it; otherwise None."""
-        if not any(layer.encodes for layer in self.leaf_layers()):
-            return None
-        return [self.program_for(self.n_features or 1).graph.port(0, "x")]
+    def port_names(self) -> list[str] | None:
+        """Return a name for the input where the first layers encode it; otherwise None."""
+        return ["x"] if any(layer.encodes for layer in self.leaf_layers()) else None
+
+    def ports(self, n_features: int) -> list[Port]:
+        """Return what the input takes of rows of ``n_features`` columns."""
+        return [self.program_for(n_features).graph.port(0, "x")]
+
+    @property
+    def structures(self) -> tuple[Any, Any]:
+        """None for the one input and the one output: they have no form to keep."""
+        return None, None
 
     @property
     def output_keys(self) -> list[str]:
@@ -204,6 +211,12 @@ class Sequential(Model):
     def _require_built(self) -> None:
         if self._network is None and self._n_called is not None and self.layers:
             self.build((None, self._n_called))
+        first = self.layers[0] if self._network is None and self.layers else None
+        if isinstance(first, Layer) and first.encodes:
+            raise ValueError(
+                f"layer {first.name!r} takes the inputs before the network does, so the model must say what they are: "
+                "start it with Input((n_features,)), for strings with Input((n_features,), dtype='string'), or fit it"
+            )
         LayerStack._require_built(self)
 
     @property
@@ -213,7 +226,7 @@ class Sequential(Model):
 
     def _choose_predict(self) -> None:
         LayerStack._choose_predict(self)
-        if self.ports() is not None:
+        if self.port_names() is not None:
             self._predict = None  # the inputs must be encoded first
 
     @classmethod

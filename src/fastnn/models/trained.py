@@ -104,7 +104,7 @@ class TrainedStack(InspectedStack):
                         loss_weights=new_weights,
                         loss_order=new_order,
                     )
-                    new_optimizer.owner = me
+                    new_optimizer.begin_with(me)
 
     @property
     def compiled(self) -> bool:

@@ -60,7 +60,7 @@ def takes_missing(layers: Sequence[Layer]) -> bool:
 
 
 def declared_features(layers: Sequence[Layer]) -> int | None:
-    """Return the number of input columns that the layers declare; None if the data decide it."""
+    """Return the number of input columns that the layers declare, or have learned; None if the data decide it."""
     if not layers or layers[0].declared_input is None:
-        return None
+        return layers[0].learned_features if layers else None
     return math.prod(layers[0].declared_input)

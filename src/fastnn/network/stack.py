@@ -186,8 +186,17 @@ class LayerStack(Advised, Derivable):
         """Return the model's program, or the one that it would get for rows of ``n_features`` columns."""
         raise NotImplementedError
 
-    def ports(self) -> list[Port] | None:
-        """Return what each input takes; None for a chain that takes one array of numbers."""
+    def port_names(self) -> list[str] | None:
+        """Return a name for each input; None for a chain that takes one array of numbers."""
+        raise NotImplementedError
+
+    def ports(self, n_features: int) -> list[Port]:
+        """Return what each input takes of rows of ``n_features`` columns, if ``port_names`` has names."""
+        raise NotImplementedError
+
+    @property
+    def structures(self) -> tuple[Any, Any]:
+        """The inputs and the outputs in the form that the constructor was given; None for those of a chain."""
         raise NotImplementedError
 
     # Building

@@ -84,7 +84,7 @@ def _between(layers: Sequence[Any], names: Sequence[str] | None) -> range:
 
 def _calls(model: Any) -> dict[int, list[Any]] | None:
     """Return the calls of each layer of a graph; None for a chain."""
-    if model.ports() is None or model.kind == "Sequential":
+    if model.port_names() is None or model.kind == "Sequential":
         return None
     found: dict[int, list[Any]] = {id(tensor.node.layer): [tensor.node] for tensor in model.inputs}
     for node in nodes_between(model.inputs, model.outputs):

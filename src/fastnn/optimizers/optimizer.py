@@ -199,6 +199,10 @@ class Optimizer(Advised, registry.Description):
         else:
             self._learning_rate = number("learning_rate", value, at_least=0.0)
 
+    def begin_with(self, model: "weakref.ref[Any]") -> None:
+        """Belong to a model that has just been compiled with the optimizer."""
+        self.owner = model
+
     @property
     def iterations(self) -> int:
         """Number of updates since the model was compiled with this optimizer; 0 before the first."""

@@ -1,5 +1,6 @@
 """Optimizers that take all rows in each step and build on second derivatives: for small networks and few rows."""
 
+import weakref
 from typing import Any, ClassVar
 
 import fastnn._registry as registry
@@ -17,6 +18,8 @@ class FullBatch(Optimizer):
 
     def __init__(self, name: str) -> None:
         super().__init__(1.0, name=name)
+        self._first: dict[str, float] = {}
+        self._trained: dict[str, float] | None = None
 
     @property
     def learning_rate(self) -> LearningRate:
@@ -34,6 +37,21 @@ class FullBatch(Optimizer):
     def require_settable_rate(self, setter: str) -> None:
         """Raise TypeError: there is no learning rate that ``setter`` could set."""
         raise TypeError(f"{setter} sets the learning rate, but {self.title} has none: leave {setter} out")
+
+    def begin_with(self, model: "weakref.ref[Any]") -> None:
+        """Belong to a model; options that training has changed return to what they were before."""
+        super().begin_with(model)
+        if self._trained == self._changed():
+            for option, value in self._first.items():
+                setattr(self, option, value)
+        self._first, self._trained = self._changed(), None
+
+    def note_training(self) -> None:
+        """Remember that the options were changed by training, not by the user."""
+        self._trained = self._changed()
+
+    def _changed(self) -> dict[str, float]:
+        return {option: getattr(self, option) for option in self.changing}
 
     def options(self) -> dict[str, Any]:
         """Return the options of the rule that stands in the compiled network, which does not run."""
@@ -54,15 +72,16 @@ class LevenbergMarquardt(FullBatch):
     equivalent system in the residuals is solved. The arithmetic is float64, also where the model is float32. The
     history holds the loss after each step. Scale inputs and targets to about unit size.
 
-    The loss must be the mean squared error. Layers may be ``Dense``, ``Activation``, ``Concatenate``, ``Add`` and
-    ``Subtract``, blocks of them, and any layer without weights or with frozen ones that comes before all trained ones.
+    The loss must be the mean squared error. Layers may be ``Dense``, ``NTPDense``, ``Activation``, ``Concatenate``,
+    ``Add``, ``Subtract``, ``Average``, ``Normalization`` and ``Rescaling``, blocks of them, slices of tensors and their
+    products with numbers, and any layer without weights or with frozen ones that comes before all trained ones.
     ``Dense`` layers in a row, all of them trained, are the fastest.
     Regularizers and constraints are refused; use ``BayesianLevenbergMarquardt`` or early stopping against overfitting.
     Training stops when no step lowers the loss or when the gradient vanishes.
 
     Parameters
     ----------
-    damping : damping of the first step, above 0. It changes during training.
+    damping : damping of the first step, above 0. It changes during training; ``compile`` takes the first one again.
     max_damping : training stops when the damping exceeds it.
     min_gradient : training stops when no element of the gradient of the loss is larger.
     name : name of the optimizer.
@@ -103,11 +122,15 @@ class BayesianLevenbergMarquardt(LevenbergMarquardt):
     each step alpha and beta are set from the evidence (MacKay, 1992; Foresee and Hagan, 1997):
     ``gamma = p - 2 alpha trace(H^-1)`` with ``H = 2 beta J.T J + 2 alpha I`` and p weights,
     ``alpha = gamma / (2 E_W)``, ``beta = (N - gamma) / (2 E_D)`` with N residuals. No validation rows are needed. The
-    loss in the history is the mean squared error alone, which may rise. Parameters as in ``LevenbergMarquardt``, and:
+    loss in the history is the mean squared error alone, which may rise. With ``alpha=0`` the first steps, at most 9,
+    have no penalty: until the error is below half the variance of the targets, or a step gains less than 0.1 %. With a
+    penalty from the first step on, networks of 30 units and more can end as a straight line.
+
+    Parameters as in ``LevenbergMarquardt``, and:
 
     Parameters
     ----------
-    alpha, beta : weights of the two sums at the first step. They change during training.
+    alpha, beta : weights of the two sums at the first step. They change during training, as the damping does.
 
     Attributes
     ----------
@@ -133,6 +156,11 @@ class BayesianLevenbergMarquardt(LevenbergMarquardt):
         self.beta = number("beta", beta, above=0.0)
         self.effective_parameters: float | None = None
 
+    def begin_with(self, model: "weakref.ref[Any]") -> None:
+        """Belong to a model that has taken no step."""
+        super().begin_with(model)
+        self.effective_parameters = None
+
 
 @registry.register("optimizer", "lbfgs", "LBFGS")
 class LBFGS(FullBatch):
@@ -140,9 +168,9 @@ class LBFGS(FullBatch):
 
     Each epoch is one iteration: a direction from the last changes of weights and gradient (Nocedal, 1980), and a step
     that meets the strong Wolfe conditions (Nocedal and Wright, 2006, algorithms 3.5 and 3.6). Dropout is off; a penalty
-    of a regularizer is part of the loss that is minimized. Batch normalization, loss functions of your own and
-    constraints are refused. Training stops when the gradient vanishes or no step lowers the loss. float64 models
-    converge further. A new call of ``fit``, or a resumed one, begins with an empty memory.
+    of a regularizer is part of the loss that is minimized. Batch normalization that is trained, loss functions of your
+    own and constraints are refused. Training stops when the gradient vanishes or no step lowers the loss. float64
+    models converge further. A new call of ``fit``, or a resumed one, begins with an empty memory.
 
     Parameters
     ----------

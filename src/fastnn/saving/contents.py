@@ -125,8 +125,9 @@ def read_contents(
 
 def columns_taken(model: LayerStack, n_features: int | None) -> int | dict[str, int] | None:
     """Return the number of columns that a model takes, with several inputs that of each by name."""
-    taken = {port.name: math.prod(port.row) for port in model.ports() or ()}
-    return taken if len(taken) > 1 else next(iter(taken.values()), n_features)
+    if n_features is None or len(model.port_names() or ()) < 2:
+        return n_features
+    return {port.name: math.prod(port.row) for port in model.ports(n_features)}
 
 
 def read_feature_names(text: str, taken: int | dict[str, int] | None) -> list[str] | dict[str, list[str]]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn._allocation import allocating
+from fastnn._allocation import physical_memory as _physical_memory
 from fastnn.errors import ModelFormatError
 
 Array = NDArray[Any]
@@ -291,14 +292,6 @@ def decode(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
     """
     reader = Reader(io.BytesIO(data))
     return reader.header.metadata, reader.arrays()
-
-
-def _physical_memory() -> float:
-    """Return the bytes of memory of this machine; infinity where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):
-        return math.inf
 
 
 def _parse_header(data: bytes) -> dict[str, Any]:

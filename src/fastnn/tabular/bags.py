@@ -1,5 +1,6 @@
 """Bags of networks: their rows, training within a time limit, and outputs for the rows that a network did not see."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +14,7 @@ from fastnn.models import Model
 from fastnn.tabular.columns import TableEncoder
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import Score
-from fastnn.tabular.training import Data, Trained, outputs_of, seconds_per_epoch, train_member
+from fastnn.tabular.training import Data, Trained, outputs_of, train_member
 from fastnn.training.workers import as_threads, run_many
 
 Array = NDArray[Any]
@@ -21,10 +22,8 @@ Pair = tuple[Array, Array | None]
 """The training rows of a network, and its held-out rows; None where all rows are needed for training."""
 
 
-_SHARE_OF_TIME = 0.8
-"""Rows that a network is given for a part of an epoch, of those that the time suffices for: batches may be smaller."""
-_FEWEST_ROWS = 4000
-"""Rows that it is given at least: some 30 steps."""
+_SHARE_OF_TIME = 0.95
+"""Part of the time for training; the rest is for scores and calibration."""
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Shares of linear models that are tried."""
 
@@ -108,24 +107,18 @@ class Limit:
     seconds: float | None
     end: float
 
-    def plan(
-        self, task: Task, encoder: TableEncoder, training: Data, epochs: int, n_tasks: int, threads: int
-    ) -> tuple[int, float, list[float | None]]:
-        """Return the number of epochs that the time allows, the share of the rows, and when each network must end.
+    def ends(self, n_tasks: int, threads: int) -> list[float | None]:
+        """Return when each network must end; None without a limit.
 
-        Where the time does not suffice for one epoch, fewer rows let the schedules of the recipe reach their end.
+        Parameters
+        ----------
+        n_tasks, threads : number of networks, and of those that are trained at the same time.
         """
         if self.seconds is None:
-            return epochs, 1.0, [None] * n_tasks
-        waves = -(-n_tasks // threads)
-        needed = seconds_per_epoch(task, encoder, training, 0, min(1.0, 0.05 * self.seconds))
-        wave = max(0.9 * (self.end - time.monotonic()), 0.0) / waves
-        possible = wave / needed if needed > 0 else float(epochs)
-        if possible < 1.0:
-            warn(f"time_limit={self.seconds} does not suffice for one epoch: each network is trained for a part of it")
-        share = _SHARE_OF_TIME * possible if 0.0 < possible < 1.0 else 1.0
-        ends: list[float | None] = [self.end - (waves - 1 - i // threads) * wave for i in range(n_tasks)]
-        return max(1, min(epochs, int(possible))), share, ends
+            return [None] * n_tasks
+        now, waves = time.monotonic(), -(-n_tasks // threads)
+        wave = max(_SHARE_OF_TIME * (self.end - now), 0.0) / waves
+        return [now + (i // threads + 1) * wave for i in range(n_tasks)]
 
 
 NO_LIMIT = Limit(None, 0.0)
@@ -152,7 +145,7 @@ class Trainer:
     n_threads: int | None
 
     def train(self, task: Task, score: Score, limit: Limit) -> tuple[Bag, int]:
-        """Train a network on each pair of rows; return them and the number of epochs of the plan.
+        """Train a network on each pair of rows; return them and the most epochs that one of them could be trained.
 
         Parameters
         ----------
@@ -162,27 +155,24 @@ class Trainer:
         """
         pairs, data = self.pairs, self.data
         threads = min(as_threads(self.n_threads), len(pairs))
-        first = data.part(pairs[0][0])
-        epochs, share, deadlines = limit.plan(task, self.encoder, first, self.epochs, len(pairs), threads)
+        ends = limit.ends(len(pairs), threads)
 
         def train(pair: Pair, seed: int, deadline: float | None) -> Trained:
             training, held_out = pair
-            n = max(int(share * len(training)), min(len(training), _FEWEST_ROWS))
-            if n < len(training):
-                training = np.random.default_rng(seed).choice(training, n, replace=False)
             other = None if held_out is None else data.part(held_out)
-            return train_member(task, self.encoder, data.part(training), other, score, epochs, seed, deadline)
+            return train_member(task, self.encoder, data.part(training), other, score, self.epochs, seed, deadline)
 
-        tasks = [partial(train, *each) for each in zip(pairs, self.seeds.tolist(), deadlines, strict=True)]
+        tasks = [partial(train, *each) for each in zip(pairs, self.seeds.tolist(), ends, strict=True)]
         results, errors = run_many(tasks, threads)
         if errors:
             raise next(iter(errors.values()))
         trained = [result for result in results if result is not None]
+        if limit.seconds is not None and min(each.epochs for each in trained) <= 1.0:
+            warn(f"time_limit={limit.seconds} does not suffice for one epoch: each network is trained for a part of it")
         held_out = [rows for _, rows in pairs]
         means = self._out_of_fold(task, held_out, trained)
-        return Bag(
-            task, [each.model for each in trained], [each.best_epoch for each in trained], held_out, means
-        ), epochs
+        bag = Bag(task, [each.model for each in trained], [each.best_epoch for each in trained], held_out, means)
+        return bag, math.ceil(max(each.epochs for each in trained))
 
     def _out_of_fold(self, task: Task, held_out: list[Array | None], trained: list[Trained]) -> Array:
         """Return the mean outputs of the networks that did not see a row."""

@@ -5,18 +5,20 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn._dask import is_lazy, lazily, lazy_accuracy
+from fastnn.estimators.labels import labels_of, plain_labels
 from fastnn.tabular.calibration import Calibration, calibration_of, least_loss, logits_of
 from fastnn.tabular.estimators import TabularEstimator
+from fastnn.tabular.folds import folds_of_classes
 from fastnn.tabular.novelty import Novelty
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import Score
-from fastnn.tabular.targets import labels_of, weights_of
+from fastnn.tabular.targets import weights_of
 from fastnn.tabular.training import Data
 
 Array = NDArray[Any]
@@ -45,13 +47,14 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         19 times the processor time with 1,000 rows, or "plain", a multilayer perceptron.
     n_bags : number of folds, at most one for each row. Each network is trained on all rows but those of one fold, and
         keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
-    time_limit : seconds that a fit may take, about; None for no limit. Fewer epochs are trained where it is short, and
-        fewer rows where it does not suffice for one.
+    time_limit : seconds that a fit may take, about; None for no limit. Where it does not suffice for all epochs, steps
+        take large strides through the schedules of the recipe, so that these reach their end in time.
     metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". For "roc_auc" with fewer than
         1,000 rows the log loss chooses it. "realmlp" smooths labels whatever the metric, and the temperature corrects
         the probabilities; the other recipes smooth them for "accuracy" alone.
     random_state : seed of folds, weights, order of rows and dropout.
-    categorical_features : names or numbers of columns of numbers that stand for categories.
+    categorical_features : names or numbers of columns of numbers that stand for categories, or a truth value for each
+        column.
     n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
     calibrate : whether probabilities are calibrated by the temperature of the least log loss of the out-of-fold rows.
         Equal probabilities are mixed in with a weight of 1 / (n + 1). Labels of ``predict`` stay the same. Where the
@@ -70,7 +73,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     n_epochs_ : number of epochs of the plan.
     oof_predictions_ : (n, n_classes) mean probabilities of the networks that did not see the row; NaN where all did. A
         row did not choose the epoch of its prediction.
-    oof_score_ : their metric.
+    oof_score_ : their metric; of "roc_auc" the mean over the classes, each against the rest, and NaN where the rows are
+        of one class. "brier" is between 0 and 1 for two classes, and up to 2 for more, as ``fastnn.metrics`` has it.
     n_features_in_, feature_names_in_ : as in scikit-learn.
 
     Examples
@@ -193,7 +197,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         """Return the accuracy on X (n, n_features) and labels y (n,); of Dask collections a lazy number."""
         if is_lazy(X):
             return lazy_accuracy(self.predict(X), y, sample_weight)
-        return super().score(X, y, sample_weight)
+        return super().score(X, plain_labels(y), sample_weight)
 
     @lazily
     def known_p_values(self, X: Any) -> Array:
@@ -207,11 +211,20 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return self._novelty.p_values(*self._measured(self._as_rows(X, reset=False)))
 
     def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
-        rows = np.zeros(len(labels))
-        rarest = int(np.bincount(labels).min())
-        if rarest < 2:
-            return KFold(n_folds, shuffle=True, random_state=seed).split(rows)
-        return StratifiedKFold(min(n_folds, rarest), shuffle=True, random_state=seed).split(rows, labels)
+        if int(np.bincount(labels).min()) < n_folds:
+            fold = folds_of_classes(labels, n_folds, seed)
+            return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(n_folds)]
+        return StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
+
+    def _oof_score(self, score: Score, known: Data, outputs: Array) -> float:
+        metric, weight = self._metric(), 1.0 if known.weight is None else known.weight[:, None]
+        if (
+            metric == "roc_auc"
+            and ((weight * known.y).sum(axis=0) * (weight * (1.0 - known.y)).sum(axis=0) == 0.0).all()
+        ):
+            return float("nan")  # all rows are of one class
+        value = super()._oof_score(score, known, outputs)
+        return 0.5 * value if metric == "brier" and known.y.shape[1] == 1 else value
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         probabilities = self._predictions(outputs)

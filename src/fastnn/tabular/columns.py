@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from numbers import Integral
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,18 @@ from numpy.typing import NDArray
 
 from fastnn._arguments import nearest
 from fastnn._warnings import warn
-from fastnn.estimators.frames import _kind, _numbers, _opened, _plain_numbers, _values, is_frame, without_na
+from fastnn.estimators.frames import (
+    _kind,
+    _numbers,
+    _opened,
+    _plain_numbers,
+    _values,
+    check_alike,
+    check_collected,
+    is_frame,
+    without_na,
+)
+from fastnn.estimators.preprocessing import center_and_deviation
 from fastnn.layers import QuantileTransform, RobustScaling
 
 Array = NDArray[Any]
@@ -22,6 +34,10 @@ MOST_ONE_HOT = 8
 _ADVICE = ". Leave the column out if it is not known before the target is"
 LARGEST = 1e150
 """Largest size of a number in a table: squares of it, and sums of these, are finite."""
+_MOST_VALUES_OF_CLASS = 2
+"""Different values for each class, up to which a column whose values belong to one class each gives the target away."""
+_FARTHEST = 1e18
+"""Largest size of a standardized number: sums of some thousand such numbers times weights are finite in float32."""
 _FEWEST_IDS = 20
 """Rows from which on a column of different categories is taken for identifiers."""
 
@@ -59,11 +75,20 @@ def names_of(X: Any) -> list[str]:
     """Return the names of the columns; raise ValueError if two are equal."""
     if not is_frame(X):
         return [f"x{i}" for i in range(np.shape(X)[1])]
+    check_collected(X)
     names = [str(name) for name in getattr(X, "column_names", X.columns)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"X has {names.count(twice)} columns named {twice!r}: each column needs a name of its own")
     return names
+
+
+def chosen_of(categorical_features: Any, n_columns: int) -> set[Any]:
+    """Return the columns that ``categorical_features`` names, or those whose truth value is True, if each has one."""
+    given = [] if categorical_features is None else list(categorical_features)
+    if len(given) == n_columns and all(isinstance(each, bool | np.bool_) for each in given):
+        return set(np.flatnonzero(given).tolist())
+    return set(given)
 
 
 def _places_of(categorical: set[Any], names: list[str]) -> set[int]:
@@ -84,7 +109,7 @@ def _places_of(categorical: set[Any], names: list[str]) -> set[int]:
 
 
 def _frame_column(series: Any, chosen: bool) -> Column:
-    if not chosen and str(series.dtype) != "Boolean" and _kind(series) != "category":
+    if not chosen and str(series.dtype) != "Boolean" and _kind(series) == "number":
         return Column(series.name, _checked(series.name, _numbers(series)))
     values = _values(series)
     bad = next((value for value in values if not isinstance(value, Hashable)), None)
@@ -108,7 +133,7 @@ def _array_column(name: str, values: Array, chosen: bool) -> Column:
         return Column(name, _checked(name, values.astype(np.float64)))
     listed = [None if value is None or value != value else value for value in values.tolist()]
     if not chosen and values.dtype == object:
-        bad = next((value for value in listed if not isinstance(value, str | int | float | bool | None)), None)
+        bad = next((value for value in listed if not isinstance(value, str | Real | Decimal | np.bool_ | None)), None)
         if bad is not None:
             raise TypeError(f"column {name!r}: an argument must be a string or a number, got {type(bad).__name__}")
         if not any(isinstance(value, str) for value in listed):
@@ -187,7 +212,7 @@ class TableEncoder:
             return
         assert column.categories is not None
         values = [value for value in column.categories if value is not None]
-        levels = sorted(set(values), key=lambda value: (str(type(value)), value))
+        levels = _sorted(name, set(values))
         if not levels:
             self.dropped[name] = "has no values"
         elif len(levels) == 1 and len(values) == len(column.categories):
@@ -257,6 +282,14 @@ class TableEncoder:
         return int(self.offsets[-1])
 
 
+def _sorted(name: str, values: set[Any]) -> list[Any]:
+    """Return categories in order, those of a type together."""
+    try:
+        return sorted(values, key=lambda value: (str(type(value)), value))
+    except TypeError as error:
+        raise TypeError(f"column {name!r}: categories must be strings or numbers, or have an order: {error}") from None
+
+
 def _is_text_of_numbers(levels: list[Any]) -> bool:
     """Return whether categories are texts that all stand for numbers."""
     try:
@@ -280,14 +313,15 @@ def places_by_number(levels: list[Any]) -> list[float]:
 
 
 class _Standard:
-    """Columns less their mean, divided by their standard deviation."""
+    """Columns less their mean, divided by their standard deviation; numbers beyond ``_FARTHEST`` become that number."""
 
     def adapt(self, X: Array) -> None:
-        self.center, deviation = X.mean(axis=0), X.std(axis=0)
+        self.center, deviation = center_and_deviation(X)
         self.scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0.0)
 
     def compute(self, X: Array) -> Array:
-        scaled: Array = (X - self.center) * self.scale
+        with np.errstate(over="ignore"):
+            scaled: Array = np.clip((X - self.center) * self.scale, -_FARTHEST, _FARTHEST)
         return scaled
 
 
@@ -308,6 +342,7 @@ def _numbers_of(column: Column) -> Array:
 
 def _categories_of(column: Column, levels: list[Any]) -> list[Any]:
     if column.categories is not None:
+        check_alike(column.name, column.categories, levels)
         return column.categories
     assert column.numbers is not None
     if all(isinstance(level, str) for level in levels) and not np.isnan(column.numbers).all():
@@ -316,18 +351,33 @@ def _categories_of(column: Column, levels: list[Any]) -> list[Any]:
 
 
 def _warn_of_numbers(name: str, values: Array, y: Array | None) -> None:
-    """Warn of a column of numbers that equals the target up to scale, or counts the rows."""
+    """Warn of a column of numbers that equals a target up to scale, stands for one class each, or counts the rows."""
     if len(values) < _FEWEST_IDS:
         return
-    steps = np.diff(values)
-    if (steps == 1.0).all():
+    if (np.diff(values) == 1.0).all():
         warn(f"column {name!r} counts the rows: if it is an identifier, leave it out")
-    if y is None or y.dtype.kind not in "fiu" or y.ndim != 1 or np.isnan(values).any() or np.ptp(y) == 0:
+    known = ~np.isnan(values)
+    if y is None or y.dtype.kind not in "fiu" or known.sum() < _FEWEST_IDS or np.ptp(values[known]) == 0.0:
         return
-    x, t = values - values.mean(), y.astype(np.float64) - y.mean()
-    slope = float(x @ t) / float(x @ x)
-    if np.abs(t - slope * x).max() <= 1e-9 * np.abs(t).max():
-        warn(f"column {name!r} gives the target away: it equals y up to scale and offset{_ADVICE}")
+    x, targets = _spread(values[known]), y[known].reshape(int(known.sum()), -1).astype(np.float64)
+    for i in range(targets.shape[1]):
+        if np.ptp(targets[:, i]) == 0.0:
+            continue
+        t = _spread(targets[:, i])
+        slope = float(x @ t) / float(x @ x)
+        if np.abs(t - slope * x).max() <= 1e-9 * np.abs(t).max():
+            target = "y" if y.ndim == 1 else f"column {i} of y"
+            warn(f"column {name!r} gives the target away: it equals {target} up to scale and offset{_ADVICE}")
+            return
+    if y.dtype.kind != "f" and len(np.unique(x)) <= _MOST_VALUES_OF_CLASS * len(np.unique(y)):
+        _warn_of_categories(name, [None if value != value else value for value in values.tolist()], y)
+
+
+def _spread(values: Array) -> Array:
+    """Return differences from the mean, of which the largest becomes 1, so that squares neither overflow nor vanish."""
+    differences = values - values.mean()
+    spread: Array = differences / np.abs(differences).max()
+    return spread
 
 
 def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
@@ -337,5 +387,7 @@ def _warn_of_categories(name: str, values: list[Any], y: Array | None) -> None:
     classes: dict[Any, set[Any]] = {}
     for value, label in zip(values, y.tolist(), strict=True):
         classes.setdefault(value, set()).add(label)
-    if len(classes) <= 2 * len(set(y.tolist())) and all(len(found) == 1 for found in classes.values()):
+    if len(classes) <= _MOST_VALUES_OF_CLASS * len(set(y.tolist())) and all(
+        len(found) == 1 for found in classes.values()
+    ):
         warn(f"column {name!r} gives the target away: each of its values belongs to one class{_ADVICE}")

@@ -1,8 +1,8 @@
 """What the classifier and the regressor of tables share: bags of networks made by a recipe, without tuning."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -16,10 +16,12 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, validate_dat
 
 from fastnn._arguments import nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
+from fastnn._dask import in_memory
 from fastnn._derivation import Derivable
 from fastnn.estimators.frames import is_frame, without_na
+from fastnn.estimators.restoring import as_before_on_error
 from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
-from fastnn.tabular.columns import TableEncoder, names_of
+from fastnn.tabular.columns import TableEncoder, chosen_of, names_of
 from fastnn.tabular.folds import folds_of_groups, groups_of
 from fastnn.tabular.recipes import LINEAR, RECIPES, SCALINGS, Task
 from fastnn.tabular.scores import METRICS, Score, score_of
@@ -89,10 +91,17 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
     def _as_rows(self, X: Any, reset: bool) -> Any:
         """Return inputs as a frame or an array, after scikit-learn's checks."""
         check_in_memory(X, "X", type(self).__name__)
+        X = in_memory(X)
         check_unmasked(X, "X")
         check_not_dates(X, "X")
+        first = X[0] if isinstance(X, list | tuple) and X else X
+        if isinstance(first, Mapping) and not hasattr(first, "toarray"):  # some sparse matrices are mappings
+            given = type(X).__name__ if first is X else f"{type(X).__name__} of {type(first).__name__}"
+            raise TypeError(f"X is a {given}: pass a table, such as pandas.DataFrame(X)")
         if is_frame(X):
-            names_of(X)  # raises if two are equal
+            names = names_of(X)  # raises if two are equal
+            if reset and (not names or _num_samples(X) < 2):
+                raise ValueError(f"X must have at least 2 rows and a column, got shape {(_num_samples(X), len(names))}")
             validate_data(self, X, skip_check_array=True, reset=reset)
             return X
         if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
@@ -109,7 +118,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         return array
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, *, groups: Any = None, **factors: Any) -> Self:
+    def fit(self, X: Any, y: Any, *more: Any, groups: Any = None, **factors: Any) -> Self:
         """Train the networks on a table X (n, n_features) and labels y (n,), or numbers (n,) or (n, n_outputs).
 
         Parameters
@@ -129,6 +138,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         ValueError
             Weights or groups are not as described.
         """
+        if more:
+            raise TypeError(f"fit takes X and y by position, got {len(more)} more: name groups= and sample_weight=")
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         weight = factors.pop("sample_weight", None)
@@ -137,21 +148,11 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
             near = nearest(given, ("groups", "sample_weight"))
             hint = f". Did you mean {near!r}?" if near else ""
             raise TypeError(f"fit takes X, y, groups and sample_weight, got {given}{hint}")
-        with self._as_before_on_error():
+        with as_before_on_error(self):
             return self._fit(X, y, groups, weight)
 
     def _fit(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> Self:
         raise NotImplementedError
-
-    @contextmanager
-    def _as_before_on_error(self) -> Iterator[None]:
-        """Restore all attributes if the block raises: a fit that fails leaves the estimator as it was."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before
-            raise
 
     def _metric(self) -> str:
         known = METRICS[self._kind]
@@ -167,8 +168,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         limit = Limit(self.time_limit, 0.0 if self.time_limit is None else time.monotonic() + self.time_limit)
         n = _num_samples(X)
         random = check_random_state(self.random_state)
-        chosen = () if self.categorical_features is None else self.categorical_features
-        self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), set(chosen))
+        chosen = chosen_of(self.categorical_features, self.n_features_in_)
+        self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), chosen)
         numbers = groups_of(groups, n, self._fewest_groups(n))
         data = Data(self._encoder.learn(X, labels), y, weight, numbers)
         metric = self._metric()
@@ -180,18 +181,18 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         trainer = Trainer(self._encoder, data, pairs, seeds, epochs, self.n_threads)
         self._bag, self.n_epochs_ = trainer.train(task, watched, self._limit_of_first(limit))
         few = self._few_for_linear if self.time_limit is None else _FEW_FOR_LINEAR
-        if n < few and self._bag.seen.any():
+        seen = self._bag.seen
+        scored = seen.any() and (weight is None or weight[seen].any())
+        if n < few and scored:
             linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(replace(task, recipe=LINEAR), watched, NO_LIMIT)
             self._bag = self._bag.with_linear(linear, data, self._score_of_shares(watched))
         self.linear_share_ = self._bag.share
         self.models_ = self._bag.models
         self.best_epochs_ = [epoch + 1 for epoch in self._bag.best_epochs]
-        seen = self._bag.seen
         known = data.part(seen)
         means = self._calibrated(self._bag.out_of_fold, seen, known)
         self.oof_predictions_ = self._predictions(means)
-        value = score(known.y, means[seen], known.weight) if seen.any() else float("nan")
-        self.oof_score_ = self._oof_score(value)
+        self.oof_score_ = self._oof_score(score, known, means[seen]) if scored else float("nan")
         return trainer, limit
 
     def _limit_of_first(self, limit: Limit) -> Limit:
@@ -242,7 +243,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         """Return the score of out-of-fold outputs that chooses the share of linear models."""
         return score
 
-    def _oof_score(self, value: float) -> float:
+    def _oof_score(self, score: Score, known: Data, outputs: Array) -> float:
+        """Return the metric of outputs (n, n_outputs) for rows that networks did not see."""
+        value = score(known.y, outputs, known.weight)
         return -value if self._metric() in ("accuracy", "roc_auc", "r2") else value
 
     def _all_outputs(self, X: Any) -> Array:
@@ -264,7 +267,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         return width // 2 if n < _FEW_ROWS else width
 
     def permutation_importances(self, X: Any, y: Any, n_repeats: int = 5, random_state: Any = None) -> Array:
-        """Return how much worse the score becomes when one column is permuted, (n_features,): the mean of repeats.
+        """Return how much lower ``score`` is when one column is permuted, (n_features,): the mean of repeats.
+
+        ``score`` is R² or the accuracy, whatever the ``metric``.
 
         Parameters
         ----------
@@ -275,7 +280,12 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         from sklearn.inspection import permutation_importance
 
         repeats = whole("n_repeats", n_repeats, at_least=1, at_most=1_000_000)
-        found = permutation_importance(self, X, y, n_repeats=repeats, random_state=random_state)
+        check_is_fitted(self)
+        rows = self._as_rows(X, reset=False)
+        with warnings.catch_warnings():
+            if is_frame(rows):  # scikit-learn makes an array of objects of a frame that is not of pandas
+                warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            found = permutation_importance(self, rows, y, n_repeats=repeats, random_state=random_state)
         means: Array = found.importances_mean
         return means
 

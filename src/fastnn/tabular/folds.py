@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.tabular.targets import labels_of
+from fastnn.estimators.labels import labels_of
 
 Array = NDArray[Any]
 
@@ -25,6 +25,23 @@ def groups_of(groups: Any, n: int, n_folds: int) -> Array | None:
             "or leave groups out"
         )
     return numbers
+
+
+def folds_of_classes(classes: Array, n_folds: int, seed: int) -> Array:
+    """Return the number of the fold of each row (n,): folds are equally large, and so are their parts of each class.
+
+    A class may have fewer rows than there are folds; no fold has all rows of one with two rows or more.
+
+    Parameters
+    ----------
+    classes : number of the class of each row (n,).
+    n_folds : at least 2, and at most n.
+    seed : of the order of the rows of a class.
+    """
+    order = np.random.default_rng(seed).permutation(len(classes))
+    folds = np.empty(len(classes), np.intp)
+    folds[order[np.argsort(classes[order], kind="stable")]] = np.arange(len(classes)) % n_folds
+    return folds
 
 
 def folds_of_groups(groups: Array, classes: Array, n_folds: int, seed: int) -> Array:

@@ -140,9 +140,8 @@ def _ordered(task: Task, h: Any) -> Any:
 def _tabm(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
     k = task.members
     if numbers is not None:
-        edges = layers.PiecewiseLinearEncoding(48)
-        edges.adapt(X[:, : encoder.n_numeric])
-        numbers = layers.PiecewiseLinearEmbedding(encoder.n_numeric, edges=edges.edges)(numbers)
+        edges = edges_of(X[:, : encoder.n_numeric])
+        numbers = layers.PiecewiseLinearEmbedding(encoder.n_numeric, edges=edges)(numbers)
     h = _joined([numbers, others, embedded])
     first = layers_normal() if numbers is not None else _RandomSigns()
     h = layers.FeatureScale(members=k, scale_initializer=first)(h)
@@ -165,6 +164,21 @@ def _tabm(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded
         n = task.n_outputs
         return [layers.Activation("softmax")(h[:, i * n : (i + 1) * n]) for i in range(k)]
     return h if activation is None else layers.Activation(activation)(h)
+
+
+def edges_of(X: Array) -> list[Array]:
+    """Return edges of at most 48 bins for each feature of X (n, n_in).
+
+    A column that varies may be constant in the rows of a fold: the edges of such a feature are its value c and c + 1.
+    """
+    edges = [np.array([c, c + 1.0]) for c in X[0].astype(np.float64)]
+    varied = np.flatnonzero(np.ptp(X, axis=0) > 0.0)
+    if varied.size:
+        encoding = layers.PiecewiseLinearEncoding(48)
+        encoding.adapt(X[:, varied])
+        for place, found in zip(varied.tolist(), encoding.edges or (), strict=True):
+            edges[place] = found
+    return edges
 
 
 def _plain(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:

@@ -14,10 +14,11 @@ import fastnn.losses as losses
 from fastnn._arguments import flag, number
 from fastnn._dask import is_lazy, lazily, lazy_r2
 from fastnn.estimators.intervals import CrossResiduals
+from fastnn.estimators.preprocessing import center_and_deviation
 from fastnn.tabular.bags import Bag, Limit, Trainer
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.recipes import Task
-from fastnn.tabular.scores import RowMean
+from fastnn.tabular.scores import RowMean, Score
 from fastnn.tabular.targets import targets_of, weights_of
 from fastnn.tabular.training import Data
 
@@ -45,7 +46,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     models_, linear_share_, best_epochs_, n_epochs_ : as in ``TabularClassifier``.
     oof_predictions_ : (n,) or (n, n_outputs), mean of the networks that did not see the row; NaN where all did. A row
         did not choose the epoch of its prediction.
-    oof_score_ : their metric, in units of y.
+    oof_score_ : their metric, in units of y; of several targets, the mean of each one's.
     n_features_in_, feature_names_in_ : as in scikit-learn.
 
     Examples
@@ -94,8 +95,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self._is_vector = targets.ndim == 1
         columns = targets.reshape(len(targets), -1)
         weight = weights_of(sample_weight, len(columns))
-        self._center = np.average(columns, axis=0, weights=weight)
-        deviation = np.sqrt(np.average((columns - self._center) ** 2, axis=0, weights=weight))
+        self._center, deviation = center_and_deviation(columns, weight)
         self._scale = np.where(deviation > 0.0, deviation, 1.0)
         used = columns if weight is None else columns[weight > 0.0]
         self._low, self._high = used.min(axis=0), used.max(axis=0)
@@ -103,6 +103,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
         trainer, limit = self._fit_bag(rows, targets, scaled, weight, groups, task)
         self._targets = columns
+        self._residuals = CrossResiduals(self._bag.held_out, self.oof_predictions_.reshape(columns.shape), columns)
         self._quantiles: Bag | None = None
         if self.intervals == "quantiles":
             self._fit_quantiles(trainer, limit, columns.shape[1], task.width)
@@ -177,10 +178,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         share = number("coverage", coverage, above=0.0, below=1.0)
         if self._quantiles is None:
-            predictions = self.oof_predictions_.reshape(self._targets.shape)
-            residuals = CrossResiduals(self._bag.held_out, predictions, self._targets)
-            rank = residuals.rank(coverage)
-            bounds = residuals.interval(self._in_range(residuals.centers(self._all_outputs(X))), rank)
+            rank = self._residuals.rank(coverage)
+            centers = self._in_range(self._residuals.centers(self._all_outputs(X)))
+            bounds = self._residuals.interval(centers, rank)
         else:
             bag, tail = self._quantiles, 0.5 * (1.0 - share)
             known = [self._at_level(bag.out_of_fold, level) for level in (tail, 1.0 - tail)]
@@ -203,9 +203,12 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     def _folds(self, labels: Array, n_folds: int, seed: int) -> Any:
         return KFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)))
 
-    def _oof_score(self, value: float) -> float:
-        factor = 1.0 if self._metric() == "r2" else float(np.mean(self._scale))
-        return super()._oof_score(value * factor)
+    def _oof_score(self, score: Score, known: Data, outputs: Array) -> float:
+        each = [
+            super(TabularRegressor, self)._oof_score(score, known._replace(y=known.y[:, [i]]), outputs[:, [i]])
+            for i in range(outputs.shape[1])
+        ]
+        return float(np.mean(each if self._metric() == "r2" else each * self._scale))
 
     def _calibrated(self, outputs: Array, seen: Array, known: Data) -> Array:
         within: Array = (self._in_range(outputs) - self._center) / self._scale

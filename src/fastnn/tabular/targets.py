@@ -1,4 +1,4 @@
-"""Checks of labels, targets, and weights of rows."""
+"""Checks of targets, and of weights of rows."""
 
 from contextlib import suppress
 from typing import Any
@@ -8,38 +8,31 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight
 
-from fastnn._arrays import as_numbers, check_labels, check_unmasked
+from fastnn._arrays import as_numbers, check_unmasked
+from fastnn.estimators.labels import check_not_name
 from fastnn.tabular.columns import LARGEST
 
 Array = NDArray[Any]
 
 
-def labels_of(y: Any, name: str = "y") -> Array:
-    """Return labels (n,); raise ValueError if one is missing."""
-    check_unmasked(y, name)
-    labels: Array = column_or_1d(y, warn=True)
-    if labels.dtype == object:
-        check_labels(name, labels)
-    elif labels.dtype.kind == "f" and np.isnan(labels).any():
-        row = int(np.flatnonzero(np.isnan(labels))[0])
-        raise ValueError(f"Input {name} contains NaN: no label at row {row} (counted from 0); leave out such rows")
-    return labels
-
-
 def targets_of(y: Any) -> Array:
     """Return targets (n,) or (n, n_outputs) as float64; raise ValueError if they are not finite numbers."""
+    check_not_name(y, "y")
     given = np.asarray(y)
     if given.dtype == object and not any(isinstance(value, str) for value in given.flat):
         with suppress(TypeError, ValueError, OverflowError):
             y = given.astype(np.float64)
     check_unmasked(y, "y")
     targets: Array = as_numbers(y, "y").astype(np.float64)
-    if targets.ndim not in (1, 2):
+    if targets.ndim not in (1, 2) or not all(targets.shape[1:]):
         raise ValueError(f"y must have shape (n,) or (n, n_outputs), got {targets.shape}")
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = column_or_1d(targets, warn=True)
     if not np.isfinite(targets).all():
-        raise ValueError("Input y contains NaN or infinity")
+        row = int(np.argwhere(~np.isfinite(targets))[0, 0])
+        raise ValueError(
+            f"Input y contains NaN or infinity: no target at row {row} (counted from 0); leave out such rows"
+        )
     largest = float(np.abs(targets).max(initial=0.0))
     if largest > LARGEST:
         raise ValueError(f"y has a number of size {largest:.3g}, above {LARGEST:g}: rescale y")

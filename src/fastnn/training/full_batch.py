@@ -1,11 +1,13 @@
 """Fits of optimizers whose steps take all rows."""
 
+import weakref
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.network.stack import LayerStack
+from fastnn.training.outputs import Objective
 from fastnn.training.rows import Rows
 
 
@@ -25,6 +27,9 @@ class FullBatchFit:
 
     def __init__(self, model: LayerStack, rows: Rows, predictions: Any) -> None:
         self._model, self._predictions = model, predictions
+        optimizer = model.optimizer
+        if optimizer.owner is not None and optimizer.owner() is not model:
+            optimizer.begin_with(weakref.ref(model))  # another model has been compiled with it, or trained
         self._rows = rows if rows.numbers is None else rows.part(slice(None))
         self.step = 0
         self.loss_sum = 0.0
@@ -35,7 +40,7 @@ class FullBatchFit:
     ) -> None:
         """Begin an epoch; the order of rows does not matter."""
         self.step, self.loss_sum = 0, 0.0
-        self.loss_sums = [0.0 for _ in self._model.losses_of_outputs]
+        self.loss_sums = [0.0 for loss in self._model.losses_of_outputs if loss is not None]
 
     def set_learning_rates(self, learning_rates: Any) -> None:
         """Do nothing: the optimizer has no learning rate."""
@@ -59,6 +64,13 @@ class FullBatchFit:
             for new, old in zip(found if several else [found], kept if isinstance(kept, list) else [kept], strict=True):
                 old[...] = new
         return "finished"
+
+    def sums_of_objective(self) -> list[float]:
+        """Return the sum over rows of each loss, from predictions."""
+        rows, objective = self._rows, Objective(self._model)
+        outputs = objective.predict(self._model.network, rows.X)
+        values = objective.values(rows.y, outputs, rows.sample_weight)[1]
+        return [value * rows.n for value, loss in zip(values, objective.losses, strict=True) if loss is not None]
 
     def _make_step(self) -> bool:
         raise NotImplementedError

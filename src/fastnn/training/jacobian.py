@@ -19,7 +19,12 @@ _ELEMENTS = 1 << 17
 _COLUMNS = 64
 """Columns of ``J.T J`` that are computed together."""
 _ROW_ACTIVATIONS = ("softmax", "log_softmax")
-_SUPPORTED = "Dense, Activation, Concatenate, Add and Subtract"
+_SUPPORTED = (
+    "Dense, NTPDense, Activation, Concatenate, Add, Subtract, Average, Normalization, Rescaling, slices and products "
+    "with numbers"
+)
+_SMALLEST_DEVIATION = 1e-7
+"""Of a normalization: smaller ones count as this one."""
 
 
 class Place(NamedTuple):
@@ -52,6 +57,21 @@ def product(a: Array, b: Array) -> Array:
 def dot(a: Array, b: Array) -> float:
     """Return the scalar product of two vectors with the bits of the core."""
     return float(product(a.reshape(1, -1), b.reshape(-1, 1))[0, 0])
+
+
+def _has_derivative(kind: str, options: dict[str, Any]) -> bool:
+    """Return whether the derivative of an op is known here."""
+    if kind in ("multiply", "divide"):
+        return "number" in options and not (kind == "divide" and options["number_first"])
+    if kind == "normalization":
+        return options["missing"] is None
+    return kind in ("dense", "activation", "concatenate", "add", "subtract", "average", "slice")
+
+
+def name_of_option(option: str) -> str:
+    """Return what messages call an option of an op that says how a weight is trained."""
+    factors = "learning_rate_factors or weight_decay_factors"
+    return factors if option.endswith("_factors") else option.replace("_", " ")
 
 
 class ResidualNetwork:
@@ -100,9 +120,11 @@ class ResidualNetwork:
         self._moves.append(moves)
         if kind in ("dropout", "gaussian_noise"):
             raise ValueError(f"{self._title} takes no layer that is random in training: leave Dropout and noise out")
+        if "activity_regularizer" in options:
+            raise ValueError(f"{self._title} takes no activity regularizer; leave it out, or use optimizer='lbfgs'")
         if not moves:
             return
-        if kind not in ("dense", "activation", "concatenate", "add", "subtract"):
+        if not _has_derivative(kind, options):
             raise ValueError(
                 f"{self._title} has no derivative of {kind.replace('_', ' ')} after trained weights; it knows "
                 f"{_SUPPORTED}. Use optimizer='lbfgs' or 'adam'"
@@ -111,9 +133,7 @@ class ResidualNetwork:
             raise ValueError(f"{self._title} minimizes squared errors and takes no {options['activation']}")
         refused = [option for option in options if option.endswith(("_regularizer", "_constraint", "_factors"))]
         if refused:
-            raise ValueError(
-                f"{self._title} takes no {refused[0].replace('_', ' ')}; leave it out, or use optimizer='adam'"
-            )
+            raise ValueError(f"{self._title} takes no {name_of_option(refused[0])}; use optimizer='adam'")
 
     def _inputs_of(self, number: int) -> tuple[int, ...]:
         """Return the buffers that an op reads."""
@@ -236,13 +256,32 @@ class ResidualNetwork:
                 width = values[buffer].shape[1]
                 _add(slopes, buffer, np.ascontiguousarray(slope[first : first + width]))
                 first += width
+        elif kind == "slice":
+            whole = np.zeros((values[inputs[0]].shape[1], *slope.shape[1:]))
+            whole[options["start"] : options["stop"] : options["step"]] = slope
+            _add(slopes, inputs[0], whole)
+        elif kind in ("multiply", "divide", "normalization"):
+            _add(slopes, inputs[0], slope * self._factors(number)[:, None, None])
         else:
+            if kind == "average":
+                slope = slope / len(inputs)
             for place, buffer in enumerate(inputs):
                 part = slope
                 if values[buffer].shape[1] == 1 and slope.shape[0] > 1:
                     part = slope.sum(axis=0, keepdims=True)
                 negative = kind == "subtract" and (place == 1 or options.get("number_first", False))
                 _add(slopes, buffer, -part if negative else part)
+
+    def _factors(self, number: int) -> Array:
+        """Return what an op multiplies its inputs by: one factor for all columns, or one for each."""
+        kind, options = self._program.ops[number]
+        if kind != "normalization":
+            return np.array([options["number"] if kind == "multiply" else 1.0 / options["number"]])
+        variance = options.get("variance")
+        if variance is None:
+            variance = self.network.get_parameter(options.get("weights_of", number), "variance")
+        deviation: Array = np.maximum(np.sqrt(np.asarray(variance, np.float64)), _SMALLEST_DEVIATION)
+        return deviation if options["invert"] else 1.0 / deviation
 
     def _dense_backward(
         self,

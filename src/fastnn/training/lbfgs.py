@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.layers import BatchNormalization
 from fastnn.losses.custom import CustomLoss
 from fastnn.network.stack import LayerStack
 from fastnn.optimizers.second_order import LBFGS
 from fastnn.training.full_batch import FullBatchFit
-from fastnn.training.jacobian import Array, dot
+from fastnn.training.jacobian import Array, dot, name_of_option
 from fastnn.training.native import make_fit
-from fastnn.training.outputs import Objective
 from fastnn.training.rows import Rows
 
 _MOST_EVALUATIONS = 30
@@ -27,11 +27,15 @@ class LBFGSFit(FullBatchFit):
     def __init__(self, model: LayerStack, rows: Rows, predictions: Any) -> None:
         super().__init__(model, rows, predictions)
         optimizer: LBFGS = model.optimizer
-        for kind, options in model.program.ops:
+        for _, options in model.program.ops:
             refused = [option for option in options if option.endswith(("_constraint", "_factors"))]
-            if kind == "batch_normalization" or refused:
-                what = refused[0].replace("_", " ") if refused else "BatchNormalization, whose statistics change"
-                raise ValueError(f"{optimizer.title} takes no {what}; use optimizer='adam'")
+            if refused:
+                raise ValueError(f"{optimizer.title} takes no {name_of_option(refused[0])}; use optimizer='adam'")
+        if any(isinstance(leaf.layer, BatchNormalization) and leaf.layer.trainable for leaf in model.program.leaves):
+            raise ValueError(
+                f"{optimizer.title} takes no BatchNormalization whose statistics change: freeze the layer, or use "
+                "optimizer='adam'"
+            )
         if any(isinstance(loss, CustomLoss) for loss in model.losses_of_outputs):
             raise ValueError(f"{optimizer.title} takes no loss function of your own; use optimizer='adam'")
         self._optimizer, rows = optimizer, self._rows
@@ -74,9 +78,7 @@ class LBFGSFit(FullBatchFit):
             self._model.stop_training = True
         self.loss_sum = self._point[0] * self._rows.n
         if len(self.loss_sums) > 1:
-            rows, objective = self._rows, Objective(self._model)
-            outputs = objective.predict(self._model.network, rows.X)
-            self.loss_sums = [value * rows.n for value in objective.values(rows.y, outputs, rows.sample_weight)[1]]
+            self.loss_sums = self.sums_of_objective()
         return True
 
     def _search(self, value: float, gradient: Array) -> bool:

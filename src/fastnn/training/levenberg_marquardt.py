@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 import fastnn._core as _core
+from fastnn._allocation import physical_memory
 from fastnn.network.stack import LayerStack
 from fastnn.optimizers.second_order import BayesianLevenbergMarquardt, LevenbergMarquardt
 from fastnn.training.full_batch import FullBatchFit
@@ -18,6 +19,12 @@ _MOST_TRIES = 60
 _LEAST_DAMPING = 1e-15
 _LARGEST_PRECISION = 1e100
 """Largest alpha and beta: targets that are met exactly have no noise, and 1 / 0 would be theirs."""
+_PLAIN_STEPS = 10
+"""Most steps without a penalty. Before the network follows the targets, the evidence calls a straight line enough."""
+_SHARE_TO_FOLLOW = 0.5
+"""Share of the targets' sum of squares about their mean: with a smaller error, the network follows the targets."""
+_LEAST_GAIN = 1e-3
+"""Share of the error: a step that gains less ends the steps without a penalty."""
 
 
 class LevenbergMarquardtFit(FullBatchFit):
@@ -31,13 +38,32 @@ class LevenbergMarquardtFit(FullBatchFit):
         inputs = [_float64(x) for x in (rows.X if isinstance(rows.X, list) else [rows.X])]
         targets, scale = self._targets_of(rows)
         self._n_residuals = int(np.count_nonzero(scale))
+        weights = scale**2
+        sums = np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        centers = (weights * targets).sum(axis=1, keepdims=True) / sums
+        self._squares_of_targets = float((weights * (targets - centers) ** 2).sum())
         self._residuals = residuals_of(model.program, optimizer.title, inputs, targets, scale)
+        # The equations in the residuals are solved where these are fewer, without a penalty on weights.
+        self._dual = (
+            not isinstance(optimizer, BayesianLevenbergMarquardt) and self._n_residuals < self._residuals.n_weights
+        )
+        self._check_memory()
         self._flat = np.zeros(0)
         self._version = -1
         # The model's weights are read from here, rounded to its type.
         self._rounded = np.empty(self._residuals.n_weights, model.network.dtype)
         self._places = [(place.op, place.name, 0) for place in self._residuals.places]
         self._values = [self._rounded[place.flat].reshape(place.shape) for place in self._residuals.places]
+
+    def _check_memory(self) -> None:
+        """Raise MemoryError for matrices that are larger than the machine's memory."""
+        p, n = self._residuals.n_weights, self._residuals.n_residuals
+        needed = 8 * (2 * n * n + n * p if self._dual else 2 * p * p)
+        if needed > physical_memory():
+            raise MemoryError(
+                f"{self._optimizer.title} needs {needed / 2**30:.0f} GiB for {p} weights and {n} residuals, more than "
+                "this machine has: use optimizer='lbfgs' or 'adam', or a smaller network"
+            )
 
     def _targets_of(self, rows: Rows) -> tuple[Array, Array]:
         """Return the targets (columns, n) and the factors of their residuals."""
@@ -86,24 +112,26 @@ class LevenbergMarquardtFit(FullBatchFit):
         residuals, optimizer = self._residuals, self._optimizer
         bayes = optimizer if isinstance(optimizer, BayesianLevenbergMarquardt) else None
         alpha, beta = (bayes.alpha, bayes.beta) if bayes is not None else (0.0, 1.0)
-        if bayes is None and self._n_residuals < residuals.n_weights:
+        if self._dual:
             system: Any = _DualSystem(*residuals.jacobian(self._flat))
         else:
             system = _PrimalSystem(*residuals.normal_equations(self._flat), alpha, beta, self._flat)
-        moved = False
+        moved, before = False, self._error
         if np.abs(system.gradient).max() * 2.0 > optimizer.min_gradient * self._rows.n:
             moved = self._search(system, alpha, beta)
+        if bayes is not None and (moved if bayes.alpha > 0.0 else not moved or self._ends_plain_steps(before)):
+            self._update_evidence(bayes, system, self._n_residuals)
+            moved = moved or bayes.alpha > 0.0
         if not moved:
             self._model.stop_training = True
-        elif bayes is not None:
-            self._update_evidence(bayes, system, self._n_residuals)
+        optimizer.note_training()
         self.loss_sum = self._error
         self.loss_sums = self._sums_of_outputs()
         return True
 
     def _search(self, system: Any, alpha: float, beta: float) -> bool:
-        """Try dampings until a step lowers the objective; return False if none does."""
-        optimizer, growth = self._optimizer, 2.0
+        """Try dampings until a step lowers the objective; return False if none does, and keep the first damping."""
+        optimizer, growth, first = self._optimizer, 2.0, self._optimizer.damping
         before = self._objective(self._error, self._flat, alpha, beta)
         for _ in range(_MOST_TRIES):
             if optimizer.damping > optimizer.max_damping:
@@ -122,18 +150,24 @@ class LevenbergMarquardtFit(FullBatchFit):
                     return True
             optimizer.damping *= growth
             growth *= 2.0
-        optimizer.damping = min(optimizer.damping, optimizer.max_damping)
+        optimizer.damping = first  # the largest would hold back a fit to other rows
         return False
 
     @staticmethod
     def _objective(error: float, flat: Array, alpha: float, beta: float) -> float:
         return beta * error + (alpha * dot(flat, flat) if alpha else 0.0)
 
+    def _ends_plain_steps(self, before: float) -> bool:
+        """Whether the evidence counts from this step on, whose error was ``before``."""
+        follows = self._error < _SHARE_TO_FOLLOW * self._squares_of_targets
+        stands = 0.0 <= before - self._error < _LEAST_GAIN * before
+        return follows or stands or self._model.network.iterations + 1 >= _PLAIN_STEPS
+
     def _update_evidence(self, bayes: BayesianLevenbergMarquardt, system: Any, n_residuals: int) -> None:
         """Set alpha and beta from the evidence, with ``J`` of the step before."""
         p = self._residuals.n_weights
         trace = system.inverse_trace() if bayes.alpha > 0.0 else None
-        # Before the first step alpha is 0; half of the residuals keeps beta positive where weights are many.
+        # In steps without a penalty alpha is 0; half of the residuals keeps beta positive where weights are many.
         gamma = min(p, 0.5 * n_residuals) if trace is None else min(max(p - bayes.alpha * trace, 0.0), float(p))
         gamma = min(gamma, n_residuals * (1.0 - 1e-9))
         squares = dot(self._flat, self._flat)
@@ -144,15 +178,19 @@ class LevenbergMarquardtFit(FullBatchFit):
         bayes.effective_parameters = gamma
 
     def _sums_of_outputs(self) -> list[float]:
-        """Return the sum over rows of each output's loss."""
-        heads = self._model.program.heads
-        if len(heads) == 1:
+        """Return the sum over rows of each loss."""
+        model = self._model
+        if len(self.loss_sums) == 1:
             return [self._error]
-        squares = self._residuals.squares_of_columns(self._flat)
-        ends = np.cumsum([head.n_outputs for head in heads])
-        weights = self._model.loss_weights
-        parts = np.split(squares, ends[:-1])
-        return [float(part.sum() / weight) if weight else 0.0 for part, weight in zip(parts, weights, strict=True)]
+        pairs = list(zip(model.losses_of_outputs, model.loss_weights, strict=True))
+        weights = [weight for loss, weight in pairs if loss is not None]
+        if not all(weights):
+            return self.sums_of_objective()
+        ends = np.cumsum([head.n_outputs for head in model.program.heads])[:-1]
+        parts = np.split(self._residuals.squares_of_columns(self._flat), ends)
+        return [
+            float(part.sum() / weight) for part, (loss, weight) in zip(parts, pairs, strict=True) if loss is not None
+        ]
 
 
 class _PrimalSystem:

@@ -24,7 +24,7 @@ class Residuals:
         self._block, self._n = network.block_rows(), targets.shape[1]
         self._parts: list[Array] = []
         self._flat: Array | None = None
-        self.places, self.n_weights = network.places, network.n_weights
+        self.places, self.n_weights, self.n_residuals = network.places, network.n_weights, targets.size
 
     def take_weights(self, network: _core.Network) -> Array:
         """Take what is not trained from a network; return its trained weights."""

@@ -125,26 +125,26 @@ Columns = list[str] | dict[str, list[str]] | None
 
 def columns_of(model: LayerStack, x: Any, name: str = "x") -> Columns:
     """Return the names of the columns of a data frame, or those of each input that is one; None for other data."""
-    ports = model.ports()
+    ports = model.port_names()
     if ports is None:
         return column_names(_only_input(model, x))
-    given = by_place(_by_name(x), model.input, [port.name for port in ports], name, "input")
+    given = by_place(_by_name(x), model.structures[0], ports, name, "input")
     if len(ports) == 1:
         return column_names(given[0])
-    found = {port.name: column_names(each) for port, each in zip(ports, given, strict=True)}
+    found = {port: column_names(each) for port, each in zip(ports, given, strict=True)}
     return {port: names for port, names in found.items() if names is not None} or None
 
 
 def check_columns_of(model: LayerStack, known: Columns, x: Any, name: str = "x") -> None:
     """Raise ValueError unless data frames have the columns that are known, in their order; other data pass."""
-    ports = None if known is None else model.ports()
+    ports = None if known is None else model.port_names()
     if ports is None:
         check_columns(known if isinstance(known, list) else None, _only_input(model, x), name)
         return
-    given = by_place(_by_name(x), model.input, [port.name for port in ports], name, "input")
+    given = by_place(_by_name(x), model.structures[0], ports, name, "input")
     for port, each in zip(ports, given, strict=True):
-        names = known.get(port.name) if isinstance(known, dict) else known
-        check_columns(names, each, name if len(ports) == 1 else f"{name}[{port.name!r}]")
+        names = known.get(port) if isinstance(known, dict) else known
+        check_columns(names, each, name if len(ports) == 1 else f"{name}[{port!r}]")
 
 
 def _by_name(x: Any) -> Any:
@@ -190,15 +190,28 @@ def features_of(
     -------
     An array, or a list of arrays for a model with several inputs or outputs; and the program.
     """
-    ports = model.ports()
+    names = model.port_names()
     check_columns_of(model, model.feature_names_in_, x, name)
-    if ports is None:
+    if names is None:
         x, layers = _only_input(model, x), model.all_layers
         expected = model.n_features if n_features is None else n_features
         shape, missing = flattened_shape(layers), takes_missing(layers)
         X = as_features(x, expected, model.dtype, name, shape, missing, _MISSING_HINT, allow_empty)
         return X, model.program_for(X.shape[1])
-    given = by_place(x, model.input, [port.name for port in ports], name, "input")
+    arrays, program = _input_arrays(model, x, name, n_features, allow_empty)
+    found = encoded(program.graph, arrays)
+    return (found[0] if program.is_chain else found), program
+
+
+def _input_arrays(
+    model: LayerStack, x: Any, name: str, n_features: int | None, allow_empty: bool
+) -> tuple[list[Array], Program]:
+    """Return the checked arrays of inputs that have names, before anything is encoded, and the program for them."""
+    names = model.port_names() or []
+    given = by_place(x, model.structures[0], names, name, "input")
+    known = model.n_features or n_features
+    program = model.program_for(_width(given[0]) if known is None else known)
+    ports = model.ports(program.n_features)
     arrays = [
         _input_array(each, port, model.dtype, name if len(ports) == 1 else f"{name}[{port.name!r}]", allow_empty)
         for each, port in zip(given, ports, strict=True)
@@ -207,15 +220,45 @@ def features_of(
     if len(set(lengths)) > 1:
         each_length = ", ".join(f"{port.name!r} {length}" for port, length in zip(ports, lengths, strict=True))
         raise ValueError(f"all inputs in {name} must have the same number of rows, got {each_length}")
-    program = model.program_for(model.n_features or 0)
-    found = encoded(program.graph, arrays)
-    return (found[0] if program.is_chain else found), program
+    return arrays, program
+
+
+def slopes_of_scaling(model: LayerStack, x: Any, program: Program) -> dict[int, tuple[int, Array]]:
+    """Return what scaling layers before the network do to checked inputs of a model.
+
+    Returns
+    -------
+    For the value that each one gives: the value that it takes, and the derivatives (n, columns) of its outputs with
+    respect to their inputs.
+    """
+    graph = program.graph
+    if not graph.encoding:
+        return {}
+    from fastnn.layers.preprocessing import Scaler
+
+    values = _encoded_values(graph, _input_arrays(model, x, "x", None, allow_empty=True)[0])
+    return {
+        step.output: (step.inputs[0], step.layer.slopes(values[step.inputs[0]]))
+        for step in graph.encoding
+        if isinstance(step.layer, Scaler)
+    }
+
+
+def _width(rows: Any) -> int:
+    """Return the number of columns of rows that decide it: 1 for a vector, the product for rows of another shape."""
+    return max(1, math.prod((rows if hasattr(rows, "shape") else np.asarray(rows)).shape[1:]))
+
+
+def _is_text(value: Any) -> bool:
+    """Whether an array holds strings, or objects of which the first is one; the layer that encodes it judges more."""
+    array = np.asarray(value)
+    return array.dtype.kind in "US" or (array.dtype.kind == "O" and array.size > 0 and isinstance(array.flat[0], str))
 
 
 def _input_array(value: Any, port: Port, dtype: np.dtype[Any], name: str, allow_empty: bool) -> Array:
     """Return a checked array for one input: (n, columns), or in the shape of its rows where it is encoded first."""
     width = math.prod(port.row)
-    if port.dtype == "string":
+    if port.dtype == "string" or (port.encoded and _is_text(value)):
         array = np.asarray(value)
     else:
         shape = port.row if len(port.row) > 1 else None
@@ -229,13 +272,21 @@ def _input_array(value: Any, port: Port, dtype: np.dtype[Any], name: str, allow_
 
 def encoded(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
     """Return the arrays (n, columns) that the network takes: the inputs, or what layers that encode make of them."""
+    if not len(arrays[0]):
+        return [np.empty((0, graph.width(port)), np.float32) for port in graph.ports]
+    values = _encoded_values(graph, arrays)
+    return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
+
+
+def _encoded_values(graph: Graph, arrays: Sequence[Array]) -> dict[int, Any]:
+    """Return the values of a graph before the network, by number: the inputs, and what encoding layers give."""
     values: dict[int, Any] = dict(enumerate(arrays))
     for step in graph.encoding:
         given = [values[value] for value in step.inputs]
         # One element per row: for a layer alone a vector is one row.
         rows = [array[:, None] if array.ndim == 1 else array for array in given]
         values[step.output] = step.layer.compute(*rows).reshape(len(rows[0]), *graph.rows[step.output])
-    return [np.asarray(values[port]).reshape(len(arrays[0]), graph.width(port)) for port in graph.ports]
+    return values
 
 
 @default_arithmetic()
@@ -265,11 +316,11 @@ def rows_with(
 ) -> Rows:
     """Return rows of checked inputs X, with checked targets and weights; the arguments are those of ``rows_of``."""
     n = n_rows(X)
-    if model.ports() is None or program.is_chain:
+    if model.port_names() is None or program.is_chain:
         loss = model.loss
-        if model.ports() is not None:
-            (y,) = by_place(y, model.output, model.output_keys, names[1], "output")
-            (sample_weight,) = by_place(sample_weight, model.output, model.output_keys, names[2], "output")
+        if model.port_names() is not None:
+            (y,) = by_place(y, model.structures[1], model.output_keys, names[1], "output")
+            (sample_weight,) = by_place(sample_weight, model.structures[1], model.output_keys, names[2], "output")
         else:
             y, sample_weight = _only_output(y, n), _only_output(sample_weight, n)
         columns = loss.target_columns(program.n_outputs)

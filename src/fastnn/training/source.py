@@ -12,6 +12,7 @@ import fastnn._ranks as _ranks
 from fastnn._arguments import whole
 from fastnn._arrays import is_source
 from fastnn._warnings import warn
+from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
 from fastnn.training.batches import BatchSource, Stretch, gives_batches
 from fastnn.training.rows import (
@@ -112,7 +113,7 @@ class _Columns:
 def _batches_of(
     model: LayerStack, x: Any, steps: Any, name: str, steps_name: str, check: Callable[[Any, str], None]
 ) -> BatchSource:
-    unpack = partial(batch_of_chain, model) if model.ports() is None else None
+    unpack = partial(batch_of_chain, model) if model.port_names() is None else None
     return BatchSource(x, steps, name, steps_name, model.n_features, unpack, check)
 
 
@@ -160,7 +161,7 @@ class Validation(NamedTuple):
                 warn(f"{name}={value} has no effect: {why}")
 
     def separate(
-        self, model: LayerStack, rows: Rows, batch_size: int, columns: _Columns
+        self, model: LayerStack, rows: Rows, program: Program, batch_size: int, columns: _Columns
     ) -> "tuple[Rows, Rows | RowReader | None]":
         """Return the rows to train on and those to validate with: the given ones, or else the last of ``rows``."""
         if self.fold is not None:
@@ -174,9 +175,8 @@ class Validation(NamedTuple):
 
             columns.check(data, "validation_data")
             n = _rows_in(steps, batch_size, "validation_steps")
-            n_features = None if isinstance(rows.X, list) else rows.X.shape[1]
             part = data if n is None else data.rows(0, min(n, len(data)))
-            return rows, RowReader(model, part, "validation_data", n_features=n_features)
+            return rows, RowReader(model, part, "validation_data", n_features=program.n_features)
         if data is None:
             rows, held_out = rows.split(split_point(rows.n, self.split))
         else:
@@ -186,7 +186,7 @@ class Validation(NamedTuple):
                 steps = None
             elif isinstance(data, tuple | list) and data:
                 columns.check(data[0], "validation_data[0]")
-            held_out = validation_rows(model, data, None if isinstance(rows.X, list) else rows.X.shape[1])
+            held_out = validation_rows(model, data, program.n_features)
         return rows, held_out.first(_rows_in(steps, batch_size, "validation_steps"))
 
 
@@ -278,7 +278,7 @@ class RowSource:
         given, batch_size = batch_size, as_batch_size(batch_size)
         self.validation_batch_size = as_batch_size(validation.batch_size, batch_size, "validation_batch_size")
         rows, self.program = rows_of(model, x, y, sample_weight)
-        rows, self.validation = validation.separate(model, rows, self.validation_batch_size, columns)
+        rows, self.validation = validation.separate(model, rows, self.program, self.validation_batch_size, columns)
         if model.optimizer.full_batch:
             _refuse_parts(model, f"{rows.n} rows", {"batch_size": given is not None and batch_size < rows.n})
             batch_size = rows.n
@@ -310,7 +310,7 @@ class RowSource:
         self.columns = columns.names
         windows = Windows(reader, size, _ranks.current())
         rows, self.program = windows.first, windows.program
-        _, self.validation = validation.separate(self._model, rows, self.validation_batch_size, columns)
+        _, self.validation = validation.separate(self._model, rows, self.program, self.validation_batch_size, columns)
         self.first = Steps(rows, size, 0, 0)
         self.n_steps, self.same_rows = windows.n_batches, False
         self._windows = windows

@@ -59,11 +59,12 @@ class RowReader:
         self._class_weight, self._n_features = class_weight, n_features
         # Of blocks whose inputs were checked, like those of an array once in a fit, and are used as they are.
         self._known: dict[tuple[int, int], Program] = {}
-        ports = model.ports()
-        if ports is None:
+        if model.port_names() is None:
             source.check_single(name, "this model")
-        missing = takes_missing(model.all_layers) if ports is None else any(port.missing for port in ports)
-        self._missing = bool(missing)
+            self._missing = takes_missing(model.all_layers)
+        else:
+            width = model.n_features or n_features or math.prod(source.shape[1:])
+            self._missing = any(port.missing for port in model.ports(width))
         if targets and not source.has_targets:
             raise ValueError(f"{name} is a source without targets: give it y= or target=")
         check_columns_of(model, model.feature_names_in_, source, name)
