@@ -32,8 +32,9 @@ def initialize_from_data(
 
     In the order of the calls, each ``Dense`` and ``NTPDense`` layer that is trained is changed, also within blocks and
     models. "std" divides the kernel's column of each output by the standard deviation of ``X @ W`` (of
-    ``X @ W / sqrt(n_in)``) over the rows; where all rows are equal, nothing is changed. "he+5" sets the bias of each output to
-    minus a random convex combination of its values in 5 rows, so that the kinks of activations lie among the data.
+    ``X @ W / sqrt(n_in)``) over the rows; where all rows are equal, nothing is changed. "he+5" sets the bias of each
+    output to minus a random convex combination of its values in 5 rows, so that the kinks of activations lie among the
+    data.
 
     Parameters
     ----------
