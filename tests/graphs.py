@@ -4,26 +4,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from core_options import complete_ops, complete_rule
+from layer_bits import PARAMETERS
 
 from fastnn import _core, reference
 
-PARAMETERS = {
-    "dense": ("kernel", "bias"),
-    "embedding": ("kernel",),
-    "prelu": ("alpha",),
-    "layer_normalization": ("gamma", "beta"),
-    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
-    "feature_scale": ("scale", "bias"),
-    "parametric_activation": ("mix",),
-    "cosine_features": ("frequencies", "bias"),
-    "grouped_product": ("kernel", "bias"),
-    "bounded_lines": ("kernel", "bias"),
-    "member_product": ("kernel", "bias"),
-}
 SMOOTH = ("linear", "tanh", "sigmoid", "softplus", "gelu", "silu")
 ROUGH = (*SMOOTH, "relu", "elu", "mish", "relu6")
 COMBINED = ("add", "subtract", "multiply", "average", "maximum", "minimum")
 WITH_NUMBER = ("add", "subtract", "multiply", "maximum", "minimum")
+
+
+def op(kind, *inputs, **options):
+    """An op that reads buffers."""
+    return kind, {"inputs": inputs, **options}
 
 
 class Graph(NamedTuple):

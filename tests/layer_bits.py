@@ -121,6 +121,7 @@ FEW_ROWS = {
 }
 PARAMETERS = {
     "dense": ("kernel", "bias"),
+    "embedding": ("kernel",),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
     "layer_normalization": ("gamma", "beta"),
     "prelu": ("alpha",),

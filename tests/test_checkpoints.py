@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mutated_files import put_together, taken_apart
 from same_bits import same_arrays, same_weights
-from sample_models import dropout_model
+from sample_models import dropout_model, halved_square
 
 import fastnn
 from fastnn import callbacks, layers
@@ -290,10 +290,6 @@ def test_frozen_layers_are_saved_frozen(tmp_path):
     kernel = loaded.layers[0].kernel.numpy()
     loaded.fit(X, Y, epochs=1, verbose=0)
     assert np.array_equal(kernel, loaded.layers[0].kernel)
-
-
-def halved_square(y_true, y_pred):
-    return float(np.mean((y_pred - y_true) ** 2) / 2), (y_pred - y_true) / y_pred.size
 
 
 def test_a_loss_in_python_is_saved_by_name(tmp_path):

@@ -9,22 +9,15 @@ import time
 import numpy as np
 import pytest
 from same_bits import same_weights
-from sample_models import relu_model, tanh_model
+from sample_models import OneByOne, relu_model, tanh_model
 
 import fastnn
 from fastnn import _core, layers
-from fastnn.callbacks import Callback, TerminateOnNaN
+from fastnn.callbacks import TerminateOnNaN
 from fastnn.training import fit as training
 
 X = np.random.default_rng(0).normal(size=(70, 4)).astype(np.float32)
 Y = np.stack([X[:, 0] - X[:, 1], np.sin(X[:, 2])], axis=1)
-
-
-class OneByOne(Callback):
-    """A hook of epochs: training returns to Python after each."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        pass
 
 
 def two_outputs(seed):

@@ -8,10 +8,11 @@ import threading
 import numpy as np
 import pytest
 from same_bits import same_weights
+from sample_models import OneByOne
 
 import fastnn
 from fastnn import _core, layers
-from fastnn.callbacks import Callback, EarlyStopping, TerminateOnNaN
+from fastnn.callbacks import EarlyStopping, TerminateOnNaN
 from fastnn.training import epochs, fit
 
 RNG = np.random.default_rng(0)
@@ -20,13 +21,6 @@ Y = np.stack([X[:, 0] - X[:, 1], np.sin(X[:, 2])], axis=1) + RNG.normal(size=(70
 LABELS = RNG.integers(0, 3, 70)
 WEIGHT = RNG.uniform(size=70)
 STATE = ("wait", "stopped_epoch", "best", "best_epoch")
-
-
-class OneByOne(Callback):
-    """A hook of epochs: training returns to Python after each."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        pass
 
 
 def chain(seed=3, loss="mse", rate=0.05, **options):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+from sample_models import OneByOne
 from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn.callbacks import Callback
 from fastnn.estimators import candidates
 
 pytestmark = [
@@ -180,13 +180,6 @@ def test_parameters_that_are_not_allowed_have_the_error_score(covered):
     replaced = fastnn.sweep(classifier(alpha=-1.0), {"alpha": [1e-4]}, X, LABELS, cv=3)
     assert covered == [None, replaced]
     check_equal(replaced, GridSearchCV(classifier(alpha=-1.0), {"alpha": [1e-4]}, cv=3).fit(X, LABELS))
-
-
-class OneByOne(Callback):
-    """A hook of epochs: training returns to Python after each."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        pass
 
 
 @pytest.mark.parametrize(

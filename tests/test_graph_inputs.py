@@ -4,16 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from graphs import Graph
+from graphs import Graph, op
 
 from fastnn import _core
 
 N = 12
-
-
-def op(kind, *inputs, **options):
-    """An op that reads buffers."""
-    return kind, {"inputs": inputs, **options}
 
 
 def dense(n_out, *inputs):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from graphs import Graph
+from graphs import Graph, op
 
 from fastnn import _core
 
@@ -12,11 +12,6 @@ N = 10
 def dense(n_out, *inputs, activation="linear", **options):
     """A dense op."""
     return "dense", {"n_out": n_out, "activation": activation, **({"inputs": inputs} if inputs else {}), **options}
-
-
-def op(kind, *inputs, **options):
-    """An op that reads buffers."""
-    return kind, {"inputs": inputs, **options}
 
 
 def squared(weight=1.0):

@@ -5,7 +5,8 @@ import random
 import numpy as np
 import pytest
 from derivatives import partial_difference
-from graphs import PARAMETERS, Graph, random_graph
+from graphs import Graph, op, random_graph
+from layer_bits import PARAMETERS
 
 from fastnn import _core
 
@@ -19,11 +20,6 @@ N = 9
 def dense(n_out, activation="tanh", **options):
     """A dense op."""
     return "dense", {"n_out": n_out, "activation": activation, **options}
-
-
-def op(kind, *inputs, **options):
-    """An op that reads buffers."""
-    return kind, {"inputs": inputs, **options}
 
 
 def squared(count):

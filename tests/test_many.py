@@ -5,6 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from same_bits import same_weights
 
 import fastnn
 from fastnn import callbacks, layers
@@ -27,10 +28,6 @@ def alone(seed, rows, held_out=None, **options):
     validation = None if held_out is None else (X[held_out], Y[held_out])
     history = model.fit(X[rows], Y[rows], epochs=3, batch_size=16, validation_data=validation, verbose=0)
     return model, history
-
-
-def same_weights(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
 
 
 def fit(models, **options):

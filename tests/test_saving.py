@@ -101,10 +101,6 @@ def test_models_that_are_not_compiled_or_not_built(tmp_path):
     assert same_weights(model, loaded) and not loaded.compiled
 
 
-def halved_square(y_true, y_pred):
-    return float(np.mean((y_pred - y_true) ** 2) / 2), (y_pred - y_true) / y_pred.size
-
-
 def worst(y_true, y_pred):
     return np.max(np.abs(y_true - y_pred))
 

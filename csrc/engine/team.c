@@ -20,7 +20,6 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine.h"
@@ -51,12 +50,6 @@ int fnn_thread_limit(void) {
     return limit < first_limit && limit < own ? limit : own;
 }
 
-int64_t fnn_clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 int fnn_processors(void) {
 #if defined(__linux__)
     cpu_set_t set;
@@ -81,58 +74,6 @@ static int leave_team(int64_t waited, int64_t started, int members) {
 int fnn_barrier_is_crowded(fnn_barrier *barrier) {
     const int64_t waited = atomic_load_explicit(&barrier->waited, memory_order_relaxed);
     return waited > CROWDED_AFTER_NS && leave_team(waited, barrier->started, barrier->members);
-}
-
-/* ---- calls ---- */
-
-#ifndef POLL_NS /* 0 in tests: at every look */
-#define POLL_NS 50000000
-#endif
-
-static int (*poll_caller)(void);
-static _Thread_local struct {
-    fnn_call *call;
-    int thread;
-} current;
-
-void fnn_set_poll(int (*poll)(void)) { poll_caller = poll; }
-
-static void enter(fnn_call *call, int thread) {
-    current.call = call;
-    current.thread = thread;
-}
-
-void fnn_call_enter(fnn_call *call) {
-    atomic_init(&call->interrupted, 0);
-    call->next_poll = 0;
-    call->outer = current.call;
-    call->outer_thread = current.thread;
-    call->environment = fnn_environment_enter();
-    enter(call, 0);
-}
-
-int fnn_call_leave(fnn_call *call) {
-    enter(call->outer, call->outer_thread);
-    fnn_environment_leave(call->environment);
-    return atomic_load_explicit(&call->interrupted, memory_order_relaxed);
-}
-
-/* The caller's code runs in the caller's environment. */
-static void ask_caller(fnn_call *call) {
-    fnn_environment_leave(call->environment);
-    if (poll_caller && poll_caller()) atomic_store_explicit(&call->interrupted, 1, memory_order_relaxed);
-    call->environment = fnn_environment_enter();
-}
-
-int fnn_interrupted(void) {
-    fnn_call *call = current.call;
-    if (!call) return 0;
-    if (current.thread == 0 && !atomic_load_explicit(&call->interrupted, memory_order_relaxed)) {
-        const int64_t now = fnn_clock_ns();
-        if (call->next_poll && now >= call->next_poll) ask_caller(call);
-        if (now >= call->next_poll) call->next_poll = now + POLL_NS;
-    }
-    return atomic_load_explicit(&call->interrupted, memory_order_relaxed);
 }
 
 /* ---- workers ---- */
@@ -202,7 +143,7 @@ static void *work(void *argument) {
         wait_for_call(w, seen);
         if (!t->phase) return NULL;
         if (t->first >= 0) start_together(w->number, t->members, t->first, &t->present);
-        enter(t->call, w->number);
+        fnn_call_join(t->call, w->number);
         fnn_environment_enter();
         t->phase(t->context, w->number, t->members);
         atomic_fetch_sub_explicit(&t->left, 1, memory_order_release);

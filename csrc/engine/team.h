@@ -17,6 +17,8 @@ typedef struct {
 
 typedef void (*fnn_phase)(void *context, int thread, int n_threads);
 
+/* ---- call.c ---- */
+
 /* A call of the engine from outside. Between enter and leave this thread has the default floating-point environment, and
  * the call can be interrupted; leave returns 1 where it was. Calls nest: a signal handler may make one. */
 typedef struct fnn_call {
@@ -28,10 +30,14 @@ typedef struct fnn_call {
 } fnn_call;
 void fnn_call_enter(fnn_call *call);
 int fnn_call_leave(fnn_call *call);
+/* From now on this thread works for a call, as its thread number `thread`. */
+void fnn_call_join(fnn_call *call, int thread);
 /* 1 where this call was interrupted: work that is left is skipped, barriers are not. On the calling thread it asks `poll`
  * every 50 ms. */
 int fnn_interrupted(void);
 void fnn_set_poll(int (*poll)(void));
+
+/* ---- team.c ---- */
 
 /* Runs phase(context, t, n) for t in 0..n-1 with n <= n_threads, as one call: returns 1 where it was interrupted. `barrier`
  * (may be NULL) is set up for n members.
@@ -49,7 +55,7 @@ int fnn_thread_limit(void);
 int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);
-int64_t fnn_clock_ns(void); /* monotonic */
+int64_t fnn_clock_ns(void); /* monotonic (call.c) */
 /* One turn of a loop that waits for another thread. */
 static inline void fnn_pause(void) {
 #if defined(__x86_64__)

@@ -85,10 +85,9 @@ def agreement(model: LayerStack) -> Agreement:
 def _sum_of_rows(rows: Rows) -> int:
     """Return a checksum of the shapes, the types and some rows of all arrays."""
     total = 0
-    for arrays in (rows.X, rows.y, rows.sample_weight):
-        for array in arrays if isinstance(arrays, list) else [arrays]:
-            if array is not None:
-                chosen = np.unique(np.linspace(0, len(array) - 1, _ROWS_CHECKED).astype(np.int64))
-                total = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), total)
-                total = zlib.crc32(np.ascontiguousarray(array[chosen]).data, total)
+    for array in rows.arrays():
+        if array is not None:
+            chosen = np.unique(np.linspace(0, len(array) - 1, _ROWS_CHECKED).astype(np.int64))
+            total = zlib.crc32(repr((array.shape, array.dtype.str)).encode(), total)
+            total = zlib.crc32(np.ascontiguousarray(array[chosen]).data, total)
     return total

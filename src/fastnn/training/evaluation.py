@@ -16,7 +16,7 @@ from fastnn.network.stack import LayerStack
 from fastnn.training.batches import batch_slices
 from fastnn.training.native import make_held_out
 from fastnn.training.outputs import Objective, empty_outputs, metric_values, of_output
-from fastnn.training.rows import Rows, joined, n_rows, take
+from fastnn.training.rows import Rows, joined, listed, n_rows, take
 
 if TYPE_CHECKING:
     from fastnn.training.windows import RowReader
@@ -174,7 +174,7 @@ def predict_rows(model: LayerStack, X: Any, batch_size: int | Sequence[int], cal
     out = empty_outputs(model, n)
     with closing(predicted(model, X, batch_size, callbacks)) as parts:
         for start, found in parts:
-            for place, each in enumerate(found if isinstance(found, list) else [found]):
+            for place, each in enumerate(listed(found)):
                 of_output(out, place)[start : start + len(each)] = each
     return out
 

@@ -22,7 +22,7 @@ from fastnn.training.evaluation import Evaluation
 from fastnn.training.native import make_fit
 from fastnn.training.outputs import empty_outputs, metric_values
 from fastnn.training.rollback import EpochStart, Rollback
-from fastnn.training.rows import Rows, joined, n_rows, take
+from fastnn.training.rows import Rows, joined, listed, n_rows, take
 from fastnn.training.running import RunningMetrics
 from fastnn.training.source import RowSource, Steps
 
@@ -287,7 +287,7 @@ class Training:
         self._rate = model.optimizer.learning_rate
         if self._predictions is not None and (self._callbacks.each_step or steps.last - steps.first < fit.n_steps):
             # A callback may stop the epoch early: rows that were not trained on have no prediction.
-            for array in self._predictions if isinstance(self._predictions, list) else [self._predictions]:
+            for array in listed(self._predictions):
                 array.fill(np.nan)
         offset = self._batch - steps.first
         return run_steps(
@@ -347,8 +347,7 @@ class Training:
         if self._rows.numbers is not None:
             predictions = take(predictions, self._rows.numbers)
         if self._steps.first or self._fit.step < self._fit.n_steps:
-            first = predictions[0] if isinstance(predictions, list) else predictions
-            done = ~np.isnan(first).any(axis=1)
+            done = ~np.isnan(listed(predictions)[0]).any(axis=1)
         y, sample_weight = self._rows.targets()
         return take(y, done), take(predictions, done), take(sample_weight, done)
 
@@ -376,7 +375,7 @@ def _overwrite(old: Rows, new: Rows) -> bool:
     """Copy rows over others of the same form; return whether they have it."""
     if old is new:
         return True
-    pairs = list(zip(*(_arrays_of(rows) for rows in (old, new)), strict=True))
+    pairs = list(zip(old.arrays(), new.arrays(), strict=True))
     if [None if a is None else (a.shape, a.dtype) for a, _ in pairs] != [
         None if b is None else (b.shape, b.dtype) for _, b in pairs
     ]:
@@ -385,15 +384,6 @@ def _overwrite(old: Rows, new: Rows) -> bool:
         if before is not None and after is not None:
             before[...] = after
     return True
-
-
-def _arrays_of(rows: Rows) -> list[Any]:
-    """Return the arrays of rows in order, None among them."""
-    return [
-        each
-        for arrays in (rows.X, rows.y, rows.sample_weight)
-        for each in (arrays if isinstance(arrays, list) else [arrays])
-    ]
 
 
 def _copied(arrays: Any) -> Any:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fastnn.network.stack import LayerStack
 from fastnn.training.outputs import Objective
-from fastnn.training.rows import Rows
+from fastnn.training.rows import Rows, listed
 
 
 class FullBatchFit:
@@ -61,8 +61,7 @@ class FullBatchFit:
         network.iterations += 1
         if self._predictions is not None:
             found = network.predict(self._rows.X)
-            several, kept = isinstance(found, list), self._predictions
-            for new, old in zip(found if several else [found], kept if isinstance(kept, list) else [kept], strict=True):
+            for new, old in zip(listed(found), listed(self._predictions), strict=True):
                 old[...] = new
         return "finished"
 

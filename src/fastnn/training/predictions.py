@@ -23,7 +23,7 @@ from fastnn.network.stack import LayerStack
 from fastnn.saving.atomic import mode_to_keep, write_atomically
 from fastnn.saving.foreign import warn_of_suffix
 from fastnn.training.evaluation import predicted
-from fastnn.training.rows import n_rows, take
+from fastnn.training.rows import listed, n_rows, take
 
 Array = NDArray[Any]
 
@@ -71,7 +71,7 @@ def _files_of(X: Any) -> list[str]:
     if hasattr(X, "source"):
         found: list[str] = X.source.files()
         return found
-    return [path for array in (X if isinstance(X, list) else [X]) for path in file_of(array)]
+    return [path for array in listed(X) for path in file_of(array)]
 
 
 def _write(model: LayerStack, X: Any, batch_size: Any, callbacks: CallbackList, path: str, resume: bool) -> None:
@@ -111,7 +111,7 @@ def _fingerprint(model: LayerStack, X: Any) -> str:
     n = _length(X)
     for row in {0, n - 1} if n else ():
         rows = take(X, slice(row, row + 1)) if isinstance(X, list | np.ndarray) else X.read(row, row + 1)[0].X
-        for array in rows if isinstance(rows, list) else [rows]:
+        for array in listed(rows):
             digest.update(np.ascontiguousarray(array).astype(model.dtype).tobytes())
     return digest.hexdigest()
 

@@ -71,6 +71,10 @@ class Rows(NamedTuple):
         taken = rows if self.numbers is None else self.numbers[rows]
         return Rows(take(self.X, taken), take(self.y, taken), take(self.sample_weight, taken))
 
+    def arrays(self) -> list[Any]:
+        """Return the arrays of inputs, targets and weights one by one, None among them."""
+        return [each for given in (self.X, self.y, self.sample_weight) for each in listed(given)]
+
     def targets(self) -> tuple[Any, Any]:
         """Return y and the sample weights."""
         if self.numbers is None:
@@ -100,9 +104,14 @@ class Fold(NamedTuple):
         return training.part(slice(None)) if self.repeats else training, held_out
 
 
+def listed(arrays: Any) -> list[Any]:
+    """Return an array, or None, as a list of one; a list of them as it is."""
+    return arrays if isinstance(arrays, list) else [arrays]
+
+
 def n_rows(arrays: Any) -> int:
     """Return the number of rows of an array or of the first of some arrays."""
-    return int((arrays[0] if isinstance(arrays, list) else arrays).shape[0])
+    return int(listed(arrays)[0].shape[0])
 
 
 def take(arrays: Any, rows: Any) -> Any:

@@ -24,7 +24,7 @@ from fastnn.data.source import Source
 from fastnn.network.chain import takes_missing
 from fastnn.network.program import Program
 from fastnn.network.stack import LayerStack
-from fastnn.training.rows import Rows, check_columns_of, features_of, rows_with, weigh_classes
+from fastnn.training.rows import Rows, check_columns_of, features_of, listed, rows_with, weigh_classes
 
 Array = NDArray[Any]
 
@@ -191,10 +191,10 @@ class Windows:
         self.first, self.program = reader.read(*self.source.blocks[0])
         self.n_batches = -(-len(self.source) // batch_size)
         self._room = min(batch_size, len(self.source)) - 1
-        self._types = [None if array is None else (array.dtype, array.shape[1:]) for array in _flat(self.first)]
-        self._n_inputs = len(_flat(self.first.X))
+        self._types = [None if array is None else (array.dtype, array.shape[1:]) for array in self.first.arrays()]
+        self._n_inputs = len(listed(self.first.X))
         for place in range(self._n_inputs):
-            self._types[place] = (reader.dtype_of(_flat(self.first.X)[place]), _flat(self.first.X)[place].shape[1:])
+            self._types[place] = (reader.dtype_of(listed(self.first.X)[place]), listed(self.first.X)[place].shape[1:])
         self._buffers: list[list[Array]] = [[], []]
         self._pool: ThreadPoolExecutor | None = None
         self._filling: _Filling | None = None
@@ -242,7 +242,7 @@ class Windows:
             n_batches = -(-len(order) // self._batch_size) if last else len(order) // self._batch_size
             yield Window(rows, order, n_batches)
             tail = order[n_batches * self._batch_size :]
-            left = [None if array is None else array[tail] for array in _flat(rows)]
+            left = [None if array is None else array[tail] for array in rows.arrays()]
 
     def _plan(self, seed: int, number: int, shuffle: bool) -> list[list[int]]:
         """Return the numbers of the blocks of each window: at least ``window`` blocks, and the rows of a batch."""
@@ -309,7 +309,7 @@ class Windows:
         """Read a block to where it belongs in the arrays of a window."""
         places = [None if array is None else array[at : at + end - begin] for array in arrays]
         rows, _ = self._reader.read(begin, end, places[0] if self._n_inputs == 1 else None)
-        for place, found in zip(places, _flat(rows), strict=True):
+        for place, found in zip(places, rows.arrays(), strict=True):
             if place is not None and not np.may_share_memory(place, found):
                 place[...] = found
 
@@ -322,15 +322,9 @@ class Windows:
         return _in_form([None if array is None else array[start:] for array in arrays], self.first)
 
 
-def _flat(rows: Any) -> list[Any]:
-    """Return the arrays of rows, or of one argument, in order, None among them."""
-    if isinstance(rows, Rows):
-        return [array for arrays in rows for array in _flat(arrays)]
-    return list(rows) if isinstance(rows, list) else [rows]
-
-
 def _in_form(arrays: list[Any], form: Rows) -> Rows:
     """Return arrays as rows: a list for each argument of ``form`` that is one."""
     remaining = iter(arrays)
-    X, y, weight, _ = ([next(remaining) for _ in part] if isinstance(part, list) else next(remaining) for part in form)
+    parts = (form.X, form.y, form.sample_weight)
+    X, y, weight = ([next(remaining) for _ in part] if isinstance(part, list) else next(remaining) for part in parts)
     return Rows(X, y, weight)
