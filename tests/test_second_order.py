@@ -112,20 +112,6 @@ def test_known_problems(seed):
     assert min(parity.fit(corners, corners.prod(axis=1), epochs=100, verbose=0).history["loss"]) <= 0.001
 
 
-def test_bayesian_regularization_finds_the_noise():
-    rng = np.random.default_rng(2)
-    X, clean = curve(100)
-    y = clean + 0.1 * rng.normal(size=clean.shape)
-    bayes, plain = small(units=20, optimizer="lm_bayes"), small(units=20)
-    for model in (bayes, plain):
-        model.fit(X, y, epochs=200, verbose=0)
-    inside = np.linspace(-0.99, 0.99, 500)[:, None]
-    errors = [np.mean((model.predict(inside) - np.sin(np.pi * inside)) ** 2) for model in (bayes, plain)]
-    assert errors[0] < 0.002 and errors[0] < errors[1]
-    assert 3.0 < bayes.optimizer.effective_parameters < 30.0
-    assert 0.05 < 1.0 / np.sqrt(2.0 * bayes.optimizer.beta) < 0.2  # the deviation of the noise is 0.1
-
-
 @pytest.mark.parametrize("optimizer", METHODS)
 def test_history_is_that_of_the_weights_after_each_step(optimizer):
     X, y = curve()
@@ -244,17 +230,6 @@ def test_lbfgs_minimizes_other_losses_with_penalties():
     assert len(history) < 100, "the convex problem is solved long before"
     gradient = model.gradients(X, labels)
     assert max(np.abs(array).max() for array in gradient) < 1e-5
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("target", [0.0, 1.0])
-def test_bayesian_regularization_of_constant_targets(target):
-    model = fastnn.Sequential([layers.Dense(4, "tanh"), layers.Dense(1)], dtype="float64", seed=0)
-    model.compile("lm_bayes", "mse")
-    x = np.random.default_rng(0).normal(size=(40, 3))
-    history = model.fit(x, np.full(40, target), epochs=1000, verbose=0)
-    assert history.history["loss"][-1] < 1e-20 and len(history.epoch) < 1000
-    assert np.isfinite([model.optimizer.alpha, model.optimizer.beta, model.optimizer.effective_parameters]).all()
 
 
 def test_early_stopping_and_one_batch():
@@ -420,32 +395,6 @@ def test_outputs_without_a_loss(optimizer, weights):
         assert history[name][-1] == pytest.approx(value, rel=1e-6), name
 
 
-@pytest.mark.parametrize("units", [10, 30, 100])
-def test_bayesian_regularization_does_not_give_up_on_wide_networks(units):
-    """The network of more units than the data need is about as good as that of enough; a straight line is not."""
-    x = np.linspace(-1.0, 1.0, 94)[:, None]
-    curve = np.sin(2.0 * np.pi * x) * np.exp(-x)
-    y = curve + 0.1 * np.random.default_rng(1).normal(size=curve.shape)
-    model = fastnn.Sequential([layers.Dense(units, "tanh"), layers.Dense(1)], dtype="float64", seed=1)
-    model.compile("lm_bayes", "mse")
-    model.fit(x, y, epochs=70, verbose=0)
-    assert 10.0 < model.optimizer.effective_parameters < 18.0
-    assert np.mean((model.predict(x, verbose=0) - curve) ** 2) < 0.3 * 0.1**2
-
-
-def test_steps_without_a_penalty_end_in_noise_and_continue_over_fits():
-    """Targets that nothing explains get a penalty; two fits are one, also where the first ends before the penalty."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 3))
-    for y in (rng.normal(size=(60, 1)), np.sin(3.0 * x[:, :1])):
-        models = [small(seed=2, units=8, optimizer="lm_bayes") for _ in "ab"]
-        for model, parts in zip(models, ([15], [1, 14]), strict=True):
-            for epochs in parts:
-                model.fit(x, y, epochs=epochs, verbose=0)
-        assert models[0].optimizer.alpha > 0.0 and models[0].optimizer.effective_parameters < 40.0
-        assert models[0].predict(x, verbose=0).tobytes() == models[1].predict(x, verbose=0).tobytes()
-
-
 @pytest.mark.parametrize("optimizer", ["lm", "lm_bayes"])
 def test_a_converged_fit_does_not_hold_back_the_next_one(optimizer, tmp_path):
     """The dampings that were tried in vain, up to 1e10, are forgotten."""
@@ -456,23 +405,6 @@ def test_a_converged_fit_does_not_hold_back_the_next_one(optimizer, tmp_path):
     assert model.optimizer.damping < 1e3
     other = np.cos(np.pi * X)
     assert model.fit(X, other, epochs=10, verbose=0).history["loss"][-1] < 0.5 * np.var(other)
-
-
-def test_evidence_of_a_linear_model_is_that_of_scikit_learn():
-    linear_model = pytest.importorskip("sklearn.linear_model")
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(30, 6))
-    y = X[:, :3] @ [1.0, 2.0, -1.0] + 0.5 * rng.normal(size=30)
-    flat = dict.fromkeys(("alpha_1", "alpha_2", "lambda_1", "lambda_2"), 0.0)
-    other = linear_model.BayesianRidge(fit_intercept=False, tol=1e-14, max_iter=100_000, **flat).fit(X, y)
-    model = fastnn.Sequential([layers.Dense(1, use_bias=False)], dtype="float64", seed=0)
-    model.compile("lm_bayes", "mse")
-    model.fit(X, y, epochs=3000, verbose=0)
-    np.testing.assert_allclose(model.get_weights()[0][:, 0], other.coef_, rtol=1e-9, atol=1e-12)
-    assert 2.0 * model.optimizer.alpha == pytest.approx(other.lambda_, rel=1e-9)
-    assert 2.0 * model.optimizer.beta == pytest.approx(other.alpha_, rel=1e-9)
-    expected = other.lambda_ * (other.coef_ @ other.coef_)
-    assert model.optimizer.effective_parameters == pytest.approx(expected, rel=1e-9)
 
 
 def test_matrices_larger_than_the_memory_are_refused(monkeypatch):

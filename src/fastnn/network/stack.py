@@ -35,9 +35,7 @@ _TRAINING = (
     "training runs in the compiled core. Use a custom loss function, a callback's on_train_batch_begin and "
     "on_train_batch_end, or your own loop over model.train_on_batch"
 )
-_EVALUATION = (
-    "evaluation runs in the compiled core. Pass compile a metric of your own, or use what model.predict returns"
-)
+_EVALUATION = "evaluation runs in the compiled core. Pass compile a custom metric, or use what model.predict returns"
 _PREDICTION = "prediction runs in the compiled core. Use what model.predict returns"
 _METRICS = "pass compile the metrics: names, functions of (y_true, y_pred) or metric objects"
 
@@ -309,12 +307,8 @@ class LayerStack(Advised, Derivable):
         """Return the layers whose weights another model has changed last, or may have."""
         if self._weights is None or not self._weights.shared:
             return []
-        return [
-            leaf
-            for leaf in self.program.leaves
-            if leaf.specs
-            and not (isinstance(leaf.layer.holder, LayerWeights) and leaf.layer.holder.weights is self._weights)
-        ]
+        leaves = [leaf for leaf in self.program.leaves if leaf.specs]
+        return [leaf for leaf in leaves if getattr(leaf.layer.holder, "weights", None) is not self._weights]
 
     def _follow(self) -> None:
         """Copy the last values of the weights that other models hold."""
@@ -339,9 +333,8 @@ class LayerStack(Advised, Derivable):
                 values += held
             else:
                 for spec in leaf.specs:
-                    values.append(
-                        initial_values(spec.initializer, spec.shape, self.dtype, Stream(self.seed, len(values)))
-                    )
+                    stream = Stream(self.seed, len(values))
+                    values.append(initial_values(spec.initializer, spec.shape, self.dtype, stream))
         return values
 
     @property
@@ -381,8 +374,7 @@ class LayerStack(Advised, Derivable):
         self._unbuild()
 
     def _unbuild(self) -> None:
-        self._program, self._network, self._weights = None, None, None
-        self._predict = None
+        self._program, self._network, self._weights, self._predict = None, None, None, None
 
     def _require_built(self) -> None:
         if self._network is None:
@@ -501,9 +493,7 @@ class LayerStack(Advised, Derivable):
 
 def require_stack(model: Any) -> None:
     """Raise TypeError for an argument ``model`` that is not a stack of layers, such as an estimator."""
-    if isinstance(model, LayerStack):
-        return
-    hint = ""
-    if hasattr(model, "get_params"):
-        hint = "; an estimator stores its layers and loss in its own form: make a Sequential of them"
-    raise TypeError(f"model must be a fastnn.Sequential, got {type(model).__name__}{hint}")
+    if not isinstance(model, LayerStack):
+        estimator = "; an estimator stores its layers and loss in its own form: make a Sequential of them"
+        hint = estimator if hasattr(model, "get_params") else ""
+        raise TypeError(f"model must be a fastnn.Sequential, got {type(model).__name__}{hint}")
