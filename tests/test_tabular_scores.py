@@ -105,7 +105,7 @@ def test_rows_of_weight_zero_choose_no_epoch():
         held_out.see(epoch, outputs[epoch])
     errors = ((outputs - y) ** 2)[:, :10].mean(axis=(1, 2))
     assert held_out.best_epoch == errors.argmin() != ((outputs - y) ** 2).mean(axis=(1, 2)).argmin()
-    assert held_out.best == pytest.approx(np.sqrt(errors.min()), rel=1e-12)
+    assert held_out._best[-1] == pytest.approx(np.sqrt(errors.min()), rel=1e-12)
 
 
 def test_weights_go_back_to_a_copy_in_one_piece():

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.layers.normalization import deviation_of
+
 Array = NDArray[Any]
 
-_SMALLEST_DEVIATION = 1e-7
-"""The core's smallest divisor of ``Normalization``."""
 _TEST_ROWS = 9
 """Rows of a self-test: a whole tile of six rows, and rows that are left."""
 _ROW_ACTIVATIONS = ("softmax", "log_softmax")
@@ -226,12 +226,6 @@ def in_formula(step: Step, dtype: np.dtype[Any]) -> Step:
         scale = (deviation if invert else 1.0 / deviation).astype(dtype)
         return replace(step, arrays={"centre": centre, "scale": scale, "shift": shift})
     return step
-
-
-def deviation_of(variance: Array) -> Array:
-    """Return the divisor of ``Normalization`` in float64."""
-    deviation: Array = np.maximum(np.sqrt(variance.astype(np.float64)), _SMALLEST_DEVIATION)
-    return deviation
 
 
 def check_finite(steps: Sequence[Step]) -> None:

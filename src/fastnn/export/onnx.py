@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.export.network import ExportedNetwork, Step, deviation_of
+from fastnn.export.network import ExportedNetwork, Step
 from fastnn.export.onnx_activations import write_activation, write_prelu
 from fastnn.export.onnx_categories import write_discretize, write_embedding, write_hot, write_look_up
 from fastnn.export.onnx_graph import Graph
+from fastnn.layers.normalization import deviation_of
 
 Array = NDArray[Any]
 

@@ -17,7 +17,14 @@ from fastnn.layers.weights import ParameterSpec, WeightAccess, initializer_of
 
 Array = NDArray[Any]
 _SMALLEST_DEVIATION = 1e-7
+"""The core's smallest divisor of ``Normalization``."""
 _MISSING_HINT = ", or make the layer with missing='mean' or 'indicator'"
+
+
+def deviation_of(variance: Any) -> Array:
+    """Return the divisors of ``Normalization`` in float64: the square roots, at least 1e-7."""
+    deviation: Array = np.maximum(np.sqrt(np.asarray(variance, np.float64)), _SMALLEST_DEVIATION)
+    return deviation
 
 
 class _ScaledAndCentred(Layer):

@@ -30,12 +30,11 @@ from fastnn.layers import (
     Residual,
 )
 from fastnn.layers.merging import Merge
+from fastnn.layers.normalization import deviation_of
 from fastnn.network.graph import Graph
 from fastnn.network.stack import LayerStack
 
 Array = NDArray[np.float64]
-
-_SMALLEST_DEVIATION = 1e-7
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def _describe(layer: Layer, n_in: int) -> list[Any]:
         return [_Scaling(scale, -mean * scale + (0.0 if layer.beta is None else layer.beta))]
     if isinstance(layer, Normalization) and layer.missing is None:
         mean, variance = (np.broadcast_to(np.asarray(v, np.float64), n_in) for v in (layer.mean, layer.variance))
-        deviation = np.maximum(np.sqrt(variance), _SMALLEST_DEVIATION)
+        deviation = deviation_of(variance)
         if layer.invert:
             return [_Scaling(deviation, mean)]
         return [_Scaling(1.0 / deviation, -mean / deviation)]

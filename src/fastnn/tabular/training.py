@@ -87,11 +87,6 @@ class HeldOut:
         self._best = np.full(self._division.n_parts + 1, np.inf)
         self.best_epoch, self.outputs = -1, np.empty(0)
 
-    @property
-    def best(self) -> float:
-        """The score of the best epoch."""
-        return float(self._best[-1])
-
     def see(self, epoch: int, outputs: Array) -> bool:
         """Take the outputs (n, n_outputs) of an epoch; return whether it is the best one."""
         if not self.outputs.size:

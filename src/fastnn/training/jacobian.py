@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn._core as _core
+from fastnn.layers.normalization import deviation_of
 from fastnn.network.program import Program
 from fastnn.network.weights import new_network
 
@@ -23,8 +24,6 @@ _SUPPORTED = (
     "Dense, NTPDense, Activation, Concatenate, Add, Subtract, Average, Normalization, Rescaling, slices and products "
     "with numbers"
 )
-_SMALLEST_DEVIATION = 1e-7
-"""Of a normalization: smaller ones count as this one."""
 
 
 class Place(NamedTuple):
@@ -280,7 +279,7 @@ class ResidualNetwork:
         variance = options.get("variance")
         if variance is None:
             variance = self.network.get_parameter(options.get("weights_of", number), "variance")
-        deviation: Array = np.maximum(np.sqrt(np.asarray(variance, np.float64)), _SMALLEST_DEVIATION)
+        deviation = deviation_of(variance)
         return deviation if options["invert"] else 1.0 / deviation
 
     def _dense_backward(
