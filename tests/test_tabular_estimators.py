@@ -99,6 +99,40 @@ def test_labels_are_smoothed_for_realmlp_and_for_accuracy(recipe, metric, monkey
     assert [each.loss.label_smoothing for each in model.models_] == [expected] * len(model.models_)
 
 
+@pytest.mark.parametrize("lowers", [False, True])
+def test_a_quarter_of_the_folds_chooses_whether_labels_are_smoothed(lowers, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.classifier._FEW_TO_CHOOSE_SMOOTHING", N)
+    asked = []
+    monkeypatch.setattr("fastnn.tabular.classifier.lowers_loss", lambda *given: asked.append(given) or lowers)
+    X, codes = SIZE[:, None], np.digitize(Y, [0.0, 1.0])
+    options = {"n_bags": 4, "random_state": 0, "calibrate": False}
+    given = [fastnn.TabularClassifier(**options, n_threads=n).fit(X, codes) for n in (1, 2)]
+    smoothing = 0.0 if lowers else 0.1
+    assert [each.loss.label_smoothing for each in given[0].models_] == [smoothing] * 8
+    assert given[0].label_smoothing_ == smoothing
+    # Two of eight networks, and the rows that they were not trained on.
+    known, smoothed, others, weight = asked[0]
+    rows = np.concatenate(given[0]._bag.held_out[:2])
+    assert known.tolist() == codes[rows].tolist() and weight is None
+    assert np.abs(smoothed - others).max() > 0.0
+    assert smoothed.shape == others.shape == (len(rows), 3)
+    monkeypatch.setattr("fastnn.tabular.classifier._FEW_TO_CHOOSE_SMOOTHING", N + 1)
+    monkeypatch.setattr("fastnn.tabular.classifier._SMOOTHING", smoothing)
+    alone = fastnn.TabularClassifier(**options).fit(X, codes)
+    np.testing.assert_array_equal(alone.predict_proba(X), given[0].predict_proba(X))
+    np.testing.assert_array_equal(given[0].predict_proba(X), given[1].predict_proba(X))
+    assert len(asked) == 2
+
+
+def test_smoothing_is_not_chosen_where_time_is_limited_or_folds_are_few(monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.classifier._FEW_TO_CHOOSE_SMOOTHING", N)
+    monkeypatch.setattr("fastnn.tabular.classifier.lowers_loss", lambda *given: True)
+    X, labels = SIZE[:, None], Y > 0.5
+    for options in ({"n_bags": 4, "time_limit": 60.0}, {"n_bags": 1}, {"n_bags": 4, "recipe": "plain"}):
+        model = fastnn.TabularClassifier(random_state=0, **options).fit(X, labels)
+        assert model.label_smoothing_ == (0.0 if "recipe" in options else 0.1)
+
+
 def test_out_of_fold_predictions_are_those_of_the_networks():
     table = np.column_stack([SIZE, SIZE**2])
     model = fastnn.TabularRegressor("plain", **QUICK).fit(table, Y)
@@ -123,7 +157,7 @@ def test_a_time_limit_ends_within_an_epoch():
     limited = fastnn.TabularRegressor("plain", time_limit=1e-3, **QUICK)
     with pytest.warns(UserWarning, match="one epoch: each network is trained for a part of it"):
         limited.fit(X, X.sum(axis=1))
-    task = recipes.Task("plain", 1, False, False, 64)
+    task = recipes.Task("plain", 1, False, 0.0, 64)
     n_steps = -(-15_000 // recipes.plan_of(task, 15_000, 1).batch_size)
     assert {each.network.iterations for each in limited.models_} == {-(-n_steps // 50)}
 

@@ -58,7 +58,7 @@ def test_realmlp(name):
     scaling.adapt(recorded["X"])
     X = scaling(recorded["X"])
     classifies = name == "classification"
-    task = recipes.Task("realmlp", 3 if classifies else 1, classifies, classifies, 24)
+    task = recipes.Task("realmlp", 3 if classifies else 1, classifies, 0.1 if classifies else 0.0, 24)
     encoder = SimpleNamespace(n_numeric=X.shape[1])
     x = fastnn.Input((X.shape[1],))
     model = fastnn.Model(x, recipes._realmlp(task, encoder, x, None, None, X), seed=0, dtype="float64")

@@ -6,6 +6,7 @@ from sklearn import metrics
 
 import fastnn
 import fastnn.losses as losses
+from fastnn.tabular.calibration import lowers_loss
 from fastnn.tabular.scores import METRICS, Division, RowMean
 from fastnn.tabular.training import Data, HeldOut
 
@@ -130,3 +131,19 @@ def test_weights_go_back_to_a_copy_in_one_piece():
         assert not weights.finite()
     with pytest.raises(ValueError, match="copy"):
         weights.go_back(before[:-1])
+
+
+@pytest.mark.parametrize(("n", "expected"), [(8, False), (40, True)])
+def test_a_lower_log_loss_counts_from_one_standard_error(n, expected):
+    # Three of four rows are right. At their best temperature the gains are log(1.5) and -log(2): their mean is 0.13, and
+    # their deviation 0.48, which is a standard error of 0.17 for 8 rows, and 0.08 for 40.
+    codes = np.arange(n) % 2
+    wrong = np.arange(n) % 4 == 0
+    sure = np.where((codes == 0) ^ wrong, 0.99, 0.01)
+    others, equal = np.column_stack([sure, 1.0 - sure]), np.full((n, 2), 0.5)
+    assert lowers_loss(codes, equal, others) is expected
+    assert lowers_loss(codes, equal, others, np.full(n, 3.0)) is expected
+    assert not lowers_loss(codes, others, equal)
+    assert not lowers_loss(codes, others, others)
+    assert lowers_loss(codes, equal, others, np.where(wrong, 0.0, 1.0))
+    assert not lowers_loss(codes, equal, others, np.zeros(n))

@@ -2,9 +2,10 @@
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +128,19 @@ class Limit:
 NO_LIMIT = Limit(None, 0.0)
 
 
+class Rival(NamedTuple):
+    """Another task, which takes the place of the first one where its networks are better.
+
+    Parameters
+    ----------
+    task : the other task.
+    is_better : function of held-out rows and of the outputs (n, n_outputs) for them of both tasks, its own the last.
+    """
+
+    task: Task
+    is_better: Callable[[Data, Array, Array], bool]
+
+
 @dataclass(frozen=True)
 class Trainer:
     """Trains bags on the same rows.
@@ -147,7 +161,7 @@ class Trainer:
     epochs: int
     n_threads: int | None
 
-    def train(self, task: Task, score: Score, limit: Limit) -> tuple[Bag, int]:
+    def train(self, task: Task, score: Score, limit: Limit, rival: Rival | None = None) -> tuple[Bag, int]:
         """Train a network on each pair of rows; return them and the most epochs that one of them could be trained.
 
         Parameters
@@ -155,27 +169,43 @@ class Trainer:
         task : what to build.
         score : what chooses the epoch; less is better.
         limit : the time.
+        rival : what may be built instead: both are trained on the first quarter of the pairs, the better one on all.
         """
-        pairs, data = self.pairs, self.data
-        threads = min(as_threads(self.n_threads), len(pairs))
-        ends = limit.ends(len(pairs), threads)
-
-        def train(pair: Pair, seed: int, deadline: float | None) -> Trained:
-            training, held_out = pair
-            other = None if held_out is None else data.part(held_out)
-            return train_member(task, self.encoder, data.part(training), other, score, self.epochs, seed, deadline)
-
-        tasks = [partial(train, *each) for each in zip(pairs, self.seeds.tolist(), ends, strict=True)]
-        results, errors = run_many(tasks, threads)
-        if errors:
-            raise next(iter(errors.values()))
-        trained = [result for result in results if result is not None]
+        n_pairs, n_tried = len(self.pairs), 0 if rival is None else len(self.pairs) // 4
+        ends = limit.ends(n_pairs, self._threads(n_pairs))
+        trained: list[Trained] = []
+        if rival is not None and n_tried:
+            tried = range(n_tried)
+            both = self._networks([(each, pair, ends[pair]) for each in (task, rival.task) for pair in tried], score)
+            trained, others = both[:n_tried], both[n_tried:]
+            rows = np.concatenate([rows for _, rows in self.pairs[:n_tried] if rows is not None])
+            first, second = (np.concatenate([each.outputs for each in found]) for found in (trained, others))
+            if rival.is_better(self.data.part(rows), first, second):
+                task, trained = rival.task, others
+        trained += self._networks([(task, pair, ends[pair]) for pair in range(n_tried, n_pairs)], score)
         if limit.seconds is not None and min(each.epochs for each in trained) <= 1.0:
             warn(f"time_limit={limit.seconds} does not suffice for one epoch: each network is trained for a part of it")
-        held_out = [rows for _, rows in pairs]
+        held_out = [rows for _, rows in self.pairs]
         means = self._out_of_fold(task, held_out, trained)
         bag = Bag(task, [each.model for each in trained], [each.best_epoch for each in trained], held_out, means)
         return bag, math.ceil(max(each.epochs for each in trained))
+
+    def _threads(self, n_networks: int) -> int:
+        return min(as_threads(self.n_threads), n_networks)
+
+    def _networks(self, jobs: Sequence[tuple[Task, int, float | None]], score: Score) -> list[Trained]:
+        """Train networks; jobs: the task, the number of the pair of rows, and when training ends (None: at its end)."""
+
+        def train(task: Task, number: int, deadline: float | None) -> Trained:
+            training, held_out = self.pairs[number]
+            rows, others = self.data.part(training), None if held_out is None else self.data.part(held_out)
+            seed = int(self.seeds[number])
+            return train_member(task, self.encoder, rows, others, score, self.epochs, seed, deadline)
+
+        results, errors = run_many([partial(train, *job) for job in jobs], self._threads(len(jobs)))
+        if errors:
+            raise next(iter(errors.values()))
+        return [result for result in results if result is not None]
 
     def _out_of_fold(self, task: Task, held_out: list[Array | None], trained: list[Trained]) -> Array:
         """Return the mean outputs of the networks that did not see a row."""

@@ -96,6 +96,29 @@ def least_loss(codes: Array, probabilities: Array, weight: Array | None = None) 
     return Calibration(temperature_of(targets, logits_of(probabilities), weight), mixed)
 
 
+def lowers_loss(codes: Array, probabilities: Array, others: Array, weight: Array | None = None) -> bool:
+    """Return whether other probabilities, at their best temperature, have a log loss that is clearly lower.
+
+    It must be lower by more than the standard error of the mean difference of a row.
+
+    Parameters
+    ----------
+    codes : (n,) the classes 0, 1, ...
+    probabilities, others : (n, n_classes).
+    weight : weights of the rows (n,), or None.
+    """
+    weight = np.ones(len(codes)) if weight is None else weight
+    if not weight.any():
+        return False
+    rows = np.arange(len(codes))
+    before, after = (
+        -logits_of(least_loss(codes, each, weight).apply(each))[rows, codes] for each in (probabilities, others)
+    )
+    share, gains = weight / weight.sum(), before - after
+    gain = (share * gains).sum()
+    return bool(gain > np.sqrt((share**2 * (gains - gain) ** 2).sum()))
+
+
 def _errors(codes: Array, probabilities: Array, weight: Array | None) -> list[float]:
     """Return the calibration error of the predicted class and, of two classes, also that of the second one."""
     n_classes = probabilities.shape[1]

@@ -20,7 +20,7 @@ from fastnn._derivation import Derivable
 from fastnn.estimators.folds import pairs_of
 from fastnn.estimators.frames import check_not_mapping, is_frame, without_na
 from fastnn.estimators.restoring import as_before_on_error
-from fastnn.tabular.bags import NO_LIMIT, Limit, Trainer
+from fastnn.tabular.bags import NO_LIMIT, Limit, Rival, Trainer
 from fastnn.tabular.columns import TableEncoder, chosen_of, names_of
 from fastnn.tabular.folds import folds_of_groups, groups_of
 from fastnn.tabular.recipes import LINEAR, RECIPES, SCALINGS, Task
@@ -160,7 +160,14 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         return name
 
     def _fit_bag(
-        self, X: Any, labels: Array, y: Array, weight: Array | None, groups: Any, task: Task
+        self,
+        X: Any,
+        labels: Array,
+        y: Array,
+        weight: Array | None,
+        groups: Any,
+        task: Task,
+        rival: Rival | None = None,
     ) -> tuple[Trainer, Limit]:
         """Train the networks on targets y (n, n_outputs), and set the attributes that tell of them."""
         limit = Limit(self.time_limit, 0.0 if self.time_limit is None else time.monotonic() + self.time_limit)
@@ -177,12 +184,13 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
         trainer = Trainer(self._encoder, data, pairs, seeds, epochs, self.n_threads)
-        self._bag, self.n_epochs_ = trainer.train(task, watched, self._limit_of_first(limit))
+        self._bag, self.n_epochs_ = trainer.train(task, watched, self._limit_of_first(limit), rival)
         few = self._few_for_linear if self.time_limit is None else _FEW_FOR_LINEAR
         seen = self._bag.seen
         scored = seen.any() and (weight is None or weight[seen].any())
         if n < few and scored:
-            linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(replace(task, recipe=LINEAR), watched, NO_LIMIT)
+            line = replace(self._bag.task, recipe=LINEAR)
+            linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(line, watched, NO_LIMIT)
             self._bag = self._bag.with_linear(linear, data, self._score_of_shares(watched))
         self.linear_share_ = self._bag.share
         self.models_ = self._bag.models

@@ -34,7 +34,7 @@ class Task:
     recipe : one of ``RECIPES``, or ``LINEAR``.
     n_outputs : columns of a regression; 1 for two classes, else the number of classes.
     classifies : whether the targets are classes.
-    smooths : whether labels are smoothed.
+    label_smoothing : by how much labels are smoothed.
     width : units of each hidden layer.
     levels : levels of the quantiles that a regression predicts, those of a level after the other; () for the mean.
     n_members : members of TabM.
@@ -43,7 +43,7 @@ class Task:
     recipe: str
     n_outputs: int
     classifies: bool
-    smooths: bool
+    label_smoothing: float
     width: int
     levels: tuple[float, ...] = ()
     n_members: int = 32
@@ -244,14 +244,13 @@ def compile_model(model: Model, task: Task, plan: Plan) -> None:
     if not task.classifies:
         model.compile(plan.optimizer, losses.MultiQuantile(task.levels) if task.levels else "mse")
         return
-    smoothing = 0.1 if task.smooths else 0.0
     if task.n_outputs == 1:
-        model.compile(plan.optimizer, losses.BinaryCrossentropy(label_smoothing=smoothing))
+        model.compile(plan.optimizer, losses.BinaryCrossentropy(label_smoothing=task.label_smoothing))
         return
     if task.members == 1:
-        model.compile(plan.optimizer, losses.CategoricalCrossentropy(label_smoothing=smoothing))
+        model.compile(plan.optimizer, losses.CategoricalCrossentropy(label_smoothing=task.label_smoothing))
         return
-    each = [losses.CategoricalCrossentropy(label_smoothing=smoothing) for _ in range(task.members)]
+    each = [losses.CategoricalCrossentropy(label_smoothing=task.label_smoothing) for _ in range(task.members)]
     model.compile(plan.optimizer, each, loss_weights=[1.0 / task.members] * task.members)
 
 

@@ -100,7 +100,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         used = columns if weight is None else columns[weight > 0.0]
         self._low, self._high = used.min(axis=0), used.max(axis=0)
         scaled = ((columns - self._center) / self._scale).astype(np.float32)
-        task = Task(self.recipe, columns.shape[1], False, False, self._width(len(columns)))
+        task = Task(self.recipe, columns.shape[1], False, 0.0, self._width(len(columns)))
         trainer, limit = self._fit_bag(rows, targets, scaled, weight, groups, task)
         self._targets = columns
         self._residuals = CrossResiduals(self._bag.held_out, self.oof_predictions_.reshape(columns.shape), columns)
@@ -111,7 +111,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
     def _fit_quantiles(self, trainer: Trainer, limit: Limit, n_targets: int, width: int) -> None:
         """Train networks that predict quantiles on the same rows."""
-        task = Task(self.recipe, n_targets * len(_LEVELS), False, False, width, _LEVELS)
+        task = Task(self.recipe, n_targets * len(_LEVELS), False, 0.0, width, _LEVELS)
         self._quantiles, _ = trainer.train(task, RowMean(losses.MultiQuantile(_LEVELS).of_rows), limit)
 
     def _limit_of_first(self, limit: Limit) -> Limit:
