@@ -5,11 +5,13 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from sklearn import metrics
 from sklearn.base import clone
 
 import fastnn
-from fastnn.tabular import recipes
+from fastnn.tabular import bags, recipes
 from fastnn.tabular.calibration import least_loss
+from fastnn.tabular.scores import METRICS
 
 RNG = np.random.default_rng(0)
 N = 120
@@ -97,6 +99,17 @@ def test_labels_are_smoothed_for_realmlp_and_for_accuracy(recipe, metric, monkey
     model = fastnn.TabularClassifier(recipe, metric=metric, **QUICK).fit(X, X[:, 0] > 0.0)
     expected = 0.1 if recipe == "realmlp" or metric == "accuracy" else 0.0
     assert [each.loss.label_smoothing for each in model.models_] == [expected] * len(model.models_)
+
+
+@pytest.mark.parametrize(("most", "chooses"), [(30, "roc_auc"), (31, "log_loss")])
+def test_the_area_chooses_epochs_where_each_class_has_enough_rows(most, chooses, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._FEW_RANKED_ROWS", most)
+    scores, train = [], bags.train_member
+    monkeypatch.setattr(bags, "train_member", lambda *given: scores.append(given[4]) or train(*given))
+    labels = np.arange(N) % 4 == 0
+    model = fastnn.TabularClassifier("plain", metric="roc_auc", **QUICK).fit(SIZE[:, None], labels)
+    assert set(scores) == {METRICS["classifier"][chooses]}
+    assert model.oof_score_ == pytest.approx(metrics.roc_auc_score(labels, model.oof_predictions_[:, 1]))
 
 
 @pytest.mark.parametrize("lowers", [False, True])

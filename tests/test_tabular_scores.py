@@ -135,8 +135,8 @@ def test_weights_go_back_to_a_copy_in_one_piece():
 
 @pytest.mark.parametrize(("n", "expected"), [(8, False), (40, True)])
 def test_a_lower_log_loss_counts_from_one_standard_error(n, expected):
-    # Three of four rows are right. At their best temperature the gains are log(1.5) and -log(2): their mean is 0.13, and
-    # their deviation 0.48, which is a standard error of 0.17 for 8 rows, and 0.08 for 40.
+    # Three of four rows are right. At their best temperature the gains are log(1.5) and -log(2): their mean is 0.13,
+    # and their deviation 0.48, which is a standard error of 0.17 for 8 rows, and 0.08 for 40.
     codes = np.arange(n) % 2
     wrong = np.arange(n) % 4 == 0
     sure = np.where((codes == 0) ^ wrong, 0.99, 0.01)

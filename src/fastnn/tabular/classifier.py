@@ -57,11 +57,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
     time_limit : seconds that a fit may take, about; None for no limit. Where it does not suffice for all epochs, steps
         take large strides through the schedules of the recipe, so that these reach their end in time.
-    metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". For "roc_auc" with fewer than
-        1,000 rows the log loss chooses it. "realmlp" smooths labels by 0.1 whatever the metric, and the temperature
-        corrects the probabilities. With 1,000 rows and more, four folds and more, and no time limit, a quarter of the
-        folds is trained without smoothing too: where that has a log loss that is lower by a standard error, no labels
-        are smoothed. The other recipes smooth them for "accuracy" alone.
+    metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". For "roc_auc" the log loss
+        chooses it where a class has fewer than 500 rows. "realmlp" smooths labels by 0.1 whatever the metric, and the
+        temperature corrects the probabilities. With 1,000 rows or more, at least four folds, and no time limit, a
+        quarter of the folds is trained without smoothing too. If their log loss is then lower by more than its standard
+        error, no labels are smoothed. The other recipes smooth them for "accuracy" alone.
     random_state : seed of folds, weights, order of rows and dropout.
     categorical_features : names or numbers of columns of numbers that stand for categories, or a truth value for each
         column.

@@ -33,8 +33,8 @@ _EPOCHS = 256
 _VISITS = 5_000_000
 """Rows that a network sees at most in training: more rows mean fewer epochs, but at least ``_LEAST_EPOCHS``."""
 _LEAST_EPOCHS = 10
-_FEW_RANKED_ROWS = 1000
-"""With fewer rows, the area under the ROC curve of a fold is too noisy to choose an epoch: the log loss does."""
+_FEW_RANKED_ROWS = 500
+"""With fewer rows of a class, the area under the ROC curve of a fold is too noisy: the log loss chooses the epoch."""
 _FEW_FOR_LINEAR = 1000
 """With fewer rows, networks are averaged with linear models where that predicts out-of-fold rows better.
 
@@ -179,7 +179,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         data = Data(self._encoder.learn(X, labels), y, weight, numbers)
         metric = self._metric()
         score = score_of(self._kind, metric)
-        watched = score_of(self._kind, "log_loss") if metric == "roc_auc" and n < _FEW_RANKED_ROWS else score
+        few_ranked = metric == "roc_auc" and np.bincount(labels).min() < _FEW_RANKED_ROWS
+        watched = score_of(self._kind, "log_loss") if few_ranked else score
         pairs = self._splits(labels, numbers, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
         epochs = int(np.clip(_VISITS // n, _LEAST_EPOCHS, _EPOCHS))
