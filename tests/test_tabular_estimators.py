@@ -101,6 +101,13 @@ def test_labels_are_smoothed_for_realmlp_and_for_accuracy(recipe, metric, monkey
     assert [each.loss.label_smoothing for each in model.models_] == [expected] * len(model.models_)
 
 
+def test_frequencies_start_wider_for_regressions():
+    given = {fastnn.TabularRegressor: 0.3, fastnn.TabularClassifier: 0.1}
+    for cls, sigma in given.items():
+        model = cls(**QUICK).fit(SIZE[:, None], SIZE > 0.3)
+        assert {each.layers[1].cosines.sigma for each in model.models_} == {sigma}
+
+
 @pytest.mark.parametrize(("most", "chooses"), [(30, "roc_auc"), (31, "log_loss")])
 def test_the_area_chooses_epochs_where_each_class_has_enough_rows(most, chooses, monkeypatch):
     monkeypatch.setattr("fastnn.tabular.estimators._FEW_RANKED_ROWS", most)
