@@ -223,10 +223,10 @@ class Writer:
             self._call("members", *start, weights, step.n_in // groups, n // groups, groups)
         elif step.kind == "grouped_product":
             kernel = arrays["kernel"].reshape(step.n_in // groups, groups, -1).swapaxes(0, 1)
-            constants = self._constant(i, "kernel", kernel), self._constant(i, "bias", arrays["bias"])
-            self._call("grouped", *start, *constants, step.n_in // groups, n // groups, groups)
+            weights, bias = self._constant(i, "kernel", kernel), self._constant(i, "bias", arrays["bias"])
+            self._call("grouped", *start, weights, bias, step.n_in // groups, n // groups, groups)
         else:
-            constants = tuple(self._constant(i, name, values) for name, values in arrays.items())
+            constants = [self._constant(i, name, values) for name, values in arrays.items()]
             self._call(step.kind, *start, step.n_in, n, *constants)
         return target
 

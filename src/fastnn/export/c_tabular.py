@@ -82,7 +82,7 @@ SEPARATE void grouped(real *y, const real *x, size_t ldx, size_t rows, const rea
     "members": (
         "",
         """
-/* y = x W + b for each member's inputs, with one kernel; a product writes whole panels, over those of the next member */
+/* y = x W + b for each member, with one kernel; a product writes whole panels, and the next one writes over the rest */
 static void members(real *y, const real *x, size_t ldx, size_t rows, const real *w, size_t n_in, size_t n_out,
                     size_t count) {
     size_t m;

@@ -42,8 +42,8 @@ class Step:
     n_in, n_out : columns of its first input, and of its output.
     name : name of the layer that it computes.
     options : by name; of an activation "activation" (the core's name) and "parameters".
-    arrays : by name; weights in the network's dtype, the constants of estimators and scalers in float64. Steps of a layer that is
-        called several times have the same arrays.
+    arrays : by name; weights in the network's dtype, the constants of estimators and scalers in float64. Steps of
+        a layer that is called several times have the same arrays.
     """
 
     kind: str

@@ -252,6 +252,8 @@ class _Encoding:
         if isinstance(layer, CategoryEncoding):
             buffer = self.buffer(source)
         else:
+            if isinstance(layer, RobustScaling):
+                layer.compute(np.zeros((1, n)))  # raises unless it has learned so many columns
             start, columns = self._columns.get(source) or (self._places[source], list(range(n)))
             kind, options, arrays = _numbering(layer)
             n_in = self._inputs[start].n if source in self._columns else n
@@ -279,7 +281,8 @@ def _numbering(layer: Any) -> tuple[str, dict[str, Any], dict[str, Array]]:
     if isinstance(layer, Discretization):
         return "discretize", {}, {"boundaries": np.array(layer.get_config()["bin_boundaries"], np.float64)}
     if isinstance(layer, RobustScaling):
-        return "robust_scaling", {"bound": layer.bound}, {"centre": layer.center, "scale": layer.scale}
+        learned = {"centre": np.asarray(layer.center), "scale": np.asarray(layer.scale)}
+        return "robust_scaling", {"bound": layer.bound}, learned
     if isinstance(layer, IntegerLookup | StringLookup) and not layer.invert:
         hashed = isinstance(layer, StringLookup) or layer.oov_method != "floormod"
         if not (hashed and layer.num_oov_indices > 1):
