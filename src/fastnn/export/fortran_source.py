@@ -33,6 +33,8 @@ _FUSED = {
     "float32": r"real(real(\1, real64) * real(\2, real64) + real(\3, real64), real32)",
     "float64": r"fma(\1, \2, \3)",
 }
+_STATIC = 65536
+"""Bytes from which on gfortran makes a local array static, unless the procedure may call itself."""
 _KINDS = ("real32", "real64", "int32", "int64")
 
 
@@ -108,11 +110,13 @@ def _entries(network: ExportedNetwork, function: str, writer: Writer) -> list[st
     def kind(end: End) -> str:
         return "real(rk)" if end.dtype == network.dtype else f"integer({end.dtype.name})"
 
+    largest = max(network.widths()) * network.dtype.itemsize
+    prefix = "pure recursive" if largest >= _STATIC else "pure"  # else threads would share the array
     one = ", ".join(f"{name}({end.n})" for name, end in [*xs, *ys])
     many = ", ".join(f"{name}({end.n}, n)" for name, end in [*xs, *ys])
     return [
         f"  ! One row: {one}.",
-        f"  pure subroutine {function}({arguments})",
+        f"  {prefix} subroutine {function}({arguments})",
         *(f"    {kind(end)}, intent(in) :: {name}({end.n})" for name, end in xs),
         *(f"    real(rk), intent(out) :: {name}({end.n})" for name, end in ys),
         *writer.buffers,

@@ -292,9 +292,10 @@ def _numbering(layer: Any) -> tuple[str, dict[str, Any], dict[str, Array]]:
         if not isinstance(layer, IntegerLookup | StringLookup)
         else (" with invert=True" if layer.invert else " with several numbers for unknown entries")
     )
+    instead = "" if layer.output_mode == "float" else ", or use a lookup with a vocabulary"
     raise ValueError(
         f"layer {layer.name!r} of class {type(layer).__name__}{options} cannot be exported: give the network the "
-        "numbers that the layer returns, or use a lookup with a vocabulary"
+        f"numbers that the layer returns{instead}"
     )
 
 
