@@ -96,6 +96,10 @@ def test_bad_names_are_refused(tmp_path):
     for name in ("x", "_net", "a-b", "a" * 51):
         with pytest.raises(ValueError, match="function must"):
             model.export_fortran(tmp_path / "net.f90", function=name)
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2, activation="softmax")])
+    for name in ("softmax", "Exp_Of", "accumulate"):
+        with pytest.raises(ValueError, match=f"function must not be '{name}', which already has a meaning there"):
+            model.export_fortran(tmp_path / "net.f90", function=name)
     with pytest.raises(ValueError, match=r"path must end in '\.f90'"):
         model.export_fortran(tmp_path / "net.f")
     assert not list(tmp_path.iterdir())

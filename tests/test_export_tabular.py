@@ -61,7 +61,8 @@ def test_torch_agrees():
 def test_cosines_have_fastnn_s_bits_on_extreme_inputs(tmp_path, dtype):
     powers = np.float64(2.0) ** np.arange(-126, 60)
     quarters = np.arange(400) / 8.0  # multiples of pi / 4
-    X = np.concatenate([powers, -powers, quarters, RNG.normal(size=600) * 100, [1e9, 1.1e9, 0.0]]).astype(dtype)[:, None]
+    values = [powers, -powers, quarters, RNG.normal(size=600) * 100, [1e9, 1.1e9, 0.0]]
+    X = np.concatenate(values).astype(dtype)[:, None]
     model = fastnn.Sequential([fastnn.Input((1,)), layers.CosineFeatures(3)], dtype=dtype)
     model.set_weights([np.array([1.0, 0.37, 1.0 / (2.0 * np.pi)]), np.array([0.0, 1.25, 0.5 * np.pi])])
     expected = model.predict(X)

@@ -15,7 +15,7 @@ from fastnn.export.c_functions import functions_text, with_types
 from fastnn.export.c_products import panel_widths, products_text
 from fastnn.export.c_steps import C_TYPES, Writer, array_text, comment, names_of, number
 from fastnn.export.network import End, ExportedNetwork, Step
-from fastnn.export.source_files import identifier, source_path, write_sources
+from fastnn.export.source_files import check_not_called, identifier, source_path, write_sources
 
 _BLOCK_BYTES = 1 << 15
 """Scratch of ``net_batch`` if the widest layer allows it: it stays in the first-level cache."""
@@ -60,8 +60,10 @@ def c_source(network: ExportedNetwork, function: str, header_name: str, version:
     ]
     if products:
         parts.append(products_text(products, dtype))
+    functions = functions_text((each for each in dict.fromkeys(writer.functions) if each != "product"), dtype)
+    check_not_called("function", function, "\n".join([*parts[4:], functions, *writer.activations.values()]))
     parts += [
-        functions_text((each for each in dict.fromkeys(writer.functions) if each != "product"), dtype),
+        functions,
         *writer.activations.values(),
         _forward(writer, slots, network),
         _entries(network, function, slots),

@@ -17,7 +17,7 @@ from fastnn.export.c_steps import names_of
 from fastnn.export.fortran_functions import functions_text, with_kinds
 from fastnn.export.fortran_steps import Writer
 from fastnn.export.network import End, ExportedNetwork
-from fastnn.export.source_files import identifier, source_path, write_sources
+from fastnn.export.source_files import check_not_called, identifier, source_path, write_sources
 
 _NAMES = frozenset("x y rk real32 real64 int32 int64 real size merge sum tanh fma hot embed whole".split())
 """Words that the module uses itself."""
@@ -58,6 +58,7 @@ def fortran_source(network: ExportedNetwork, function: str, version: str) -> str
     procedures = [*functions_text(dict.fromkeys(writer.functions), network.dtype), *writer.activations.values()]
     fused = re.sub(r"FUSED\[(.*) \| (.*) \| (.*)\]", _FUSED[network.dtype.name], "\n\n".join(procedures))
     body = textwrap.indent(with_kinds(fused, network.dtype), "  ")
+    check_not_called("function", function, body)
     ends = [*zip(names_of("x", len(network.inputs)), network.inputs, strict=True)]
     outputs = [*zip(names_of("y", len(network.outputs)), network.outputs, strict=True)]
     sizes = {f"{function}_inputs{name[1:] and '_' + name[1:]}": end.n for name, end in ends}
