@@ -82,6 +82,24 @@ def test_panels_of_members_do_not_overwrite_neighbors(tmp_path, units):
         assert outputs.tobytes() == model.predict(X).tobytes()
 
 
+@needs_gcc
+def test_layers_that_are_called_twice_have_their_weights_once(tmp_path):
+    x = fastnn.Input((6,))
+    edges = [[-1.0, 0.0, 0.25, 2.0]] * 6
+    parts = [layers.MemberDense(3, 2), layers.ParametricActivation("mish", mix_initializer="random_normal")]
+    parts += [layers.PiecewiseLinearEmbedding(6, 3, edges=edges, version="A"), layers.PeriodicEmbedding(18)]
+    first, second = x, -x
+    for part in parts:
+        first, second = part(first), part(second)
+    model = fastnn.Model(x, [first, second, layers.subtract([second, first])], seed=1)
+    X = RNG.normal(size=(29, 6)).astype(np.float32)
+    expected = outputs_of(model, [X])
+    pairs = run_all(tmp_path, [(model, [X], [each.shape[1] for each in expected])], GCC)[0]
+    assert [pair[1].tobytes() for pair in pairs] == [each.tobytes() for each in expected]
+    source = (tmp_path / "m0.c").read_text()
+    assert source.count("static const float mix_") == source.count("static const float frequencies_") == 1
+
+
 @pytest.mark.parametrize("kind", ["int32", "int64", "float32"])
 def test_robust_scaling_of_chosen_columns(tmp_path, kind):
     x = fastnn.Input((4,), dtype=kind, name="x")
