@@ -152,6 +152,7 @@ def networks():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastnn.tabular.estimators._EPOCHS", 3)
         patch.setattr("fastnn.tabular.estimators._LINEAR_EPOCHS", 3)
+        patch.setattr("fastnn.tabular.estimators.TabularEstimator._width", lambda self, n: 24)
         patch.setattr(recipes.Task, "members", property(lambda task: 3 if task.recipe == "tabm" else 1))
         for recipe in recipes.RECIPES:
             for task, target in targets.items():

@@ -178,8 +178,9 @@ class ExportedNetwork:
         for step in self.steps:
             arrays = step.arrays
             if step.inputs == (buffer,) and step.kind == "robust_scaling":
-                columns = step.options["columns"]
-                centre[columns], spread[columns] = arrays["centre"], 1.0 / np.maximum(arrays["scale"], 1e-300)
+                columns, scale = step.options["columns"], arrays["scale"]
+                centre[columns] = arrays["centre"]
+                spread[columns] = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
             if step.inputs == (buffer,) and step.kind == "prepare" and "centre" in arrays:
                 return arrays["centre"], arrays["scale"]
             if step.inputs == (buffer,) and step.kind == "normalization" and not step.options["invert"]:
