@@ -39,6 +39,24 @@ def stacks():
         "Normalization, missing values": [layers.Normalization(missing="indicator")],
         "Residual": [layers.Residual([layers.Dense(8)])],
         "Dropout, noise": [layers.Dropout(0.5), layers.GaussianNoise(0.1), layers.Activation("relu")],
+        **stacks_for_tables(),
+    }
+
+
+def stacks_for_tables():
+    """{label: layers} of the layers of networks for tables."""
+    edges = [np.linspace(-1.0 - i, 0.5 * i + 0.1, i % 4 + 2) for i in range(8)]
+    return {
+        "NTPDense": [layers.NTPDense(20)],
+        "FeatureScale": [layers.FeatureScale(3, use_bias=True, scale_initializer="random_normal")],
+        "ParametricActivation": [layers.ParametricActivation("selu", mix_initializer="random_normal")],
+        "CosineFeatures, PeriodicEmbedding": [layers.PeriodicEmbedding(8)],
+        "PiecewiseLinearEncoding": [layers.PiecewiseLinearEncoding(edges=edges)],
+        "PiecewiseLinearEmbedding": [layers.PiecewiseLinearEmbedding(8, 3, edges=edges, version="A")],
+        "GroupedDense, MemberDense": [layers.GroupedDense(4, 3), layers.MemberDense(3, 5)],
+        "NonCrossingQuantiles": [layers.NonCrossingQuantiles(4)],
+        "RobustScaling": [layers.RobustScaling(center=np.arange(8.0), scale=np.arange(1.0, 9.0))],
+        "QuantileTransform": [layers.QuantileTransform(quantiles=np.array(edges[7])[:, None] * np.arange(1.0, 9.0))],
     }
 
 

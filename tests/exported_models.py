@@ -30,9 +30,37 @@ def random_activation(rng):
     return name
 
 
+def layer_for_tables(rng, width):
+    """A layer of networks for tables; returns it and the new width."""
+    count = int(rng.integers(1, 5))
+    kind = rng.integers(8)
+    if kind == 0:
+        return layers.FeatureScale(count, use_bias=bool(rng.integers(2))), count * width
+    if kind == 1:
+        while (activation := random_activation(rng)) in ("softmax", "log_softmax"):
+            pass
+        return layers.ParametricActivation(activation), width
+    if kind == 2:
+        return layers.NTPDense(count, random_activation(rng)), count
+    if kind == 3:
+        densenet = bool(rng.integers(2))
+        return layers.PeriodicEmbedding(width, count, 3 * count, densenet=densenet), (count + densenet) * width
+    edges = [np.sort(rng.normal(size=rng.integers(2, 7))) for _ in range(width)]
+    if kind == 4:
+        return layers.PiecewiseLinearEncoding(edges=edges), max(len(each) - 1 for each in edges) * width
+    if kind == 5:
+        version = "AB"[rng.integers(2)]
+        return layers.PiecewiseLinearEmbedding(width, count, version=version, edges=edges), count * width
+    groups = int(rng.choice([each for each in range(1, width + 1) if width % each == 0]))
+    options = {"units": int(rng.integers(1, 20)), "use_bias": bool(rng.integers(2))}
+    return (layers.GroupedDense if kind == 6 else layers.MemberDense)(groups, **options), groups * options["units"]
+
+
 def random_layer(rng, width, depth=0):
     """A layer that keeps or changes the width; returns it and the new width."""
-    kind = rng.integers(9 if depth == 0 else 8)
+    kind = rng.integers(11 if depth == 0 else 10)
+    if kind in (8, 9):
+        return layer_for_tables(rng, width)
     if kind < 3:
         units = int(rng.integers(1, 50))
         return layers.Dense(units, activation=random_activation(rng), use_bias=bool(rng.integers(2))), units
@@ -61,6 +89,9 @@ def random_model(seed):
     width = n_features = int(rng.integers(1, 20))
     missing = (None, None, "mean", "indicator")[rng.integers(4)]
     stack = [fastnn.Input((n_features,))]
+    if missing is None and rng.integers(4) == 0:
+        numbers = {"center": rng.normal(size=n_features), "scale": rng.uniform(0.5, 2.0, n_features)}
+        stack.append(layers.RobustScaling([None, 3.0][rng.integers(2)], **numbers))
     if missing is not None or rng.integers(3) == 0:
         stack.append(layers.Normalization(missing=missing))
         width *= 1 + (missing == "indicator")
@@ -73,7 +104,8 @@ def random_model(seed):
     values = []
     for weight in model.weights:
         value = rng.normal(size=weight.shape) * 0.4
-        values.append(value**2 + 0.3 if "variance" in weight.path else value)
+        fixed = "piecewise" in weight.path and "encoding" in weight.path
+        values.append(value**2 + 0.3 if "variance" in weight.path else np.array(weight) if fixed else value)
     model.set_weights(values)
     X = (rng.normal(size=(40, n_features)) * rng.choice([0.1, 1.0, 5.0], size=(40, 1))).astype(dtype)
     if missing is not None:

@@ -48,13 +48,23 @@ ROWS = {
         *(layers.Dropout(0.1), layers.AlphaDropout(0.1), layers.GaussianNoise(0.1)),
     ],
     "`Flatten`, `Identity`": lambda: [layers.Flatten(), layers.Identity()],
+    "`NTPDense`": lambda: [layers.NTPDense(4)],
+    "`FeatureScale`, `ParametricActivation`": lambda: [
+        *(layers.FeatureScale(3, scale_initializer="random_normal"), layers.ParametricActivation("mish")),
+    ],
+    "`PeriodicEmbedding`, `PiecewiseLinearEncoding`": lambda: [
+        *(layers.PeriodicEmbedding(4), layers.PiecewiseLinearEncoding(edges=[[-1.0, 0.0, 0.25, 2.0]] * 16)),
+    ],
+    "`GroupedDense`, `MemberDense`": lambda: [layers.GroupedDense(2, 3), layers.MemberDense(3, 5)],
+    "`RobustScaling`": lambda: [layers.RobustScaling(center=MEAN, scale=VARIANCE)],
 }
 
 
 def model_of(row):
     """Return a model with random weights, in which the layers of a row stand between two dense layers or come first."""
     stack = ROWS[row]()
-    first = [] if isinstance(stack[0], layers.Normalization | layers.Flatten) else [layers.Dense(4)]
+    starts = isinstance(stack[0], layers.Normalization | layers.Flatten | layers.RobustScaling)
+    first = [] if starts else [layers.Dense(4)]
     return fastnn.Sequential([fastnn.Input((4,)), *first, *stack, layers.Dense(2)], seed=1)
 
 

@@ -136,6 +136,15 @@ def test_bad_function_names_are_refused(tmp_path, model, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["softmax", "expm1_of", "apply_tanh", "tile_1_1_16", "members"])
+def test_names_of_the_file_s_own_functions_are_refused(tmp_path, name):
+    stack = [layers.MemberDense(2, 9), layers.Activation("tanh"), layers.Dense(3, activation="softmax")]
+    model = fastnn.Sequential([fastnn.Input((4,)), *stack])
+    with pytest.raises(ValueError, match=f"function must not be '{name}', which already has a meaning there"):
+        model.export_c(tmp_path / "net.c", function=name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_paths_are_refused(tmp_path, model):
     with pytest.raises(ValueError, match=r"path must end in '\.c'"):
         model.export_c(tmp_path / "net.h")

@@ -82,10 +82,23 @@ def test_kernels_of_many_weights(tmp_path):
     )
 
 
+@needs_gfortran
+def test_wide_layers_keep_their_numbers_on_the_stack(tmp_path):
+    for dtype in ("float32", "float64"):
+        model = fastnn.Sequential([fastnn.Input((3,)), layers.FeatureScale(6000)], seed=1, dtype=dtype)
+        model.export_fortran(tmp_path / "net.f90")
+        # with -Wall -Werror gfortran refuses to move an array to static memory, which threads would share
+        subprocess.run([*GFORTRAN, *FLAGS, "-c", "net.f90"], cwd=tmp_path, check=True)
+
+
 def test_bad_names_are_refused(tmp_path):
     model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2)])
     for name in ("x", "_net", "a-b", "a" * 51):
         with pytest.raises(ValueError, match="function must"):
+            model.export_fortran(tmp_path / "net.f90", function=name)
+    model = fastnn.Sequential([fastnn.Input((3,)), layers.Dense(2, activation="softmax")])
+    for name in ("softmax", "Exp_Of", "accumulate"):
+        with pytest.raises(ValueError, match=f"function must not be '{name}', which already has a meaning there"):
             model.export_fortran(tmp_path / "net.f90", function=name)
     with pytest.raises(ValueError, match=r"path must end in '\.f90'"):
         model.export_fortran(tmp_path / "net.f")

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn.export.c_merging import MERGING_FUNCTIONS
 from fastnn.export.c_rows import ROW_FUNCTIONS
+from fastnn.export.c_tabular import TABULAR_FUNCTIONS
 
 TABLES = {
     "expm1/float32": """
@@ -38,6 +39,16 @@ TABLES = {
         -7.315105164159062e-07, 3.472414602875686e-06, 3.5683839153992204e-07, -6.166496077604353e-07,
         -1.4160064940265987e-07, 1.0187000600072885e-07, 4.180784698845582e-08, -1.3326364813003834e-08,
         -8.500397929772615e-09, 9.885798831139365e-10, 8.864219016427092e-10""",
+    "sine/float32": """
+        -0.16666666663854168, 0.008333331874273714, -0.000198400864995936, 2.7249895230611676e-06""",
+    "sine/float64": """
+        -0.16666666666666666, 0.008333333333333331, -0.00019841269841265063, 2.7557319219337312e-06,
+        -2.5052106231802837e-08, 1.6058531516797758e-10, -7.586691094197958e-13""",
+    "cosine/float32": """
+        0.041666666664320264, -0.0013888887671652504, 2.480060018036381e-05, -2.7300933687212943e-07""",
+    "cosine/float64": """
+        0.041666666666666664, -0.0013888888888888887, 2.4801587301584645e-05, -2.755731922140179e-07,
+        2.0876755790721963e-09, -1.1470460830795304e-11, 4.7458685530816656e-14""",
 }
 """Coefficients of the polynomials of csrc/kernels/functions.h, lowest power first."""
 
@@ -212,6 +223,32 @@ static double normal_exp(double x) {
     return fma(e * -0.5, low, e);
 }""",
     ),
+    "cosine_of": (
+        "larger smaller",
+        """
+/* x = n pi / 2 + r, |r| <= pi / 4 (Cody and Waite, 1980); larger arguments than 1e9 count as this */
+static double cosine_of(double x) {
+    const double bounded = larger(-1e9, smaller(1e9, x));
+    const double shifted = fma(bounded, 0.6366197723675814, 6755399441055744.0), n = shifted - 6755399441055744.0;
+    double r, u, p, half, most, y;
+    uint64_t quadrant;
+    memcpy(&quadrant, &shifted, 8);
+    r = fma(n, -1.5707963267341256, bounded);
+    r = fma(n, -6.077100506303966e-11, r);
+    r = fma(n, -2.0222662487959506e-21, r);
+    u = r * r;
+    if (quadrant & 1u) {
+        POLYNOMIAL(sine, u)
+        y = fma(r * u, p, r);
+    } else {
+        POLYNOMIAL(cosine, u)
+        half = 0.5 * u;
+        most = 1.0 - half;
+        y = most + fma(u * u, p, (1.0 - most) - half);
+    }
+    return (quadrant + 1u) & 2u ? -y : y;
+}""",
+    ),
     "sum_of_8": (
         "",
         """
@@ -303,7 +340,7 @@ ACTIVATIONS: dict[str, tuple[str, str]] = {
 def functions_text(names: Iterable[str], dtype: np.dtype[np.floating]) -> str:
     """Return the functions of these names and all that they need, each after what it needs."""
     texts: dict[str, str] = {}
-    of_rows = ROW_FUNCTIONS | MERGING_FUNCTIONS
+    of_rows = ROW_FUNCTIONS | MERGING_FUNCTIONS | TABULAR_FUNCTIONS
 
     def require(name: str) -> None:
         if name in texts:

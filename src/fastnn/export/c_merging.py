@@ -68,6 +68,21 @@ SEPARATE void discretize_{type}(real *y, const {type} *x, size_t ldx, size_t row
             y[r * LD + f] = (real)bin;
         }}
 }}""",
+    "robust_scaling": """
+/* z = (x - centre) scale, and z / sqrt(1 + (z / bound)^2) with a bound, for chosen columns; 0 is no bound */
+SEPARATE void robust_scaling_{type}(real *y, const {type} *x, size_t ldx, size_t rows, const size_t *columns, size_t n,
+                                    const double *centre, const double *scale, double bound) {{
+    size_t r, f;
+    for (r = 0; r < rows; r++)
+        for (f = 0; f < n; f++) {{
+            double z = ((double)x[r * ldx + columns[f]] - centre[f]) * scale[f];
+            if (bound > 0.0) {{
+                const double most = 1e150 * bound, kept = z < -most ? -most : z > most ? most : z, part = kept / bound;
+                z = kept / sqrt(1.0 + part * part);
+            }}
+            y[r * LD + f] = (real)z;
+        }}
+}}""",
 }
 """Functions whose operand has one of several types; "real" or a type of integers ends their names."""
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.export.network import Step
-
 Array = NDArray[Any]
 
 _TILE_ROWS = 6
@@ -38,10 +36,10 @@ def packed_kernel(kernel: Array, bias: Array) -> Array:
     return np.concatenate(parts)
 
 
-def products_text(products: Sequence[Step], dtype: np.dtype[Any]) -> str:
-    """Return the tiles that these products need, and the function ``product``."""
+def products_text(outputs: Sequence[int], dtype: np.dtype[Any]) -> str:
+    """Return the tiles that products of so many outputs need, and the function ``product``."""
     full = 64 // dtype.itemsize
-    widths = [panel_widths(step.n_out, dtype) for step in products]
+    widths = [panel_widths(n_out, dtype) for n_out in outputs]
     lasts = sorted({all_widths[-1] for all_widths in widths} - {full})
     most = max(all_widths.count(full) for all_widths in widths)
     shapes = []

@@ -7,14 +7,15 @@ a product keeps its sums in registers: six rows of one panel, or one row of up t
 
 import os
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 
 from fastnn.export.c_functions import functions_text, with_types
-from fastnn.export.c_products import products_text
+from fastnn.export.c_products import panel_widths, products_text
 from fastnn.export.c_steps import C_TYPES, Writer, array_text, comment, names_of, number
-from fastnn.export.network import End, ExportedNetwork
-from fastnn.export.source_files import identifier, source_path, write_sources
+from fastnn.export.network import End, ExportedNetwork, Step
+from fastnn.export.source_files import check_not_called, identifier, source_path, write_sources
 
 _BLOCK_BYTES = 1 << 15
 """Scratch of ``net_batch`` if the widest layer allows it: it stays in the first-level cache."""
@@ -45,11 +46,11 @@ def c_source(network: ExportedNetwork, function: str, header_name: str, version:
     writer.write()
     dtype = network.dtype
     panel = 64 // dtype.itemsize
-    widest = max((step.n_out for step in network.steps), default=1) if writer.n_slots else 1
+    widest = max((_written(step, dtype) for step in network.steps), default=1) if writer.n_slots else 1
     ld = -(-widest // panel) * panel
     slots = max(writer.n_slots, 1)
     block = max(6, min(96, _BLOCK_BYTES // (slots * ld * dtype.itemsize) // 6 * 6))
-    products = [step for step in network.steps if step.kind == "dense"]
+    products = [step.n_out // step.groups for step in network.steps if step.kind in ("dense", "member_product")]
     parts = [
         _title(network, function, header_name, version, slots * ld * dtype.itemsize, block),
         f'#include "{header_name}"\n\n#include <math.h>\n#include <stdint.h>\n#include <string.h>',
@@ -59,8 +60,10 @@ def c_source(network: ExportedNetwork, function: str, header_name: str, version:
     ]
     if products:
         parts.append(products_text(products, dtype))
+    functions = functions_text((each for each in dict.fromkeys(writer.functions) if each != "product"), dtype)
+    check_not_called("function", function, "\n".join([*parts[4:], functions, *writer.activations.values()]))
     parts += [
-        functions_text((each for each in dict.fromkeys(writer.functions) if each != "product"), dtype),
+        functions,
         *writer.activations.values(),
         _forward(writer, slots, network),
         _entries(network, function, slots),
@@ -68,6 +71,14 @@ def c_source(network: ExportedNetwork, function: str, header_name: str, version:
     ]
     source = with_types("\n\n".join(parts), dtype) + "\n"
     return source.replace("net_batch", f"{function}_batch"), with_types(_header(network, function, version), dtype)
+
+
+def _written(step: Step, dtype: np.dtype[Any]) -> int:
+    """Return the elements of a row that a step writes: the product of the last member may fill a panel beyond them."""
+    if step.kind != "member_product":
+        return step.n_out
+    units = step.n_out // step.groups
+    return step.n_out - units + sum(panel_widths(units, dtype))
 
 
 _CONTRACTION = """/* The compiler must round after each operation that is written, as the language says. */

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastnn.export.c_functions import ACTIVATIONS
 from fastnn.export.c_products import packed_kernel
+from fastnn.export.c_tabular import TABULAR
 from fastnn.export.network import ARITHMETIC, READS_INPUTS, ExportedNetwork, Step, acts_on_rows, describe_activation
 
 Array = NDArray[Any]
@@ -128,6 +129,8 @@ class Writer:
             return self._arithmetic(i, step)
         if step.kind in ("concatenate", "slice", "dot", "embedding", "hot"):
             return self._apart(i, step)
+        if step.kind in TABULAR:
+            return self._tabular(i, step)
         return self._in_place(i, step)
 
     def _of_inputs(self, i: int, step: Step) -> str:
@@ -145,6 +148,10 @@ class Writer:
         elif step.kind == "discretize":
             boundaries = step.arrays["boundaries"]
             rest = (self._constant(i, "boundaries", boundaries), len(boundaries))
+        elif step.kind == "robust_scaling":
+            bound = step.options["bound"]
+            centre, scale = (self._constant(i, name, step.arrays[name]) for name in ("centre", "scale"))
+            rest = (centre, scale, number(0.0 if bound is None else bound, _DOUBLE))
         self._call(f"{step.kind}_{kind}", *start, *rest)
         return target
 
@@ -199,6 +206,28 @@ class Writer:
         else:
             counts = (options["size"], options["depth"], int(options["count"]), int(options["strict"]))
             self._call("hot", target, place, ld, "rows", n, *counts)
+        return target
+
+    def _tabular(self, i: int, step: Step) -> str:
+        """Write a step of a layer of networks for tables."""
+        arrays, groups, n = step.arrays, step.groups, step.n_out
+        if step.kind == "mix":
+            first, second = step.inputs
+            target = self._overwritable(i, second, n)
+            self._call("mix", target, *self._operand(first), "rows", n, self._constant(i, "mix", arrays["mix"]))
+            return target
+        target = self._slot()
+        start = (target, *self._operand(step.inputs[0]), "rows")
+        if step.kind == "member_product":
+            weights = self._constant(i, "weights", packed_kernel(arrays["kernel"], arrays["bias"]))
+            self._call("members", *start, weights, step.n_in // groups, n // groups, groups)
+        elif step.kind == "grouped_product":
+            kernel = arrays["kernel"].reshape(step.n_in // groups, groups, -1).swapaxes(0, 1)
+            weights, bias = self._constant(i, "kernel", kernel), self._constant(i, "bias", arrays["bias"])
+            self._call("grouped", *start, weights, bias, step.n_in // groups, n // groups, groups)
+        else:
+            constants = [self._constant(i, name, values) for name, values in arrays.items()]
+            self._call(step.kind, *start, step.n_in, n, *constants)
         return target
 
     def _in_place(self, i: int, step: Step) -> str:

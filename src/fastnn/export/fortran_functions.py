@@ -126,6 +126,33 @@ end function""",
             end if""",
         ),
     ),
+    "cosine_of": (
+        "larger smaller",
+        """! x = n pi / 2 + r, |r| <= pi / 4 (Cody and Waite, 1980); larger arguments than 1e9 count as this
+pure function cosine_of(x) result(y)
+  real(real64), intent(in) :: x
+  real(real64) :: y, bounded, shifted, n, r, u, p, half, most
+  integer(int64) :: quadrant
+  bounded = larger(-1.0e9, smaller(1.0e9, x))
+  shifted = fma(bounded, 0.6366197723675814, 6755399441055744.0)
+  n = shifted - 6755399441055744.0
+  quadrant = transfer(shifted, 0_int64)
+  r = fma(n, -1.5707963267341256, bounded)
+  r = fma(n, -6.077100506303966e-11, r)
+  r = fma(n, -2.0222662487959506e-21, r)
+  u = r * r
+  if (btest(quadrant, 0)) then
+    POLYNOMIAL(sine, u)
+    y = fma(r * u, p, r)
+  else
+    POLYNOMIAL(cosine, u)
+    half = 0.5 * u
+    most = 1.0 - half
+    y = most + fma(u * u, p, (1.0 - most) - half)
+  end if
+  if (btest(quadrant + 1, 1)) y = -y
+end function""",
+    ),
     "gelu_rest": (
         "",
         _function(

@@ -110,6 +110,38 @@ pure function normalized(x, scale, shift, epsilon, rms) result(y)
   end do
 end function""",
     ),
+    "cosines": (
+        "cosine_of",
+        """! cos(2 pi w x + b)
+pure function cosines(x, w, b) result(y)
+  real(rk), intent(in) :: x(:), w(:), b(:)
+  real(rk) :: y(size(x))
+  integer :: i
+  do i = 1, size(x)
+    y(i) = real(cosine_of(fma(real(x(i), real64) * real(w(i), real64), 6.283185307179586, real(b(i), real64))), rk)
+  end do
+end function""",
+    ),
+    "robust_scaling": (
+        "",
+        """! z = (x - centre) scale, and z / sqrt(1 + (z / bound)**2) with a bound; 0 is no bound
+pure function robust_scaling(x, centre, scale, bound) result(y)
+  real(real64), intent(in) :: x(:), centre(:), scale(:), bound
+  real(rk) :: y(size(x))
+  real(real64) :: z, part
+  integer :: i
+  do i = 1, size(x)
+    z = (x(i) - centre(i)) * scale(i)
+    if (bound > 0) then
+      if (z > 1.0e150 * bound) z = 1.0e150 * bound
+      if (z < -1.0e150 * bound) z = -1.0e150 * bound
+      part = z / bound
+      z = z / sqrt(1.0 + part * part)
+    end if
+    y(i) = real(z, rk)
+  end do
+end function""",
+    ),
     "larger_of": (
         "",
         """! the larger ones, and NaN where either is

@@ -17,7 +17,7 @@ from fastnn.export.c_steps import names_of
 from fastnn.export.fortran_functions import functions_text, with_kinds
 from fastnn.export.fortran_steps import Writer
 from fastnn.export.network import End, ExportedNetwork
-from fastnn.export.source_files import identifier, source_path, write_sources
+from fastnn.export.source_files import check_not_called, identifier, source_path, write_sources
 
 _NAMES = frozenset("x y rk real32 real64 int32 int64 real size merge sum tanh fma hot embed whole".split())
 """Words that the module uses itself."""
@@ -33,6 +33,8 @@ _FUSED = {
     "float32": r"real(real(\1, real64) * real(\2, real64) + real(\3, real64), real32)",
     "float64": r"fma(\1, \2, \3)",
 }
+_STATIC = 65536
+"""Bytes from which on gfortran makes a local array static, unless the procedure may call itself."""
 _KINDS = ("real32", "real64", "int32", "int64")
 
 
@@ -56,6 +58,7 @@ def fortran_source(network: ExportedNetwork, function: str, version: str) -> str
     procedures = [*functions_text(dict.fromkeys(writer.functions), network.dtype), *writer.activations.values()]
     fused = re.sub(r"FUSED\[(.*) \| (.*) \| (.*)\]", _FUSED[network.dtype.name], "\n\n".join(procedures))
     body = textwrap.indent(with_kinds(fused, network.dtype), "  ")
+    check_not_called("function", function, body)
     ends = [*zip(names_of("x", len(network.inputs)), network.inputs, strict=True)]
     outputs = [*zip(names_of("y", len(network.outputs)), network.outputs, strict=True)]
     sizes = {f"{function}_inputs{name[1:] and '_' + name[1:]}": end.n for name, end in ends}
@@ -108,11 +111,13 @@ def _entries(network: ExportedNetwork, function: str, writer: Writer) -> list[st
     def kind(end: End) -> str:
         return "real(rk)" if end.dtype == network.dtype else f"integer({end.dtype.name})"
 
+    largest = max(network.widths()) * network.dtype.itemsize
+    prefix = "pure recursive" if largest >= _STATIC else "pure"  # else threads would share the array
     one = ", ".join(f"{name}({end.n})" for name, end in [*xs, *ys])
     many = ", ".join(f"{name}({end.n}, n)" for name, end in [*xs, *ys])
     return [
         f"  ! One row: {one}.",
-        f"  pure subroutine {function}({arguments})",
+        f"  {prefix} subroutine {function}({arguments})",
         *(f"    {kind(end)}, intent(in) :: {name}({end.n})" for name, end in xs),
         *(f"    real(rk), intent(out) :: {name}({end.n})" for name, end in ys),
         *writer.buffers,

@@ -104,21 +104,37 @@ class Writer:
             other = self._buffer(step.inputs[1])
             called = f"{self._function('scalar_product')}({x}, {other}, {_logical(step.options['normalize'])})"
             return [f"    {y}(1) = {called}"]
+        if step.kind in ("grouped_product", "member_product"):
+            return self._groups(i, step, x, y)
         if step.kind == "hot":
             sizes = f"{step.options['size']}, {step.options['depth']}"
             switches = f"{_logical(step.options['count'])}, {_logical(step.options['strict'])}"
             return [f"    {y} = {self._function('hot')}({x}, {sizes}, {switches})"]
         return self._of_columns(i, step, x, y)
 
-    def _pieces(self, i: int, procedure: str, y: str, x: str, matrix: Array) -> list[str]:
-        """Return calls for the rows of a matrix, as many at a time as a constant may have."""
+    def _groups(self, i: int, step: Step, x: str, y: str) -> list[str]:
+        """Return the products of groups of columns, with a kernel for each or the same one."""
+        kernel, bias, groups = step.arrays["kernel"], step.arrays["bias"], step.groups
+        n_in, n_out, shared = step.n_in // groups, step.n_out // groups, step.kind == "member_product"
+        name = self._constant(f"bias_{i}", bias)
+        lines = [f"    {y} = reshape(spread({name}, 2, {groups}), [{step.n_out}])" if shared else f"    {y} = {name}"]
+        for group in range(groups):
+            columns = slice(group * n_out, (group + 1) * n_out)
+            part = f"{y}({columns.start + 1}:{columns.stop})"
+            own = kernel if shared else np.ascontiguousarray(kernel[:, columns])
+            number = f"{i}" if shared else f"{i}_{group + 1}"
+            lines += self._pieces(number, "accumulate", part, x, own, group * n_in)
+        return lines
+
+    def _pieces(self, i: Any, procedure: str, y: str, x: str, matrix: Array, at: int = 0) -> list[str]:
+        """Return calls for the rows of a matrix and columns of x from ``at`` on, as many as a constant may have."""
         rows, lines = max(1, _PIECE // matrix.shape[1]), []
         self._function(procedure)
         for piece, first in enumerate(range(0, len(matrix), rows), 1):
             part = matrix[first : first + rows]
             name = self._constant(f"kernel_{i}_{piece}", part)
             taken = (
-                f"{x}({first + 1}:{first + len(part)}), {name}"
+                f"{x}({at + first + 1}:{at + first + len(part)}), {name}"
                 if procedure == "accumulate"
                 else f"{x}, {name}, {first}"
             )
@@ -132,6 +148,11 @@ class Writer:
         whole = step.inputs[0] < len(self.network.inputs) and self.network.inputs[step.inputs[0]].dtype.kind == "i"
         if step.kind == "convert":
             return [f"    {y} = real({chosen}, rk)"]
+        if step.kind == "robust_scaling":
+            given = [self._constant(f"{name}_{i}", step.arrays[name]) for name in ("centre", "scale")]
+            bound = literal(step.options["bound"] or 0.0, _DOUBLE)
+            function = self._function("robust_scaling")
+            return [f"    {y} = {function}(real({chosen}, real64), &\n      {', '.join(given)}, {bound})"]
         if step.kind == "discretize":
             boundaries = self._constant(f"boundaries_{i}", step.arrays["boundaries"])
             return [f"    {y} = {self._function('discretize')}(real({chosen}, real64), {boundaries})"]
@@ -185,6 +206,8 @@ class Writer:
             lines = [f"    {first} = merge({given['shift']}, {scaled}, ieee_is_nan({x}))"]
             added = f"    {y}({step.n_in + 1}:) = merge(1.0_rk, 0.0_rk, ieee_is_nan({x}))"
             return [*lines, *([added] if indicator else [])]
+        if step.kind in ("feature_scale", "mix", "cosine_features", "bounded_lines"):
+            return self._tabular(step, x, y, given)
         if step.kind == "layer_normalization":
             epsilon = literal(step.options["epsilon"], _DOUBLE)
             constants = f"{given['scale']}, {given['shift']}, {epsilon}, {_logical(step.options['rms'])}"
@@ -194,6 +217,24 @@ class Writer:
         if step.kind == "prepare":
             return _prepare(step, x, y, given)
         return [f"    {y} = real(real({x}, real64) * {given['scale']} + {given['centre']}, rk)"]
+
+    def _tabular(self, step: Step, x: str, y: str, given: dict[str, str]) -> list[str]:
+        """Return the statements of an elementwise step of a layer of networks for tables."""
+        count, n = step.n_out // step.n_in, step.n_out
+        if step.kind == "mix":
+            activated = self._buffer(step.inputs[1])
+            return [f"    {y} = {self._function('multiply_add')}({activated} - {x}, {given['mix']}, {x})"]
+        axis = 2 if step.kind == "feature_scale" else 1  # all columns again and again, or each one several times
+        repeated = x if count == 1 else f"reshape(spread({x}, {axis}, {count}), [{n}])"
+        if step.kind == "cosine_features":
+            numbers = f"{given['frequencies']}, {given['bias']}"
+            return [f"    {y} = {self._function('cosines')}({repeated}, &\n      {numbers})"]
+        constants = [given[name] for name in ("scale", "shift") if name in given] or [given["slope"], given["offset"]]
+        lines = [f"    {y} = {self._function('multiply_add')}({repeated}, &\n      {', '.join(constants)})"]
+        if step.kind == "bounded_lines":
+            lines.append(f"    {y} = {self._function('larger_of')}({y}, {given['low']})")
+            lines.append(f"    {y} = {self._function('smaller_of')}({y}, {given['high']})")
+        return lines
 
     def _activation(self, step: Step) -> str:
         """Return the name of the function that applies an activation to a row, after defining it."""

@@ -21,7 +21,9 @@ _TEST_ROWS = 9
 _ROW_ACTIVATIONS = ("softmax", "log_softmax")
 ARITHMETIC = ("add", "subtract", "multiply", "divide", "average", "maximum", "minimum")
 """Steps that combine buffers element by element, in order; a buffer of width 1 goes with every column."""
-READS_INPUTS = ("look_up", "discretize", "convert")
+PRODUCTS = ("dense", "grouped_product", "member_product")
+"""Steps with a kernel: for all columns, for each of the ``groups`` of columns, the same one for each group."""
+READS_INPUTS = ("look_up", "discretize", "convert", "robust_scaling")
 """Steps that take the option ``columns`` of their buffer, which may be an input of integers or strings."""
 
 
@@ -31,16 +33,17 @@ class Step:
 
     Parameters
     ----------
-    kind : one of the core's ops that compute something at prediction, where an activation is a step for itself. Before
-        the network: "look_up" (numbers of entries), "discretize" (numbers of bins), "hot" (numbers as columns of 0 and
-        1) and "convert" (integers as floating-point numbers). Of estimators also "prepare" (inputs), "rescale"
-        (targets) and "two_classes".
+    kind : one of the core's ops that compute something at prediction, where an activation is a step for itself, and
+        "mix", of x and an activation of x, is the rest of a parametric one. Before the network: "look_up" (numbers of
+        entries), "discretize" (numbers of bins), "hot" (numbers as columns of 0 and 1), "convert" (integers as
+        floating-point numbers) and "robust_scaling". Of estimators also "prepare" (inputs), "rescale" (targets) and
+        "two_classes".
     inputs : numbers of the buffers that it reads.
     n_in, n_out : columns of its first input, and of its output.
     name : name of the layer that it computes.
     options : by name; of an activation "activation" (the core's name) and "parameters".
-    arrays : by name; weights in the network's dtype, the constants of estimators in float64. Steps of a layer that is
-        called several times have the same arrays.
+    arrays : by name; weights in the network's dtype, the constants of estimators and scalers in float64. Steps of
+        a layer that is called several times have the same arrays.
     """
 
     kind: str
@@ -54,7 +57,12 @@ class Step:
     @property
     def operations(self) -> int:
         """Multiply-adds of one row in its product."""
-        return self.n_in * self.n_out if self.kind == "dense" else 0
+        return self.n_in * self.n_out // self.groups if self.kind in PRODUCTS else 0
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of columns that are multiplied apart."""
+        return int(self.options.get("groups", 1))
 
 
 @dataclass(frozen=True)
@@ -166,13 +174,18 @@ class ExportedNetwork:
 
     def _scale(self, buffer: int) -> tuple[Any, Any]:
         """Return centre and spread of the inputs that the network was trained on, or 0 and 1."""
+        centre, spread = np.zeros(self.inputs[buffer].n), np.ones(self.inputs[buffer].n)
         for step in self.steps:
             arrays = step.arrays
+            if step.inputs == (buffer,) and step.kind == "robust_scaling":
+                columns, scale = step.options["columns"], arrays["scale"]
+                centre[columns] = arrays["centre"]
+                spread[columns] = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0.0)
             if step.inputs == (buffer,) and step.kind == "prepare" and "centre" in arrays:
                 return arrays["centre"], arrays["scale"]
             if step.inputs == (buffer,) and step.kind == "normalization" and not step.options["invert"]:
                 return arrays["mean"].astype(np.float64), np.sqrt(np.maximum(arrays["variance"].astype(np.float64), 0))
-        return 0.0, 1.0
+        return centre, spread
 
     def _codes(self) -> dict[tuple[int, int], Array]:
         """Return the values that a column of an input may have, by input and column, where they are categories."""
@@ -204,15 +217,21 @@ def in_formula(step: Step, dtype: np.dtype[Any]) -> Step:
     """Return a step whose arrays are the constants of its formula, rounded as the kernels round them.
 
     "dense": kernel and bias; normalizations of columns: centre, scale and shift of ``(x - centre) * scale + shift``;
-    "layer_normalization": scale and shift.
+    "layer_normalization" and "feature_scale": scale and shift; "bounded_lines": slope, offset, low and high.
     """
     given, n = step.arrays, step.n_in
 
     def weight(name: str, default: float, size: int = n) -> Array:
         return given[name] if name in given else np.full(size, default, dtype)
 
-    if step.kind == "dense":
-        return replace(step, arrays={"kernel": given["kernel"], "bias": weight("bias", 0.0, step.n_out)})
+    if step.kind in PRODUCTS:
+        bias = weight("bias", 0.0, given["kernel"].shape[1])
+        return replace(step, arrays={"kernel": given["kernel"], "bias": bias})
+    if step.kind == "feature_scale":
+        return replace(step, arrays={"scale": given["scale"], "shift": weight("bias", 0.0, step.n_out)})
+    if step.kind == "bounded_lines":
+        slope, low, high = given["kernel"]
+        return replace(step, arrays={"slope": slope, "offset": given["bias"], "low": low, "high": high})
     if step.kind == "layer_normalization":
         return replace(step, arrays={"scale": weight("gamma", 1.0), "shift": weight("beta", 0.0)})
     if step.kind == "batch_normalization":

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.export.network import ARITHMETIC, READS_INPUTS, End, ExportedNetwork, Step
+from fastnn.export.network import ARITHMETIC, PRODUCTS, READS_INPUTS, End, ExportedNetwork, Step
 from fastnn.export.source_files import source_path, write_sources
 
 Array = NDArray[Any]
@@ -47,6 +47,14 @@ def _product(x, kernel, bias):
     for column, row in zip(x.T, kernel, strict=True):
         y = np.add(column[:, None] * row, y, dtype=np.float64).astype(np.float32)
     return y.astype(np.float64)
+''',
+    "_robust": '''
+def _robust(x, centre, scale, bound):
+    z = (x - centre) * scale
+    if bound is not None:
+        z = np.clip(z, -1e150 * bound, 1e150 * bound)
+        z = z / np.sqrt(1.0 + (z / bound) ** 2)
+    return z
 ''',
     "_sigmoid": '''
 def _sigmoid(x):
@@ -128,7 +136,7 @@ def numpy_source(network: ExportedNetwork, version: str) -> str:
             given[name] = names.setdefault(id(array), f"{name}_{i}")
             arrays[given[name]] = array
         value = _expression(step, given, single, network)
-        exact = step.kind in ("dense", *ARITHMETIC)
+        exact = step.kind in (*PRODUCTS, *ARITHMETIC)
         rounded = f"_round({value})" if single and not exact else value
         lines += [f"    # {_plain(step.name)}", f"    x{n_inputs + i} = {rounded}"]
     results = [f"x{buffer}.astype(np.{network.dtype.name})" for buffer in network.results]
@@ -236,9 +244,8 @@ def _literal(array: Array) -> str:
 def _expression(step: Step, given: dict[str, str], single: bool, network: ExportedNetwork) -> str:
     """Return the output of a step: buffers are x0, x1, ..., and ``given`` has the names of its arrays."""
     x, options = f"x{step.inputs[0]}", step.options
-    if step.kind == "dense":
-        kernel, bias = given["kernel"], given["bias"]
-        return f"_product({x}, {kernel}, {bias})" if single else f"{x} @ {kernel} + {bias}"
+    if step.kind in PRODUCTS:
+        return _multiplied(step, x, given["kernel"], given["bias"], single)
     if step.kind == "activation":
         template = _ACTIVATIONS[options["activation"]]
         values = ["np.inf" if value == np.inf else repr(float(value)) for value in options["parameters"]]
@@ -267,6 +274,17 @@ def _expression(step: Step, given: dict[str, str], single: bool, network: Export
         return f"np.hstack([{filled}, np.isnan({x})])" if options["missing"] == "indicator" else filled
     if step.kind == "layer_normalization":
         return f"_normalize_rows({x}, {given['scale']}, {given['shift']}, {options['epsilon']!r}, {options['rms']})"
+    if step.kind == "feature_scale":
+        several = x if step.n_out == step.n_in else f"np.tile({x}, {step.n_out // step.n_in})"
+        return f"{several} * {given['scale']} + {given['shift']}"
+    if step.kind == "mix":
+        difference = f"{'_round' if single else ''}(x{step.inputs[1]} - {x})"
+        return f"{difference} * {given['mix']} + {x}"
+    if step.kind in ("cosine_features", "bounded_lines"):
+        repeated = f"np.repeat({x}, {step.n_out // step.n_in}, axis=1)"
+        if step.kind == "cosine_features":
+            return f"np.cos(2.0 * np.pi * ({repeated} * {given['frequencies']}) + {given['bias']})"
+        return f"np.clip({repeated} * {given['slope']} + {given['offset']}, {given['low']}, {given['high']})"
     if step.kind == "prelu":
         return f"np.where({x} > 0.0, {x}, {given['alpha']} * {x})"
     if step.kind == "prepare":
@@ -276,6 +294,21 @@ def _expression(step: Step, given: dict[str, str], single: bool, network: Export
     if step.kind == "rescale":
         return f"{x} * {given['scale']} + {given['centre']}"
     return f"np.hstack([1.0 - {x}, {x}])"
+
+
+def _multiplied(step: Step, x: str, kernel: str, bias: str, single: bool) -> str:
+    """Return the product of all columns, or those of groups of columns side by side."""
+
+    def product(*factors: str) -> str:
+        return "_product({}, {}, {})".format(*factors) if single else "{} @ {} + {}".format(*factors)
+
+    if step.kind == "dense":
+        return product(x, kernel, bias)
+    parts = f"np.split({x}, {step.groups}, axis=1)"
+    if step.kind == "member_product":
+        return f"np.hstack([{product('a', kernel, bias)} for a in {parts}])"
+    kernels, biases = f"np.split({kernel}, {step.groups}, axis=1)", f"np.split({bias}, {step.groups})"
+    return f"np.hstack([{product('a', 'w', 'b')} for a, w, b in zip({parts}, {kernels}, {biases}, strict=True)])"
 
 
 _SIGNS = {"add": "+", "average": "+", "subtract": "-", "multiply": "*", "divide": "/"}
@@ -306,6 +339,8 @@ def _of_inputs(step: Step, given: dict[str, str], network: ExportedNetwork) -> s
     chosen = f"x{buffer}" if columns == list(range(step.n_in)) else f"x{buffer}[:, {columns}]"
     if step.kind == "convert":
         return f"{chosen}.astype(np.float64)"
+    if step.kind == "robust_scaling":
+        return f"_robust({chosen}, {given['centre']}, {given['scale']}, {step.options['bound']!r})"
     if step.kind == "discretize":
         return f"np.digitize({chosen}, {given['boundaries']}).astype(np.float64)"
     if buffer >= len(network.inputs) or network.inputs[buffer].dtype.kind == "f":

@@ -15,6 +15,14 @@ from fastnn.export.network import ExportedNetwork, Step
 from fastnn.export.onnx_activations import write_activation, write_prelu
 from fastnn.export.onnx_categories import write_discretize, write_embedding, write_hot, write_look_up
 from fastnn.export.onnx_graph import Graph
+from fastnn.export.onnx_tabular import (
+    write_bounded_lines,
+    write_cosine_features,
+    write_feature_scale,
+    write_groups,
+    write_mix,
+    write_robust_scaling,
+)
 from fastnn.layers.normalization import deviation_of
 
 Array = NDArray[Any]
@@ -182,4 +190,11 @@ _WRITERS: dict[str, Callable[..., str]] = {
     "look_up": write_look_up,
     "discretize": write_discretize,
     "hot": write_hot,
+    "feature_scale": write_feature_scale,
+    "mix": write_mix,
+    "cosine_features": write_cosine_features,
+    "bounded_lines": write_bounded_lines,
+    "grouped_product": write_groups,
+    "member_product": write_groups,
+    "robust_scaling": write_robust_scaling,
 }

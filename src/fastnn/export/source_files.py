@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Collection, Mapping
+from typing import NoReturn
 
 from fastnn.saving.atomic import write_atomically
 
@@ -13,7 +14,8 @@ _C_NAMES = frozenset(
     double else enum explicit export extern false float for friend goto if inline int long main mutable namespace new
     noexcept not nullptr operator or private protected public register restrict return short signed sizeof static
     struct switch template this throw true try typedef typeid typename typeof union unsigned using virtual void volatile
-    wchar_t while xor fma fmaf sqrt memcpy printf forward product copy
+    wchar_t while xor fma fmaf sqrt memcpy printf forward product copy differing
+    is_contracted
     """.split()
 )
 
@@ -49,8 +51,18 @@ def identifier(name: str, value: object, reserved: Collection[str] = _C_NAMES) -
             f"{name} must be a name of at most 63 letters, digits and underscores, a letter first, got {value!r}"
         )
     if value in reserved:
-        raise ValueError(f"{name} must not be {value!r}, which already has a meaning there: choose another name")
+        _refuse(name, value)
     return value
+
+
+def check_not_called(name: str, value: str, text: str) -> None:
+    """Raise ValueError if source code has a procedure of its own with a name; Fortran ignores case."""
+    if re.search(rf"\b{value}\(", text, re.IGNORECASE):
+        _refuse(name, value)
+
+
+def _refuse(name: str, value: str) -> NoReturn:
+    raise ValueError(f"{name} must not be {value!r}, which already has a meaning there: choose another name")
 
 
 def write_sources(files: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import fastnn._core as _core
 from fastnn._structures import leaves
 from fastnn.export.network import ARITHMETIC, End, ExportedNetwork, Step, check_finite
-from fastnn.layers import CategoryEncoding, Discretization, IntegerLookup, StringLookup
+from fastnn.layers import CategoryEncoding, Discretization, IntegerLookup, RobustScaling, StringLookup
 from fastnn.network.graph import Graph
 
 Array = NDArray[Any]
@@ -23,6 +23,12 @@ _WEIGHTS = {
     "layer_normalization": ("gamma", "beta"),
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
     "normalization": ("mean", "variance"),
+    "feature_scale": ("scale", "bias"),
+    "parametric_activation": ("mix",),
+    "cosine_features": ("frequencies", "bias"),
+    "bounded_lines": ("kernel", "bias"),
+    "grouped_product": ("kernel", "bias"),
+    "member_product": ("kernel", "bias"),
 }
 _SWITCHES = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
 """The options that say whether a weight is there."""
@@ -32,6 +38,8 @@ _KEPT = {
     "normalization": ("invert", "missing"),
     "slice": ("start", "stop", "step"),
     "dot": ("normalize",),
+    "grouped_product": ("groups",),
+    "member_product": ("groups",),
 }
 """The options of the core's ops that matter to prediction."""
 _EXPORTED = {*_WEIGHTS, *_KEPT, *ARITHMETIC, "activation", "concatenate"}
@@ -118,6 +126,11 @@ def network_steps(
         steps.append(Step(kind, tuple(inputs), n_in, n_out, name, *contents))
         places[-1] = before + len(steps) - 1
 
+    def activate(activation: str, n: int, name: str, options: Mapping[str, Any]) -> None:
+        if activation != "linear":
+            given = {"activation": activation, "parameters": tuple(options.get("parameters", ()))}
+            append("activation", (places[-1],), n, n, name, given)
+
     for number, (kind, options) in enumerate(ops):
         read = options.get("inputs", (n_inputs + number - 1 if number else 0,))
         sources = [places[buffer] for buffer in read]
@@ -133,11 +146,11 @@ def network_steps(
         if kind != "activation":
             if owner not in arrays:
                 arrays[owner] = _weights(network, owner, kind, options)
+            if kind == "parametric_activation":  # what is mixed with the identity is a step of its own
+                activate(options["function"], n_out, name, options)
+                kind, sources = "mix", [*sources, places[-1]]
             append(kind, sources, n_in, n_out, name, _options(kind, options), arrays[owner])
-        activation = options.get("activation", "linear")
-        if activation != "linear":
-            given = {"activation": activation, "parameters": tuple(options.get("parameters", ()))}
-            append("activation", (places[-1],), n_out, n_out, name, given)
+        activate(options.get("activation", "linear"), n_out, name, options)
     return steps, places
 
 
@@ -239,11 +252,13 @@ class _Encoding:
         if isinstance(layer, CategoryEncoding):
             buffer = self.buffer(source)
         else:
+            if isinstance(layer, RobustScaling):
+                layer.compute(np.zeros((1, n)))  # raises unless it has learned so many columns
             start, columns = self._columns.get(source) or (self._places[source], list(range(n)))
             kind, options, arrays = _numbering(layer)
             n_in = self._inputs[start].n if source in self._columns else n
             buffer = self._append(kind, start, n_in, n, layer.name, {"columns": columns, **options}, arrays)
-        if layer.output_mode == "int":
+        if layer.output_mode in ("int", "float"):
             return buffer
         size = 1 if layer.output_mode == "one_hot" or not row else row[-1]
         options = {
@@ -256,7 +271,7 @@ class _Encoding:
 
 
 def _numbering(layer: Any) -> tuple[str, dict[str, Any], dict[str, Array]]:
-    """Return kind, options and arrays of the step that numbers elements as a layer does.
+    """Return kind, options and arrays of the step that numbers or scales elements as a layer does.
 
     Raises
     ------
@@ -265,6 +280,9 @@ def _numbering(layer: Any) -> tuple[str, dict[str, Any], dict[str, Array]]:
     """
     if isinstance(layer, Discretization):
         return "discretize", {}, {"boundaries": np.array(layer.get_config()["bin_boundaries"], np.float64)}
+    if isinstance(layer, RobustScaling):
+        learned = {"centre": np.asarray(layer.center), "scale": np.asarray(layer.scale)}
+        return "robust_scaling", {"bound": layer.bound}, learned
     if isinstance(layer, IntegerLookup | StringLookup) and not layer.invert:
         hashed = isinstance(layer, StringLookup) or layer.oov_method != "floormod"
         if not (hashed and layer.num_oov_indices > 1):
@@ -274,9 +292,10 @@ def _numbering(layer: Any) -> tuple[str, dict[str, Any], dict[str, Array]]:
         if not isinstance(layer, IntegerLookup | StringLookup)
         else (" with invert=True" if layer.invert else " with several numbers for unknown entries")
     )
+    instead = "" if layer.output_mode == "float" else ", or use a lookup with a vocabulary"
     raise ValueError(
         f"layer {layer.name!r} of class {type(layer).__name__}{options} cannot be exported: give the network the "
-        "numbers that the layer returns, or use a lookup with a vocabulary"
+        f"numbers that the layer returns{instead}"
     )
 
 

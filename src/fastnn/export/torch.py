@@ -20,16 +20,22 @@ from fastnn.layers import (
     AlphaDropout,
     BatchNormalization,
     Concatenate,
+    CosineFeatures,
     Dense,
     Dot,
     Dropout,
     Embedding,
+    FeatureScale,
     Flatten,
     GaussianNoise,
+    GroupedDense,
     Identity,
     Layer,
     LayerNormalization,
+    MemberDense,
     Normalization,
+    ParametricActivation,
+    PiecewiseLinearEncoding,
     PReLU,
     Reshape,
     Residual,
@@ -232,6 +238,12 @@ def _describe(layer: Layer, n_in: int, dtype: np.dtype[Any]) -> list[_Module]:
         mean, deviation = statistics_of(layer, n_in, dtype)
         arguments = {"n_features": n_in, "invert": layer.invert, "missing": layer.missing}
         return [_Module("Normalize", arguments, {"mean": mean, "deviation": deviation})]
+    if isinstance(layer, FeatureScale | ParametricActivation | CosineFeatures | GroupedDense | MemberDense):
+        return [_tabular(layer, n_in)]
+    if isinstance(layer, PiecewiseLinearEncoding):
+        (slope, low, high), offset = layer.read_weight("kernel"), layer.read_weight("bias")
+        lines = {"slope": slope, "offset": offset, "low": low, "high": high}
+        return [_Module("BoundedLines", {"n_features": n_in, "n_lines": layer.width}, lines)]
     if isinstance(layer, PReLU):
         return [_Module("PReLU", {"num_parameters": n_in}, {"weight": layer.read_weight("alpha")})]
     if isinstance(layer, Residual):
@@ -245,6 +257,28 @@ def _describe(layer: Layer, n_in: int, dtype: np.dtype[Any]) -> list[_Module]:
     if isinstance(layer, Flatten | Identity):
         return [_Module(type(layer).__name__)]
     raise ValueError(f"PyTorch has no module for layer {layer.name!r}, a {type(layer).__name__}")
+
+
+def _tabular(layer: Any, n_in: int) -> _Module:
+    """Describe a module of networks for tables."""
+    names = {"scale": "weight", "mix": "weight", "frequencies": "weight", "kernel": "weight", "bias": "bias"}
+    tensors = {names[spec.name]: layer.read_weight(spec.name) for spec in layer.parameter_specs(n_in)}
+    if isinstance(layer, ParametricActivation):
+        name, fixed = _FUNCTIONS.get(layer.activation.name, ("Identity", {}))
+        function = {"function": name, "options": {**fixed, **layer.activation.parameters}}
+        return _Module("ParametricActivation", {"n_features": n_in, **function}, tensors)
+    if isinstance(layer, CosineFeatures):
+        return _Module("CosineFeatures", {"n_features": n_in, "count": layer.count}, tensors)
+    bias = "bias" in tensors
+    if isinstance(layer, FeatureScale):
+        return _Module("FeatureScale", {"n_features": n_in, "members": layer.members, "bias": bias}, tensors)
+    groups, kernel = layer.groups, tensors["weight"]
+    if isinstance(layer, MemberDense):
+        tensors["weight"] = np.ascontiguousarray(kernel.T)
+    else:
+        tensors["weight"] = np.ascontiguousarray(kernel.reshape(len(kernel), groups, -1).swapaxes(0, 1))
+    arguments = {"groups": groups, "in_features": len(kernel), "out_features": layer.units, "bias": bias}
+    return _Module(type(layer).__name__, arguments, tensors)
 
 
 def _normalization(layer: BatchNormalization | LayerNormalization, n_in: int, dtype: np.dtype[Any]) -> _Module:

@@ -84,6 +84,98 @@ class ScaledByDeviation(nn.Module):
         return x * torch.rsqrt(variance + self.epsilon) * self.weight
 
 
+class FeatureScale(nn.Module):
+    """``x * weight + bias`` of each feature; the features come ``members`` times."""
+
+    def __init__(self, n_features: int, members: int, bias: bool) -> None:
+        super().__init__()
+        self.members = members
+        self.weight = nn.Parameter(torch.ones(members * n_features))
+        self.bias = nn.Parameter(torch.zeros(members * n_features)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        scaled = x.repeat(1, self.members) * self.weight
+        return scaled if self.bias is None else scaled + self.bias
+
+
+class ParametricActivation(nn.Module):
+    """``x + (f(x) - x) * weight``, where f is the module ``function`` with ``options``."""
+
+    def __init__(self, n_features: int, function: str, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.function = (globals().get(function) or getattr(nn, function))(**options)
+        self.weight = nn.Parameter(torch.ones(n_features))
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        return x + (self.function(x) - x) * self.weight
+
+
+class CosineFeatures(nn.Module):
+    """``cos(2 pi weight x + bias)``, ``count`` of each feature; in float64."""
+
+    def __init__(self, n_features: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.weight = nn.Parameter(torch.zeros(count * n_features))
+        self.bias = nn.Parameter(torch.zeros(count * n_features))
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        turns = x.double().repeat_interleave(self.count, dim=1) * self.weight
+        return torch.cos(2.0 * torch.pi * turns + self.bias).to(x.dtype)
+
+
+class BoundedLines(nn.Module):
+    """``min(high, max(low, slope x + offset))``, ``n_lines`` of each feature; in float64: lines may be steep."""
+
+    slope: Any
+    offset: Any
+    low: Any
+    high: Any
+
+    def __init__(self, n_features: int, n_lines: int) -> None:
+        super().__init__()
+        self.n_lines = n_lines
+        for name in ("slope", "offset", "low", "high"):
+            self.register_buffer(name, torch.zeros(n_features * n_lines))
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        lines = x.double().repeat_interleave(self.n_lines, dim=1) * self.slope + self.offset
+        return torch.minimum(torch.maximum(lines, self.low.double()), self.high.double()).to(x.dtype)
+
+
+class MemberDense(nn.Module):
+    """The same linear layer for each group of features."""
+
+    def __init__(self, groups: int, in_features: int, out_features: int, bias: bool) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.zeros(out_features, in_features))
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        return nn.functional.linear(x.unflatten(1, (self.groups, -1)), self.weight, self.bias).flatten(1)
+
+
+class GroupedDense(nn.Module):
+    """A linear layer for each group of features: weight (groups, in_features, out_features)."""
+
+    def __init__(self, groups: int, in_features: int, out_features: int, bias: bool) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.zeros(groups, in_features, out_features))
+        self.bias = nn.Parameter(torch.zeros(groups * out_features)) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs."""
+        products = torch.einsum("ngi,gio->ngo", x.unflatten(1, (self.groups, -1)), self.weight).flatten(1)
+        return products if self.bias is None else products + self.bias
+
+
 class Residual(nn.Module):
     """``x + block(x)``."""
 
