@@ -201,7 +201,10 @@ static int meet_after_phase_1(const fnn_step *s) {
     fnn_barrier_wait(&fit->barrier);
     fnn_mark(fit, s->thread, FNN_WAIT);
     if (fit->exchange && !fit->cut[0]) {
-        if (s->thread == 0) fnn_exchange_rows(s);
+        if (s->thread == 0) {
+            fnn_exchange_rows(s);
+            fnn_store_other_ranks(s);
+        }
         fnn_barrier_wait(&fit->barrier);
         fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
