@@ -255,10 +255,6 @@ cdef class Fit:
     cdef int check_exchange(self) except -1:
         return self.exchange.check() if self.exchange is not None else 0
 
-    @property
-    def is_divided(self):
-        return bool(fnn_fit_is_divided(self.fit))
-
     def settle(self):
         self.network.enter(WRITES)
         with nogil:
@@ -271,7 +267,7 @@ cdef class Fit:
 
     @property
     def phases(self):
-        names = ["gather", "forward", "loss", "backward", "update", "wait"] + ["exchange"] * self.is_divided
+        names = ["gather", "forward", "loss", "backward", "update", "wait"] + ["exchange"] * fnn_fit_is_divided(self.fit)
         return {name: 1e-9 * fnn_fit_phase_ns(self.fit, phase) for phase, name in enumerate(names)}
 
     def batch_rows(self):

@@ -10,12 +10,7 @@ cdef list inputs_of_ops(object ops, int n_inputs):
     for number, (kind, options) in enumerate(ops):
         before = n_inputs + number - 1 if number else 0
         inputs = options.get("inputs")
-        if "source" in options:
-            source = options["source"]
-            if not 0 <= source < number:
-                raise ValueError(f"source of op {number} must be an earlier op, got {source}")
-            inputs = (result[source][0], before)
-        elif inputs is None:
+        if inputs is None:
             inputs = (before,)
         for buffer in inputs:
             if not 0 <= buffer < n_inputs + number:
@@ -55,8 +50,6 @@ cdef list read_ops(fnn_op *native, object ops, list inputs, list widths, object 
         native[number].n_inputs = <int>len(sizes)
         native[number].inputs = at
         at += len(sizes)
-        if "source" in options and sizes[0] != sizes[1]:
-            raise ValueError(f"op {number} adds {sizes[0]} features to {sizes[1]}")
         check_inputs(&native[number], number, kind, sizes)
         if kind == "slice":
             check_slice(options, number, sizes[0])

@@ -80,29 +80,12 @@ cdef class Network:
         fnn_network_free(self.network)
 
     @property
-    def n_features(self):
-        return self.network.widths[0]
-
-    @property
-    def n_outputs(self):
-        return fnn_output_width(self.network, 0)
-
-    @property
     def widths(self):
         return tuple(self.network.widths[b] for b in range(self.network.n_inputs + self.network.n_ops))
 
     @property
-    def input_widths(self):
-        return self.widths[: self.network.n_inputs]
-
-    @property
     def output_widths(self):
         return tuple(fnn_output_width(self.network, output) for output in range(self.network.n_outputs))
-
-    def skips_activation(self, int output=0):
-        if not 0 <= output < self.network.n_outputs:
-            raise IndexError(f"output must be from 0 to {self.network.n_outputs - 1}, got {output}")
-        return bool(fnn_skips_activation(self.network, output))
 
     @property
     def n_slots(self):
@@ -119,7 +102,6 @@ cdef class Network:
         self.network.iterations = value
 
     def forget_other_threads(self):
-        """Forget the calls of other threads, in a forked child: only the thread that forked lives on."""
         self.users = 0
         if self.owner != PyThread_get_thread_ident():
             self.owner = 0
