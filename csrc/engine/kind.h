@@ -142,6 +142,9 @@ static inline fnn_weights fnn_weights_from(const fnn_fit *fit, const fnn_weights
 void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
                       const fnn_update *rule);
 
+/* gradient of one number for each output: sums over the rows of op_buffers.saved (layers/prelu.c) */
+void fnn_saved_gradient(const fnn_step *s, const fnn_strip *strip, void *G);
+
 /* gradient of factors and offsets, one for each output: sums over the rows of dY `factor` x and of dY; input_of gives the
  * input x of an output (layers/feature_scale.c) */
 void fnn_factor_gradient(const fnn_step *s, const fnn_strip *strip, void *G,

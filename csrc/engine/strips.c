@@ -55,11 +55,6 @@ static void deal_rows(deal *d, int op, ptrdiff_t q, fnn_range rows, double width
     }
 }
 
-/* The rows of an op's weight panels that are trained. */
-static fnn_range trained_rows(const fnn_op *op) {
-    return (fnn_range){op->use_kernel ? 0 : op->rows, op->rows + (op->use_bias != 0)};
-}
-
 /* A row of a table costs this part of a row of a product, which is multiplied with the whole batch. */
 #define TABLE_COST 0.125
 
@@ -74,7 +69,7 @@ int fnn_plan_strips(fnn_fit *fit) {
             if (!fnn_is_trained(op)) continue;
             int calls = 0;
             for (int call = i; call || !calls; call = network->ops[call].next_call) calls++;
-            const fnn_range all = trained_rows(op);
+            const fnn_range all = fnn_trained_rows(op);
             const ptrdiff_t kernel_end = joins_bias(fit, op) ? all.last : fnn_min(op->rows, all.last);
             for (ptrdiff_t q = 0; q < op->panels; q++) {
                 double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
@@ -98,8 +93,7 @@ int fnn_plan_strips(fnn_fit *fit) {
 fnn_range fnn_strips_of(const fnn_step *s) {
     const int *first = s->fit->first_strip + s->fit->rank * s->fit->n_threads;
     if (s->n_threads == s->fit->n_threads) return (fnn_range){first[s->thread], first[s->thread + 1]};
-    const fnn_range share = fnn_share(first[s->fit->n_threads] - first[0], s->thread, s->n_threads);
-    return (fnn_range){first[0] + share.first, first[0] + share.last};
+    return fnn_share_of((fnn_range){first[0], first[s->fit->n_threads]}, s->thread, s->n_threads);
 }
 
 /* Bytes of dZ that stay in the second-level cache while the inputs pass by. */

@@ -74,6 +74,12 @@ static inline fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads) {
     return (fnn_range){first, first + each + (thread < more)};
 }
 
+/* The same of a range that does not begin at 0. */
+static inline fnn_range fnn_share_of(fnn_range all, int thread, int n_threads) {
+    const fnn_range share = fnn_share(all.last - all.first, thread, n_threads);
+    return (fnn_range){all.first + share.first, all.first + share.last};
+}
+
 /* The threads worth using for a call of `operations` floating-point operations on `items` items. */
 int fnn_threads_for(double operations, ptrdiff_t items, int n_threads);
 

@@ -132,11 +132,11 @@ class Network:
         The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
         one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row"; multi_quantile
         "levels". "custom" is a loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
-        optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
-        beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
-        beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)
-        left out of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
-        gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
+        optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad, corrects_epsilon;
+        nadam, adamax: beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon;
+        lion: beta_1, beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of
+        (op, parameter) left out of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum,
+        ema_overwrite_frequency, gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
         """
     @property
     def compilations(self) -> int:

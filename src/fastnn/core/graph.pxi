@@ -54,7 +54,7 @@ cdef list read_ops(fnn_op *native, object ops, list inputs, list widths, object 
         if kind == "slice":
             check_slice(options, number, sizes[0])
         elif native[number].kind.is_table:
-            check_table(options, number, dtype)
+            check_table(options, number, kind, dtype)
             check_groups(&native[number], number, kind, sizes[0])
         if native[number].multiple < 1 or native[number].multiple > MOST_FEATURES:
             raise ValueError(f"op {number}, {kind!r}, needs at least one output for each input")
@@ -111,12 +111,14 @@ cdef int check_slice(dict options, Py_ssize_t number, Py_ssize_t width) except -
     return 0
 
 
-cdef int check_table(dict options, Py_ssize_t number, object dtype) except -1:
+cdef int check_table(dict options, Py_ssize_t number, str kind, object dtype) except -1:
     most = MOST_TABLE_ROWS[dtype.name]
     if not 1 <= options["n_rows"] <= most:
-        raise ValueError(f"n_rows of op {number}, 'embedding', must be from 1 to {most} in {dtype}, got {options['n_rows']}")
+        raise ValueError(f"n_rows of op {number}, {kind!r}, must be from 1 to {most} in {dtype}, got {options['n_rows']}")
     if not 1 <= options["n_columns"] <= MOST_FEATURES:
-        raise ValueError(f"n_columns of op {number} must be from 1 to {MOST_FEATURES}, got {options['n_columns']}")
+        raise ValueError(
+            f"n_columns of op {number}, {kind!r}, must be from 1 to {MOST_FEATURES}, got {options['n_columns']}"
+        )
     return 0
 
 
