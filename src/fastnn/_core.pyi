@@ -136,7 +136,7 @@ class Network:
         nadam, adamax: beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon;
         lion: beta_1, beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of
         (op, parameter) left out of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum,
-        ema_overwrite_frequency, gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
+        ema_overwrite_frequency, gradient_accumulation_steps. Learning rates are given to ``Fit.begin_epoch``.
         """
     @property
     def compilations(self) -> int:
