@@ -36,6 +36,9 @@ void fnn_call_join(fnn_call *call, int thread);
  * every 50 ms. */
 int fnn_interrupted(void);
 void fnn_set_poll(int (*poll)(void));
+/* Nanoseconds and seconds on the monotonic clock. */
+int64_t fnn_clock_ns(void);
+static inline double fnn_now(void) { return 1e-9 * (double)fnn_clock_ns(); }
 
 /* ---- team.c ---- */
 
@@ -55,7 +58,6 @@ int fnn_thread_limit(void);
 int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);
-int64_t fnn_clock_ns(void); /* monotonic (call.c) */
 /* One turn of a loop that waits for another thread. */
 static inline void fnn_pause(void) {
 #if defined(__x86_64__)
@@ -64,7 +66,6 @@ static inline void fnn_pause(void) {
     __asm__ volatile("yield");
 #endif
 }
-static inline double fnn_now(void) { return 1e-9 * (double)fnn_clock_ns(); }
 
 /* The share of `count` items that belongs to one thread. */
 static inline fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads) {

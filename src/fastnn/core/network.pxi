@@ -415,7 +415,7 @@ cdef class Network:
         memset(skipped, 0, self.network.n_ops)
         for output in range(self.network.n_outputs):
             op = self.network.outputs[output] - self.network.n_inputs
-            if not flags[output] or op < 0 or self.network.ops[op].activation not in (FNN_SOFTMAX, SIGMOID):
+            if not flags[output] or op < 0 or self.network.ops[op].activation not in (FNN_SOFTMAX, FNN_SIGMOID):
                 continue
             if not fnn_skips_activation(self.network, output):
                 raise ValueError(f"output {output} has no logits: something else uses it, or it has an activity regularizer")
@@ -455,6 +455,3 @@ cdef class Network:
             what = f"too large for {self.dtype}" if np.isfinite(value) else "not finite"
             raise ValueError(f"{name} has a value that is {what} in row {start + row}, column {column}: {value}")
         return 0
-
-
-cdef int SIGMOID = ACTIVATIONS.index("sigmoid")
