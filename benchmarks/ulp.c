@@ -49,7 +49,7 @@ enum { LOG = FNN_ACTIVATIONS, LOG1P, NORMAL_CDF, COS };
         case FNN_SILU: t = sigmoid##S(b); *y = low * t; *d = t + b * t * sigmoid##S(-b); break;                       \
         case FNN_EXPONENTIAL: *y = *d = exp##S(x); break;                                                             \
         case FNN_RELU6: *y = fmax##S(0, fmin##S(6, x)); *d = x > 0 && x < 6; break;                                   \
-        case FNN_RELU_GENERAL:                                                                                        \
+        case FNN_GENERAL_RELU:                                                                                        \
             *y = x > (R)p[2] ? fmax##S(0, fmin##S((R)p[1], x)) : (R)p[0] * (x - (R)p[2]);                             \
             *d = x > (R)p[2] ? x > 0 && x < (R)p[1] : (R)p[0];                                                        \
             break;                                                                                                    \
@@ -118,7 +118,7 @@ static const struct {
     {"relu", FNN_RELU, {0}, -INFINITY, INFINITY},
     {"leaky_relu", FNN_LEAKY_RELU, {0.2}, -INFINITY, INFINITY},
     {"relu6", FNN_RELU6, {0}, -INFINITY, INFINITY},
-    {"general_relu", FNN_RELU_GENERAL, {0.1, 6, -0.3}, -INFINITY, INFINITY},
+    {"general_relu", FNN_GENERAL_RELU, {0.1, 6, -0.3}, -INFINITY, INFINITY},
 };
 
 static void reference(int kind, const double *parameters, real x, wide *y, wide *d) {

@@ -24,6 +24,8 @@
 /* Layers with at most so many inputs have products of their own in training (short_layers_tpl.h). */
 #define FNN_SHORT 64
 
+#define FNN_TURN 0x1.921fb54442d18p+2 /* 2 pi */
+
 /* Items first, first + 1, ..., last - 1. */
 typedef struct {
     ptrdiff_t first, last;
@@ -56,7 +58,7 @@ typedef enum {
     FNN_SILU,
     FNN_EXPONENTIAL,
     FNN_RELU6,
-    FNN_RELU_GENERAL,
+    FNN_GENERAL_RELU,
     FNN_MISH,
     FNN_SOFTSIGN,
     FNN_HARD_SIGMOID,

@@ -1,6 +1,7 @@
-"""The law of the house: imports point down. ARCHITECTURE.md quotes the floors below."""
+"""The law of the house: imports and calls point down. ARCHITECTURE.md quotes the floors below."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -100,3 +101,72 @@ def test_the_core_imports_nothing_of_the_package_but_the_fork_hook():
         if "fastnn" in line and "import" in line
     ]
     assert all("fastnn._forking" in line for line in lines)
+
+
+SOURCES = Path(__file__).resolve().parents[1] / "csrc"
+ENGINE_FLOORS = """
+dispatch environment trials
+call
+arena pieces random
+team
+route
+network rates
+common_memory gradients
+weight_sums
+strips
+chunk_sums
+ranks
+layers
+losses update
+arrays least_squares predict
+plan train
+epochs
+""".split("\n")[1:-1]
+"""From the ground up. A file of the engine calls functions of lower floors; those of layers/ know one another."""
+
+ENGINE_FLOOR_OF = {name: number for number, floor in enumerate(ENGINE_FLOORS) for name in floor.split()}
+C_TEXT = {
+    path.relative_to(SOURCES): re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for path in sorted(SOURCES.rglob("*.[ch]"))
+}
+ENGINE_FILES = [path for path in C_TEXT if path.parts[0] == "engine" and path.suffix == ".c"]
+PLACE_OF = {
+    name: path
+    for path, text in C_TEXT.items()
+    for name in re.findall(r"^\w[^;{}]*?\b(fnn_\w+)\([^;{}]*\) \{", text, flags=re.MULTILINE)
+}
+"""The files that define the functions of more than one file."""
+
+
+def engine_floor(path):
+    """Return the file of the engine, or its wing layers/, whose floor a source file is on."""
+    return "layers" if path.parent.name == "layers" else path.stem
+
+
+def test_every_file_of_the_engine_has_a_floor():
+    assert {engine_floor(path) for path in ENGINE_FILES} == set(ENGINE_FLOOR_OF)
+
+
+@pytest.mark.parametrize("path", ENGINE_FILES, ids=str)
+def test_calls_of_the_engine_point_down(path):
+    floor = engine_floor(path)
+    assert set(re.findall(r"\b(fnn_\w+)\(", C_TEXT[path])) <= PLACE_OF.keys()
+    named = set(re.findall(r"\bfnn_\w+", C_TEXT[path])) & PLACE_OF.keys()
+    places = {name: PLACE_OF[name] for name in named if PLACE_OF[name].suffix == ".c"}
+    upward = {
+        name: str(place)
+        for name, place in places.items()
+        if engine_floor(place) != floor and ENGINE_FLOOR_OF[engine_floor(place)] >= ENGINE_FLOOR_OF[floor]
+    }
+    assert not upward, f"{path} is on floor {ENGINE_FLOOR_OF[floor]} and calls {upward}"
+
+
+def test_includes_point_down():
+    graph = {path: re.findall(r'^#include "(.+)"', text, flags=re.MULTILINE) for path, text in C_TEXT.items()}
+    for path, names in graph.items():
+        included = {(SOURCES / path.parent / name).resolve().relative_to(SOURCES) for name in names}
+        assert all(place.suffix == ".h" and place in C_TEXT for place in included), path
+        if path.parts[0] == "kernels":
+            assert {place.parts[0] for place in included} <= {"kernels", "fnn.h", "quantile.h"}, path
+        graph[path] = included
+    TopologicalSorter(graph).prepare()

@@ -133,6 +133,12 @@ def test_an_embedding_reads_columns_of_inputs_only():
         ),
         (
             [3],
+            [op("grouped_product", 0, n_rows=3, n_columns=0, groups=1)],
+            None,
+            "n_columns of op 0, 'grouped_product', must be from 1 to 1099511627776, got 0",
+        ),
+        (
+            [3],
             [dense(2, 0), ("dense", {"n_out": 3, "weights_of": 0})],
             None,
             "op 1, 'dense', cannot use the weights of op 0",

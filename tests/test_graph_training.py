@@ -287,11 +287,13 @@ def test_a_native_loss_that_is_not_finite_stops_a_step_with_a_loss_of_the_caller
 
 def test_the_softmax_is_left_to_the_loss_where_nothing_else_uses_it():
     ops = [dense(3, activation="softmax"), dense(2)]
-    assert _core.Network([4], ops[:1]).skips_activation()
-    assert not _core.Network([4], ops, outputs=[1, 2]).skips_activation(0)
-    assert not _core.Network([4], ops[:1], outputs=[1, 1]).skips_activation(0)
     penalized = dense(3, activation="softmax", activity_regularizer=(0.0, 1.0))
-    assert not _core.Network([4], [penalized]).skips_activation()
+    X = np.zeros((2, 4), np.float32)
+    np.testing.assert_array_equal(_core.Network([4], ops[:1]).predict(X, logits=True), np.zeros((2, 3)))
+    for others in ((ops, [1, 2]), (ops[:1], [1, 1]), ([penalized], [1])):
+        logits = [True, False][: len(others[1])]
+        with pytest.raises(ValueError, match="output 0 has no logits: something else uses it, or"):
+            _core.Network([4], others[0], outputs=others[1]).predict(X, logits=logits)
 
 
 def test_logits_are_those_of_each_output():

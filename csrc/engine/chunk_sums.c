@@ -101,18 +101,18 @@ static void sum_chunks(const fnn_step *s, const batch_plan *plan, const sum_mess
     const fnn_network *network = fit->network;
     const fnn_exchange *e = fit->exchange;
     const fnn_range chunks = fnn_chunks_of(fit, s->n_panels, fit->rank);
-    const fnn_range share = fnn_share(m->strips.last - m->strips.first, s->thread, s->n_threads);
+    const fnn_range share = fnn_share_of(m->strips, s->thread, s->n_threads);
     const ptrdiff_t n_chunks = chunks.last - chunks.first;
     const fnn_update store = {.kind = FNN_STORE, .scale = 1.0};
     fnn_step part = *s;
     part.is_long = 0;
     int rank = 0;
-    for (ptrdiff_t i = m->strips.first + share.first, count; i < m->strips.first + share.last; i += count) {
+    for (ptrdiff_t i = share.first, count; i < share.last; i += count) {
         const fnn_strip *strip = &fit->strips[i];
         const fnn_op *op = &network->ops[strip->op];
         while (fit->first_strip[(rank + 1) * fit->n_threads] <= i) rank++;
         const ptrdiff_t of_rank = fit->first_strip[(rank + 1) * fit->n_threads];
-        count = fnn_strips_together(s, i, fnn_min(m->strips.first + share.last, of_rank), 1);
+        count = fnn_strips_together(s, i, fnn_min(share.last, of_rank), 1);
         if (plan->sums_of[strip->op] < 0) continue;
         const fnn_range to = part_of(e, m, rank);
         const ptrdiff_t before = to.first - part_of(e, m, 0).first, bytes = to.last - to.first;

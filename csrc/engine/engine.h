@@ -219,6 +219,11 @@ static inline int fnn_is_trained(const fnn_op *op) {
     return op->rows && op->trainable && op->is_used && (op->use_kernel || op->use_bias);
 }
 
+/* The rows of its weight panels that are trained. */
+static inline fnn_range fnn_trained_rows(const fnn_op *op) {
+    return (fnn_range){op->use_kernel ? 0 : op->rows, op->rows + (op->use_bias != 0)};
+}
+
 /* The parameters of an op in an array laid out as the weights, from row k of weight panel q on. */
 static inline void *fnn_rows_at(const fnn_network *network, const void *base, const fnn_op *op, ptrdiff_t q, ptrdiff_t k,
                                 ptrdiff_t *width) {

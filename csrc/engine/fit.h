@@ -225,6 +225,10 @@ void fnn_plan_parts(fnn_fit *fit);
 int fnn_plan_gradients(fnn_fit *fit); /* 0 where there is no memory */
 /* 1 where a gradient comes to buffer b. */
 void fnn_find_gradients(const fnn_fit *fit, unsigned char *reached);
+/* The last op that uses the weights of op o and that a gradient reaches, or -1. */
+int fnn_last_call(const fnn_fit *fit, int o);
+/* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
+int fnn_fit_trains(const fnn_fit *fit, int o);
 
 /* losses.c. 1 / divisor of a mean over the rows; 0 where no row counts. */
 double fnn_mean_factor(const fnn_step *s, const fit_loss *loss);
@@ -235,12 +239,11 @@ void fnn_evaluate_losses(const fnn_step *s);
 /* Copies panel p of a buffer, `width` outputs, to the caller's array of predictions; and all outputs without a loss. */
 void fnn_store_predictions(const fnn_step *s, void *predictions, int buffer, ptrdiff_t width, ptrdiff_t p);
 void fnn_store_kept_outputs(const fnn_step *s);
+/* On the first thread after fnn_exchange_rows: the outputs of the other ranks' panels become predictions. */
+void fnn_store_other_ranks(const fnn_step *s);
 /* The loss of a batch, the sum of all losses times their weights; *penalty: the penalties on weights in it. The losses
  * themselves times the rows are added to sums, unless that is NULL. */
 double fnn_batch_loss(const fnn_step *s, double *penalty, double *sums);
-
-/* plan.c. What ops keep for steps: where their buffers and weights are. */
-void fnn_prepare_ops(const fnn_fit *fit);
 
 /* ranks.c: the exchange of a fit whose steps are divided; 0 where there is no memory. */
 int fnn_exchange_new(fnn_fit *fit, const fnn_ranks *ranks);
@@ -277,14 +280,19 @@ void fnn_add_sums(const fnn_step *s, const fnn_strip *strip, void *G, ptrdiff_t 
 
 /* update.c: phase 2; 0 where an interruption came before any weight was changed. */
 int fnn_update_weights(const fnn_step *s);
+
+/* strips.c. Cuts all trained weights into strips and deals them out; returns their number. Without fit->strips it only
+ * counts. */
+int fnn_plan_strips(fnn_fit *fit);
+int fnn_has_rules(const fnn_op *op);
+/* A thread's share of the strips of its rank. */
+fnn_range fnn_strips_of(const fnn_step *s);
+/* Strips from one weight panel to the next, where `left` strips are left: 2 where the kernel's part of a panel and its bias
+ * alternate. */
+ptrdiff_t fnn_strips_apart(const fnn_strip *strip, ptrdiff_t left);
 /* Strips that are updated together with strip i, each so far apart from the one before: the same rows of neighbouring weight
  * panels, from the same inputs. */
 ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart);
-/* 1 where this fit trains an op, which may have been frozen or freed since the fit was made. */
-int fnn_fit_trains(const fnn_fit *fit, int o);
-int fnn_has_rules(const fnn_op *op);
-/* 1 where the bias of an op is updated with the last rows of its kernel, and not in a separate strip. */
-int fnn_joins_bias(const fnn_fit *fit, const fnn_op *op);
 static inline int fnn_parameter_of(const fnn_network *network, const fnn_strip *strip) {
     return strip->rows.first == network->ops[strip->op].rows ? FNN_BIAS : FNN_KERNEL;
 }

@@ -61,6 +61,19 @@ void fnn_find_gradients(const fnn_fit *fit, unsigned char *reached) {
     }
 }
 
+int fnn_last_call(const fnn_fit *fit, int o) {
+    int last = -1;
+    do {
+        if (fnn_buffers_of(fit, o)->dY) last = o;
+        o = fit->network->ops[o].next_call;
+    } while (o);
+    return last;
+}
+
+int fnn_fit_trains(const fnn_fit *fit, int o) {
+    return fnn_is_trained(&fit->network->ops[o]) && fnn_last_call(fit, o) >= 0;
+}
+
 /* ---- the slots of gradients ---- */
 
 static place take_slot(slot_plan *plan) {

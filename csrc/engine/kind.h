@@ -138,14 +138,24 @@ static inline fnn_weights fnn_weights_from(const fnn_fit *fit, const fnn_weights
     return from;
 }
 
-/* update of tables: from the gradient of a few rows at a time (update.c) */
+/* update of tables: from the gradient of a few rows at a time (layers/embedding.c) */
 void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
                       const fnn_update *rule);
 
+/* gradient of one number for each output: sums over the rows of op_buffers.saved (layers/prelu.c) */
+void fnn_saved_gradient(const fnn_step *s, const fnn_strip *strip, void *G);
+
 /* gradient of factors and offsets, one for each output: sums over the rows of dY `factor` x and of dY; input_of gives the
- * input x of an output (update.c) */
+ * input x of an output (layers/feature_scale.c) */
 void fnn_factor_gradient(const fnn_step *s, const fnn_strip *strip, void *G,
                          ptrdiff_t (*input_of)(const fnn_op *op, ptrdiff_t output), double factor);
+
+/* What ops keep for steps: where their buffers and weights are. */
+static inline void fnn_prepare_ops(const fnn_fit *fit) {
+    const fnn_op *ops = fit->network->ops;
+    for (int i = 0; i < fit->network->n_ops; i++)
+        if (fnn_runs(fit, i) && ops[i].kind->prepare) ops[i].kind->prepare(fit, i);
+}
 
 /* Panel p of an op's buffers. */
 typedef struct {

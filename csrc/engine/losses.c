@@ -107,6 +107,21 @@ void fnn_store_kept_outputs(const fnn_step *s) {
     }
 }
 
+void fnn_store_other_ranks(const fnn_step *s) {
+    const fnn_fit *fit = s->fit;
+    fnn_step other = *s;
+    for (int r = 0; r < fit->n_ranks && !fit->failed; r++) {
+        if (r == fit->rank) continue;
+        other.panels = fnn_rank_panels(fit, s->n_panels, r);
+        fnn_store_kept_outputs(&other);
+        for (int l = 0; l < fit->n_losses; l++) {
+            const fit_loss *loss = &fit->losses[l];
+            for (ptrdiff_t p = other.panels.first; loss->predictions && p < other.panels.last; p++)
+                fnn_store_predictions(s, loss->predictions, loss->buffer, loss->n_out, p);
+        }
+    }
+}
+
 /* A loss and its gradient, times the loss's weight. */
 static void evaluate_loss(const fnn_step *s, const fit_loss *of) {
     fnn_fit *fit = s->fit;

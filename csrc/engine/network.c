@@ -219,12 +219,12 @@ void fnn_network_use_average(fnn_network *network) {
     for (int i = 0; i < network->n_ops; i++) {
         const fnn_op *op = &network->ops[i];
         if (!fnn_is_trained(op)) continue;
-        const ptrdiff_t first = op->use_kernel ? 0 : op->rows, rows = op->rows + (op->use_bias != 0) - first;
+        const fnn_range rows = fnn_trained_rows(op);
         for (ptrdiff_t q = 0; q < op->panels; q++) {
             ptrdiff_t width;
-            const void *A = fnn_rows_at(network, fnn_average_slot(network), op, q, first, &width);
-            void *W = fnn_rows_at(network, network->weights, op, q, first, &width);
-            memcpy(W, A, (size_t)(rows * width) * network->element);
+            const void *A = fnn_rows_at(network, fnn_average_slot(network), op, q, rows.first, &width);
+            void *W = fnn_rows_at(network, network->weights, op, q, rows.first, &width);
+            memcpy(W, A, (size_t)((rows.last - rows.first) * width) * network->element);
         }
     }
 }

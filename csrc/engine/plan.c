@@ -1,83 +1,8 @@
-/* The plan of a fit: its buffers, cut out of one arena, and which thread updates which weights. */
+/* The plan of a fit: its numbers, and its buffers, cut out of one arena. */
 
 #include <string.h>
 
 #include "kind.h"
-
-/* ---- strips of weights ---- */
-
-/* Strips that are dealt out to threads in order, by the number of multiply-adds. */
-typedef struct {
-    fnn_fit *fit;
-    double total, done; /* multiply-adds */
-    int n_strips, thread, n_threads;
-    ptrdiff_t grain; /* rows of strips are multiples of it */
-} deal;
-
-/* This thread has its share; the next strip is for the next thread. */
-static void next_thread(deal *d) {
-    d->thread++;
-    if (d->fit->first_strip) d->fit->first_strip[d->thread] = d->n_strips;
-}
-
-/* Deals out `rows` of weight panel q of an op, `width` wide. A thread's share ends at (thread + 1) / n_threads of all. */
-static void deal_rows(deal *d, int op, ptrdiff_t q, fnn_range rows, double width) {
-    while (rows.first < rows.last) {
-        const int is_last = d->thread + 1 == d->n_threads;
-        const double left = d->total * (d->thread + 1) / d->n_threads - d->done;
-        ptrdiff_t count = rows.last - rows.first;
-        if (!is_last && left < (double)count * width)
-            count = fnn_min(count, ((ptrdiff_t)(left / width) + d->grain / 2) / d->grain * d->grain);
-        if (count <= 0) {
-            next_thread(d);
-            continue;
-        }
-        if (d->fit->strips) d->fit->strips[d->n_strips] = (fnn_strip){op, q, {rows.first, rows.first + count}};
-        d->n_strips++;
-        d->done += (double)count * width;
-        rows.first += count;
-        while (d->thread + 1 < d->n_threads && d->done >= d->total * (d->thread + 1) / d->n_threads) next_thread(d);
-    }
-}
-
-/* The rows of an op's weight panels that are trained. */
-static fnn_range trained_rows(const fnn_op *op) {
-    return (fnn_range){op->use_kernel ? 0 : op->rows, op->rows + (op->use_bias != 0)};
-}
-
-/* A row of a table costs this part of a row of a product, which is multiplied with the whole batch. */
-#define TABLE_COST 0.125
-
-/* Cuts all trained weights into strips and deals them out; returns their number. Without fit->strips it only counts. */
-static int plan_strips(fnn_fit *fit) {
-    const fnn_network *network = fit->network;
-    const fnn_kernels *kernels = network->kernels;
-    /* whole blocks of sums, or whole tiles */
-    deal d = {.fit = fit, .n_threads = fit->n_threads * fit->n_ranks, .grain = fit->clips_norms ? FNN_BLOCK : 12};
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < network->n_ops; i++) {
-            const fnn_op *op = &network->ops[i];
-            if (!fnn_is_trained(op)) continue;
-            int calls = 0;
-            for (int call = i; call || !calls; call = network->ops[call].next_call) calls++;
-            const fnn_range all = trained_rows(op);
-            const ptrdiff_t kernel_end = fnn_joins_bias(fit, op) ? all.last : fnn_min(op->rows, all.last);
-            for (ptrdiff_t q = 0; q < op->panels; q++) {
-                double width = (double)fnn_panel_width(kernels->panel, kernels->narrow, op->columns, q) * calls;
-                if (op->kind->is_table)
-                    width *= op->kind->is_multiplied ? (double)op->n_out / (double)op->columns : TABLE_COST;
-                if (!pass) {
-                    d.total += (double)(all.last - all.first) * width;
-                    continue;
-                }
-                deal_rows(&d, i, q, (fnn_range){all.first, kernel_end}, width);
-                deal_rows(&d, i, q, (fnn_range){kernel_end, all.last}, width);
-            }
-        }
-    if (fit->first_strip)
-        for (d.thread++; d.thread <= d.n_threads; d.thread++) fit->first_strip[d.thread] = d.n_strips;
-    return d.n_strips;
-}
 
 /* ---- the numbers of a fit ---- */
 
@@ -267,12 +192,6 @@ static fit_places lay_out(fnn_fit *fit, fnn_arena *arena, fnn_arena *read) {
     return places;
 }
 
-void fnn_prepare_ops(const fnn_fit *fit) {
-    const fnn_op *ops = fit->network->ops;
-    for (int i = 0; i < fit->network->n_ops; i++)
-        if (fnn_runs(fit, i) && ops[i].kind->prepare) ops[i].kind->prepare(fit, i);
-}
-
 /* Memory of a fit, part of it in common with other ranks where they can share it; 0 where there is none. */
 static int allocate(fnn_fit *plan, const fnn_ranks *ranks, fnn_arena *arena, fnn_arena *read) {
     if (plan->n_ranks > 1 && ranks->n_exchanges) {
@@ -309,7 +228,7 @@ static fnn_fit *make_fit(fnn_fit *plan, const fnn_ranks *ranks) {
     fit->losses = at.losses;
     fit->kept = at.kept;
     fit->parts = at.parts;
-    plan_strips(fit);
+    fnn_plan_strips(fit);
     if (!fnn_plan_gradients(fit)) {
         fnn_arena_free(fit);
         return NULL;
@@ -350,7 +269,7 @@ fnn_fit *fnn_fit_new(fnn_network *network, const fnn_fit_data *data) {
         plan.rank = data->ranks->rank;
     }
     plan_threads(&plan);
-    plan.n_strips = plan_strips(&plan);
+    plan.n_strips = fnn_plan_strips(&plan);
     if (!plan.n_strips) plan.n_ranks = 1, plan.rank = 0; /* nothing is trained */
     plan.dy_stride = fnn_panel_stride(kernels, widest_gradient(&plan) + 1);
     if (!fnn_plan_gradients(&plan)) return NULL;

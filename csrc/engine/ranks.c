@@ -284,17 +284,6 @@ void fnn_gather_panels(const fnn_step *s, void *panels, ptrdiff_t bytes) {
     fnn_barrier_wait(&s->fit->barrier);
 }
 
-/* The outputs of another rank's panels become predictions. */
-static void store_predictions(const fnn_step *s, fnn_range panels) {
-    const fnn_fit *fit = s->fit;
-    fnn_step other = *s;
-    other.panels = panels;
-    fnn_store_kept_outputs(&other);
-    for (int l = 0; l < fit->n_losses; l++)
-        for (ptrdiff_t p = panels.first; fit->losses[l].predictions && p < panels.last; p++)
-            fnn_store_predictions(s, fit->losses[l].predictions, fit->losses[l].buffer, fit->losses[l].n_out, p);
-}
-
 /* One byte, whether a loss is not finite; then the parts. */
 static void gather_last_message(const fnn_step *s, const row_message *m) {
     fnn_fit *fit = s->fit;
@@ -327,7 +316,6 @@ void fnn_exchange_rows(const fnn_step *s) {
             const row_message *m = &plan->rows[i];
             if (m->at >= 0) copy_parts(s, m, e->message + m->at + panels.first * m->bytes, panels, 1);
         }
-        store_predictions(s, panels);
     }
     if (!fit->failed) e->n_started = 0;
     for (int i = 0; i < fit->network->n_ops; i++) atomic_store_explicit(&e->passed[i], 0, memory_order_relaxed);

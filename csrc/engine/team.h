@@ -36,6 +36,9 @@ void fnn_call_join(fnn_call *call, int thread);
  * every 50 ms. */
 int fnn_interrupted(void);
 void fnn_set_poll(int (*poll)(void));
+/* Nanoseconds and seconds on the monotonic clock. */
+int64_t fnn_clock_ns(void);
+static inline double fnn_now(void) { return 1e-9 * (double)fnn_clock_ns(); }
 
 /* ---- team.c ---- */
 
@@ -55,7 +58,6 @@ int fnn_thread_limit(void);
 int fnn_openmp_version(void);
 /* Processors that this process may run on. */
 int fnn_processors(void);
-int64_t fnn_clock_ns(void); /* monotonic (call.c) */
 /* One turn of a loop that waits for another thread. */
 static inline void fnn_pause(void) {
 #if defined(__x86_64__)
@@ -64,7 +66,6 @@ static inline void fnn_pause(void) {
     __asm__ volatile("yield");
 #endif
 }
-static inline double fnn_now(void) { return 1e-9 * (double)fnn_clock_ns(); }
 
 /* The share of `count` items that belongs to one thread. */
 static inline fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads) {
@@ -72,6 +73,12 @@ static inline fnn_range fnn_share(ptrdiff_t count, int thread, int n_threads) {
     const ptrdiff_t each = count / n_threads, more = count % n_threads;
     const ptrdiff_t first = thread * each + fnn_min(thread, more);
     return (fnn_range){first, first + each + (thread < more)};
+}
+
+/* The same of a range that does not begin at 0. */
+static inline fnn_range fnn_share_of(fnn_range all, int thread, int n_threads) {
+    const fnn_range share = fnn_share(all.last - all.first, thread, n_threads);
+    return (fnn_range){all.first + share.first, all.first + share.last};
 }
 
 /* The threads worth using for a call of `operations` floating-point operations on `items` items. */

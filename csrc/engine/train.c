@@ -16,12 +16,6 @@
 
 /* ---- phase 1 ---- */
 
-/* A thread's share of a range. */
-static fnn_range share_of(fnn_range all, int thread, int n_threads) {
-    const fnn_range share = fnn_share(all.last - all.first, thread, n_threads);
-    return (fnn_range){all.first + share.first, all.first + share.last};
-}
-
 static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads) {
     const ptrdiff_t first = step * fit->batch_size, panel = fit->network->kernels->panel;
     const ptrdiff_t rows = fnn_min(fit->n - first, fit->batch_size);
@@ -37,7 +31,7 @@ static fnn_step step_of(fnn_fit *fit, ptrdiff_t step, int thread, int n_threads)
     s.padded = n_panels * panel;
     s.rank_panels = fit->exchange ? fnn_rank_panels(fit, n_panels, fit->rank) : (fnn_range){0, n_panels};
     s.chunks = (fnn_range){0, fnn_ceil_div(rows, FNN_CHUNK)};
-    s.panels = share_of(s.rank_panels, thread, n_threads);
+    s.panels = fnn_share_of(s.rank_panels, thread, n_threads);
     s.is_long = fit->is_long;
     s.together = fit->worth_meeting && s.rank_panels.last - s.rank_panels.first < n_threads;
     s.mean_factor = fnn_mean_factor(&s, &fit->losses[0]);
@@ -201,7 +195,10 @@ static int meet_after_phase_1(const fnn_step *s) {
     fnn_barrier_wait(&fit->barrier);
     fnn_mark(fit, s->thread, FNN_WAIT);
     if (fit->exchange && !fit->cut[0]) {
-        if (s->thread == 0) fnn_exchange_rows(s);
+        if (s->thread == 0) {
+            fnn_exchange_rows(s);
+            fnn_store_other_ranks(s);
+        }
         fnn_barrier_wait(&fit->barrier);
         fnn_mark(fit, s->thread, FNN_EXCHANGE);
     }
@@ -298,7 +295,7 @@ static void outputs_of_batch(void *context, int thread, int n_threads) {
         const fit_loss *loss = &fit->losses[l];
         const op_buffers *out = &fit->buffers[loss->buffer];
         if (loss->outputs) fnn_gather_panels(&s, out->Y, out->stride * (ptrdiff_t)fit->network->element);
-        const fnn_range panels = fit->exchange ? share_of((fnn_range){0, s.n_panels}, thread, n_threads) : s.panels;
+        const fnn_range panels = fit->exchange ? fnn_share(s.n_panels, thread, n_threads) : s.panels;
         for (ptrdiff_t p = panels.first; loss->outputs && p < panels.last; p = fnn_next(&s, p)) {
             const ptrdiff_t first = p * kernels->panel, count = fnn_min(s.rows - first, kernels->panel);
             kernels->scatter(loss->outputs, loss->n_out, fnn_at(fit, out->Y, p * out->stride), loss->n_out, NULL, first,

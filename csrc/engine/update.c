@@ -106,20 +106,6 @@ static void apply_stored(fnn_fit *fit, const fnn_strip *strip, const fnn_update 
     if (network->optimizer.accumulate > 1) memset(G, 0, (size_t)n * network->element);
 }
 
-/* The last op that uses the weights of op o and that a gradient reaches, or -1. */
-static int last_call(const fnn_fit *fit, int o) {
-    int last = -1;
-    do {
-        if (fnn_buffers_of(fit, o)->dY) last = o;
-        o = fit->network->ops[o].next_call;
-    } while (o);
-    return last;
-}
-
-int fnn_fit_trains(const fnn_fit *fit, int o) {
-    return fnn_is_trained(&fit->network->ops[o]) && last_call(fit, o) >= 0;
-}
-
 /* ---- the phase ---- */
 
 static void apply_all_stored(const fnn_step *s, fnn_range strips) {
@@ -160,51 +146,6 @@ static void update_features(const fnn_step *s, const fnn_strip *strip, void *sto
     network->ops[strip->op].kind->gradient(s, strip, G);
     const ptrdiff_t width = n / (strip->rows.last - strip->rows.first);
     network->kernels->update(&weights, fnn_at(s->fit, G, strip->rows.first * width), n, update);
-}
-
-void fnn_factor_gradient(const fnn_step *s, const fnn_strip *strip, void *G,
-                         ptrdiff_t (*input_of)(const fnn_op *op, ptrdiff_t output), double factor) {
-    const fnn_fit *fit = s->fit;
-    const fnn_kernels *kernels = fit->network->kernels;
-    const fnn_op *op = &fit->network->ops[strip->op];
-    const op_buffers *in = &fit->buffers[op->inputs[0]];
-    const ptrdiff_t panel = kernels->panel, n = op->n_out, first = strip->q * panel, count = fnn_min(n - first, panel);
-    double products[FNN_MOST_LANES], sums[FNN_MOST_LANES];
-    for (ptrdiff_t j = 0; j < count; j++) {
-        const fnn_moments moments = {.sums = sums + j, .products = products + j};
-        const fnn_panels dY = {fnn_at(fit, fnn_buffers_of(fit, strip->op)->saved, (first + j) * panel), n * panel};
-        const fnn_panels X = {fnn_at(fit, in->Y, input_of(op, first + j) * panel), in->stride};
-        kernels->feature_sums(&moments, dY, X, s->rows, (fnn_range){0, 1});
-        products[j] *= factor;
-    }
-    kernels->store_sums(G, products, sums, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
-}
-
-/* Bytes of the gradients of a table that are computed at a time. */
-#define TABLE_BYTES 16384
-
-static void update_table_strip(const fnn_step *s, const fnn_strip *strip, const fnn_weights *weights,
-                               const fnn_update *rule) {
-    const fnn_network *network = s->fit->network;
-    const fnn_kernels *kernels = network->kernels;
-    const fnn_op *op = &network->ops[strip->op];
-    const ptrdiff_t width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, strip->q);
-    const ptrdiff_t most = TABLE_BYTES / (width * (ptrdiff_t)network->element);
-    _Alignas(64) char G[TABLE_BYTES];
-    fnn_strip part = *strip;
-    for (ptrdiff_t first = strip->rows.first; first < strip->rows.last; first += most) {
-        part.rows = (fnn_range){first, fnn_min(first + most, strip->rows.last)};
-        const ptrdiff_t at = fnn_panel_offset(kernels->panel, op->table_rows, strip->q) + first * width;
-        const fnn_weights own = fnn_weights_from(s->fit, weights, at);
-        op->kind->gradient(s, &part, G);
-        kernels->update(&own, G, (part.rows.last - first) * width, rule);
-    }
-}
-
-void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
-                      const fnn_update *rule) {
-    fnn_strip own = *strip;
-    for (ptrdiff_t j = 0; j < count; j++, own.q++) update_table_strip(s, &own, weights, rule);
 }
 
 /* Elements of a gradient that are added up at a time. */
@@ -253,7 +194,7 @@ static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t c
     const fnn_network *network = fit->network;
     const fnn_op *ops = network->ops;
     void *sums = stored ? stored : fit->shared_sums;
-    const int last = last_call(fit, strip->op);
+    const int last = fnn_last_call(fit, strip->op);
     int kind = stored ? update->kind : FNN_STORE;
     for (int call = strip->op;; call = ops[call].next_call) {
         fnn_strip own = *strip;
@@ -275,33 +216,6 @@ static void update_shared(const fnn_step *s, const fnn_strip *strip, ptrdiff_t c
     }
 }
 
-/* Bytes of dZ that stay in the second-level cache while the inputs pass by. */
-#define CACHED_GRADIENTS 131072
-
-/* Whether two strips are the same rows of the same op. */
-static int are_alike(const fnn_strip *a, const fnn_strip *b) {
-    return a->op == b->op && a->rows.first == b->rows.first && a->rows.last == b->rows.last;
-}
-
-/* Strips from one weight panel to the next: 2 where the kernel's part of a panel and its bias alternate. */
-static ptrdiff_t strips_apart(const fnn_strip *strip, ptrdiff_t left) {
-    return left >= 4 && strip[1].op == strip->op && strip[1].q == strip->q && are_alike(strip, &strip[2]) &&
-           are_alike(&strip[1], &strip[3]) ? 2 : 1;
-}
-
-ptrdiff_t fnn_strips_together(const fnn_step *s, ptrdiff_t i, ptrdiff_t last, ptrdiff_t apart) {
-    const fnn_network *network = s->fit->network;
-    const fnn_strip *strip = &s->fit->strips[i];
-    const ptrdiff_t panel_bytes = s->padded * network->kernels->panel * (ptrdiff_t)network->element;
-    const fnn_kind *kind = network->ops[strip->op].kind;
-    ptrdiff_t count = 1;
-    while ((kind->is_product || kind->is_multiplied) && i + (count + 1) * apart <= last &&
-           (count + 1) * panel_bytes <= CACHED_GRADIENTS && are_alike(strip, &strip[count * apart]) &&
-           are_alike(&strip[apart - 1], &strip[(count + 1) * apart - 1]))
-        count++;
-    return count;
-}
-
 typedef void strip_function(const fnn_step *s, const fnn_strip *strip);
 
 /* The gradients of a thread's strips, each followed by `update`, which may store it, and then by `after` or NULL. */
@@ -310,7 +224,7 @@ static void update_strips(const fnn_step *s, fnn_range strips, void *stored, con
     const fnn_fit *fit = s->fit;
     const fnn_network *network = fit->network;
     for (ptrdiff_t i = strips.first, apart, count; i < strips.last; i += apart * count) {
-        apart = strips_apart(&fit->strips[i], strips.last - i);
+        apart = fnn_strips_apart(&fit->strips[i], strips.last - i);
         count = fnn_strips_together(s, i, strips.last, apart);
         for (ptrdiff_t part = 0; part < apart; part++) {
             const fnn_strip *strip = &fit->strips[i + part];
@@ -329,18 +243,10 @@ static void move_statistics(const fnn_step *s) {
         if (ops[i].kind->move_statistics && ops[i].is_live) ops[i].kind->move_statistics(s, i);
 }
 
-/* A thread's share of the strips of its rank. */
-static fnn_range strips_of(const fnn_step *s) {
-    const int *first = s->fit->first_strip + s->fit->rank * s->fit->n_threads;
-    if (s->n_threads == s->fit->n_threads) return (fnn_range){first[s->thread], first[s->thread + 1]};
-    const fnn_range share = fnn_share(first[s->fit->n_threads] - first[0], s->thread, s->n_threads);
-    return (fnn_range){first[0] + share.first, first[0] + share.last};
-}
-
 int fnn_update_weights(const fnn_step *s) {
     fnn_fit *fit = s->fit;
     const int64_t accumulate = fit->network->optimizer.accumulate;
-    const fnn_range strips = strips_of(s);
+    const fnn_range strips = fnn_strips_of(s);
     if (fit->exchange && !fnn_exchange_sums(s)) return 0;
     strip_function *const follow = fit->has_rules || fit->has_moving_average ? follow_update : NULL;
     if (fit->gradients) {
@@ -377,18 +283,4 @@ int fnn_update_weights(const fnn_step *s) {
     if (fit->constrains_norms) fnn_constrain(s);
     if (fit->has_moving_statistics) move_statistics(s);
     return 1;
-}
-
-static int is_bare(const fnn_rules *r) { return !r->no_decay && !r->constraint && !r->has_factors; }
-
-int fnn_has_rules(const fnn_op *op) {
-    if (!fnn_is_trained(op)) return 0;
-    return !is_bare(&op->rules[FNN_KERNEL]) || !is_bare(&op->rules[FNN_BIAS]) || fnn_has_penalty(op);
-}
-
-int fnn_joins_bias(const fnn_fit *fit, const fnn_op *op) {
-    const fnn_rules *kernel = &op->rules[FNN_KERNEL], *bias = &op->rules[FNN_BIAS];
-    if (!fit->has_rules || fit->clips_norms) return !fit->clips_norms;
-    const int has_product = op->kind->is_product && !op->next_call && fit->n_ranks == 1;
-    return has_product && is_bare(kernel) && is_bare(bias) && bias->l1 == 0 && bias->l2 == 0;
 }

@@ -86,7 +86,7 @@ static double op_penalty(const fnn_network *network, const fnn_op *op, const dou
     block_place at = place_of(op, 0);
     for (ptrdiff_t i = 0; i < n; i++, to_next_block(&at)) {
         const fnn_rules *r = &op->rules[parameter_at(&at)];
-        double own[2], *sum = total[parameter_at(&at)];
+        double own[2] = {0, 0}, *sum = total[parameter_at(&at)];
         const double *block = sums ? sums + 2 * i : own;
         if (!sums) sum_penalized(network, op, &at, own);
         if (r->l1 != 0) sum[0] += block[0];

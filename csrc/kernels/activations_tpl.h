@@ -8,7 +8,6 @@
 #include "../fnn.h"
 #include "functions.h"
 
-
 #define SELU_SCALE 1.0507009873554805 /* Klambauer et al. 2017 */
 #define SELU_ALPHA 1.6732632423543772
 
@@ -104,7 +103,7 @@ static inline __attribute__((always_inline)) void activation_of(int kind, const 
         *y = d_max(zero, d_min(d_set(6.0), x));
         *d = d_select((x > zero) & (x < d_set(6.0)), one, zero);
         break;
-    case FNN_RELU_GENERAL: { /* parameters: slope below the threshold, maximum, threshold */
+    case FNN_GENERAL_RELU: { /* parameters: slope below the threshold, maximum, threshold */
         const dvec slope = d_set(parameters[0]), highest = d_set(parameters[1]), threshold = d_set(parameters[2]);
         *y = d_select(x > threshold, d_max(zero, d_min(highest, x)), slope * (x - threshold));
         *d = d_select(x > threshold, d_select((x > zero) & (x < highest), one, zero), slope);
@@ -194,7 +193,7 @@ static void activate(void *Y, void *D, const void *X, ptrdiff_t n, int activatio
         CASE(FNN_SILU)
         CASE(FNN_EXPONENTIAL)
         CASE(FNN_RELU6)
-        CASE(FNN_RELU_GENERAL)
+        CASE(FNN_GENERAL_RELU)
         CASE(FNN_MISH)
         CASE(FNN_SOFTSIGN)
         CASE(FNN_HARD_SIGMOID)

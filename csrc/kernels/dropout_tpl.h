@@ -10,7 +10,6 @@
 #include "../quantile.h"
 #include "functions.h"
 
-
 #if defined(FNN_ISA_AVX2)
 #define MULTIPLY_LOW(a, b) ((ulvec)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
 #elif defined(FNN_ISA_AVX512) && defined(__AVX512F__)

@@ -6,7 +6,6 @@
 #include "../fnn.h"
 #include "functions.h"
 
-
 #define CLIP 1e-7 /* Keras's epsilon: probabilities are clipped to [CLIP, 1 - CLIP] */
 
 /* Value and derivative of one output: long because each loss is one case. */

@@ -18,7 +18,6 @@
 #include "single_column_tpl.h"
 #include "update_tpl.h"
 
-
 typedef enum { FROM_ZERO, FROM_C, FROM_BIAS } tile_start;
 
 /* Vector i of a tile: NV of them in each panel, panels v_stride (of C c_stride) apart. A narrow panel has fewer. */

@@ -4,7 +4,6 @@
 
 #include "panels.h"
 
-
 /* columns [c0, c0 + count) of one row of the caller's matrix as contiguous elements */
 static void read_row(real *out, const fnn_matrix *X, ptrdiff_t row, ptrdiff_t c0, ptrdiff_t count) {
     const char *p = (const char *)X->data + row * X->row_stride + c0 * X->col_stride;

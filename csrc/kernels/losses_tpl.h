@@ -5,7 +5,6 @@
 #include "elementwise_losses_tpl.h"
 #include "row_losses_tpl.h"
 
-
 /* Long because each loss is one case. */
 static int panel_loss(double *values, void *dY, void *Y, const void *T, const double *labels, ptrdiff_t n_out,
                       const double *scale, const fnn_loss *loss, int activated) {

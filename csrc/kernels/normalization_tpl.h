@@ -11,7 +11,6 @@
 #include "activations_tpl.h"
 #include "panels.h"
 
-
 static inline const real *scale_at(const real *W, ptrdiff_t f) {
     return W + panel_offset(1, f / PANEL) + f % PANEL;
 }

@@ -4,7 +4,6 @@
 
 #include "panels.h"
 
-
 /* g f'(Z); factor: Y for ReLU, else f'(Z) */
 static inline __attribute__((always_inline)) vec times_derivative(vec g, const real *factor, int activation) {
     return activation == FNN_RELU ? (vec)((v_load(factor) > v_set(0)) & (ivec)g) : (vec)(g * v_load(factor));

@@ -5,7 +5,6 @@
 #include "activations_tpl.h"
 #include "elementwise_losses_tpl.h"
 
-
 /* The target of output o: a smoothed one-hot of a label, or a smoothed probability. */
 static inline dvec class_target(const fnn_loss *loss, const real *T, const double *labels, ptrdiff_t o, ptrdiff_t n_out,
                                 int lane) {

@@ -5,7 +5,6 @@
 
 #include "weight_gradient_tpl.h"
 
-
 /* At most FNN_SHORT inputs; training, which keeps the derivatives. */
 static void short_forward(const fnn_dense *layer, fnn_range panels) {
     const ptrdiff_t n_in = layer->n_in, x_stride = layer->x_stride, y_stride = layer->y_stride;

@@ -1,7 +1,5 @@
 /* All kernels of one instruction set and element type, in one translation unit that exports one table. */
 
-#include <stdlib.h>
-
 #include "../fnn.h"
 #include "../quantile.h"
 #include "simd.h"

@@ -106,10 +106,8 @@ static inline __attribute__((always_inline)) void d_cos_sin(dvec x, dvec *c, dve
     *c = d_select(negative_cosine, -cosines, cosines);
 }
 
-#define TURN 0x1.921fb54442d18p+2 /* 2 pi */
-
 static inline __attribute__((always_inline)) void cosine_of(dvec x, dvec w, dvec b, dvec *c, dvec *s) {
-    d_cos_sin(d_fma(x * w, d_set(TURN), b), c, s);
+    d_cos_sin(d_fma(x * w, d_set(FNN_TURN), b), c, s);
 }
 
 /* D = sin; may be NULL */
@@ -141,7 +139,7 @@ static void cosine_features_gradient(void *dX, void *S, const void *dY, const vo
                 v_store((real *)S + at, s);
                 sum = v_fma(s, v_set(*scale_at(W, o)), sum);
             }
-            if (dX) v_store((real *)dX + f * PANEL + i * LANES, sum * v_set((real)TURN));
+            if (dX) v_store((real *)dX + f * PANEL + i * LANES, sum * v_set((real)FNN_TURN));
         }
 }
 

@@ -5,7 +5,6 @@
 #include "../fnn.h"
 #include "simd.h"
 
-
 /* Moments below the smallest normal number become zero: subnormal operands cost a hundred cycles each on many CPUs. */
 static inline vec flush_subnormal(vec a) {
     const vec smallest = v_set((real)(sizeof(real) == 4 ? 0x1p-126 : 0x1p-1022));

@@ -18,8 +18,6 @@ OPS: tuple[str, ...]
 """Kinds of ops a ``Network`` is made of."""
 OPTIMIZERS: tuple[str, ...]
 """Update rule names ``Network.compile`` accepts."""
-CONSTRAINTS: tuple[str, ...]
-"""Constraint names a dense op accepts."""
 
 class Network:
     """A compiled network: its weights, in the layout the kernels want, and its update-rule state.
@@ -40,7 +38,6 @@ class Network:
         ``("prelu", {})``: alpha, one per feature,
         ``("normalization", {"invert": bool, "missing": None | "mean" | "indicator"})``: mean, variance, count; as the
         first op with "missing" it lets X hold NaN; with "indicator" it has twice as many outputs,
-        ``("add", {"source": int})``: the input of op ``source`` plus the buffer before it,
         ``("add", {})``, "subtract", "multiply", "divide", "average", "maximum", "minimum": inputs element by element,
         in order; one of width 1 counts for every column. All but "average" also take one input and "number", which is
         the second operand, or the first with "number_first". The gradient of an extreme goes to the first that has it,
@@ -59,14 +56,13 @@ class Network:
         part (n_rows, n_columns / groups) of the kernel (n_rows, n_columns),
         ``("member_product", {"n_rows", "n_columns", "groups", "use_bias"})``: each group of n_rows inputs times the
         same kernel (n_rows, n_columns).
-        An op with parameters takes "weights_of", an earlier op of its kind whose parameters it uses.
-        Ops with trained parameters take "trainable" and "<parameter>_regularizer", "<parameter>_constraint",
-        "<parameter>_factors": of the learning rate and of weight decay.
         "parameters" are the activation's options in order (leaky_relu: negative_slope; elu: alpha; general_relu:
-        negative_slope, max_value, threshold). Options that can be off may be left out. A dense op takes more:
-        "trainable" (bool), "kernel_regularizer", "bias_regularizer" and "activity_regularizer": (l1, l2);
-        "kernel_constraint" and "bias_constraint": (name, bound, axis), axis 0 for a norm over the inputs of each
-        output, 1 for the outputs of each input, None for all.
+        negative_slope, max_value, threshold). Options that can be off may be left out. Every op takes
+        "activity_regularizer": (l1, l2); one with parameters takes "weights_of", an earlier op of its kind whose
+        parameters it uses. Where they are trained it takes "trainable" (bool) and for each "<parameter>_regularizer":
+        (l1, l2); "<parameter>_constraint": ("max_norm", "unit_norm" or "non_neg", bound, axis), axis 0 for a norm over
+        the inputs of each output, 1 for the outputs of each input, None for all; "<parameter>_factors": of the learning
+        rate and of weight decay.
     dtype : "float32" or "float64".
     outputs : buffers that the network computes; the last one if left out.
     sources : for each input what messages call it, and which of its columns each column is; None for "X".
@@ -83,20 +79,10 @@ class Network:
         sources: Sequence[tuple[str, Sequence[int]]] | None = None,
     ) -> None: ...
     @property
-    def n_features(self) -> int:
-        """Columns of the first input."""
-    @property
-    def n_outputs(self) -> int:
-        """Columns of the first output."""
-    @property
     def widths(self) -> tuple[int, ...]:
         """Columns of every buffer."""
     @property
-    def input_widths(self) -> tuple[int, ...]: ...
-    @property
     def output_widths(self) -> tuple[int, ...]: ...
-    def skips_activation(self, output: int = 0) -> bool:
-        """Whether nothing but this output uses the activation of its op, which a loss from logits then skips."""
     @property
     def dtype(self) -> np.dtype[Any]: ...
     def forget_other_threads(self) -> None:
@@ -146,11 +132,11 @@ class Network:
         The focal losses take "gamma" and "alpha" (the categorical one also (n_outputs,), one per class), the binary
         one "apply_class_balancing"; quantile "q"; gaussian_nll "full"; dice "per_row"; multi_quantile
         "levels". "custom" is a loss that the caller computes: ``Fit.forward`` and ``Fit.backward``.
-        optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad; nadam, adamax:
-        beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon; lion: beta_1,
-        beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of (op, parameter)
-        left out of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
-        gradient_accumulation_steps. The learning rate is given per epoch to ``Fit.begin_epoch``.
+        optimizer options: sgd: momentum, nesterov; adam, adamw: beta_1, beta_2, epsilon, amsgrad, corrects_epsilon;
+        nadam, adamax: beta_1, beta_2, epsilon; adagrad: initial_accumulator_value, epsilon; adadelta: rho, epsilon;
+        lion: beta_1, beta_2; rmsprop: rho, momentum, epsilon, centered; all: weight_decay, no_weight_decay (list of
+        (op, parameter) left out of it), clipvalue, clipnorm, global_clipnorm, use_ema, ema_momentum,
+        ema_overwrite_frequency, gradient_accumulation_steps. Learning rates are given to ``Fit.begin_epoch``.
         """
     @property
     def compilations(self) -> int:
@@ -166,15 +152,7 @@ class Network:
     def use_average(self) -> None:
         """Replace the trainable parameters by their moving average; nothing before the first update."""
     @overload
-    def predict(
-        self,
-        X: Array,
-        out: Array | None = None,
-        n_threads: int = 0,
-        logits: bool | Sequence[bool] = False,
-        activity: Array | None = None,
-        buffers: None = None,
-    ) -> Array: ...
+    def predict(self, X: Array, out: Array | None = None, n_threads: int = 0, logits: bool = False) -> Array: ...
     @overload
     def predict(
         self,
@@ -242,7 +220,6 @@ class HeldOut:
         y: Any,
         sample_weight: Any = None,
         logits: bool | Sequence[bool] = False,
-        n_threads: int = 0,
     ) -> None: ...
 
 class Fit:
@@ -276,9 +253,6 @@ class Fit:
         rows: NDArray[np.int64] | None = None,
         ranks: Any = None,
     ) -> None: ...
-    @property
-    def is_divided(self) -> bool:
-        """Whether the ranks divide each step; otherwise every rank makes the whole step."""
     def settle(self) -> None:
         """Exchange the moments between ranks, after ``forward`` and ``backward``; ``run`` does so itself."""
     @property
@@ -356,10 +330,7 @@ class Fit:
         """Return a copy of a parameter after the best epoch."""
     @property
     def held_out_losses(self) -> NDArray[np.float64]:
-        """For each epoch that has ended the total loss of the rows of ``evaluate_between`` and its parts; NaN without.
-
-        Shape (n_ended, 1 + n_losses). The parts are without their weights.
-        """
+        """Loss of the rows of ``evaluate_between`` and its parts without weights, by epoch; NaN: not due."""
     def run_epochs(self, max_seconds: float = 0.05) -> str:
         """Run epochs until all have ended ("finished"), time is over ("more"), or the loss is "nonfinite".
 
@@ -442,7 +413,6 @@ def dense_forward(
     bias: ArrayLike | None,
     activation: str,
     out: Array | None,
-    n_threads: int = 0,
     parameters: Sequence[float] = (),
 ) -> Array: ...
 def dense_backward(
@@ -452,7 +422,6 @@ def dense_backward(
     bias: ArrayLike | None,
     out: ArrayLike,
     activation: str,
-    n_threads: int = 0,
     parameters: Sequence[float] = (),
 ) -> tuple[Array, Array, Array]: ...
 def all_finite(x: Array) -> bool | None:
@@ -461,11 +430,8 @@ def all_finite(x: Array) -> bool | None:
 def cholesky(A: NDArray[np.float64]) -> bool:
     """Replace the upper triangle of A by its factor U, ``A = U.T @ U``; False: A is not positive definite."""
 
-def cholesky_solve(U: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the solution of ``U.T @ U @ x = b``; only the upper triangle of U is read."""
-
 def cholesky_inverse_trace(U: NDArray[np.float64]) -> float:
-    """Return the trace of the inverse of ``U.T @ U``."""
+    """Return the trace of the inverse of ``U.T @ U``; only the upper triangle of U is read."""
 
 class LeastSquares:
     """Residuals ``(outputs - targets) * factors`` of a chain of dense layers, by blocks of rows, in float64.
@@ -485,7 +451,6 @@ class LeastSquares:
         targets: NDArray[np.float64],
         factors: NDArray[np.float64],
         block: int,
-        n_threads: int = 0,
     ) -> None: ...
     def error(self, weights: NDArray[np.float64]) -> float:
         """Return the sum of squares; the weights are those of each layer in order, its kernel and its bias."""

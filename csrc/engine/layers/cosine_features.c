@@ -2,8 +2,6 @@
 
 #include "../kind.h"
 
-#define TURN 0x1.921fb54442d18p+2 /* 2 pi */
-
 static void forward(const fnn_step *s, int i) {
     const fnn_network *network = s->fit->network;
     const fnn_op *op = &network->ops[i];
@@ -27,7 +25,7 @@ static void backward(const fnn_step *s, int i) {
 static ptrdiff_t input_of(const fnn_op *op, ptrdiff_t output) { return output / op->multiple; }
 
 static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
-    fnn_factor_gradient(s, strip, G, input_of, TURN);
+    fnn_factor_gradient(s, strip, G, input_of, FNN_TURN);
 }
 
 static void predict_rows(const fnn_row_call *c) {

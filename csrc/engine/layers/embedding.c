@@ -39,6 +39,33 @@ static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
                                           fnn_buffers_of(fit, strip->op)->saved, s->rows);
 }
 
+/* Bytes of the gradients of a table that are computed at a time. */
+#define TABLE_BYTES 16384
+
+static void update_table_strip(const fnn_step *s, const fnn_strip *strip, const fnn_weights *weights,
+                               const fnn_update *rule) {
+    const fnn_network *network = s->fit->network;
+    const fnn_kernels *kernels = network->kernels;
+    const fnn_op *op = &network->ops[strip->op];
+    const ptrdiff_t width = fnn_panel_width(kernels->panel, kernels->narrow, op->columns, strip->q);
+    const ptrdiff_t most = TABLE_BYTES / (width * (ptrdiff_t)network->element);
+    _Alignas(64) char G[TABLE_BYTES];
+    fnn_strip part = *strip;
+    for (ptrdiff_t first = strip->rows.first; first < strip->rows.last; first += most) {
+        part.rows = (fnn_range){first, fnn_min(first + most, strip->rows.last)};
+        const ptrdiff_t at = fnn_panel_offset(kernels->panel, op->table_rows, strip->q) + first * width;
+        const fnn_weights own = fnn_weights_from(s->fit, weights, at);
+        op->kind->gradient(s, &part, G);
+        kernels->update(&own, G, (part.rows.last - first) * width, rule);
+    }
+}
+
+void fnn_update_table(const fnn_step *s, const fnn_strip *strip, ptrdiff_t count, const fnn_weights *weights,
+                      const fnn_update *rule) {
+    fnn_strip own = *strip;
+    for (ptrdiff_t j = 0; j < count; j++, own.q++) update_table_strip(s, &own, weights, rule);
+}
+
 static void predict_rows(const fnn_row_call *c) {
     const fnn_table table = fnn_table_of(c->network, c->op);
     c->network->kernels->look_up_rows(&c->rows, &table);

@@ -23,6 +23,24 @@ static void backward(const fnn_step *s, int i) {
     }
 }
 
+void fnn_factor_gradient(const fnn_step *s, const fnn_strip *strip, void *G,
+                         ptrdiff_t (*input_of)(const fnn_op *op, ptrdiff_t output), double factor) {
+    const fnn_fit *fit = s->fit;
+    const fnn_kernels *kernels = fit->network->kernels;
+    const fnn_op *op = &fit->network->ops[strip->op];
+    const op_buffers *in = &fit->buffers[op->inputs[0]];
+    const ptrdiff_t panel = kernels->panel, n = op->n_out, first = strip->q * panel, count = fnn_min(n - first, panel);
+    double products[FNN_MOST_LANES], sums[FNN_MOST_LANES];
+    for (ptrdiff_t j = 0; j < count; j++) {
+        const fnn_moments moments = {.sums = sums + j, .products = products + j};
+        const fnn_panels dY = {fnn_at(fit, fnn_buffers_of(fit, strip->op)->saved, (first + j) * panel), n * panel};
+        const fnn_panels X = {fnn_at(fit, in->Y, input_of(op, first + j) * panel), in->stride};
+        kernels->feature_sums(&moments, dY, X, s->rows, (fnn_range){0, 1});
+        products[j] *= factor;
+    }
+    kernels->store_sums(G, products, sums, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
+}
+
 static ptrdiff_t input_of(const fnn_op *op, ptrdiff_t output) { return output % op->n_in; }
 
 static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {

@@ -41,16 +41,6 @@ static void backward(const fnn_step *s, int i) {
     }
 }
 
-static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
-    const fnn_kernels *kernels = s->fit->network->kernels;
-    const ptrdiff_t panel = kernels->panel, n = s->fit->network->ops[strip->op].n_out, f = strip->q * panel;
-    const ptrdiff_t count = fnn_min(n - f, panel);
-    double sums[FNN_MOST_LANES];
-    const fnn_panels saved = {fnn_at(s->fit, fnn_buffers_of(s->fit, strip->op)->saved, f * panel), n * panel};
-    kernels->feature_sums(&(fnn_moments){.sums = sums}, saved, (fnn_panels){NULL, 0}, s->rows, (fnn_range){0, count});
-    kernels->store_sums(G, sums, NULL, count, fnn_panel_width(panel, kernels->narrow, n, strip->q));
-}
-
 static void predict_rows(const fnn_row_call *c) {
     const ptrdiff_t element = (ptrdiff_t)c->network->element;
     for (ptrdiff_t r = 0; r < c->rows.rows; r++)
@@ -73,7 +63,7 @@ const fnn_kind fnn_parametric_activation_kind = {
     .keeps_derivative = fnn_always,
     .forward = forward,
     .backward = backward,
-    .gradient = gradient,
+    .gradient = fnn_saved_gradient,
     .predict_rows = predict_rows,
     .predict_panels = predict_panels,
 };

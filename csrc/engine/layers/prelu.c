@@ -21,7 +21,7 @@ static void backward(const fnn_step *s, int i) {
     }
 }
 
-static void gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
+void fnn_saved_gradient(const fnn_step *s, const fnn_strip *strip, void *G) {
     const fnn_kernels *kernels = s->fit->network->kernels;
     const ptrdiff_t panel = kernels->panel, n = s->fit->network->ops[strip->op].n_out, f = strip->q * panel;
     const ptrdiff_t count = fnn_min(n - f, panel);
@@ -48,7 +48,7 @@ const fnn_kind fnn_prelu_kind = {
     .saves = 1,
     .forward = forward,
     .backward = backward,
-    .gradient = gradient,
+    .gradient = fnn_saved_gradient,
     .predict_rows = predict_rows,
     .predict_panels = predict_panels,
 };

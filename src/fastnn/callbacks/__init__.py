@@ -24,12 +24,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from fastnn.callbacks.checkpoints import BackupAndRestore, ModelCheckpoint
+    from fastnn.callbacks.backup import BackupAndRestore
+    from fastnn.callbacks.checkpoints import ModelCheckpoint
     from fastnn.callbacks.functions import LambdaCallback, LearningRateScheduler, StepFactors, TerminateOnNaN
     from fastnn.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 else:
     _LATE = {
-        "fastnn.callbacks.checkpoints": ("BackupAndRestore", "ModelCheckpoint"),
+        "fastnn.callbacks.backup": ("BackupAndRestore",),
+        "fastnn.callbacks.checkpoints": ("ModelCheckpoint",),
         "fastnn.callbacks.functions": ("LambdaCallback", "LearningRateScheduler", "StepFactors", "TerminateOnNaN"),
         "fastnn.callbacks.monitors": ("EarlyStopping", "ReduceLROnPlateau"),
     }

@@ -9,7 +9,7 @@ cdef extern from "pythread.h":
 
 
 cdef extern from "fnn.h" nogil:
-    enum: FNN_SOFTMAX, FNN_LOG_SOFTMAX, FNN_ACTIVATIONS
+    enum: FNN_SIGMOID, FNN_SOFTMAX, FNN_ACTIVATIONS
     enum: FNN_SPARSE_CCE, FNN_BINARY_FOCAL, FNN_CATEGORICAL_FOCAL, FNN_GAUSSIAN_NLL, FNN_MULTI_QUANTILE, FNN_CUSTOM
     enum: FNN_LOSSES
     enum: FNN_SGD, FNN_SGD_MOMENTUM, FNN_SGD_NESTEROV, FNN_ADAM, FNN_AMSGRAD, FNN_NADAM, FNN_ADAMAX, FNN_ADAGRAD
@@ -66,8 +66,6 @@ cdef extern from "engine/engine.h" nogil:
     ctypedef enum fnn_status:
         FNN_OK, FNN_MORE, FNN_NONFINITE, FNN_NO_MEMORY, FNN_BAD_INPUT, FNN_INTERRUPTED
     enum: FNN_CONSTRAINTS, FNN_AXES, FNN_MOST_OPS, FNN_MOST_BUFFERS, FNN_MOST_OUTPUTS
-    ctypedef void (*fnn_phase)(void *, int, int) noexcept nogil
-    int fnn_team_run(fnn_phase, void *, int, void *)
     uint64_t fnn_environment_enter()
     void fnn_environment_leave(uint64_t)
     ctypedef struct fnn_call:

@@ -8,6 +8,11 @@ cdef bint are_rows(const int64_t *order, Py_ssize_t count, Py_ssize_t n) noexcep
     return largest < <uint64_t>n
 
 
+cdef str ending_of(fnn_status status):
+    """Return what ended a run of steps or epochs."""
+    return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+
+
 @cython.no_gc_clear  # the end of a fit gives the network its weights back
 cdef class Fit:
     cdef fnn_fit *fit
@@ -157,7 +162,7 @@ cdef class Fit:
         self.network.leave()
         self.check_exchange()
         raise_for(status)
-        return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+        return ending_of(status)
 
     def begin_epochs(self, uint64_t seed, uint64_t first, Py_ssize_t count, bint shuffle, learning_rates, orders=None,
                      uint64_t between=1):
@@ -238,7 +243,7 @@ cdef class Fit:
         raise_for(status)
         if status == FNN_BAD_INPUT:
             self.network.raise_for_nonfinite(self.held_out.inputs)
-        return "finished" if status == FNN_OK else "more" if status == FNN_MORE else "nonfinite"
+        return ending_of(status)
 
     def end_after_epoch(self):
         self.epochs.count = self.epochs.done + (1 if self.epochs.begun else 0)
@@ -255,10 +260,6 @@ cdef class Fit:
     cdef int check_exchange(self) except -1:
         return self.exchange.check() if self.exchange is not None else 0
 
-    @property
-    def is_divided(self):
-        return bool(fnn_fit_is_divided(self.fit))
-
     def settle(self):
         self.network.enter(WRITES)
         with nogil:
@@ -271,7 +272,7 @@ cdef class Fit:
 
     @property
     def phases(self):
-        names = ["gather", "forward", "loss", "backward", "update", "wait"] + ["exchange"] * self.is_divided
+        names = ["gather", "forward", "loss", "backward", "update", "wait"] + ["exchange"] * fnn_fit_is_divided(self.fit)
         return {name: 1e-9 * fnn_fit_phase_ns(self.fit, phase) for phase, name in enumerate(names)}
 
     def batch_rows(self):

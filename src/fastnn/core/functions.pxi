@@ -171,7 +171,7 @@ cdef int describe_dense(
     return 0
 
 
-def dense_forward(x, kernel, bias, activation, out, int n_threads=0, parameters=()):
+def dense_forward(x, kernel, bias, activation, out, parameters=()):
     cdef fnn_dense_arrays arrays
     cdef fnn_status status
     cdef cnp.npy_intp shape[2]
@@ -195,7 +195,7 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0, parameters=
         return out
     cdef const fnn_kernels *kernels = KERNELS_F32 if dtype == cnp.NPY_FLOAT32 else KERNELS_F64
     cdef void *o = cnp.PyArray_DATA(<cnp.ndarray>out)
-    cdef int threads = threads_of(n_threads)
+    cdef int threads = threads_of(0)
     cdef fnn_call call
     fnn_call_enter(&call)
     with nogil:
@@ -205,7 +205,7 @@ def dense_forward(x, kernel, bias, activation, out, int n_threads=0, parameters=
     return out
 
 
-def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0, parameters=()):
+def dense_backward(grad_out, x, kernel, bias, out, activation, parameters=()):
     cdef fnn_dense_arrays arrays
     cdef fnn_status status
     x, kernel, bias = dense_arrays(x, kernel, bias)
@@ -223,7 +223,7 @@ def dense_backward(grad_out, x, kernel, bias, out, activation, int n_threads=0, 
     cdef void *gw = cnp.PyArray_DATA(<cnp.ndarray>grad_kernel)
     cdef void *gb = cnp.PyArray_DATA(<cnp.ndarray>grad_bias)
     cdef void *g = cnp.PyArray_DATA(<cnp.ndarray>grad_out)
-    cdef int threads = threads_of(n_threads)
+    cdef int threads = threads_of(0)
     cdef fnn_call call
     fnn_call_enter(&call)
     with nogil:
@@ -262,20 +262,6 @@ def cholesky(A not None):
         good = KERNELS_F64.cholesky(data, n)
     end(&call)
     return bool(good)
-
-
-def cholesky_solve(U not None, b not None):
-    cdef Py_ssize_t n = len(U)
-    check_output("U", U, np.dtype(np.float64), (n, n))
-    cdef cnp.ndarray solution = contiguous("b", b, np.float64, (n,)).copy()
-    cdef void *rhs = cnp.PyArray_DATA(solution)
-    cdef const void *factor = cnp.PyArray_DATA(<cnp.ndarray>U)
-    cdef fnn_call call
-    fnn_call_enter(&call)
-    with nogil:
-        KERNELS_F64.cholesky_solve(factor, n, rhs)
-    end(&call)
-    return solution
 
 
 def cholesky_inverse_trace(U not None):

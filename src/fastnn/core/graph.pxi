@@ -10,12 +10,7 @@ cdef list inputs_of_ops(object ops, int n_inputs):
     for number, (kind, options) in enumerate(ops):
         before = n_inputs + number - 1 if number else 0
         inputs = options.get("inputs")
-        if "source" in options:
-            source = options["source"]
-            if not 0 <= source < number:
-                raise ValueError(f"source of op {number} must be an earlier op, got {source}")
-            inputs = (result[source][0], before)
-        elif inputs is None:
+        if inputs is None:
             inputs = (before,)
         for buffer in inputs:
             if not 0 <= buffer < n_inputs + number:
@@ -55,13 +50,11 @@ cdef list read_ops(fnn_op *native, object ops, list inputs, list widths, object 
         native[number].n_inputs = <int>len(sizes)
         native[number].inputs = at
         at += len(sizes)
-        if "source" in options and sizes[0] != sizes[1]:
-            raise ValueError(f"op {number} adds {sizes[0]} features to {sizes[1]}")
         check_inputs(&native[number], number, kind, sizes)
         if kind == "slice":
             check_slice(options, number, sizes[0])
         elif native[number].kind.is_table:
-            check_table(options, number, dtype)
+            check_table(options, number, kind, dtype)
             check_groups(&native[number], number, kind, sizes[0])
         if native[number].multiple < 1 or native[number].multiple > MOST_FEATURES:
             raise ValueError(f"op {number}, {kind!r}, needs at least one output for each input")
@@ -118,12 +111,14 @@ cdef int check_slice(dict options, Py_ssize_t number, Py_ssize_t width) except -
     return 0
 
 
-cdef int check_table(dict options, Py_ssize_t number, object dtype) except -1:
+cdef int check_table(dict options, Py_ssize_t number, str kind, object dtype) except -1:
     most = MOST_TABLE_ROWS[dtype.name]
     if not 1 <= options["n_rows"] <= most:
-        raise ValueError(f"n_rows of op {number}, 'embedding', must be from 1 to {most} in {dtype}, got {options['n_rows']}")
+        raise ValueError(f"n_rows of op {number}, {kind!r}, must be from 1 to {most} in {dtype}, got {options['n_rows']}")
     if not 1 <= options["n_columns"] <= MOST_FEATURES:
-        raise ValueError(f"n_columns of op {number} must be from 1 to {MOST_FEATURES}, got {options['n_columns']}")
+        raise ValueError(
+            f"n_columns of op {number}, {kind!r}, must be from 1 to {MOST_FEATURES}, got {options['n_columns']}"
+        )
     return 0
 
 

@@ -63,7 +63,7 @@ cdef class HeldOut:
     cdef list inputs
     cdef object arrays
 
-    def __cinit__(self, Network network not None, X, y, sample_weight=None, logits=False, int n_threads=0):
+    def __cinit__(self, Network network not None, X, y, sample_weight=None, logits=False):
         cdef fnn_network *native = network.network
         cdef int o
         if network.takes_list:
@@ -87,5 +87,5 @@ cdef class HeldOut:
         self.native.prediction.out = self.outputs
         self.native.prediction.activity = NULL
         self.native.prediction.skipped = network.skipped_ops(logits, self.skipped)
-        self.native.prediction.n_threads = threads_of(n_threads)
+        self.native.prediction.n_threads = threads_of(0)
         self.native.targets = self.targets

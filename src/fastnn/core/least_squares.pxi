@@ -5,7 +5,7 @@ cdef class LeastSquares:
     cdef Py_ssize_t n_weights, n_residuals
     cdef tuple arrays
 
-    def __cinit__(self, layers, X, targets, factors, Py_ssize_t block, int n_threads=0):
+    def __cinit__(self, layers, X, targets, factors, Py_ssize_t block):
         cdef fnn_chain_layer described[FNN_MOST_OPS]
         cdef fnn_chain chain
         cdef int l
@@ -34,7 +34,7 @@ cdef class LeastSquares:
         factors = contiguous("factors", factors, np.float64, (width, rows))
         self.arrays = X, targets, factors
         self.n_residuals = width * rows
-        chain.layers, chain.n_layers, chain.n_threads = described, len(layers), threads_of(n_threads)
+        chain.layers, chain.n_layers, chain.n_threads = described, len(layers), threads_of(0)
         chain.X = <const double *>cnp.PyArray_DATA(<cnp.ndarray>X)
         chain.targets = <const double *>cnp.PyArray_DATA(<cnp.ndarray>targets)
         chain.factors = <const double *>cnp.PyArray_DATA(<cnp.ndarray>factors)

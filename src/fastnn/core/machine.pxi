@@ -40,12 +40,10 @@ def get_num_threads():
 
 
 def limit_own_threads(int most):
-    """Set the most threads of the calls that this thread makes from now on."""
     fnn_limit_own_threads(most)
 
 
 def most_own_threads():
-    """Return the most threads of the calls that this thread makes."""
     return min(default_threads, fnn_thread_limit())
 
 
@@ -79,7 +77,6 @@ _COMPILER = FNN_COMPILER.decode()
 
 
 def fma_peak(double seconds=0.2):
-    """Fused multiply-add peak of the chosen kernels in float32 on one thread, GFLOP/s: a mean over ``seconds``."""
     cdef cnp.ndarray[float, ndim=1] numbers = np.ones(16, dtype=np.float32)
     cdef void *sink = cnp.PyArray_DATA(numbers)
     cdef double operations = 0.0

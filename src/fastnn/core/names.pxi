@@ -36,7 +36,7 @@ LOSSES = (
 )
 OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "lion", "rmsprop")
 # Without "none", which comes first in C.
-CONSTRAINTS = ("max_norm", "unit_norm", "non_neg")
+cdef tuple CONSTRAINTS = ("max_norm", "unit_norm", "non_neg")
 cdef tuple AXES = (0, 1, None)
 cdef tuple FIT_FACTORS = ("weight_decay", "dropout", "label_smoothing")
 if (len(ACTIVATIONS), len(LOSSES), 1 + len(CONSTRAINTS), len(AXES), len(FIT_FACTORS)) != (

@@ -80,29 +80,12 @@ cdef class Network:
         fnn_network_free(self.network)
 
     @property
-    def n_features(self):
-        return self.network.widths[0]
-
-    @property
-    def n_outputs(self):
-        return fnn_output_width(self.network, 0)
-
-    @property
     def widths(self):
         return tuple(self.network.widths[b] for b in range(self.network.n_inputs + self.network.n_ops))
 
     @property
-    def input_widths(self):
-        return self.widths[: self.network.n_inputs]
-
-    @property
     def output_widths(self):
         return tuple(fnn_output_width(self.network, output) for output in range(self.network.n_outputs))
-
-    def skips_activation(self, int output=0):
-        if not 0 <= output < self.network.n_outputs:
-            raise IndexError(f"output must be from 0 to {self.network.n_outputs - 1}, got {output}")
-        return bool(fnn_skips_activation(self.network, output))
 
     @property
     def n_slots(self):
@@ -119,7 +102,6 @@ cdef class Network:
         self.network.iterations = value
 
     def forget_other_threads(self):
-        """Forget the calls of other threads, in a forked child: only the thread that forked lives on."""
         self.users = 0
         if self.owner != PyThread_get_thread_ident():
             self.owner = 0
@@ -433,7 +415,7 @@ cdef class Network:
         memset(skipped, 0, self.network.n_ops)
         for output in range(self.network.n_outputs):
             op = self.network.outputs[output] - self.network.n_inputs
-            if not flags[output] or op < 0 or self.network.ops[op].activation not in (FNN_SOFTMAX, SIGMOID):
+            if not flags[output] or op < 0 or self.network.ops[op].activation not in (FNN_SOFTMAX, FNN_SIGMOID):
                 continue
             if not fnn_skips_activation(self.network, output):
                 raise ValueError(f"output {output} has no logits: something else uses it, or it has an activity regularizer")
@@ -473,6 +455,3 @@ cdef class Network:
             what = f"too large for {self.dtype}" if np.isfinite(value) else "not finite"
             raise ValueError(f"{name} has a value that is {what} in row {start + row}, column {column}: {value}")
         return 0
-
-
-cdef int SIGMOID = ACTIVATIONS.index("sigmoid")

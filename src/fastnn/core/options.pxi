@@ -30,7 +30,6 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
             raise ValueError(f"n_out must be from 1 to {MOST_FEATURES}, got {options['n_out']}")
     op.use_kernel = options.get("scale", True)
     op.use_bias = len(PARAMETERS[kind]) > 1 and options.get("center", options.get("use_bias", True))
-    op.trainable = options.get("trainable", True)
     op.rate = options.get("rate", 0.0)
     op.has_seed = options.get("seed") is not None
     op.seed = options["seed"] if op.has_seed else 0
@@ -63,7 +62,7 @@ cdef int read_op(fnn_op *op, str kind, dict options, Py_ssize_t number) except -
             function = options["function"]
             raise ValueError(f"op {number}, 'parametric_activation', takes elementwise functions, got {function!r}")
         read_parameters(options.get("parameters", ()), options["function"], op.parameters)
-    op.trainable = op.trainable and not op.kind.is_fixed
+    op.trainable = options.get("trainable", True) and not op.kind.is_fixed
     op.activity_l1, op.activity_l2 = options.get("activity_regularizer") or (0.0, 0.0)
     for i, parameter in enumerate(PARAMETERS[kind]):
         read_rules(&op.rules[i], options.get(f"{parameter}_regularizer"), options.get(f"{parameter}_constraint"))
