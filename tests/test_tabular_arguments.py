@@ -108,6 +108,30 @@ def test_columns_of_categories_that_are_not_there(given, hint):
         classifier(categorical_features=given).fit(TABLE, LABELS)
 
 
+@pytest.mark.parametrize("given", [[[0]], np.array([[0], [1]])])
+def test_columns_of_categories_are_a_flat_list(given):
+    with pytest.raises(ValueError, match="categorical_features must be a list of names or numbers of columns, got "):
+        classifier(categorical_features=given).fit(TABLE, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("n_bags", True),
+        ("n_threads", True),
+        ("time_limit", True),
+        ("time_limit", 10**400),
+        ("time_limit", 1e308),
+        ("time_limit", np.inf),
+    ],
+)
+def test_truth_values_and_endless_times_are_no_numbers(option, value):
+    for make, y in ((classifier, LABELS), (regressor, Y)):
+        with pytest.raises(ValueError, match=f"The {option!r} parameter of .* must be .* in the range"):
+            make(**{option: value}).fit(X, y)
+    regressor(time_limit=1e9).fit(X, Y)
+
+
 def test_columns_of_categories_by_number_and_by_name():
     table = TABLE.assign(n=np.arange(40) % 3)
     by_name = classifier(categorical_features=["n"]).fit(table, LABELS).predict_proba(table)

@@ -234,7 +234,11 @@ def test_a_category_that_names_the_class():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"metric": "rmsle"}, "metric must be one of 'rmse'"), ({"recipe": "mlp"}, "recipe"), ({"n_bags": 0}, "n_bags")],
+    [
+        ({"metric": "rmsle"}, "metric must be 'rmse', 'mae', 'r2' or None, got 'rmsle'. Did you mean 'rmse'"),
+        ({"recipe": "mlp"}, "recipe"),
+        ({"n_bags": 0}, "n_bags"),
+    ],
 )
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=message):

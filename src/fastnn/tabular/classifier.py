@@ -140,7 +140,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         for fold, (_, held_out) in enumerate(trainer.pairs):
             if held_out is not None:
                 folds[held_out] = fold
-        self._novelty = Novelty(*self._measured(rows), folds, int(trainer.seeds[0]))
+        counted = np.arange(len(labels)) if weight is None else np.flatnonzero(weight)
+        numbers, others, codes_of_rows = (part[counted] for part in self._measured(rows))
+        self._novelty = Novelty(numbers, others, codes_of_rows, folds[counted], int(trainer.seeds[0]))
         return self
 
     def _measured(self, X: Any) -> tuple[Array, Array, Array]:
@@ -153,6 +155,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         """Return the mean probabilities (n, n_classes), calibrated if ``calibrate``."""
         mean = self._predictions(self._outputs(X))
         return self._calibration.apply(mean)
+
+    @lazily
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithms of ``predict_proba`` (n, n_classes); probabilities below 1e-7 count as 1e-7."""
+        return logits_of(self.predict_proba(X))
 
     @lazily
     def decision_function(self, X: Any) -> Array:
