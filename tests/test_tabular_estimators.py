@@ -328,6 +328,8 @@ def test_categories_with_numbers_in_their_names_have_an_order():
 
     assert places_by_number(["A11", "A12", "A13"]) == [0.0, 1.0, 2.0]
     assert places_by_number(["10 to 20", "5 to 10", "20 to 200"]) == [1.0, 0.0, 2.0]
+    assert places_by_number(["007", "70", "8"]) == [0.0, 2.0, 1.0]
+    assert places_by_number(["A" + digit * 5000 for digit in "231"]) == [1.0, 2.0, 0.0]
     for others in (["a", "b", "c"], ["x1", "y2", "z3"], [1, 2, 3], ["A1", "A2"], ["1a", "2", "3"]):
         assert places_by_number(others) == []
     pandas = pytest.importorskip("pandas")

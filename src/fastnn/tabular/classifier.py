@@ -51,7 +51,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     n_bags : number of folds, at most one for each row. Each network is trained on all rows but those of one fold, and
         keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
     time_limit : seconds that a fit may take, about; None for no limit. Where it does not suffice for all epochs, steps
-        take large strides through the schedules of the recipe, so that these reach their end in time.
+        take large strides through the schedules of the recipe, so that these reach their end in time. However short the
+        limit is, each network makes some steps and predicts its held-out rows, which takes "tabm" a minute or two for
+        half a million rows.
     metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". For "roc_auc" with fewer than
         1,000 rows the log loss chooses it. "realmlp" smooths labels whatever the metric, and the temperature corrects
         the probabilities; the other recipes smooth them for "accuracy" alone.

@@ -327,11 +327,17 @@ def places_by_number(levels: list[Any]) -> list[float]:
     digits = [re.findall(r"\d+", level) for level in levels]
     if not digits[0] or len({re.sub(r"\d+", "0", level) for level in levels}) > 1:
         return []
-    order = sorted(range(len(levels)), key=lambda i: [int(each) for each in digits[i]])
+    order = sorted(range(len(levels)), key=lambda i: [_size_of(each) for each in digits[i]])
     places = [0.0] * len(levels)
     for place, i in enumerate(order):
         places[i] = float(place)
     return places
+
+
+def _size_of(digits: str) -> tuple[int, str]:
+    """Return what has the order of whole numbers, however many digits they have: int() refuses thousands."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 class _Standard:
