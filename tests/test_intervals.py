@@ -133,6 +133,16 @@ def test_interval_of_one_network_is_the_quantile_of_its_residuals():
 
 
 @pytest.mark.usefixtures("few_epochs")
+@pytest.mark.parametrize("intervals", ["residuals", "quantiles"])
+def test_some_rows_at_a_time_give_the_same_intervals(intervals, monkeypatch):
+    model = fastnn.TabularRegressor("plain", n_bags=3, random_state=0, intervals=intervals)
+    model.fit(X, np.column_stack([Y, -Y]))
+    bounds = model.predict_interval(X)
+    monkeypatch.setattr("fastnn.estimators.intervals._MOST_CENTERS", 100)  # some 5 rows
+    np.testing.assert_array_equal(model.predict_interval(X), bounds)
+
+
+@pytest.mark.usefixtures("few_epochs")
 def test_three_rows_have_no_interval():
     model = fastnn.TabularRegressor("plain", random_state=0).fit(X[:3], Y[:3])
     with pytest.raises(ValueError, match=r"coverage=0\.9 needs at least 9 rows"):

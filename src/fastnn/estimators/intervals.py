@@ -1,7 +1,7 @@
 """Prediction intervals of bags from the residuals of rows that a network did not see: conformal prediction, CV+."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -85,18 +85,31 @@ class CrossResiduals:
             )
         return rank
 
-    def intervals(self, outputs: Array, rank: int) -> Array:
+    def intervals(
+        self,
+        outputs: Array,
+        rank: int,
+        upper: Array | None = None,
+        of_centers: Callable[[Array], Array] = lambda centers: centers,
+    ) -> Array:
         """Return the bounds (n_rows, n_outputs, 2) of new rows, some rows at a time.
 
         Parameters
         ----------
         outputs : predictions of all networks for new rows, (n_networks, n_rows, n_outputs).
         rank : ``rank(coverage)``.
+        upper : upper quantiles of all networks; ``outputs`` are the lower ones then.
+        of_centers : function of the means of the networks that gives the centers of intervals.
         """
         n_rows = outputs.shape[1]
         step = max(_MOST_CENTERS // (len(self._networks) * outputs.shape[2]), 1)
-        parts = [outputs[:, start : start + step] for start in range(0, max(n_rows, 1), step)]
-        return np.concatenate([self.interval(self.centers(part), rank) for part in parts])
+        bounds = []
+        for start in range(0, max(n_rows, 1), step):
+            rows = slice(start, start + step)
+            centers = of_centers(self.centers(outputs[:, rows]))
+            above = None if upper is None else of_centers(self.centers(upper[:, rows]))
+            bounds.append(self.interval(centers, rank, above))
+        return np.concatenate(bounds)
 
     def centers(self, outputs: Array) -> Array:
         """Return the mean predictions (n_groups, n_rows, n_outputs) of the networks of each group of rows.

@@ -185,16 +185,15 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         share = number("coverage", coverage, above=0.0, below=1.0)
         if self._quantiles is None:
             rank = self._residuals.rank(coverage)
-            centers = self._in_range(self._residuals.centers(self._all_outputs(X)))
-            bounds = self._residuals.interval(centers, rank)
+            bounds = self._residuals.intervals(self._all_outputs(X), rank, of_centers=self._in_range)
         else:
             bag, tail = self._quantiles, 0.5 * (1.0 - share)
             known = [self._at_level(bag.out_of_fold, level) for level in (tail, 1.0 - tail)]
             residuals = CrossResiduals(bag.held_out, known[0], self._targets, known[1], self._weight)
             rank = residuals.rank(coverage)
             outputs = bag.outputs(self._encoded(X))
-            lower, upper = (residuals.centers(self._at_level(outputs, level)) for level in (tail, 1.0 - tail))
-            bounds = residuals.interval(lower, rank, upper)
+            lower, upper = (self._at_level(outputs, level) for level in (tail, 1.0 - tail))
+            bounds = residuals.intervals(lower, rank, upper)
         return bounds[:, 0] if self._is_vector else bounds
 
     def _at_level(self, outputs: Array, level: float) -> Array:
