@@ -81,8 +81,8 @@ def names_of(X: Any) -> list[str]:
         return [f"x{i}" for i in range(np.shape(X)[1])]
     check_collected(X)
     names = [str(name) for name in getattr(X, "column_names", X.columns)]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"X has {names.count(twice)} columns named {twice!r}: each column needs a name of its own")
     return names
 
