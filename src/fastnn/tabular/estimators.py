@@ -48,10 +48,11 @@ _FEW_ROWS = 500
 
 
 class _Number(Interval):  # type: ignore[misc]
-    """Numbers in an interval; scikit-learn's class takes a truth value for 0 or 1."""
+    """Numbers in an interval; scikit-learn's class takes a truth value for 0 or 1, and fails with a fraction."""
 
     def is_satisfied_by(self, val: Any) -> bool:
-        return not isinstance(val, bool) and bool(super().is_satisfied_by(val))
+        known = isinstance(val, int | float | np.number) and not isinstance(val, bool)
+        return known and bool(super().is_satisfied_by(val))
 
 
 class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
@@ -170,7 +171,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         self, X: Any, labels: Array, y: Array, weight: Array | None, groups: Any, task: Task
     ) -> tuple[Trainer, Limit]:
         """Train the networks on targets y (n, n_outputs), and set the attributes that tell of them."""
-        limit = Limit(self.time_limit, 0.0 if self.time_limit is None else time.monotonic() + self.time_limit)
+        # A float16 or float32 would round the time of the clock, too.
+        seconds = None if self.time_limit is None else float(self.time_limit)
+        limit = NO_LIMIT if seconds is None else Limit(seconds, time.monotonic() + seconds)
         n = _num_samples(X)
         random = check_random_state(self.random_state)
         chosen = chosen_of(self.categorical_features, self.n_features_in_)
