@@ -1,5 +1,7 @@
 """TabularClassifier and TabularRegressor: scikit-learn's checks, kinds of columns, folds, limits, warnings."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -267,6 +269,20 @@ def test_check_estimator(name, monkeypatch):
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
     assert failed == {}
     assert sum(result["status"] == "passed" for result in results) >= 50
+
+
+@pytest.mark.parametrize("n", [60, 1200])
+def test_means_have_the_bits_of_all_outputs_in_the_memory_of_few(n):
+    X = RNG.normal(size=(n, 2))
+    model = fastnn.TabularClassifier("plain", n_bags=8, random_state=0).fit(X, np.arange(n) % 30)
+    rows = RNG.normal(size=(20_000, 2))
+    encoded = model._encoded(rows)
+    tracemalloc.start()
+    mean = model._bag.mean(encoded)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(mean, model._bag.outputs(encoded).mean(axis=0, dtype=np.float64))
+    assert most < 4.0 * mean.nbytes  # a sum in float64 and some outputs in float32; all at once are 5 times the mean
 
 
 def test_few_rows_are_averaged_with_linear_models():

@@ -267,8 +267,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         """Return the mean outputs (n, n_outputs) of all networks."""
-        mean: Array = self._all_outputs(X).mean(axis=0, dtype=np.float64)
-        return mean
+        check_is_fitted(self)
+        return self._bag.mean(self._encoded(X))
 
     def _width(self, n: int) -> int:
         width = 512 if self.recipe == "tabm" else 256
