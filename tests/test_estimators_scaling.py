@@ -42,7 +42,7 @@ def test_means_and_deviations_have_the_bits_of_numpy(dtype, weight):
         np.testing.assert_array_equal(deviation, values.std(axis=0, dtype="f8"))
 
 
-@pytest.mark.parametrize("unit", [2.0**-700, 2.0**-100, 2.0**700])
+@pytest.mark.parametrize("unit", [2.0**-700, 2.0**-535, 2.0**-100, 2.0**700])
 def test_the_unit_does_not_matter(unit):
     center, deviation = center_and_deviation(X * unit)
     expected = center_and_deviation(X)
@@ -52,6 +52,13 @@ def test_the_unit_does_not_matter(unit):
     assert np.corrcoef(found, Y)[0, 1] > 0.9
     np.testing.assert_allclose(net().fit(X * unit, Y).predict(X * unit), found, rtol=1e-9)
     np.testing.assert_allclose(net().fit(X, Y * unit).predict(X) / unit, found, rtol=1e-9)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    values = np.array([[0.1, 1e300], [0.1, 1.0], [5.0, 3.0], [0.1, 5.0]])
+    center, deviation = center_and_deviation(values, np.array([1.0, 1.0, 0.0, 2.0]) * [0.0, 1.0, 1.0, 1.0])
+    np.testing.assert_allclose(center, [0.1, 11.0 / 3.0], rtol=1e-15)
+    np.testing.assert_allclose(deviation, [0.0, np.sqrt(32.0 / 9.0)], rtol=1e-15)
 
 
 def test_constant_columns_have_no_deviation():

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import fastnn
-from fastnn.estimators.intervals import CrossResiduals, _smallest
+from fastnn.estimators.intervals import CrossResiduals, _different_rows, _smallest
 from fastnn.metrics import interval_coverage
 
 RNG = np.random.default_rng(0)
@@ -133,6 +133,16 @@ def test_interval_of_one_network_is_the_quantile_of_its_residuals():
 
 
 @pytest.mark.usefixtures("few_epochs")
+@pytest.mark.parametrize("intervals", ["residuals", "quantiles"])
+def test_some_rows_at_a_time_give_the_same_intervals(intervals, monkeypatch):
+    model = fastnn.TabularRegressor("plain", n_bags=3, random_state=0, intervals=intervals)
+    model.fit(X, np.column_stack([Y, -Y]))
+    bounds = model.predict_interval(X)
+    monkeypatch.setattr("fastnn.estimators.intervals._MOST_CENTERS", 100)  # some 5 rows
+    np.testing.assert_array_equal(model.predict_interval(X), bounds)
+
+
+@pytest.mark.usefixtures("few_epochs")
 def test_three_rows_have_no_interval():
     model = fastnn.TabularRegressor("plain", random_state=0).fit(X[:3], Y[:3])
     with pytest.raises(ValueError, match=r"coverage=0\.9 needs at least 9 rows"):
@@ -159,6 +169,28 @@ def test_bagged_regressor(bags):
         )
         rank = math.ceil(0.9 * (N + 1))
         np.testing.assert_allclose(bounds[:, 1], np.sort(ends, axis=1)[:, rank - 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("n, k", [(0, 3), (50, 1), (300, 8), (300, 64), (300, 65), (100, 130)])
+def test_different_rows_are_those_of_numpy(n, k):
+    flags = np.random.default_rng(k).random((n, k)) < (0.5 if k < 9 else 0.02)
+    rows, numbers = np.unique(flags, axis=0, return_inverse=True)
+    found, places = _different_rows(flags)
+    np.testing.assert_array_equal(found, rows)
+    np.testing.assert_array_equal(places, numbers.reshape(-1))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_of_weight_zero_have_no_residuals():
+    net = fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5)
+    weight = np.arange(N) % 3
+    bounds = [
+        fastnn.BaggedMLPRegressor(net, n_bags=3, random_state=0)
+        .fit(X, np.where(weight > 0, Y, missing), sample_weight=weight)
+        .predict_interval(X)
+        for missing in (0.0, 1e3)
+    ]
+    np.testing.assert_array_equal(*bounds)
 
 
 def test_many_groups_of_rows_give_the_bounds_of_halvings_in_blocks(monkeypatch):

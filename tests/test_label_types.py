@@ -48,6 +48,19 @@ def test_nullable_labels_keep_their_type(dtype):
     check(given, CODES.astype(given.dtype.numpy_dtype))
 
 
+@pytest.mark.parametrize("missing", [np.nan, None, float("nan")])
+def test_missing_labels_in_lists_of_texts_are_no_class(missing):
+    labels = np.array(["p", "q"])[CODES].tolist()
+    gap = [missing if row == 3 else label for row, label in enumerate(labels)]
+    for given in (gap, tuple(gap), np.array(gap, object)):
+        for model in classifiers():
+            with pytest.raises(ValueError, match="y has no label at row 3"):
+                model.fit(X, given)
+        with pytest.raises(ValueError, match="groups has no label at row 3"):
+            classifiers()[0].fit(X, labels, groups=given)
+    check(labels, np.array(labels))
+
+
 def test_large_nullable_labels_and_groups_are_not_merged():
     pandas = pytest.importorskip("pandas")
     check(pandas.Series(CODES + 2**60, dtype="Int64"), CODES + 2**60)

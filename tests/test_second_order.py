@@ -260,10 +260,19 @@ def test_what_has_no_squared_residuals_is_refused():
     X, y = curve()
     with pytest.raises(ValueError, match="compile with loss='mse', got 'mean_absolute_error'"):
         small(loss="mae").fit(X, y, verbose=0)
+    with pytest.raises(ValueError, match="'lbfgs' takes every loss of fastnn, 'adam' your own, too"):
+        small(loss=lambda truth, guess: (truth - guess) ** 2).fit(X, y, verbose=0)
     wrong = {
         "no dropout|random": [layers.Dense(3, "tanh"), layers.Dropout(0.5), layers.Dense(1)],
         "no derivative of batch normalization": [layers.Dense(3), layers.BatchNormalization(), layers.Dense(1)],
-        "takes no kernel regularizer": [layers.Dense(3, kernel_regularizer="l2"), layers.Dense(1)],
+        "takes no kernel constraint; use optimizer='adam'": [
+            layers.Dense(3, kernel_constraint="unit_norm"),
+            layers.Dense(1),
+        ],
+        "takes no kernel regularizer; use optimizer='lbfgs' or 'adam'": [
+            layers.Dense(3, kernel_regularizer="l2"),
+            layers.Dense(1),
+        ],
     }
     for message, stack in wrong.items():
         model = fastnn.Sequential(stack, dtype="float64")

@@ -2,6 +2,7 @@
 
 import warnings
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -106,6 +107,43 @@ def test_columns_of_categories_that_are_not_there(given, hint):
     message = f"categorical_features must be names of columns or numbers from 0 to 2, got {hint}"
     with pytest.raises(ValueError, match=message):
         classifier(categorical_features=given).fit(TABLE, LABELS)
+
+
+@pytest.mark.parametrize("given", [[[0]], np.array([[0], [1]])])
+def test_columns_of_categories_are_a_flat_list(given):
+    with pytest.raises(ValueError, match="categorical_features must be a list of names or numbers of columns, got "):
+        classifier(categorical_features=given).fit(TABLE, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("n_bags", True),
+        ("n_threads", True),
+        ("time_limit", True),
+        ("time_limit", 10**400),
+        ("time_limit", 1e308),
+        ("time_limit", np.inf),
+        ("time_limit", Fraction(1, 2)),
+    ],
+)
+def test_truth_values_and_endless_times_are_no_numbers(option, value):
+    for make, y in ((classifier, LABELS), (regressor, Y)):
+        with pytest.raises(ValueError, match=f"The {option!r} parameter of .* must be .* in the range"):
+            make(**{option: value}).fit(X, y)
+    regressor(time_limit=1e9).fit(X, Y)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.int8])
+def test_a_time_limit_of_few_bits_does_not_round_the_clock(kind, monkeypatch):
+    monkeypatch.setattr("time.monotonic", lambda: 100_000.03125)
+    limits = []
+    monkeypatch.setattr(
+        "fastnn.tabular.estimators.Trainer.train", lambda self, task, score, limit: limits.append(limit)
+    )
+    with pytest.raises(TypeError):
+        regressor(time_limit=kind(60)).fit(X, Y)
+    assert [(limit.seconds, limit.end) for limit in limits] == [(60.0, 100_060.03125)]
 
 
 def test_columns_of_categories_by_number_and_by_name():

@@ -127,12 +127,16 @@ def test_what_a_column_holds_is_named_by_its_package():
         regressor().fit(months, Y)
 
 
-@pytest.mark.parametrize("recipe", ["realmlp", "plain"])
-def test_the_unit_of_a_column_does_not_matter_even_if_squares_vanish(recipe):
-    X = np.column_stack([NUMBER, GROUP])
-    unit = np.array([2.0**-600, 1.0])  # exact
+@pytest.mark.parametrize("exponent", [-535, -600, -1030])  # subnormal squares, squares of 0, subnormal numbers
+@pytest.mark.parametrize("recipe", ["realmlp", "tabm", "plain"])
+def test_the_unit_of_a_column_does_not_matter_even_if_squares_vanish(recipe, exponent, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 5)
+    X = np.column_stack([np.round(NUMBER, 3) * 1024, GROUP])
+    unit = np.array([2.0**exponent, 1.0])
     first, second = (fastnn.TabularRegressor(recipe, n_bags=2, random_state=0).fit(table, Y) for table in (X, X * unit))
-    np.testing.assert_allclose(second.predict(X * unit), first.predict(X), atol=0.05 * Y.std())
+    np.testing.assert_allclose(second.predict(X * unit), first.predict(X), atol=1e-6 * Y.std())
+    with np.errstate(all="raise"):
+        assert np.isfinite(second.predict(np.array([[1.0, 1.0], [-1e140, 2.0]]))).all()
 
 
 def test_the_unit_of_the_target_does_not_matter_even_if_squares_vanish():
@@ -141,6 +145,19 @@ def test_the_unit_of_the_target_does_not_matter_even_if_squares_vanish():
     model = regressor(metric="r2").fit(X, Y * small)
     assert model.oof_score_ > 0.8
     assert model.score(X, Y) < 0.0 < 0.8 < 1.0 - ((model.predict(X) / small - Y) ** 2).mean() / Y.var()
+
+
+def test_p_values_of_columns_with_subnormal_numbers():
+    X = np.column_stack([2.0**-1030 * NUMBER, GROUP, np.where(GROUP == 0, 1.0, 1e-310 * NUMBER)])
+    p_values = fastnn.TabularClassifier("plain", n_bags=2, random_state=0).fit(X, GROUP).known_p_values(X)
+    assert np.isfinite(p_values).all() and p_values.mean() > 0.4
+
+
+def test_a_constant_target_has_intervals_and_deviations_of_zero():
+    model = regressor().fit(np.column_stack([NUMBER, GROUP]), np.full(N, 1e-3))
+    mean, deviation = model.predict(np.zeros((3, 2)), return_std=True)
+    np.testing.assert_array_equal([mean, deviation], [[1e-3] * 3, [0.0] * 3])
+    np.testing.assert_array_equal(model.predict_interval(np.zeros((3, 2))), 1e-3)
 
 
 @pytest.mark.parametrize("recipe", ["realmlp", "tabm", "plain"])
@@ -169,12 +186,32 @@ def test_importances_of_frames_and_of_lists_do_not_depend_on_the_package(package
     assert expected.argmax() != 2 and (expected >= 0.0).all()
     model = regressor().fit(rows, Y)
     np.testing.assert_array_equal(model.permutation_importances(rows, Y, random_state=0), expected)
-    table = tables(package)({"size": NUMBER, "text": TEXT, "flag": (GROUP > 1).astype(float)})
+    table = tables(package)({"size": NUMBER, "text": TEXT, "flag": GROUP > 1})
     model = regressor().fit(table, Y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = model.permutation_importances(table, Y, random_state=0)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_truth_values_are_categories_in_every_kind_of_table():
+    pandas, polars = (pytest.importorskip(package) for package in ("pandas", "polars"))
+    flags = (GROUP > 1).tolist()
+    gaps = [None if i % 7 == 0 else flag for i, flag in enumerate(flags)]
+    for given in (flags, gaps):
+        frame = pandas.DataFrame({"x0": NUMBER, "x1": pandas.array(given, "boolean")})
+        expected = regressor().fit(frame, Y).predict(frame)
+        same = [
+            np.array(list(zip(NUMBER, given, strict=True)), object),
+            frame.assign(x1=np.array(given, object)),
+            polars.DataFrame({"x0": NUMBER, "x1": given}),
+            polars.DataFrame({"x0": NUMBER, "x1": polars.Series(given, dtype=polars.Object)}),
+        ]
+        for table in same:
+            np.testing.assert_array_equal(regressor().fit(table, Y).predict(table), expected)
+    both = np.column_stack([flags, NUMBER > 0])
+    frame = pandas.DataFrame(both)
+    np.testing.assert_array_equal(regressor().fit(both, Y).predict(both), regressor().fit(frame, Y).predict(frame))
 
 
 @pytest.mark.parametrize("package", ["pandas", "polars", "pyarrow"])

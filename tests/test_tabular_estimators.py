@@ -1,5 +1,7 @@
 """TabularClassifier and TabularRegressor: scikit-learn's checks, kinds of columns, folds, limits, warnings."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -288,7 +290,11 @@ def test_a_category_that_names_the_class():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"metric": "rmsle"}, "metric must be one of 'rmse'"), ({"recipe": "mlp"}, "recipe"), ({"n_bags": 0}, "n_bags")],
+    [
+        ({"metric": "rmsle"}, "metric must be 'rmse', 'mae', 'r2' or None, got 'rmsle'. Did you mean 'rmse'"),
+        ({"recipe": "mlp"}, "recipe"),
+        ({"n_bags": 0}, "n_bags"),
+    ],
 )
 def test_refusals(options, message):
     with pytest.raises(ValueError, match=message):
@@ -317,6 +323,20 @@ def test_check_estimator(name, monkeypatch):
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
     assert failed == {}
     assert sum(result["status"] == "passed" for result in results) >= 50
+
+
+@pytest.mark.parametrize("n", [60, 1200])
+def test_means_have_the_bits_of_all_outputs_in_the_memory_of_few(n):
+    X = RNG.normal(size=(n, 2))
+    model = fastnn.TabularClassifier("plain", n_bags=8, random_state=0).fit(X, np.arange(n) % 30)
+    rows = RNG.normal(size=(20_000, 2))
+    encoded = model._encoded(rows)
+    tracemalloc.start()
+    mean = model._bag.mean(encoded)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(mean, model._bag.outputs(encoded).mean(axis=0, dtype=np.float64))
+    assert most < 4.0 * mean.nbytes  # a sum in float64 and some outputs in float32; all at once are 5 times the mean
 
 
 def test_few_rows_are_averaged_with_linear_models():
@@ -378,6 +398,8 @@ def test_categories_with_numbers_in_their_names_have_an_order():
 
     assert places_by_number(["A11", "A12", "A13"]) == [0.0, 1.0, 2.0]
     assert places_by_number(["10 to 20", "5 to 10", "20 to 200"]) == [1.0, 0.0, 2.0]
+    assert places_by_number(["007", "70", "8"]) == [0.0, 2.0, 1.0]
+    assert places_by_number(["A" + digit * 5000 for digit in "231"]) == [1.0, 2.0, 0.0]
     for others in (["a", "b", "c"], ["x1", "y2", "z3"], [1, 2, 3], ["A1", "A2"], ["1a", "2", "3"]):
         assert places_by_number(others) == []
     pandas = pytest.importorskip("pandas")

@@ -35,6 +35,12 @@ def test_rate_of_false_alarms_is_that_asked_for():
     assert 0.07 < np.mean(rates) < 0.1 + 3 * 0.0032
 
 
+def test_logarithms_of_probabilities():
+    X = RNG.normal(size=(60, 2))
+    model = fastnn.TabularClassifier("plain", n_bags=2, random_state=0).fit(X, X[:, 0] > 0)
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), np.maximum(model.predict_proba(X), 1e-7), rtol=1e-12)
+
+
 def test_distance_by_hand():
     numbers = np.array([[0.0], [1.0], [2.0], [3.0]])
     novelty = Novelty(numbers, np.empty((4, 0)), np.array([[0], [0], [1], [1]]), np.array([0, 1, 0, 1]), 0)

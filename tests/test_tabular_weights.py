@@ -55,6 +55,7 @@ def with_value(array, row, value):
             {"sample_weight": with_value(np.ones(N), 4, -0.5)},
             "sample_weight must hold numbers of at least 0, got -0.5 at row 4",
         ),
+        ({"sample_weight": 2.0}, "sample_weight must hold a weight for each of the 60 rows, got one number, 2.0"),
         ({"sample_weight": np.zeros(N)}, "at least one non-zero number"),
         ({"sample_weight": "balanced"}, "sample_weight must be real numbers, got 'balanced'"),
         ({"sample_weight": np.ma.masked_array(np.ones(N), mask=Y > 0)}, "sample_weight has masked entries"),
@@ -90,12 +91,32 @@ def test_targets_of_rows_without_weight_have_no_effect_and_all_weights_one_scale
     without = WEIGHT == 0
     changed = np.where(without, 50.0 * RNG.normal(size=N), Y)
     first = regressor(**options).fit(X, Y, sample_weight=WEIGHT)
-    for y, weight in ((changed, WEIGHT), (Y, 8.0 * WEIGHT)):
+    for y, weight in ((changed, WEIGHT), (np.where(without, 1e140, Y), WEIGHT), (Y, 8.0 * WEIGHT)):
         second = regressor(**options).fit(X, y, sample_weight=weight)
         np.testing.assert_array_equal(second.predict(X), first.predict(X))
         np.testing.assert_array_equal(second.oof_predictions_, first.oof_predictions_)
         assert second.oof_score_ == first.oof_score_
+        np.testing.assert_array_equal(second.predict_interval(X, 0.6), first.predict_interval(X, 0.6))
     assert (regressor(**options).fit(X, Y).predict(X) != first.predict(X)).mean() > 0.9
+
+
+def test_intervals_and_p_values_count_rows_with_a_weight():
+    weight = np.arange(N) % 3
+    model = regressor().fit(X, Y, sample_weight=weight)
+    with pytest.raises(ValueError, match=r"coverage=0.98 needs at least 49 rows .*, got 40"):
+        model.predict_interval(X, 0.98)
+    far = np.where(weight[:, None] > 0, X, X + 100.0)
+    p_values = classifier().fit(far, LABELS, sample_weight=weight).known_p_values(far)
+    np.testing.assert_allclose(p_values[weight == 0], 1.0 / 41.0)
+    assert p_values[weight > 0].mean() > 0.4
+    one_fold = classifier().fit(X, LABELS, groups=np.arange(N) // 20, sample_weight=np.arange(N) < 20)
+    np.testing.assert_array_equal(one_fold.known_p_values(X), 1.0)  # no row of another fold to be compared with
+
+
+def test_targets_of_little_weight_do_not_overflow():
+    weight = np.where(np.arange(N) < 30, 1.0, 1e-100)
+    model = regressor().fit(X, np.where(weight == 1.0, 0.1, Y), sample_weight=weight)
+    assert np.abs(model.predict(X) - 0.1).max() < 1e-12
 
 
 def test_scale_and_scores_are_those_of_repeated_rows():

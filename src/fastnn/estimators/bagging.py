@@ -296,7 +296,9 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         parts = self._fit_bags(rows, targets, sample_weight)
         means = self._out_of_bag(parts, len(targets))
         self._is_vector = targets.ndim == 1
-        self._residuals = CrossResiduals([held_out for held_out, _ in parts], means, targets.reshape(means.shape))
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, rows)
+        held_out = [held_out for held_out, _ in parts]
+        self._residuals = CrossResiduals(held_out, means, targets.reshape(means.shape), weight=weight)
         self.oob_prediction_ = means[:, 0] if self._is_vector else means
         seen = np.isfinite(means[:, 0])
         self.oob_score_ = float(r2_score(targets[seen], self.oob_prediction_[seen])) if seen.sum() > 1 else float("nan")
@@ -324,7 +326,7 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
 
         They are those of CV+ with folds (Barber et al., 2021), of the jackknife+ after bootstrap with
         ``bags="bootstrap"`` (Kim, Xu and Barber, 2020), for rows like those of ``fit``. Factors ``sample_weight`` of
-        ``fit`` do not weight the residuals.
+        ``fit`` do not weight the residuals; rows whose factor is 0 have none.
 
         Parameters
         ----------

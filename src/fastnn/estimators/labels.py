@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
-from fastnn._arrays import check_labels, check_unmasked
+from fastnn._arrays import check_labels, check_unmasked, is_missing
 
 Array = NDArray[Any]
 
@@ -25,6 +25,8 @@ def plain_labels(y: Any) -> Any:
     if isinstance(dtype, np.dtype) and dtype.kind not in "OT":
         return y
     labels = np.asarray(y)
+    if labels.dtype.kind == "U" and labels.ndim == 1 and isinstance(y, list | tuple) and any(map(is_missing, y)):
+        return np.array(y, object)  # NumPy makes the text "nan" of NaN beside texts
     if labels.dtype.kind == "T":
         return np.array(labels.tolist(), np.str_)
     if labels.dtype == object and labels.ndim == 1 and all(isinstance(label, Real | np.bool_) for label in labels):

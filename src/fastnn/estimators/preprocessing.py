@@ -12,12 +12,19 @@ from fastnn._arrays import is_source
 Array = NDArray[Any]
 
 
+_LEAST_DEVIATION = 1e-140
+"""Squares of smaller numbers can be subnormal, which have fewer digits."""
+
+
 def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Array, Array]:
     """Return the weighted mean and standard deviation of every column of numbers (n, n_columns), in float64.
 
-    Columns whose squares vanish or overflow are divided by their largest difference from the mean first. Those of a
-    constant column are its value and 0: the rounding of a mean grows with the rows.
+    Columns whose squares vanish, lose digits or overflow are divided by their largest difference from the mean first.
+    Those of a constant column are its value and 0: the rounding of a mean grows with the rows. Rows of weight 0 do not
+    count.
     """
+    if weight is not None:
+        values, weight = values[weight > 0.0], weight[weight > 0.0]
     center: Array = (
         values.mean(axis=0, dtype=np.float64)
         if weight is None
@@ -27,7 +34,7 @@ def center_and_deviation(values: Array, weight: Array | None = None) -> tuple[Ar
     with np.errstate(over="ignore"):
         deviation = np.asarray(np.sqrt(np.average(differences**2, axis=0, weights=weight)))
     largest = np.abs(differences).max(axis=0)
-    lost = np.flatnonzero(((deviation == 0.0) | np.isinf(deviation)) & (largest > 0.0))
+    lost = np.flatnonzero(((deviation < _LEAST_DEVIATION) | np.isinf(deviation)) & (largest > 0.0))
     if lost.size:
         shares = differences[:, lost] / largest[lost]
         deviation[lost] = np.sqrt(np.average(shares**2, axis=0, weights=weight)) * largest[lost]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -69,8 +69,23 @@ class Bag:
 
     def outputs(self, encoded: Array) -> Array:
         """Return the outputs (n_networks, n, n_outputs) of all networks, each averaged with its linear model."""
-        own = np.stack([outputs_of(model, self.task, encoded) for model in self.models])
-        return own if self.linear is None else _mixed(own, self.linear.outputs(encoded), self.share)
+        return np.stack(list(self.each(encoded)))
+
+    def each(self, encoded: Array) -> Iterator[Array]:
+        """Yield the outputs (n, n_outputs) of one network after the other."""
+        linear = None if self.linear is None else self.linear.each(encoded)
+        for model in self.models:
+            own = outputs_of(model, self.task, encoded)
+            yield own if linear is None else _mixed(own, next(linear), self.share)
+
+    def mean(self, encoded: Array) -> Array:
+        """Return the mean of ``outputs`` in float64, in the memory of few networks."""
+        each = self.each(encoded)
+        total = next(each).astype(np.float64)
+        for outputs in each:
+            total += outputs
+        total /= len(self.models)
+        return total
 
     def with_linear(self, linear: "Bag", data: Data, score: Score) -> "Bag":
         """Return a bag that averages with linear models; the share has the best out-of-fold score, 0 leaves them out.

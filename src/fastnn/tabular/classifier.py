@@ -56,7 +56,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     n_bags : number of folds, at most one for each row. Each network is trained on all rows but those of one fold, and
         keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
     time_limit : seconds that a fit may take, about; None for no limit. Where it does not suffice for all epochs, steps
-        take large strides through the schedules of the recipe, so that these reach their end in time.
+        take large strides through the schedules of the recipe, so that these reach their end in time. However short the
+        limit is, each network makes some steps and predicts its held-out rows, which takes "tabm" a minute or two for
+        half a million rows.
     metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". For "roc_auc" the log loss
         chooses it where a class has fewer than 500 rows. "realmlp" smooths labels by 0.1 whatever the metric, and the
         temperature corrects the probabilities. With 1,000 rows or more, at least four folds, and no time limit, a
@@ -149,7 +151,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         for fold, (_, held_out) in enumerate(trainer.pairs):
             if held_out is not None:
                 folds[held_out] = fold
-        self._novelty = Novelty(*self._measured(rows), folds, int(trainer.seeds[0]))
+        counted = np.arange(len(labels)) if weight is None else np.flatnonzero(weight)
+        numbers, others, codes_of_rows = (part[counted] for part in self._measured(rows))
+        self._novelty = Novelty(numbers, others, codes_of_rows, folds[counted], int(trainer.seeds[0]))
         return self
 
     def _rival(self, task: Task, n: int) -> Rival | None:
@@ -173,6 +177,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         """Return the mean probabilities (n, n_classes), calibrated if ``calibrate``."""
         mean = self._predictions(self._outputs(X))
         return self._calibration.apply(mean)
+
+    @lazily
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithms of ``predict_proba`` (n, n_classes); probabilities below 1e-7 count as 1e-7."""
+        return logits_of(self.predict_proba(X))
 
     @lazily
     def decision_function(self, X: Any) -> Array:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from numbers import Integral, Real
@@ -39,7 +40,7 @@ _MOST_VALUES_OF_CLASS = 2
 """Different values for each class, up to which a column whose values belong to one class each gives the target away."""
 _LEAST_ROWS_OF_VALUE = 4
 """Rows that have the same value, on average, from which on it is not by chance that they are of one class."""
-_FARTHEST = 1e18
+FARTHEST = 1e18
 """Largest size of a standardized number: sums of some thousand such numbers times weights are finite in float32."""
 _FEWEST_IDS = 20
 """Rows from which on a column of different categories is taken for identifiers."""
@@ -80,8 +81,8 @@ def names_of(X: Any) -> list[str]:
         return [f"x{i}" for i in range(np.shape(X)[1])]
     check_collected(X)
     names = [str(name) for name in getattr(X, "column_names", X.columns)]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"X has {names.count(twice)} columns named {twice!r}: each column needs a name of its own")
     return names
 
@@ -91,6 +92,9 @@ def chosen_of(categorical_features: Any, n_columns: int) -> set[Any]:
     given = [] if categorical_features is None else list(categorical_features)
     if len(given) == n_columns and all(isinstance(each, bool | np.bool_) for each in given):
         return set(np.flatnonzero(given).tolist())
+    bad = next((each for each in given if not isinstance(each, Hashable)), None)
+    if bad is not None:
+        raise ValueError(f"categorical_features must be a list of names or numbers of columns, got {bad!r} in it")
     return set(given)
 
 
@@ -112,7 +116,8 @@ def _places_of(categorical: set[Any], names: list[str]) -> set[int]:
 
 
 def _frame_column(series: Any, chosen: bool) -> Column:
-    if not chosen and str(series.dtype) != "Boolean" and _kind(series) == "number":
+    is_number = not chosen and str(series.dtype) != "Boolean" and _kind(series) == "number"
+    if is_number and not (str(series.dtype) == "Object" and _are_truth_values(_values(series))):
         return Column(series.name, _checked(series.name, _numbers(series)))
     values = _values(series)
     check_hashable(series.name, values)
@@ -138,15 +143,21 @@ def _floats(values: list[Any]) -> Array:
         return np.array([np.inf if isinstance(each, int) and abs(each) > LARGEST else each for each in numbers])
 
 
+def _are_truth_values(values: list[Any]) -> bool:
+    """Return whether values, None where missing, are truth values, which are categories in every kind of table."""
+    kinds = {type(value) for value in values} - {type(None)}
+    return bool(kinds) and kinds <= {bool, np.bool_}
+
+
 def _array_column(name: str, values: Array, chosen: bool) -> Column:
-    if values.dtype.kind in "biuf" and not chosen:
+    if values.dtype.kind in "iuf" and not chosen:
         return Column(name, _checked(name, values.astype(np.float64)))
     listed = [None if value is None or value != value else value for value in values.tolist()]
     if not chosen and values.dtype == object:
         bad = next((value for value in listed if not isinstance(value, str | Real | Decimal | np.bool_ | None)), None)
         if bad is not None:
             raise TypeError(f"column {name!r}: an argument must be a string or a number, got {type(bad).__name__}")
-        if not any(isinstance(value, str) for value in listed):
+        if not any(isinstance(value, str) for value in listed) and not _are_truth_values(listed):
             return Column(name, _checked(name, _floats(listed)))
     return Column(name, None, listed)
 
@@ -180,6 +191,7 @@ class TableEncoder:
         self.names, self.named = [column.name for column in columns], is_frame(X)
         self.numeric: dict[str, float] = {}
         self.flagged: list[str] = []
+        self.exponents: dict[str, int] = {}
         self.levels: dict[str, list[Any]] = {}
         self.dropped: dict[str, str] = {}
         for column in columns:
@@ -215,6 +227,9 @@ class TableEncoder:
                 self.dropped[name] = "is constant"
                 return
             self.numeric[name] = float(np.median(known))
+            largest = float(np.abs(known).max())
+            if 0.0 < largest < 1.0 / LARGEST:
+                self.exponents[name] = -math.frexp(largest)[1]
             if n_missing:
                 self.flagged.append(name)
             _warn_of_numbers(name, column.numbers, y)
@@ -260,7 +275,8 @@ class TableEncoder:
         for name, fill in self.numeric.items():
             values = _numbers_of(by_name[name])
             missing = np.isnan(values)
-            numbers.append(np.where(missing, fill, values))
+            filled = np.where(missing, fill, values)
+            numbers.append(self._enlarged(filled, name) if name in self.exponents else filled)
             if name in self.flagged:
                 others.append(missing.astype(np.float64))
         for name, levels in self.levels.items():
@@ -277,6 +293,11 @@ class TableEncoder:
                 others += [(found == i).astype(np.float64) for i in range(len(levels))]
         parts = [np.column_stack(part) if part else np.empty((n, 0)) for part in (numbers, others, codes)]
         return parts[0], parts[1], parts[2]
+
+    def _enlarged(self, values: Array, name: str) -> Array:
+        """Return numbers whose squares, or reciprocals, would not be normal, times a power of two."""
+        with np.errstate(over="ignore"):
+            return np.clip(np.ldexp(values, self.exponents[name]), -LARGEST, LARGEST)
 
     def _joined(self, numbers: Array, others: Array, codes: Array) -> Array:
         if numbers.shape[1]:
@@ -306,15 +327,21 @@ def places_by_number(levels: list[Any]) -> list[float]:
     digits = [re.findall(r"\d+", level) for level in levels]
     if not digits[0] or len({re.sub(r"\d+", "0", level) for level in levels}) > 1:
         return []
-    order = sorted(range(len(levels)), key=lambda i: [int(each) for each in digits[i]])
+    order = sorted(range(len(levels)), key=lambda i: [_size_of(each) for each in digits[i]])
     places = [0.0] * len(levels)
     for place, i in enumerate(order):
         places[i] = float(place)
     return places
 
 
+def _size_of(digits: str) -> tuple[int, str]:
+    """Return what has the order of whole numbers, however many digits they have: int() refuses thousands."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
+
+
 class _Standard:
-    """Columns less their mean, divided by their standard deviation; numbers beyond ``_FARTHEST`` become that number."""
+    """Columns less their mean, divided by their standard deviation; numbers beyond ``FARTHEST`` become that number."""
 
     def adapt(self, X: Array) -> None:
         self.center, deviation = center_and_deviation(X)
@@ -322,7 +349,7 @@ class _Standard:
 
     def compute(self, X: Array) -> Array:
         with np.errstate(over="ignore"):
-            scaled: Array = np.clip((X - self.center) * self.scale, -_FARTHEST, _FARTHEST)
+            scaled: Array = np.clip((X - self.center) * self.scale, -FARTHEST, FARTHEST)
         return scaled
 
 

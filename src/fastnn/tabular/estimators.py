@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from fastnn._arguments import nearest, whole
+from fastnn._arguments import choice, nearest, whole
 from fastnn._arrays import check_in_memory, check_not_dates, check_unmasked
 from fastnn._dask import in_memory
 from fastnn._derivation import Derivable
@@ -41,8 +41,18 @@ _FEW_FOR_LINEAR = 1000
 Without a time limit, an estimator's ``_few_for_linear`` counts. Linear models are cheap where there are few rows.
 """
 _LINEAR_EPOCHS = 256
+_LONGEST = 1e9
+"""Most seconds of a limit, 30 years: sums with times of the clock, and numbers of steps, are finite."""
 _FEW_ROWS = 500
 """With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
+
+
+class _Number(Interval):  # type: ignore[misc]
+    """Numbers in an interval; scikit-learn's class takes a truth value for 0 or 1, and fails with a fraction."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        known = isinstance(val, int | float | np.number) and not isinstance(val, bool)
+        return known and bool(super().is_satisfied_by(val))
 
 
 class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
@@ -50,12 +60,12 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "recipe": [StrOptions(set(RECIPES))],
-        "n_bags": [Interval(Integral, 1, 1_000_000, closed="both")],
-        "time_limit": [None, Interval(Real, 0, None, closed="neither")],
+        "n_bags": [_Number(Integral, 1, 1_000_000, closed="both")],
+        "time_limit": [None, _Number(Real, 0, _LONGEST, closed="right")],
         "metric": [None, str],
         "random_state": ["random_state"],
         "categorical_features": [None, "array-like"],
-        "n_threads": [None, Interval(Integral, 1, 1024, closed="both")],
+        "n_threads": [None, _Number(Integral, 1, 1024, closed="both")],
     }
     _kind: ClassVar[str]
     _few_for_linear: ClassVar[int] = _FEW_FOR_LINEAR
@@ -126,10 +136,11 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
             rows of each class.
         sample_weight : (n,) numbers of at least 0, or None; their mean counts as 1. They weight the loss, the scores
             that choose the epoch and the share of linear models, ``oof_score_``, the temperature, and the mean and
-            deviation by which targets are scaled. Folds, the scaling of columns, rules for few and many rows,
-            ``predict_interval`` and ``known_p_values`` count rows. Give it by name. It is not in the signature, because
-            scikit-learn would expect the same bits from a weight of 2 as from two rows; so ``AdaBoostClassifier``
-            refuses the estimator, and ``CalibratedClassifierCV`` gives weights to the calibration alone and warns.
+            deviation by which targets are scaled. Folds, the scaling of columns, and rules for few and many rows count
+            rows; ``predict_interval`` and ``known_p_values`` count those with a weight above 0. Give it by name. It is
+            not in the signature, because scikit-learn would expect the same bits from a weight of 2 as from two rows;
+            so ``AdaBoostClassifier`` refuses the estimator, and ``CalibratedClassifierCV`` gives weights to the
+            calibration alone and warns.
 
         Raises
         ------
@@ -154,10 +165,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
 
     def _metric(self) -> str:
         known = METRICS[self._kind]
-        name = next(iter(known)) if self.metric is None else self.metric
-        if name not in known:
-            raise ValueError(f"metric must be one of {', '.join(map(repr, known))} or None, got {self.metric!r}")
-        return name
+        return choice("metric", self.metric, [*known, None]) or next(iter(known))
 
     def _fit_bag(
         self,
@@ -170,7 +178,9 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         rival: Rival | None = None,
     ) -> tuple[Trainer, Limit]:
         """Train the networks on targets y (n, n_outputs), and set the attributes that tell of them."""
-        limit = Limit(self.time_limit, 0.0 if self.time_limit is None else time.monotonic() + self.time_limit)
+        # A float16 or float32 would round the time of the clock, too.
+        seconds = None if self.time_limit is None else float(self.time_limit)
+        limit = NO_LIMIT if seconds is None else Limit(seconds, time.monotonic() + seconds)
         n = _num_samples(X)
         random = check_random_state(self.random_state)
         chosen = chosen_of(self.categorical_features, self.n_features_in_)
@@ -266,8 +276,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Array:
         """Return the mean outputs (n, n_outputs) of all networks."""
-        mean: Array = self._all_outputs(X).mean(axis=0, dtype=np.float64)
-        return mean
+        check_is_fitted(self)
+        return self._bag.mean(self._encoded(X))
 
     def _width(self, n: int) -> int:
         width = 512 if self.recipe == "tabm" else 256

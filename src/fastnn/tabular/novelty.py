@@ -44,7 +44,7 @@ class Novelty:
     def __init__(self, numbers: Array, others: Array, codes: Array, folds: Array, seed: int) -> None:
         low, self._center, high = np.quantile(numbers, (0.25, 0.5, 0.75), axis=0)
         width = np.where(high > low, high - low, 0.5 * (numbers.max(axis=0) - numbers.min(axis=0)))
-        self._scale = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0.0)
+        self._scale = np.divide(1.0, width, out=np.zeros_like(width), where=width >= np.finfo(np.float64).tiny)
         order = np.random.default_rng(seed).permutation(len(folds))
         kept = np.sort(order[:_MOST_REFERENCES])
         chosen = np.sort(order[folds[order] >= 0][:_MOST_CALIBRATING])
@@ -54,6 +54,7 @@ class Novelty:
             self._distances(points[rows], codes[rows], folds[kept] != fold)
             for fold in np.unique(folds[chosen])
             for rows in [chosen[folds[chosen] == fold]]
+            if (folds[kept] != fold).any()
         ]
         self._calibrating = np.sort(np.concatenate(distances)) if distances else np.empty(0)
 

@@ -16,6 +16,7 @@ from fastnn._dask import is_lazy, lazily, lazy_r2
 from fastnn.estimators.intervals import CrossResiduals
 from fastnn.estimators.preprocessing import center_and_deviation
 from fastnn.tabular.bags import Bag, Limit, Trainer
+from fastnn.tabular.columns import FARTHEST
 from fastnn.tabular.estimators import TabularEstimator
 from fastnn.tabular.recipes import Task
 from fastnn.tabular.scores import RowMean, Score
@@ -99,11 +100,14 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         self._scale = np.where(deviation > 0.0, deviation, 1.0)
         used = columns if weight is None else columns[weight > 0.0]
         self._low, self._high = used.min(axis=0), used.max(axis=0)
-        scaled = ((columns - self._center) / self._scale).astype(np.float32)
+        # Rows of no or little weight may be so far away that their squares overflow.
+        scaled = np.clip((columns - self._center) / self._scale, -FARTHEST, FARTHEST).astype(np.float32)
         task = Task(self.recipe, columns.shape[1], False, 0.0, self._width(len(columns)))
         trainer, limit = self._fit_bag(rows, targets, scaled, weight, groups, task)
         self._targets = columns
-        self._residuals = CrossResiduals(self._bag.held_out, self.oof_predictions_.reshape(columns.shape), columns)
+        self._weight = weight
+        predictions = self.oof_predictions_.reshape(columns.shape)
+        self._residuals = CrossResiduals(self._bag.held_out, predictions, columns, weight=weight)
         self._quantiles: Bag | None = None
         if self.intervals == "quantiles":
             self._fit_quantiles(trainer, limit, columns.shape[1], task.width)
@@ -137,7 +141,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
                 f"return_std=True needs two networks or more, and fit trained one: n_bags is {self.n_bags}, "
                 "and fewer than 4 rows train one network"
             )
-        deviation = outputs.std(axis=0, dtype=np.float64) * self._scale
+        # A constant target has no scale, and all its predictions are equal.
+        scale = np.where(self._high > self._low, self._scale, 0.0)
+        deviation = outputs.std(axis=0, dtype=np.float64) * scale
         mean = self._predictions(outputs.mean(axis=0, dtype=np.float64))
         return mean, deviation[:, 0] if self._is_vector else deviation
 
@@ -179,16 +185,15 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         share = number("coverage", coverage, above=0.0, below=1.0)
         if self._quantiles is None:
             rank = self._residuals.rank(coverage)
-            centers = self._in_range(self._residuals.centers(self._all_outputs(X)))
-            bounds = self._residuals.interval(centers, rank)
+            bounds = self._residuals.intervals(self._all_outputs(X), rank, of_centers=self._in_range)
         else:
             bag, tail = self._quantiles, 0.5 * (1.0 - share)
             known = [self._at_level(bag.out_of_fold, level) for level in (tail, 1.0 - tail)]
-            residuals = CrossResiduals(bag.held_out, known[0], self._targets, known[1])
+            residuals = CrossResiduals(bag.held_out, known[0], self._targets, known[1], self._weight)
             rank = residuals.rank(coverage)
             outputs = bag.outputs(self._encoded(X))
-            lower, upper = (residuals.centers(self._at_level(outputs, level)) for level in (tail, 1.0 - tail))
-            bounds = residuals.interval(lower, rank, upper)
+            lower, upper = (self._at_level(outputs, level) for level in (tail, 1.0 - tail))
+            bounds = residuals.intervals(lower, rank, upper)
         return bounds[:, 0] if self._is_vector else bounds
 
     def _at_level(self, outputs: Array, level: float) -> Array:

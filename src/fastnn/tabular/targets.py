@@ -50,6 +50,8 @@ def weights_of(sample_weight: Any, n: int) -> Array | None:
     if sample_weight is None:
         return None
     given = as_numbers(sample_weight, "sample_weight")
+    if not given.ndim:
+        raise ValueError(f"sample_weight must hold a weight for each of the {n} rows, got one number, {given}")
     weights: Array = _check_sample_weight(given, np.empty((n, 0)), dtype=np.float64)
     if weights.min() < 0.0:
         row = int(weights.argmin())

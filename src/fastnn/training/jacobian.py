@@ -132,7 +132,8 @@ class ResidualNetwork:
             raise ValueError(f"{self._title} minimizes squared errors and takes no {options['activation']}")
         refused = [option for option in options if option.endswith(("_regularizer", "_constraint", "_factors"))]
         if refused:
-            raise ValueError(f"{self._title} takes no {name_of_option(refused[0])}; use optimizer='adam'")
+            others = "'lbfgs' or 'adam'" if refused[0].endswith("_regularizer") else "'adam'"
+            raise ValueError(f"{self._title} takes no {name_of_option(refused[0])}; use optimizer={others}")
 
     def _inputs_of(self, number: int) -> tuple[int, ...]:
         """Return the buffers that an op reads."""

@@ -81,7 +81,7 @@ class LevenbergMarquardtFit(FullBatchFit):
             if loss.core_name != "mean_squared_error" or loss.reduction != "sum_over_batch_size":
                 raise ValueError(
                     f"{title} minimizes the mean squared error: compile with loss='mse', got {loss.name!r} with "
-                    f"reduction={loss.reduction!r}; optimizer='lbfgs' takes every loss"
+                    f"reduction={loss.reduction!r}; optimizer='lbfgs' takes every loss of fastnn, 'adam' your own, too"
                 )
             if weight < 0.0:
                 raise ValueError(f"{title} needs loss_weights of at least 0, got {weight}")
