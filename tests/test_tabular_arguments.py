@@ -138,10 +138,13 @@ def test_truth_values_and_endless_times_are_no_numbers(option, value):
 def test_a_time_limit_of_few_bits_does_not_round_the_clock(kind, monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: 100_000.03125)
     limits = []
-    monkeypatch.setattr(
-        "fastnn.tabular.estimators.Trainer.train", lambda self, task, score, limit: limits.append(limit)
-    )
-    with pytest.raises(TypeError):
+
+    def train(self, task, score, limit, rival):
+        limits.append(limit)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("fastnn.tabular.estimators.Trainer.train", train)
+    with pytest.raises(RuntimeError, match="enough"):
         regressor(time_limit=kind(60)).fit(X, Y)
     assert [(limit.seconds, limit.end) for limit in limits] == [(60.0, 100_060.03125)]
 

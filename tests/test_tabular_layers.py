@@ -291,14 +291,6 @@ def test_schedules():
     assert again(3) == rates[3]
 
 
-def test_layers_that_cannot_be_exported_are_named(tmp_path):
-    model = fastnn.Sequential([fastnn.Input((5,)), layers.Dense(3), layers.FeatureScale(name="scales")])
-    with pytest.raises(
-        ValueError, match="layer 'scales' cannot be exported: there is no export of the kind 'feature_s"
-    ):
-        model.export_c(tmp_path / "model.c")
-
-
 def test_schedules_by_the_names_of_the_papers():
     schedules = fastnn.optimizers.schedules
     for name, schedule in (("coslog4", schedules.CosLog4(0.1, 40)), ("flat_cos", schedules.FlatCosine(0.1, 40))):
