@@ -32,7 +32,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from table_ranks import Results, bags_table, contestants_table, draw, errors_table, summary
 from threadpoolctl import threadpool_limits
 
@@ -188,7 +188,9 @@ def catboost_model(metric: str, X: pd.DataFrame, seed: int, threads: int) -> Any
     cls = catboost.CatBoostRegressor if metric == "rmse" else catboost.CatBoostClassifier
     names = [name for name in X if not pd.api.types.is_numeric_dtype(X[name])]
     options = {"verbose": False, "allow_writing_files": False, "thread_count": threads}
-    return cls(random_seed=seed, cat_features=names, **options)
+    # CatBoost refuses missing categories: they become the text "nan".
+    as_texts = FunctionTransformer(lambda table: table.assign(**{name: table[name].astype(str) for name in names}))
+    return make_pipeline(as_texts, cls(random_seed=seed, cat_features=names, **options))
 
 
 def pytabkit_model(name: str) -> Maker:

@@ -219,7 +219,7 @@ def plan_of(task: Task, n: int, epochs: int) -> Plan:
             weight_decay=0.02,
         )
         factors = {"weight_decay": FlatCosine(1.0, steps), "dropout": FlatCosine(1.0, steps)}
-        return Plan(batch, epochs, 40, drops_last, optimizer, factors, 3.0)
+        return Plan(batch, epochs, 40, drops_last, optimizer, factors, 2.0)
     if task.recipe == LINEAR:
         steps = epochs * -(-n // batch)
         return Plan(batch, epochs, None, False, optimizers.Adam(FlatCosine(0.02, steps)), {})
