@@ -11,7 +11,8 @@ from keras_graph_cases import CASES, Layers, starting_weights
 from test_export_fortran import run
 
 import fastnn
-from fastnn import layers
+from fastnn import _core, layers
+from fastnn.export import network, steps
 
 GCC, GFORTRAN = compiler("gcc"), compiler("gfortran")
 needs_gcc = pytest.mark.skipif(GCC is None, reason="needs gcc")
@@ -159,6 +160,11 @@ def test_layers_that_cannot_be_exported_are_named(tmp_path, layer):
         ):
             getattr(model, method)(tmp_path / file)
     assert not list(tmp_path.iterdir())
+
+
+def test_every_op_of_the_core_is_described():
+    described = {*steps._WEIGHTS, *steps._KEPT, *network.ARITHMETIC, "activation", "concatenate"}
+    assert described | set(steps._TRAINING_ONLY) == set(_core.OPS)
 
 
 # ONNX

@@ -82,11 +82,14 @@ class _BaggedMLP(Derivable, BaseEstimator):  # type: ignore[misc]
             return X
         return validate_data(self, X, accept_sparse="csr", dtype=None, ensure_all_finite=False, reset=reset)
 
-    def _fit_bags(self, X: Any, y: Array, sample_weight: Any) -> list[tuple[Array, Any]]:
+    def _weight(self, sample_weight: Any, X: Any) -> Array | None:
+        """Return the weights of the rows of X (n,); None for none."""
+        check_unmasked(sample_weight, "sample_weight")
+        return None if sample_weight is None else _check_sample_weight(sample_weight, X)
+
+    def _fit_bags(self, X: Any, y: Array, weight: Array | None) -> list[tuple[Array, Any]]:
         """Train the networks; return the held-out rows of each and their outputs."""
         n = _num_samples(X)
-        check_unmasked(sample_weight, "sample_weight")
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         random = check_random_state(self.random_state)
         pairs = self._bags_of(y, n, random)
         seeds = random.randint(np.iinfo(np.int32).max, size=len(pairs))
@@ -207,7 +210,7 @@ class BaggedMLPClassifier(ClassifierMixin, _BaggedMLP):  # type: ignore[misc]
         check_consistent_length(rows, labels)
         check_classification_targets(labels)
         self.classes_ = np.unique(labels)
-        parts = self._fit_bags(rows, labels, sample_weight)
+        parts = self._fit_bags(rows, labels, self._weight(sample_weight, rows))
         self.oob_decision_function_ = self._out_of_bag(parts, len(labels))
         seen = np.isfinite(self.oob_decision_function_[:, 0])
         chosen = self.classes_[self.oob_decision_function_[seen].argmax(axis=1)]
@@ -293,10 +296,10 @@ class BaggedMLPRegressor(RegressorMixin, _BaggedMLP):  # type: ignore[misc]
         check_consistent_length(rows, targets)
         if targets.ndim == 2 and targets.shape[1] == 1:
             targets = column_or_1d(y, warn=True)
-        parts = self._fit_bags(rows, targets, sample_weight)
+        weight = self._weight(sample_weight, rows)
+        parts = self._fit_bags(rows, targets, weight)
         means = self._out_of_bag(parts, len(targets))
         self._is_vector = targets.ndim == 1
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, rows)
         held_out = [held_out for held_out, _ in parts]
         self._residuals = CrossResiduals(held_out, means, targets.reshape(means.shape), weight=weight)
         self.oob_prediction_ = means[:, 0] if self._is_vector else means

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import fastnn._core as _core
 from fastnn._structures import leaves
-from fastnn.export.network import ARITHMETIC, End, ExportedNetwork, Step, check_finite
+from fastnn.export.network import End, ExportedNetwork, Step, check_finite
 from fastnn.layers import CategoryEncoding, Discretization, IntegerLookup, RobustScaling, StringLookup
 from fastnn.network.graph import Graph
 
@@ -42,7 +42,6 @@ _KEPT = {
     "member_product": ("groups",),
 }
 """The options of the core's ops that matter to prediction."""
-_EXPORTED = {*_WEIGHTS, *_KEPT, *ARITHMETIC, "activation", "concatenate"}
 _TRAINING_ONLY = ("dropout", "gaussian_noise")
 
 
@@ -110,11 +109,6 @@ def network_steps(
     Returns
     -------
     The steps, and for each buffer of the core the one that holds it.
-
-    Raises
-    ------
-    ValueError
-        An op that cannot be exported.
     """
     steps: list[Step] = []
     n_inputs, widths = len(buffers), network.widths
@@ -141,8 +135,6 @@ def network_steps(
             continue
         owner = owners[-1]
         name = names.get(owner, f"{kind}_{number}")
-        if kind not in _EXPORTED:
-            raise ValueError(f"layer {name!r} cannot be exported: there is no export of the kind {kind!r}")
         if kind != "activation":
             if owner not in arrays:
                 arrays[owner] = _weights(network, owner, kind, options)
