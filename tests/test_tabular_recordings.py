@@ -1,7 +1,6 @@
 """50 steps of RealMLP and TabM-mini equal those of pytabkit and tabm: make_tabular_recordings.py has recorded them."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ pytest.importorskip("sklearn")
 
 import fastnn
 from fastnn import _core, layers
-from fastnn.tabular import recipes
+from fastnn.tabular import recipes, tabm
 
 DATA = Path(__file__).parent / "data"
 BATCH, STEPS, EPOCHS = 32, 50, 12
@@ -59,9 +58,9 @@ def test_realmlp(name):
     X = scaling(recorded["X"])
     classifies = name == "classification"
     task = recipes.Task("realmlp", 3 if classifies else 1, classifies, 0.1 if classifies else 0.0, 24)
-    encoder = SimpleNamespace(n_numeric=X.shape[1])
     x = fastnn.Input((X.shape[1],))
-    model = fastnn.Model(x, recipes._realmlp(task, encoder, x, None, None, X), seed=0, dtype="float64")
+    inputs = recipes._Inputs(x, None, None, X, tabm.AllMembers(1))
+    model = fastnn.Model(x, recipes._realmlp(task, inputs), seed=0, dtype="float64")
     plan = recipes.plan_of(task, len(X), EPOCHS)
     plan.optimizer.learning_rate = fastnn.optimizers.schedules.CosLog4(
         0.04 if classifies else 0.2, EPOCHS * (len(X) // BATCH)

@@ -1,6 +1,6 @@
 """Recipes for tables: RealMLP (Holzmüller et al., 2024), TabM-mini (Gorishniy et al., 2025), a plain network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fastnn.layers import Input
 from fastnn.models import Model
 from fastnn.models.from_data import initialize_from_data
 from fastnn.optimizers.schedules import CosLog4, FlatCosine
+from fastnn.tabular import tabm
 from fastnn.tabular.columns import TableEncoder
 
 Array = NDArray[Any]
@@ -60,6 +61,15 @@ class Task:
         """Predictions that the network gives for each row."""
         return self.n_members if self.recipe == "tabm" else 1
 
+    @property
+    def trains_some(self) -> bool:
+        """Whether a row trains some of the members."""
+        return tabm.trains_some(self.members, self.n_outputs)
+
+    def of_row(self) -> "Task":
+        """Return the task of the network in which a row goes through some of the members."""
+        return replace(self, n_members=tabm.MEMBERS_OF_ROW)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -84,21 +94,55 @@ class Plan:
     patience_factor: float = 0.0
 
 
-def build(task: Task, encoder: TableEncoder, X: Array, seed: int) -> Model:
-    """Return the network of a recipe with its first weights; X: encoded rows of the fit."""
-    x = Input((X.shape[1],))
-    numbers, others = encoder.n_numeric, encoder.n_numeric + encoder.n_other
-    parts = {
-        "numbers": x[:, :numbers] if numbers else None,
-        "others": x[:, numbers:others] if encoder.n_other else None,
-    }
+@dataclass(frozen=True)
+class _Inputs:
+    """The parts of a row, each a tensor or None, and what the layers that take them learn from.
+
+    Parameters
+    ----------
+    numbers, others : numeric columns; zeros and ones.
+    embedded : vectors of categories.
+    X : numeric columns (n, n_numeric) of the rows of the fit.
+    members : the members of TabM.
+    """
+
+    numbers: Any
+    others: Any
+    embedded: Any
+    X: Array
+    members: tabm.Members
+
+    def joined(self, numbers: Any) -> Any:
+        """Return all parts in one tensor (n, n_in), with what has been made of the numbers."""
+        given = [part for part in (numbers, self.others, self.embedded) if part is not None]
+        return given[0] if len(given) == 1 else layers.Concatenate()(given)
+
+
+def build(task: Task, encoder: TableEncoder, X: Array, seed: int, some_members: bool = False) -> Model:
+    """Return the network of a recipe with its first weights.
+
+    Parameters
+    ----------
+    task, encoder : what to build.
+    X : encoded rows of the fit.
+    seed : of the weights.
+    some_members : whether rows go through some members of TabM: their numbers are further columns of a row.
+    """
+    n_columns = X.shape[1]
+    x = Input((n_columns + (tabm.MEMBERS_OF_ROW if some_members else 0),))
+    numeric, others = encoder.n_numeric, encoder.n_numeric + encoder.n_other
     embedded = None
     if encoder.n_codes:
         table = layers.Embedding(encoder.n_rows_of_table, EMBEDDING, layers_normal(), name="categories")
-        embedded = layers.Flatten()(table(x[:, others:]))
-    body = {"realmlp": _realmlp, "tabm": _tabm, "plain": _plain, LINEAR: _linear}[task.recipe]
-    outputs = body(task, encoder, parts["numbers"], parts["others"], embedded, X)
-    model = Model(x, outputs, seed=seed)
+        embedded = layers.Flatten()(table(x[:, others:n_columns]))
+    inputs = _Inputs(
+        x[:, :numeric] if numeric else None,
+        x[:, numeric:others] if encoder.n_other else None,
+        embedded,
+        X[:, :numeric],
+        tabm.SomeMembers(task.members, x[:, n_columns:]) if some_members else tabm.AllMembers(task.members),
+    )
+    model = Model(x, _BODIES[task.recipe](task, inputs), seed=seed)
     if task.recipe == "realmlp":
         initialize_from_data(model, X)
     return model
@@ -109,22 +153,18 @@ def layers_normal() -> dict[str, Any]:
     return {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
 
 
-def _joined(parts: list[Any]) -> Any:
-    given = [part for part in parts if part is not None]
-    return given[0] if len(given) == 1 else layers.Concatenate()(given)
-
-
 def _output_activation(task: Task) -> str | None:
     if not task.classifies:
         return None
     return "sigmoid" if task.n_outputs == 1 else "softmax"
 
 
-def _realmlp(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
+def _realmlp(task: Task, inputs: _Inputs) -> Any:
     slow: dict[str, Any] = {"learning_rate_factors": 0.1, "weight_decay_factors": 0.1}
+    numbers = inputs.numbers
     if numbers is not None:
-        numbers = layers.PeriodicEmbedding(encoder.n_numeric, sigma=0.1 if task.classifies else _SIGMA, **slow)(numbers)
-    h = _joined([numbers, others, embedded])
+        numbers = layers.PeriodicEmbedding(inputs.X.shape[1], sigma=0.1 if task.classifies else _SIGMA, **slow)(numbers)
+    h = inputs.joined(numbers)
     h = layers.FeatureScale(learning_rate_factors=6.0, weight_decay_factors=6.0)(h)
     dense: dict[str, Any] = {"learning_rate_factors": {"bias": 0.1}, "weight_decay_factors": {"bias": 0.0}}
     for _ in range(3):
@@ -139,70 +179,37 @@ def _ordered(task: Task, h: Any) -> Any:
     return layers.NonCrossingQuantiles(len(task.levels))(h) if task.levels else h
 
 
-def _tabm(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
-    k = task.members
+def _tabm(task: Task, inputs: _Inputs) -> Any:
+    numbers, members = inputs.numbers, inputs.members
     if numbers is not None:
-        edges = edges_of(X[:, : encoder.n_numeric])
-        numbers = layers.PiecewiseLinearEmbedding(encoder.n_numeric, edges=edges)(numbers)
-    h = _joined([numbers, others, embedded])
-    first = layers_normal() if numbers is not None else _RandomSigns()
-    h = layers.FeatureScale(members=k, scale_initializer=first)(h)
-    uniform = layers.tabular.UNIFORM
-    for _ in range(2 if numbers is not None else 3):
-        fan_in = h.shape[-1] // k
-        bias = {"class_name": "RandomUniform", "config": {"minval": -(fan_in**-0.5), "maxval": fan_in**-0.5}}
-        h = layers.MemberDense(k, task.width, True, uniform, bias)(h)
-        h = layers.Activation("relu")(h)
-        h = layers.Dropout(0.1)(h)
-    bound = task.width**-0.5
-    bias = {"class_name": "RandomUniform", "config": {"minval": -bound, "maxval": bound}}
+        numbers = tabm.embedded_numbers(numbers, inputs.X)
+    h = tabm.hidden(inputs.joined(numbers), members, numbers is not None, task.width)
     if task.levels:
         each = task.n_outputs // len(task.levels)
-        heads = [layers.GroupedDense(k, each, True, uniform, bias)(h) for _ in task.levels]
+        heads = [members.heads(h, each, level) for level in range(len(task.levels))]
         return _ordered(task, layers.Concatenate()(heads))
-    h = layers.GroupedDense(k, task.n_outputs, True, uniform, bias)(h)
+    n = task.n_outputs
+    h = members.heads(h, n, 0)
     activation = _output_activation(task)
     if activation == "softmax":
-        n = task.n_outputs
-        return [layers.Activation("softmax")(h[:, i * n : (i + 1) * n]) for i in range(k)]
+        return [layers.Activation("softmax")(h[:, i * n : (i + 1) * n]) for i in range(members.n)]
     return h if activation is None else layers.Activation(activation)(h)
 
 
-def edges_of(X: Array) -> list[Array]:
-    """Return edges of at most 48 bins for each feature of X (n, n_in).
-
-    A column that varies may be constant in the rows of a fold: the edges of such a feature are its value c and c + 1.
-    """
-    edges = [np.array([c, c + 1.0]) for c in X[0].astype(np.float64)]
-    varied = np.flatnonzero(np.ptp(X, axis=0) > 0.0)
-    if varied.size:
-        encoding = layers.PiecewiseLinearEncoding(48)
-        encoding.adapt(X[:, varied])
-        for place, found in zip(varied.tolist(), encoding.edges or (), strict=True):
-            edges[place] = found
-    return edges
-
-
-def _plain(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
-    h = _joined([numbers, others, embedded])
+def _plain(task: Task, inputs: _Inputs) -> Any:
+    h = inputs.joined(inputs.numbers)
     for _ in range(2):
         h = layers.Dense(task.width, "relu", kernel_initializer="he_normal")(h)
         h = layers.Dropout(0.1)(h)
     return _ordered(task, layers.Dense(task.n_outputs, _output_activation(task))(h))
 
 
-def _linear(task: Task, encoder: TableEncoder, numbers: Any, others: Any, embedded: Any, X: Array) -> Any:
-    h = _joined([numbers, others, embedded])
+def _linear(task: Task, inputs: _Inputs) -> Any:
+    h = inputs.joined(inputs.numbers)
     return layers.Dense(task.n_outputs, _output_activation(task), kernel_initializer="zeros")(h)
 
 
-class _RandomSigns:
-    """-1 or 1 with equal probability."""
-
-    def __call__(self, shape: Any, dtype: Any = None, **options: Any) -> Array:
-        source = options.get("source")
-        uniform = source.uniform(int(np.prod(shape))) if source is not None else np.random.default_rng(0).random(shape)
-        return np.where(np.reshape(uniform, shape) < 0.5, -1.0, 1.0)
+_BODIES = {"realmlp": _realmlp, "tabm": _tabm, "plain": _plain, LINEAR: _linear}
 
 
 def plan_of(task: Task, n: int, epochs: int) -> Plan:

@@ -12,6 +12,7 @@ from fastnn._arithmetic import default_arithmetic
 from fastnn.callbacks import CallbackList, StepFactors
 from fastnn.errors import DivergenceError
 from fastnn.models import Model
+from fastnn.tabular import tabm
 from fastnn.tabular.columns import TableEncoder
 from fastnn.tabular.folds import folds_of_groups
 from fastnn.tabular.recipes import Plan, Task, build, compile_model, mean_of_members, plan_of, targets_of
@@ -127,22 +128,40 @@ def _some_rows(X: Array, most: int, seed: int) -> Array:
     return X if len(X) <= most else X[np.sort(np.random.default_rng(seed).choice(len(X), most, replace=False))]
 
 
+def _with_members(data: Data) -> tuple[Data, Array]:
+    """Return the rows of an epoch in which a row trains some members, and the columns of X for the members' numbers."""
+    twice = data.part(np.tile(np.arange(len(data.X)), tabm.PASSES))
+    X = np.pad(twice.X, ((0, 0), (0, tabm.MEMBERS_OF_ROW)))
+    return twice._replace(X=X), X[:, -tabm.MEMBERS_OF_ROW :]
+
+
 class _Member:
     """A network in training.
+
+    Where a row trains some members, another network of the same weights is trained. They are copied after each epoch.
 
     Without a deadline a step takes the next entry of the schedules. With one, steps take as large strides through them
     as they need to reach the end in time, whatever the part of an epoch that this is.
     """
 
     def __init__(self, task: Task, encoder: TableEncoder, data: Data, plan: Plan, seed: int, limited: bool) -> None:
+        self._n_members = task.members
         most = _ROWS_OF_FIRST_VALUES_IN_TIME if limited else _ROWS_OF_FIRST_VALUES
-        self.model = build(task, encoder, _some_rows(data.X, most, seed), seed)
+        first = _some_rows(data.X, most, seed)
+        self.model = self._trained = build(task, encoder, first, seed)
         compile_model(self.model, task, plan)
+        self._members_of_rows = None
+        if task.trains_some:
+            self._trained = build(task, encoder, first, seed, some_members=True)
+            task = task.of_row()
+            compile_model(self._trained, task, plan)
+            tabm.copy_to_some(self.model, self._trained)
+            data, self._members_of_rows = _with_members(data)
         y = targets_of(task, np.ascontiguousarray(data.y, np.float32))
         weight: Any = None if data.weight is None else np.ascontiguousarray(data.weight, np.float32)
         rows = Rows(data.X, y, [weight] * len(y) if isinstance(y, list) else weight)
-        self._fit: Any = make_fit(self.model, rows, min(plan.batch_size, len(data.X)), None)
-        self._callbacks = CallbackList([], self.model, {})
+        self._fit: Any = make_fit(self._trained, rows, min(plan.batch_size, len(data.X)), None)
+        self._callbacks = CallbackList([], self._trained, {})
         whole = len(data.X) // min(plan.batch_size, len(data.X))
         self.steps = whole if plan.drops_last else self._fit.n_steps
         updates = self.steps * (plan.epochs - 1) + self._fit.n_steps
@@ -154,7 +173,7 @@ class _Member:
     @property
     def done(self) -> int:
         """Number of steps."""
-        return int(self.model.network.iterations)
+        return int(self._trained.network.iterations)
 
     @property
     def at_end(self) -> bool:
@@ -169,6 +188,14 @@ class _Member:
         number : of the epoch, from 1.
         steps_left : function of the number of steps that are done; returns for how many more the time suffices.
         """
+        if self._members_of_rows is None:
+            return self._run_epoch(number, steps_left)
+        tabm.choose_members(self._members_of_rows, self._n_members, np.random.default_rng([self.model.seed, number]))
+        is_finite = self._run_epoch(number, steps_left)
+        tabm.copy_to_all(self._trained, self.model)
+        return is_finite
+
+    def _run_epoch(self, number: int, steps_left: Callable[[int], int] | None) -> bool:
         fit = self._fit
         self._follow(1.0, begins=number)
         count, stride = self.steps, 1.0
