@@ -52,6 +52,13 @@ def test_constant_ones_zeros_identity():
             kind()((3,))
 
 
+def test_signs_are_equally_likely():
+    values = initializers.RandomSigns(seed=7)(SHAPE, "float64")
+    assert set(np.unique(values)) == {-1.0, 1.0}
+    assert abs(values.mean()) < 5 / np.sqrt(values.size)
+    assert initializers.get("random_signs").get_config() == {"seed": None}
+
+
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
 def test_orthogonal(shape):
     values = initializers.Orthogonal(gain=2.0, seed=1)(shape, "float64")

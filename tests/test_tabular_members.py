@@ -1,5 +1,7 @@
 """TabM's network in which a row goes through some members: its outputs and gradients are those of all members."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -102,7 +104,13 @@ def test_members_take_turns():
     assert (numbers != first).any()
 
 
-def test_every_member_is_trained(monkeypatch):
+@pytest.fixture
+def few_rows(monkeypatch):
+    """Few rows train some of the members, too."""
+    monkeypatch.setattr(tabm, "_FEWEST_ROWS", 1)
+
+
+def test_every_member_is_trained_even_with_fewer_rows_than_members(few_rows, monkeypatch):
     kept = {}
     copied = tabm.copy_to_some
 
@@ -111,29 +119,39 @@ def test_every_member_is_trained(monkeypatch):
         copied(every, some)
 
     monkeypatch.setattr(tabm, "copy_to_some", copy)
-    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 20)
-    y = TABLES["numbers"][:, 0]
-    model = fastnn.TabularRegressor("tabm", n_bags=1, random_state=0).fit(TABLES["numbers"], y)
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 60)
+    y = TABLES["numbers"][:6, 0]
+    model = fastnn.TabularRegressor("tabm", n_bags=1, random_state=0).fit(TABLES["numbers"][:6], y)
     (network,) = model.models_
     last = network.get_layer("head0").get_weights()[0]
     assert last.shape[1] == 32
+    assert network.network.iterations == 60
     assert (np.abs(last - kept["heads"]).max(axis=0) > 1e-3).all()
 
 
 @pytest.mark.parametrize(
-    ("task", "some"),
+    ("task", "n", "some"),
     [
-        (recipes.Task("realmlp", 1, False, 0.0, 8), False),
-        (recipes.Task("tabm", 1, False, 0.0, 8), True),
-        (recipes.Task("tabm", 100, True, 0.0, 8), False),
-        (recipes.Task("tabm", 1, False, 0.0, 8, n_members=2), False),
+        (recipes.Task("realmlp", 1, False, 0.0, 8), 1000, False),
+        (recipes.Task("tabm", 1, False, 0.0, 8), 500, True),
+        (recipes.Task("tabm", 1, False, 0.0, 8), 499, False),
+        (recipes.Task("tabm", 100, True, 0.0, 8), 1000, False),
+        (recipes.Task("tabm", 1, False, 0.0, 8, n_members=2), 1000, False),
     ],
 )
-def test_all_members_are_trained_where_there_are_few_or_many_classes(task, some):
-    assert task.trains_some is some
+def test_all_members_are_trained_where_rows_or_members_are_few_or_outputs_many(task, n, some):
+    assert task.trains_some(n) is some
 
 
-def test_threads_change_no_bit(monkeypatch):
+@pytest.mark.parametrize("table", TABLES)
+def test_estimators_are_saved(table, few_rows, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 2)
+    model = fastnn.TabularRegressor("tabm", n_bags=2, random_state=0).fit(TABLES[table], np.arange(N) % 7)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(TABLES[table]), model.predict(TABLES[table]))
+
+
+def test_threads_change_no_bit(few_rows, monkeypatch):
     monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 3)
     X, y = TABLES["both"], np.arange(N) % 3
     weight = 1.0 + np.arange(N) % 2

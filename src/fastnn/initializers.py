@@ -163,6 +163,20 @@ class RandomNormal(Initializer):
         return (self.mean + self.stddev * source.normal(math.prod(shape))).reshape(shape)
 
 
+@registry.register("initializer", "random_signs", "RandomSigns")
+class RandomSigns(Initializer):
+    """-1 or 1 with equal probability: first adapters of TabM (Gorishniy et al., 2025) where inputs are not embedded."""
+
+    _options = ("seed",)
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = optional(whole, "seed", seed, at_least=0)
+
+    def draw(self, shape: tuple[int, ...], source: Source) -> NDArray[np.float64]:
+        """Return signs."""
+        return np.where(source.uniform(math.prod(shape)) < 0.5, -1.0, 1.0).reshape(shape)
+
+
 @registry.register("initializer", "truncated_normal", "TruncatedNormal")
 class TruncatedNormal(RandomNormal):
     """Normal; numbers more than two standard deviations from the mean are drawn again."""
@@ -317,6 +331,7 @@ lecun_uniform = LecunUniform
 ones = Ones
 orthogonal = OrthogonalInitializer = Orthogonal
 random_normal = RandomNormal
+random_signs = RandomSigns
 random_uniform = RandomUniform
 truncated_normal = TruncatedNormal
 variance_scaling = VarianceScaling
@@ -387,6 +402,7 @@ __all__ = [
     "Orthogonal",
     "OrthogonalInitializer",
     "RandomNormal",
+    "RandomSigns",
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
@@ -403,6 +419,7 @@ __all__ = [
     "ones",
     "orthogonal",
     "random_normal",
+    "random_signs",
     "random_uniform",
     "truncated_normal",
     "variance_scaling",

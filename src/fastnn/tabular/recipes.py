@@ -61,10 +61,9 @@ class Task:
         """Predictions that the network gives for each row."""
         return self.n_members if self.recipe == "tabm" else 1
 
-    @property
-    def trains_some(self) -> bool:
-        """Whether a row trains some of the members."""
-        return tabm.trains_some(self.members, self.n_outputs)
+    def trains_some(self, n: int) -> bool:
+        """Whether each of n rows trains some of the members."""
+        return tabm.trains_some(n, self.members, self.n_outputs)
 
     def of_row(self) -> "Task":
         """Return the task of the network in which a row goes through some of the members."""
@@ -102,7 +101,7 @@ class _Inputs:
     ----------
     numbers, others : numeric columns; zeros and ones.
     embedded : vectors of categories.
-    X : numeric columns (n, n_numeric) of the rows of the fit.
+    X : numeric columns (n, n_numeric) of rows of the fit.
     members : the members of TabM.
     """
 

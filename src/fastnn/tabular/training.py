@@ -151,7 +151,7 @@ class _Member:
         self.model = self._trained = build(task, encoder, first, seed)
         compile_model(self.model, task, plan)
         self._members_of_rows = None
-        if task.trains_some:
+        if task.trains_some(len(data.X)):
             self._trained = build(task, encoder, first, seed, some_members=True)
             task = task.of_row()
             compile_model(self._trained, task, plan)
