@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 import fastnn
+from fastnn._command_line import positive_count
 from fastnn.bench.machine import describe_machine
 from fastnn.tabular import recipes, tabm
 from fastnn.tabular.columns import TableEncoder
@@ -73,8 +74,8 @@ def milliseconds(work: Callable[[], None]) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--widths", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--rounds", type=positive_count, default=9)
+    parser.add_argument("--widths", type=positive_count, nargs="+", default=[256, 512])
     options = parser.parse_args()
     print(describe_machine())
     fastnn.set_num_threads(1)
@@ -92,10 +93,11 @@ def main() -> int:
         for train in contestants.values():
             train()
         taken = np.array([[milliseconds(train) for train in contestants.values()] for _ in range(options.rounds)])
-        for place, name in enumerate(contestants):
-            ratios = taken[:, place] / taken[:, 3 if name.startswith("PyTorch") else 0]
+        times = dict(zip(contestants, taken.T, strict=True))
+        for name, each in times.items():
+            ratios = each / times["PyTorch, one network" if name.startswith("PyTorch") else "one network"]
             spread = f"{np.median(ratios):.1f} ({ratios.min():.1f} to {ratios.max():.1f})"
-            print(f"| {width} | {name} | {np.median(taken[:, place]):.1f} | {spread} |", flush=True)
+            print(f"| {width} | {name} | {np.median(each):.1f} | {spread} |", flush=True)
     return 0
 
 

@@ -392,7 +392,7 @@ class MemberDense(_Grouped):
 
     Each of the ``groups`` members has p = n_in / groups features, which are multiplied by the same kernel: shapes are
     X (n, groups p), kernel (p, units), bias (units,), Y (n, groups units). Each member costs a product: 32 members
-    train in 32 to 34 times the processor time of one network of their shape.
+    are 32 times the arithmetic of one network of their shape.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import fastnn.layers as layers
 import fastnn.losses as losses
 import fastnn.optimizers as optimizers
+from fastnn.initializers import RandomNormal
 from fastnn.layers import Input
 from fastnn.models import Model
 from fastnn.models.from_data import initialize_from_data
@@ -132,7 +133,7 @@ def build(task: Task, encoder: TableEncoder, X: Array, seed: int, some_members: 
     numeric, others = encoder.n_numeric, encoder.n_numeric + encoder.n_other
     embedded = None
     if encoder.n_codes:
-        table = layers.Embedding(encoder.n_rows_of_table, EMBEDDING, layers_normal(), name="categories")
+        table = layers.Embedding(encoder.n_rows_of_table, EMBEDDING, RandomNormal(stddev=1.0), name="categories")
         embedded = layers.Flatten()(table(x[:, others:n_columns]))
     inputs = _Inputs(
         x[:, :numeric] if numeric else None,
@@ -145,11 +146,6 @@ def build(task: Task, encoder: TableEncoder, X: Array, seed: int, some_members: 
     if task.recipe == "realmlp":
         initialize_from_data(model, X)
     return model
-
-
-def layers_normal() -> dict[str, Any]:
-    """Return the description of standard normal numbers."""
-    return {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
 
 
 def _output_activation(task: Task) -> str | None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastnn.layers as layers
-from fastnn.initializers import RandomSigns, RandomUniform
+from fastnn.initializers import RandomNormal, RandomSigns, RandomUniform
 from fastnn.models import Model
 
 Array = NDArray[Any]
@@ -52,7 +52,7 @@ class AllMembers:
 
     def heads(self, h: Any, units: int, place: int) -> Any:
         """Return ``units`` outputs of each member (n, m units)."""
-        bias = uniform_bias(h.shape[-1] // self.n)
+        bias = _uniform_bias(h.shape[-1] // self.n)
         return layers.GroupedDense(self.n, units, True, layers.tabular.UNIFORM, bias, name=f"{_HEAD}{place}")(h)
 
 
@@ -91,17 +91,16 @@ class SomeMembers:
 
 def hidden(h: Any, members: Members, has_numbers: bool, width: int) -> Any:
     """Return the values of the last hidden layer (n, m width) for those of the first one's inputs (n, n_in)."""
-    normal = {"class_name": "RandomNormal", "config": {"mean": 0.0, "stddev": 1.0}}
-    h = members.adapted(h, normal if has_numbers else RandomSigns())
+    h = members.adapted(h, RandomNormal(stddev=1.0) if has_numbers else RandomSigns())
     for place in range(2 if has_numbers else 3):
-        bias = uniform_bias(h.shape[-1] // members.n)
+        bias = _uniform_bias(h.shape[-1] // members.n)
         h = layers.MemberDense(members.n, width, True, layers.tabular.UNIFORM, bias, name=f"hidden{place}")(h)
         h = layers.Activation("relu")(h)
         h = layers.Dropout(0.1)(h)
     return h
 
 
-def uniform_bias(n_in: int) -> RandomUniform:
+def _uniform_bias(n_in: int) -> RandomUniform:
     """Return the initializer of biases of a layer with n_in inputs."""
     return RandomUniform(-(n_in**-0.5), n_in**-0.5)
 
