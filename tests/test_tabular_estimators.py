@@ -12,6 +12,7 @@ from sklearn import metrics
 from sklearn.base import clone
 
 import fastnn
+from fastnn.layers import QuantileTransform
 from fastnn.tabular import bags, recipes
 from fastnn.tabular.calibration import least_loss
 from fastnn.tabular.scores import METRICS
@@ -360,6 +361,37 @@ def test_few_rows_are_averaged_with_linear_models():
     assert many.linear_share_ == 0.0
 
 
+@pytest.mark.parametrize(
+    ("recipe", "n", "n_bags", "taking"),
+    [
+        ("realmlp", 120, 2, [False, False, True, True]),
+        ("realmlp", 120, 1, [False]),
+        ("realmlp", 500, 2, [False, False]),
+        ("plain", 120, 2, [False] * 4),
+    ],
+)
+def test_of_few_rows_half_of_the_networks_and_the_linear_models_take_quantiles(recipe, n, n_bags, taking):
+    X = np.random.default_rng(8).lognormal(size=(n, 2))
+    table = np.column_stack([X.astype(object), np.where(X[:, 0] > X[:, 1], "yes", "no")])
+    model = fastnn.TabularRegressor(recipe, n_bags=n_bags, random_state=0).fit(table, np.log(X).sum(axis=1))
+    encoded = model._encoded(table)
+    has_quantiles = recipe == "realmlp" and n < 500
+    assert encoded.shape == (n, 5 if has_quantiles else 3)
+    if has_quantiles:
+        quantiles = QuantileTransform(seed=model._encoder.seed)
+        quantiles.adapt(X)
+        np.testing.assert_array_equal(encoded[:, 2:4], quantiles.compute(X).astype(np.float32))
+    others = encoded.copy()
+    others[:, 2:-1] += 1.0
+
+    def takes(network):
+        return bool((network.network.predict(encoded) != network.network.predict(others)).any())
+
+    assert [takes(each) for each in model.models_] == taking
+    if model._bag.linear is not None:
+        assert [takes(each) for each in model._bag.linear.models] == [has_quantiles] * len(taking)
+
+
 def test_classifiers_with_more_rows_are_averaged_with_linear_models_at_their_best_temperature():
     random = np.random.default_rng(7)
     X = random.normal(size=(1050, 12))
@@ -419,6 +451,6 @@ def test_check_estimator_of_the_default_recipe(name, monkeypatch):
     from sklearn.utils.estimator_checks import check_estimator
 
     monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 12)
-    results = check_estimator(getattr(fastnn, name)(n_bags=2), on_fail=None, on_skip=None)
+    results = check_estimator(getattr(fastnn, name)(n_bags=2, random_state=0), on_fail=None, on_skip=None)
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
     assert failed == {}

@@ -160,6 +160,9 @@ class Rival(NamedTuple):
 class Trainer:
     """Trains bags on the same rows.
 
+    Where the encoder gives quantiles of numbers, the second half of the networks takes them: few rows do not tell which
+    is the better scale.
+
     Parameters
     ----------
     encoder : of the table.
@@ -213,6 +216,8 @@ class Trainer:
 
         def train(task: Task, number: int, deadline: float | None) -> Trained:
             training, held_out = self.pairs[number]
+            if 2 * number >= len(self.pairs):
+                task = replace(task, quantiles=True)
             rows, others = self.data.part(training), None if held_out is None else self.data.part(held_out)
             seed = int(self.seeds[number])
             return train_member(task, self.encoder, rows, others, score, self.epochs, seed, deadline)

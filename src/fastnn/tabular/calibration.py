@@ -18,18 +18,15 @@ _LEAST_OF_MEAN = 0.5
 
 
 class Calibration(NamedTuple):
-    """Probabilities become ``(1 - mixed) softmax(logits / temperature) + mixed / n_classes``."""
+    """Probabilities become ``softmax(logits / temperature)``."""
 
     temperature: float = 1.0
-    mixed: float = 0.0
 
     def apply(self, probabilities: Array) -> Array:
         """Return calibrated probabilities (n, n_classes)."""
         if self == Calibration():
             return probabilities
-        scaled = _softmax(logits_of(probabilities) / self.temperature)
-        mixed: Array = (1.0 - self.mixed) * scaled + self.mixed / probabilities.shape[1]
-        return mixed
+        return _softmax(logits_of(probabilities) / self.temperature)
 
     def of_mean(self, probabilities: Array, saw: Array, weight: Array | None = None) -> "Calibration":
         """Return the calibration of the mean of networks, from that of single ones; none if it is none.
@@ -61,7 +58,7 @@ class Calibration(NamedTuple):
                 high = middle
             else:
                 low = middle
-        return self._replace(temperature=self.temperature * float(np.exp(high)))
+        return Calibration(self.temperature * float(np.exp(high)))
 
 
 def calibration_of(codes: Array, probabilities: Array, weight: Array | None = None) -> Calibration:
@@ -84,16 +81,16 @@ def calibration_of(codes: Array, probabilities: Array, weight: Array | None = No
 def least_loss(codes: Array, probabilities: Array, weight: Array | None = None) -> Calibration:
     """Return the calibration of the least log loss of rows; none where there are no rows, or all have the weight 0.
 
-    With weight ``c = 1 / (n + 1)``, where n is the sum of the rows' weights, equal probabilities are mixed in, and into
-    the targets too (Platt, 1999): so the temperature of classes that rows separate without an error is above 0.
+    Equal probabilities are mixed into the targets with the weight of half a row, so that the temperature of classes
+    that rows separate without an error is above 0 (Platt, 1999; Krichevsky and Trofimov, 1981).
     """
     n = len(codes) if weight is None else float(weight.sum())
     if not n:
         return Calibration()
-    mixed = 1.0 / (n + 1)
+    mixed = 0.5 / (n + 0.5)
     targets = np.full(probabilities.shape, mixed / probabilities.shape[1])
     targets[np.arange(len(codes)), codes] += 1.0 - mixed
-    return Calibration(temperature_of(targets, logits_of(probabilities), weight), mixed)
+    return Calibration(temperature_of(targets, logits_of(probabilities), weight))
 
 
 def lowers_loss(codes: Array, probabilities: Array, others: Array, weight: Array | None = None) -> bool:

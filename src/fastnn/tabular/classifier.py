@@ -42,10 +42,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     With fewer than 1,000 rows (a classifier without a time limit: 10,000), each network is averaged with a linear model
     of the same rows. The linear models have the share, 0, 0.1, ... or 0.5, that predicts the out-of-fold rows best.
-    With fewer than 500 rows, each fold trains two networks of half the units. With more than 20,000 rows, fewer than
-    256 epochs are planned, so that a network sees 5 million rows, twice as many with "tabm". Training stops when the
-    score of the held-out rows has not improved for 16 epochs with "tabm", 20 with "plain", and 40 plus twice the best
-    epoch with "realmlp".
+    With fewer than 500 rows, each fold trains two networks of half the units. With "realmlp" the second one and the
+    linear models take the normal quantiles of numbers, too. With more than 20,000 rows, fewer than 256 epochs are
+    planned, so that a network sees 5 million rows, twice as many with "tabm". Training stops when the score of the
+    held-out rows has not improved for 16 epochs with "tabm", 20 with "plain", and 40 plus twice the best epoch with
+    "realmlp".
 
     A gradient-boosted tree is the better tool where a fit must take a second or less, where thresholds must explain
     predictions, and often for tables with more than 100,000 rows or with many categories; compare both.
@@ -71,9 +72,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         column.
     n_threads : networks that are trained at the same time; None is ``fastnn.get_num_threads()``.
     calibrate : whether probabilities are calibrated by the temperature of the least log loss of the out-of-fold rows.
-        Equal probabilities are mixed in with a weight of 1 / (n + 1). Labels of ``predict`` stay the same. Where the
-        expected calibration error of these rows would rise, nothing is changed, and ``temperature_`` is 1. False keeps
-        the probabilities of the networks, which smoothed labels make too unsure.
+        Labels of ``predict`` stay the same. Where the expected calibration error of these rows would rise, nothing is
+        changed, and ``temperature_`` is 1. False keeps the probabilities of the networks, which smoothed labels make
+        too unsure.
 
     Attributes
     ----------

@@ -166,6 +166,8 @@ def _array_column(name: str, values: Array, chosen: bool) -> Column:
 class TableEncoder:
     """Encodes tables as float32 numbers (n, n_numeric + n_other + n_codes), as learned from the rows of a fit.
 
+    The first ``n_scaled`` of the ``n_numeric`` columns of numbers are scaled numbers, the others their quantiles.
+
     A missing number becomes the median of its column, and a column of zeros and ones says where numbers were missing
     in the fit. Categories are numbered in the order of their names; 0 stands for missing and unknown ones. Those of
     columns with up to ``MOST_ONE_HOT`` categories become zeros and ones, one column of -1 and 1 for two; zeros where
@@ -177,11 +179,14 @@ class TableEncoder:
     ----------
     scaling : "robust", "quantile" or "standard", for numbers; "robust" and "standard" scale zeros and ones as well.
     seed : seed of the noise of quantiles.
+    categorical : names or numbers of columns of numbers that stand for categories.
+    quantiles : whether the normal quantiles of all numbers are further columns of numbers, after the scaled ones.
     """
 
     scaling: str
     seed: int
     categorical: set[Any] = field(default_factory=set)
+    quantiles: bool = False
     names: list[str] = field(default_factory=list)
     named: bool = False
 
@@ -206,13 +211,16 @@ class TableEncoder:
         self.offsets = np.cumsum([0] + [len(self.levels[name]) + 1 for name in self.coded])
         self.places = {name: found for name, levels in self.levels.items() if (found := places_by_number(levels))}
         numbers, others, codes = self._parts(columns)
-        self.scaler: Any = _scaler(self.scaling, self.seed)
+        kinds = [self.scaling, "quantile"] if self.quantiles else [self.scaling]
+        self.scalers: list[Any] = [_scaler(kind, self.seed) for kind in kinds]
         self.other_scaler: Any = None if self.scaling == "quantile" else _scaler(self.scaling, self.seed)
         if numbers.shape[1]:
-            self.scaler.adapt(numbers)
+            for scaler in self.scalers:
+                scaler.adapt(numbers)
         if others.shape[1] and self.other_scaler is not None:
             self.other_scaler.adapt(others)
-        self.n_numeric, self.n_other, self.n_codes = numbers.shape[1], others.shape[1], codes.shape[1]
+        self.n_scaled, self.n_other, self.n_codes = numbers.shape[1], others.shape[1], codes.shape[1]
+        self.n_numeric = self.n_scaled * len(self.scalers)
         return self._joined(numbers, others, codes)
 
     def _learn_column(self, column: Column, y: Array | None) -> None:
@@ -301,7 +309,7 @@ class TableEncoder:
 
     def _joined(self, numbers: Array, others: Array, codes: Array) -> Array:
         if numbers.shape[1]:
-            numbers = self.scaler.compute(numbers)
+            numbers = np.hstack([scaler.compute(numbers) for scaler in self.scalers])
         if others.shape[1] and self.other_scaler is not None:
             others = self.other_scaler.compute(others)
         return np.ascontiguousarray(np.hstack([numbers, others, codes]), np.float32)

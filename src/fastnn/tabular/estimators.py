@@ -44,7 +44,7 @@ _LINEAR_EPOCHS = 256
 _LONGEST = 1e9
 """Most seconds of a limit, 30 years: sums with times of the clock, and numbers of steps, are finite."""
 _FEW_ROWS = 500
-"""With fewer rows, every fold is trained twice, from other splits, and layers are narrower."""
+"""With fewer rows, every fold is trained twice, from other splits, layers are narrower, and "realmlp" has quantiles."""
 
 
 class _Number(Interval):  # type: ignore[misc]
@@ -184,7 +184,8 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         n = _num_samples(X)
         random = check_random_state(self.random_state)
         chosen = chosen_of(self.categorical_features, self.n_features_in_)
-        self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), chosen)
+        quantiles = self.recipe == "realmlp" and n < _FEW_ROWS
+        self._encoder = TableEncoder(SCALINGS[self.recipe], int(random.randint(1 << 31)), chosen, quantiles)
         numbers = groups_of(groups, n, self._fewest_groups(n))
         data = Data(self._encoder.learn(X, labels), y, weight, numbers)
         metric = self._metric()
@@ -200,7 +201,7 @@ class TabularEstimator(Derivable, BaseEstimator):  # type: ignore[misc]
         seen = self._bag.seen
         scored = seen.any() and (weight is None or weight[seen].any())
         if n < few and scored:
-            line = replace(self._bag.task, recipe=LINEAR)
+            line = replace(self._bag.task, recipe=LINEAR, quantiles=True)
             linear, _ = replace(trainer, epochs=_LINEAR_EPOCHS).train(line, watched, NO_LIMIT)
             self._bag = self._bag.with_linear(linear, data, self._score_of_shares(watched))
         self.linear_share_ = self._bag.share

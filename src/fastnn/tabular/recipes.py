@@ -42,6 +42,7 @@ class Task:
     width : units of each hidden layer.
     levels : levels of the quantiles that a regression predicts, those of a level after the other; () for the mean.
     n_members : members of TabM.
+    quantiles : whether the network takes the quantiles of numbers too, where the encoder gives them.
     """
 
     recipe: str
@@ -51,6 +52,7 @@ class Task:
     width: int
     levels: tuple[float, ...] = ()
     n_members: int = 32
+    quantiles: bool = False
 
     @property
     def n_classes(self) -> int:
@@ -100,9 +102,9 @@ class _Inputs:
 
     Parameters
     ----------
-    numbers, others : numeric columns; zeros and ones.
+    numbers, others : columns of numbers; zeros and ones.
     embedded : vectors of categories.
-    X : numeric columns (n, n_numeric) of rows of the fit.
+    X : columns of numbers (n, n_numbers) of rows of the fit.
     members : the members of TabM.
     """
 
@@ -135,11 +137,12 @@ def build(task: Task, encoder: TableEncoder, X: Array, seed: int, some_members: 
     if encoder.n_codes:
         table = layers.Embedding(encoder.n_rows_of_table, EMBEDDING, RandomNormal(stddev=1.0), name="categories")
         embedded = layers.Flatten()(table(x[:, others:n_columns]))
+    taken = numeric if task.quantiles else encoder.n_scaled
     inputs = _Inputs(
-        x[:, :numeric] if numeric else None,
+        x[:, :taken] if taken else None,
         x[:, numeric:others] if encoder.n_other else None,
         embedded,
-        X[:, :numeric],
+        X[:, :taken],
         tabm.SomeMembers(task.members, x[:, n_columns:]) if some_members else tabm.AllMembers(task.members),
     )
     model = Model(x, _BODIES[task.recipe](task, inputs), seed=seed)
