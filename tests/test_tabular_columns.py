@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("narwhals")
 
 import fastnn
-from fastnn.layers import QuantileTransform, RobustScaling
+from fastnn.layers import Dropout, QuantileTransform, RobustScaling
 
 RNG = np.random.default_rng(3)
 N = 40
@@ -393,3 +393,22 @@ def test_a_column_without_values_in_a_fit_of_a_network_may_have_some_later():
         fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5).fit(void, Y)
     with pytest.raises(ValueError, match="0 feature"):
         model.fit(void[["b"]], Y)
+
+
+@pytest.mark.parametrize("recipe", ["realmlp", "plain"])
+@pytest.mark.parametrize("has_three", [True, False])
+def test_zeros_and_ones_come_last_and_realmlp_drops_ones_out(recipe, has_three, monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 3)
+    size = np.where(np.arange(N) == 2, np.nan, NUMBER)
+    table = np.column_stack([size.astype(object), TEXT, np.where(GROUP > 0, "yes", "no")])
+    table = table if has_three else table[:, [0, 2]]
+    model = fastnn.TabularRegressor(recipe, n_bags=2, random_state=0).fit(table, Y)
+    encoder = model._encoder
+    assert (encoder.n_other, encoder.n_hot) == ((5, 3) if has_three else (2, 0))
+    others = encoder.parts(table)[1]
+    np.testing.assert_array_equal(others[:, :2], np.column_stack([np.isnan(size), np.where(GROUP > 0, 1.0, -1.0)]))
+    if has_three:
+        np.testing.assert_array_equal(others[:, 2:], GROUP[:, None] == np.arange(3))
+    rates = [layer.rate for layer in model.models_[0].layers if isinstance(layer, Dropout)]
+    own = [0.15] * 3 if recipe == "realmlp" else [0.1] * 2
+    assert sorted(rates) == own + [0.2] * (has_three and recipe == "realmlp")

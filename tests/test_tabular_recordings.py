@@ -59,7 +59,7 @@ def test_realmlp(name):
     classifies = name == "classification"
     task = recipes.Task("realmlp", 3 if classifies else 1, classifies, 0.1 if classifies else 0.0, 24)
     x = fastnn.Input((X.shape[1],))
-    inputs = recipes._Inputs(x, None, None, X, tabm.AllMembers(1))
+    inputs = recipes._Inputs(numbers=x, others=None, hot=None, embedded=None, X=X, members=tabm.AllMembers(1))
     model = fastnn.Model(x, recipes._realmlp(task, inputs), seed=0, dtype="float64")
     plan = recipes.plan_of(task, len(X), EPOCHS)
     plan.optimizer.learning_rate = fastnn.optimizers.schedules.CosLog4(

@@ -166,7 +166,8 @@ def _array_column(name: str, values: Array, chosen: bool) -> Column:
 class TableEncoder:
     """Encodes tables as float32 numbers (n, n_numeric + n_other + n_codes), as learned from the rows of a fit.
 
-    The first ``n_scaled`` of the ``n_numeric`` columns of numbers are scaled numbers, the others their quantiles.
+    The first ``n_scaled`` of the ``n_numeric`` columns of numbers are scaled numbers, the others their quantiles. The
+    last ``n_hot`` of the ``n_other`` columns are the zeros and ones of columns with one, three or more categories.
 
     A missing number becomes the median of its column, and a column of zeros and ones says where numbers were missing
     in the fit. Categories are numbered in the order of their names; 0 stands for missing and unknown ones. Those of
@@ -221,6 +222,7 @@ class TableEncoder:
             self.other_scaler.adapt(others)
         self.n_scaled, self.n_other, self.n_codes = numbers.shape[1], others.shape[1], codes.shape[1]
         self.n_numeric = self.n_scaled * len(self.scalers)
+        self.n_hot = sum(len(self.levels[name]) for name in self.hot if len(self.levels[name]) != 2)
         return self._joined(numbers, others, codes)
 
     def _learn_column(self, column: Column, y: Array | None) -> None:
@@ -279,7 +281,7 @@ class TableEncoder:
         """Return the columns of numbers, of zeros and ones, and of numbers of categories."""
         by_name = {column.name: column for column in columns}
         n = len(columns[0].numbers if columns[0].numbers is not None else columns[0].categories or ())
-        numbers, others, codes = [], [], []
+        numbers, others, hot, codes = [], [], [], []
         for name, fill in self.numeric.items():
             values = _numbers_of(by_name[name])
             missing = np.isnan(values)
@@ -298,8 +300,8 @@ class TableEncoder:
             elif len(levels) == 2:
                 others.append(np.where(found < 0, 0.0, 2.0 * found - 1.0))
             else:
-                others += [(found == i).astype(np.float64) for i in range(len(levels))]
-        parts = [np.column_stack(part) if part else np.empty((n, 0)) for part in (numbers, others, codes)]
+                hot += [(found == i).astype(np.float64) for i in range(len(levels))]
+        parts = [np.column_stack(part) if part else np.empty((n, 0)) for part in (numbers, others + hot, codes)]
         return parts[0], parts[1], parts[2]
 
     def _enlarged(self, values: Array, name: str) -> Array:

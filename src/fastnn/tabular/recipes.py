@@ -27,6 +27,8 @@ EMBEDDING = 8
 """Numbers for a category of a column with more than ``MOST_ONE_HOT`` of them."""
 _SIGMA = 0.3
 """Deviation of the first frequencies of RealMLP's regressions; the published recipe, and classifiers, have 0.1."""
+_HOT_DROPOUT = 0.2
+"""Fraction of the ones of three or more categories that RealMLP sees as missing in training."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ class _Inputs:
 
     Parameters
     ----------
-    numbers, others : columns of numbers; zeros and ones.
+    numbers, others : columns of numbers; flags, and -1 and 1 for two categories.
+    hot : zeros and ones for categories.
     embedded : vectors of categories.
     X : columns of numbers (n, n_numbers) of rows of the fit.
     members : the members of TabM.
@@ -110,13 +113,14 @@ class _Inputs:
 
     numbers: Any
     others: Any
+    hot: Any
     embedded: Any
     X: Array
     members: tabm.Members
 
     def joined(self, numbers: Any) -> Any:
         """Return all parts in one tensor (n, n_in), with what has been made of the numbers."""
-        given = [part for part in (numbers, self.others, self.embedded) if part is not None]
+        given = [part for part in (numbers, self.others, self.hot, self.embedded) if part is not None]
         return given[0] if len(given) == 1 else layers.Concatenate()(given)
 
 
@@ -137,10 +141,11 @@ def build(task: Task, encoder: TableEncoder, X: Array, seed: int, some_members: 
     if encoder.n_codes:
         table = layers.Embedding(encoder.n_rows_of_table, EMBEDDING, RandomNormal(stddev=1.0), name="categories")
         embedded = layers.Flatten()(table(x[:, others:n_columns]))
-    taken = numeric if task.quantiles else encoder.n_scaled
+    taken, hot = numeric if task.quantiles else encoder.n_scaled, others - encoder.n_hot
     inputs = _Inputs(
         x[:, :taken] if taken else None,
-        x[:, numeric:others] if encoder.n_other else None,
+        x[:, numeric:hot] if hot > numeric else None,
+        x[:, hot:others] if encoder.n_hot else None,
         embedded,
         X[:, :taken],
         tabm.SomeMembers(task.members, x[:, n_columns:]) if some_members else tabm.AllMembers(task.members),
@@ -162,6 +167,8 @@ def _realmlp(task: Task, inputs: _Inputs) -> Any:
     numbers = inputs.numbers
     if numbers is not None:
         numbers = layers.PeriodicEmbedding(inputs.X.shape[1], sigma=0.1 if task.classifies else _SIGMA, **slow)(numbers)
+    if inputs.hot is not None:
+        inputs = replace(inputs, hot=layers.Dropout(_HOT_DROPOUT)(inputs.hot))
     h = inputs.joined(numbers)
     h = layers.FeatureScale(learning_rate_factors=6.0, weight_decay_factors=6.0)(h)
     dense: dict[str, Any] = {"learning_rate_factors": {"bias": 0.1}, "weight_decay_factors": {"bias": 0.0}}
