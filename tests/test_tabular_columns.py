@@ -397,18 +397,24 @@ def test_a_column_without_values_in_a_fit_of_a_network_may_have_some_later():
 
 @pytest.mark.parametrize("recipe", ["realmlp", "plain"])
 @pytest.mark.parametrize("has_three", [True, False])
-def test_zeros_and_ones_come_last_and_realmlp_drops_ones_out(recipe, has_three, monkeypatch):
+@pytest.mark.parametrize("has_number", [True, False])
+def test_zeros_and_ones_come_last_and_realmlp_drops_ones_out(recipe, has_three, has_number, monkeypatch):
     monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 3)
-    size = np.where(np.arange(N) == 2, np.nan, NUMBER)
-    table = np.column_stack([size.astype(object), TEXT, np.where(GROUP > 0, "yes", "no")])
-    table = table if has_three else table[:, [0, 2]]
-    model = fastnn.TabularRegressor(recipe, n_bags=2, random_state=0).fit(table, Y)
+    size, two = np.where(np.arange(N) == 2, np.nan, NUMBER), np.where(GROUP > 0, "yes", "no")
+    table = np.column_stack([size.astype(object), TEXT, two])[:, [has_number, has_three, True]]
+    model = fastnn.TabularClassifier(recipe, n_bags=2, random_state=0).fit(table, Y > 2.0)
     encoder = model._encoder
-    assert (encoder.n_other, encoder.n_hot) == ((5, 3) if has_three else (2, 0))
-    others = encoder.parts(table)[1]
-    np.testing.assert_array_equal(others[:, :2], np.column_stack([np.isnan(size), np.where(GROUP > 0, 1.0, -1.0)]))
-    if has_three:
-        np.testing.assert_array_equal(others[:, 2:], GROUP[:, None] == np.arange(3))
+    assert (encoder.n_other, encoder.n_hot) == (1 + has_number + 3 * has_three, 3 * has_three)
+    flags_and_two = np.column_stack([np.isnan(size), np.where(GROUP > 0, 1.0, -1.0)])[:, [has_number, True]]
+    hot = (GROUP[:, None] == np.arange(3))[:, : 3 * has_three]
+    np.testing.assert_array_equal(encoder.parts(table)[1], np.hstack([flags_and_two, hot]))
     rates = [layer.rate for layer in model.models_[0].layers if isinstance(layer, Dropout)]
     own = [0.15] * 3 if recipe == "realmlp" else [0.1] * 2
-    assert sorted(rates) == own + [0.2] * (has_three and recipe == "realmlp")
+    assert sorted(rates) == own + [0.2] * (has_three and not has_number and recipe == "realmlp")
+
+
+def test_regressions_drop_no_ones_out(monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 3)
+    model = fastnn.TabularRegressor(n_bags=2, random_state=0).fit(np.array(TEXT, object)[:, None], Y)
+    assert model._encoder.n_hot == 3
+    assert [layer.rate for layer in model.models_[0].layers if isinstance(layer, Dropout)] == [0.15] * 3

@@ -53,10 +53,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     Parameters
     ----------
-    recipe : "realmlp" (Holzmüller et al., 2024), which sees a fifth of the categories in columns of three to eight as
-        missing in training, "tabm" (TabM-mini; Gorishniy et al., 2025), whose 32 members take 2 to 6 times the
-        processor time, with fewer than 500 rows 9 to 25 times, or "plain", a multilayer perceptron. If a network has
-        500 rows or more to train and up to 32 outputs, a row of "tabm" trains two members at a time.
+    recipe : "realmlp" (Holzmüller et al., 2024), which in tables without numbers sees a fifth of the categories of
+        columns with three to eight as missing in training, "tabm" (TabM-mini; Gorishniy et al., 2025), whose 32 members
+        take 2 to 6 times the processor time, with fewer than 500 rows 9 to 25 times, or "plain", a multilayer
+        perceptron. If a network has 500 rows or more to train and up to 32 outputs, a row of "tabm" trains two members
+        at a time.
     n_bags : number of folds, at most one for each row. Each network is trained on all rows but those of one fold, and
         keeps the weights of the epoch that predicts these best. 1 trains one network on four fifths of the rows.
     time_limit : seconds that a fit may take, about; None for no limit. Where it does not suffice for all epochs, steps

@@ -28,7 +28,7 @@ EMBEDDING = 8
 _SIGMA = 0.3
 """Deviation of the first frequencies of RealMLP's regressions; the published recipe, and classifiers, have 0.1."""
 _HOT_DROPOUT = 0.2
-"""Fraction of the ones of three or more categories that RealMLP sees as missing in training."""
+"""Share of the ones of three or more categories that a classifier without numbers sees as missing in training."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _realmlp(task: Task, inputs: _Inputs) -> Any:
     numbers = inputs.numbers
     if numbers is not None:
         numbers = layers.PeriodicEmbedding(inputs.X.shape[1], sigma=0.1 if task.classifies else _SIGMA, **slow)(numbers)
-    if inputs.hot is not None:
+    elif inputs.hot is not None and task.classifies:
         inputs = replace(inputs, hot=layers.Dropout(_HOT_DROPOUT)(inputs.hot))
     h = inputs.joined(numbers)
     h = layers.FeatureScale(learning_rate_factors=6.0, weight_decay_factors=6.0)(h)
