@@ -30,6 +30,8 @@ def elo(results: Results, anchor: str = "random forest") -> pd.Series:
     """
     frame = pd.DataFrame(results)
     names = list(frame["contestant"].unique())
+    if len(names) < 2:
+        return pd.Series(1000.0, names)
     wins = np.full((len(names), len(names)), 0.1)
     for _, found in frame.groupby(["data", "split"]):
         errors = dict(zip(found["contestant"], found["error"], strict=True))

@@ -361,7 +361,7 @@ def main() -> None:
         print(describe_machine())
         results = run(options)
     results = [each for each in results if each["data"] in options.data and each["contestant"] in options.contestants]
-    print(contestants_table(results, install_sizes()), errors_table(results), sep="\n\n")
+    print(contestants_table(results, install_sizes()), errors_table(results), sep="\n\n", end="\n\n")
     print(bags_table(results, "fastnn RealMLP", ["pytabkit RealMLP", "pytabkit TabM"]), summary(results), sep="\n\n")
     if options.plot:
         draw(results, options.plot)
