@@ -28,7 +28,7 @@ EMBEDDING = 8
 _SIGMA = 0.3
 """Deviation of the first frequencies of RealMLP's regressions; the published recipe, and classifiers, have 0.1."""
 _HOT_DROPOUT = 0.2
-"""Share of the ones of three or more categories that a classifier without numbers sees as missing in training."""
+"""Share of the ones that a classifier without numbers sees as missing in training; -1 and 1 for two categories stay."""
 
 
 @dataclass(frozen=True)
