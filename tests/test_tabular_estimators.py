@@ -124,36 +124,50 @@ def test_the_area_chooses_epochs_where_each_class_has_enough_rows(most, chooses,
 
 
 @pytest.mark.parametrize("lowers", [False, True])
-def test_a_quarter_of_the_folds_chooses_whether_labels_are_smoothed(lowers, monkeypatch):
+def test_short_trainings_choose_whether_labels_are_smoothed(lowers, monkeypatch):
     monkeypatch.setattr("fastnn.tabular.classifier._FEW_TO_CHOOSE_SMOOTHING", N)
-    asked = []
+    monkeypatch.setattr("fastnn.tabular.estimators._EPOCHS", 33)
+    asked, trained, train = [], [], bags.train_member
     monkeypatch.setattr("fastnn.tabular.classifier.lowers_loss", lambda *given: asked.append(given) or lowers)
+    monkeypatch.setattr(bags, "train_member", lambda *given: trained.append(given) or train(*given))
     X, codes = SIZE[:, None], np.digitize(Y, [0.0, 1.0])
     options = {"n_bags": 4, "random_state": 0, "calibrate": False}
-    given = [fastnn.TabularClassifier(**options, n_threads=n).fit(X, codes) for n in (1, 2)]
+    one_thread = fastnn.TabularClassifier(**options, n_threads=1).fit(X, codes)
     smoothing = 0.0 if lowers else 0.1
-    assert [each.loss.label_smoothing for each in given[0].models_] == [smoothing] * 8
-    assert given[0].label_smoothing_ == smoothing
-    # Two of eight networks, and the rows that they were not trained on.
+    assert [each.loss.label_smoothing for each in one_thread.models_] == [smoothing] * 8
+    assert one_thread.label_smoothing_ == smoothing
+    # Each of eight networks with both smoothings for 3 epochs, then with the chosen one for 33: task and epochs.
+    found = [(given[0].label_smoothing, given[5]) for given in trained if given[0].recipe == "realmlp"]
+    assert found == [(0.1, 3)] * 8 + [(0.0, 3)] * 8 + [(smoothing, 33)] * 8
     known, smoothed, others, weight = asked[0]
-    rows = np.concatenate(given[0]._bag.held_out[:2])
-    assert known.tolist() == codes[rows].tolist() and weight is None
+    assert known.tolist() == codes.tolist() and weight is None
     assert np.abs(smoothed - others).max() > 0.0
-    assert smoothed.shape == others.shape == (len(rows), 3)
+    assert smoothed.shape == others.shape == (N, 3)
+    two_threads = fastnn.TabularClassifier(**options, n_threads=2).fit(X, codes)
     monkeypatch.setattr("fastnn.tabular.classifier._FEW_TO_CHOOSE_SMOOTHING", N + 1)
     monkeypatch.setattr("fastnn.tabular.classifier._SMOOTHING", smoothing)
     alone = fastnn.TabularClassifier(**options).fit(X, codes)
-    np.testing.assert_array_equal(alone.predict_proba(X), given[0].predict_proba(X))
-    np.testing.assert_array_equal(given[0].predict_proba(X), given[1].predict_proba(X))
+    for each in (two_threads, alone):
+        np.testing.assert_array_equal(each.predict_proba(X), one_thread.predict_proba(X))
     assert len(asked) == 2
 
 
-def test_smoothing_is_not_chosen_where_time_is_limited_or_folds_are_few(monkeypatch):
+def test_one_network_chooses_by_its_held_out_rows(monkeypatch):
+    monkeypatch.setattr("fastnn.tabular.classifier._FEW_TO_CHOOSE_SMOOTHING", N)
+    asked = []
+    monkeypatch.setattr("fastnn.tabular.classifier.lowers_loss", lambda *given: asked.append(given) or True)
+    model = fastnn.TabularClassifier(n_bags=1, random_state=0, calibrate=False).fit(SIZE[:, None], Y > 0.5)
+    held_out = model._bag.held_out[0]
+    assert asked[0][0].tolist() == (Y > 0.5)[held_out].tolist()
+    assert model.label_smoothing_ == 0.0
+
+
+def test_smoothing_is_not_chosen_where_time_is_limited(monkeypatch):
     monkeypatch.setattr("fastnn.tabular.classifier._FEW_TO_CHOOSE_SMOOTHING", N)
     monkeypatch.setattr("fastnn.tabular.classifier.lowers_loss", lambda *given: True)
     X, labels = SIZE[:, None], Y > 0.5
-    for options in ({"n_bags": 4, "time_limit": 60.0}, {"n_bags": 1}, {"n_bags": 4, "recipe": "plain"}):
-        model = fastnn.TabularClassifier(random_state=0, **options).fit(X, labels)
+    for options in ({"time_limit": 60.0}, {"recipe": "plain"}):
+        model = fastnn.TabularClassifier(n_bags=4, random_state=0, **options).fit(X, labels)
         assert model.label_smoothing_ == (0.0 if "recipe" in options else 0.1)
 
 

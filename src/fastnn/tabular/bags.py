@@ -25,6 +25,8 @@ Pair = tuple[Array, Array | None]
 
 _SHARE_OF_TIME = 0.95
 """Part of the time for training; the rest is for scores and calibration."""
+_EPOCHS_BY_TRIED = 16
+"""Number of epochs by those of the networks that choose one of two tasks."""
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Shares of linear models that are tried."""
 
@@ -187,26 +189,29 @@ class Trainer:
         task : what to build.
         score : what chooses the epoch; less is better.
         limit : the time.
-        rival : what may be built instead: both are trained on the first quarter of the pairs, the better one on all.
+        rival : what may be built instead.
         """
-        n_pairs, n_tried = len(self.pairs), 0 if rival is None else len(self.pairs) // 4
-        ends = limit.ends(n_pairs, self._threads(n_pairs))
-        trained: list[Trained] = []
-        if rival is not None and n_tried:
-            tried = range(n_tried)
-            both = self._networks([(each, pair, ends[pair]) for each in (task, rival.task) for pair in tried], score)
-            trained, others = both[:n_tried], both[n_tried:]
-            rows = np.concatenate([rows for _, rows in self.pairs[:n_tried] if rows is not None])
-            first, second = (np.concatenate([each.outputs for each in found]) for found in (trained, others))
-            if rival.is_better(self.data.part(rows), first, second):
-                task, trained = rival.task, others
-        trained += self._networks([(task, pair, ends[pair]) for pair in range(n_tried, n_pairs)], score)
+        held_out = [rows for _, rows in self.pairs]
+        if rival is not None:
+            task = self._better(task, rival, held_out, score)
+        ends = limit.ends(len(self.pairs), self._threads(len(self.pairs)))
+        trained = self._networks([(task, pair, end) for pair, end in enumerate(ends)], score)
         if limit.seconds is not None and min(each.epochs for each in trained) <= 1.0:
             warn(f"time_limit={limit.seconds} does not suffice for one epoch: each network is trained for a part of it")
-        held_out = [rows for _, rows in self.pairs]
         means = self._out_of_fold(task, held_out, trained)
         bag = Bag(task, [each.model for each in trained], [each.best_epoch for each in trained], held_out, means)
         return bag, math.ceil(max(each.epochs for each in trained))
+
+    def _better(self, task: Task, rival: Rival, held_out: list[Array | None], score: Score) -> Task:
+        """Return the better one of two tasks: each trains all networks for a sixteenth of the epochs."""
+        short = replace(self, epochs=-(-self.epochs // _EPOCHS_BY_TRIED))
+        outputs = []
+        for each in (task, rival.task):
+            tried = short._networks([(each, pair, None) for pair in range(len(self.pairs))], score)
+            outputs.append(self._out_of_fold(each, held_out, tried))
+        seen = np.isfinite(outputs[0][:, 0])
+        is_better = rival.is_better(self.data.part(seen), *(each[seen] for each in outputs))
+        return rival.task if is_better else task
 
     def _threads(self, n_networks: int) -> int:
         return min(as_threads(self.n_threads), n_networks)

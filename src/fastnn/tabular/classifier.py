@@ -29,7 +29,7 @@ _ROWS_COMPARED = 1000
 """Rows that tell how much the networks differ."""
 _SMOOTHING = 0.1
 _FEW_TO_CHOOSE_SMOOTHING = 1000
-"""With fewer rows, labels are smoothed: the held-out rows of two folds are too few to tell."""
+"""With fewer rows, labels are smoothed: they are too few to tell."""
 
 
 class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
@@ -66,9 +66,10 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         half a million rows.
     metric : what chooses the epoch: "log_loss" (None), "accuracy", "roc_auc" or "brier". For "roc_auc" the log loss
         chooses it where a class has fewer than 500 rows. "realmlp" smooths labels by 0.1 whatever the metric, and the
-        temperature corrects the probabilities. With 1,000 rows or more, at least four folds, and no time limit, a
-        quarter of the folds is trained without smoothing too. If their log loss is then lower by more than its standard
-        error, no labels are smoothed. The other recipes smooth them for "accuracy" alone.
+        temperature corrects the probabilities. With 1,000 rows or more and no time limit, all networks first train for
+        a sixteenth of the epochs, with smoothing and without. If the log loss of their held-out rows is then lower
+        without, by more than its standard error, no labels are smoothed. The other recipes smooth them for "accuracy"
+        alone.
     random_state : seed of folds, weights, order of rows and dropout.
     categorical_features : names or numbers of columns of numbers that stand for categories, or a truth value for each
         column.
