@@ -25,8 +25,8 @@ Pair = tuple[Array, Array | None]
 
 _SHARE_OF_TIME = 0.95
 """Part of the time for training; the rest is for scores and calibration."""
-_EPOCHS_BY_TRIED = 16
-"""Number of epochs by those of the networks that choose one of two tasks."""
+_SHARE_OF_EPOCHS_TRIED = 1 / 16
+"""Part of the epochs after which one of two tasks is chosen."""
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Shares of linear models that are tried."""
 
@@ -204,7 +204,7 @@ class Trainer:
 
     def _better(self, task: Task, rival: Rival, held_out: list[Array | None], score: Score) -> Task:
         """Return the better one of two tasks: each trains all networks for a sixteenth of the epochs."""
-        short = replace(self, epochs=-(-self.epochs // _EPOCHS_BY_TRIED))
+        short = replace(self, epochs=math.ceil(_SHARE_OF_EPOCHS_TRIED * self.epochs))
         outputs = []
         for each in (task, rival.task):
             tried = short._networks([(each, pair, None) for pair in range(len(self.pairs))], score)
