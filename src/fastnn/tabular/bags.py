@@ -191,26 +191,23 @@ class Trainer:
         limit : the time.
         rival : what may be built instead.
         """
-        held_out = [rows for _, rows in self.pairs]
         if rival is not None:
-            task = self._better(task, rival, held_out, score)
+            task = self._better(task, rival, score)
         ends = limit.ends(len(self.pairs), self._threads(len(self.pairs)))
         trained = self._networks([(task, pair, end) for pair, end in enumerate(ends)], score)
         if limit.seconds is not None and min(each.epochs for each in trained) <= 1.0:
             warn(f"time_limit={limit.seconds} does not suffice for one epoch: each network is trained for a part of it")
+        held_out = [rows for _, rows in self.pairs]
         means = self._out_of_fold(task, held_out, trained)
         bag = Bag(task, [each.model for each in trained], [each.best_epoch for each in trained], held_out, means)
         return bag, math.ceil(max(each.epochs for each in trained))
 
-    def _better(self, task: Task, rival: Rival, held_out: list[Array | None], score: Score) -> Task:
+    def _better(self, task: Task, rival: Rival, score: Score) -> Task:
         """Return the better one of two tasks: each trains all networks for a sixteenth of the epochs."""
         short = replace(self, epochs=math.ceil(_SHARE_OF_EPOCHS_TRIED * self.epochs))
-        outputs = []
-        for each in (task, rival.task):
-            tried = short._networks([(each, pair, None) for pair in range(len(self.pairs))], score)
-            outputs.append(self._out_of_fold(each, held_out, tried))
-        seen = np.isfinite(outputs[0][:, 0])
-        is_better = rival.is_better(self.data.part(seen), *(each[seen] for each in outputs))
+        bags = [short.train(each, score, NO_LIMIT)[0] for each in (task, rival.task)]
+        seen = bags[0].seen
+        is_better = rival.is_better(self.data.part(seen), *(bag.out_of_fold[seen] for bag in bags))
         return rival.task if is_better else task
 
     def _threads(self, n_networks: int) -> int:
